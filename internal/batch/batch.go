@@ -83,7 +83,9 @@ type Batch []byte
 func (b Batch) BaseOffset() int64 { return int64(binary.BigEndian.Uint64(b[posBaseOffset:])) }
 
 // SizeBytes is the size of the whole batch as its length field says.
-func (b Batch) SizeBytes() int { return int(int32(binary.BigEndian.Uint32(b[posLength:]))) + frameBytes }
+func (b Batch) SizeBytes() int {
+	return int(int32(binary.BigEndian.Uint32(b[posLength:]))) + frameBytes
+}
 
 // Epoch is the partition leader epoch.
 func (b Batch) Epoch() int32 { return int32(binary.BigEndian.Uint32(b[posEpoch:])) }

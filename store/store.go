@@ -1,0 +1,230 @@
+// Package store is the contract between the broker and whatever keeps its data:
+// interfaces, options and errors, and no implementation.
+//
+// There are two kinds of thing in a store. A Log is the ordered record batches of
+// one queue or of one partition of a topic, with the one work cursor that belongs
+// to it. A Table is a small set of keys with values: definitions, group offsets.
+//
+// # What every store promises
+//
+//   - Append is done once, or it failed: after an error nothing of the call is readable.
+//   - Offsets grow and are never reused in a log. They need not be dense: a reader
+//     steps to the next offset that it reads.
+//   - What Commit reported as done survives what the log's Mode says it survives.
+//   - A reader never waits for a writer, and a slow reader never slows one.
+//   - A fault of the disk makes one log read-only, with the reason in Err; the rest goes on.
+//
+// The conformance suite in store/storetest holds these sentences; every backend runs it.
+package store
+
+import (
+	"errors"
+	"time"
+
+	"github.com/leveret-mq/leveret/message"
+)
+
+// Errors that callers tell apart with errors.Is.
+var (
+	ErrNotFound   = errors.New("not found")
+	ErrOutOfRange = errors.New("offset out of range")
+	ErrFull       = errors.New("no space left")     // the disk or a quota; what was stored stays readable
+	ErrReadOnly   = errors.New("log is read-only")  // after a fault; wraps the reason
+	ErrConflict   = errors.New("revision conflict") // compare-and-set lost
+	ErrClosed     = errors.New("store is closed")
+	ErrTooLarge   = errors.New("batch too large")
+)
+
+// Mode says what a commit means.
+type Mode uint8
+
+// The modes, and what a done Commit survives.
+const (
+	ModeDefault Mode = iota // the store's own default
+	ModeOS                  // in the page cache: a crash of the process; flushed every second
+	ModeGroup               // on disk, one flush for all that wait: a power cut too
+	ModeAlways              // on disk, each append on its own: a power cut too
+)
+
+// String is the mode's name as the command line writes it.
+func (m Mode) String() string {
+	switch m {
+	case ModeOS:
+		return "os"
+	case ModeGroup:
+		return "group"
+	case ModeAlways:
+		return "always"
+	}
+	return "default"
+}
+
+// ParseMode reads what String writes.
+func ParseMode(s string) (Mode, error) {
+	switch s {
+	case "os":
+		return ModeOS, nil
+	case "group":
+		return ModeGroup, nil
+	case "always":
+		return ModeAlways, nil
+	}
+	return 0, errors.New("unknown durability mode " + s + " (os, group or always)")
+}
+
+// LogID names a log for good: it is never reused, unlike a queue's name.
+type LogID uint64
+
+// LogOptions are a log's settings. Name is for people: it is written beside the
+// data so that a directory can be told from another.
+type LogOptions struct {
+	Name         string
+	Mode         Mode
+	Transient    bool  // need not survive the process; never flushed
+	SegmentBytes int64 // largest segment; 0 is the store's default
+	Retention    Retention
+}
+
+// Retention says what may go. A segment goes as a whole, when all of it may.
+type Retention struct {
+	// Consumed logs are work queues: only what lies below the floor given to
+	// Release may go, and Age, when set, keeps it for that long after it was
+	// written. Otherwise the log is a topic: what is older than Age goes, and the
+	// oldest go while the log has more than Bytes.
+	Consumed bool
+	Age      time.Duration // 0: for ever for a topic, not at all for a work queue
+	Bytes    int64         // 0: no limit
+}
+
+// Store keeps logs and tables. All methods are safe for concurrent use.
+type Store interface {
+	// NewLogID returns an id that no log has or had.
+	NewLogID() (LogID, error)
+	// OpenLog opens the log, or makes it. It is cheap: no file is touched before
+	// the log is used. Opening an open log returns the same Log with its options replaced.
+	OpenLog(id LogID, o LogOptions) (Log, error)
+	// DeleteLog removes the log and everything in it. Readers that hold a View
+	// keep it until they release it. A log that is not there is no error.
+	DeleteLog(id LogID) error
+	// Commit calls done once everything that was appended to logs before the call
+	// is as durable as each log's mode promises, or with the error that prevents
+	// it. done may run before Commit returns, or later on the store's own
+	// goroutine, so it must be short and never block. Calls of done for one log
+	// keep the order of the Commits.
+	Commit(logs []Log, done func(error))
+	// Table opens the table of that name, or makes it.
+	Table(name string) (Table, error)
+	// Stats fills in what the store measured of itself.
+	Stats() Stats
+	// Err is not nil when the store as a whole can't take writes, with the reason.
+	Err() error
+	// Close flushes, writes checkpoints and releases everything.
+	Close() error
+}
+
+// Log is one ordered sequence of record batches and its work cursor.
+type Log interface {
+	ID() LogID
+	// Append stores one or more whole record batches that stand back to back and
+	// were checked by the caller, and numbers their records on. It copies; the
+	// caller's bytes are free after the call. The first record's offset is returned.
+	// It never waits for a flush. Errors: ErrFull, ErrReadOnly, ErrTooLarge, ErrClosed.
+	Append(batches []byte) (base message.Offset, err error)
+	// Bounds are the first offset that can be read and the one after the last.
+	Bounds() (start, end message.Offset)
+	// Read returns whole batches, beginning with the one that holds from or the
+	// first after it, at most maxBytes of them but at least one. At the end the
+	// view is empty. ErrOutOfRange if from is below the start or above the end.
+	Read(from message.Offset, maxBytes int) (View, error)
+	// OffsetForTime finds the first batch whose latest timestamp is at or after ms,
+	// and returns its base offset and that timestamp; ok is false if there is none.
+	OffsetForTime(ms int64) (offset message.Offset, timestamp int64, ok bool, err error)
+	// Records counts the records in [from, to), exactly at batch borders.
+	Records(from, to message.Offset) int64
+	// Watch has wake called after appends until stop is called. wake must not
+	// block, and may be called more often or less often than there are appends, but
+	// always after the last one.
+	Watch(wake func()) (stop func())
+
+	// LoadCursor returns the work cursor as it was last known; a log that never
+	// had one returns the zero State with Floor at the log's start.
+	LoadCursor() (CursorState, error)
+	// Progress notes how far the work cursor is: everything below floor is acked,
+	// nothing at or after handed was ever given to a consumer. It is called on
+	// every turn of a delivery, so it costs a few nanoseconds, and it survives the
+	// process. When handed must be durable first (modes group and always) it may
+	// wait for a reservation ahead of it, once every few thousand offsets.
+	Progress(floor, handed message.Offset)
+	// SaveCursor keeps the rest of the cursor's state, opaque to the store.
+	SaveCursor(data []byte) error
+
+	// Release says that everything below floor was consumed, so that retention may take it.
+	Release(floor message.Offset)
+	// Truncate moves the start: what lies before can't be read any more.
+	Truncate(before message.Offset) error
+	// SetOptions changes mode and retention of an open log.
+	SetOptions(o LogOptions)
+	// Size is what the log takes on disk and in how many segments.
+	Size() (bytes int64, segments int)
+	// Err is the reason for which the log is read-only, or nil.
+	Err() error
+}
+
+// CursorState is a work cursor at rest.
+type CursorState struct {
+	Floor  message.Offset // all below are acked
+	Handed message.Offset // nothing from here on was ever handed out
+	Data   []byte         // what SaveCursor got last; may be older than Floor
+}
+
+// View is a run of whole batches, borrowed from the log until Release.
+type View struct {
+	Data    []byte
+	Release func() // call exactly once, also on an empty view; may be nil
+}
+
+// Done releases the view.
+func (v View) Done() {
+	if v.Release != nil {
+		v.Release()
+	}
+}
+
+// Entry is one key of a table. A nil Value deletes the key.
+type Entry struct {
+	Key      string
+	Value    []byte
+	Revision uint64 // of the write that made it; 0 means: not there
+}
+
+// Table is a small ordered map that survives. Values are the caller's own after a call.
+type Table interface {
+	// Load calls fn for every key that has a value, in the order of their revisions.
+	Load(fn func(Entry) error) error
+	// Put writes all entries at once or none, and returns when they are as durable
+	// as the store's default mode promises. Revisions are not compared.
+	Put(entries ...Entry) error
+	// Swap writes the entry if the key's revision still is e.Revision (0: the key
+	// is not there), else ErrConflict. It returns the new revision.
+	Swap(e Entry) (uint64, error)
+	// Watch has fn called for every change made by others than this process; a
+	// store that has no others never calls it.
+	Watch(fn func(Entry)) (stop func())
+}
+
+// Stats are a store's own figures, running totals since it was opened.
+type Stats struct {
+	Mode         Mode
+	AppendedByte uint64
+	Syncs        uint64
+	SyncErrors   uint64
+	SyncBuckets  []Bucket // cumulative, as Prometheus wants them
+	SyncSeconds  float64
+	Recovered    []string // what recovery did when the store was opened, for people
+}
+
+// Bucket counts the flushes that took at most Le seconds.
+type Bucket struct {
+	Le    float64
+	Count uint64
+}
