@@ -177,16 +177,20 @@ type CursorState struct {
 	Data   []byte         // what SaveCursor got last; may be older than Floor
 }
 
-// View is a run of whole batches, borrowed from the log until Release.
+// View is a run of whole batches, borrowed from the log until Done.
 type View struct {
-	Data    []byte
-	Release func() // call exactly once, also on an empty view; may be nil
+	Data []byte
+	Pin  Pin // what keeps Data in place; nil when nothing has to
 }
 
-// Done releases the view.
+// Pin holds borrowed bytes in place. It is an interface over a pointer, so that
+// a View costs no allocation.
+type Pin interface{ Release() }
+
+// Done ends the borrowing. Call it exactly once, also for an empty view.
 func (v View) Done() {
-	if v.Release != nil {
-		v.Release()
+	if v.Pin != nil {
+		v.Pin.Release()
 	}
 }
 
@@ -215,7 +219,7 @@ type Table interface {
 // Stats are a store's own figures, running totals since it was opened.
 type Stats struct {
 	Mode         Mode
-	AppendedByte uint64
+	AppendedBytes uint64
 	Syncs        uint64
 	SyncErrors   uint64
 	SyncBuckets  []Bucket // cumulative, as Prometheus wants them
