@@ -1,0 +1,24 @@
+// Package auth knows users and checks their passwords.
+//
+// It owns the set of users, the form in which passwords are stored, and the
+// rule that some users may log in only from this machine. It does not know any
+// protocol: a listener hands over what its client sent (a name and a password,
+// or the bytes of a SASL PLAIN response) with the client's address, and turns
+// the one error it may get back into its protocol's own refusal.
+//
+//	amqp, kafka ──► Users.Login / Users.Plain / Users.Anonymous ──► Identity
+//	                         │
+//	                         ├─ unknown name    ─► the same work as a wrong password
+//	                         ├─ loopback only   ─► refused from any other address
+//	                         ├─ seen before     ─► keyed digest, about a microsecond
+//	                         └─ first time      ─► argon2id, tens of milliseconds, few at once
+//
+// Stored passwords are argon2id hashes with their own salt, in the usual text
+// form ($argon2id$v=19$m=…,t=…,p=…$salt$hash). Because that is slow on purpose,
+// a password that was right once is remembered as a digest under a random key
+// that lives only in this process, so that ten thousand connections of one user
+// cost one hash. Nothing is remembered about wrong passwords.
+//
+// The package must not import any other package of this module, must not log a
+// password and must not keep one longer than the call that brought it.
+package auth

@@ -1,0 +1,190 @@
+package auth
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"testing"
+)
+
+var (
+	here  = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5000}
+	here6 = &net.TCPAddr{IP: net.IPv6loopback, Port: 5000}
+	there = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 5000}
+)
+
+func guests(t *testing.T) *Users {
+	t.Helper()
+	u := NewUsers()
+	if err := u.PutPassword(User{Name: "guest", Admin: true, LoopbackOnly: true}, "guest"); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Put(User{Name: "ann", Hash: HashPassword([]byte("s3cret"))}); err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func TestLogin(t *testing.T) {
+	u := guests(t)
+	for _, c := range []struct {
+		name, user, password string
+		from                 net.Addr
+		want                 string // part of the error; empty = in
+	}{
+		{"default user from loopback", "guest", "guest", here, ""},
+		{"default user from IPv6 loopback", "guest", "guest", here6, ""},
+		{"default user from elsewhere", "guest", "guest", there, "only connect from this machine"},
+		{"default user, wrong password", "guest", "Guest", here, "wrong password"},
+		{"default user, no password", "guest", "", here, "wrong password"},
+		{"stored user", "ann", "s3cret", there, ""},
+		{"stored user again, from the cache", "ann", "s3cret", there, ""},
+		{"stored user, wrong after right", "ann", "s3cre", there, "wrong password"},
+		{"name and password shifted by a byte", "an", "ns3cret", there, "no such user"},
+		{"unknown", "bob", "s3cret", here, "no such user"},
+		{"address unknown", "guest", "guest", nil, "only connect from this machine"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			id, err := u.Login(c.user, []byte(c.password), c.from)
+			if c.want == "" {
+				if err != nil || id.Name != c.user {
+					t.Fatalf("got %+v, %v", id, err)
+				}
+				return
+			}
+			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want a refusal with %q", err, c.want)
+			}
+			if c.password != "" && strings.Contains(err.Error(), c.password) && c.password != c.user {
+				t.Fatalf("the error shows the password: %v", err)
+			}
+		})
+	}
+}
+
+func TestSecondLoginSkipsTheSlowHash(t *testing.T) {
+	u := guests(t)
+	if _, err := u.Login("ann", []byte("s3cret"), there); err != nil {
+		t.Fatal(err)
+	}
+	// With both places of the slow hash taken, only the remembered digest can answer.
+	u.hashing <- struct{}{}
+	u.hashing <- struct{}{}
+	if _, err := u.Login("ann", []byte("s3cret"), there); err != nil {
+		t.Fatal(err)
+	}
+	<-u.hashing
+	<-u.hashing
+}
+
+func TestChangedPasswordForgetsTheOldOne(t *testing.T) {
+	u := guests(t)
+	if _, err := u.Login("ann", []byte("s3cret"), there); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Put(User{Name: "ann", Hash: HashPassword([]byte("new"))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Login("ann", []byte("s3cret"), there); !errors.Is(err, ErrRefused) {
+		t.Fatalf("the old password still works: %v", err)
+	}
+	u.Remove("ann")
+	if _, err := u.Login("ann", []byte("new"), there); !errors.Is(err, ErrRefused) {
+		t.Fatalf("a removed user still works: %v", err)
+	}
+}
+
+func TestAnonymous(t *testing.T) {
+	u := guests(t)
+	if _, err := u.Anonymous(here); !errors.Is(err, ErrRefused) {
+		t.Fatalf("no anonymous user is set, got %v", err)
+	}
+	u.SetAnonymous("guest")
+	if id, err := u.Anonymous(here); err != nil || id.Name != "guest" {
+		t.Fatalf("got %+v, %v", id, err)
+	}
+	if _, err := u.Anonymous(there); !errors.Is(err, ErrRefused) {
+		t.Fatalf("the loopback rule must hold for anonymous clients too, got %v", err)
+	}
+	u.SetAnonymous("nobody")
+	if _, err := u.Anonymous(here); !errors.Is(err, ErrRefused) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestPutRefusesWhatCanNotWork(t *testing.T) {
+	u := NewUsers()
+	for name, user := range map[string]User{
+		"no name":        {Hash: HashPassword(nil)},
+		"no hash":        {Name: "a"},
+		"other scheme":   {Name: "a", Hash: "$2b$10$abcdefghijklmnopqrstuv"},
+		"other version":  {Name: "a", Hash: "$argon2id$v=16$m=64,t=1,p=1$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAA"},
+		"too much":       {Name: "a", Hash: "$argon2id$v=19$m=99999999,t=1,p=1$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAA"},
+		"no passes":      {Name: "a", Hash: "$argon2id$v=19$m=64,t=0,p=1$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAA"},
+		"no base64":      {Name: "a", Hash: "$argon2id$v=19$m=64,t=1,p=1$????$AAAAAAAAAAAAAAAAAAAAAAAA"},
+		"salt too short": {Name: "a", Hash: "$argon2id$v=19$m=64,t=1,p=1$AAAA$AAAAAAAAAAAAAAAAAAAAAAAA"},
+	} {
+		if err := u.Put(user); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestSplitPlain(t *testing.T) {
+	for _, c := range []struct{ name, in, user, password, err string }{
+		{"usual", "\x00guest\x00guest", "guest", "guest", ""},
+		{"acts for itself", "ann\x00ann\x00pw", "ann", "pw", ""},
+		{"empty password", "\x00ann\x00", "ann", "", ""},
+		{"acts for another", "root\x00ann\x00pw", "", "", "another user"},
+		{"no user", "\x00\x00pw", "", "", "empty user"},
+		{"two parts", "ann\x00pw", "", "", "2 parts"},
+		{"four parts", "\x00a\x00b\x00c", "", "", "4 parts"},
+		{"empty", "", "", "", "1 parts"},
+		{"too long", "\x00a\x00" + strings.Repeat("x", MaxPlainBytes), "", "", "longer"},
+	} {
+		user, password, err := SplitPlain([]byte(c.in))
+		if user != c.user || string(password) != c.password || (err == nil) != (c.err == "") {
+			t.Errorf("%s: got %q %q %v", c.name, user, password, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.err)
+		}
+	}
+}
+
+func FuzzSplitPlain(f *testing.F) {
+	for _, seed := range []string{"\x00guest\x00guest", "", "\x00", "a\x00a\x00", "\x00\x00\x00"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		user, password, err := SplitPlain(in)
+		if err == nil && (user == "" || len(user)+len(password) > len(in)) {
+			t.Fatalf("%q gave %q and %q", in, user, password)
+		}
+	})
+}
+
+func FuzzParseHash(f *testing.F) {
+	f.Add(string(decoyHash()))
+	f.Add("$argon2id$v=19$m=64,t=1,p=1$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAA")
+	f.Add("$$$$$")
+	f.Fuzz(func(t *testing.T, in string) {
+		p, err := parseHash(Hash(in))
+		if err == nil && (p.memoryKiB > maxMemoryKiB || len(p.key) == 0) {
+			t.Fatalf("%q gave %+v", in, p)
+		}
+	})
+}
+
+func BenchmarkLoginCached(b *testing.B) {
+	u := NewUsers()
+	if err := u.PutPassword(User{Name: "guest"}, "guest"); err != nil {
+		b.Fatal(err)
+	}
+	password := []byte("guest")
+	for b.Loop() {
+		if _, err := u.Login("guest", password, here); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
