@@ -1,0 +1,79 @@
+package config
+
+import "time"
+
+// Sync modes: what a confirm means. See docs/architecture.md.
+const (
+	// SyncOS confirms what the operating system holds; flushed every second.
+	SyncOS = "os"
+	// SyncGroup confirms what is on disk; everything that waits shares a flush.
+	SyncGroup = "group"
+	// SyncAlways confirms what is on disk, each append by its own flush.
+	SyncAlways = "always"
+)
+
+// Config is every setting of the broker. Default fills it; the tags are
+//
+//	flag     name of the flag, and by it of the environment variable
+//	default  the value when neither is given
+//	usage    one sentence for --help and the reference page
+//	group    heading in the reference page
+//	secret   "true" when the value must not be printed
+type Config struct {
+	// DataDir is the directory that holds everything the broker stores.
+	DataDir string `flag:"data-dir" default:"./data" group:"Storage" usage:"directory for everything the broker stores; made when missing"`
+	// Sync is SyncOS, SyncGroup or SyncAlways.
+	Sync string `flag:"sync" default:"group" group:"Storage" usage:"what a confirm means: os = in the page cache, group = on disk, one flush for all who wait, always = on disk, a flush each"`
+	// SegmentBytes is the full size of a segment file.
+	SegmentBytes Size `flag:"segment-bytes" default:"64MiB" group:"Storage" usage:"full size of a segment file; a log starts with a small one and doubles up to this"`
+	// TopicRetention is how long a topic that a Kafka client made keeps messages; zero is for ever.
+	TopicRetention time.Duration `flag:"topic-retention" default:"168h" group:"Storage" usage:"how long a topic made by a Kafka client keeps its messages when its own retention.ms says nothing; 0 keeps them"`
+	// TopicRetentionBytes is how large a topic partition may grow; zero is no limit.
+	TopicRetentionBytes Size `flag:"topic-retention-bytes" default:"0" group:"Storage" usage:"how large one topic partition may grow when its own retention.bytes says nothing; 0 is no limit"`
+
+	// AMQPAddr is where AMQP 0-9-1 clients connect.
+	AMQPAddr string `flag:"amqp-addr" default:":5672" group:"Listeners" usage:"address for AMQP 0-9-1 clients, host:port; off switches it off"`
+	// KafkaAddr is where Kafka clients connect.
+	KafkaAddr string `flag:"kafka-addr" default:":9092" group:"Listeners" usage:"address for Kafka clients, host:port; off switches it off"`
+	// KafkaAdvertised is the address that Kafka clients are told to use.
+	KafkaAdvertised string `flag:"kafka-advertised" default:"" group:"Listeners" usage:"host:port that Kafka clients are told to connect to; empty is the address each client reached us at"`
+	// MetricsAddr serves /metrics and /health.
+	MetricsAddr string `flag:"metrics-addr" default:":15692" group:"Listeners" usage:"address for /metrics (Prometheus) and /health, host:port; off switches it off"`
+	// PprofAddr serves Go's profiles.
+	PprofAddr string `flag:"pprof-addr" default:"off" group:"Listeners" usage:"address for Go's profiles under /debug/pprof/, host:port; off switches it off"`
+
+	// DefaultUser is the user that exists when no other does.
+	DefaultUser string `flag:"default-user" default:"guest" group:"Users" usage:"name of the user that exists from the start"`
+	// DefaultPassword is that user's password.
+	DefaultPassword string `flag:"default-password" default:"guest" secret:"true" group:"Users" usage:"password of that user; better given in the environment than on the command line"`
+	// DefaultUserRemote lifts the rule that guest/guest works from this machine only.
+	DefaultUserRemote bool `flag:"default-user-remote" default:"false" group:"Users" usage:"let the user guest with the password guest, and Kafka clients without a login, in from other machines too"`
+
+	// MaxConnections bounds the connections of one listener.
+	MaxConnections int `flag:"max-connections" default:"65536" group:"Limits" usage:"most connections that one listener holds at a time"`
+	// MaxMessageBytes bounds one message, and one Kafka record batch.
+	MaxMessageBytes Size `flag:"max-message-bytes" default:"128MiB" group:"Limits" usage:"largest message that is taken"`
+	// AMQPFrameMax is the largest AMQP frame that is offered.
+	AMQPFrameMax Size `flag:"amqp-frame-max" default:"128KiB" group:"Limits" usage:"largest AMQP frame that is offered to a client"`
+	// AMQPChannelMax is the number of channels offered on a connection.
+	AMQPChannelMax int `flag:"amqp-channel-max" default:"2047" group:"Limits" usage:"most channels on one AMQP connection"`
+	// AMQPHeartbeat is the heartbeat that is offered.
+	AMQPHeartbeat time.Duration `flag:"amqp-heartbeat" default:"60s" group:"Limits" usage:"heartbeat that is offered to AMQP clients; 0 is none"`
+	// KafkaPartitions is the number of partitions of a new topic.
+	KafkaPartitions int `flag:"kafka-partitions" default:"1" group:"Limits" usage:"partitions of a topic that is made without saying how many"`
+	// KafkaAutoCreate makes topics when they are first used.
+	KafkaAutoCreate bool `flag:"kafka-auto-create" default:"true" group:"Limits" usage:"make a topic when a Kafka client that allows it first names it"`
+
+	// ShutdownGrace is how long a stop waits for connections to end.
+	ShutdownGrace time.Duration `flag:"shutdown-grace" default:"5s" group:"Process" usage:"how long a stop waits for connections to end before they are cut"`
+	// LogLevel is the least severe level that is printed.
+	LogLevel string `flag:"log-level" default:"info" group:"Process" usage:"least severe level that is printed: debug, info, warn or error"`
+	// LogFormat is text or json.
+	LogFormat string `flag:"log-format" default:"text" group:"Process" usage:"form of the lines on standard error: text or json"`
+}
+
+// Off is the address that switches a listener off.
+const Off = "off"
+
+// EnvPrefix starts the name of every environment variable that is read.
+const EnvPrefix = "LEVERET_"

@@ -1,0 +1,120 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+)
+
+// Validate checks every setting and returns all that is wrong at once, each
+// line with the flag's name.
+func (c *Config) Validate() error {
+	var wrong []error
+	check := func(flag string, err error) {
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("--%s: %w", flag, err))
+		}
+	}
+	if c.DataDir == "" {
+		check("data-dir", errors.New("is empty"))
+	}
+	check("sync", oneOf(c.Sync, SyncOS, SyncGroup, SyncAlways))
+	check("segment-bytes", between(int64(c.SegmentBytes), 64<<10, 2<<30))
+	check("topic-retention", notNegative(c.TopicRetention))
+	check("amqp-addr", address(c.AMQPAddr))
+	check("kafka-addr", address(c.KafkaAddr))
+	check("metrics-addr", address(c.MetricsAddr))
+	check("pprof-addr", address(c.PprofAddr))
+	check("kafka-advertised", advertised(c.KafkaAdvertised))
+	if c.DefaultUser == "" {
+		check("default-user", errors.New("is empty"))
+	}
+	check("max-connections", between(int64(c.MaxConnections), 1, 10_000_000))
+	check("max-message-bytes", between(int64(c.MaxMessageBytes), 1<<10, 1<<30))
+	check("amqp-frame-max", between(int64(c.AMQPFrameMax), 4096, 16<<20))
+	check("amqp-channel-max", between(int64(c.AMQPChannelMax), 1, 65535))
+	check("amqp-heartbeat", heartbeat(c.AMQPHeartbeat))
+	check("kafka-partitions", between(int64(c.KafkaPartitions), 1, 10_000))
+	check("shutdown-grace", notNegative(c.ShutdownGrace))
+	_, err := c.Level()
+	check("log-level", err)
+	check("log-format", oneOf(c.LogFormat, "text", "json"))
+	return errors.Join(wrong...)
+}
+
+// Level is LogLevel as slog has it.
+func (c *Config) Level() (slog.Level, error) {
+	switch c.LogLevel {
+	case "debug":
+		return slog.LevelDebug, nil
+	case "info":
+		return slog.LevelInfo, nil
+	case "warn":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
+	}
+	return 0, oneOf(c.LogLevel, "debug", "info", "warn", "error")
+}
+
+func oneOf(got string, want ...string) error {
+	for _, w := range want {
+		if got == w {
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not one of %q", got, want)
+}
+
+func between(got, low, high int64) error {
+	if got < low || got > high {
+		return fmt.Errorf("%d is not between %d and %d", got, low, high)
+	}
+	return nil
+}
+
+func notNegative(d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("%v is negative", d)
+	}
+	return nil
+}
+
+// heartbeat holds the bound of the wire: sixteen bits of whole seconds.
+func heartbeat(d time.Duration) error {
+	if d < 0 || d > 65535*time.Second || d%time.Second != 0 {
+		return fmt.Errorf("%v is not a whole number of seconds between 0 and 65535", d)
+	}
+	return nil
+}
+
+// address accepts host:port with an empty or given host, and off.
+func address(a string) error {
+	if a == Off {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(a)
+	if err != nil {
+		return fmt.Errorf("%q is not host:port, :port or off", a)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q has the port %q, which is not a number up to 65535", a, port)
+	}
+	return nil
+}
+
+// advertised accepts an empty string or host:port with both parts.
+func advertised(a string) error {
+	if a == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(a)
+	n, perr := strconv.Atoi(port)
+	if err != nil || host == "" || perr != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("%q is not host:port", a)
+	}
+	return nil
+}
