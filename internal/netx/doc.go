@@ -1,0 +1,13 @@
+// Package netx is what every TCP listener of the broker needs and none should
+// write twice: accept connections up to a limit, survive accept errors, know
+// who is connected, and stop in order.
+//
+//	Listen ─► Listener ─► Serve(handle) ── accept ─► go handle(conn) ─► closed, forgotten
+//	             │
+//	             ├─ Close      stops accepting; open connections go on
+//	             └─ Shutdown   also waits for handlers, then cuts what is left
+//
+// It owns the goroutine of each connection and the connection itself: both end
+// when handle returns. It does not read or write a byte, knows no protocol, and
+// must not import any other package of this module.
+package netx

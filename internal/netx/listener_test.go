@@ -1,0 +1,153 @@
+package netx
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func quiet(t *testing.T, o Options) *Listener {
+	t.Helper()
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	l, err := Listen("127.0.0.1:0", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func dial(t *testing.T, l *Listener) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	return c
+}
+
+func echo(c net.Conn) { _, _ = io.Copy(c, c) }
+
+func roundTrip(c net.Conn) error {
+	if _, err := c.Write([]byte("x")); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, make([]byte, 1))
+	return err
+}
+
+func TestConnectionsAboveTheLimitAreClosed(t *testing.T) {
+	l := quiet(t, Options{Name: "test", MaxConns: 1})
+	go func() { _ = l.Serve(echo) }()
+	first := dial(t, l)
+	if err := roundTrip(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := roundTrip(dial(t, l)); err == nil {
+		t.Fatal("the second connection was served")
+	}
+	if s := l.Stats(); s.Open != 1 || s.Accepted != 1 || s.Refused != 1 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestPanicCostsOneConnection(t *testing.T) {
+	var lines bytes.Buffer
+	var mu sync.Mutex
+	l := quiet(t, Options{Name: "test", Logger: slog.New(slog.NewTextHandler(&lockedWriter{&mu, &lines}, nil))})
+	go func() {
+		_ = l.Serve(func(c net.Conn) {
+			b := make([]byte, 1)
+			_, _ = c.Read(b)
+			if b[0] == '!' {
+				panic("broken invariant")
+			}
+			_, _ = c.Write(b)
+		})
+	}()
+	bad, good := dial(t, l), dial(t, l)
+	_, _ = bad.Write([]byte("!"))
+	if _, err := bad.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Fatalf("got %v", err)
+	}
+	if err := roundTrip(good); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !strings.Contains(lines.String(), "broken invariant") {
+		t.Fatalf("not logged: %s", lines.String())
+	}
+}
+
+func TestCloseLeavesOpenConnections(t *testing.T) {
+	l := quiet(t, Options{Name: "test"})
+	served := make(chan error, 1)
+	go func() { served <- l.Serve(echo) }()
+	c := dial(t, l)
+	if err := roundTrip(c); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-served; err != nil {
+		t.Fatalf("Serve ended with %v", err)
+	}
+	if err := roundTrip(c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		t.Fatal("still accepting")
+	}
+}
+
+func TestShutdownWaitsThenCuts(t *testing.T) {
+	l := quiet(t, Options{Name: "test"})
+	go func() { _ = l.Serve(echo) }()
+	c := dial(t, l)
+	if err := roundTrip(c); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := l.Shutdown(ended); err != nil {
+		t.Fatal(err)
+	}
+	if err := roundTrip(c); err == nil {
+		t.Fatal("the connection outlived the shutdown")
+	}
+	if s := l.Stats(); s.Open != 0 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestListenNamesTheListener(t *testing.T) {
+	l := quiet(t, Options{Name: "test"})
+	_, err := Listen(l.Addr().String(), Options{Name: "amqp"})
+	if err == nil || !strings.Contains(err.Error(), "amqp listener") || !strings.Contains(err.Error(), "in use") {
+		t.Fatalf("got %v", err)
+	}
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	to io.Writer
+}
+
+func (w *lockedWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(p)
+}
