@@ -1,0 +1,64 @@
+package wire
+
+import "strconv"
+
+// Code is a Kafka error code as it stands in responses
+// (https://kafka.apache.org/protocol#protocol_error_codes).
+type Code int16
+
+// The codes this server answers with.
+const (
+	UnknownServerError        Code = -1
+	None                      Code = 0
+	OffsetOutOfRange          Code = 1
+	CorruptMessage            Code = 2
+	UnknownTopicOrPartition   Code = 3
+	LeaderNotAvailable        Code = 5
+	RequestTimedOut           Code = 7
+	MessageTooLarge           Code = 10
+	OffsetMetadataTooLarge    Code = 12
+	CoordinatorNotAvailable   Code = 15
+	InvalidTopic              Code = 17
+	InvalidRequiredAcks       Code = 21
+	IllegalGeneration         Code = 22
+	InconsistentGroupProtocol Code = 23
+	InvalidGroupID            Code = 24
+	UnknownMemberID           Code = 25
+	InvalidSessionTimeout     Code = 26
+	RebalanceInProgress       Code = 27
+	TopicAuthorizationFailed  Code = 29
+	GroupAuthorizationFailed  Code = 30
+	InvalidTimestamp          Code = 32
+	UnsupportedSASLMechanism  Code = 33
+	IllegalSASLState          Code = 34
+	UnsupportedVersion        Code = 35
+	TopicAlreadyExists        Code = 36
+	InvalidPartitions         Code = 37
+	InvalidReplicationFactor  Code = 38
+	InvalidReplicaAssignment  Code = 39
+	InvalidConfig             Code = 40
+	InvalidRequest            Code = 42
+	OutOfOrderSequence        Code = 45
+	InvalidProducerEpoch      Code = 47
+	InvalidTxnState           Code = 48
+	TransactionalIDAuthFailed Code = 53
+	StorageError              Code = 56
+	SASLAuthenticationFailed  Code = 58
+	GroupNotEmpty             Code = 68
+	GroupIDNotFound           Code = 69
+	FetchSessionIDNotFound    Code = 70
+	InvalidFetchSessionEpoch  Code = 71
+	FencedLeaderEpoch         Code = 74
+	UnknownLeaderEpoch        Code = 75
+	UnsupportedCompression    Code = 76
+	MemberIDRequired          Code = 79
+	GroupMaxSizeReached       Code = 81
+	FencedInstanceID          Code = 82
+	GroupSubscribedToTopic    Code = 86
+	InvalidRecord             Code = 87
+	PolicyViolation           Code = 44
+	ThrottlingQuotaExceeded   Code = 89
+)
+
+// Error makes a Code usable as a Go error; None must not be used as one.
+func (c Code) Error() string { return "kafka error code " + strconv.Itoa(int(c)) }

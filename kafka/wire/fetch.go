@@ -1,0 +1,104 @@
+package wire
+
+// FetchRequest is a Fetch request, versions 4 to 12, parsed in place and meant
+// to be reused as ProduceRequest is.
+//
+// Layout (numbers in brackets: from that version on; compact from 12 on):
+//
+//	replica i32, max wait i32, min bytes i32, max bytes i32, isolation i8,
+//	session i32 + epoch i32 [7],
+//	a[ name s, a[ partition i32, leader epoch i32 [9], offset i64,
+//	   last fetched epoch i32 [12], log start i64 [5], max bytes i32, t ], t ],
+//	forgotten a[ name s, a[ partition i32 ], t ] [7], rack s [11], t
+type FetchRequest struct {
+	Version       int16
+	MaxWaitMillis int32
+	MinBytes      int32
+	MaxBytes      int32
+	Isolation     int8
+	SessionID     int32
+	SessionEpoch  int32 // -1 when the client wants no session
+	Topics        []FetchTopic
+	Partitions    []FetchPartition // of all topics, in request order
+}
+
+// FetchTopic is one topic's run inside FetchRequest.Partitions.
+type FetchTopic struct {
+	Name       []byte // aliases the frame
+	First, Len int
+}
+
+// FetchPartition is one partition asked for.
+type FetchPartition struct {
+	Index       int32
+	LeaderEpoch int32 // -1: no check
+	Offset      int64
+	MaxBytes    int32
+}
+
+// Parse reads body as a request of the given version, replacing q's content.
+func (q *FetchRequest) Parse(version int16, body []byte) error {
+	flexible := version >= 12
+	r := reader{src: body}
+	q.Version = version
+	q.Topics, q.Partitions = q.Topics[:0], q.Partitions[:0]
+	r.int32() // replica
+	q.MaxWaitMillis, q.MinBytes, q.MaxBytes = r.int32(), r.int32(), r.int32()
+	q.Isolation = r.int8()
+	q.SessionID, q.SessionEpoch = 0, -1
+	if version >= 7 {
+		q.SessionID, q.SessionEpoch = r.int32(), r.int32()
+	}
+	for n := r.array(flexible, minFetchTopicBytes); n > 0 && !r.bad; n-- {
+		t := FetchTopic{Name: r.name(flexible), First: len(q.Partitions)}
+		q.parsePartitions(&r, flexible)
+		t.Len = len(q.Partitions) - t.First
+		q.Topics = append(q.Topics, t)
+		r.bound(len(q.Topics), len(q.Partitions))
+	}
+	if version >= 7 {
+		skipForgotten(&r, flexible)
+	}
+	if version >= 11 {
+		r.str(flexible) // rack
+	}
+	r.tags(flexible)
+	return r.done()
+}
+
+func (q *FetchRequest) parsePartitions(r *reader, flexible bool) {
+	for n := r.array(flexible, minFetchPartitionBytes); n > 0 && !r.bad; n-- {
+		p := FetchPartition{Index: r.int32(), LeaderEpoch: -1}
+		if q.Version >= 9 {
+			p.LeaderEpoch = r.int32()
+		}
+		p.Offset = r.int64()
+		if q.Version >= 12 {
+			r.int32() // last fetched epoch: there is one epoch only
+		}
+		if q.Version >= 5 {
+			r.int64() // log start, sent by followers
+		}
+		p.MaxBytes = r.int32()
+		r.tags(flexible)
+		q.Partitions = append(q.Partitions, p)
+	}
+	r.tags(flexible)
+}
+
+// skipForgotten passes over the partitions to be dropped from a session:
+// sessions are declined, so there is nothing to drop.
+func skipForgotten(r *reader, flexible bool) {
+	for n := r.array(flexible, minFetchTopicBytes); n > 0 && !r.bad; n-- {
+		r.name(flexible)
+		for m := r.array(flexible, 4); m > 0 && !r.bad; m-- {
+			r.int32()
+		}
+		r.tags(flexible)
+	}
+}
+
+// Of returns the partitions of one topic of the request.
+func (q *FetchRequest) Of(t FetchTopic) []FetchPartition {
+	return q.Partitions[t.First : t.First+t.Len]
+}

@@ -1,0 +1,122 @@
+package wire
+
+import "encoding/binary"
+
+// FetchResponse builds a Fetch response as a list of pieces for one vectored
+// write: small pieces that it encodes itself, and the records, which are
+// passed by reference and never copied. It is reused: Begin forgets what was
+// there.
+//
+// Layout (numbers in brackets: from that version on; compact from 12 on):
+//
+//	throttle i32, error i16 + session i32 [7],
+//	a[ name s, a[ partition i32, error i16, high watermark i64,
+//	   last stable i64, log start i64 [5], aborted a(null)[…],
+//	   preferred replica i32 [11], records bytes, t ], t ], t
+type FetchResponse struct {
+	version  int16
+	flexible bool
+	head     []byte   // everything but records
+	cuts     []cut    // where records stand between the bytes of head
+	records  int      // bytes of records in all
+	pieces   [][]byte // memory of the last Finish
+}
+
+// cut is a run of records behind head[:at].
+type cut struct {
+	at   int
+	data []byte
+}
+
+// Begin starts a response to h with a number of topics.
+func (b *FetchResponse) Begin(h Header, code Code, topics int) {
+	b.version, b.flexible = h.Version, Lookup(Fetch).IsFlexible(h.Version)
+	clear(b.cuts) // no reference to a view may outlive its response
+	b.cuts, b.records = b.cuts[:0], 0
+	b.head = AppendResponseHeader(b.head[:0], h)
+	b.head = appendInt32(b.head, 0)
+	if b.version >= 7 {
+		b.head = appendInt16(b.head, int16(code))
+		b.head = appendInt32(b.head, 0) // the session is declined
+	}
+	b.head = appendArray(b.head, b.flexible, topics)
+}
+
+// Topic starts the next topic, which has a number of partitions.
+func (b *FetchResponse) Topic(name []byte, partitions int) {
+	b.head = appendName(b.head, b.flexible, name)
+	b.head = appendArray(b.head, b.flexible, partitions)
+}
+
+// EndTopic ends what Topic began.
+func (b *FetchResponse) EndTopic() { b.head = appendTags(b.head, b.flexible) }
+
+// FetchState is what a response says of a partition beside its records.
+type FetchState struct {
+	Index            int32
+	Err              Code
+	HighWatermark    int64
+	LastStableOffset int64
+	LogStartOffset   int64
+	Records          int // bytes of records that Records calls will bring
+}
+
+// Partition starts a partition. Calls of Records that bring exactly
+// state.Records bytes follow, then EndPartition.
+func (b *FetchResponse) Partition(state FetchState) {
+	dst := appendInt32(b.head, state.Index)
+	dst = appendInt16(dst, int16(state.Err))
+	dst = appendInt64(dst, state.HighWatermark)
+	dst = appendInt64(dst, state.LastStableOffset)
+	if b.version >= 5 {
+		dst = appendInt64(dst, state.LogStartOffset)
+	}
+	dst = appendNullArray(dst, b.flexible) // no aborted transactions
+	if b.version >= 11 {
+		dst = appendInt32(dst, -1) // no preferred replica
+	}
+	if b.flexible {
+		dst = binary.AppendUvarint(dst, uint64(state.Records)+1)
+	} else {
+		dst = appendInt32(dst, int32(state.Records))
+	}
+	b.head = dst
+}
+
+// Records adds bytes of records by reference: they must stay valid until the
+// pieces returned by Finish have been written.
+func (b *FetchResponse) Records(data []byte) {
+	b.cuts = append(b.cuts, cut{len(b.head), data})
+	b.records += len(data)
+}
+
+// EndPartition ends what Partition began.
+func (b *FetchResponse) EndPartition() { b.head = appendTags(b.head, b.flexible) }
+
+// Finish ends the response and returns its pieces in order. They are valid
+// until Begin.
+func (b *FetchResponse) Finish() [][]byte {
+	b.head = appendTags(b.head, b.flexible)
+	Finish(b.head, 0, b.records)
+	clear(b.pieces)
+	b.pieces = b.pieces[:0]
+	from := 0
+	for _, c := range b.cuts {
+		if c.at > from {
+			b.pieces = append(b.pieces, b.head[from:c.at:c.at])
+		}
+		if len(c.data) > 0 {
+			b.pieces = append(b.pieces, c.data)
+		}
+		from = c.at
+	}
+	b.pieces = append(b.pieces, b.head[from:])
+	return b.pieces
+}
+
+// Forget drops the references to records once the response was written.
+func (b *FetchResponse) Forget() {
+	clear(b.cuts)
+	clear(b.pieces[:cap(b.pieces)])
+	b.cuts, b.pieces = b.cuts[:0], b.pieces[:0]
+}

@@ -1,0 +1,108 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Limits of one request frame, in bytes without the size field itself.
+const (
+	// MaxFrameBytes is Kafka's socket.request.max.bytes.
+	MaxFrameBytes = 100 << 20
+	// MaxUnauthenticatedBytes bounds what a stranger may send on a listener
+	// that asks for SASL.
+	MaxUnauthenticatedBytes = 64 << 10
+	// MaxPlainBytes bounds every other request. Generated
+	// decoders reserve arrays by the claimed number of elements, some 100
+	// bytes of memory for each byte of the frame, so their frames are small.
+	MaxPlainBytes = 1 << 20
+	// MaxListBytes bounds Fetch, whose decoder is our own, and JoinGroup and
+	// SyncGroup, whose size is mostly opaque metadata of all members.
+	MaxListBytes = 4 << 20
+	// MaxPartitions bounds the topics and the partitions named in one Produce
+	// or Fetch request.
+	MaxPartitions = 100_000
+	// HeadBytes is how much of a frame, size included, says what it is.
+	HeadBytes = 12
+)
+
+// Header is what stands in front of every request.
+type Header struct {
+	Key         Key
+	Version     int16
+	Correlation int32
+	// ClientID aliases the frame; nil when the client sent none.
+	ClientID []byte
+}
+
+// FrameBytes reads a frame's size field and holds it against limit. The error
+// says the size; there is no answer to it but closing the connection.
+func FrameBytes(field []byte, limit int) (int, error) {
+	n := int(int32(binary.BigEndian.Uint32(field)))
+	if n < HeadBytes-4 {
+		return 0, fmt.Errorf("frame of %d bytes: %w", n, ErrMalformed)
+	}
+	if n > limit {
+		return 0, fmt.Errorf("frame of %d bytes is larger than the limit of %d", n, limit)
+	}
+	return n, nil
+}
+
+// LimitOf returns how large a frame of a key may be on an authenticated
+// connection. Unknown keys get the smallest limit: they are refused anyway.
+func LimitOf(k Key) int {
+	switch k {
+	case Produce:
+		return MaxFrameBytes
+	case Fetch, JoinGroup, SyncGroup:
+		return MaxListBytes
+	}
+	return MaxPlainBytes
+}
+
+// ParseHeader reads the header of a frame (without its size field) and returns
+// the request's body. For a version that is not served only Key, Version and
+// Correlation are meaningful and the error is Refused: the shape of what
+// follows is unknown.
+func ParseHeader(frame []byte) (h Header, body []byte, err error) {
+	r := reader{src: frame}
+	h.Key, h.Version, h.Correlation = Key(r.int16()), r.int16(), r.int32()
+	if r.bad {
+		return h, nil, ErrMalformed
+	}
+	s := Lookup(h.Key)
+	if s == nil || !s.Serves(h.Version) {
+		return h, nil, &Refused{h.Key, h.Version}
+	}
+	h.ClientID, _ = r.str(false)
+	r.tags(s.IsFlexible(h.Version))
+	return h, r.src, r.done()
+}
+
+// Refused says that a key or version is not served.
+type Refused struct {
+	Key     Key
+	Version int16
+}
+
+func (e *Refused) Error() string {
+	return fmt.Sprintf("request key %d version %d is not served", e.Key, e.Version)
+}
+
+// AppendResponseHeader appends a response's header behind four bytes left free
+// for the frame's size, which Finish fills in.
+func AppendResponseHeader(dst []byte, h Header) []byte {
+	dst = append(dst, 0, 0, 0, 0)
+	dst = appendInt32(dst, h.Correlation)
+	if h.Key == APIVersions {
+		return dst
+	}
+	return appendTags(dst, Lookup(h.Key).IsFlexible(h.Version))
+}
+
+// Finish writes the size of the frame that begins at dst[start:] into its
+// first four bytes; more is the number of bytes that follow outside dst.
+func Finish(dst []byte, start, more int) []byte {
+	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4+more))
+	return dst
+}

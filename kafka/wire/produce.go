@@ -1,0 +1,116 @@
+package wire
+
+// ProduceRequest is a Produce request, versions 3 to 9, parsed in place. It is
+// meant to be reused: Parse keeps the slices' memory, so that a steady stream
+// of requests allocates nothing.
+//
+// Layout (s = string, a = array, t = tags; compact from version 9 on):
+//
+//	txn id s(null), acks i16, timeout i32,
+//	a[ name s, a[ partition i32, records bytes(null), t ], t ], t
+type ProduceRequest struct {
+	Version       int16
+	TransactionID []byte // nil when not transactional
+	Acks          int16
+	TimeoutMillis int32
+	Topics        []ProduceTopic
+	Partitions    []ProducePartition // of all topics, in request order
+}
+
+// ProduceTopic is one topic's run inside ProduceRequest.Partitions.
+type ProduceTopic struct {
+	Name       []byte // aliases the frame
+	First, Len int    // its partitions are Partitions[First : First+Len]
+}
+
+// ProducePartition is what is produced to one partition, and its outcome,
+// which the handler fills in before AppendResponse.
+type ProducePartition struct {
+	Index   int32
+	Records []byte // aliases the frame; nil for null
+
+	Err                 Code
+	BaseOffset          int64
+	LogAppendTimeMillis int64
+	LogStartOffset      int64
+	Message             string // for people, sent from version 8 on; empty = none
+}
+
+// Smallest encodings of one topic and one partition in a request.
+const (
+	minProduceTopicBytes     = 3 // empty compact name, empty array, tags
+	minProducePartitionBytes = 6 // index, records length, tags
+	minFetchTopicBytes       = 3
+	minFetchPartitionBytes   = 16
+)
+
+// Parse reads body as a request of the given version, replacing q's content.
+func (q *ProduceRequest) Parse(version int16, body []byte) error {
+	flexible := version >= 9
+	r := reader{src: body}
+	q.Version = version
+	q.Topics, q.Partitions = q.Topics[:0], q.Partitions[:0]
+	q.TransactionID, _ = r.str(flexible)
+	q.Acks, q.TimeoutMillis = r.int16(), r.int32()
+	for topics := r.array(flexible, minProduceTopicBytes); topics > 0 && !r.bad; topics-- {
+		t := ProduceTopic{Name: r.name(flexible), First: len(q.Partitions)}
+		for n := r.array(flexible, minProducePartitionBytes); n > 0 && !r.bad; n-- {
+			q.Partitions = append(q.Partitions, ProducePartition{Index: r.int32(), Records: r.bytes(flexible)})
+			r.tags(flexible)
+		}
+		r.tags(flexible)
+		t.Len = len(q.Partitions) - t.First
+		q.Topics = append(q.Topics, t)
+		r.bound(len(q.Topics), len(q.Partitions))
+	}
+	r.tags(flexible)
+	return r.done()
+}
+
+// Of returns the partitions of one topic of the request.
+func (q *ProduceRequest) Of(t ProduceTopic) []ProducePartition {
+	return q.Partitions[t.First : t.First+t.Len]
+}
+
+// AppendResponse appends the response body that reports each partition's
+// outcome.
+func (q *ProduceRequest) AppendResponse(dst []byte) []byte {
+	flexible := q.Version >= 9
+	dst = appendArray(dst, flexible, len(q.Topics))
+	for _, t := range q.Topics {
+		dst = appendName(dst, flexible, t.Name)
+		dst = appendArray(dst, flexible, t.Len)
+		for i := range q.Of(t) {
+			dst = q.Partitions[t.First+i].appendTo(dst, q.Version, flexible)
+		}
+		dst = appendTags(dst, flexible)
+	}
+	dst = appendInt32(dst, 0) // throttle
+	return appendTags(dst, flexible)
+}
+
+func (p *ProducePartition) appendTo(dst []byte, version int16, flexible bool) []byte {
+	dst = appendInt32(dst, p.Index)
+	dst = appendInt16(dst, int16(p.Err))
+	dst = appendInt64(dst, p.BaseOffset)
+	dst = appendInt64(dst, p.LogAppendTimeMillis)
+	if version >= 5 {
+		dst = appendInt64(dst, p.LogStartOffset)
+	}
+	if version >= 8 {
+		dst = appendArray(dst, flexible, 0) // no errors of single records
+		if p.Message == "" {
+			dst = appendNullString(dst, flexible)
+		} else {
+			dst = appendString(dst, flexible, p.Message)
+		}
+	}
+	return appendTags(dst, flexible)
+}
+
+// Fail sets the outcome of a partition to an error, with the values Kafka
+// sends beside one.
+func (p *ProducePartition) Fail(code Code, message string) {
+	p.Err, p.Message = code, message
+	p.BaseOffset, p.LogAppendTimeMillis, p.LogStartOffset = -1, -1, -1
+}

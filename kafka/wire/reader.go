@@ -1,0 +1,173 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// ErrMalformed says that a request's bytes do not follow its layout. The
+// protocol has no answer to it: the connection is closed.
+var ErrMalformed = errors.New("malformed request")
+
+// reader takes values off the front of src. The first value that does not fit
+// sets bad and empties src, so that callers check once at the end.
+type reader struct {
+	src []byte
+	bad bool
+}
+
+func (r *reader) fail() {
+	r.bad = true
+	r.src = nil
+}
+
+func (r *reader) int8() int8 {
+	if len(r.src) < 1 {
+		r.fail()
+		return 0
+	}
+	v := int8(r.src[0])
+	r.src = r.src[1:]
+	return v
+}
+
+func (r *reader) int16() int16 {
+	if len(r.src) < 2 {
+		r.fail()
+		return 0
+	}
+	v := int16(binary.BigEndian.Uint16(r.src))
+	r.src = r.src[2:]
+	return v
+}
+
+func (r *reader) int32() int32 {
+	if len(r.src) < 4 {
+		r.fail()
+		return 0
+	}
+	v := int32(binary.BigEndian.Uint32(r.src))
+	r.src = r.src[4:]
+	return v
+}
+
+func (r *reader) int64() int64 {
+	if len(r.src) < 8 {
+		r.fail()
+		return 0
+	}
+	v := int64(binary.BigEndian.Uint64(r.src))
+	r.src = r.src[8:]
+	return v
+}
+
+// uvarint reads an unsigned varint of at most 32 bits.
+func (r *reader) uvarint() uint32 {
+	if len(r.src) > 0 && r.src[0] < 0x80 {
+		v := r.src[0]
+		r.src = r.src[1:]
+		return uint32(v)
+	}
+	v, n := binary.Uvarint(r.src)
+	if n <= 0 || v > 1<<32-1 {
+		r.fail()
+		return 0
+	}
+	r.src = r.src[n:]
+	return uint32(v)
+}
+
+// span returns the next n bytes, aliasing src.
+func (r *reader) span(n int) []byte {
+	if n < 0 || n > len(r.src) {
+		r.fail()
+		return nil
+	}
+	v := r.src[:n:n]
+	r.src = r.src[n:]
+	return v
+}
+
+// str reads a string that may be null; ok is false for null.
+func (r *reader) str(flexible bool) (v []byte, ok bool) {
+	n := 0
+	if flexible {
+		n = int(r.uvarint()) - 1
+	} else {
+		n = int(r.int16())
+	}
+	if r.bad || n == -1 {
+		return nil, false
+	}
+	return r.span(n), true
+}
+
+// name reads a string that must not be null.
+func (r *reader) name(flexible bool) []byte {
+	v, ok := r.str(flexible)
+	if !ok {
+		r.fail()
+	}
+	return v
+}
+
+// bytes reads a byte string with a 32-bit length; nil stands for null.
+func (r *reader) bytes(flexible bool) []byte {
+	n := 0
+	if flexible {
+		n = int(r.uvarint()) - 1
+	} else {
+		n = int(r.int32())
+	}
+	if r.bad || n == -1 {
+		return nil
+	}
+	return r.span(n)
+}
+
+// array reads the number of elements of an array and refuses a number that the
+// rest of the request could not hold at elementBytes, the smallest size of one
+// element, or that is beyond MaxPartitions. A null array counts as empty.
+func (r *reader) array(flexible bool, elementBytes int) int {
+	n := 0
+	if flexible {
+		n = int(r.uvarint()) - 1
+	} else {
+		n = int(r.int32())
+	}
+	if r.bad || n == -1 {
+		return 0
+	}
+	if n < 0 || n > MaxPartitions || n > len(r.src)/elementBytes {
+		r.fail()
+		return 0
+	}
+	return n
+}
+
+// bound refuses requests that name more topics or partitions than allowed.
+func (r *reader) bound(topics, partitions int) {
+	if topics > MaxPartitions || partitions > MaxPartitions {
+		r.fail()
+	}
+}
+
+// tags skips a tag section.
+func (r *reader) tags(flexible bool) {
+	if !flexible {
+		return
+	}
+	for n := r.uvarint(); n > 0 && !r.bad; n-- {
+		r.uvarint()
+		r.span(int(r.uvarint()))
+	}
+}
+
+// done returns ErrMalformed when a value did not fit. Bytes left over are
+// allowed, as they are in Kafka.
+func (r *reader) done() error {
+	if r.bad {
+		return ErrMalformed
+	}
+	return nil
+}

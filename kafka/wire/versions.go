@@ -1,0 +1,115 @@
+package wire
+
+// Key is a Kafka API key: which request this is.
+type Key int16
+
+// The API keys this server answers.
+const (
+	Produce                 Key = 0
+	Fetch                   Key = 1
+	ListOffsets             Key = 2
+	Metadata                Key = 3
+	OffsetCommit            Key = 8
+	OffsetFetch             Key = 9
+	FindCoordinator         Key = 10
+	JoinGroup               Key = 11
+	Heartbeat               Key = 12
+	LeaveGroup              Key = 13
+	SyncGroup               Key = 14
+	DescribeGroups          Key = 15
+	ListGroups              Key = 16
+	SASLHandshake           Key = 17
+	APIVersions             Key = 18
+	CreateTopics            Key = 19
+	DeleteTopics            Key = 20
+	DeleteRecords           Key = 21
+	InitProducerID          Key = 22
+	DescribeConfigs         Key = 32
+	SASLAuthenticate        Key = 36
+	CreatePartitions        Key = 37
+	DeleteGroups            Key = 42
+	IncrementalAlterConfigs Key = 44
+	OffsetDelete            Key = 47
+	DescribeCluster         Key = 60
+)
+
+// Support says which versions of one key are answered.
+type Support struct {
+	Key      Key
+	Min, Max int16
+	// Serve is the lowest version really answered when it is above Min.
+	// Produce advertises 0 although versions below 3 carry a record format
+	// nobody stores any more: librdkafka turns compression off when a
+	// broker's range lacks 0.
+	Serve int16
+	// Flexible is the first version with compact lengths and tag sections;
+	// noFlexible when no served version has them.
+	Flexible int16
+	// Name is the key's name in Kafka's documentation.
+	Name string
+}
+
+const noFlexible = 1 << 14
+
+// Supported lists what ApiVersions advertises, in order of the key. The low
+// ends are load-bearing: old clients test fixed low versions for overlap.
+// Transactions (24, 25, 26, 28) and KIP-848 groups (68, 69) must not be listed
+// before they work, because clients switch protocol on advertisement alone.
+var Supported = []Support{
+	{Produce, 0, 9, 3, 9, "Produce"},
+	{Fetch, 4, 12, 4, 12, "Fetch"},
+	{ListOffsets, 1, 6, 1, 6, "ListOffsets"},
+	{Metadata, 0, 12, 0, 9, "Metadata"},
+	{OffsetCommit, 2, 8, 2, 8, "OffsetCommit"},
+	{OffsetFetch, 1, 8, 1, 6, "OffsetFetch"},
+	{FindCoordinator, 0, 4, 0, 3, "FindCoordinator"},
+	{JoinGroup, 0, 9, 0, 6, "JoinGroup"},
+	{Heartbeat, 0, 4, 0, 4, "Heartbeat"},
+	{LeaveGroup, 0, 5, 0, 4, "LeaveGroup"},
+	{SyncGroup, 0, 5, 0, 4, "SyncGroup"},
+	{DescribeGroups, 0, 5, 0, 5, "DescribeGroups"},
+	{ListGroups, 0, 4, 0, 3, "ListGroups"},
+	{SASLHandshake, 0, 1, 0, noFlexible, "SaslHandshake"},
+	{APIVersions, 0, 3, 0, 3, "ApiVersions"},
+	{CreateTopics, 2, 7, 2, 5, "CreateTopics"},
+	{DeleteTopics, 1, 6, 1, 4, "DeleteTopics"},
+	{DeleteRecords, 0, 2, 0, 2, "DeleteRecords"},
+	{InitProducerID, 0, 4, 0, 2, "InitProducerId"},
+	{DescribeConfigs, 1, 4, 1, 4, "DescribeConfigs"},
+	{SASLAuthenticate, 0, 2, 0, 2, "SaslAuthenticate"},
+	{CreatePartitions, 0, 3, 0, 2, "CreatePartitions"},
+	{DeleteGroups, 0, 2, 0, 2, "DeleteGroups"},
+	{IncrementalAlterConfigs, 0, 1, 0, 1, "IncrementalAlterConfigs"},
+	{OffsetDelete, 0, 0, 0, noFlexible, "OffsetDelete"},
+	{DescribeCluster, 0, 1, 0, 0, "DescribeCluster"},
+}
+
+// byKey finds a key's entry without searching; nil where a key is not served.
+var byKey = func() (table [64]*Support) {
+	for i := range Supported {
+		table[Supported[i].Key] = &Supported[i]
+	}
+	return table
+}()
+
+// Lookup returns what is known of a key, nil when it is not served.
+func Lookup(k Key) *Support {
+	if k < 0 || int(k) >= len(byKey) {
+		return nil
+	}
+	return byKey[k]
+}
+
+// Serves reports whether a version of this key is answered.
+func (s *Support) Serves(version int16) bool { return version >= s.Serve && version <= s.Max }
+
+// IsFlexible reports whether a version uses compact lengths and tags.
+func (s *Support) IsFlexible(version int16) bool { return version >= s.Flexible }
+
+// String returns the key's name in Kafka's documentation.
+func (k Key) String() string {
+	if s := Lookup(k); s != nil {
+		return s.Name
+	}
+	return "unknown key"
+}
