@@ -1,0 +1,188 @@
+package lint
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// imports is the law: what each package may import of this module. A package
+// that is missing here, or imports something that is not on its line, fails the
+// test; change the line only when the picture in docs/architecture.md changes
+// with it. A name that ends in /... stands for the folder and all below it.
+var imports = map[string][]string{
+	// The program.
+	"cmd/leveret": {"server", "config", "bench", "store/local", "log", "segment", "index"},
+	"server": {"config", "auth", "broker", "store", "store/local", "store/cluster", "amqp", "kafka", "stomp", "xmpp",
+		"admin", "metrics", "message", "internal/fs", "internal/netx"},
+
+	// Listeners.
+	"amqp":          {"amqp/wire", "broker", "message", "auth", "internal/netx"},
+	"amqp/wire":     {},
+	"kafka":         {"kafka/wire", "kafka/group", "broker", "message", "auth", "internal/netx", "internal/batch"},
+	"kafka/wire":    {"internal/batch"},
+	"kafka/group":   {},
+	"stomp":         {"stomp/frame", "broker", "message", "auth", "internal/netx"},
+	"stomp/frame":   {},
+	"xmpp":          {"xmpp/stanza", "broker", "message", "auth", "internal/netx"},
+	"xmpp/stanza":   {},
+	"admin":         {"broker", "metrics", "auth"},
+	"metrics":       {"broker"},
+	"auth":          {},
+	"config":        {},
+	"internal/netx": {},
+
+	// The broker and what it is made of.
+	"broker":   {"exchange", "consumer", "store", "message", "auth", "internal/batch"},
+	"exchange": {"message"},
+	"consumer": {"message"},
+	"message":  {"internal/batch"},
+
+	// Storage.
+	"store":           {"message", "internal/batch"},
+	"store/local":     {"store", "log", "segment", "message", "internal/fs", "internal/batch"},
+	"store/cluster":   {"store", "message", "internal/batch"},
+	"store/storetest": {"store", "message", "internal/batch"},
+	"log":             {"segment", "internal/fs", "internal/batch"},
+	"segment":         {"index", "internal/fs", "internal/batch"},
+	"index":           {"internal/fs"},
+	"internal/fs":     {},
+	"internal/batch":  {},
+
+	// Tools and tests.
+	"bench":            {"server", "config", "internal/batch"},
+	"internal/lint":    {},
+	"internal/testkit": {"server", "config"},
+	"test/crash":       {"internal/testkit"},
+	"test/interop":     {"internal/testkit"},
+}
+
+// treeRules are the lines for folders that hold any number of programs.
+var treeRules = map[string][]string{
+	"examples/": {},
+	"test/":     {"internal/testkit"},
+	"bench/":    {"bench", "server", "config", "internal/batch"},
+}
+
+// maxImports bounds how much one package may lean on; server builds everything.
+const maxImports = 7
+
+// maxChain bounds how long a chain of imports may get.
+const maxChain = 9
+
+func allowed(pkg string) ([]string, bool) {
+	if list, ok := imports[pkg]; ok {
+		return list, true
+	}
+	for prefix, list := range treeRules {
+		if strings.HasPrefix(pkg, prefix) {
+			return list, true
+		}
+	}
+	return nil, false
+}
+
+// graph is package → what it imports of this module, tests left out.
+func graph(t *testing.T) map[string][]string {
+	t.Helper()
+	g := map[string][]string{}
+	for _, f := range goFiles(t) {
+		if f.test {
+			continue
+		}
+		list := g[f.pkg]
+		for _, spec := range f.ast.Imports {
+			if name, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), module); ours && !slices.Contains(list, name) {
+				list = append(list, name)
+			}
+		}
+		g[f.pkg] = list
+	}
+	return g
+}
+
+func TestImportsFollowTheTable(t *testing.T) {
+	for pkg, list := range graph(t) {
+		may, known := allowed(pkg)
+		if !known {
+			t.Errorf("package %s stands in no line of the import table", pkg)
+			continue
+		}
+		for _, name := range list {
+			if strings.HasPrefix(pkg, "bench") && strings.HasPrefix(name, "bench/") {
+				continue // the parts of one program
+			}
+			if !slices.Contains(may, name) {
+				t.Errorf("package %s imports %s; the table allows it %v", pkg, name, may)
+			}
+		}
+		if len(list) > maxImports && pkg != "server" {
+			t.Errorf("package %s imports %d packages of this module, more than %d", pkg, len(list), maxImports)
+		}
+	}
+}
+
+func TestImportChainsAreShort(t *testing.T) {
+	g := graph(t)
+	memo := map[string][]string{}
+	var longest func(string) []string
+	longest = func(pkg string) []string {
+		if chain, ok := memo[pkg]; ok {
+			return chain
+		}
+		var best []string
+		for _, next := range g[pkg] {
+			if chain := longest(next); len(chain) > len(best) {
+				best = chain
+			}
+		}
+		memo[pkg] = append([]string{pkg}, best...)
+		return memo[pkg]
+	}
+	for pkg := range g {
+		if chain := longest(pkg); len(chain) > maxChain {
+			t.Errorf("an import chain has %d packages, more than %d: %s", len(chain), maxChain, strings.Join(chain, " > "))
+		}
+	}
+}
+
+// bannedImports is who may not use what of other people's; "" is everybody.
+var bannedImports = []struct {
+	path, why string
+	except    []string // packages, or folders that end in /
+}{
+	{"log", "our package is called log; write lines with log/slog", nil},
+	{"unsafe", "only mappings and zero-copy conversions need it, and they live in few places", []string{"internal/fs", "message", "amqp/wire", "exchange", "segment", "store/local", "bench", "bench/"}},
+	{"github.com/twmb/franz-go/pkg/kgo", "only the cluster store, load generators and tests are Kafka clients", []string{"store/cluster", "bench", "examples/", "test/", "bench/"}},
+	{"github.com/rabbitmq/amqp091-go", "only load generators and tests are AMQP clients", []string{"bench", "examples/", "test/", "bench/"}},
+	{"github.com/prometheus/client_golang/prometheus", "figures are plain counters that metrics reads on scrape", []string{"metrics", "admin"}},
+	{"golang.org/x/sys/unix", "system calls live in internal/fs", []string{"internal/fs", "bench", "bench/", "server", "metrics", "internal/netx", "examples/", "test/"}},
+}
+
+func TestBannedImports(t *testing.T) {
+	for _, f := range goFiles(t) {
+		for _, spec := range f.ast.Imports {
+			path := strings.Trim(spec.Path.Value, `"`)
+			for _, ban := range bannedImports {
+				if path == ban.path && !excepted(f, ban.except) {
+					t.Errorf("%s imports %s: %s", f.name, path, ban.why)
+				}
+			}
+		}
+	}
+}
+
+func excepted(f goFile, list []string) bool {
+	if list == nil {
+		return false
+	}
+	if f.test {
+		return true // a rule with exceptions binds the product, not its tests
+	}
+	for _, e := range list {
+		if f.pkg == e || (strings.HasSuffix(e, "/") && strings.HasPrefix(f.pkg, e)) {
+			return true
+		}
+	}
+	return false
+}
