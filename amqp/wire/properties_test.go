@@ -1,0 +1,91 @@
+package wire
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+)
+
+func fullProperties() *Properties {
+	return &Properties{
+		ContentType: []byte("text/plain"), ContentEncoding: []byte("utf-8"), Headers: allTags(), DeliveryMode: 2, Priority: 9,
+		CorrelationID: []byte("c"), ReplyTo: []byte("r"), Expiration: []byte("1000"), MessageID: []byte("m"), Timestamp: 1700000000,
+		Type: []byte("t"), UserID: []byte("guest"), AppID: []byte("a"), ClusterID: []byte("x"),
+	}
+}
+
+func TestPropertiesAreReadAsTheyWereWritten(t *testing.T) {
+	want := fullProperties()
+	raw := RawProperties(want.AppendTo(nil))
+	var got Properties
+	if err := raw.Parse(&got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Flags != 0xfffc {
+		t.Errorf("flags %#x", got.Flags)
+	}
+	want.Flags, want.headersAt, want.headersEnd = got.Flags, got.headersAt, got.headersEnd
+	if !reflect.DeepEqual(&got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	for cut := range raw {
+		if raw[:cut].Check() == nil {
+			t.Errorf("accepted when cut to %d bytes", cut)
+		}
+	}
+	if RawProperties(append(bytes.Clone(raw), 0)).Check() == nil {
+		t.Error("accepted with a byte too many")
+	}
+}
+
+func TestPropertiesGoldenBytes(t *testing.T) {
+	raw := (&Properties{ContentType: []byte("a"), DeliveryMode: 2, Timestamp: 1}).AppendTo(nil)
+	if want := unhex(t, "9040 01 61 02 0000000000000001"); !bytes.Equal(raw, want) {
+		t.Fatalf("%x", raw)
+	}
+	frame := AppendContentHeader(nil, 1, 12, raw)
+	if want := unhex(t, "02 0001 00000019 003c 0000 000000000000000c 9040 01 61 02 0000000000000001 ce"); !bytes.Equal(frame, want) {
+		t.Fatalf("%x", frame)
+	}
+}
+
+func TestReplacingTheHeadersKeepsTheRest(t *testing.T) {
+	props := fullProperties()
+	props.Headers = AppendTableString(nil, "BCC", "x")
+	raw := RawProperties(props.AppendTo(nil))
+	var parsed Properties
+	if err := raw.Parse(&parsed); err != nil {
+		t.Fatal(err)
+	}
+	props.Headers = Table{}
+	want := props.AppendTo(nil)
+	if got := raw.AppendWithHeaders(nil, &parsed, parsed.Headers.AppendWithout(nil, "BCC")); !bytes.Equal(got, want) {
+		t.Fatalf("%x\n%x", got, want)
+	}
+}
+
+func TestUnusedFlagsAreRefused(t *testing.T) {
+	for _, raw := range []RawProperties{{0, 1}, {0, 2}, {0x10, 1, 2}} {
+		if raw.Check() == nil {
+			t.Errorf("%x accepted", raw)
+		}
+	}
+}
+
+func FuzzProperties(f *testing.F) {
+	f.Add(fullProperties().AppendTo(nil))
+	f.Add([]byte{0x10, 0, 2})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		raw := RawProperties(in)
+		var props Properties
+		err := raw.Parse(&props)
+		if (err == nil) != (raw.Check() == nil) {
+			t.Fatalf("%x: parse says %v, check says %v", in, err, raw.Check())
+		}
+		if err == nil && props.Flags&FlagHeaders != 0 {
+			if again := raw.AppendWithHeaders(nil, &props, props.Headers); !bytes.Equal(again, in) {
+				t.Fatalf("%x became %x", in, again)
+			}
+		}
+	})
+}
