@@ -64,7 +64,7 @@ func goFiles(t *testing.T) []goFile {
 	t.Helper()
 	var list []goFile
 	walk(t, func(name string) {
-		if !strings.HasSuffix(name, ".go") {
+		if !strings.HasSuffix(name, ".go") || nested(name) {
 			return
 		}
 		set := token.NewFileSet()
@@ -82,6 +82,16 @@ func goFiles(t *testing.T) []goFile {
 		t.Fatalf("only %d Go files found below %s: the rules would hold nothing", len(list), root)
 	}
 	return list
+}
+
+// nested tells of files in a module of their own, such as foreign clients.
+func nested(name string) bool {
+	for dir := filepath.Dir(name); dir != "."; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(root, dir, "go.mod")); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // readText returns the file's text, or "" for one that is not text.

@@ -1,0 +1,81 @@
+# Leveret. A bare `make` prints what there is to make.
+
+GO      ?= go
+BIN     := bin/leveret
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Rounds of the kill -9 loop, and the seed of its choices (empty: a new one, printed).
+ROUNDS ?= 200
+SEED   ?=
+# Time for each fuzz target.
+FUZZTIME ?= 10s
+# Extra arguments of `make run` and `make bench`.
+ARGS ?=
+# A log file or a directory of them for `make demo`; empty: generated lines.
+LOGS ?=
+
+# The packages in which goroutines meet.
+RACE := ./auth ./internal/netx ./metrics ./server ./consumer ./exchange ./segment ./log ./store/... ./broker ./amqp ./kafka/...
+
+STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check lint race fmt interop crash fuzz bench demo clean need-go need-cc
+
+help: ## print this list
+	@echo "Leveret $(VERSION). Targets:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "A newcomer needs two: make run, make test."
+
+run: build ## build and start the broker (ARGS="--sync os" adds flags)
+	./$(BIN) serve $(ARGS)
+
+build: need-go ## build bin/leveret
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/leveret
+
+test: build ## all unit tests; needs nothing but Go
+	$(GO) vet ./...
+	$(GO) test ./...
+
+check: lint race ## what a change must pass: format, vet, staticcheck, the tree's rules, race tests
+	$(GO) test ./...
+
+lint: need-go ## gofmt, go vet, staticcheck and the rules in internal/lint
+	@files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$files" ]; then echo "not formatted, run 'make fmt':"; echo "$$files"; exit 1; fi
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+	$(GO) test -count=1 ./internal/lint
+
+race: need-go need-cc ## race tests of the packages in which goroutines meet
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 10m $(RACE)
+
+fmt: ## format every Go file
+	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+
+interop: build ## clients that others wrote, against the built binary
+	test/interop/run
+
+crash: build ## kill -9 loop under confirmed load (ROUNDS=200, SEED=)
+	$(GO) build -o bin/crash ./test/crash
+	./bin/crash --broker $(BIN) --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+fuzz: need-go ## run every fuzz target for a short while (FUZZTIME=10s)
+	GO='$(GO)' FUZZTIME='$(FUZZTIME)' test/fuzz
+
+bench: build ## measure this broker (ARGS goes to leveret bench)
+	./$(BIN) bench $(ARGS)
+
+demo: build ## the main job: ship logs in, route, work, replay, report (LOGS=file or directory)
+	$(GO) run ./examples/logs --broker $(BIN) $(if $(LOGS),--logs '$(LOGS)') $(ARGS)
+
+clean: ## remove what was built, not the data
+	rm -rf bin
+
+need-go:
+	@command -v $(GO) >/dev/null 2>&1 || { echo "Go is missing. Install it: https://go.dev/doc/install (or: apt-get install golang-go; version $$(awk '$$1=="go"{print $$2}' go.mod) or newer)"; exit 1; }
+
+need-cc:
+	@command -v $${CC:-cc} >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 || { echo "The race detector needs a C compiler. Install one: apt-get install gcc libc6-dev"; exit 1; }
