@@ -1,0 +1,111 @@
+package message
+
+import (
+	"github.com/leveret-mq/leveret/internal/batch"
+)
+
+// Builder encodes publishes into one record batch. It keeps its buffer, so a
+// Builder in steady state allocates nothing. It is not safe for concurrent use.
+//
+// Measured on a 2-core machine: BenchmarkBuilder, 256 messages a batch.
+type Builder struct {
+	buf    []byte
+	extra  []byte // the plain headers of the message being added
+	count  int32
+	baseMs int64
+	maxMs  int64
+}
+
+// Publish is one message on its way in. All slices are borrowed for the call.
+type Publish struct {
+	Exchange    []byte // at most 255 bytes
+	Key         []byte // routing key; empty is stored as null
+	Properties  []byte // AMQP flags and list, as received; empty means none
+	Body        []byte
+	TimestampMs int64
+	// Plain asks for readable copies of the user's headers beside the envelope.
+	Plain bool
+	// Raw are further record headers, encoded, for records that came from Kafka.
+	Raw Headers
+}
+
+// Len is the number of messages in the batch.
+func (b *Builder) Len() int { return int(b.count) }
+
+// SizeBytes is the size of the batch so far.
+func (b *Builder) SizeBytes() int { return len(b.buf) }
+
+// Reset forgets everything. A buffer above keepBytes is given back, so that one
+// huge message does not stay in memory for ever.
+func (b *Builder) Reset(keepBytes int) {
+	if cap(b.buf) > keepBytes {
+		b.buf = nil
+	}
+	b.buf = b.buf[:0]
+	b.count = 0
+}
+
+// Add encodes one message behind the others.
+func (b *Builder) Add(p *Publish) {
+	if b.count == 0 {
+		b.buf = append(b.buf[:0], make([]byte, batch.HeaderBytes)...)
+		b.baseMs, b.maxMs = p.TimestampMs, p.TimestampMs
+	}
+	b.maxMs = max(b.maxMs, p.TimestampMs)
+	props := p.Properties
+	if len(props) == 0 {
+		props = NoProperties
+	}
+	headers := int64(1 + p.Raw.Count)
+	b.extra = b.extra[:0]
+	if p.Plain && props[0]&(FlagHeaders>>8) != 0 {
+		var n int
+		b.extra, n = appendPlainHeaders(b.extra, props)
+		headers += int64(n)
+	}
+	key := p.Key
+	if len(key) == 0 {
+		key = nil
+	}
+	value := p.Body
+	if value == nil {
+		value = []byte{}
+	}
+	delta := int64(b.count)
+	ts := p.TimestampMs - b.baseMs
+	envelope := 2 + len(p.Exchange) + len(props)
+	size := 1 + varintLen(ts) + varintLen(delta) + bytesLen(key) + bytesLen(value) + varintLen(headers) +
+		1 + len(EnvelopeName) + varintLen(int64(envelope)) + envelope + len(b.extra) + len(p.Raw.Raw)
+
+	d := appendVarint(b.buf, int64(size))
+	d = append(d, 0)
+	d = appendVarint(d, ts)
+	d = appendVarint(d, delta)
+	d = appendBytes(d, key)
+	d = appendBytes(d, value)
+	d = appendVarint(d, headers)
+	d = append(d, 2*byte(len(EnvelopeName)))
+	d = append(d, EnvelopeName...)
+	d = appendVarint(d, int64(envelope))
+	d = append(d, envelopeVersion, byte(len(p.Exchange)))
+	d = append(d, p.Exchange...)
+	d = append(d, props...)
+	d = append(d, b.extra...)
+	d = append(d, p.Raw.Raw...)
+	b.buf = d
+	b.count++
+}
+
+// Seal finishes the batch and returns its bytes, which are valid until Reset.
+func (b *Builder) Seal() []byte {
+	batch.Batch(b.buf).Seal(batch.Header{
+		LastOffsetDelta: b.count - 1,
+		BaseTimestamp:   b.baseMs,
+		MaxTimestamp:    b.maxMs,
+		ProducerID:      batch.NoProducer,
+		ProducerEpoch:   batch.NoProducerEpoch,
+		BaseSequence:    batch.NoSequence,
+		Count:           b.count,
+	})
+	return b.buf
+}
