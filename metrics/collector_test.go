@@ -1,0 +1,103 @@
+package metrics
+
+import (
+	"errors"
+	"flag"
+	"io"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/store"
+)
+
+var update = flag.Bool("update", false, "write docs/metrics.md")
+
+// figures is a Source with fixed values.
+type figures struct {
+	stats    broker.Stats
+	counters broker.Counters
+}
+
+func (f *figures) Stats() broker.Stats        { return f.stats }
+func (f *figures) Counters() *broker.Counters { return &f.counters }
+
+func sample() *figures {
+	f := &figures{stats: broker.Stats{
+		Store: store.Stats{
+			Mode: store.ModeGroup, AppendedBytes: 1000, Syncs: 3, SyncErrors: 1, SyncSeconds: 0.5,
+			SyncBuckets: []store.Bucket{{Le: 0.001, Count: 1}, {Le: 0.25, Count: 3}},
+		},
+		Queues: []broker.QueueStats{
+			{VHost: "/", Name: "orders", Ready: 5, Unacked: 2, Consumers: 1, Bytes: 65536, Segments: 1, Partitions: 1},
+			{VHost: "/", Name: `odd "name"` + "\n", Partitions: 3, ReadOnly: "input/output error"},
+		},
+	}}
+	f.counters.Published.Store(12)
+	f.counters.Acked.Store(7)
+	f.counters.KafkaConns.Store(4)
+	return f
+}
+
+func scrape(t *testing.T, o Options) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	New(o).Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	body, err := io.ReadAll(w.Result().Body)
+	if err != nil || w.Code != 200 {
+		t.Fatalf("%d %v %s", w.Code, err, body)
+	}
+	return string(body)
+}
+
+func TestScrapeShowsTheFiguresOfTheirOwners(t *testing.T) {
+	page := scrape(t, Options{Source: sample(), Version: "v1", Disk: func() (uint64, uint64, error) { return 10, 20, nil }})
+	for _, want := range []string{
+		`leveret_messages_published_total 12`,
+		`leveret_messages_acked_total 7`,
+		`leveret_connections{protocol="kafka"} 4`,
+		`leveret_queue_messages_ready{queue="orders",vhost="/"} 5`,
+		`leveret_queue_bytes{queue="orders",vhost="/"} 65536`,
+		`leveret_queue_read_only{queue="odd \"name\"\n",vhost="/"} 1`,
+		`leveret_store_sync_seconds_bucket{le="0.25"} 3`,
+		`leveret_store_sync_seconds_bucket{le="+Inf"} 3`,
+		`leveret_store_sync_seconds_sum 0.5`,
+		`leveret_store_writable 1`,
+		`leveret_disk_free_bytes 10`,
+		`leveret_queues 2`,
+		`durability="group"`,
+		`process_resident_memory_bytes`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+}
+
+func TestStoreThatTakesNoWritesShows(t *testing.T) {
+	f := sample()
+	f.stats.Err = "no space left"
+	page := scrape(t, Options{Source: f, Disk: func() (uint64, uint64, error) { return 0, 0, errors.New("gone") }})
+	if !strings.Contains(page, "leveret_store_writable 0") || strings.Contains(page, "leveret_disk_free_bytes") {
+		t.Fatal(page)
+	}
+}
+
+func TestReferencePageIsCurrent(t *testing.T) {
+	const page = "../docs/metrics.md"
+	want := Reference()
+	if *update {
+		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Fatal("docs/metrics.md is not what the code says; renew it with: go test ./metrics -update")
+	}
+}

@@ -1,0 +1,9 @@
+// Package metrics turns the broker's own figures into Prometheus series.
+//
+//	scrape ─► Collector.Collect ─► broker.Counters, broker.Stats, Options.Disk
+//
+// It keeps no figure of its own: every value is read from its owner when
+// Prometheus asks, so that nothing on the path of a message knows that metrics
+// exist. All names begin with leveret_; docs/metrics.md lists them and a test
+// holds the page to the code. It must never be called from a hot path.
+package metrics

@@ -1,0 +1,100 @@
+package metrics
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/leveret-mq/leveret/broker"
+)
+
+// serie is one family of values.
+type serie struct {
+	name, kind, help string
+	labels           []string
+	desc             *prometheus.Desc
+}
+
+// series lists every family, in the order of the reference page.
+var series []*serie
+
+func newSerie(kind, name, help string, labels ...string) *serie {
+	name = "leveret_" + name
+	s := &serie{name: name, kind: kind, help: help, labels: labels, desc: prometheus.NewDesc(name, help, labels, nil)}
+	series = append(series, s)
+	return s
+}
+
+// total is a running total that a Counters field holds.
+type total struct {
+	*serie
+	read func(*broker.Counters) uint64
+}
+
+// counters are the totals of the broker.
+var counters = []total{
+	{newSerie("counter", "messages_published_total", "Messages that came in."),
+		func(c *broker.Counters) uint64 { return c.Published.Load() }},
+	{newSerie("counter", "messages_published_bytes_total", "Bytes of their bodies; for Kafka producers, of their batches."),
+		func(c *broker.Counters) uint64 { return c.PublishedBytes.Load() }},
+	{newSerie("counter", "messages_routed_total", "Messages that reached at least one queue."),
+		func(c *broker.Counters) uint64 { return c.Routed.Load() }},
+	{newSerie("counter", "messages_unroutable_total", "Messages that reached no queue."),
+		func(c *broker.Counters) uint64 { return c.Unroutable.Load() }},
+	{newSerie("counter", "messages_stored_total", "Copies of messages put into queues."),
+		func(c *broker.Counters) uint64 { return c.Stored.Load() }},
+	{newSerie("counter", "messages_delivered_total", "Messages handed to consumers that ack, gets included."),
+		func(c *broker.Counters) uint64 { return c.Delivered.Load() }},
+	{newSerie("counter", "messages_delivered_bytes_total", "Bytes of the bodies of these."),
+		func(c *broker.Counters) uint64 { return c.DeliveredBytes.Load() }},
+	{newSerie("counter", "messages_redelivered_total", "Of these, the ones that were not handed out for the first time."),
+		func(c *broker.Counters) uint64 { return c.Redelivered.Load() }},
+	{newSerie("counter", "messages_acked_total", "Messages that consumers acked."),
+		func(c *broker.Counters) uint64 { return c.Acked.Load() }},
+	{newSerie("counter", "records_fetched_total", "Records read by offset, as Kafka consumers do."),
+		func(c *broker.Counters) uint64 { return c.Fetched.Load() }},
+	{newSerie("counter", "records_fetched_bytes_total", "Bytes of the batches of these."),
+		func(c *broker.Counters) uint64 { return c.FetchedBytes.Load() }},
+}
+
+// The other families.
+var (
+	connections = newSerie("gauge", "connections", "Client connections that are open.", "protocol")
+	queues      = newSerie("gauge", "queues", "Queues and topics that exist.")
+
+	queueReady      = newSerie("gauge", "queue_messages_ready", "Messages that wait for a consumer; for a topic that nobody works on, its records.", "vhost", "queue")
+	queueUnacked    = newSerie("gauge", "queue_messages_unacked", "Messages that consumers hold and have not acked.", "vhost", "queue")
+	queueConsumers  = newSerie("gauge", "queue_consumers", "Consumers of the queue that ack.", "vhost", "queue")
+	queueBytes      = newSerie("gauge", "queue_bytes", "Bytes that the queue takes on disk.", "vhost", "queue")
+	queueSegments   = newSerie("gauge", "queue_segments", "Segment files of the queue.", "vhost", "queue")
+	queuePartitions = newSerie("gauge", "queue_partitions", "Logs that the queue consists of.", "vhost", "queue")
+	queueReadOnly   = newSerie("gauge", "queue_read_only", "1 when a fault of the disk has made a log of the queue read-only.", "vhost", "queue")
+
+	appendedBytes = newSerie("counter", "store_appended_bytes_total", "Bytes appended to logs.")
+	syncSeconds   = newSerie("histogram", "store_sync_seconds", "Time that a flush to the disk took.")
+	syncErrors    = newSerie("counter", "store_sync_errors_total", "Flushes that failed.")
+	writable      = newSerie("gauge", "store_writable", "1 when the store as a whole takes writes.")
+	diskFree      = newSerie("gauge", "disk_free_bytes", "Free bytes of the file system with the data.")
+	diskTotal     = newSerie("gauge", "disk_total_bytes", "Size of the file system with the data.")
+
+	buildInfo = newSerie("gauge", "build_info", "Always 1; the labels say what runs, and which durability mode is the default.", "version", "goversion", "durability")
+)
+
+// Reference prints the page docs/metrics.md.
+func Reference() string {
+	var b strings.Builder
+	b.WriteString(`# Metrics
+
+<!-- Printed from package metrics; a test holds this page to it. To renew it: go test ./metrics -update -->
+
+Prometheus reads them at ` + "`http://HOST:15692/metrics`" + `. Beside these come the usual ` + "`process_…` and `go_…`" + ` series.
+
+| series | kind | labels | meaning |
+|---|---|---|---|
+`)
+	for _, s := range series {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", s.name, s.kind, strings.Join(s.labels, ", "), s.help)
+	}
+	return b.String()
+}
