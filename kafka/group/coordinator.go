@@ -1,0 +1,217 @@
+package group
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// Coordinator holds the groups of one virtual host. All methods may be called
+// from any goroutine.
+type Coordinator struct {
+	opts Options
+
+	mu     sync.Mutex // guards groups, sweep and closed
+	groups map[string]*group
+	sweep  *time.Timer
+	closed bool
+}
+
+// New returns a coordinator without groups. Restore fills in what was committed
+// before, Close ends it.
+func New(o Options) *Coordinator {
+	o.defaults()
+	c := &Coordinator{opts: o, groups: map[string]*group{}}
+	c.sweep = time.AfterFunc(o.SweepEvery, c.sweepAndRearm)
+	return c
+}
+
+func (o *Options) defaults() {
+	setDuration(&o.InitialDelay, 20*time.Millisecond)
+	setDuration(&o.MinSession, 6*time.Second)
+	setDuration(&o.MaxSession, 30*time.Minute)
+	setDuration(&o.OffsetRetention, 7*24*time.Hour)
+	setDuration(&o.SweepEvery, 10*time.Minute)
+	if o.MaxMembers == 0 {
+		o.MaxMembers = 5000
+	}
+	if o.MaxGroups == 0 {
+		o.MaxGroups = 100_000
+	}
+	if o.MaxMetadataBytes == 0 {
+		o.MaxMetadataBytes = 4096
+	}
+	if o.NewID == nil {
+		o.NewID = randomID
+	}
+}
+
+func setDuration(d *time.Duration, standard time.Duration) {
+	if *d == 0 {
+		*d = standard
+	}
+}
+
+// randomID is 128 random bits written as a UUID, as Kafka's member ids end.
+func randomID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: it ends the process instead
+	s := hex.EncodeToString(b[:])
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}
+
+// Close answers everyone who waits with CoordinatorNotAvailable and stops all
+// timers. Calls after it get the same answer.
+func (c *Coordinator) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.sweep.Stop()
+	for _, g := range c.groups {
+		g.mu.Lock()
+		g.close()
+		g.mu.Unlock()
+	}
+	clear(c.groups)
+}
+
+// lock finds a group and locks it; nil when it is not there.
+func (c *Coordinator) lock(id string) *group {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := c.groups[id]
+	if g != nil {
+		g.mu.Lock()
+	}
+	return g
+}
+
+// lockOrMake finds or makes a group and locks it.
+func (c *Coordinator) lockOrMake(id string) (*group, wire.Code) {
+	if id == "" {
+		return nil, wire.InvalidGroupID
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, wire.CoordinatorNotAvailable
+	}
+	g := c.groups[id]
+	if g == nil {
+		if len(c.groups) >= c.opts.MaxGroups {
+			return nil, wire.CoordinatorNotAvailable
+		}
+		g = newGroup(id, &c.opts)
+		c.groups[id] = g
+	}
+	g.mu.Lock()
+	return g, wire.None
+}
+
+// missing is the answer of calls that name a group that is not there.
+func (c *Coordinator) missing(id string, code wire.Code) wire.Code {
+	if id == "" {
+		return wire.InvalidGroupID
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return wire.CoordinatorNotAvailable
+	}
+	return code
+}
+
+// Listed is one line of List.
+type Listed struct {
+	Group        string
+	ProtocolType string
+	State        State
+}
+
+// List returns all groups in order of their names.
+func (c *Coordinator) List() []Listed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]Listed, 0, len(c.groups))
+	for id, g := range c.groups {
+		g.mu.Lock()
+		out = append(out, Listed{id, g.protocolType, g.state})
+		g.mu.Unlock()
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Group < out[j].Group })
+	return out
+}
+
+// Description is a group as DescribeGroups shows it.
+type Description struct {
+	State        State
+	ProtocolType string
+	Protocol     string
+	Members      []DescribedMember
+}
+
+// DescribedMember is a member as DescribeGroups shows it.
+type DescribedMember struct {
+	ID, InstanceID, ClientID, ClientHost string
+	Metadata, Assignment                 []byte
+}
+
+// Describe shows a group; one that is not there is Dead.
+func (c *Coordinator) Describe(id string) Description {
+	g := c.lock(id)
+	if g == nil {
+		return Description{State: Dead}
+	}
+	defer g.mu.Unlock()
+	d := Description{State: g.state, ProtocolType: g.protocolType}
+	if g.state == Stable {
+		d.Protocol = g.protocol
+	}
+	for _, m := range g.members {
+		dm := DescribedMember{ID: m.id, InstanceID: m.instance, ClientID: m.clientID, ClientHost: m.clientHost}
+		if g.state == Stable {
+			dm.Metadata, dm.Assignment = m.metadata(g.protocol), m.assignment
+		}
+		d.Members = append(d.Members, dm)
+	}
+	return d
+}
+
+// Delete removes a group without members, and its offsets.
+func (c *Coordinator) Delete(id string) wire.Code {
+	g := c.lock(id)
+	if g == nil {
+		return c.missing(id, wire.GroupIDNotFound)
+	}
+	if len(g.members) > 0 || len(g.pending) > 0 {
+		g.mu.Unlock()
+		return wire.GroupNotEmpty
+	}
+	changes := g.removals(func(string, int32, Offset) bool { return true })
+	g.mu.Unlock()
+	if code := c.remove(g, changes); code != wire.None {
+		return code
+	}
+	c.forgetIfUnused(id)
+	return wire.None
+}
+
+// forgetIfUnused drops a group that has neither members nor offsets.
+func (c *Coordinator) forgetIfUnused(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := c.groups[id]
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.members) == 0 && len(g.pending) == 0 && len(g.offsets) == 0 {
+		g.close()
+		delete(c.groups, id)
+	}
+}

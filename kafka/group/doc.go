@@ -1,0 +1,21 @@
+// Package group is the coordinator of classic Kafka consumer groups: who is a
+// member, which generation it is, what the leader assigned, and how far the
+// group has committed. It is a state machine behind method calls: it opens no
+// socket, starts no goroutine of its own, and stores nothing but through the
+// Journal it is given. Time comes from package time, which testing/synctest
+// replaces in tests.
+//
+//	         first join                all joined or time is up
+//	Empty ──────────────► PreparingRebalance ──────────────► CompletingRebalance
+//	  ▲                      ▲        │ nobody left                  │ leader's
+//	  └──────────────────────┼────────┘                              │ SyncGroup
+//	                         └────────────────── Stable ◄────────────┘
+//	                   join, leave, expiry
+//
+// Join and Sync answer through a callback, because their answer may have to wait
+// for other members. Every callback is called exactly once, perhaps before the
+// call returns, with the group's lock held: it must not block nor call back.
+//
+// Lock order: Coordinator.mu, then group.commit, then group.mu. Timers only
+// take group.mu.
+package group

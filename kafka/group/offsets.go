@@ -1,0 +1,280 @@
+package group
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// Position is one partition of a commit or a fetch, with the outcome.
+type Position struct {
+	Topic     string
+	Partition int32
+	Offset    Offset
+	Err       wire.Code
+}
+
+// Restore puts back an offset that was committed before a restart.
+func (c *Coordinator) Restore(ch Change) {
+	g, code := c.lockOrMake(ch.Group)
+	if code != wire.None {
+		return
+	}
+	defer g.mu.Unlock()
+	g.apply(ch)
+}
+
+// Commit stores offsets for a group. The code refuses all of them; positions
+// refused one by one have theirs in Err. Positions whose Err is set already
+// are left out. It returns when the offsets are durable.
+func (c *Coordinator) Commit(id Identity, positions []Position) wire.Code {
+	g, code := c.lockForCommit(id)
+	if code != wire.None {
+		return code
+	}
+	code = g.mayCommit(id)
+	g.mu.Unlock()
+	if code != wire.None {
+		return code
+	}
+	now := time.Now()
+	changes := make([]Change, 0, len(positions))
+	for i := range positions {
+		p := &positions[i]
+		if p.Err == wire.None && len(p.Offset.Metadata) > c.opts.MaxMetadataBytes {
+			p.Err = wire.OffsetMetadataTooLarge
+		}
+		if p.Err == wire.None {
+			p.Offset.Committed = now
+			changes = append(changes, Change{Group: id.Group, Topic: p.Topic, Partition: p.Partition, Offset: p.Offset})
+		}
+	}
+	return c.save(g, changes)
+}
+
+// lockForCommit locks the group that a commit is for. Whoever is no member may
+// commit to a group that does not exist yet.
+func (c *Coordinator) lockForCommit(id Identity) (*group, wire.Code) {
+	if g := c.lock(id.Group); g != nil {
+		return g, wire.None
+	}
+	if id.Generation >= 0 {
+		return nil, c.missing(id.Group, wire.IllegalGeneration)
+	}
+	return c.lockOrMake(id.Group)
+}
+
+// mayCommit holds a commit against the group's state.
+func (g *group) mayCommit(id Identity) wire.Code {
+	if id.Generation < 0 && id.MemberID == "" && id.InstanceID == "" {
+		if len(g.members) > 0 {
+			return wire.UnknownMemberID
+		}
+		return wire.None
+	}
+	m, code := g.check(id.MemberID, id.InstanceID)
+	switch {
+	case code != wire.None:
+		return code
+	case id.Generation != g.generation:
+		return wire.IllegalGeneration
+	}
+	g.touch(m)
+	if g.state == Completing {
+		return wire.RebalanceInProgress
+	}
+	return wire.None
+}
+
+// save writes changes of one group to the journal, then to memory.
+func (c *Coordinator) save(g *group, changes []Change) wire.Code {
+	if len(changes) == 0 {
+		return wire.None
+	}
+	g.commit.Lock()
+	defer g.commit.Unlock()
+	if c.opts.Journal != nil {
+		if err := c.opts.Journal.Save(changes); err != nil {
+			return wire.CoordinatorNotAvailable
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.dead {
+		return wire.CoordinatorNotAvailable
+	}
+	for _, ch := range changes {
+		g.apply(ch)
+	}
+	return wire.None
+}
+
+// remove is save for changes that delete.
+func (c *Coordinator) remove(g *group, changes []Change) wire.Code { return c.save(g, changes) }
+
+func (g *group) apply(ch Change) {
+	partitions := g.offsets[ch.Topic]
+	if ch.Delete {
+		delete(partitions, ch.Partition)
+		if len(partitions) == 0 {
+			delete(g.offsets, ch.Topic)
+		}
+		return
+	}
+	if partitions == nil {
+		partitions = map[int32]Offset{}
+		g.offsets[ch.Topic] = partitions
+	}
+	partitions[ch.Partition] = ch.Offset
+}
+
+// removals lists the deletions of all offsets for which which is true.
+func (g *group) removals(which func(topic string, partition int32, o Offset) bool) []Change {
+	var out []Change
+	for topic, partitions := range g.offsets {
+		for p, o := range partitions {
+			if which(topic, p, o) {
+				out = append(out, Change{Group: g.id, Topic: topic, Partition: p, Delete: true})
+			}
+		}
+	}
+	return out
+}
+
+// Committed fills in the offsets of positions; those never committed get -1.
+func (c *Coordinator) Committed(group string, positions []Position) {
+	g := c.lock(group)
+	if g != nil {
+		defer g.mu.Unlock()
+	}
+	for i := range positions {
+		p := &positions[i]
+		p.Offset = Offset{Offset: -1, LeaderEpoch: -1}
+		if g == nil {
+			continue
+		}
+		if o, ok := g.offsets[p.Topic][p.Partition]; ok {
+			p.Offset = o
+		}
+	}
+}
+
+// AllCommitted returns every offset of a group.
+func (c *Coordinator) AllCommitted(group string) []Position {
+	g := c.lock(group)
+	if g == nil {
+		return nil
+	}
+	defer g.mu.Unlock()
+	var out []Position
+	for topic, partitions := range g.offsets {
+		for p, o := range partitions {
+			out = append(out, Position{Topic: topic, Partition: p, Offset: o})
+		}
+	}
+	return out
+}
+
+// DeleteOffsets removes offsets of topics that no member is subscribed to.
+func (c *Coordinator) DeleteOffsets(group string, positions []Position) wire.Code {
+	g := c.lock(group)
+	if g == nil {
+		return c.missing(group, wire.GroupIDNotFound)
+	}
+	if len(g.members) > 0 && g.protocolType != ConsumerProtocol {
+		g.mu.Unlock()
+		return wire.GroupNotEmpty
+	}
+	subscribed := g.subscribed()
+	g.mu.Unlock()
+	var changes []Change
+	for i := range positions {
+		p := &positions[i]
+		if subscribed[p.Topic] {
+			p.Err = wire.GroupSubscribedToTopic
+		}
+		if p.Err == wire.None {
+			changes = append(changes, Change{Group: group, Topic: p.Topic, Partition: p.Partition, Delete: true})
+		}
+	}
+	return c.remove(g, changes)
+}
+
+// ForgetTopic removes what groups committed for a topic that was deleted.
+func (c *Coordinator) ForgetTopic(topic string) {
+	for _, g := range c.all() {
+		g.mu.Lock()
+		changes := g.removals(func(t string, _ int32, _ Offset) bool { return t == topic })
+		g.mu.Unlock()
+		c.remove(g, changes)
+	}
+}
+
+func (c *Coordinator) all() []*group {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]*group, 0, len(c.groups))
+	for _, g := range c.groups {
+		out = append(out, g)
+	}
+	return out
+}
+
+// sweepAndRearm forgets offsets of groups that were without members for
+// OffsetRetention, and groups of which nothing is left.
+func (c *Coordinator) sweepAndRearm() {
+	for _, g := range c.all() {
+		g.mu.Lock()
+		var changes []Change
+		if g.state == Empty {
+			limit := time.Now().Add(-c.opts.OffsetRetention)
+			changes = g.removals(func(_ string, _ int32, o Offset) bool {
+				return o.Committed.Before(limit) && g.since.Before(limit)
+			})
+		}
+		g.mu.Unlock()
+		c.remove(g, changes)
+		c.forgetIfUnused(g.id)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.sweep.Reset(c.opts.SweepEvery)
+	}
+}
+
+// ConsumerProtocol is the protocol type of consumers, whose metadata begins
+// with the topics they subscribe to.
+const ConsumerProtocol = "consumer"
+
+// subscribed is the set of topics that members of a consumer group read.
+func (g *group) subscribed() map[string]bool {
+	out := map[string]bool{}
+	for _, m := range g.members {
+		name := g.protocol
+		if name == "" && len(m.protocols) > 0 {
+			name = m.protocols[0].Name
+		}
+		addTopics(out, m.metadata(name))
+	}
+	return out
+}
+
+// addTopics reads the beginning of a consumer's subscription:
+// version i16, topics i32, { name i16 + bytes }*. Damage ends the list.
+func addTopics(into map[string]bool, b []byte) {
+	if len(b) < 6 {
+		return
+	}
+	n := int32(binary.BigEndian.Uint32(b[2:]))
+	b = b[6:]
+	for ; n > 0 && len(b) >= 2; n-- {
+		l := int(binary.BigEndian.Uint16(b))
+		if l > len(b)-2 {
+			return
+		}
+		into[string(b[2:2+l])] = true
+		b = b[2+l:]
+	}
+}

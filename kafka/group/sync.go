@@ -1,0 +1,127 @@
+package group
+
+import "github.com/leveret-mq/leveret/kafka/wire"
+
+// Sync answers with the member's assignment once the leader has brought it.
+// reply is called once.
+func (c *Coordinator) Sync(r SyncRequest, reply func(SyncReply)) {
+	g := c.lock(r.Group)
+	if g == nil {
+		reply(SyncReply{Err: c.missing(r.Group, wire.UnknownMemberID)})
+		return
+	}
+	defer g.mu.Unlock()
+	m, code := g.check(r.MemberID, r.InstanceID)
+	if code == wire.None {
+		code = g.checkSync(&r)
+	}
+	if code != wire.None {
+		reply(SyncReply{Err: code})
+		return
+	}
+	g.touch(m)
+	m.synced = true
+	if g.state == Stable {
+		reply(g.syncReply(m))
+		return
+	}
+	m.answerSync(SyncReply{Err: wire.RebalanceInProgress}) // an older request of the same member
+	m.sync = reply
+	if m.id == g.leader {
+		g.assign(r.Assignments)
+	}
+}
+
+func (g *group) checkSync(r *SyncRequest) wire.Code {
+	switch {
+	case r.Generation != g.generation:
+		return wire.IllegalGeneration
+	case r.ProtocolType != "" && r.ProtocolType != g.protocolType,
+		r.Protocol != "" && r.Protocol != g.protocol && g.state != Preparing:
+		return wire.InconsistentGroupProtocol
+	case g.state == Preparing:
+		return wire.RebalanceInProgress
+	case g.state == Empty:
+		return wire.UnknownMemberID
+	}
+	return wire.None
+}
+
+// assign stores what the leader decided and answers all who wait for it. A
+// member the leader forgot gets nothing.
+func (g *group) assign(assignments map[string][]byte) {
+	g.state = Stable
+	for _, m := range g.members {
+		m.assignment = assignments[m.id]
+		if m.sync != nil {
+			g.touch(m)
+			m.answerSync(g.syncReply(m))
+		}
+	}
+}
+
+func (g *group) syncReply(m *member) SyncReply {
+	return SyncReply{ProtocolType: g.protocolType, Protocol: g.protocol, Assignment: m.assignment}
+}
+
+// Heartbeat keeps a member's session alive and tells it of a rebalance.
+func (c *Coordinator) Heartbeat(id Identity) wire.Code {
+	g := c.lock(id.Group)
+	if g == nil {
+		return c.missing(id.Group, wire.UnknownMemberID)
+	}
+	defer g.mu.Unlock()
+	m, code := g.check(id.MemberID, id.InstanceID)
+	if code != wire.None {
+		return code
+	}
+	if id.Generation != g.generation {
+		return wire.IllegalGeneration
+	}
+	g.touch(m)
+	if g.state == Preparing {
+		return wire.RebalanceInProgress
+	}
+	return wire.None
+}
+
+// Leave removes members, and fills in what became of each.
+func (c *Coordinator) Leave(group string, leavers []Leaver) wire.Code {
+	g := c.lock(group)
+	if g == nil {
+		code := c.missing(group, wire.UnknownMemberID)
+		for i := range leavers {
+			leavers[i].Err = code
+		}
+		if code == wire.UnknownMemberID {
+			code = wire.None
+		}
+		return code
+	}
+	defer g.mu.Unlock()
+	for i := range leavers {
+		leavers[i].Err = g.leave(leavers[i])
+	}
+	return wire.None
+}
+
+func (g *group) leave(l Leaver) wire.Code {
+	if t, ok := g.pending[l.MemberID]; ok && l.InstanceID == "" {
+		t.Stop()
+		delete(g.pending, l.MemberID)
+		g.maybeComplete()
+		return wire.None
+	}
+	if l.InstanceID != "" && l.MemberID == "" {
+		// An administrator removes a static member by its instance id alone.
+		if m := g.static[l.InstanceID]; m != nil {
+			l.MemberID = m.id
+		}
+	}
+	m, code := g.check(l.MemberID, l.InstanceID)
+	if code != wire.None {
+		return code
+	}
+	g.removeAndUpdate(m)
+	return wire.None
+}

@@ -1,0 +1,144 @@
+package group
+
+import (
+	"time"
+
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// Options are a coordinator's settings; a zero field gets its default.
+type Options struct {
+	// InitialDelay is how long the first rebalance of an empty group waits for
+	// more members, each of whom prolongs it; default 20 ms. Kafka's default is
+	// 3 s, which every short-lived consumer pays for.
+	InitialDelay time.Duration
+	// MinSession and MaxSession bound the session timeout a member may ask for;
+	// default 6 s and 30 min.
+	MinSession, MaxSession time.Duration
+	// MaxMembers bounds one group, members that were only given an id included;
+	// default 5,000.
+	MaxMembers int
+	// MaxGroups bounds the groups; default 100,000.
+	MaxGroups int
+	// MaxMetadataBytes bounds the text committed beside an offset; default 4096.
+	MaxMetadataBytes int
+	// OffsetRetention is how long the offsets of a group without members are
+	// kept; default 7 days.
+	OffsetRetention time.Duration
+	// SweepEvery is the time between two looks for offsets to forget; default 10 min.
+	SweepEvery time.Duration
+	// Journal keeps the offsets; nil keeps them in memory only.
+	Journal Journal
+	// NewID returns the random part of a member id; default 128 random bits.
+	NewID func() string
+}
+
+// Journal keeps committed offsets across restarts.
+type Journal interface {
+	// Save writes all changes at once or none, and returns when they are durable.
+	Save(changes []Change) error
+}
+
+// Change is one committed offset, or its removal.
+type Change struct {
+	Group     string
+	Topic     string
+	Partition int32
+	Offset    Offset
+	Delete    bool
+}
+
+// Offset is what was committed for a partition.
+type Offset struct {
+	Offset      int64
+	LeaderEpoch int32 // -1 when the client told none
+	Metadata    string
+	Committed   time.Time
+}
+
+// State is where a group stands; the strings are Kafka's own.
+type State string
+
+// The states of a group.
+const (
+	Empty      State = "Empty"
+	Preparing  State = "PreparingRebalance"
+	Completing State = "CompletingRebalance"
+	Stable     State = "Stable"
+	Dead       State = "Dead" // not there
+)
+
+// Protocol is one way of assigning partitions that a member knows, with what it
+// tells the leader.
+type Protocol struct {
+	Name     string
+	Metadata []byte
+}
+
+// JoinRequest is a member's wish to be in the next generation.
+type JoinRequest struct {
+	Group            string
+	MemberID         string // empty the first time
+	InstanceID       string // empty for dynamic members
+	ClientID         string
+	ClientHost       string
+	ProtocolType     string
+	Protocols        []Protocol // kept: the caller must not change the bytes later
+	SessionTimeout   time.Duration
+	RebalanceTimeout time.Duration
+	// MustKnowID has a member without an id be given one and come again (v4+).
+	MustKnowID bool
+	// MaySkipAssignment says that the member understands SkipAssignment (v9+).
+	MaySkipAssignment bool
+}
+
+// JoinReply is the answer to a JoinRequest.
+type JoinReply struct {
+	Err            wire.Code
+	Generation     int32
+	ProtocolType   string
+	Protocol       string
+	Leader         string
+	MemberID       string
+	SkipAssignment bool
+	Members        []JoinedMember // for the leader only
+}
+
+// JoinedMember is what a leader learns of a member.
+type JoinedMember struct {
+	ID, InstanceID string
+	Metadata       []byte
+}
+
+// SyncRequest asks for, or as the leader brings, the assignments of a generation.
+type SyncRequest struct {
+	Group        string
+	MemberID     string
+	InstanceID   string
+	Generation   int32
+	ProtocolType string // empty: not checked
+	Protocol     string // empty: not checked
+	Assignments  map[string][]byte
+}
+
+// SyncReply is the answer to a SyncRequest.
+type SyncReply struct {
+	Err          wire.Code
+	ProtocolType string
+	Protocol     string
+	Assignment   []byte
+}
+
+// Identity says who calls: a member of a generation.
+type Identity struct {
+	Group      string
+	MemberID   string
+	InstanceID string
+	Generation int32 // negative: not a member
+}
+
+// Leaver is one member that leaves; either name may be empty.
+type Leaver struct {
+	MemberID, InstanceID string
+	Err                  wire.Code // the outcome
+}
