@@ -1,0 +1,29 @@
+// Command crash kills a real broker with SIGKILL, again and again, while AMQP
+// and Kafka clients that others wrote publish with confirms, and checks after
+// every restart that the broker kept its word:
+//
+//   - a message that was confirmed is there, in every queue it was routed to;
+//
+//   - each publisher's messages come in the order in which it sent them, and of
+//     what was not confirmed a beginning is there or nothing, never a hole;
+//
+//   - a message that a consumer saw and did not ack comes back with redelivered
+//     set; one that was published after the restart comes without it;
+//
+//   - what was acked in order, and is known to have reached the broker, is gone;
+//
+//   - Kafka records acked with acks=all are at the offset that was reported;
+//
+//   - group offsets whose commit was answered are there.
+//
+//     make crash ROUNDS=200 SEED=…
+//
+//     ┌ round ────────────────────────────────────────────────┐
+//     │ start ─► verify ─► load for a random while ─► SIGKILL │ ─► next round
+//     └───────────────────────────────────────────────────────┘
+//     every tenth round, and the last, reads every queue empty first
+//
+// A run is decided by its seed, as far as timing allows. After a violation the
+// data directory stays, its name and the seed are printed, and the exit status is 1.
+// A power cut can't be tried this way: package internal/fs does that in memory.
+package main

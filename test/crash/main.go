@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	var o options
+	flag.StringVar(&o.broker, "broker", "bin/leveret", "the binary to kill")
+	flag.IntVar(&o.rounds, "rounds", 200, "how often to kill it")
+	flag.Uint64Var(&o.seed, "seed", 0, "seed of every random choice; 0 draws one")
+	flag.StringVar(&o.dir, "dir", "", "data directory; empty makes one and removes it after success")
+	flag.Parse()
+	if o.seed == 0 {
+		o.seed = rand.Uint64()
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o, os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "crash: %v\ncrash: repeat with: make crash ROUNDS=%d SEED=%d\n", err, o.rounds, o.seed)
+		os.Exit(1)
+	}
+}
+
+// options are one run's settings.
+type options struct {
+	broker string
+	rounds int
+	seed   uint64
+	dir    string
+}
+
+// drainEvery is how often every queue is read empty, in rounds.
+const drainEvery = 10
+
+func run(ctx context.Context, o options, out *os.File) error {
+	rng := rand.New(rand.NewPCG(o.seed, 0))
+	dir := o.dir
+	if dir == "" {
+		made, err := os.MkdirTemp("", "leveret-crash-")
+		if err != nil {
+			return err
+		}
+		dir = made
+	}
+	fmt.Fprintf(out, "crash: seed %d, %d rounds, data in %s\n", o.seed, o.rounds, dir)
+	b, err := newBroker(o.broker, dir, rng)
+	if err != nil {
+		return err
+	}
+	defer b.kill()
+	h := &harness{broker: b, rng: rng, model: newModel(), kafka: newKafkaModel(), out: out}
+	if err := h.rounds(ctx, o.rounds); err != nil {
+		return fmt.Errorf("%w\ncrash: the data directory is kept in %s, the broker's last words are in %s", err, dir, b.logName())
+	}
+	fmt.Fprintf(out, "crash: %d rounds held: %s\n", o.rounds, h.summary())
+	if o.dir == "" {
+		return os.RemoveAll(dir)
+	}
+	return nil
+}
+
+// harness joins the broker, the load and what must hold.
+type harness struct {
+	broker *broker
+	rng    *rand.Rand
+	model  *model
+	kafka  *kafkaModel
+	out    *os.File
+
+	started  time.Time
+	slowest  time.Duration // start until connections are taken
+	killedIn int           // kills during start-up
+}
+
+func (h *harness) rounds(ctx context.Context, n int) error {
+	h.started = time.Now()
+	for round := 1; round <= n; round++ {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("interrupted in round %d: %w", round, err)
+		}
+		if err := h.round(ctx, round, round%drainEvery == 0); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+		if round%drainEvery == 0 {
+			fmt.Fprintf(h.out, "crash: round %d of %d, %.1f s: %s\n", round, n, time.Since(h.started).Seconds(), h.summary())
+		}
+	}
+	// The last start: everything must be there.
+	if err := h.start(); err != nil {
+		return err
+	}
+	if err := h.verify(ctx, n+1); err != nil {
+		return fmt.Errorf("after the last round: %w", err)
+	}
+	if err := h.drain(ctx, n+1); err != nil {
+		return fmt.Errorf("after the last round: %w", err)
+	}
+	return h.kafka.finish(ctx, h.broker.kafkaAddr)
+}
+
+// round is one life of the broker.
+func (h *harness) round(ctx context.Context, round int, drain bool) error {
+	if h.rng.IntN(10) == 0 {
+		// A life that ends before anybody connects: recovery itself is interrupted.
+		if err := h.broker.startProcess(h.rng); err != nil {
+			return err
+		}
+		time.Sleep(time.Duration(h.rng.IntN(30)) * time.Millisecond)
+		h.broker.kill()
+		h.killedIn++
+	}
+	if err := h.start(); err != nil {
+		return err
+	}
+	if err := h.verify(ctx, round); err != nil {
+		return err
+	}
+	if drain {
+		if err := h.drain(ctx, round); err != nil {
+			return err
+		}
+	}
+	life, cancel := context.WithCancel(ctx)
+	defer cancel()
+	load, err := startLoad(life, h, round)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	time.Sleep(time.Duration(100+h.rng.IntN(300)) * time.Millisecond)
+	h.broker.kill()
+	cancel()
+	load.wait()
+	return h.model.violation()
+}
+
+func (h *harness) start() error {
+	from := time.Now()
+	if err := h.broker.start(h.rng); err != nil {
+		return err
+	}
+	h.slowest = max(h.slowest, time.Since(from))
+	return nil
+}
+
+// verify checks what can be checked before the load begins.
+func (h *harness) verify(ctx context.Context, round int) error {
+	if round == 1 {
+		return h.declare(ctx)
+	}
+	return h.kafka.verify(ctx, h.broker.kafkaAddr)
+}
+
+func (h *harness) summary() string {
+	return fmt.Sprintf("%s; %s; slowest start %d ms, %d kills during start-up",
+		h.model.summary(), h.kafka.summary(), h.slowest.Milliseconds(), h.killedIn)
+}
