@@ -110,7 +110,7 @@ type Store interface {
 	// is as durable as each log's mode promises, or with the error that prevents
 	// it. done may run before Commit returns, or later on the store's own
 	// goroutine, so it must be short and never block. Calls of done for one log
-	// keep the order of the Commits.
+	// keep the order of the Commits. The slice is borrowed for the call.
 	Commit(logs []Log, done func(error))
 	// Table opens the table of that name, or makes it.
 	Table(name string) (Table, error)
@@ -218,13 +218,13 @@ type Table interface {
 
 // Stats are a store's own figures, running totals since it was opened.
 type Stats struct {
-	Mode         Mode
+	Mode          Mode
 	AppendedBytes uint64
-	Syncs        uint64
-	SyncErrors   uint64
-	SyncBuckets  []Bucket // cumulative, as Prometheus wants them
-	SyncSeconds  float64
-	Recovered    []string // what recovery did when the store was opened, for people
+	Syncs         uint64
+	SyncErrors    uint64
+	SyncBuckets   []Bucket // cumulative, as Prometheus wants them
+	SyncSeconds   float64
+	Recovered     []string // what recovery did when the store was opened, for people
 }
 
 // Bucket counts the flushes that took at most Le seconds.

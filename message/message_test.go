@@ -1,0 +1,358 @@
+package message
+
+import (
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares with testdata/name, which holds hex, sixteen bytes a line.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	var text strings.Builder
+	for i := 0; i < len(got); i += 16 {
+		text.WriteString(hex.EncodeToString(got[i:min(i+16, len(got))]) + "\n")
+	}
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != text.String() {
+		t.Errorf("%s: the format changed\ngot\n%swant\n%s", name, text.String(), want)
+	}
+}
+
+func table(t *testing.T) []byte {
+	t.Helper()
+	b := AppendInt(AppendName(nil, "n"), -5)
+	b = AppendString(AppendName(b, "s"), []byte("text"))
+	b = AppendBool(AppendName(b, "yes"), true)
+	b = AppendVoid(AppendName(b, "none"))
+	b = AppendByteArray(AppendName(b, "raw"), []byte{0, 255})
+	b = AppendTable(AppendName(b, "nested"), AppendInt(AppendName(nil, "x"), 1))
+	return AppendArray(AppendName(b, "list"), AppendInt(AppendString(nil, []byte("a")), 2))
+}
+
+func properties(t *testing.T) []byte {
+	t.Helper()
+	p := Properties{Flags: FlagContentType | FlagHeaders | FlagDeliveryMode | FlagMessageID | FlagTimestamp,
+		ContentType: []byte("text/plain"), Headers: table(t), DeliveryMode: 2, MessageID: []byte("m-1"), Timestamp: 1700000000}
+	return p.Append(nil)
+}
+
+func sample(t *testing.T) []byte {
+	t.Helper()
+	var b Builder
+	b.Add(&Publish{Exchange: []byte("logs"), Key: []byte("web.error"), Properties: properties(t), Body: []byte("boom"), TimestampMs: 1_700_000_000_000, Plain: true})
+	b.Add(&Publish{Key: nil, Body: nil, TimestampMs: 1_700_000_000_007})
+	b.Add(&Publish{Exchange: []byte("x"), Key: bytes.Repeat([]byte("k"), 200), Body: bytes.Repeat([]byte("v"), 300), TimestampMs: 1_700_000_000_003})
+	return b.Seal()
+}
+
+func TestBatchFormatIsKept(t *testing.T) { golden(t, "batch.hex", sample(t)) }
+
+func TestPublishComesBackAsItWasSent(t *testing.T) {
+	b := batch.Batch(sample(t))
+	if err := b.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if b.Count() != 3 || b.BaseTimestamp() != 1_700_000_000_000 || b.MaxTimestamp() != 1_700_000_000_007 {
+		t.Fatalf("header: count %d, times %d to %d", b.Count(), b.BaseTimestamp(), b.MaxTimestamp())
+	}
+	r := NewRecords(b.Records())
+	var rec Record
+	next := func() {
+		if ok, err := r.Next(&rec); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+	}
+	next()
+	e, ok := rec.Envelope()
+	if !ok || string(e.Exchange) != "logs" || !bytes.Equal(e.Properties, properties(t)) {
+		t.Errorf("envelope %v %q", ok, e.Exchange)
+	}
+	if string(rec.Key) != "web.error" || string(rec.Value) != "boom" {
+		t.Errorf("record %q %q", rec.Key, rec.Value)
+	}
+	got := map[string]string{}
+	for h := rec.Headers; ; {
+		name, value, ok := h.Next()
+		if !ok {
+			break
+		}
+		if value == nil {
+			value = []byte("<null>")
+		}
+		got[string(name)] = string(value)
+	}
+	delete(got, EnvelopeName)
+	want := map[string]string{"n": "-5", "s": "text", "yes": "true", "none": "<null>", "raw": "\x00\xff", "amqp.content-type": "text/plain", "amqp.message-id": "m-1"}
+	if len(got) != len(want) {
+		t.Errorf("plain headers %q", got)
+	}
+	for k, v := range want {
+		if got[k] != v {
+			t.Errorf("plain header %s: got %q, want %q", k, got[k], v)
+		}
+	}
+	next()
+	if rec.Key != nil || rec.Value == nil || len(rec.Value) != 0 || rec.TimestampDelta != 7 {
+		t.Errorf("empty publish: key %v value %v delta %d", rec.Key, rec.Value, rec.TimestampDelta)
+	}
+	if e, ok := rec.Envelope(); !ok || !bytes.Equal(e.Properties, NoProperties) {
+		t.Error("a publish without properties has an envelope without properties")
+	}
+	next()
+	if len(rec.Key) != 200 || len(rec.Value) != 300 || rec.OffsetDelta != 2 {
+		t.Errorf("long record: key %d, value %d, delta %d", len(rec.Key), len(rec.Value), rec.OffsetDelta)
+	}
+	if ok, err := r.Next(&rec); ok || err != nil {
+		t.Error("there is a fourth record", err)
+	}
+}
+
+func TestPropertiesKeepEveryField(t *testing.T) {
+	p := Properties{Flags: flagsKnown, ContentType: []byte("a"), ContentEncoding: []byte("b"), Headers: table(t), DeliveryMode: 1, Priority: 9,
+		CorrelationID: []byte("c"), ReplyTo: []byte("d"), Expiration: []byte("10"), MessageID: []byte("e"), Timestamp: 1 << 40,
+		Type: []byte("f"), UserID: []byte("g"), AppID: []byte("h"), ClusterID: []byte("i")}
+	raw := p.Append(nil)
+	var q Properties
+	if err := q.Parse(raw); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(q.Append(nil), raw) {
+		t.Error("parsed and written again they differ")
+	}
+	for n := range raw {
+		if err := q.Parse(raw[:n]); err == nil {
+			t.Errorf("%d of %d bytes were taken as whole", n, len(raw))
+		}
+	}
+}
+
+func record(key, value []byte, headers ...[2]string) *Record {
+	r := &Record{Key: key, Value: value}
+	for _, h := range headers {
+		var v []byte
+		if h[1] != "<null>" {
+			v = []byte(h[1])
+		}
+		r.Headers.Raw = appendBytes(appendBytes(r.Headers.Raw, []byte(h[0])), v)
+		r.Headers.Count++
+	}
+	return r
+}
+
+func TestKafkaRecordsBecomeAMQPMessages(t *testing.T) {
+	long := bytes.Repeat([]byte("k"), 256)
+	for name, c := range map[string]struct {
+		rec  *Record
+		part int32
+		key  string
+		want map[string]string
+	}{
+		"plain":          {record([]byte("k"), []byte("v"), [2]string{"h", "1"}), -1, "k", map[string]string{"h": "S1", "timestamp_in_ms": "i1500"}},
+		"null key":       {record(nil, []byte("v")), -1, "", map[string]string{"timestamp_in_ms": "i1500"}},
+		"long key":       {record(long, []byte("v")), -1, "", map[string]string{"x-kafka-key": "x" + string(long), "timestamp_in_ms": "i1500"}},
+		"tombstone":      {record([]byte("k"), nil), -1, "k", map[string]string{"x-kafka-tombstone": "t", "timestamp_in_ms": "i1500"}},
+		"partition":      {record(nil, []byte{}), 3, "", map[string]string{"x-kafka-partition": "i3", "timestamp_in_ms": "i1500"}},
+		"binary, null":   {record(nil, []byte{}, [2]string{"b", "\xff\x00"}, [2]string{"n", "<null>"}), -1, "", map[string]string{"b": "x\xff\x00", "n": "V", "timestamp_in_ms": "i1500"}},
+		"repeated names": {record(nil, []byte{}, [2]string{"a", "1"}, [2]string{"b", "2"}, [2]string{"a", "3"}), -1, "", map[string]string{"a": "A13", "b": "S2", "timestamp_in_ms": "i1500"}},
+		"name too long":  {record(nil, []byte{}, [2]string{string(long), "1"}), -1, "", map[string]string{"timestamp_in_ms": "i1500"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			props, key := KafkaToAMQP(nil, c.rec, 1500, c.part)
+			if string(key) != c.key {
+				t.Errorf("routing key %q, want %q", key, c.key)
+			}
+			var p Properties
+			if err := p.Parse(props); err != nil {
+				t.Fatal(err)
+			}
+			if p.DeliveryMode != 2 || p.Timestamp != 1 {
+				t.Errorf("delivery mode %d, timestamp %d", p.DeliveryMode, p.Timestamp)
+			}
+			got := map[string]string{}
+			for r := NewTableReader(p.Headers); r.Next(); {
+				got[string(r.Name())] = valueText(&r)
+			}
+			if len(got) != len(c.want) {
+				t.Errorf("headers %q", got)
+			}
+			for k, v := range c.want {
+				if got[k] != v {
+					t.Errorf("header %q: got %q, want %q", k, got[k], v)
+				}
+			}
+		})
+	}
+}
+
+// valueText is a value with its type's letter.
+func valueText(r *TableReader) string {
+	if n, ok := r.Int(); ok {
+		return "i" + string(appendDecimal(nil, 0, int32(n)))
+	}
+	switch r.Tag() {
+	case TagBool:
+		return "t"
+	case TagVoid:
+		return "V"
+	case TagArray:
+		s := "A"
+		for a := NewArrayReader(r.Raw()); a.Next(); {
+			s += string(a.Text())
+		}
+		return s
+	}
+	return string(r.Tag()) + string(r.Text())
+}
+
+func TestDecimalsReadAsPeopleWriteThem(t *testing.T) {
+	for want, c := range map[string]struct {
+		scale uint8
+		v     int32
+	}{"3.14": {2, 314}, "-0.05": {2, -5}, "7": {0, 7}, "0.000": {3, 0}, "1e-200": {200, 1}} {
+		if got := string(appendDecimal(nil, c.scale, c.v)); got != want {
+			t.Errorf("scale %d, value %d: got %s, want %s", c.scale, c.v, got, want)
+		}
+	}
+}
+
+func TestIntegersCompareByValueAndNeverEqualFloats(t *testing.T) {
+	one := func(tag byte, raw ...byte) *TableReader { return &TableReader{tag: tag, raw: raw} }
+	for _, c := range []struct {
+		name string
+		a, b *TableReader
+		same bool
+	}{
+		{"int8 and int64", one(TagInt8, 0xff), one(TagInt64, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), true},
+		{"uint8 and int8 of the same byte", one(TagUint8, 0xff), one(TagInt8, 0xff), false},
+		{"int and float", one(TagUint8, 0), one(TagFloat32, 0, 0, 0, 0), false},
+		{"string and bytes", one(TagString, 'a'), one(TagBytes, 'a'), true},
+		{"string and int", one(TagString, '1'), one(TagUint8, 1), false},
+		{"voids", one(TagVoid), one(TagVoid), true},
+	} {
+		if SameValue(c.a, c.b) != c.same || SameValue(c.b, c.a) != c.same {
+			t.Errorf("%s: same is not %v", c.name, c.same)
+		}
+	}
+}
+
+func TestEveryCodecUnpacksWhatItsClientsPack(t *testing.T) {
+	want := bytes.Repeat([]byte("some log line, much like the next\n"), 1000)
+	var gz, lz bytes.Buffer
+	g := gzip.NewWriter(&gz)
+	g.Write(want)
+	g.Close()
+	l := lz4.NewWriter(&lz)
+	l.Write(want)
+	l.Close()
+	z, _ := zstd.NewWriter(nil)
+	snappy := s2.EncodeSnappy(nil, want)
+	framed := append([]byte{}, xerial...)
+	framed = append(framed, 0, 0, 0, 1, 0, 0, 0, 1)
+	for at := 0; at < len(want); at += 10000 {
+		block := s2.EncodeSnappy(nil, want[at:min(at+10000, len(want))])
+		framed = append(framed, 0, 0, byte(len(block)>>8), byte(len(block)))
+		framed = append(framed, block...)
+	}
+	for name, c := range map[string]struct {
+		codec int
+		data  []byte
+	}{
+		"none": {CodecNone, want}, "gzip": {CodecGzip, gz.Bytes()}, "snappy": {CodecSnappy, snappy}, "snappy in Java's framing": {CodecSnappy, framed},
+		"lz4": {CodecLZ4, lz.Bytes()}, "zstd": {CodecZstd, z.EncodeAll(want, nil)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Unpack([]byte("before"), c.codec, c.data)
+			if err != nil || string(got) != "before"+string(want) {
+				t.Fatalf("got %d bytes, %v", len(got), err)
+			}
+			if c.codec != CodecNone {
+				if _, err := Unpack(nil, c.codec, c.data[:len(c.data)/2]); err == nil {
+					t.Error("half of it was taken as whole")
+				}
+			}
+		})
+	}
+	if _, err := Unpack(nil, 7, want); err == nil {
+		t.Error("codec 7 was taken")
+	}
+}
+
+func TestBuilderDoesNotAllocate(t *testing.T) {
+	var b Builder
+	pub := Publish{Exchange: []byte("logs"), Key: []byte("web.error"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, 100), TimestampMs: 1}
+	round := func() {
+		for range 64 {
+			b.Add(&pub)
+		}
+		b.Seal()
+		b.Reset(1 << 20)
+	}
+	round()
+	if n := testing.AllocsPerRun(50, round); n != 0 {
+		t.Errorf("%v allocations for 64 messages", n)
+	}
+}
+
+func BenchmarkBuilder(b *testing.B) {
+	for _, size := range []int{12, 100, 1024} {
+		b.Run(string(appendDecimal(nil, 0, int32(size)))+"B", func(b *testing.B) {
+			var bl Builder
+			pub := Publish{Exchange: []byte("logs"), Key: []byte("web.error"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, size), TimestampMs: 1}
+			b.SetBytes(int64(size))
+			for i := range b.N {
+				bl.Add(&pub)
+				if i%256 == 255 {
+					bl.Seal()
+					bl.Reset(1 << 20)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkRecords(b *testing.B) {
+	var bl Builder
+	pub := Publish{Exchange: []byte("logs"), Key: []byte("web.error"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, 100), TimestampMs: 1}
+	for range 256 {
+		bl.Add(&pub)
+	}
+	raw := batch.Batch(bl.Seal()).Records()
+	b.ReportAllocs()
+	var rec Record
+	r := NewRecords(raw)
+	for b.Loop() {
+		if ok, _ := r.Next(&rec); !ok {
+			r = NewRecords(raw)
+			continue
+		}
+		if _, ok := rec.Envelope(); !ok {
+			b.Fatal("no envelope")
+		}
+	}
+}
