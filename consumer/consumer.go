@@ -1,0 +1,303 @@
+package consumer
+
+import (
+	"cmp"
+	"slices"
+)
+
+// inboxLimit is how many messages may wait in a consumer's inbox.
+const inboxLimit = 256
+
+// ConsumerOptions say what a consumer may take.
+type ConsumerOptions struct {
+	Priority  int     // higher ones are served first
+	Prefetch  int     // most unacked messages at a time; 0: no limit
+	NoAck     bool    // messages count as acked when taken; prefetch does not apply
+	Exclusive bool    // be the only consumer or fail
+	Shared    *Credit // a further limit, shared with others; nil: none
+	// Wake says that there may be something to Take. It must not block nor call
+	// into this package; a send to a channel of capacity one is right. It is
+	// called at most once between two Takes, and maybe before Add returns.
+	Wake func()
+}
+
+// Consumer is one consumer of a cursor. Its fields belong to the cursor's mutex.
+type Consumer struct {
+	cursor   *Cursor
+	opts     ConsumerOptions
+	level    *level
+	held     int64 // messages that count against the prefetch, inbox included
+	inbox    []Run // dealt by others, not yet taken: inbox[first:]
+	first    int
+	boxed    int64 // messages in the inbox
+	prev     *Consumer
+	next     *Consumer // ring of those whose turn comes, see level
+	inRing   bool
+	full     bool // out of the ring for a full inbox alone
+	noShared bool // out of the ring until the shared credit has some again
+	waiting  bool // its last Take found nothing; Wake will be called
+	closed   bool
+}
+
+// level is the consumers of one priority. Those that can take more are in the
+// ring, whose head is next; one without credit or with a full inbox is out.
+type level struct {
+	priority int
+	members  int
+	head     *Consumer
+	inRing   int
+	full     int   // out of the ring for a full inbox alone
+	lap      int   // turns left in this round
+	turn     int64 // messages a turn in this round
+}
+
+// push puts k behind the others.
+func (l *level) push(k *Consumer) {
+	if l.head == nil {
+		l.head, k.prev, k.next = k, k, k
+	} else {
+		tail := l.head.prev
+		tail.next, k.prev = k, tail
+		k.next, l.head.prev = l.head, k
+	}
+	k.inRing = true
+	l.inRing++
+}
+
+func (l *level) pull(k *Consumer) {
+	if k.next == k {
+		l.head = nil
+	} else {
+		k.prev.next, k.next.prev = k.next, k.prev
+		if l.head == k {
+			l.head = k.next
+		}
+	}
+	k.prev, k.next, k.inRing = nil, nil, false
+	l.inRing--
+}
+
+// Add makes a consumer. It is woken when there is something for it; it may as
+// well Take at once. ErrExclusive and ErrInUse refuse it.
+func (c *Cursor) Add(o ConsumerOptions) (*Consumer, error) {
+	k := &Consumer{cursor: c, opts: o}
+	if o.Shared != nil {
+		o.Shared.join(k) // first, so that it hears of every release
+	}
+	c.mu.Lock()
+	if err := c.admit(o); err != nil {
+		c.mu.Unlock()
+		if o.Shared != nil {
+			o.Shared.leave(k)
+		}
+		return nil, err
+	}
+	k.level = c.levelOf(o.Priority)
+	k.level.members++
+	c.consumers++
+	c.exclusive = o.Exclusive
+	k.setWaiting(true)
+	k.place()
+	var w wakes
+	c.look()
+	c.kick(&w)
+	c.mu.Unlock()
+	w.fire()
+	return k, nil
+}
+
+func (c *Cursor) admit(o ConsumerOptions) error {
+	if c.exclusive {
+		return ErrExclusive
+	}
+	if o.Exclusive && c.consumers > 0 {
+		return ErrInUse
+	}
+	return nil
+}
+
+func (c *Cursor) levelOf(priority int) *level {
+	i, ok := slices.BinarySearchFunc(c.levels, priority, func(l *level, p int) int { return cmp.Compare(p, l.priority) })
+	if !ok {
+		c.levels = slices.Insert(c.levels, i, &level{priority: priority})
+	}
+	return c.levels[i]
+}
+
+// Cancel ends the consumer. What it was dealt and did not take is ready again in
+// its place; what it took can still be settled with it. Canceling twice is fine.
+func (k *Consumer) Cancel() {
+	c := k.cursor
+	var w wakes
+	c.mu.Lock()
+	if k.closed || k == &c.getter {
+		c.mu.Unlock()
+		return
+	}
+	k.closed = true
+	k.setWaiting(false)
+	k.place()
+	freed := k.emptyInbox()
+	if k.level.members--; k.level.members == 0 {
+		c.levels = slices.DeleteFunc(c.levels, func(l *level) bool { return l == k.level })
+	}
+	c.consumers--
+	c.exclusive = false
+	c.look()
+	c.kick(&w)
+	c.mu.Unlock()
+	if k.opts.Shared != nil {
+		k.opts.Shared.leave(k)
+		k.freeShared(freed)
+	}
+	w.fire()
+}
+
+// emptyInbox puts the inbox back and returns how many messages of it had credit.
+func (k *Consumer) emptyInbox() int64 {
+	c := k.cursor
+	for _, r := range k.inbox[k.first:] {
+		c.dealt.remove(r.First, r.Last)
+		c.back.add(r.First, r.Last)
+	}
+	n := k.boxed
+	k.inbox, k.first, k.boxed = nil, 0, 0
+	if k.opts.NoAck {
+		return 0
+	}
+	k.held -= n
+	return n
+}
+
+// freeShared gives back shared credit; no mutex is held.
+func (k *Consumer) freeShared(n int64) {
+	if k.opts.Shared != nil && n > 0 && !k.opts.NoAck {
+		k.opts.Shared.release(n)
+		k.opts.Shared.wakeStarved()
+	}
+}
+
+// room is how many more messages this consumer's own limits allow.
+func (k *Consumer) room() int64 {
+	if k.opts.Prefetch <= 0 || k.opts.NoAck {
+		return 1 << 40
+	}
+	return int64(k.opts.Prefetch) - k.held
+}
+
+// place puts the consumer into its level's ring or takes it out, as its state says.
+func (k *Consumer) place() {
+	l := k.level
+	can := !k.closed && !k.noShared && k.room() > 0
+	if full := can && k.boxed >= inboxLimit; full != k.full {
+		k.full = full
+		if full {
+			l.full++
+		} else {
+			l.full--
+		}
+	}
+	can = can && !k.full
+	if can == k.inRing {
+		return
+	}
+	if can {
+		l.push(k)
+	} else {
+		l.pull(k)
+	}
+	if k.waiting {
+		k.countHungry(can)
+	}
+}
+
+func (k *Consumer) countHungry(more bool) {
+	if more {
+		k.cursor.hungry.Add(1)
+	} else {
+		k.cursor.hungry.Add(-1)
+	}
+}
+
+func (k *Consumer) setWaiting(on bool) {
+	if k.waiting == on {
+		return
+	}
+	k.waiting = on
+	if k.inRing {
+		k.countHungry(on)
+	}
+}
+
+// creditBack lets the consumer try its shared credit again.
+func (k *Consumer) creditBack() {
+	var w wakes
+	c := k.cursor
+	c.mu.Lock()
+	if k.noShared {
+		k.noShared = false
+		k.place()
+		c.look()
+		c.kick(&w)
+	}
+	c.mu.Unlock()
+	w.fire()
+}
+
+// wakes are the consumers to be woken once the mutex is released.
+type wakes struct {
+	n    int
+	list [8]*Consumer
+}
+
+// add wakes k if it waits: now, when the list is full.
+func (w *wakes) add(k *Consumer) {
+	if !k.waiting {
+		return
+	}
+	k.setWaiting(false)
+	if w.n == len(w.list) {
+		k.wake()
+		return
+	}
+	w.list[w.n] = k
+	w.n++
+}
+
+func (w *wakes) fire() {
+	for _, k := range w.list[:w.n] {
+		k.wake()
+	}
+	w.n = 0
+}
+
+func (k *Consumer) wake() {
+	if k.opts.Wake != nil {
+		k.opts.Wake()
+	}
+}
+
+// kick wakes one consumer if there is something to take: of those that wait and
+// can, the next of the highest priority. It will deal to the others.
+func (c *Cursor) kick(w *wakes) {
+	if c.hungry.Load() == 0 || !c.ready() {
+		return
+	}
+	for _, l := range c.levels {
+		k := l.head
+		for range l.inRing {
+			if k.waiting {
+				w.add(k)
+				return
+			}
+			k = k.next
+		}
+	}
+}
+
+// Held is how many messages count against the consumer's prefetch.
+func (k *Consumer) Held() int64 {
+	k.cursor.mu.Lock()
+	defer k.cursor.mu.Unlock()
+	return k.held
+}

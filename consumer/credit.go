@@ -1,0 +1,90 @@
+package consumer
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Credit is a limit on unacked messages that several consumers share, on one
+// cursor or on many: AMQP's channel-wide qos. It is safe for concurrent use.
+//
+// Lock order: mu, then one cursor's mutex.
+type Credit struct {
+	limit   atomic.Int64 // 0: none
+	used    atomic.Int64
+	starved atomic.Bool // a consumer went without since the last release
+
+	mu      sync.Mutex
+	members []*Consumer // guarded by mu
+}
+
+// NewCredit makes a Credit; a limit of 0 or less is none.
+func NewCredit(limit int) *Credit {
+	c := new(Credit)
+	c.limit.Store(int64(max(limit, 0)))
+	return c
+}
+
+// SetLimit changes the limit. Messages that are out stay out.
+func (c *Credit) SetLimit(limit int) {
+	c.limit.Store(int64(max(limit, 0)))
+	c.wakeStarved()
+}
+
+// Used is how many messages are out on this credit.
+func (c *Credit) Used() int64 { return c.used.Load() }
+
+// take reserves up to n and says how many. When it gives none, the next release
+// is going to wake the members.
+func (c *Credit) take(n int64) int64 {
+	if got := c.try(n); got > 0 {
+		return got
+	}
+	c.starved.Store(true)
+	return c.try(n) // a release may have come before the mark
+}
+
+func (c *Credit) try(n int64) int64 {
+	for {
+		limit, used := c.limit.Load(), c.used.Load()
+		if limit > 0 {
+			n = min(n, limit-used)
+		}
+		if n <= 0 {
+			return 0
+		}
+		if c.used.CompareAndSwap(used, used+n) {
+			return n
+		}
+	}
+}
+
+func (c *Credit) release(n int64) { c.used.Add(-n) }
+
+// wakeStarved lets every member try again if one went without. No cursor's mutex
+// may be held.
+func (c *Credit) wakeStarved() {
+	if !c.starved.Load() || !c.starved.CompareAndSwap(true, false) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.members {
+		k.creditBack()
+	}
+}
+
+func (c *Credit) join(k *Consumer) {
+	c.mu.Lock()
+	c.members = append(c.members, k)
+	c.mu.Unlock()
+}
+
+func (c *Credit) leave(k *Consumer) {
+	c.mu.Lock()
+	if i := slices.Index(c.members, k); i >= 0 {
+		c.members = slices.Delete(c.members, i, i+1)
+	}
+	c.mu.Unlock()
+}

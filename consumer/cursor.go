@@ -1,0 +1,387 @@
+package consumer
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/leveret-mq/leveret/message"
+)
+
+// Errors that callers tell apart with errors.Is.
+var (
+	ErrNotHeld    = errors.New("message was not handed out, or is settled already")
+	ErrExclusive  = errors.New("queue has an exclusive consumer")
+	ErrInUse      = errors.New("queue has other consumers")
+	ErrDamaged    = errors.New("damaged cursor state")
+	ErrNewerState = errors.New("cursor state of a newer version")
+)
+
+// Source is what a cursor needs of its log. Its methods are called with the
+// cursor's mutex held, so they take no lock that is held around a cursor's method,
+// and return at once.
+type Source interface {
+	// Next is the first run of offsets at or after from that all exist: one
+	// batch's worth or several. ok is false when there is none yet.
+	Next(from message.Offset) (first, last message.Offset, ok bool, err error)
+	// Bounds are the first offset that can be read and the one after the last.
+	Bounds() (start, end message.Offset)
+	// Records counts the records in [from, to), exactly at batch borders.
+	Records(from, to message.Offset) int64
+}
+
+// State is a cursor at rest. Data may be older than Floor and Handed: they are
+// cheap to keep for every turn, Data is not.
+type State struct {
+	Floor  message.Offset // everything below is acked
+	Handed message.Offset // nothing from here on was ever handed out
+	Data   []byte         // what AppendState wrote; empty: nothing was acked ahead
+}
+
+// Run is a run of messages without a hole between their offsets.
+type Run struct {
+	First, Last message.Offset // inclusive
+	Redelivered bool           // someone may have seen all of them before
+}
+
+// Len is the number of messages in the run.
+func (r Run) Len() int64 { return int64(r.Last-r.First) + 1 }
+
+// Cursor is the one work cursor of a log: each message goes to one consumer. All
+// methods are safe for concurrent use.
+type Cursor struct {
+	src Source
+	// hungry counts the consumers that wait and could take more. Notify reads it
+	// without the mutex; a consumer counts itself before it looks at the log's end
+	// for the last time, so that no append is missed.
+	hungry atomic.Int32
+
+	mu       sync.Mutex // guards everything below
+	pages    pages
+	open     set            // in [floor, next) and not acked
+	back     set            // subset of open: ready again
+	dealt    set            // subset of open: in an inbox, not yet taken
+	returned returns        // how often open messages were returned
+	next     message.Offset // first fresh offset
+	end      message.Offset // of the log, as of this call
+	handed   message.Offset // first offset that was never handed out
+	old      message.Offset // below: possibly seen before New
+
+	run     Run            // the run of the source that next is in, if runOK
+	runOK   bool           //
+	fresh   int64          // messages in [next, counted)
+	counted message.Offset //
+
+	levels    []*level // by priority, highest first; none is empty
+	consumers int
+	exclusive bool
+	getter    Consumer
+	err       error // what the source failed with last
+}
+
+// New makes the cursor of a log from the state it was left in. The zero State
+// begins at the log's start. Offsets beyond the log's end, which a log that lost
+// its tail leaves behind, are forgotten: they will be given out anew.
+//
+// With ErrDamaged or ErrNewerState the caller can report the damage and call New
+// again without Data: everything above the floor is then delivered again.
+func New(src Source, st State) (*Cursor, error) {
+	saved, err := decodeState(st.Data)
+	if err != nil {
+		return nil, err
+	}
+	start, end := src.Bounds()
+	floor := min(max(st.Floor, start), end)
+	c := &Cursor{src: src, end: end}
+	for _, s := range []*set{&c.open, &c.back, &c.dealt, &c.returned.once} {
+		s.pages = &c.pages
+	}
+	c.returned.pages = &c.pages
+	c.getter.cursor = c
+	c.next = min(max(saved.next, floor), end)
+	c.old = min(max(st.Handed, c.next), end)
+	c.handed = c.old
+	c.restore(saved, floor)
+	c.counted = c.next
+	return c, nil
+}
+
+// restore takes over what of the saved sets lies in [floor, next).
+func (c *Cursor) restore(saved savedState, floor message.Offset) {
+	for i, s := range saved.sets {
+		to := c.setAt(i)
+		for first, last, ok := s.run(floor, 1<<62); ok && first < c.next; first, last, ok = s.run(last+1, 1<<62) {
+			to.add(first, min(last, c.next-1))
+			if i == 0 {
+				c.back.add(first, min(last, c.next-1))
+			}
+		}
+	}
+}
+
+// setAt is the i-th of the sets that AppendState writes.
+func (c *Cursor) setAt(i int) *set {
+	switch i {
+	case 0:
+		return &c.open
+	case 1:
+		return &c.returned.once
+	}
+	return c.returned.digit(i - 2)
+}
+
+// Ready is how many messages wait for a consumer.
+func (c *Cursor) Ready() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.look()
+	return c.back.count + c.countFresh()
+}
+
+// countFresh counts up to the log's end. Most of the way it was counted before, or
+// lies in the run that the cursor stands in.
+func (c *Cursor) countFresh() int64 {
+	if c.runOK && c.run.First <= c.counted && c.counted <= c.run.Last {
+		c.fresh += int64(c.run.Last-c.counted) + 1
+		c.counted = c.run.Last + 1
+	} else if c.counted < c.end {
+		first, last, ok, err := c.src.Next(c.counted) // counted may stand within a batch
+		if ok && err == nil {
+			c.fresh += int64(last-first) + 1
+			c.counted = last + 1
+		}
+	}
+	if c.counted < c.end {
+		c.fresh += c.src.Records(c.counted, c.end)
+		c.counted = c.end
+	}
+	return c.fresh
+}
+
+// Unacked is how many messages consumers hold, or have in their inboxes.
+func (c *Cursor) Unacked() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open.count - c.back.count
+}
+
+// Consumers is how many consumers there are.
+func (c *Cursor) Consumers() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.consumers
+}
+
+// Floor is the offset below which everything is acked.
+func (c *Cursor) Floor() message.Offset {
+	floor, _ := c.Progress()
+	return floor
+}
+
+// Handed is the offset from which on nothing was ever handed out.
+func (c *Cursor) Handed() message.Offset {
+	_, handed := c.Progress()
+	return handed
+}
+
+// Progress is Floor and Handed of one moment. It costs a few nanoseconds.
+func (c *Cursor) Progress() (floor, handed message.Offset) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	floor, ok := c.open.min()
+	if !ok {
+		floor = c.next
+	}
+	return floor, c.handed
+}
+
+// Err is what the source failed with when it was read last, nil if it did not.
+// The next Take or Notify tries again.
+func (c *Cursor) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Returned is how often the message was requeued after it had been handed out.
+func (c *Cursor) Returned(o message.Offset) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.returned.count(o)
+}
+
+// Purge drops all messages that are ready, and says how many. What consumers hold
+// or were dealt stays theirs.
+func (c *Cursor) Purge() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.look()
+	n := c.back.count + c.countFresh()
+	for {
+		first, last, ok := c.back.run(0, 1<<62)
+		if !ok {
+			break
+		}
+		c.back.remove(first, last)
+		c.forget(first, last)
+	}
+	c.skipTo(c.end)
+	return n
+}
+
+// Get hands out the first ready message outside any consumer's turn (AMQP
+// basic.get). It is settled with Getter.
+func (c *Cursor) Get() (Run, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.look()
+	r, back, ok := c.peek(1)
+	if !ok {
+		return Run{}, false
+	}
+	c.step(r, back)
+	if !back {
+		c.open.add(r.First, r.Last)
+	}
+	c.handed = max(c.handed, r.Last+1)
+	c.getter.held++
+	return r, true
+}
+
+// Getter is the handle by which what Get gave is acked and requeued. It never takes.
+func (c *Cursor) Getter() *Consumer { return &c.getter }
+
+// Notify says that the log grew. It wakes a consumer that could take more; when
+// none waits it costs one atomic load.
+func (c *Cursor) Notify() {
+	if c.hungry.Load() == 0 {
+		return
+	}
+	var w wakes
+	c.mu.Lock()
+	c.err = nil
+	c.look()
+	c.kick(&w)
+	c.mu.Unlock()
+	w.fire()
+}
+
+// look notes the log's bounds, and forgets what retention took.
+func (c *Cursor) look() {
+	start, end := c.src.Bounds()
+	c.end = end
+	if start > c.next {
+		c.skipTo(start)
+	}
+	if c.back.count == 0 {
+		return
+	}
+	for low, _ := c.back.min(); c.back.count > 0 && low < start; low, _ = c.back.min() {
+		first, last, _ := c.back.run(low, int64(start-low))
+		c.back.remove(first, last)
+		c.forget(first, last)
+	}
+}
+
+// skipTo passes over fresh offsets that will not be dealt.
+func (c *Cursor) skipTo(o message.Offset) {
+	if o <= c.next {
+		return
+	}
+	c.next, c.runOK = o, false
+	c.counted, c.fresh = o, 0 // counted again when someone asks
+}
+
+// ready says if there may be a message for someone; gaps at the log's end look
+// like messages until someone steps over them.
+// A log that failed has none until it grows or someone takes.
+func (c *Cursor) ready() bool {
+	return c.back.count > 0 || c.next < c.end && c.err == nil
+}
+
+// peek gives the first ready run of at most limit messages and leaves it there.
+func (c *Cursor) peek(limit int64) (r Run, back, ok bool) {
+	if c.back.count > 0 {
+		low, _ := c.back.min()
+		r.First, r.Last, _ = c.back.run(low, limit)
+		return c.flagged(r), true, true
+	}
+	if !c.findRun() {
+		return Run{}, false, false
+	}
+	r.First, r.Last = c.next, min(c.run.Last, c.next+message.Offset(limit)-1)
+	if r.First < c.old {
+		r.Last, r.Redelivered = min(r.Last, c.old-1), true
+	}
+	return r, false, true
+}
+
+// findRun makes next stand in a run of the source, over a gap if need be.
+func (c *Cursor) findRun() bool {
+	if c.runOK && c.next <= c.run.Last {
+		return true
+	}
+	if c.next >= c.end {
+		return false
+	}
+	first, last, ok, err := c.src.Next(c.next)
+	if err != nil {
+		c.err = err
+		return false
+	}
+	if !ok {
+		c.skipTo(c.end) // nothing but a gap
+		return false
+	}
+	c.advance(max(first, c.next))
+	c.run, c.runOK = Run{First: first, Last: last}, true
+	return true
+}
+
+// advance moves next over a gap, in which there is nothing to count.
+func (c *Cursor) advance(to message.Offset) {
+	c.next = to
+	if to >= c.counted {
+		c.counted, c.fresh = to, 0
+	}
+}
+
+// flagged cuts a returned run where the redelivered flag changes, and sets it.
+func (c *Cursor) flagged(r Run) Run {
+	if r.First < c.old {
+		r.Last, r.Redelivered = min(r.Last, c.old-1), true
+		return r
+	}
+	first, last, ok := c.returned.once.run(r.First, r.Len())
+	switch {
+	case !ok || first > r.Last:
+	case first > r.First:
+		r.Last = first - 1
+	default:
+		r.Last, r.Redelivered = min(last, r.Last), true
+	}
+	return r
+}
+
+// step takes the run that peek gave out of what is ready.
+func (c *Cursor) step(r Run, back bool) {
+	if back {
+		c.back.remove(r.First, r.Last)
+		return
+	}
+	c.next = r.Last + 1
+	if c.next >= c.counted {
+		c.counted, c.fresh = c.next, 0
+	} else {
+		c.fresh -= r.Len()
+	}
+}
+
+// forget ends the life of open messages: acked, dropped, purged.
+func (c *Cursor) forget(first, last message.Offset) {
+	c.open.remove(first, last)
+	c.returned.forget(first, last)
+	if c.open.count == 0 {
+		c.pages.shrink()
+	}
+}

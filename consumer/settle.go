@@ -1,0 +1,97 @@
+package consumer
+
+import (
+	"fmt"
+
+	"github.com/leveret-mq/leveret/message"
+)
+
+type offset = message.Offset
+
+// settling is what becomes of a message that was handed out.
+type settling uint8
+
+const (
+	acked    settling = iota // done with
+	requeued                 // ready again, in its place
+)
+
+// Ack settles the messages first..last, all of which this consumer took and did
+// not settle. Otherwise the error wraps ErrNotHeld and nothing changed. It may be
+// called after Cancel. One call for a run costs the same as for one message.
+func (k *Consumer) Ack(first, last message.Offset) error {
+	return k.settle([]Run{{First: first, Last: last}}, acked)
+}
+
+// AckRuns settles several runs under one lock. It stops at the first run that is
+// not held, with that error.
+func (k *Consumer) AckRuns(runs []Run) error { return k.settle(runs, acked) }
+
+// Drop settles messages without success: rejected, expired or dead-lettered by the
+// caller. To the cursor they are done with, as after Ack.
+func (k *Consumer) Drop(first, last message.Offset) error { return k.Ack(first, last) }
+
+// Requeue makes messages ready again in their place, marked redelivered and with
+// one more return counted. Errors are Ack's.
+func (k *Consumer) Requeue(first, last message.Offset) error {
+	return k.settle([]Run{{First: first, Last: last}}, requeued)
+}
+
+// RequeueRuns requeues several runs under one lock; see AckRuns.
+func (k *Consumer) RequeueRuns(runs []Run) error { return k.settle(runs, requeued) }
+
+func (k *Consumer) settle(runs []Run, how settling) (err error) {
+	c := k.cursor
+	var w wakes
+	var freed int64
+	c.mu.Lock()
+	for i := range runs {
+		if err = k.settleRun(runs[i], how); err != nil {
+			break
+		}
+		freed += runs[i].Len()
+	}
+	if freed > 0 {
+		k.held -= freed
+		if k.level != nil {
+			k.place()
+		}
+		if c.hungry.Load() > 0 {
+			c.look()
+			c.kick(&w)
+		}
+	}
+	c.mu.Unlock()
+	k.freeShared(freed)
+	w.fire()
+	return err
+}
+
+func (k *Consumer) settleRun(r Run, how settling) error {
+	c := k.cursor
+	if n := r.Len(); n <= 0 || n > k.held-k.heldInBox() || !c.holds(r) {
+		return fmt.Errorf("settle messages %d to %d: %w", r.First, r.Last, ErrNotHeld)
+	}
+	if how == requeued {
+		c.back.add(r.First, r.Last)
+		c.returned.add(r.First, r.Last)
+		return nil
+	}
+	c.forget(r.First, r.Last)
+	return nil
+}
+
+// heldInBox is the part of held that was not taken yet.
+func (k *Consumer) heldInBox() int64 {
+	if k.opts.NoAck {
+		return 0
+	}
+	return k.boxed
+}
+
+// holds says if every message of the run is out and unacked.
+func (c *Cursor) holds(r Run) bool {
+	return c.open.size(r.First, r.Last) == r.Len() &&
+		c.back.size(r.First, r.Last) == 0 &&
+		c.dealt.size(r.First, r.Last) == 0
+}
