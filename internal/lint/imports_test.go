@@ -21,7 +21,7 @@ var imports = map[string][]string{
 	"amqp/wire":     {},
 	"kafka":         {"kafka/wire", "kafka/group", "broker", "message", "auth", "internal/netx", "internal/batch"},
 	"kafka/wire":    {"internal/batch"},
-	"kafka/group":   {},
+	"kafka/group":   {"kafka/wire"},
 	"stomp":         {"stomp/frame", "broker", "message", "auth", "internal/netx"},
 	"stomp/frame":   {},
 	"xmpp":          {"xmpp/stanza", "broker", "message", "auth", "internal/netx"},
