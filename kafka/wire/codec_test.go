@@ -283,3 +283,30 @@ func TestParsersAllocateNothingWhenReused(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestProduceResponseCanFailAfterwards(t *testing.T) {
+	for version := int16(3); version <= 9; version++ {
+		var q ProduceRequest
+		if err := q.Parse(version, produceSample(version).AppendTo(nil)); err != nil {
+			t.Fatal(err)
+		}
+		q.Partitions[2].Fail(CorruptMessage, "was wrong before")
+		body := q.AppendResponse(nil)
+		FailResponse(body, version, StorageError)
+		got := kmsg.ProduceResponse{Version: version}
+		if err := got.ReadFrom(body); err != nil {
+			t.Fatal(err)
+		}
+		for i, topic := range got.Topics {
+			for j, p := range topic.Partitions {
+				want := int16(StorageError)
+				if i == 0 && j == 2 {
+					want = int16(CorruptMessage)
+				}
+				if p.ErrorCode != want || p.BaseOffset != -1 {
+					t.Errorf("version %d topic %d partition %d: %+v", version, i, j, p)
+				}
+			}
+		}
+	}
+}

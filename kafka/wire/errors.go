@@ -51,6 +51,7 @@ const (
 	FencedLeaderEpoch         Code = 74
 	UnknownLeaderEpoch        Code = 75
 	UnsupportedCompression    Code = 76
+	UnknownTopicID            Code = 100
 	MemberIDRequired          Code = 79
 	GroupMaxSizeReached       Code = 81
 	FencedInstanceID          Code = 82

@@ -1,5 +1,7 @@
 package wire
 
+import "encoding/binary"
+
 // ProduceRequest is a Produce request, versions 3 to 9, parsed in place. It is
 // meant to be reused: Parse keeps the slices' memory, so that a steady stream
 // of requests allocates nothing.
@@ -113,4 +115,40 @@ func (p *ProducePartition) appendTo(dst []byte, version int16, flexible bool) []
 func (p *ProducePartition) Fail(code Code, message string) {
 	p.Err, p.Message = code, message
 	p.BaseOffset, p.LogAppendTimeMillis, p.LogStartOffset = -1, -1, -1
+}
+
+// FailResponse turns an encoded Produce response body (without the header) into
+// one that reports code for every partition that had succeeded. It is for what
+// fails after the request's own bytes are gone: the flush that acks=all waits for.
+func FailResponse(body []byte, version int16, code Code) {
+	flexible := version >= 9
+	r := reader{src: body}
+	at := func() int { return len(body) - len(r.src) }
+	for topics := r.array(flexible, 1); topics > 0 && !r.bad; topics-- {
+		r.name(flexible)
+		for n := r.array(flexible, 1); n > 0 && !r.bad; n-- {
+			r.int32()
+			start := at()
+			if r.int16() == 0 {
+				binary.BigEndian.PutUint16(body[start:], uint16(code))
+				binary.BigEndian.PutUint64(body[start+2:], ^uint64(0))
+			}
+			skipProducedRest(&r, version, flexible)
+		}
+		r.tags(flexible)
+	}
+}
+
+// skipProducedRest passes what stands behind a partition's error code.
+func skipProducedRest(r *reader, version int16, flexible bool) {
+	r.int64()
+	r.int64()
+	if version >= 5 {
+		r.int64()
+	}
+	if version >= 8 {
+		r.array(flexible, 1)
+		r.str(flexible)
+	}
+	r.tags(flexible)
 }
