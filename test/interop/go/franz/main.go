@@ -1,0 +1,167 @@
+// The franz program runs the Kafka scenario with franz-go.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+
+	"github.com/leveret-mq/leveret/test/interop/go/check"
+	"github.com/leveret-mq/leveret/test/interop/go/scenario"
+)
+
+func main() {
+	cl, err := newClient()
+	if err != nil {
+		fmt.Println("FAIL connect:", err)
+		return
+	}
+	scenario.Register(franz{kadm.NewClient(cl)}, scenario.Options{
+		Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Idempotent: true, Nulls: true,
+	})
+	check.Main()
+}
+
+func newClient(more ...kgo.Opt) (*kgo.Client, error) {
+	opts := []kgo.Opt{kgo.SeedBrokers(check.Kafka), kgo.ClientID("interop-franz")}
+	if user, password, ok := check.Credentials(); ok {
+		opts = append(opts, kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism()))
+	}
+	return kgo.NewClient(append(opts, more...)...)
+}
+
+type franz struct{ admin *kadm.Client }
+
+func (f franz) CreateTopic(ctx context.Context, topic string, partitions int32) error {
+	_, err := f.admin.CreateTopic(ctx, partitions, 1, nil, topic)
+	return err
+}
+
+func (f franz) DeleteTopic(ctx context.Context, topic string) error {
+	_, err := f.admin.DeleteTopic(ctx, topic)
+	return err
+}
+
+var codecs = map[string]kgo.CompressionCodec{
+	"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
+	"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
+}
+
+func (f franz) Produce(ctx context.Context, topic string, records []scenario.Record, codec string, idempotent bool) error {
+	opts := []kgo.Opt{
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(codecs[codec]),
+		kgo.ProducerBatchMaxBytes(16 << 10), kgo.ProducerLinger(5 * time.Millisecond),
+	}
+	if !idempotent {
+		opts = append(opts, kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(1))
+	}
+	cl, err := newClient(opts...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	var rs []*kgo.Record
+	for _, r := range records {
+		k := &kgo.Record{Topic: topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Timestamp: r.Time}
+		for _, h := range r.Headers {
+			k.Headers = append(k.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+		}
+		rs = append(rs, k)
+	}
+	return cl.ProduceSync(ctx, rs...).FirstErr()
+}
+
+func (f franz) Read(ctx context.Context, topic string, partition int32, offset int64, count int) ([]scenario.Record, error) {
+	cl, err := newClient(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(offset)}}))
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	var out []scenario.Record
+	for len(out) < count {
+		fetches := cl.PollRecords(ctx, count-len(out))
+		if err := fetches.Err(); err != nil {
+			return nil, fmt.Errorf("after %d of %d records: %w", len(out), count, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) { out = append(out, record(r)) })
+	}
+	return out, nil
+}
+
+func record(r *kgo.Record) scenario.Record {
+	out := scenario.Record{Partition: r.Partition, Key: r.Key, Value: r.Value, Time: r.Timestamp, Offset: r.Offset}
+	for _, h := range r.Headers {
+		out.Headers = append(out.Headers, scenario.Header{Key: h.Key, Value: h.Value})
+	}
+	return out
+}
+
+func (f franz) OffsetAt(ctx context.Context, topic string, partition int32, t time.Time) (int64, error) {
+	offsets, err := f.admin.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topic)
+	if err != nil {
+		return 0, err
+	}
+	o, _ := offsets.Lookup(topic, partition)
+	return o.Offset, o.Err
+}
+
+type member struct {
+	cl   *kgo.Client
+	mu   sync.Mutex // guards held
+	held []int32
+}
+
+func (f franz) Member(group, topic string) (scenario.Member, error) {
+	m := &member{}
+	var err error
+	m.cl, err = newClient(
+		kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.Balancers(kgo.RangeBalancer()), kgo.HeartbeatInterval(500*time.Millisecond), kgo.SessionTimeout(10*time.Second),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, a map[string][]int32) { m.set(a[topic]) }),
+		kgo.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) { m.set(nil) }),
+		kgo.OnPartitionsLost(func(context.Context, *kgo.Client, map[string][]int32) { m.set(nil) }),
+	)
+	return m, err
+}
+
+func (m *member) set(partitions []int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held = slices.Clone(partitions)
+}
+
+func (m *member) Assigned() []int32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.held)
+}
+
+func (m *member) Poll(ctx context.Context) ([]scenario.Record, error) {
+	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	fetches := m.cl.PollFetches(short)
+	defer m.cl.AllowRebalance()
+	var out []scenario.Record
+	fetches.EachRecord(func(r *kgo.Record) { out = append(out, record(r)) })
+	for _, e := range fetches.Errors() {
+		if !errors.Is(e.Err, context.DeadlineExceeded) && !errors.Is(e.Err, context.Canceled) {
+			return out, e.Err
+		}
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	return out, m.cl.CommitUncommittedOffsets(context.Background())
+}
+
+func (m *member) Close() error {
+	m.cl.CloseAllowingRebalance()
+	return nil
+}

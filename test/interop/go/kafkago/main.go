@@ -1,0 +1,223 @@
+// The kafkago program runs the Kafka scenario with segmentio/kafka-go.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl/plain"
+
+	"github.com/leveret-mq/leveret/test/interop/go/check"
+	"github.com/leveret-mq/leveret/test/interop/go/scenario"
+)
+
+func main() {
+	c := client{
+		Client:    kafka.Client{Addr: kafka.TCP(check.Kafka), Timeout: 10 * time.Second},
+		dialer:    &kafka.Dialer{ClientID: "interop-kafka-go", Timeout: 10 * time.Second, DualStack: true},
+		transport: &kafka.Transport{ClientID: "interop-kafka-go"},
+	}
+	if user, password, ok := check.Credentials(); ok {
+		mechanism := plain.Mechanism{Username: user, Password: password}
+		c.dialer.SASLMechanism, c.transport.SASL = mechanism, mechanism
+	}
+	c.Transport = c.transport
+	// Its producer has no idempotence, and its reader makes empty values of nulls.
+	scenario.Register(&c, scenario.Options{Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}})
+	check.Main()
+}
+
+type client struct {
+	kafka.Client
+	dialer    *kafka.Dialer
+	transport *kafka.Transport
+}
+
+func (c *client) CreateTopic(ctx context.Context, topic string, partitions int32) error {
+	res, err := c.CreateTopics(ctx, &kafka.CreateTopicsRequest{
+		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: int(partitions), ReplicationFactor: 1}},
+	})
+	if err != nil {
+		return err
+	}
+	return res.Errors[topic]
+}
+
+func (c *client) DeleteTopic(ctx context.Context, topic string) error {
+	res, err := c.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{topic}})
+	if err != nil {
+		return err
+	}
+	return res.Errors[topic]
+}
+
+var codecs = map[string]kafka.Compression{"gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd}
+
+// byHeader sends each message to the partition that rides along in WriterData.
+type byHeader struct{}
+
+func (byHeader) Balance(m kafka.Message, _ ...int) int { return int(m.WriterData.(int32)) }
+
+func (c *client) Produce(ctx context.Context, topic string, records []scenario.Record, codec string, _ bool) error {
+	w := &kafka.Writer{
+		Addr: kafka.TCP(check.Kafka), Topic: topic, Balancer: byHeader{}, RequiredAcks: kafka.RequireAll, Compression: codecs[codec],
+		BatchTimeout: 5 * time.Millisecond, BatchSize: 50, Transport: c.transport,
+	}
+	defer w.Close()
+	var messages []kafka.Message
+	for _, r := range records {
+		m := kafka.Message{Key: r.Key, Value: r.Value, Time: r.Time, WriterData: r.Partition}
+		for _, h := range r.Headers {
+			m.Headers = append(m.Headers, kafka.Header{Key: h.Key, Value: h.Value})
+		}
+		messages = append(messages, m)
+	}
+	return w.WriteMessages(ctx, messages...)
+}
+
+func (c *client) Read(ctx context.Context, topic string, partition int32, offset int64, count int) ([]scenario.Record, error) {
+	r := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: []string{check.Kafka}, Topic: topic, Partition: int(partition), Dialer: c.dialer, MinBytes: 1, MaxBytes: 10 << 20, MaxWait: 200 * time.Millisecond,
+	})
+	defer r.Close()
+	if err := r.SetOffset(offset); err != nil {
+		return nil, err
+	}
+	var out []scenario.Record
+	for len(out) < count {
+		m, err := r.ReadMessage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%d of %d records: %w", len(out), count, err)
+		}
+		out = append(out, record(m))
+	}
+	return out, nil
+}
+
+func record(m kafka.Message) scenario.Record {
+	out := scenario.Record{Partition: int32(m.Partition), Key: m.Key, Value: m.Value, Time: m.Time, Offset: m.Offset}
+	for _, h := range m.Headers {
+		out.Headers = append(out.Headers, scenario.Header{Key: h.Key, Value: h.Value})
+	}
+	return out
+}
+
+func (c *client) OffsetAt(ctx context.Context, topic string, partition int32, t time.Time) (int64, error) {
+	conn, err := c.dialer.DialLeader(ctx, "tcp", check.Kafka, topic, int(partition))
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	return conn.ReadOffset(t)
+}
+
+// member uses ConsumerGroup, the part of kafka-go that tells the assignment, and
+// reads each assigned partition of a generation with a reader of its own.
+type member struct {
+	c       *client
+	topic   string
+	group   *kafka.ConsumerGroup
+	cancel  context.CancelFunc
+	done    chan struct{}
+	mu      sync.Mutex // guards the rest
+	held    []int32
+	records []scenario.Record
+	err     error
+}
+
+func (c *client) Member(group, topic string) (scenario.Member, error) {
+	g, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: group, Brokers: []string{check.Kafka}, Dialer: c.dialer, Topics: []string{topic}, StartOffset: kafka.FirstOffset,
+		HeartbeatInterval: 500 * time.Millisecond, SessionTimeout: 10 * time.Second, RebalanceTimeout: 10 * time.Second,
+		GroupBalancers: []kafka.GroupBalancer{kafka.RangeGroupBalancer{}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &member{c: c, topic: topic, group: g, cancel: cancel, done: make(chan struct{})}
+	go m.run(ctx)
+	return m, nil
+}
+
+func (m *member) run(ctx context.Context) {
+	defer close(m.done)
+	for {
+		generation, err := m.group.Next(ctx)
+		if err != nil {
+			if ctx.Err() == nil && !errors.Is(err, kafka.ErrGroupClosed) {
+				m.set(nil, err)
+			}
+			return
+		}
+		var held []int32
+		for _, a := range generation.Assignments[m.topic] {
+			held = append(held, int32(a.ID))
+			generation.Start(func(ctx context.Context) { m.read(ctx, generation, a) })
+		}
+		m.set(held, nil)
+		generation.Start(func(ctx context.Context) { <-ctx.Done(); m.set(nil, nil) })
+	}
+}
+
+func (m *member) read(ctx context.Context, generation *kafka.Generation, a kafka.PartitionAssignment) {
+	r := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: []string{check.Kafka}, Topic: m.topic, Partition: a.ID, Dialer: m.c.dialer, MinBytes: 1, MaxBytes: 10 << 20, MaxWait: 100 * time.Millisecond,
+	})
+	defer r.Close()
+	_ = r.SetOffset(a.Offset)
+	for {
+		msg, err := r.ReadMessage(ctx)
+		if err != nil {
+			if ctx.Err() == nil && !errors.Is(err, kafka.ErrGenerationEnded) {
+				m.set(nil, err)
+			}
+			return
+		}
+		m.mu.Lock()
+		m.records = append(m.records, record(msg))
+		m.mu.Unlock()
+		if err := generation.CommitOffsets(map[string]map[int]int64{m.topic: {a.ID: msg.Offset + 1}}); err != nil {
+			m.set(nil, err)
+			return
+		}
+	}
+}
+
+func (m *member) set(held []int32, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held = held
+	if m.err == nil {
+		m.err = err
+	}
+}
+
+func (m *member) Poll(ctx context.Context) ([]scenario.Record, error) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(20 * time.Millisecond):
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := m.records
+	m.records = nil
+	return out, m.err
+}
+
+func (m *member) Assigned() []int32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]int32(nil), m.held...)
+}
+
+func (m *member) Close() error {
+	err := m.group.Close()
+	m.cancel()
+	<-m.done
+	return err
+}

@@ -1,0 +1,227 @@
+// The sarama program runs the Kafka scenario with IBM's sarama.
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/leveret-mq/leveret/test/interop/go/check"
+	"github.com/leveret-mq/leveret/test/interop/go/scenario"
+)
+
+func main() {
+	admin, err := sarama.NewClusterAdmin([]string{check.Kafka}, config())
+	if err != nil {
+		fmt.Println("FAIL connect:", err)
+		return
+	}
+	scenario.Register(client{admin}, scenario.Options{
+		Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Idempotent: true, Nulls: false,
+	})
+	check.Main()
+}
+
+func config() *sarama.Config {
+	c := sarama.NewConfig()
+	c.ClientID = "interop-sarama"
+	c.Version = sarama.V3_6_0_0
+	c.Consumer.Offsets.Initial = sarama.OffsetOldest
+	c.Consumer.Offsets.AutoCommit.Enable = false
+	c.Consumer.Return.Errors = true
+	c.Consumer.MaxWaitTime = 100 * time.Millisecond // closing waits for the fetch under way
+	c.Consumer.Group.Heartbeat.Interval = 500 * time.Millisecond
+	c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}
+	if user, password, ok := check.Credentials(); ok {
+		c.Net.SASL.Enable, c.Net.SASL.User, c.Net.SASL.Password = true, user, password
+		c.Net.SASL.Mechanism, c.Net.SASL.Handshake = sarama.SASLTypePlaintext, true
+	}
+	return c
+}
+
+type client struct{ admin sarama.ClusterAdmin }
+
+func (c client) CreateTopic(_ context.Context, topic string, partitions int32) error {
+	return c.admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1}, false)
+}
+
+func (c client) DeleteTopic(_ context.Context, topic string) error { return c.admin.DeleteTopic(topic) }
+
+var codecs = map[string]sarama.CompressionCodec{
+	"none": sarama.CompressionNone, "gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy,
+	"lz4": sarama.CompressionLZ4, "zstd": sarama.CompressionZSTD,
+}
+
+func (c client) Produce(_ context.Context, topic string, records []scenario.Record, codec string, idempotent bool) error {
+	conf := config()
+	conf.Producer.Partitioner = sarama.NewManualPartitioner
+	conf.Producer.RequiredAcks = sarama.WaitForAll
+	conf.Producer.Return.Successes = true
+	conf.Producer.Compression = codecs[codec]
+	conf.Producer.Idempotent = idempotent
+	conf.Producer.Flush.Frequency = 5 * time.Millisecond
+	conf.Producer.Flush.MaxMessages = 100
+	conf.Net.MaxOpenRequests = 1
+	producer, err := sarama.NewSyncProducer([]string{check.Kafka}, conf)
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	var messages []*sarama.ProducerMessage
+	for _, r := range records {
+		m := &sarama.ProducerMessage{Topic: topic, Partition: r.Partition, Timestamp: r.Time}
+		if r.Key != nil {
+			m.Key = sarama.ByteEncoder(r.Key)
+		}
+		if r.Value != nil {
+			m.Value = sarama.ByteEncoder(r.Value)
+		}
+		for _, h := range r.Headers {
+			m.Headers = append(m.Headers, sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
+		}
+		messages = append(messages, m)
+	}
+	return producer.SendMessages(messages)
+}
+
+func (c client) Read(ctx context.Context, topic string, partition int32, offset int64, count int) ([]scenario.Record, error) {
+	consumer, err := sarama.NewConsumer([]string{check.Kafka}, config())
+	if err != nil {
+		return nil, err
+	}
+	defer consumer.Close()
+	from, err := consumer.ConsumePartition(topic, partition, offset)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	var out []scenario.Record
+	for len(out) < count {
+		select {
+		case m := <-from.Messages():
+			out = append(out, record(m))
+		case err := <-from.Errors():
+			return nil, err
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%d of %d records: %w", len(out), count, ctx.Err())
+		}
+	}
+	return out, nil
+}
+
+func record(m *sarama.ConsumerMessage) scenario.Record {
+	out := scenario.Record{Partition: m.Partition, Key: m.Key, Value: m.Value, Time: m.Timestamp, Offset: m.Offset}
+	for _, h := range m.Headers {
+		out.Headers = append(out.Headers, scenario.Header{Key: string(h.Key), Value: h.Value})
+	}
+	return out
+}
+
+func (c client) OffsetAt(_ context.Context, topic string, partition int32, t time.Time) (int64, error) {
+	cl, err := sarama.NewClient([]string{check.Kafka}, config())
+	if err != nil {
+		return 0, err
+	}
+	defer cl.Close()
+	return cl.GetOffset(topic, partition, t.UnixMilli())
+}
+
+// member runs sarama's session loop; Poll takes what its claims have read and committed.
+type member struct {
+	group   sarama.ConsumerGroup
+	cancel  context.CancelFunc
+	done    chan struct{}
+	mu      sync.Mutex // guards the rest
+	held    []int32
+	records []scenario.Record
+	err     error
+}
+
+func (c client) Member(group, topic string) (scenario.Member, error) {
+	g, err := sarama.NewConsumerGroup([]string{check.Kafka}, group, config())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &member{group: g, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(m.done)
+		for ctx.Err() == nil { // one turn a rebalance
+			if err := g.Consume(ctx, []string{topic}, m); err != nil {
+				m.fail(err)
+				return
+			}
+		}
+	}()
+	go func() {
+		for err := range g.Errors() {
+			m.fail(err)
+		}
+	}()
+	return m, nil
+}
+
+func (m *member) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err == nil {
+		m.err = err
+	}
+}
+
+func (m *member) Setup(s sarama.ConsumerGroupSession) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, partitions := range s.Claims() {
+		m.held = partitions
+	}
+	return nil
+}
+
+func (m *member) Cleanup(sarama.ConsumerGroupSession) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held = nil
+	return nil
+}
+
+func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for msg := range claim.Messages() {
+		m.mu.Lock()
+		m.records = append(m.records, record(msg))
+		m.mu.Unlock()
+		s.MarkMessage(msg, "")
+		if len(claim.Messages()) == 0 {
+			s.Commit()
+		}
+	}
+	s.Commit()
+	return nil
+}
+
+func (m *member) Poll(ctx context.Context) ([]scenario.Record, error) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(20 * time.Millisecond):
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := m.records
+	m.records = nil
+	return out, m.err
+}
+
+func (m *member) Assigned() []int32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]int32(nil), m.held...)
+}
+
+func (m *member) Close() error {
+	m.cancel()
+	<-m.done
+	return m.group.Close()
+}

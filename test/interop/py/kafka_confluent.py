@@ -1,0 +1,194 @@
+"""librdkafka, through confluent-kafka."""
+
+import time
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+import scenario
+from check import KAFKA_ADDR, KAFKA_SASL, check, equal, main, name
+from scenario import Record
+
+
+def config(**more):
+    conf = {"bootstrap.servers": KAFKA_ADDR, "client.id": "interop-confluent"}
+    if KAFKA_SASL:
+        user, password = KAFKA_SASL.split(":", 1)
+        conf |= {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": user, "sasl.password": password}
+    return conf | {key.replace("_", "."): value for key, value in more.items()}
+
+
+def record(message):
+    return Record(message.partition(), message.key(), message.value(), message.headers() or [], message.timestamp()[1], message.offset())
+
+
+class GroupMember:
+    def __init__(self, group, topic):
+        self.consumer = Consumer(
+            config(
+                group_id=group,
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                session_timeout_ms=10000,
+                heartbeat_interval_ms=500,
+                partition_assignment_strategy="range",
+            )
+        )
+        self.held = set()
+        self.consumer.subscribe([topic], on_assign=self.on_assign, on_revoke=self.on_revoke)
+
+    def on_assign(self, _consumer, partitions):
+        self.held = {p.partition for p in partitions}
+
+    def on_revoke(self, _consumer, _partitions):
+        self.held = set()
+
+    def poll(self):
+        batch = []
+        for message in self.consumer.consume(100, timeout=0.2):
+            if message.error():
+                raise KafkaException(message.error())
+            batch.append(record(message))
+        return batch
+
+    def commit(self):
+        self.consumer.commit(asynchronous=False)
+
+    def assigned(self):
+        return self.held
+
+    def close(self):
+        self.consumer.close()
+
+
+class Confluent(scenario.Adapter):
+    codecs = ("none", "gzip", "snappy", "lz4", "zstd")
+
+    def __init__(self):
+        self.admin = AdminClient(config())
+
+    def create_topic(self, topic, partitions):
+        self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(15)
+        # Another node of a cluster may hear of it a moment later.
+        while len(self.admin.list_topics(topic, 10).topics[topic].partitions) != partitions:
+            time.sleep(0.05)
+
+    def delete_topic(self, topic):
+        self.admin.delete_topics([topic])[topic].result(15)
+
+    def produce(self, topic, records, codec, idempotent):
+        conf = config(compression_type=codec, enable_idempotence=idempotent, acks="all", linger_ms=5, batch_num_messages=50)
+        if not idempotent:
+            conf["max.in.flight"] = 1  # or a retry may change the order, on any broker
+        producer = Producer(conf)
+        offsets, errors = [None] * len(records), []
+
+        def delivered(i):
+            def done(error, message):
+                if error:
+                    errors.append(error)
+                else:
+                    offsets[i] = message.offset()
+
+            return done
+
+        for i, r in enumerate(records):
+            producer.produce(topic, r.value, r.key, r.partition, on_delivery=delivered(i), timestamp=r.timestamp, headers=r.headers)
+        equal(producer.flush(20), 0, "records that were not sent")
+        if errors:
+            raise KafkaException(errors[0])
+        return offsets
+
+    def reader(self):
+        return Consumer(config(group_id=name("unused"), enable_auto_commit=False))
+
+    def read(self, topic, partition, offset, count):
+        consumer = self.reader()
+        consumer.assign([TopicPartition(topic, partition, offset)])
+        got = []
+        while len(got) < count:
+            messages = consumer.consume(count - len(got), timeout=10)
+            if not messages:
+                raise AssertionError(f"{len(got)} of {count} records")
+            got += [record(m) for m in messages if not m.error()]
+        consumer.close()
+        return got
+
+    def bounds(self, topic, partition):
+        consumer = self.reader()
+        bounds = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)
+        consumer.close()
+        return bounds
+
+    def offset_at(self, topic, partition, timestamp):
+        consumer = self.reader()
+        (found,) = consumer.offsets_for_times([TopicPartition(topic, partition, timestamp)], 10)
+        consumer.close()
+        return None if found.offset < 0 else found.offset
+
+    def member(self, group, topic):
+        return GroupMember(group, topic)
+
+    def committed(self, group, topic):
+        wanted = [TopicPartition(topic, p) for p in range(scenario.PARTITIONS)]
+        result = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)])[group].result(10)
+        return {p.partition: p.offset for p in result.topic_partitions}
+
+    def groups(self):
+        return [g.group_id for g in self.admin.list_consumer_groups().result(10).valid]
+
+
+@check("static members keep their partitions over a restart")
+def static_members():
+    topic, group = name("static"), name("static-group")
+    adapter.create_topic(topic, 2)
+
+    def join(instance):
+        member = GroupMember.__new__(GroupMember)
+        member.held = set()
+        member.consumer = Consumer(
+            config(group_id=group, group_instance_id=instance, auto_offset_reset="earliest", session_timeout_ms=10000, heartbeat_interval_ms=500)
+        )
+        member.consumer.subscribe([topic], on_assign=member.on_assign, on_revoke=member.on_revoke)
+        return member
+
+    one, two = join("one"), join("two")
+    end = time.monotonic() + 20
+    while not (len(one.held) == len(two.held) == 1):
+        one.poll(), two.poll()
+        if time.monotonic() > end:
+            raise AssertionError(f"one holds {one.held}, two holds {two.held}")
+    held = set(one.held)
+    one.close()  # a static member does not leave
+    again = join("one")
+    end = time.monotonic() + 20
+    while again.held != held:
+        again.poll(), two.poll()
+        if time.monotonic() > end:
+            raise AssertionError(f"it held {held} before, {again.held} after")
+    equal(len(two.held), 1, "the other was not disturbed")
+    again.close(), two.close()
+    adapter.delete_topic(topic)
+
+
+@check("errors carry Kafka's codes")
+def errors():
+    topic = name("errors")
+    adapter.create_topic(topic, 1)
+    for want, call in (
+        (KafkaError.TOPIC_ALREADY_EXISTS, lambda: adapter.admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)),
+        (KafkaError.INVALID_PARTITIONS, lambda: adapter.admin.create_topics([NewTopic(topic + "0", 0, 1)])[topic + "0"].result(10)),
+        (KafkaError.TOPIC_EXCEPTION, lambda: adapter.admin.create_topics([NewTopic("a/b", 1, 1)])["a/b"].result(10)),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, lambda: adapter.admin.delete_topics([name("missing")])[name("missing")].result(10)),
+    ):
+        try:
+            call()
+            raise AssertionError(f"no error {want}")
+        except KafkaException as error:
+            equal(error.args[0].code(), want, "code")
+    adapter.delete_topic(topic)
+
+
+adapter = Confluent()
+scenario.register(adapter)
+main()
