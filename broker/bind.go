@@ -1,0 +1,193 @@
+package broker
+
+import (
+	"github.com/leveret-mq/leveret/exchange"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Binding leads from an exchange to a queue or to another exchange.
+type Binding struct {
+	Source     string
+	Dest       string
+	ToExchange bool
+	Key        string
+	Args       []byte // AMQP field table, without its length
+}
+
+func (v *VHost) def(b Binding) bindingDef {
+	return bindingDef{VHost: v.Name, Source: b.Source, ToExchange: b.ToExchange, Dest: b.Dest, Key: []byte(b.Key), Args: b.Args}
+}
+
+// ends of a binding; the caller holds mu.
+func (v *VHost) endsOf(d bindingDef) (src *Exchange, q *Queue, x *Exchange, err error) {
+	if !d.ToExchange {
+		if q, err = v.Queue(d.Dest); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	if src, err = v.Exchange(d.Source); err != nil {
+		return nil, nil, nil, err
+	}
+	if d.ToExchange {
+		if x, err = v.Exchange(d.Dest); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	if d.Source == "" || d.ToExchange && d.Dest == "" {
+		return nil, nil, nil, fail(Refused, "operation not permitted on the default exchange")
+	}
+	return src, q, x, nil
+}
+
+// targetOf is the number of a binding's destination; the caller holds mu.
+func (v *VHost) targetOf(q *Queue, x *Exchange) exchange.Target {
+	if x != nil {
+		return x.target
+	}
+	if q.target == noTarget {
+		q.target = v.addEnd(end{queue: q})
+	}
+	return q.target
+}
+
+// Bind adds a binding; one that is there already is no error. s is the session
+// that asks, for exclusive queues; nil passes.
+func (v *VHost) Bind(s *Session, b Binding) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	d := v.def(b)
+	src, q, x, err := v.endsOf(d)
+	if err != nil {
+		return err
+	}
+	if q != nil {
+		if err := q.allow(s); err != nil {
+			return err
+		}
+	}
+	key := d.key()
+	if _, there := src.bindings[key]; there {
+		return nil
+	}
+	if err := v.addBinding(key, d, src, q, x); err != nil {
+		return err
+	}
+	if src.Durable && (q == nil || q.Durable) && (x == nil || x.Durable) {
+		if err := v.b.putJSON(key, d); err != nil {
+			v.dropBinding(key, d)
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *VHost) addBinding(key string, d bindingDef, src *Exchange, q *Queue, x *Exchange) error {
+	if err := src.table.Add(exchange.Binding{Key: string(d.Key), Target: v.targetOf(q, x), Args: d.Args}); err != nil {
+		return &Error{Kind: Precondition, Text: "can't bind", Err: err}
+	}
+	src.bindings[key] = d
+	if q != nil {
+		q.bindings[key] = d
+	} else {
+		x.incoming[key] = d
+	}
+	v.changed()
+	return nil
+}
+
+func (v *VHost) restoreBinding(d bindingDef) error {
+	src, q, x, err := v.endsOf(d)
+	if err != nil {
+		return err
+	}
+	return v.addBinding(d.key(), d, src, q, x)
+}
+
+// Unbind removes a binding; one that is not there is no error, a missing end is not either.
+func (v *VHost) Unbind(s *Session, b Binding) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if b.Source == "" {
+		return fail(Refused, "operation not permitted on the default exchange")
+	}
+	if !b.ToExchange {
+		if q, _ := v.Queue(b.Dest); q != nil {
+			if err := q.allow(s); err != nil {
+				return err
+			}
+		}
+	}
+	d := v.def(b)
+	src, _ := v.Exchange(d.Source)
+	if src == nil {
+		return nil
+	}
+	if _, there := src.bindings[d.key()]; !there {
+		return nil
+	}
+	return v.unbindAll([]bindingDef{d})
+}
+
+// unbindAll removes bindings that exist, and what auto-deletes with them. It needs mu held.
+func (v *VHost) unbindAll(list []bindingDef) error {
+	if len(list) == 0 {
+		v.changed()
+		return nil
+	}
+	entries := make([]store.Entry, 0, len(list))
+	var orphans []*Exchange
+	for _, d := range list {
+		key := d.key()
+		src := v.dropBinding(key, d)
+		entries = append(entries, store.Entry{Key: key})
+		if src != nil && src.AutoDelete && len(src.bindings) == 0 && !src.gone() {
+			orphans = append(orphans, src)
+		}
+	}
+	if err := v.b.putDef(entries...); err != nil {
+		return err
+	}
+	for _, x := range orphans {
+		if err := v.removeExchange(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropBinding takes a binding out of memory and returns its source if that still exists.
+func (v *VHost) dropBinding(key string, d bindingDef) *Exchange {
+	src, _ := v.Exchange(d.Source)
+	q, _ := v.Queue(d.Dest)
+	x, _ := v.Exchange(d.Dest)
+	if d.ToExchange {
+		q = nil
+	} else {
+		x = nil
+	}
+	if src != nil && (q != nil || x != nil) {
+		src.table.Remove(exchange.Binding{Key: string(d.Key), Target: v.targetOf(q, x), Args: d.Args})
+	}
+	if src != nil {
+		delete(src.bindings, key)
+	}
+	if q != nil {
+		delete(q.bindings, key)
+	}
+	if x != nil {
+		delete(x.incoming, key)
+	}
+	v.changed()
+	return src
+}
+
+// Bindings lists the bindings from the exchange.
+func (v *VHost) Bindings(x *Exchange) []Binding {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := make([]Binding, 0, len(x.bindings))
+	for _, d := range x.bindings {
+		out = append(out, Binding{d.Source, d.Dest, d.ToExchange, string(d.Key), d.Args})
+	}
+	return out
+}

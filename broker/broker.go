@@ -1,0 +1,212 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/leveret-mq/leveret/store"
+)
+
+// DefaultVHost is the virtual host that always exists and that Kafka clients see.
+const DefaultVHost = "/"
+
+// Options are a broker's settings; the zero value is the default of each.
+type Options struct {
+	// MaxMessageBytes bounds the body of one publish; default 128 MiB.
+	MaxMessageBytes int
+	// MaxBatchBytes bounds one batch of a Kafka producer; default 1 MiB and 12 bytes, as Kafka's.
+	MaxBatchBytes int
+	// TopicRetention is the age at which a topic's segments go; default 7 days.
+	TopicRetention time.Duration
+	// SaveEvery is the time between two saves of the cursors; default 1 s.
+	SaveEvery time.Duration
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+	// Log gets what an operator should read; default slog.Default().
+	Log *slog.Logger
+}
+
+func (o *Options) defaults() {
+	if o.MaxMessageBytes == 0 {
+		o.MaxMessageBytes = 128 << 20
+	}
+	if o.MaxBatchBytes == 0 {
+		o.MaxBatchBytes = 1<<20 + 12
+	}
+	if o.TopicRetention == 0 {
+		o.TopicRetention = 7 * 24 * time.Hour
+	}
+	if o.SaveEvery == 0 {
+		o.SaveEvery = time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+}
+
+// Broker holds the virtual hosts over one store.
+type Broker struct {
+	opts  Options
+	store store.Store
+	defs  store.Table
+
+	mu     sync.RWMutex // guards vhosts
+	vhosts map[string]*VHost
+
+	clusterID  string
+	producerID atomic.Int64 // next to give out
+	producerHi atomic.Int64 // ids below it are reserved in the table
+	producerMu sync.Mutex
+
+	dirtyMu sync.Mutex
+	dirty   []*Partition // cursors that changed since they were saved
+
+	counters Counters
+	stop     chan struct{}
+	stopped  sync.WaitGroup
+	closed   atomic.Bool
+}
+
+// Open reads the definitions of s and starts a broker over it. The broker does
+// not own s: close it after the broker.
+func Open(s store.Store, o Options) (*Broker, error) {
+	o.defaults()
+	defs, err := s.Table("defs")
+	if err != nil {
+		return nil, fmt.Errorf("open definitions: %w", err)
+	}
+	b := &Broker{opts: o, store: s, defs: defs, vhosts: map[string]*VHost{}, stop: make(chan struct{})}
+	if err := b.load(); err != nil {
+		return nil, fmt.Errorf("load definitions: %w", err)
+	}
+	b.stopped.Add(1)
+	go b.saver()
+	return b, nil
+}
+
+// Close ends all subscriptions, saves the cursors and stops. Publishes and
+// deliveries after it fail with Closed.
+func (b *Broker) Close() error {
+	if b.closed.Swap(true) {
+		return nil
+	}
+	close(b.stop)
+	b.stopped.Wait()
+	var errs []error
+	for _, v := range b.VHosts() {
+		v.queues.Range(func(_, q any) bool {
+			errs = append(errs, q.(*Queue).saveCursors())
+			return true
+		})
+	}
+	return errors.Join(errs...)
+}
+
+// Store is the storage under the broker, for commits and group state.
+func (b *Broker) Store() store.Store { return b.store }
+
+// ClusterID is a random name made when the data directory was.
+func (b *Broker) ClusterID() string { return b.clusterID }
+
+// MaxMessageBytes is the limit of one publish's body.
+func (b *Broker) MaxMessageBytes() int { return b.opts.MaxMessageBytes }
+
+// MaxBatchBytes is the limit of one batch of a Kafka producer.
+func (b *Broker) MaxBatchBytes() int { return b.opts.MaxBatchBytes }
+
+// VHost finds a virtual host.
+func (b *Broker) VHost(name string) (*VHost, error) {
+	b.mu.RLock()
+	v := b.vhosts[name]
+	b.mu.RUnlock()
+	if v == nil {
+		return nil, fail(NotFound, "vhost %s not found", name)
+	}
+	return v, nil
+}
+
+// VHosts lists the virtual hosts.
+func (b *Broker) VHosts() []*VHost {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	out := make([]*VHost, 0, len(b.vhosts))
+	for _, v := range b.vhosts {
+		out = append(out, v)
+	}
+	return out
+}
+
+// producerIDBlock ids are reserved at a time, so that one write serves many producers.
+const producerIDBlock = 1000
+
+// NewProducerID gives out an id for an idempotent producer that no one else has or had.
+func (b *Broker) NewProducerID() (int64, error) {
+	b.producerMu.Lock()
+	defer b.producerMu.Unlock()
+	id := b.producerID.Load()
+	if id >= b.producerHi.Load() {
+		hi := id + producerIDBlock
+		if err := b.putJSON(keyProducerID, hi); err != nil {
+			return 0, err
+		}
+		b.producerHi.Store(hi)
+	}
+	b.producerID.Store(id + 1)
+	return id, nil
+}
+
+// saver saves the changed cursors every now and then until the broker closes.
+func (b *Broker) saver() {
+	defer b.stopped.Done()
+	t := time.NewTicker(b.opts.SaveEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-b.stop:
+			return
+		case <-t.C:
+			b.saveDirty()
+		}
+	}
+}
+
+func (b *Broker) saveDirty() {
+	b.dirtyMu.Lock()
+	list := b.dirty
+	b.dirty = nil
+	b.dirtyMu.Unlock()
+	for _, p := range list {
+		p.dirty.Store(false)
+		if err := p.saveCursor(); err != nil {
+			b.opts.Log.Error("can't save a queue's cursor", "queue", p.q.Name, "error", err)
+		}
+	}
+}
+
+func (b *Broker) markDirty(p *Partition) {
+	if p.dirty.Load() || p.dirty.Swap(true) {
+		return
+	}
+	b.dirtyMu.Lock()
+	b.dirty = append(b.dirty, p)
+	b.dirtyMu.Unlock()
+}
+
+const nameLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+// randomName is 22 letters, the 132 bits of a name that no other will have.
+func randomName() string {
+	var s [22]byte
+	for i := range s {
+		s[i] = nameLetters[rand.IntN(len(nameLetters))]
+	}
+	return string(s[:])
+}

@@ -1,0 +1,194 @@
+package broker
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Keys of the table "defs". Each part of a name is escaped, so that "/" only
+// stands between parts; values are JSON, for people and for later fields.
+//
+//	m/cluster            the cluster's id
+//	m/producer           ids of idempotent producers below it are used up
+//	v/VHOST              a virtual host
+//	x/VHOST/NAME         an exchange
+//	q/VHOST/NAME         a queue
+//	b/VHOST/SOURCE/KIND/DESTINATION/KEY/ARGS   a binding
+const (
+	keyClusterID  = "m/cluster"
+	keyProducerID = "m/producer"
+	prefixVHost   = "v/"
+	prefixEx      = "x/"
+	prefixQueue   = "q/"
+	prefixBinding = "b/"
+)
+
+func defKey(prefix string, parts ...string) string {
+	var s strings.Builder
+	s.WriteString(strings.TrimSuffix(prefix, "/"))
+	for _, p := range parts {
+		s.WriteByte('/')
+		s.WriteString(url.PathEscape(p))
+	}
+	return s.String()
+}
+
+type vhostDef struct {
+	Name string `json:"name"`
+}
+
+type exchangeDef struct {
+	VHost      string `json:"vhost"`
+	Name       string `json:"name"`
+	Type       string `json:"type"`
+	AutoDelete bool   `json:"auto_delete,omitempty"`
+	Internal   bool   `json:"internal,omitempty"`
+	Args       []byte `json:"args,omitempty"`
+}
+
+type queueDef struct {
+	VHost      string            `json:"vhost"`
+	Name       string            `json:"name"`
+	AutoDelete bool              `json:"auto_delete,omitempty"`
+	Args       []byte            `json:"args,omitempty"`
+	Topic      bool              `json:"topic,omitempty"`
+	TopicID    []byte            `json:"topic_id,omitempty"`
+	Logs       []store.LogID     `json:"logs"`
+	Config     map[string]string `json:"config,omitempty"`
+}
+
+type bindingDef struct {
+	VHost      string `json:"vhost"`
+	Source     string `json:"source"`
+	ToExchange bool   `json:"to_exchange,omitempty"`
+	Dest       string `json:"destination"`
+	Key        []byte `json:"key,omitempty"`
+	Args       []byte `json:"args,omitempty"`
+}
+
+func (d bindingDef) key() string {
+	kind := "q"
+	if d.ToExchange {
+		kind = "x"
+	}
+	return defKey(prefixBinding, d.VHost, d.Source, kind, d.Dest, string(d.Key), string(d.Args))
+}
+
+func (b *Broker) putJSON(key string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode definition %s: %w", key, err)
+	}
+	return b.putDef(store.Entry{Key: key, Value: data})
+}
+
+func (b *Broker) putDef(entries ...store.Entry) error {
+	if err := b.defs.Put(entries...); err != nil {
+		return &Error{Kind: KindOf(err), Text: "can't write definitions", Err: err}
+	}
+	return nil
+}
+
+// load reads every definition: hosts, exchanges and queues first, then what binds them.
+func (b *Broker) load() error {
+	var bindings []bindingDef
+	var exchanges []exchangeDef
+	var queues []queueDef
+	err := b.defs.Load(func(e store.Entry) error {
+		var into any
+		switch {
+		case e.Key == keyClusterID:
+			return decodeDef(e, &b.clusterID)
+		case e.Key == keyProducerID:
+			var n int64
+			err := decodeDef(e, &n)
+			b.producerID.Store(n)
+			b.producerHi.Store(n)
+			return err
+		case strings.HasPrefix(e.Key, prefixVHost):
+			var d vhostDef
+			err := decodeDef(e, &d)
+			b.vhosts[d.Name] = newVHost(b, d.Name)
+			return err
+		case strings.HasPrefix(e.Key, prefixEx):
+			exchanges = append(exchanges, exchangeDef{})
+			into = &exchanges[len(exchanges)-1]
+		case strings.HasPrefix(e.Key, prefixQueue):
+			queues = append(queues, queueDef{})
+			into = &queues[len(queues)-1]
+		case strings.HasPrefix(e.Key, prefixBinding):
+			bindings = append(bindings, bindingDef{})
+			into = &bindings[len(bindings)-1]
+		default:
+			return fmt.Errorf("unknown definition %q: was the directory written by a newer version?", e.Key)
+		}
+		return decodeDef(e, into)
+	})
+	if err != nil {
+		return err
+	}
+	if err := b.firstStart(); err != nil {
+		return err
+	}
+	return b.restore(exchanges, queues, bindings)
+}
+
+func decodeDef(e store.Entry, into any) error {
+	dec := json.NewDecoder(bytes.NewReader(e.Value))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return fmt.Errorf("definition %q: %w", e.Key, err)
+	}
+	return nil
+}
+
+// firstStart writes what every data directory has.
+func (b *Broker) firstStart() error {
+	if b.clusterID == "" {
+		b.clusterID = randomName()
+		if err := b.putJSON(keyClusterID, b.clusterID); err != nil {
+			return err
+		}
+	}
+	if b.vhosts[DefaultVHost] == nil {
+		b.vhosts[DefaultVHost] = newVHost(b, DefaultVHost)
+		return b.putJSON(defKey(prefixVHost, DefaultVHost), vhostDef{DefaultVHost})
+	}
+	return nil
+}
+
+func (b *Broker) restore(exchanges []exchangeDef, queues []queueDef, bindings []bindingDef) error {
+	for _, d := range exchanges {
+		v := b.vhosts[d.VHost]
+		if v == nil {
+			return fmt.Errorf("exchange %q is in vhost %q, which does not exist", d.Name, d.VHost)
+		}
+		if err := v.restoreExchange(d); err != nil {
+			return err
+		}
+	}
+	for _, d := range queues {
+		v := b.vhosts[d.VHost]
+		if v == nil {
+			return fmt.Errorf("queue %q is in vhost %q, which does not exist", d.Name, d.VHost)
+		}
+		if err := v.restoreQueue(d); err != nil {
+			return err
+		}
+	}
+	for _, d := range bindings {
+		v := b.vhosts[d.VHost]
+		if v == nil {
+			return fmt.Errorf("a binding is in vhost %q, which does not exist", d.VHost)
+		}
+		if err := v.restoreBinding(d); err != nil {
+			b.opts.Log.Warn("a binding's end is gone; left out", "vhost", d.VHost, "source", d.Source, "destination", d.Dest, "error", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,22 @@
+// Package broker is what every protocol talks to: virtual hosts, exchanges,
+// queues, bindings, publishing, consuming. It joins routing (exchange), turns
+// (consumer) and storage (store), and knows no protocol, no file and no socket.
+//
+//	Broker ── VHost ── Exchange ── exchange.Table     who gets a message
+//	             └──── Queue ───── Partition ── store.Log        where it is kept
+//	                                   └─────── consumer.Cursor  whose turn it is
+//
+//	Session    one client connection: user, exclusive queues
+//	Publisher  one connection's way in: route cache, one batch per set of queues
+//	Subscription  one consumer's way out: pulls what its credit allows
+//
+// A queue is a topic: the same Queue is consumed with acks and read by offset.
+// Most queues have one partition; a topic that a Kafka client made may have more.
+//
+// # Concurrency
+//
+// Names are looked up without a lock. Changes of topology hold VHost.mu. Routing
+// reads immutable tables. Publisher and Subscription belong to one goroutine
+// each; everything else may be called from any. Lock order: VHost.mu, Queue.mu,
+// then the locks of a cursor or a log, which are leaves.
+package broker

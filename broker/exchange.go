@@ -1,0 +1,203 @@
+package broker
+
+import (
+	"strings"
+	"sync/atomic"
+
+	"github.com/leveret-mq/leveret/exchange"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Exchange routes messages to what is bound to it.
+type Exchange struct {
+	Name       string
+	Type       string
+	Durable    bool
+	AutoDelete bool // goes with the last binding from it
+	Internal   bool // clients can't publish to it
+	Args       []byte
+
+	kind        exchange.Kind
+	predeclared bool
+	target      exchange.Target
+	plain       bool   // write readable copies of headers
+	feed        string // Kafka topic whose records it routes
+	table       *exchange.Table
+	bindings    map[string]bindingDef // by key; guarded by VHost.mu
+	incoming    map[string]bindingDef // bindings that lead here; guarded by VHost.mu
+	deleted     atomic.Bool
+}
+
+// ExchangeOptions are what a client declares.
+type ExchangeOptions struct {
+	Type       string
+	Durable    bool
+	AutoDelete bool
+	Internal   bool
+	Args       []byte // AMQP field table, without its length
+}
+
+// laterExchangeArgs come with a later release; they are refused, not ignored.
+var laterExchangeArgs = map[string]bool{"alternate-exchange": true, "x-delayed-type": true}
+
+func (v *VHost) addExchange(x *Exchange) {
+	x.table = exchange.New(x.kind)
+	x.bindings, x.incoming = map[string]bindingDef{}, map[string]bindingDef{}
+	x.target = v.addEnd(end{exchange: x})
+	v.exchanges.Store(x.Name, x)
+	if x.feed != "" {
+		v.feeds.Store(x.feed, x)
+	}
+}
+
+// exchangeArgs reads the arguments of a declaration.
+func exchangeArgs(name string, raw []byte) (plain bool, feed string, err error) {
+	plain = true
+	t := message.NewTableReader(raw)
+	for t.Next() {
+		key := string(t.Name())
+		switch {
+		case laterExchangeArgs[key]:
+			return false, "", fail(Precondition, "argument '%s' of exchange '%s' is not supported yet", key, name)
+		case key == "x-kafka-headers":
+			if string(t.Text()) != "raw" {
+				return false, "", fail(Precondition, "invalid arg 'x-kafka-headers' for exchange '%s': only 'raw' is known", name)
+			}
+			plain = false
+		case key == "x-kafka-topic":
+			feed = string(t.Text())
+			if !LegalTopicName(feed) {
+				return false, "", fail(Precondition, "invalid arg 'x-kafka-topic' for exchange '%s': '%s' is not a legal topic name", name, feed)
+			}
+		}
+	}
+	if t.Err() != nil {
+		return false, "", fail(Precondition, "malformed arguments for exchange '%s'", name)
+	}
+	return plain, feed, nil
+}
+
+// DeclareExchange makes an exchange, or checks that the one of that name is the same.
+func (v *VHost) DeclareExchange(name string, o ExchangeOptions) (*Exchange, error) {
+	kind, ok := exchange.ParseKind(o.Type)
+	if !ok {
+		return nil, fail(UnknownType, "unknown exchange type '%s'", o.Type)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if x, _ := v.Exchange(name); x != nil {
+		return x, x.same(v, o)
+	}
+	if name == "" || strings.HasPrefix(name, "amq.") {
+		return nil, fail(Refused, "exchange name '%s' contains reserved prefix 'amq.*'", name)
+	}
+	plain, feed, err := exchangeArgs(name, o.Args)
+	if err != nil {
+		return nil, err
+	}
+	if feed != "" {
+		if _, taken := v.feeds.Load(feed); taken || v.queueBytes([]byte(feed)) != nil {
+			return nil, fail(Precondition, "invalid arg 'x-kafka-topic' for exchange '%s': topic '%s' exists", name, feed)
+		}
+	}
+	x := &Exchange{Name: name, Type: o.Type, Durable: o.Durable, AutoDelete: o.AutoDelete, Internal: o.Internal,
+		Args: append([]byte(nil), o.Args...), kind: kind, plain: plain, feed: feed}
+	if o.Durable {
+		if err := v.b.putJSON(defKey(prefixEx, v.Name, name), exchangeDef{v.Name, name, o.Type, o.AutoDelete, o.Internal, x.Args}); err != nil {
+			return nil, err
+		}
+	}
+	v.addExchange(x)
+	return x, nil
+}
+
+func (v *VHost) restoreExchange(d exchangeDef) error {
+	kind, ok := exchange.ParseKind(d.Type)
+	if !ok {
+		return fail(UnknownType, "exchange '%s' has unknown type '%s'", d.Name, d.Type)
+	}
+	plain, feed, err := exchangeArgs(d.Name, d.Args)
+	if err != nil {
+		return err
+	}
+	v.addExchange(&Exchange{Name: d.Name, Type: d.Type, Durable: true, AutoDelete: d.AutoDelete, Internal: d.Internal,
+		Args: d.Args, kind: kind, plain: plain, feed: feed})
+	return nil
+}
+
+// same is RabbitMQ's check of a second declaration: type and flags, and of the
+// arguments only those that change what the exchange does.
+func (x *Exchange) same(v *VHost, o ExchangeOptions) error {
+	inequivalent := func(what string, got, have any) error {
+		return fail(Precondition, "inequivalent arg '%s' for exchange '%s' in vhost '%s': received '%v' but current is '%v'", what, x.Name, v.Name, got, have)
+	}
+	switch {
+	case x.Name == "":
+		return fail(Refused, "operation not permitted on the default exchange")
+	case x.Type != o.Type:
+		return inequivalent("type", o.Type, x.Type)
+	case x.Durable != o.Durable:
+		return inequivalent("durable", o.Durable, x.Durable)
+	case x.AutoDelete != o.AutoDelete:
+		return inequivalent("auto_delete", o.AutoDelete, x.AutoDelete)
+	case x.Internal != o.Internal:
+		return inequivalent("internal", o.Internal, x.Internal)
+	}
+	_, feed, err := exchangeArgs(x.Name, o.Args)
+	if err != nil {
+		return err
+	}
+	if feed != x.feed {
+		return inequivalent("x-kafka-topic", feed, x.feed)
+	}
+	return nil
+}
+
+// DeleteExchange removes an exchange and its bindings; one that is not there is no error.
+func (v *VHost) DeleteExchange(name string, ifUnused bool) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	x, _ := v.Exchange(name)
+	if x == nil {
+		return nil
+	}
+	if x.predeclared {
+		if name == "" {
+			return fail(Refused, "operation not permitted on the default exchange")
+		}
+		return fail(Refused, "exchange name '%s' contains reserved prefix 'amq.*'", name)
+	}
+	if ifUnused && len(x.bindings) > 0 {
+		return fail(Precondition, "exchange '%s' in vhost '%s' in use", name, v.Name)
+	}
+	return v.removeExchange(x)
+}
+
+// removeExchange needs mu held.
+func (v *VHost) removeExchange(x *Exchange) error {
+	gone := make([]bindingDef, 0, len(x.bindings)+len(x.incoming))
+	for _, d := range x.bindings {
+		gone = append(gone, d)
+	}
+	for _, d := range x.incoming {
+		gone = append(gone, d)
+	}
+	if x.Durable {
+		if err := v.b.putDef(store.Entry{Key: defKey(prefixEx, v.Name, x.Name)}); err != nil {
+			return err
+		}
+	}
+	x.deleted.Store(true)
+	err := v.unbindAll(gone) // while both ends can still be found by name
+	v.exchanges.Delete(x.Name)
+	if x.feed != "" {
+		v.feeds.Delete(x.feed)
+	}
+	v.freeEnd(x.target)
+	v.changed()
+	return err
+}
+
+// gone reports whether the exchange was deleted.
+func (x *Exchange) gone() bool { return x.deleted.Load() }

@@ -1,0 +1,243 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/leveret-mq/leveret/consumer"
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Partition is one log of a queue with its work cursor. The cursor is made when
+// the first consumer, get or count needs it: a log that is only read by offset has none.
+type Partition struct {
+	q     *Queue
+	index int32
+	log   store.Log
+
+	makeCursor sync.Mutex
+	cursor     atomic.Pointer[consumer.Cursor]
+	unwatch    func()
+	dirty      atomic.Bool // in Broker.dirty
+	removed    atomic.Bool
+
+	getter    Lease // settles what Get took; set with cursor
+	producers producers
+}
+
+func openPartition(q *Queue, index int, id store.LogID) (*Partition, error) {
+	l, err := q.vhost.b.store.OpenLog(id, q.logOptions())
+	if err != nil {
+		return nil, fmt.Errorf("open log of queue '%s': %w", q.Name, err)
+	}
+	return &Partition{q: q, index: int32(index), log: l}, nil
+}
+
+// Queue is whose partition this is.
+func (p *Partition) Queue() *Queue { return p.q }
+
+// Index numbers the partition in its queue from 0.
+func (p *Partition) Index() int32 { return p.index }
+
+// Log is the partition's log, for reading by offset.
+func (p *Partition) Log() store.Log { return p.log }
+
+// work returns the work cursor, and makes it at first use.
+func (p *Partition) work() (*consumer.Cursor, error) {
+	if c := p.cursor.Load(); c != nil {
+		return c, nil
+	}
+	p.makeCursor.Lock()
+	defer p.makeCursor.Unlock()
+	if c := p.cursor.Load(); c != nil {
+		return c, nil
+	}
+	st, err := p.log.LoadCursor()
+	if err != nil {
+		return nil, fmt.Errorf("load cursor of queue '%s': %w", p.q.Name, err)
+	}
+	c, err := consumer.New(source{p.log}, consumer.State{Floor: st.Floor, Handed: st.Handed, Data: st.Data})
+	if err != nil {
+		// Acks that can't be read any more are forgotten: messages come twice rather than never.
+		p.q.vhost.b.opts.Log.Error("a queue's cursor is damaged; messages above its floor are delivered again",
+			"queue", p.q.Name, "floor", st.Floor, "error", err)
+		if c, err = consumer.New(source{p.log}, consumer.State{Floor: st.Floor, Handed: max(st.Handed, st.Floor)}); err != nil {
+			return nil, fmt.Errorf("open cursor of queue '%s': %w", p.q.Name, err)
+		}
+	}
+	p.getter = Lease{part: p, member: c.Getter()}
+	p.unwatch = p.log.Watch(c.Notify)
+	p.cursor.Store(c)
+	return c, nil
+}
+
+// ready counts what waits, without making a cursor for a log that nothing was put in.
+func (p *Partition) ready() int64 {
+	if c := p.cursor.Load(); c != nil {
+		return c.Ready()
+	}
+	if start, end := p.log.Bounds(); start == end {
+		return 0
+	}
+	c, err := p.work()
+	if err != nil {
+		return 0
+	}
+	return c.Ready()
+}
+
+// progress tells the store how far the cursor is; called after everything that moves it.
+func (p *Partition) progress() {
+	c := p.cursor.Load()
+	if c == nil || p.removed.Load() {
+		return
+	}
+	floor, handed := c.Progress()
+	p.log.Progress(floor, handed)
+	p.log.Release(floor)
+	p.q.vhost.b.markDirty(p)
+}
+
+// saveCursor keeps what Progress does not: acks ahead of the floor, delivery counts.
+func (p *Partition) saveCursor() error {
+	c := p.cursor.Load()
+	if c == nil || p.removed.Load() {
+		return nil
+	}
+	return p.log.SaveCursor(c.AppendState(nil))
+}
+
+// remove deletes the log; the queue is gone.
+func (p *Partition) remove() error {
+	p.removed.Store(true)
+	p.makeCursor.Lock()
+	defer p.makeCursor.Unlock()
+	if p.unwatch != nil {
+		p.unwatch()
+	}
+	return p.q.vhost.b.store.DeleteLog(p.log.ID())
+}
+
+// append stores a batch of n messages. A queue that was deleted meanwhile takes
+// it and forgets it, as if the message had come just before the deletion.
+func (p *Partition) append(data []byte, n int) error {
+	if p.removed.Load() {
+		return nil
+	}
+	if _, err := p.log.Append(data); err != nil {
+		if p.removed.Load() {
+			return nil
+		}
+		return fmt.Errorf("queue '%s': %w", p.q.Name, err)
+	}
+	p.q.vhost.b.counters.Stored.Add(uint64(n))
+	return nil
+}
+
+// source is what a cursor sees of a log.
+type source struct{ log store.Log }
+
+// headBytes is how much of a log is looked at to find the next run. Only batch
+// headers in it are touched.
+const headBytes = 256 << 10
+
+func (s source) Bounds() (start, end message.Offset) { return s.log.Bounds() }
+
+func (s source) Records(from, to message.Offset) int64 { return s.log.Records(from, to) }
+
+// Next finds the first run of consecutive messages at or after from.
+func (s source) Next(from message.Offset) (first, last message.Offset, ok bool, err error) {
+	for {
+		v, err := s.log.Read(from, headBytes)
+		if errors.Is(err, store.ErrOutOfRange) {
+			if start, _ := s.log.Bounds(); from < start {
+				from = start
+				continue
+			}
+			return 0, 0, false, nil
+		}
+		if err != nil {
+			return 0, 0, false, err
+		}
+		if len(v.Data) == 0 {
+			v.Done()
+			return 0, 0, false, nil
+		}
+		first, last, ok, past, err := nextRun(v.Data, from)
+		v.Done()
+		if ok || err != nil {
+			return first, last, ok, err
+		}
+		from = past
+	}
+}
+
+// nextRun looks for a run in whole batches; past is where to go on when there is none.
+func nextRun(data []byte, from message.Offset) (first, last message.Offset, ok bool, past message.Offset, err error) {
+	past = from
+	for len(data) > 0 {
+		b, rest, err := batch.Next(data)
+		if err != nil {
+			return 0, 0, false, past, err
+		}
+		data = rest
+		base, end := message.Offset(b.BaseOffset()), message.Offset(b.LastOffset())
+		if end < from || b.IsControl() {
+			if ok {
+				break
+			}
+			past = max(past, end+1)
+			continue
+		}
+		dense := int64(b.Count()) == int64(b.LastOffsetDelta())+1
+		switch {
+		case !dense && ok:
+			return first, last, true, past, nil
+		case !dense:
+			first, last, ok, err = runInside(b, from)
+			if ok || err != nil {
+				return first, last, ok, past, err
+			}
+			past = end + 1
+		case !ok:
+			first, last, ok = max(base, from), end, true
+		case base != last+1:
+			return first, last, true, past, nil
+		default:
+			last = end
+		}
+	}
+	return first, last, ok, past, nil
+}
+
+// runInside finds a run in a batch from which records were taken out.
+func runInside(b batch.Batch, from message.Offset) (first, last message.Offset, ok bool, err error) {
+	raw := b.Records()
+	if b.Codec() != message.CodecNone {
+		if raw, err = message.Unpack(nil, b.Codec(), raw); err != nil {
+			return 0, 0, false, err
+		}
+	}
+	r := message.NewRecords(raw)
+	var rec message.Record
+	for {
+		more, err := r.Next(&rec)
+		if err != nil || !more {
+			return first, last, ok, err
+		}
+		o := message.Offset(b.BaseOffset() + int64(rec.OffsetDelta))
+		switch {
+		case o < from:
+		case !ok:
+			first, last, ok = o, o, true
+		case o == last+1:
+			last = o
+		default:
+			return first, last, true, nil
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package broker
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Errors of Produce that an idempotent producer can meet (KIP-98).
+var (
+	ErrOutOfOrderSequence = errors.New("sequence number out of order")
+	ErrProducerFenced     = errors.New("producer epoch is old")
+)
+
+const (
+	keptBatches    = 5 // what a producer may have in flight
+	producerExpiry = 24 * time.Hour
+	sequences      = int64(1) << 31 // numbers run from 0 to 2^31-1 and begin again
+)
+
+// producers are the idempotent producers that a partition knows. What is known
+// is rebuilt from the log's batch headers when the first of them comes after a start.
+type producers struct {
+	mu     sync.Mutex // held over check and append
+	loaded bool
+	byID   map[int64]*producer
+}
+
+type producer struct {
+	epoch   int16
+	seen    time.Time // when the last batch came
+	last    [keptBatches]sent
+	n, next int // used entries of last, and where the next goes
+}
+
+// sent is one batch that a producer sent.
+type sent struct {
+	first, last int32
+	base        message.Offset
+	timestamp   int64
+}
+
+// Produced tells where a Kafka producer's batch went.
+type Produced struct {
+	Base      message.Offset
+	Duplicate bool
+	Timestamp int64 // of the first time, when it is a duplicate; else -1
+	LogStart  message.Offset
+}
+
+// Produce stores one batch of a Kafka producer, checked by the caller. A
+// duplicate of one of a producer's last five batches is not stored again and
+// returns the first one's offset.
+func (p *Partition) Produce(b batch.Batch) (Produced, error) {
+	if b.ProducerID() < 0 {
+		return p.produce(b)
+	}
+	ps := &p.producers
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if err := p.loadProducers(); err != nil {
+		return Produced{}, err
+	}
+	s := sent{first: b.BaseSequence(), last: lastSequence(b), timestamp: b.MaxTimestamp()}
+	known := ps.byID[b.ProducerID()]
+	if dup, err := known.check(b.ProducerEpoch(), s); err != nil {
+		return Produced{}, err
+	} else if dup != nil {
+		start, _ := p.log.Bounds()
+		return Produced{Base: dup.base, Duplicate: true, Timestamp: dup.timestamp, LogStart: start}, nil
+	}
+	out, err := p.produce(b)
+	if err == nil {
+		s.base = out.Base
+		ps.note(b.ProducerID(), b.ProducerEpoch(), s, p.q.vhost.b.opts.Now())
+	}
+	return out, err
+}
+
+func (p *Partition) produce(b batch.Batch) (Produced, error) {
+	if p.removed.Load() {
+		return Produced{}, fail(NotFound, "queue '%s' was deleted", p.q.Name)
+	}
+	base, err := p.log.Append(b)
+	if err != nil {
+		return Produced{}, err
+	}
+	n := uint64(b.Count())
+	c := &p.q.vhost.b.counters
+	c.Published.Add(n)
+	c.Routed.Add(n)
+	c.Stored.Add(n)
+	c.PublishedBytes.Add(uint64(len(b)))
+	start, _ := p.log.Bounds()
+	return Produced{Base: base, Timestamp: -1, LogStart: start}, nil
+}
+
+func lastSequence(b batch.Batch) int32 {
+	return int32((int64(b.BaseSequence()) + int64(b.LastOffsetDelta())) % sequences)
+}
+
+// check decides on a batch of a producer that may be nil, which is one not known.
+//
+//	epoch older                     fenced
+//	one of the last five            duplicate
+//	new epoch, first sequence 0     taken
+//	sequence follows the last one   taken
+//	anything else                   out of order
+func (pr *producer) check(epoch int16, s sent) (*sent, error) {
+	switch {
+	case pr == nil:
+		return nil, nil
+	case epoch < pr.epoch:
+		return nil, ErrProducerFenced
+	case epoch > pr.epoch:
+		if s.first != 0 {
+			return nil, ErrOutOfOrderSequence
+		}
+		return nil, nil
+	}
+	for i := range pr.n {
+		if l := &pr.last[i]; l.first == s.first && l.last == s.last {
+			return l, nil
+		}
+	}
+	newest := pr.last[(pr.next+keptBatches-1)%keptBatches]
+	if pr.n > 0 && int64(s.first) != (int64(newest.last)+1)%sequences {
+		return nil, ErrOutOfOrderSequence
+	}
+	return nil, nil
+}
+
+func (ps *producers) note(id int64, epoch int16, s sent, now time.Time) {
+	pr := ps.byID[id]
+	if pr == nil || pr.epoch != epoch {
+		pr = &producer{epoch: epoch}
+		ps.byID[id] = pr
+		ps.expire(now)
+	}
+	pr.seen = now
+	pr.last[pr.next] = s
+	pr.next = (pr.next + 1) % keptBatches
+	pr.n = min(pr.n+1, keptBatches)
+}
+
+// expire forgets producers that were silent for long, some each time one is new.
+func (ps *producers) expire(now time.Time) {
+	looked := 0
+	for id, pr := range ps.byID {
+		if now.Sub(pr.seen) > producerExpiry {
+			delete(ps.byID, id)
+		}
+		if looked++; looked == 64 {
+			return
+		}
+	}
+}
+
+// loadProducers reads the headers of the log's batches once after a start.
+func (p *Partition) loadProducers() error {
+	ps := &p.producers
+	if ps.loaded {
+		return nil
+	}
+	ps.byID = map[int64]*producer{}
+	now := p.q.vhost.b.opts.Now()
+	from, end := p.log.Bounds()
+	for from < end {
+		v, err := p.log.Read(from, 4<<20)
+		if errors.Is(err, store.ErrOutOfRange) {
+			from, _ = p.log.Bounds() // retention took what was to be read
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if len(v.Data) == 0 {
+			v.Done()
+			break
+		}
+		next, err := ps.scan(v.Data, now)
+		v.Done()
+		if err != nil {
+			return err
+		}
+		from = next
+	}
+	ps.loaded = true
+	return nil
+}
+
+func (ps *producers) scan(data []byte, now time.Time) (next message.Offset, err error) {
+	for len(data) > 0 {
+		b, rest, err := batch.Next(data)
+		if err != nil {
+			return next, err
+		}
+		data = rest
+		next = message.Offset(b.LastOffset()) + 1
+		if b.ProducerID() >= 0 && !b.IsControl() {
+			ps.note(b.ProducerID(), b.ProducerEpoch(), sent{b.BaseSequence(), lastSequence(b), message.Offset(b.BaseOffset()), b.MaxTimestamp()}, now)
+		}
+	}
+	return next, nil
+}

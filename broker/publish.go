@@ -1,0 +1,398 @@
+package broker
+
+import (
+	"bytes"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/leveret-mq/leveret/exchange"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Inbound is one message that a client publishes. All slices are borrowed for the call.
+type Inbound struct {
+	Exchange   []byte
+	Key        []byte
+	MoreKeys   [][]byte // further routing keys (CC and BCC)
+	Properties []byte   // AMQP property flags and list, checked by the caller
+	Headers    []byte   // the headers table inside Properties; nil if there is none
+	Body       []byte
+	Persistent bool            // must be durable before Flush calls done
+	Raw        message.Headers // record headers of a message that came from Kafka
+	// TimestampMs is the time of arrival. Take the clock once per read buffer.
+	TimestampMs int64
+}
+
+// Publisher is one connection's way in. Messages are encoded into one batch per
+// set of queues and stored by Flush, or earlier when order or size asks for it.
+// It belongs to one goroutine.
+type Publisher struct {
+	v          *VHost
+	generation uint64
+	routes     map[string]*route
+	targets    map[*Partition]*target
+	sets       map[string]*targetSet
+	last       struct {
+		exchange, key []byte
+		route         *route
+	}
+	scratch []byte
+	found   []exchange.Target
+	parts   []*Partition
+	visited map[*Exchange]bool
+
+	pending    []*targetSet       // with messages not stored yet, oldest first
+	free       []*message.Builder // not in use; shared by all sets
+	used       []*target          // whose logs Flush must commit
+	logs       []store.Log        // scratch of Flush
+	needCommit bool
+	err        error // of a batch that was stored before Flush
+	published  uint64
+	routed     uint64
+	unroutable uint64
+	bytes      uint64
+}
+
+// route is where the messages of one exchange and key go.
+type route struct {
+	set   *targetSet // nil: nowhere
+	plain bool
+}
+
+// targetSet is a set of logs that get the same messages, and the batch for them.
+type targetSet struct {
+	targets []*target
+	batch   *message.Builder // set while open
+	open    bool             // in Publisher.pending
+}
+
+// target is one log as the publisher knows it.
+type target struct {
+	part *Partition
+	open *targetSet // the open set that holds messages for it
+	self *targetSet // the set of this target alone
+	used bool       // in Publisher.used
+}
+
+const (
+	maxRoutes      = 4096      // cached at most, then all are forgotten
+	batchBytes     = 256 << 10 // a batch is stored when it is that long
+	keepBatchBytes = 1 << 20   // a larger buffer is given back
+	keepBuilders   = 4         // buffers that stay with a connection between two flushes
+	// splitTargets is how many logs a message may go to and still be encoded for
+	// each alone when sets of queues overlap and alternate. Storing at every
+	// change of set instead would make one batch a message.
+	splitTargets = 4
+)
+
+// NewPublisher opens a way in. It needs no closing: nothing is kept after a Flush.
+func (v *VHost) NewPublisher() *Publisher {
+	p := &Publisher{v: v}
+	p.forget()
+	return p
+}
+
+func (p *Publisher) forget() {
+	p.generation = p.v.generation.Load()
+	p.routes, p.targets, p.sets = map[string]*route{}, map[*Partition]*target{}, map[string]*targetSet{}
+	p.last.route = nil
+}
+
+// Publish routes one message and encodes it. It reports whether any queue gets
+// it. An error is about the message or its exchange (NotFound, Refused, TooLarge)
+// and nothing was done then; errors of storing come from Flush.
+func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
+	if len(m.Body) > p.v.b.opts.MaxMessageBytes {
+		return false, fail(TooLarge, "message of %d bytes is larger than the maximum of %d", len(m.Body), p.v.b.opts.MaxMessageBytes)
+	}
+	if p.generation != p.v.generation.Load() {
+		p.store()
+		p.forget()
+	}
+	r, err := p.route(m)
+	if err != nil {
+		return false, err
+	}
+	p.published++
+	p.bytes += uint64(len(m.Body))
+	if r.set == nil {
+		p.unroutable++
+		return false, nil
+	}
+	p.routed++
+	p.needCommit = p.needCommit || m.Persistent
+	pub := message.Publish{Exchange: m.Exchange, Key: m.Key, Properties: m.Properties, Body: m.Body,
+		TimestampMs: m.TimestampMs, Plain: r.plain, Raw: m.Raw}
+	p.add(r.set, &pub)
+	return true, nil
+}
+
+// add encodes a message for a set of logs and keeps the order in each of them:
+// a log has messages in one open set at most.
+func (p *Publisher) add(set *targetSet, pub *message.Publish) {
+	if !set.open && p.conflicts(set) {
+		if len(set.targets) <= splitTargets {
+			for _, t := range set.targets {
+				p.add(t.self, pub)
+			}
+			return
+		}
+		for _, t := range set.targets {
+			if t.open != nil {
+				p.storeSet(t.open)
+			}
+		}
+	}
+	if !set.open {
+		set.open = true
+		set.batch = p.builder()
+		p.pending = append(p.pending, set)
+		for _, t := range set.targets {
+			t.open = set
+		}
+	}
+	set.batch.Add(pub)
+	if set.batch.SizeBytes() >= batchBytes {
+		p.storeSet(set)
+	}
+}
+
+// conflicts reports whether a log of the set has messages in another open set. A
+// set of one log stores that other set itself, since it can't be split further.
+func (p *Publisher) conflicts(set *targetSet) bool {
+	found := false
+	for _, t := range set.targets {
+		if t.open == nil {
+			continue
+		}
+		if len(set.targets) == 1 {
+			p.storeSet(t.open)
+			return false
+		}
+		found = true
+	}
+	return found
+}
+
+// storeSet appends a set's batch to its logs and closes it.
+func (p *Publisher) storeSet(set *targetSet) {
+	n := set.batch.Len()
+	data := set.batch.Seal()
+	for _, t := range set.targets {
+		t.open = nil
+		if err := t.part.append(data, n); err != nil {
+			if p.err == nil {
+				p.err = err
+			}
+			continue
+		}
+		if !t.used {
+			t.used = true
+			p.used = append(p.used, t)
+		}
+	}
+	set.open = false
+	set.batch.Reset(keepBatchBytes)
+	p.free = append(p.free, set.batch)
+	set.batch = nil
+}
+
+func (p *Publisher) builder() *message.Builder {
+	if n := len(p.free); n > 0 {
+		b := p.free[n-1]
+		p.free = p.free[:n-1]
+		return b
+	}
+	return new(message.Builder)
+}
+
+// store appends everything that is pending, oldest set first.
+func (p *Publisher) store() {
+	for _, set := range p.pending {
+		if set.open {
+			p.storeSet(set)
+		}
+	}
+	p.pending = p.pending[:0]
+}
+
+// Flush stores what was published since the last Flush. done, if there is one,
+// is called when all of it is as durable as each queue promises, or with the
+// error for which something of it may not have been stored; it may be called
+// before Flush returns or later from another goroutine, and must not block.
+func (p *Publisher) Flush(done func(error)) {
+	p.store()
+	c := &p.v.b.counters
+	if p.published > 0 {
+		c.Published.Add(p.published)
+		c.Routed.Add(p.routed)
+		c.Unroutable.Add(p.unroutable)
+		c.PublishedBytes.Add(p.bytes)
+		p.published, p.routed, p.unroutable, p.bytes = 0, 0, 0, 0
+	}
+	p.logs = p.logs[:0]
+	for _, t := range p.used {
+		t.used = false
+		p.logs = append(p.logs, t.part.log)
+	}
+	err, commit := p.err, p.needCommit
+	p.used, p.err, p.needCommit = p.used[:0], nil, false
+	if len(p.free) > keepBuilders {
+		clear(p.free[keepBuilders:])
+		p.free = p.free[:keepBuilders]
+	}
+	switch {
+	case done == nil:
+	case err != nil, !commit, len(p.logs) == 0:
+		done(err)
+	default:
+		p.v.b.store.Commit(p.logs, done)
+	}
+}
+
+// route finds where a message goes, mostly from the cache.
+func (p *Publisher) route(m *Inbound) (*route, error) {
+	l := &p.last
+	if l.route != nil && m.MoreKeys == nil && bytes.Equal(l.key, m.Key) && bytes.Equal(l.exchange, m.Exchange) {
+		return l.route, nil
+	}
+	if m.MoreKeys != nil {
+		r, _, err := p.resolve(m)
+		return r, err
+	}
+	p.scratch = append(append(append(p.scratch[:0], m.Exchange...), 0), m.Key...)
+	r := p.routes[string(p.scratch)]
+	if r == nil {
+		var cacheable bool
+		var err error
+		if r, cacheable, err = p.resolve(m); err != nil || !cacheable {
+			return r, err
+		}
+		if len(p.routes) >= maxRoutes {
+			p.store()
+			p.forget()
+			if r, _, err = p.resolve(m); err != nil {
+				return nil, err
+			}
+		}
+		p.routes[string(append(append(append(p.scratch[:0], m.Exchange...), 0), m.Key...))] = r
+	}
+	l.exchange = append(l.exchange[:0], m.Exchange...)
+	l.key = append(l.key[:0], m.Key...)
+	l.route = r
+	return r, nil
+}
+
+// resolve asks the tables. What headers decide can't be cached by key, and what
+// leads to the default exchange's missing queue is not, since queues are declared often.
+func (p *Publisher) resolve(m *Inbound) (r *route, cacheable bool, err error) {
+	found, ok := p.v.exchanges.Load(string(m.Exchange))
+	if !ok {
+		return nil, false, fail(NotFound, "no exchange '%s' in vhost '%s'", m.Exchange, p.v.Name)
+	}
+	x := found.(*Exchange)
+	if x.Internal {
+		return nil, false, fail(Refused, "cannot publish to internal exchange '%s' in vhost '%s'", x.Name, p.v.Name)
+	}
+	p.parts = p.parts[:0]
+	cacheable = true
+	p.walk(x, m.Key, m, &cacheable)
+	clear(p.visited)
+	for _, key := range m.MoreKeys {
+		p.walk(x, key, m, &cacheable)
+		clear(p.visited)
+	}
+	if len(p.parts) == 0 {
+		return &route{}, cacheable && x.Name != "", nil
+	}
+	return &route{set: p.setOf(p.parts), plain: x.plain}, cacheable, nil
+}
+
+// walk collects the partitions behind an exchange, each once, through further
+// exchanges, each once for a key.
+func (p *Publisher) walk(x *Exchange, key []byte, m *Inbound, cacheable *bool) {
+	if x.Name == "" {
+		if q := p.v.queueBytes(key); q != nil {
+			p.addPart(q, key)
+		}
+		return
+	}
+	if x.kind == exchange.Headers {
+		*cacheable = false
+	}
+	at := len(p.found)
+	p.found = x.table.Route(key, m.Headers, p.found)
+	ends := *p.v.ends.Load()
+	for i := at; i < len(p.found); i++ {
+		n := p.found[i]
+		if int(n) >= len(ends) {
+			continue // bound after this goroutine looked; as if published before
+		}
+		e := ends[n].Load()
+		switch {
+		case e == nil:
+		case e.queue != nil:
+			p.addPart(e.queue, key)
+		default:
+			if p.visited == nil {
+				p.visited = map[*Exchange]bool{}
+			}
+			p.visited[x] = true
+			if !p.visited[e.exchange] {
+				p.visited[e.exchange] = true
+				p.walk(e.exchange, key, m, cacheable)
+			}
+		}
+	}
+	p.found = p.found[:at]
+}
+
+// addPart picks the queue's partition for a key and adds it if it is new.
+func (p *Publisher) addPart(q *Queue, key []byte) {
+	parts := q.Partitions()
+	part := parts[0]
+	if len(parts) > 1 {
+		part = parts[xxhash.Sum64(key)%uint64(len(parts))]
+	}
+	for _, have := range p.parts {
+		if have == part {
+			return
+		}
+	}
+	p.parts = append(p.parts, part)
+}
+
+// setOf returns the one targetSet for these partitions, so that routes of
+// different keys to the same queues share a batch.
+func (p *Publisher) setOf(parts []*Partition) *targetSet {
+	if len(parts) == 1 {
+		return p.targetOf(parts[0]).self
+	}
+	p.scratch = p.scratch[:0]
+	for _, part := range parts {
+		id := uint64(part.log.ID())
+		for shift := 0; shift < 64; shift += 8 {
+			p.scratch = append(p.scratch, byte(id>>shift))
+		}
+	}
+	set := p.sets[string(p.scratch)]
+	if set == nil {
+		set = &targetSet{}
+		for _, part := range parts {
+			set.targets = append(set.targets, p.targetOf(part))
+		}
+		p.sets[string(p.scratch)] = set
+	}
+	return set
+}
+
+func (p *Publisher) targetOf(part *Partition) *target {
+	t := p.targets[part]
+	if t == nil {
+		t = &target{part: part}
+		t.self = &targetSet{targets: []*target{t}}
+		p.targets[part] = t
+	}
+	return t
+}

@@ -1,0 +1,359 @@
+package broker
+
+import (
+	"crypto/rand"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/leveret-mq/leveret/exchange"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Queue is a named log, or several: a work queue to those who consume it with
+// acks, a topic to those who read it by offset.
+type Queue struct {
+	Name       string
+	Durable    bool
+	AutoDelete bool   // goes with its last consumer
+	Exclusive  bool   // belongs to one session
+	Topic      bool   // kept by time and bytes, not by consumption
+	Args       []byte // as declared, AMQP field table without its length
+	TopicID    [16]byte
+
+	vhost    *VHost
+	owner    *Session // of an exclusive queue
+	settings queueSettings
+	target   exchange.Target       // guarded by VHost.mu
+	bindings map[string]bindingDef // that lead here; guarded by VHost.mu
+	deleted  atomic.Bool
+
+	mu     sync.Mutex // guards subs, hadConsumer, exclusiveConsumer, config, and changes of parts
+	subs   map[*Subscription]struct{}
+	had    bool // had a consumer, so that auto-delete may act
+	config map[string]string
+	parts  atomic.Pointer[[]*Partition]
+}
+
+// QueueOptions are what a client declares.
+type QueueOptions struct {
+	Durable    bool
+	AutoDelete bool
+	Exclusive  bool
+	Args       []byte // AMQP field table, without its length
+}
+
+// VHost is where the queue lives.
+func (q *Queue) VHost() *VHost { return q.vhost }
+
+// Partitions are the queue's logs in order. The slice must not be changed.
+func (q *Queue) Partitions() []*Partition { return *q.parts.Load() }
+
+// Deleted reports whether the queue is gone.
+func (q *Queue) Deleted() bool { return q.deleted.Load() }
+
+// allow checks the exclusive lock.
+func (q *Queue) allow(s *Session) error {
+	if q.Exclusive && q.owner != s {
+		return fail(Locked, "cannot obtain exclusive access to locked queue '%s' in vhost '%s'", q.Name, q.vhost.Name)
+	}
+	return nil
+}
+
+// Access finds a queue that the session may use.
+func (v *VHost) Access(s *Session, name string) (*Queue, error) {
+	q, err := v.Queue(name)
+	if err != nil {
+		return nil, err
+	}
+	return q, q.allow(s)
+}
+
+// DeclareQueue makes a queue, or checks that the one of that name is the same.
+// An empty name makes one up.
+func (v *VHost) DeclareQueue(s *Session, name string, o QueueOptions) (*Queue, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if q, _ := v.Queue(name); q != nil && name != "" {
+		if err := q.allow(s); err != nil {
+			return nil, err
+		}
+		return q, q.same(o)
+	}
+	if strings.HasPrefix(name, "amq.") {
+		return nil, fail(Refused, "queue name '%s' contains reserved prefix 'amq.*'", name)
+	}
+	if name == "" {
+		name = "amq.gen-" + randomName()
+	}
+	if _, taken := v.feeds.Load(name); taken {
+		return nil, fail(Precondition, "'%s' is the Kafka topic of an exchange in vhost '%s'", name, v.Name)
+	}
+	set, err := parseQueueArgs(name, o.Args)
+	if err != nil {
+		return nil, err
+	}
+	q := v.newQueue(name)
+	q.Durable, q.AutoDelete, q.Exclusive, q.settings = o.Durable, o.AutoDelete, o.Exclusive, set
+	q.Args = append([]byte(nil), o.Args...)
+	if o.Exclusive {
+		q.owner = s
+	}
+	if err := v.create(q, 1); err != nil {
+		return nil, err
+	}
+	if o.Exclusive {
+		s.own(q)
+	}
+	return q, nil
+}
+
+// CreateTopic makes a queue that is kept by time and bytes, with that many partitions.
+func (v *VHost) CreateTopic(name string, partitions int, config map[string]string) (*Queue, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, feed := v.feeds.Load(name)
+	if q, _ := v.Queue(name); q != nil || feed {
+		return nil, fail(Exists, "topic '%s' already exists", name)
+	}
+	if !LegalTopicName(name) {
+		return nil, fail(Precondition, "topic name '%s' is illegal", name)
+	}
+	q := v.newQueue(name)
+	q.Durable, q.Topic = true, true
+	q.config = map[string]string{}
+	for k, val := range config {
+		q.config[k] = val
+	}
+	if err := v.create(q, partitions); err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+func (v *VHost) newQueue(name string) *Queue {
+	q := &Queue{Name: name, vhost: v, target: noTarget, bindings: map[string]bindingDef{}}
+	rand.Read(q.TopicID[:]) // never fails (crypto/rand)
+	q.parts.Store(&[]*Partition{})
+	return q
+}
+
+// lives reports whether the queue comes back after a restart.
+func (q *Queue) lives() bool { return q.Durable && !q.Exclusive }
+
+// create gives a new queue its logs, writes it down and shows it to everyone.
+func (v *VHost) create(q *Queue, partitions int) error {
+	ids := make([]store.LogID, partitions)
+	for i := range ids {
+		id, err := v.b.store.NewLogID()
+		if err != nil {
+			return err
+		}
+		ids[i] = id
+	}
+	if err := q.open(ids); err != nil {
+		return err
+	}
+	if err := q.write(); err != nil {
+		return err
+	}
+	v.queues.Store(q.Name, q)
+	return nil
+}
+
+// open opens the queue's logs, which touches no file yet.
+func (q *Queue) open(ids []store.LogID) error {
+	list := append([]*Partition(nil), q.Partitions()...)
+	for _, id := range ids {
+		p, err := openPartition(q, len(list), id)
+		if err != nil {
+			return err
+		}
+		list = append(list, p)
+	}
+	q.parts.Store(&list)
+	return nil
+}
+
+// write puts the definition of a queue that lives on into the table.
+func (q *Queue) write() error {
+	if !q.lives() {
+		return nil
+	}
+	d := queueDef{VHost: q.vhost.Name, Name: q.Name, AutoDelete: q.AutoDelete, Args: q.Args, Topic: q.Topic, TopicID: q.TopicID[:], Config: q.config}
+	for _, p := range q.Partitions() {
+		d.Logs = append(d.Logs, p.log.ID())
+	}
+	return q.vhost.b.putJSON(defKey(prefixQueue, q.vhost.Name, q.Name), d)
+}
+
+func (v *VHost) restoreQueue(d queueDef) error {
+	set, err := parseQueueArgs(d.Name, d.Args)
+	if err != nil {
+		return err
+	}
+	q := v.newQueue(d.Name)
+	q.Durable, q.AutoDelete, q.Args, q.settings, q.Topic, q.config = true, d.AutoDelete, d.Args, set, d.Topic, d.Config
+	if len(d.TopicID) == len(q.TopicID) {
+		copy(q.TopicID[:], d.TopicID)
+	}
+	if err := q.open(d.Logs); err != nil {
+		return err
+	}
+	v.queues.Store(q.Name, q)
+	return nil
+}
+
+// AddPartitions grows a topic to n partitions.
+func (q *Queue) AddPartitions(n int) error {
+	v := q.vhost
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	have := len(q.Partitions())
+	if !q.Topic || n <= have {
+		return fail(Precondition, "topic '%s' has %d partitions already", q.Name, have)
+	}
+	ids := make([]store.LogID, n-have)
+	for i := range ids {
+		id, err := v.b.store.NewLogID()
+		if err != nil {
+			return err
+		}
+		ids[i] = id
+	}
+	before := q.parts.Load()
+	if err := q.open(ids); err != nil {
+		return err
+	}
+	if err := q.write(); err != nil {
+		q.parts.Store(before)
+		return err
+	}
+	v.changed()
+	return nil
+}
+
+// DeleteQueue removes a queue with all its messages and returns how many were
+// ready. One that is not there is no error.
+func (v *VHost) DeleteQueue(s *Session, name string, ifUnused, ifEmpty bool) (int64, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	q, _ := v.Queue(name)
+	if q == nil {
+		return 0, nil
+	}
+	if err := q.allow(s); err != nil {
+		return 0, err
+	}
+	if ifUnused && q.Consumers() > 0 {
+		return 0, fail(Precondition, "queue '%s' in vhost '%s' in use", name, v.Name)
+	}
+	ready := q.Ready()
+	if ifEmpty && ready > 0 {
+		return 0, fail(Precondition, "queue '%s' in vhost '%s' is not empty", name, v.Name)
+	}
+	return ready, v.removeQueue(q)
+}
+
+// removeQueue needs mu held.
+func (v *VHost) removeQueue(q *Queue) error {
+	if q.deleted.Swap(true) {
+		return nil
+	}
+	if q.lives() {
+		if err := v.b.putDef(store.Entry{Key: defKey(prefixQueue, v.Name, q.Name)}); err != nil {
+			q.deleted.Store(false)
+			return err
+		}
+	}
+	gone := make([]bindingDef, 0, len(q.bindings))
+	for _, d := range q.bindings {
+		gone = append(gone, d)
+	}
+	var err error
+	if len(gone) > 0 {
+		err = v.unbindAll(gone)
+	}
+	v.queues.Delete(q.Name)
+	v.freeEnd(q.target)
+	v.changed()
+	q.cancelAll()
+	for _, p := range q.Partitions() {
+		if e := p.remove(); e != nil && err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// Purge removes the messages that are ready and returns how many they were.
+func (q *Queue) Purge() (int64, error) {
+	var n int64
+	for _, p := range q.Partitions() {
+		c, err := p.work()
+		if err != nil {
+			return n, err
+		}
+		n += c.Purge()
+		p.progress()
+	}
+	return n, nil
+}
+
+// Ready counts the messages that wait for a consumer.
+func (q *Queue) Ready() int64 {
+	var n int64
+	for _, p := range q.Partitions() {
+		n += p.ready()
+	}
+	return n
+}
+
+// Unacked counts the messages that consumers hold.
+func (q *Queue) Unacked() int64 {
+	var n int64
+	for _, p := range q.Partitions() {
+		if c := p.cursor.Load(); c != nil {
+			n += c.Unacked()
+		}
+	}
+	return n
+}
+
+// Consumers counts the subscriptions.
+func (q *Queue) Consumers() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.subs)
+}
+
+func (q *Queue) saveCursors() error {
+	var err error
+	for _, p := range q.Partitions() {
+		if e := p.saveCursor(); e != nil && err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// logOptions is how the queue's logs are kept.
+func (q *Queue) logOptions() store.LogOptions {
+	o := store.LogOptions{Name: q.vhost.Name + " " + q.Name, Transient: !q.lives()}
+	if !q.Topic {
+		o.Retention = store.Retention{Consumed: true, Age: q.settings.retention}
+		return o
+	}
+	o.Retention.Age = q.vhost.b.opts.TopicRetention
+	if ms, ok := configInt(q.config, "retention.ms"); ok {
+		o.Retention.Age = max(0, time.Duration(ms)*time.Millisecond)
+	}
+	if n, ok := configInt(q.config, "retention.bytes"); ok && n > 0 {
+		o.Retention.Bytes = n
+	}
+	if n, ok := configInt(q.config, "segment.bytes"); ok && n > 0 {
+		o.SegmentBytes = n
+	}
+	return o
+}

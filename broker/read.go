@@ -1,0 +1,202 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// reader turns ranges of offsets into deliveries. It remembers where in a batch it
+// stopped, so that small credits do not walk a large batch from its start each time.
+type reader struct {
+	part        *Partition
+	lease       *Lease
+	noAck       bool
+	redelivered bool
+	views       []store.View // what was emitted lies in these
+
+	base     message.Offset // of the batch that was read last
+	size     int            // of that batch, to tell it from another of the same offset
+	position int            // of the record after the last one read, in the records' bytes
+	next     message.Offset // lower bound of that record's offset
+
+	unpacked     []byte // the records of the last compressed batch
+	unpackedBase message.Offset
+	props        []byte // made for records of Kafka producers
+	d            Delivery
+}
+
+// viewBytes is how much is borrowed from a log at a time.
+const viewBytes = 1 << 20
+
+// read emits the messages in [first, last] until maxBytes of bodies are reached.
+// next is the first offset not emitted.
+func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Delivery)) (next message.Offset, n, size int, err error) {
+	next = first
+	for next <= last && size < maxBytes {
+		v, err := r.part.log.Read(next, viewBytes)
+		if errors.Is(err, store.ErrOutOfRange) {
+			return r.skipLost(next, last, n, size)
+		}
+		if err != nil {
+			return next, n, size, err
+		}
+		if len(v.Data) == 0 {
+			v.Done()
+			return last + 1, n, size, nil
+		}
+		r.views = append(r.views, v)
+		for data := v.Data; len(data) > 0 && next <= last && size < maxBytes; {
+			var b batch.Batch
+			if b, data, err = batch.Next(data); err != nil {
+				return next, n, size, fmt.Errorf("queue '%s': %w", r.part.q.Name, err)
+			}
+			if message.Offset(b.LastOffset()) < next || b.IsControl() {
+				continue
+			}
+			if message.Offset(b.BaseOffset()) > last {
+				return last + 1, n, size, nil
+			}
+			got, bytes, err := r.batch(b, &next, last, maxBytes-size, emit)
+			n += got
+			size += bytes
+			if err != nil {
+				if next, err = r.skipBad(b, next, last, err); err != nil {
+					return next, n, size, err
+				}
+			}
+		}
+	}
+	return next, n, size, nil
+}
+
+// skipLost steps over messages that retention took while they were being handed out.
+func (r *reader) skipLost(next, last message.Offset, n, size int) (message.Offset, int, int, error) {
+	start, _ := r.part.log.Bounds()
+	to := min(last+1, max(start, next+1))
+	return to, n, size, r.drop(next, to-1)
+}
+
+// skipBad steps over a batch whose records can't be read, which only a producer
+// can have made so: its checksum holds. Waiting at it would stop the queue for ever.
+func (r *reader) skipBad(b batch.Batch, next, last message.Offset, cause error) (message.Offset, error) {
+	to := min(last, message.Offset(b.LastOffset()))
+	r.part.q.vhost.b.opts.Log.Error("records can't be decoded and are left out; read them as raw batches by offset",
+		"queue", r.part.q.Name, "from", next, "to", to, "error", cause)
+	return to + 1, r.drop(next, to)
+}
+
+// drop settles messages that can't be delivered.
+func (r *reader) drop(first, last message.Offset) error {
+	if r.noAck {
+		return nil
+	}
+	return r.lease.Reject(first, last)
+}
+
+// batch emits the records of one batch that lie in [*next, last].
+func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
+	raw, err := r.records(b)
+	if err != nil {
+		return 0, 0, err
+	}
+	base := message.Offset(b.BaseOffset())
+	at := 0
+	if r.base == base && r.size == len(b) && r.next <= *next && r.position <= len(raw) {
+		at = r.position
+	} else {
+		r.next = base
+	}
+	dense := int64(b.Count()) == int64(b.LastOffsetDelta())+1
+	records := message.NewRecords(raw[at:])
+	var rec message.Record
+	for *next <= last && size < maxBytes {
+		if dense && r.next < *next { // number known without decoding
+			if _, err := records.Skip(); err != nil {
+				return n, size, err
+			}
+			r.next++
+			continue
+		}
+		more, err := records.Next(&rec)
+		if err != nil {
+			return n, size, fmt.Errorf("queue '%s', offset %d: %w", r.part.q.Name, *next, err)
+		}
+		if !more {
+			*next = message.Offset(b.LastOffset()) + 1
+			break
+		}
+		o := base + message.Offset(rec.OffsetDelta)
+		r.next = o + 1
+		if o < *next {
+			continue
+		}
+		if o > last {
+			break
+		}
+		r.deliver(b, &rec, o)
+		emit(&r.d)
+		n++
+		size += len(rec.Value)
+		*next = o + 1
+	}
+	r.base, r.size, r.position = base, len(b), len(raw)-records.Len()
+	return n, size, nil
+}
+
+// records are the batch's records, unpacked once if they are compressed.
+func (r *reader) records(b batch.Batch) ([]byte, error) {
+	if b.Codec() == message.CodecNone {
+		return b.Records(), nil
+	}
+	base := message.Offset(b.BaseOffset())
+	if len(r.unpacked) > 0 && r.unpackedBase == base {
+		return r.unpacked, nil
+	}
+	// What was emitted from the last one may still be borrowed: take new memory.
+	out, err := message.Unpack(nil, b.Codec(), b.Records())
+	if err != nil {
+		return nil, fmt.Errorf("queue '%s', offset %d: %w", r.part.q.Name, base, err)
+	}
+	r.unpacked, r.unpackedBase = out, base
+	return out, nil
+}
+
+// deliver fills in the delivery for a record.
+func (r *reader) deliver(b batch.Batch, rec *message.Record, o message.Offset) {
+	d := &r.d
+	d.Lease, d.Offset, d.Redelivered = r.lease, o, r.redelivered
+	d.Body = rec.Value
+	d.TimestampMs = b.BaseTimestamp() + rec.TimestampDelta
+	if b.Attributes()&batch.LogAppendTime != 0 {
+		d.TimestampMs = b.MaxTimestamp()
+	}
+	if e, ok := rec.Envelope(); ok {
+		d.Exchange, d.Key, d.Properties = e.Exchange, rec.Key, e.Properties
+		return
+	}
+	partition := int32(-1)
+	if len(r.part.q.Partitions()) > 1 {
+		partition = r.part.index
+	}
+	at := len(r.props)
+	r.props, d.Key = message.KafkaToAMQP(r.props, rec, d.TimestampMs, partition)
+	d.Properties = r.props[at:]
+	d.Exchange = nil
+}
+
+// release ends the borrowing of what was emitted.
+func (r *reader) release() {
+	for i := range r.views {
+		r.views[i].Done()
+		r.views[i] = store.View{}
+	}
+	r.views = r.views[:0]
+	if cap(r.props) > 64<<10 {
+		r.props = nil
+	}
+	r.props = r.props[:0]
+}

@@ -1,0 +1,86 @@
+package broker
+
+import (
+	"sync/atomic"
+
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Counters are running totals since the start. Their owners add to them once per
+// batch; a scrape reads them.
+type Counters struct {
+	Published      atomic.Uint64 // messages that came in
+	PublishedBytes atomic.Uint64 // their bodies; of Kafka producers their batches
+	Routed         atomic.Uint64 // messages that reached a queue
+	Unroutable     atomic.Uint64 // messages that reached none
+	Stored         atomic.Uint64 // copies in queues
+	Delivered      atomic.Uint64 // messages handed to consumers, gets included
+	DeliveredBytes atomic.Uint64
+	Redelivered    atomic.Uint64 // of these, not for the first time
+	Acked          atomic.Uint64
+	Fetched        atomic.Uint64 // records read by offset
+	FetchedBytes   atomic.Uint64
+	AMQPConns      atomic.Int64
+	KafkaConns     atomic.Int64
+}
+
+// Counters are the broker's totals; listeners add what only they see.
+func (b *Broker) Counters() *Counters { return &b.counters }
+
+// QueueStats are one queue's figures at a moment.
+type QueueStats struct {
+	VHost, Name string
+	Topic       bool
+	Ready       int64
+	Unacked     int64
+	Consumers   int
+	Bytes       int64
+	Segments    int
+	Partitions  int
+	ReadOnly    string // why, if it is
+}
+
+// Stats is what a scrape reads.
+type Stats struct {
+	Store  store.Stats
+	Err    string // why nothing can be written, if so
+	Queues []QueueStats
+}
+
+// Stats collects the figures of every queue.
+func (b *Broker) Stats() Stats {
+	out := Stats{Store: b.store.Stats()}
+	if err := b.store.Err(); err != nil {
+		out.Err = err.Error()
+	}
+	for _, v := range b.VHosts() {
+		for _, q := range v.Queues() {
+			out.Queues = append(out.Queues, q.Stats())
+		}
+	}
+	return out
+}
+
+// Stats are the queue's figures.
+func (q *Queue) Stats() QueueStats {
+	s := QueueStats{VHost: q.vhost.Name, Name: q.Name, Topic: q.Topic, Consumers: q.Consumers(), Unacked: q.Unacked(), Partitions: len(q.Partitions())}
+	for _, p := range q.Partitions() {
+		bytes, segments := p.log.Size()
+		s.Bytes += bytes
+		s.Segments += segments
+		s.Ready += p.depth()
+		if err := p.log.Err(); err != nil {
+			s.ReadOnly = err.Error()
+		}
+	}
+	return s
+}
+
+// depth is ready for a work queue, and all records for a topic that no one consumes with acks.
+func (p *Partition) depth() int64 {
+	if p.q.Topic && p.cursor.Load() == nil {
+		start, end := p.log.Bounds()
+		return p.log.Records(start, end)
+	}
+	return p.ready()
+}

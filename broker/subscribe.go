@@ -1,0 +1,231 @@
+package broker
+
+import (
+	"github.com/leveret-mq/leveret/consumer"
+	"github.com/leveret-mq/leveret/message"
+)
+
+// Credit is a limit on unacked messages that several subscriptions share: AMQP's
+// channel-wide prefetch.
+type Credit = consumer.Credit
+
+// NewCredit makes a Credit; 0 is no limit.
+func NewCredit(limit int) *Credit { return consumer.NewCredit(limit) }
+
+// SubscribeOptions are what a consumer asks for.
+type SubscribeOptions struct {
+	NoAck     bool    // messages count as acked when they are emitted
+	Exclusive bool    // no other consumer on this queue
+	Priority  int     // higher is served first while it has credit
+	Prefetch  int     // unacked messages at most; 0 is no limit
+	Shared    *Credit // a further limit, shared with other subscriptions; may be nil
+	// Wake is called when there may be something to pull. It must not block; a
+	// wake-up that was not acted on yet may stand for many.
+	Wake func()
+	// Cancelled is called once when the queue is deleted under the subscription.
+	// It must not block and must not call the subscription's methods.
+	Cancelled func()
+}
+
+// Subscription is one consumer of a queue. Pull, Release and Close belong to one
+// goroutine; the callbacks come from any.
+type Subscription struct {
+	q         *Queue
+	noAck     bool
+	exclusive bool
+	cancelled func()
+	ways      []*way
+	turn      int // whose turn it is among ways
+}
+
+// way is a subscription's consumer on one partition.
+type way struct {
+	Lease
+	runs   []consumer.Run // taken, not emitted yet
+	reader reader
+}
+
+// Delivery is one message on its way out. Its slices are borrowed until the
+// subscription's Release, or until Done of a get.
+type Delivery struct {
+	Lease       *Lease // settles it; nil when it counts as acked already
+	Offset      message.Offset
+	Redelivered bool
+	Exchange    []byte
+	Key         []byte
+	Properties  []byte // AMQP flags and list
+	Body        []byte
+	TimestampMs int64
+}
+
+// Subscribe adds a consumer to the queue. Pull at once after it: messages may
+// wait, and the first wake-up may have come already.
+func (q *Queue) Subscribe(s *Session, o SubscribeOptions) (*Subscription, error) {
+	if err := q.allow(s); err != nil {
+		return nil, err
+	}
+	sub := &Subscription{q: q, noAck: o.NoAck, exclusive: o.Exclusive, cancelled: o.Cancelled}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.deleted.Load() {
+		return nil, fail(NotFound, "no queue '%s' in vhost '%s'", q.Name, q.vhost.Name)
+	}
+	for other := range q.subs {
+		if o.Exclusive || other.exclusive {
+			return nil, fail(Refused, "queue '%s' in vhost '%s' in exclusive use", q.Name, q.vhost.Name)
+		}
+	}
+	shared, prefetch := o.Shared, o.Prefetch
+	if o.NoAck {
+		shared, prefetch = nil, 0
+	}
+	if parts := q.Partitions(); len(parts) > 1 && shared == nil && prefetch > 0 {
+		shared, prefetch = NewCredit(prefetch), 0 // one limit over all partitions
+	}
+	for _, p := range q.Partitions() {
+		c, err := p.work()
+		if err != nil {
+			sub.leave()
+			return nil, err
+		}
+		// Without acks a message is settled when it is emitted, not when it is taken:
+		// what was taken and never left goes back.
+		k, err := c.Add(consumer.ConsumerOptions{Priority: o.Priority, Exclusive: o.Exclusive,
+			Prefetch: prefetch, Shared: shared, Wake: o.Wake})
+		if err != nil {
+			sub.leave()
+			return nil, &Error{Kind: Refused, Text: "queue '" + q.Name + "'", Err: err}
+		}
+		w := &way{Lease: Lease{part: p, member: k}}
+		w.reader.part, w.reader.lease, w.reader.noAck = p, &w.Lease, o.NoAck
+		sub.ways = append(sub.ways, w)
+	}
+	if q.subs == nil {
+		q.subs = map[*Subscription]struct{}{}
+	}
+	q.subs[sub] = struct{}{}
+	q.had = true
+	return sub, nil
+}
+
+// Queue is what is consumed.
+func (s *Subscription) Queue() *Queue { return s.q }
+
+// Pull hands up to max messages, and about maxBytes of bodies, to emit. It
+// returns how many; fewer than asked for means that credit or messages are used
+// up and a wake-up will come when that changes.
+func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error) {
+	n := 0
+	for range s.ways {
+		w := s.ways[s.turn]
+		s.turn = (s.turn + 1) % len(s.ways)
+		for n < max && maxBytes > 0 {
+			if len(w.runs) == 0 {
+				w.runs = w.member.Take(max-n, w.runs[:0])
+				if len(w.runs) == 0 {
+					break
+				}
+				if !s.noAck {
+					w.part.progress()
+				}
+			}
+			got, size, err := w.emit(s.noAck, max-n, maxBytes, emit)
+			n += got
+			maxBytes -= size
+			if err != nil {
+				return n, err
+			}
+		}
+	}
+	if n > 0 {
+		s.count(n)
+	}
+	return n, nil
+}
+
+func (s *Subscription) count(n int) {
+	s.q.vhost.b.counters.Delivered.Add(uint64(n))
+}
+
+// emit reads what was taken and hands it on.
+func (w *way) emit(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
+	run := &w.runs[0]
+	last := run.Last
+	if int64(last-run.First) >= int64(max) {
+		last = run.First + message.Offset(max) - 1
+	}
+	w.reader.redelivered = run.Redelivered
+	next, n, size, err := w.reader.read(run.First, last, maxBytes, emit)
+	if noAck && next > run.First {
+		if e := w.Ack(run.First, min(next, run.Last+1)-1); err == nil {
+			err = e
+		}
+	}
+	if next > run.Last {
+		copy(w.runs, w.runs[1:])
+		w.runs = w.runs[:len(w.runs)-1]
+	} else {
+		run.First = next
+	}
+	return n, size, err
+}
+
+// Release ends the borrowing of everything that Pull emitted.
+func (s *Subscription) Release() {
+	for _, w := range s.ways {
+		w.reader.release()
+	}
+}
+
+// Close ends the subscription. What was taken and not emitted goes back; what was
+// emitted stays with its holder until it is acked or requeued.
+func (s *Subscription) Close() {
+	s.Release()
+	s.leave()
+	q := s.q
+	q.mu.Lock()
+	_, was := q.subs[s]
+	delete(q.subs, s)
+	last := was && q.AutoDelete && q.had && len(q.subs) == 0
+	q.mu.Unlock()
+	if last {
+		q.vhost.deleteUnused(q)
+	}
+}
+
+// leave takes the consumers off their cursors.
+func (s *Subscription) leave() {
+	for _, w := range s.ways {
+		for _, r := range w.runs {
+			_ = w.Requeue(r.First, r.Last) // they are held, so this can't fail
+		}
+		w.runs = nil
+		w.member.Cancel()
+	}
+}
+
+// deleteUnused removes an auto-delete queue that lost its last consumer, if it has
+// none again by now.
+func (v *VHost) deleteUnused(q *Queue) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if q.Consumers() > 0 {
+		return
+	}
+	if err := v.removeQueue(q); err != nil {
+		v.b.opts.Log.Error("can't delete an auto-delete queue", "queue", q.Name, "error", err)
+	}
+}
+
+// cancelAll tells every subscription that the queue is gone.
+func (q *Queue) cancelAll() {
+	q.mu.Lock()
+	subs := q.subs
+	q.subs = nil
+	q.mu.Unlock()
+	for s := range subs {
+		if s.cancelled != nil {
+			s.cancelled()
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package broker
+
+import (
+	"maps"
+	"strconv"
+
+	"github.com/leveret-mq/leveret/message"
+)
+
+// LegalTopicName reports whether Kafka clients can see a queue of that name:
+// letters, digits, ".", "_" and "-", at most 249, not "." or "..".
+func LegalTopicName(name string) bool {
+	if name == "" || len(name) > 249 || name == "." || name == ".." {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// Feed finds the exchange that was declared with x-kafka-topic of that name. Such
+// a topic can be written to, and its records are routed by their keys.
+func (v *VHost) Feed(topic string) *Exchange {
+	if x, ok := v.feeds.Load(topic); ok {
+		return x.(*Exchange)
+	}
+	return nil
+}
+
+// Feeds lists the names of all such topics.
+func (v *VHost) Feeds() []string {
+	var out []string
+	v.feeds.Range(func(name, _ any) bool {
+		out = append(out, name.(string))
+		return true
+	})
+	return out
+}
+
+// Config returns the topic's settings that differ from the defaults.
+func (q *Queue) Config() map[string]string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return maps.Clone(q.config)
+}
+
+// TopicRetention is the age at which a topic's segments go when it does not say.
+func (b *Broker) TopicRetentionMs() int64 { return b.opts.TopicRetention.Milliseconds() }
+
+// SetConfig replaces settings of a topic; an empty value takes one away. Names and
+// values were checked by the caller. It acts on the live log.
+func (q *Queue) SetConfig(set map[string]string) error {
+	v := q.vhost
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !q.Topic {
+		return fail(Precondition, "queue '%s' was not created as a topic; its settings are queue arguments", q.Name)
+	}
+	q.mu.Lock()
+	before := q.config
+	q.config = maps.Clone(before)
+	if q.config == nil {
+		q.config = map[string]string{}
+	}
+	for k, val := range set {
+		if val == "" {
+			delete(q.config, k)
+		} else {
+			q.config[k] = val
+		}
+	}
+	q.mu.Unlock()
+	if err := q.write(); err != nil {
+		q.mu.Lock()
+		q.config = before
+		q.mu.Unlock()
+		return err
+	}
+	for _, p := range q.Partitions() {
+		p.log.SetOptions(q.logOptions())
+	}
+	return nil
+}
+
+func configInt(config map[string]string, key string) (int64, bool) {
+	n, err := strconv.ParseInt(config[key], 10, 64)
+	return n, err == nil
+}
+
+// Truncate moves a partition's start up to before, for Kafka's DeleteRecords.
+func (p *Partition) Truncate(before message.Offset) error {
+	if err := p.log.Truncate(before); err != nil {
+		return err
+	}
+	return nil
+}
