@@ -1,0 +1,112 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"time"
+)
+
+// PageBytes is the unit in which a crash keeps or loses what was not synced,
+// and in which residency is told.
+const PageBytes = 4096
+
+// ErrLocked is returned by Lock when another holder has the lock.
+var ErrLocked = errors.New("already locked")
+
+// ErrFault is what a memory fault inside Guard turns into: the mapping's pages
+// could not be read or written (a failing disk, a file cut under the map).
+var ErrFault = errors.New("memory fault in a mapping")
+
+// Info describes a file or a directory.
+type Info struct {
+	SizeBytes int64     // length of the file
+	Modified  time.Time // last change of the content
+	Dir       bool      // a directory
+}
+
+// FS is a file system. All names are paths in the host's form. Methods are safe
+// for concurrent use. Errors of missing files satisfy errors.Is(err,
+// os.ErrNotExist), those of a full disk errors.Is(err, syscall.ENOSPC).
+type FS interface {
+	// MkdirAll makes a directory and what is missing above it.
+	MkdirAll(dir string) error
+	// ReadDir returns the names (not paths) in a directory, sorted.
+	ReadDir(dir string) ([]string, error)
+	// Remove deletes one file or one empty directory. Mappings of it stay valid.
+	Remove(name string) error
+	// RemoveAll deletes a directory with all below it; a missing one is no error.
+	RemoveAll(dir string) error
+	// Rename moves a file, replacing what has the new name.
+	Rename(from, to string) error
+	// SyncDir makes creations, renames and removals in a directory durable.
+	SyncDir(dir string) error
+	// SyncAll makes everything on the file system that holds dir durable.
+	SyncAll(dir string) error
+	// Stat describes a file or directory.
+	Stat(name string) (Info, error)
+	// Lock takes an exclusive lock that ends with Close or with the process.
+	Lock(name string) (io.Closer, error)
+	// Open opens a file; flag is made of os.O_RDONLY, os.O_RDWR, os.O_CREATE,
+	// os.O_EXCL and os.O_TRUNC.
+	Open(name string, flag int) (File, error)
+	// Usage tells the free and total bytes of the file system that holds dir.
+	Usage(dir string) (free, total uint64, err error)
+}
+
+// File is an open file. Methods are safe for concurrent use, Close excepted.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	// Size returns the length in bytes.
+	Size() (int64, error)
+	// Allocate makes sure that the first sizeBytes are on disk, so that later
+	// writes there cannot meet a full disk, and grows the length to it. It never
+	// shrinks. New space reads as zero.
+	Allocate(sizeBytes int64) error
+	// Truncate sets the length.
+	Truncate(sizeBytes int64) error
+	// Sync makes content and length durable (fdatasync).
+	Sync() error
+	// Map maps the first sizeBytes, shared and writable. The mapping may outlive
+	// the file and its name.
+	Map(sizeBytes int64) (Mapping, error)
+	Close() error
+}
+
+// Mapping is a range of a file as memory. Its bytes and those of the file are
+// the same: what WriteAt stores is seen at once.
+type Mapping interface {
+	// Bytes is the mapped range, valid until Close.
+	Bytes() []byte
+	// Resident reports whether every page of [from, to) is in memory now. It is
+	// a hint: a system that cannot tell says yes.
+	Resident(from, to int64) bool
+	Close() error
+}
+
+// Guard runs fn and turns a memory fault in it into ErrFault instead of the
+// death of the process. Every touch of a mapping runs below a Guard or does the
+// same with Catch.
+func Guard(fn func() error) (err error) {
+	old := debug.SetPanicOnFault(true)
+	defer debug.SetPanicOnFault(old)
+	defer Catch(&err)
+	return fn()
+}
+
+// Catch is deferred by hot paths that cannot afford Guard's closure. It
+// recovers a memory fault into *err and lets every other panic pass. The caller
+// must have set debug.SetPanicOnFault.
+func Catch(err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	fault, ok := r.(interface{ Addr() uintptr })
+	if !ok {
+		panic(r)
+	}
+	*err = fmt.Errorf("%w at %#x", ErrFault, fault.Addr())
+}

@@ -1,0 +1,10 @@
+//go:build unix && !linux
+
+package fs
+
+import "os"
+
+func allocate(f *os.File, sizeBytes int64) error { return fillZeros(f, sizeBytes) }
+func dataSync(f *os.File) error                  { return f.Sync() }
+func syncFS(d *os.File) error                    { return d.Sync() }
+func resident([]byte) bool                       { return true }

@@ -1,0 +1,175 @@
+package log
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/segment"
+)
+
+// Append copies one or more whole record batches, back to back, behind the last
+// one and returns the offset that the first record got. The batches have been
+// checked; only base offset and leader epoch of the copy are written. All of
+// them become readable at once, or none when there is an error. It does not
+// wait for the disk: see Sync.
+func (l *Log) Append(batches []byte) (base int64, err error) {
+	offsets, err := segment.Measure(batches)
+	if err != nil {
+		return 0, fmt.Errorf("append to %s: %w: %w", l.o.Dir, ErrInvalid, err)
+	}
+	if len(batches) > l.o.MaxBatchBytes {
+		return 0, fmt.Errorf("append to %s: %w: %d bytes, at most %d", l.o.Dir, ErrTooLarge, len(batches), l.o.MaxBatchBytes)
+	}
+	n := int64(len(batches))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	base = l.end.Load()
+	if offsets == 0 {
+		return base, l.usable()
+	}
+	s := l.active
+	if s == nil || l.closed || l.failure != nil || !s.Fits(n, offsets) {
+		if s, err = l.roll(n); err != nil {
+			return 0, fmt.Errorf("append to %s: %w", l.o.Dir, err)
+		}
+	}
+	if err = s.Append(batches); err != nil {
+		err = fmt.Errorf("append to %s: %w", l.o.Dir, err)
+		l.fail(err)
+		return 0, err
+	}
+	l.end.Store(base + offsets)
+	if !s.Dense() && !l.sparse.Load() {
+		l.sparse.Store(true)
+	}
+	if !l.preparing && l.prepared == nil && s.Position() > s.AllocatedBytes()/2 {
+		l.prepare()
+	}
+	return base, nil
+}
+
+// roll seals the active segment and makes the next one, with room for n bytes
+// of batches. A full disk leaves the log as it was. The caller holds mu.
+func (l *Log) roll(n int64) (*segment.Segment, error) {
+	if err := l.usable(); err != nil {
+		return nil, err
+	}
+	if l.active == nil {
+		if err := l.makeDir(); err != nil {
+			return nil, err
+		}
+	}
+	now := l.o.Now()
+	size := l.nextSize(now, n)
+	base := l.end.Load()
+	s, err := l.newSegment(base, size, now)
+	if err != nil {
+		return nil, err
+	}
+	if l.active != nil {
+		l.seal(l.active)
+	}
+	l.active, l.lastBytes, l.lastRoll = s, size, now
+	l.setSegments(append(slices.Clone(l.segments()), s))
+	l.dirtyDir.Store(true)
+	return s, nil
+}
+
+// newSegment uses the prepared file if it is of the right size.
+func (l *Log) newSegment(base, size int64, now time.Time) (*segment.Segment, error) {
+	name := filepath.Join(l.o.Dir, segment.FileName(base))
+	if p := l.prepared; p != nil {
+		l.prepared = nil
+		if p.SizeBytes() == size {
+			return p.Create(&l.so, name, base, now.UnixMilli())
+		}
+		p.Discard()
+	}
+	return segment.Create(&l.so, name, base, size, now.UnixMilli())
+}
+
+// seal ends the active segment. Its index is written behind the next Sync; a
+// transient log has none, so the pool's goroutine writes it.
+func (l *Log) seal(s *segment.Segment) {
+	s.Seal()
+	if l.o.Transient {
+		m := s.Mark()
+		l.o.Pool.Later(func() {
+			if err := s.Finish(m); err != nil {
+				l.report(Event{Kind: Failed, Segment: s.Name(), Err: err})
+			}
+		})
+	}
+}
+
+func (l *Log) makeDir() error {
+	if _, err := l.o.FS.Stat(l.o.Dir); err == nil {
+		return nil
+	}
+	l.dirUnknown = true
+	return l.o.FS.MkdirAll(l.o.Dir)
+}
+
+// slowRoll is the age from which on a full segment counts as slowly filled.
+const slowRoll = time.Minute
+
+// nextSize is the size of the segment after this one:
+//
+//	first of the process    the class of the last segment found on disk, at least the first size
+//	filled quickly          twice the last one
+//	filled slowly           the same, but twice while the backlog exceeds four of them: a trickle
+//	                        that is consumed must not end up in full-sized segments
+//
+// never above SegmentBytes, and never too small for n bytes of batches.
+func (l *Log) nextSize(now time.Time, n int64) int64 {
+	size := l.lastBytes
+	switch {
+	case size == 0:
+		size = l.o.FirstSegmentBytes
+	case l.active == nil:
+	case now.Sub(l.lastRoll) < slowRoll || l.backlog() > 4*size:
+		size *= 2
+	}
+	size = min(size, l.o.SegmentBytes)
+	need := n + segment.HeaderBytes
+	for size < need && size < l.o.SegmentBytes {
+		size = min(2*size, l.o.SegmentBytes)
+	}
+	if size < need {
+		size = (need + fs.PageBytes - 1) / fs.PageBytes * fs.PageBytes
+	}
+	return size
+}
+
+// backlog is the bytes in segments that are not wholly below the start.
+func (l *Log) backlog() (bytes int64) {
+	for _, s := range l.segments() {
+		bytes += s.Position()
+	}
+	return bytes
+}
+
+// prepare has the pool fetch the next segment's file while this one fills, so
+// that a roll does not wait for the disk. The caller holds mu.
+func (l *Log) prepare() {
+	size := l.nextSize(l.o.Now(), 0)
+	base := l.end.Load()
+	l.preparing = true
+	l.o.Pool.Later(func() {
+		p, err := segment.Prepare(&l.so, size, base)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.preparing = false
+		if err != nil {
+			return // the roll will try again and tell the appender
+		}
+		if l.closed {
+			p.Discard()
+			return
+		}
+		l.prepared = p
+	})
+}

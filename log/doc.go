@@ -1,0 +1,34 @@
+// Package log is one queue's ordered segments: append, read, roll, recover,
+// drop what is done with.
+//
+// A Log gives every record a number, its offset, rising from 0. It sees bytes:
+// whole record batches (internal/batch), which it copies, numbers and hands out
+// again. It owns its folder's segment and index files and nothing else there;
+// it knows no messages, no queue names and no clock but the one given.
+//
+//	 start                                                        end
+//	   │  logical                                                   │
+//	┌──┼───────────┐┌──────────────┐┌──────────────┐┌───────────────┼──────┐  ┌─────────┐
+//	│  │  sealed   ││    sealed    ││    sealed    ││    active     │ free │  │prepared │
+//	└──────────────┘└──────────────┘└──────────────┘└──────────────────────┘  └─────────┘
+//	 dropped whole   closed when idle,               mapped; one appender      by the pool's
+//	 and recycled    read by pread                   under the mutex           goroutine
+//
+// # Concurrency
+//
+// Append, and all that changes the list of segments, runs under one mutex.
+// Readers take no lock: they load the list, which is never changed but
+// replaced, and the end, which is stored behind the bytes that it covers.
+// Sync has a lock of its own and holds the append mutex only to note what is
+// dirty. Lock order: syncMu, then mu, then those of package segment.
+//
+// # What a crash costs
+//
+//	                          process killed        power lost
+//	synced                    nothing               nothing
+//	appended, not synced      nothing               any of it, from some batch on
+//	not yet returned          all of it or nothing  all of it or nothing
+//
+// After a failed sync, a full disk aside, nobody knows what the disk holds: the
+// log takes no more appends for good, Err says why, reading goes on.
+package log

@@ -1,0 +1,63 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+
+	"github.com/leveret-mq/leveret/segment"
+)
+
+// View is a range of whole batches, borrowed until Release.
+type View = segment.View
+
+// Read returns whole batches of one segment, beginning with the one that holds
+// offset from: as many as fit maxBytes, but at least one. Where from does not
+// exist (its batch is damaged, or offsets are missing) it begins with the next
+// batch. At the end it returns an empty View. ErrOutOfRange says that from lies
+// before the start or behind the end. Appends do not wait for it, nor it for them.
+func (l *Log) Read(from int64, maxBytes int) (View, error) {
+	for {
+		end := l.end.Load() // before the list: what ends there is in the list then
+		if from < l.start.Load() || from > end {
+			start, _ := l.Bounds()
+			return View{}, fmt.Errorf("%w: %d is not in [%d, %d]", ErrOutOfRange, from, start, end)
+		}
+		if from == end {
+			return View{}, nil
+		}
+		v, err := l.readFrom(l.segments(), from, maxBytes)
+		if !errors.Is(err, segment.ErrDropped) {
+			return v, err
+		}
+		if l.isClosed() {
+			return View{}, ErrClosed
+		}
+	}
+}
+
+func (l *Log) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+func (l *Log) readFrom(list []*segment.Segment, from int64, maxBytes int) (View, error) {
+	for i := at(list, from); i < len(list); i++ {
+		v, err := list[i].Read(from, maxBytes)
+		if err != nil || len(v.Bytes()) > 0 {
+			return v, err
+		}
+	}
+	return View{}, nil
+}
+
+// at returns the index of the segment that holds offset, or else of the first
+// one behind it.
+func at(list []*segment.Segment, offset int64) int {
+	if n := len(list); n > 0 && list[n-1].Base() <= offset {
+		return n - 1
+	}
+	i := sort.Search(len(list), func(i int) bool { return list[i].Base() > offset })
+	return max(i-1, 0)
+}

@@ -1,0 +1,116 @@
+package log
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/leveret-mq/leveret/segment"
+)
+
+// Dirty reports whether Sync has something to do.
+func (l *Log) Dirty() bool {
+	if l.o.Transient || l.failed.Load() {
+		return false
+	}
+	return l.syncedTo.Load() != l.end.Load() || l.dirtyDir.Load() || l.unsynced.Load()
+}
+
+// Sync makes everything that was appended before the call durable. Appends and
+// reads go on meanwhile. An error makes the log read-only for good: what the
+// disk holds is unknown, and a second try could succeed without the bytes.
+func (l *Log) Sync() error {
+	if l.o.Transient {
+		return nil
+	}
+	return l.sync()
+}
+
+func (l *Log) sync() error {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	p, err := l.beginSync()
+	if err != nil || l.o.Transient {
+		return err
+	}
+	for _, d := range p.dirty {
+		if !p.all {
+			if err := d.segment.Sync(); err != nil {
+				return l.endSync(p, err)
+			}
+		}
+	}
+	return l.endSync(p, l.syncDirs(p))
+}
+
+// syncPoint is what one Sync covers.
+type syncPoint struct {
+	dirty    []dirtySegment
+	end      int64
+	dir      bool // the folder has new names
+	parent   bool // the folder itself is new
+	unsynced bool
+	all      bool
+}
+
+type dirtySegment struct {
+	segment *segment.Segment
+	mark    segment.Mark
+}
+
+// beginSync notes what is dirty. The caller holds syncMu.
+func (l *Log) beginSync() (syncPoint, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failure != nil {
+		return syncPoint{}, fmt.Errorf("sync %s: %w: %w", l.o.Dir, ErrReadOnly, l.failure)
+	}
+	p := syncPoint{end: l.end.Load(), dir: l.dirtyDir.Swap(false), parent: l.dirUnknown, unsynced: l.unsynced.Swap(false)}
+	list := l.segments()
+	for i := len(list) - 1; i >= 0; i-- {
+		m := list[i].Mark()
+		if list[i].Clean(m) {
+			if list[i].Finished() && !p.unsynced {
+				break // those before were finished earlier
+			}
+			continue
+		}
+		p.dirty = append(p.dirty, dirtySegment{list[i], m})
+	}
+	return p, nil
+}
+
+func (l *Log) syncDirs(p syncPoint) error {
+	if p.parent {
+		if err := l.o.FS.SyncDir(filepath.Dir(l.o.Dir)); err != nil {
+			return err
+		}
+	}
+	if p.dir {
+		return l.o.FS.SyncDir(l.o.Dir)
+	}
+	return nil
+}
+
+// endSync notes the outcome. The caller holds syncMu.
+func (l *Log) endSync(p syncPoint, err error) error {
+	if err != nil {
+		err = fmt.Errorf("sync %s: %w", l.o.Dir, err)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.fail(err)
+		return err
+	}
+	l.syncedTo.Store(p.end)
+	if p.parent {
+		l.mu.Lock()
+		l.dirUnknown = false
+		l.mu.Unlock()
+	}
+	for _, d := range p.dirty {
+		// The index is a help for the next start: without it more is read.
+		if err := d.segment.Synced(d.mark); err != nil {
+			l.report(Event{Kind: IndexFailed, Segment: d.segment.Name(), Err: err})
+		}
+	}
+	return nil
+}

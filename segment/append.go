@@ -1,0 +1,111 @@
+package segment
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/leveret-mq/leveret/index"
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fs"
+)
+
+// directBytes is from where on a run goes by pwrite into pages that are not
+// resident: the kernel then fills them without zeroing them first, which from
+// here on outweighs the system call.
+const directBytes = 64 << 10
+
+// Fits reports whether n more bytes and their offsets fit.
+func (s *Segment) Fits(n, offsets int64) bool {
+	return s.position.Load()+n <= s.size && s.tail.next+offsets-s.base <= 1<<32-1
+}
+
+// Measure walks the headers of a run of whole batches and returns how many
+// offsets they take. It refuses what is no run of whole batches.
+func Measure(run []byte) (offsets int64, err error) {
+	for rest := run; len(rest) > 0; {
+		var b batch.Batch
+		if b, rest, err = batch.Next(rest); err != nil {
+			return 0, err
+		}
+		if err = b.CheckHeader(); err != nil {
+			return 0, err
+		}
+		offsets += int64(b.LastOffsetDelta()) + 1
+	}
+	return offsets, nil
+}
+
+// Append copies a run of whole batches behind the last one, numbers it and
+// publishes its bytes. The caller holds the log's mutex, has measured the run
+// and knows that it fits. After an error nothing of it is visible.
+func (s *Segment) Append(run []byte) (err error) {
+	m := s.mem.Load()
+	if m == nil {
+		if m, err = s.remap(); err != nil {
+			return err
+		}
+	}
+	if !s.used.Load() {
+		s.used.Store(true)
+	}
+	old := debug.SetPanicOnFault(true)
+	defer debug.SetPanicOnFault(old)
+	defer fs.Catch(&err)
+	at := s.position.Load()
+	end := at + int64(len(run))
+	if len(run) >= directBytes && end > s.tail.warm {
+		if _, err = m.file.WriteAt(run, at); err != nil {
+			return fmt.Errorf("append to %s: %w", s.name, err)
+		}
+	} else {
+		copy(m.bytes[at:end], run)
+	}
+	s.number(m.bytes[:end], at)
+	s.position.Store(end)
+	return nil
+}
+
+// number gives the batches from at to the end of b their offsets, in place,
+// and brings index and tail up to date.
+func (s *Segment) number(b []byte, at int64) {
+	t := s.tail
+	interval := s.o.IndexIntervalBytes
+	x := s.index.Load()
+	for at < int64(len(b)) {
+		h := batch.Batch(b[at:])
+		h.SetBaseOffset(t.next)
+		h.SetEpoch(0)
+		if at >= t.marked {
+			x.Add(index.Entry{Relative: uint32(t.next - s.base), Position: uint32(at), TimeBefore: t.maxTime})
+			t.marked = at + interval
+		}
+		t.next += int64(h.LastOffsetDelta()) + 1
+		t.records += int64(h.Count())
+		t.maxTime = max(t.maxTime, h.MaxTimestamp())
+		at += int64(h.SizeBytes())
+	}
+	s.tail = t
+}
+
+// remap maps a segment again that the sweep had closed. The caller holds the
+// log's mutex.
+func (s *Segment) remap() (*memory, error) {
+	if s.gone.Load() {
+		return nil, ErrDropped
+	}
+	f, err := s.o.FS.Open(s.name, os.O_RDWR)
+	if err != nil {
+		return nil, fmt.Errorf("map segment again: %w", err)
+	}
+	mapping, err := f.Map(s.size)
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("map segment again: %w", err)
+	}
+	m := newMemory(&block{file: f, mapping: mapping}, s.o.Pool)
+	s.tail.warm = 0
+	s.mem.Store(m)
+	s.o.Pool.track(s)
+	return m, nil
+}

@@ -1,0 +1,195 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+
+	"github.com/leveret-mq/leveret/index"
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fs"
+)
+
+// Segments that are not mapped are read by pread into pooled buffers: a system
+// call that waits for the disk lets other goroutines run, a page fault does not
+// and stretches collections.
+
+// handle is a counted descriptor: the segment holds one reference, each read in
+// progress one more.
+type handle struct {
+	refs atomic.Int64
+	file fs.File
+	pool *Pool
+}
+
+func (h *handle) release() {
+	if h.refs.Add(-1) == 0 {
+		h.pool.later(func() { h.pool.note(h.file.Close()) })
+	}
+}
+
+// openCold returns the index and a descriptor, with a reference for the caller.
+func (s *Segment) openCold() (*index.Index, *handle, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone.Load() {
+		return nil, nil, ErrDropped
+	}
+	if s.cold == nil {
+		f, err := s.o.FS.Open(s.name, os.O_RDONLY)
+		if err != nil {
+			return nil, nil, fmt.Errorf("open segment: %w", err)
+		}
+		s.cold = &handle{file: f, pool: s.o.Pool}
+		s.cold.refs.Store(1)
+		s.o.Pool.track(s)
+	}
+	x := s.index.Load()
+	if x == nil {
+		var err error
+		if x, err = s.loadIndex(s.cold.file); err != nil {
+			return nil, nil, err
+		}
+		s.index.Store(x)
+	}
+	s.cold.refs.Add(1)
+	return x, s.cold, nil
+}
+
+// loadIndex reads the index file of a finished segment, or rebuilds the index
+// from the batches when that file is not good.
+func (s *Segment) loadIndex(f fs.File) (*index.Index, error) {
+	x := new(index.Index)
+	d, err := readIndexFile(s.o.FS, IndexName(s.name), MaxBytes)
+	if err == nil && d.Header.Generation == s.generation && d.Last.Sealed && d.Last.EndPosition >= s.position.Load() {
+		x.Load(d.Entries)
+		return x, nil
+	}
+	c := newScan(s, f, x, s.position.Load(), s.next.Load())
+	if err := c.all(true); err != nil {
+		return nil, err
+	}
+	s.addDamage(c.damage...)
+	return x, nil
+}
+
+// readCold is Read by pread, skipping what is damaged.
+func (s *Segment) readCold(from, maxBytes int64) (View, error) {
+	x, h, err := s.openCold()
+	if err != nil {
+		return View{}, err
+	}
+	defer h.release()
+	e, ok := x.ByOffset(uint32(min(from-s.base, 1<<32-1)))
+	if !ok {
+		return View{}, nil
+	}
+	limit := s.position.Load()
+	for at := int64(e.Position); at < limit; {
+		if span, ok := s.damageAt(at); ok {
+			at = span.ToPosition
+			continue
+		}
+		v, next, err := s.readChunk(h.file, at, limit, from, maxBytes)
+		if err != nil || len(v.bytes) > 0 {
+			return v, err
+		}
+		if next == at {
+			if next, err = s.isolate(x, h.file, at, limit); err != nil {
+				return View{}, err
+			}
+		}
+		at = next
+	}
+	return View{}, nil
+}
+
+// readChunk reads at position at and returns the batches of interest in it. An
+// empty View comes with the position to go on from; when that is at itself, the
+// batch there is damaged.
+func (s *Segment) readChunk(f fs.File, at, limit, from, maxBytes int64) (View, int64, error) {
+	buf := getBuf(min(limit-at, max(maxBytes, batch.HeaderBytes)+s.o.IndexIntervalBytes))
+	for {
+		if err := readFull(f, buf.b, at); err != nil {
+			buf.free()
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				return View{}, at, nil // the file is shorter than it was: damaged
+			}
+			return View{}, 0, fmt.Errorf("read segment %s: %w", s.name, err)
+		}
+		first, end, need := s.pick(buf.b, at, from, maxBytes)
+		switch {
+		case end > first:
+			return View{bytes: buf.b[first:end:end], buf: buf}, 0, nil
+		case need == 0 || first > 0 || need > limit-at:
+			buf.free()
+			return View{}, at + int64(first), nil
+		}
+		buf.free()
+		buf = getBuf(need)
+	}
+}
+
+// pick walks the batches in b, which stands at position at, and returns the
+// range of whole good ones that begins with the first that reaches from. If the
+// first batch of all is longer than b, need is its size.
+func (s *Segment) pick(b []byte, at, from, maxBytes int64) (first, end int, need int64) {
+	check := at+int64(len(b)) > s.verified.Load()
+	p, found := 0, false
+	for p < len(b) {
+		h, _, err := batch.Next(b[p:])
+		if errors.Is(err, batch.ErrShort) && p == 0 && len(b) >= batch.HeaderBytes {
+			return 0, 0, int64(batch.Batch(b).SizeBytes())
+		}
+		if err != nil || check && !s.good(h) {
+			break
+		}
+		if _, bad := s.damageAt(at + int64(p)); bad {
+			break
+		}
+		if !found && h.LastOffset() >= from {
+			found, first = true, p
+		}
+		if found && p > first && int64(p+len(h)-first) > maxBytes {
+			break
+		}
+		p += len(h)
+	}
+	if check && at <= s.verified.Load() {
+		raise(&s.verified, at+int64(p))
+	}
+	if !found {
+		return p, p, 0
+	}
+	return first, p, 0
+}
+
+// good checks a batch that this process has not written itself.
+func (s *Segment) good(b batch.Batch) bool {
+	next := s.next.Load()
+	return b.Check() == nil && b.BaseOffset() >= s.base && (next < 0 || b.LastOffset() < next)
+}
+
+// raise stores v if it is more.
+func raise(a *atomic.Int64, v int64) {
+	for {
+		old := a.Load()
+		if v <= old || a.CompareAndSwap(old, v) {
+			return
+		}
+	}
+}
+
+// readFull reads len(b) bytes; a file that ends before is io.ErrUnexpectedEOF.
+func readFull(f fs.File, b []byte, at int64) error {
+	n, err := f.ReadAt(b, at)
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

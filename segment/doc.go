@@ -1,0 +1,49 @@
+// Package segment is one file of a log: record batches back to back in a
+// preallocated, mapped file, with its sparse index.
+//
+// A Segment is written by one appender at a time (the log's mutex) and read by
+// any number of readers without a lock: the appender publishes the position up
+// to which the bytes are whole, and readers never look behind it. A Pool makes
+// segments, takes back those that are done with and closes what nobody uses;
+// its one goroutine does all slow work, so that an append never unlinks, unmaps
+// or (when things go well) allocates a file.
+//
+// The package knows batch headers and bytes. It does not know its neighbours,
+// messages, or when to sync: its log tells it.
+//
+// # Life
+//
+//	          Take             Append …          Seal           Drop
+//	Pool ───────────► Segment ─────────► Segment ────► Segment ─────► name gone
+//	 ▲  fresh or       mapped             sealed        closed by       │ last reader
+//	 │  recycled                                        the sweep,      ▼
+//	 └───────────────────────────────────────────────── read by pread  Pool or unlinked
+//
+// A segment is only ever appended to by the process that created it. One that
+// was found on disk is read-only: its log goes on in a new one. So behind the
+// end of a segment there is nothing but zeros or batches of former lives.
+//
+// # Why old content is never read
+//
+// A recycled file still holds the batches of its former lives. Three rules keep
+// them out, also after a power cut that kept any mixture of pages:
+//
+//   - The removal of the old name is made durable before the file is used again.
+//   - A file is used again only for base offsets at or above every offset that
+//     was ever written to it, so an old batch never carries an offset that could follow.
+//   - Recovery accepts a batch only with exactly the next offset and a good CRC, and
+//     readers of recovered bytes check both once more.
+//
+// # File
+//
+// All integers are big endian.
+//
+//	0        8       10    12     16           24            32         40         48        120        128
+//	┌────────┬───────┬─────┬──────┬────────────┬─────────────┬──────────┬──────────┬─────────┬──────────┬────────
+//	│LVSEGMT\n│version│flags│length│ generation │ base offset │ created  │allocated │reserved │ xxhash64 │ batches
+//	│        │ = 1   │ = 0 │= 128 │ random     │             │ ms, 1970 │ bytes    │ = 0     │ of 0..120│ …
+//	└────────┴───────┴─────┴──────┴────────────┴─────────────┴──────────┴──────────┴─────────┴──────────┴────────
+//
+// The batches are Kafka RecordBatch v2 (internal/batch), each beginning where
+// the one before ends. Base offsets rise without gaps.
+package segment

@@ -1,0 +1,68 @@
+package segment
+
+import (
+	"sync/atomic"
+
+	"github.com/leveret-mq/leveret/index"
+	"github.com/leveret-mq/leveret/internal/fs"
+)
+
+// memory is a mapped file with a count of those who look at it. The segment
+// holds one reference, each View one more; the last to let go hands it to the
+// pool's goroutine, which unmaps it or keeps it for another life.
+type memory struct {
+	refs    atomic.Int64
+	bytes   []byte
+	mapping fs.Mapping
+	file    fs.File
+	pool    *Pool
+	spare   *block // what becomes of it when the segment was dropped; set before the last release
+}
+
+func newMemory(b *block, p *Pool) *memory {
+	m := &memory{bytes: b.mapping.Bytes(), mapping: b.mapping, file: b.file, pool: p}
+	m.refs.Store(1)
+	return m
+}
+
+// acquire takes a reference unless the last one is gone already.
+func (m *memory) acquire() bool {
+	for {
+		n := m.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if m.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (m *memory) release() {
+	if m.refs.Add(-1) == 0 {
+		m.pool.later(m.dispose)
+	}
+}
+
+// dispose runs on the pool's goroutine.
+func (m *memory) dispose() {
+	if m.spare != nil {
+		m.pool.keep(m.spare)
+		return
+	}
+	m.pool.note(m.mapping.Close())
+	m.pool.note(m.file.Close())
+}
+
+// block is a file between two lives: allocated, mapped, under a name in the
+// pool's folder.
+type block struct {
+	name    string
+	size    int64
+	file    fs.File
+	mapping fs.Mapping
+	index   *index.Index // its array is used again; nil in a fresh block
+	used    bool         // held batches before, pages resident
+	highest int64        // no batch in it has an offset at or above this
+	idle    int          // sweeps since it was put back
+}

@@ -1,0 +1,103 @@
+package segment
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/leveret-mq/leveret/index"
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fs"
+)
+
+// Read returns whole batches, beginning with the one that holds offset from or,
+// if that one does not exist, with the next one: as many as fit maxBytes, but at
+// least one. The zero View says that the segment has none. It takes no lock
+// unless the segment must be opened; ErrDropped says that the caller's list of
+// segments is out of date.
+func (s *Segment) Read(from int64, maxBytes int) (View, error) {
+	if !s.used.Load() {
+		s.used.Store(true)
+	}
+	from = max(from, s.base)
+	if m := s.mem.Load(); m != nil && m.acquire() {
+		if x := s.index.Load(); x != nil {
+			v, err := s.readMapped(m, x, from, int64(maxBytes))
+			if v.mem == nil {
+				m.release()
+			}
+			return v, err
+		}
+		m.release()
+	}
+	return s.readCold(from, int64(maxBytes))
+}
+
+// readMapped cuts the View out of a pinned mapping. Mapped segments were
+// written by this process, so their bytes are not checked again.
+func (s *Segment) readMapped(m *memory, x *index.Index, from, maxBytes int64) (v View, err error) {
+	old := debug.SetPanicOnFault(true)
+	defer debug.SetPanicOnFault(old)
+	defer fs.Catch(&err)
+	b := m.bytes[:s.position.Load()]
+	at, err := find(b, x, from, uint32(from-s.base))
+	if err != nil || at == int64(len(b)) {
+		return View{}, s.wrap(err)
+	}
+	end, err := stop(b, x, at, maxBytes)
+	if err != nil {
+		return View{}, s.wrap(err)
+	}
+	return View{bytes: b[at:end:end], mem: m}, nil
+}
+
+func (s *Segment) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: %w", s.name, ErrCorrupt, err)
+}
+
+// find returns the position of the first batch that ends at or behind from, or
+// the end of b.
+func find(b []byte, x *index.Index, from int64, relative uint32) (int64, error) {
+	e, ok := x.ByOffset(relative)
+	if !ok {
+		return int64(len(b)), nil
+	}
+	at := int64(e.Position)
+	for at < int64(len(b)) {
+		h, _, err := batch.Next(b[at:])
+		if err != nil {
+			return 0, err
+		}
+		if h.LastOffset() >= from {
+			break
+		}
+		at += int64(len(h))
+	}
+	return at, nil
+}
+
+// stop returns the end of the last batch that ends within maxBytes of at, or of
+// the batch at at. It jumps by the index, so that a large View costs no walk.
+func stop(b []byte, x *index.Index, at, maxBytes int64) (int64, error) {
+	end := at + maxBytes
+	if end >= int64(len(b)) {
+		return int64(len(b)), nil
+	}
+	p := at
+	if e, ok := x.ByPosition(uint32(end)); ok && int64(e.Position) > at {
+		p = int64(e.Position)
+	}
+	for p < int64(len(b)) {
+		h, _, err := batch.Next(b[p:])
+		if err != nil {
+			return 0, err
+		}
+		if p > at && p+int64(len(h)) > end {
+			break
+		}
+		p += int64(len(h))
+	}
+	return p, nil
+}

@@ -1,0 +1,86 @@
+package segment
+
+// The sweep is a clock: a segment that nobody used between two turns is closed
+// (unmapped, its descriptor closed, its index dropped) and opened again on
+// demand. So an idle log costs its structs alone, and the number of mappings
+// stays far below the kernel's limit.
+
+// track notes that a segment holds a mapping, a descriptor or an index.
+func (p *Pool) track(s *Segment) {
+	p.mu.Lock()
+	p.open[s] = struct{}{}
+	over := len(p.open) > p.o.MaxOpen && len(p.open)%64 == 0
+	if over {
+		p.jobs = append(p.jobs, p.sweep)
+		p.wake.Signal()
+	}
+	p.mu.Unlock()
+}
+
+func (p *Pool) untrack(s *Segment) {
+	p.mu.Lock()
+	delete(p.open, s)
+	p.mu.Unlock()
+}
+
+// sweeps asks for a sweep at each tick until the pool is closed.
+func (p *Pool) sweeps() {
+	for {
+		select {
+		case <-p.tick.C:
+			p.later(p.sweep)
+		case <-p.done:
+			return
+		}
+	}
+}
+
+// sweep closes what was not used since the last one; above MaxOpen it goes
+// round once more and takes the used ones too.
+func (p *Pool) sweep() {
+	p.round()
+	p.mu.Lock()
+	over := len(p.open) > p.o.MaxOpen
+	p.mu.Unlock()
+	if over {
+		p.round()
+	}
+	p.age()
+}
+
+func (p *Pool) round() {
+	p.mu.Lock()
+	open := make([]*Segment, 0, len(p.open))
+	for s := range p.open {
+		open = append(open, s)
+	}
+	p.mu.Unlock()
+	for _, s := range open {
+		if s.used.Swap(false) {
+			continue
+		}
+		s.shrink()
+	}
+}
+
+// age discards free files that nobody wanted for a dozen sweeps, so that memory
+// follows the load down.
+func (p *Pool) age() {
+	const sweeps = 12
+	var old []*block
+	p.mu.Lock()
+	kept := p.free[:0]
+	for _, b := range p.free {
+		if b.idle++; b.idle > sweeps {
+			old = append(old, b)
+			p.freed -= b.size
+			continue
+		}
+		kept = append(kept, b)
+	}
+	p.free = kept
+	p.mu.Unlock()
+	for _, b := range old {
+		p.discard(b)
+	}
+}

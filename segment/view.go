@@ -1,0 +1,74 @@
+package segment
+
+import "sync"
+
+// View is a range of whole batches, borrowed until Release.
+type View struct {
+	bytes []byte
+	mem   *memory  // pinned mapping, or
+	buf   *readBuf // pooled copy
+}
+
+// Bytes is the batches, back to back; empty in the zero View. Nobody may write
+// to it, nor read it after Release. Touching it may fault when the disk fails:
+// see fs.Guard.
+func (v View) Bytes() []byte { return v.bytes }
+
+// Mapped reports that the bytes are the file's own pages and not a copy.
+func (v View) Mapped() bool { return v.mem != nil }
+
+// Release ends the loan. It must be called once for each View; on the zero View
+// it does nothing.
+func (v View) Release() {
+	switch {
+	case v.mem != nil:
+		v.mem.release()
+	case v.buf != nil:
+		v.buf.free()
+	}
+}
+
+// readBuf is a buffer for reads of what is not mapped.
+type readBuf struct{ b []byte }
+
+// Buffers above this size are left to the collector instead of being kept.
+const maxKeptBuf = 4 << 20
+
+var readBufs = sync.Pool{New: func() any { return new(readBuf) }}
+
+func getBuf(n int64) *readBuf {
+	buf := readBufs.Get().(*readBuf)
+	if int64(cap(buf.b)) < n {
+		buf.b = make([]byte, n)
+	}
+	buf.b = buf.b[:n]
+	return buf
+}
+
+func (r *readBuf) free() {
+	if cap(r.b) <= maxKeptBuf {
+		readBufs.Put(r)
+	}
+}
+
+// Holder keeps a View's bytes in place until Release, as a single pointer that
+// fits into an interface without an allocation.
+type Holder interface{ Release() }
+
+// Holder returns what keeps the bytes in place, nil for the zero View. Its
+// Release takes the place of the View's.
+func (v View) Holder() Holder {
+	switch {
+	case v.mem != nil:
+		return v.mem
+	case v.buf != nil:
+		return v.buf
+	}
+	return nil
+}
+
+// Release is memory's part of View.Release.
+func (m *memory) Release() { m.release() }
+
+// Release is readBuf's part of View.Release.
+func (r *readBuf) Release() { r.free() }
