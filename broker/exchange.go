@@ -23,6 +23,7 @@ type Exchange struct {
 	target      exchange.Target
 	plain       bool   // write readable copies of headers
 	feed        string // Kafka topic whose records it routes
+	fed         feedState
 	table       *exchange.Table
 	bindings    map[string]bindingDef // by key; guarded by VHost.mu
 	incoming    map[string]bindingDef // bindings that lead here; guarded by VHost.mu

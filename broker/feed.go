@@ -1,0 +1,106 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
+)
+
+// feedState is what an exchange keeps of the Kafka producers that write to it
+// through its topic (argument x-kafka-topic). The topic can't be read, so its
+// offsets only count, and they and the producers are forgotten at a restart.
+type feedState struct {
+	producers
+	next message.Offset
+}
+
+// PublishBatch routes the records of a Kafka producer's batch one by one, each by
+// its key, through an exchange that was declared with x-kafka-topic. The batch was
+// checked by the caller. A duplicate of an idempotent producer is not routed
+// again. As with Publish, it is stored by the Flush after it.
+func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch) (Produced, error) {
+	f := &x.fed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := sent{first: b.BaseSequence(), last: lastSequence(b), timestamp: b.MaxTimestamp()}
+	if b.ProducerID() >= 0 {
+		dup, err := f.byID[b.ProducerID()].check(b.ProducerEpoch(), s)
+		if err != nil {
+			return Produced{}, err
+		}
+		if dup != nil {
+			return Produced{Base: dup.base, Duplicate: true, Timestamp: dup.timestamp}, nil
+		}
+	}
+	raw := b.Records()
+	if b.Codec() != message.CodecNone {
+		var err error
+		if raw, err = message.Unpack(nil, b.Codec(), raw); err != nil {
+			return Produced{}, &Error{Kind: Precondition, Text: "records can't be unpacked", Err: err}
+		}
+	}
+	if err := p.publishRecords(x, b, raw); err != nil {
+		return Produced{}, err
+	}
+	out := Produced{Base: f.next, Timestamp: -1}
+	f.next += message.Offset(b.LastOffsetDelta()) + 1
+	if b.ProducerID() >= 0 {
+		s.base = out.Base
+		if f.byID == nil {
+			f.byID = map[int64]*producer{}
+		}
+		f.note(b.ProducerID(), b.ProducerEpoch(), s, p.v.b.opts.Now())
+	}
+	return out, nil
+}
+
+func (p *Publisher) publishRecords(x *Exchange, b batch.Batch, raw []byte) error {
+	// All are decoded before the first is routed, so that a bad batch does nothing.
+	check := message.NewRecords(raw)
+	var rec message.Record
+	for {
+		more, err := check.Next(&rec)
+		if err != nil {
+			return &Error{Kind: Precondition, Text: "records can't be decoded", Err: err}
+		}
+		if !more {
+			break
+		}
+		if len(rec.Value) > p.v.b.opts.MaxMessageBytes {
+			return fail(TooLarge, "record of %d bytes is larger than the maximum of %d", len(rec.Value), p.v.b.opts.MaxMessageBytes)
+		}
+	}
+	in := Inbound{Exchange: []byte(x.Name), Persistent: true}
+	var props []byte
+	records := message.NewRecords(raw)
+	for {
+		more, err := records.Next(&rec)
+		if err != nil {
+			return fmt.Errorf("decoded before, now not: %w", err)
+		}
+		if !more {
+			return nil
+		}
+		in.TimestampMs = b.BaseTimestamp() + rec.TimestampDelta
+		if e, ok := rec.Envelope(); ok { // copied from one of our logs by a Kafka bridge
+			in.Key, in.Properties = rec.Key, e.Properties
+			rec.Headers.Next() // the envelope, which is written anew
+		} else {
+			props, in.Key = message.KafkaToAMQP(props[:0], &rec, in.TimestampMs, -1)
+			in.Properties = props
+		}
+		var parsed message.Properties
+		if err := parsed.Parse(in.Properties); err == nil {
+			in.Headers = parsed.Headers
+		}
+		in.Body = rec.Value
+		in.Raw = rec.Headers
+		if in.Body == nil {
+			in.Body = []byte{}
+		}
+		if _, err := p.Publish(&in); err != nil {
+			return err
+		}
+	}
+}
