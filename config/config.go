@@ -26,10 +26,8 @@ type Config struct {
 	Sync string `flag:"sync" default:"group" group:"Storage" usage:"what a confirm means: os = in the page cache, group = on disk, one flush for all who wait, always = on disk, a flush each"`
 	// SegmentBytes is the full size of a segment file.
 	SegmentBytes Size `flag:"segment-bytes" default:"64MiB" group:"Storage" usage:"full size of a segment file; a log starts with a small one and doubles up to this"`
-	// TopicRetention is how long a topic that a Kafka client made keeps messages; zero is for ever.
-	TopicRetention time.Duration `flag:"topic-retention" default:"168h" group:"Storage" usage:"how long a topic made by a Kafka client keeps its messages when its own retention.ms says nothing; 0 keeps them"`
-	// TopicRetentionBytes is how large a topic partition may grow; zero is no limit.
-	TopicRetentionBytes Size `flag:"topic-retention-bytes" default:"0" group:"Storage" usage:"how large one topic partition may grow when its own retention.bytes says nothing; 0 is no limit"`
+	// TopicRetention is how long a topic that a Kafka client made keeps messages.
+	TopicRetention time.Duration `flag:"topic-retention" default:"168h" group:"Storage" usage:"how long a topic made by a Kafka client keeps its messages when its own retention.ms says nothing"`
 
 	// AMQPAddr is where AMQP 0-9-1 clients connect.
 	AMQPAddr string `flag:"amqp-addr" default:":5672" group:"Listeners" usage:"address for AMQP 0-9-1 clients, host:port; off switches it off"`
@@ -51,8 +49,10 @@ type Config struct {
 
 	// MaxConnections bounds the connections of one listener.
 	MaxConnections int `flag:"max-connections" default:"65536" group:"Limits" usage:"most connections that one listener holds at a time"`
-	// MaxMessageBytes bounds one message, and one Kafka record batch.
-	MaxMessageBytes Size `flag:"max-message-bytes" default:"128MiB" group:"Limits" usage:"largest message that is taken"`
+	// MaxMessageBytes bounds the body of one message.
+	MaxMessageBytes Size `flag:"max-message-bytes" default:"128MiB" group:"Limits" usage:"largest body of a message that is taken"`
+	// KafkaMaxBatchBytes bounds one batch of a Kafka producer.
+	KafkaMaxBatchBytes Size `flag:"kafka-max-batch-bytes" default:"1048588" group:"Limits" usage:"largest record batch that a Kafka producer may send; the default is Kafka's"`
 	// AMQPFrameMax is the largest AMQP frame that is offered.
 	AMQPFrameMax Size `flag:"amqp-frame-max" default:"128KiB" group:"Limits" usage:"largest AMQP frame that is offered to a client"`
 	// AMQPChannelMax is the number of channels offered on a connection.

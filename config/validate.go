@@ -23,7 +23,9 @@ func (c *Config) Validate() error {
 	}
 	check("sync", oneOf(c.Sync, SyncOS, SyncGroup, SyncAlways))
 	check("segment-bytes", between(int64(c.SegmentBytes), 64<<10, 2<<30))
-	check("topic-retention", notNegative(c.TopicRetention))
+	if c.TopicRetention < time.Second {
+		check("topic-retention", fmt.Errorf("%v is less than a second", c.TopicRetention))
+	}
 	check("amqp-addr", address(c.AMQPAddr))
 	check("kafka-addr", address(c.KafkaAddr))
 	check("metrics-addr", address(c.MetricsAddr))
@@ -34,6 +36,7 @@ func (c *Config) Validate() error {
 	}
 	check("max-connections", between(int64(c.MaxConnections), 1, 10_000_000))
 	check("max-message-bytes", between(int64(c.MaxMessageBytes), 1<<10, 1<<30))
+	check("kafka-max-batch-bytes", between(int64(c.KafkaMaxBatchBytes), 1<<10, 256<<20))
 	check("amqp-frame-max", between(int64(c.AMQPFrameMax), 4096, 16<<20))
 	check("amqp-channel-max", between(int64(c.AMQPChannelMax), 1, 65535))
 	check("amqp-heartbeat", heartbeat(c.AMQPHeartbeat))

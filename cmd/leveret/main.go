@@ -1,0 +1,64 @@
+// Command leveret is the broker and its tools in one binary.
+//
+//	leveret serve            run the broker; needs no argument
+//	leveret inspect FILE…    print any file of a data directory
+//	leveret bench            measure a broker, this one or another
+//	leveret version          print the version
+//	leveret completion SHELL print a completion script
+//
+// It owns the command line, the signals and the exit status, and no logic:
+// serving is package server's, settings are package config's.
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the build (-X main.version=…).
+var version = ""
+
+func main() {
+	if err := rootCommand().Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "leveret:", err)
+		os.Exit(1)
+	}
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "leveret",
+		Short: "Message broker: RabbitMQ's routing at Kafka's throughput, in one binary",
+		Long: `Leveret keeps messages in memory-mapped logs, one a queue, and serves them to
+unmodified AMQP 0-9-1 and Kafka clients. Start one with: leveret serve`,
+		SilenceUsage: true, SilenceErrors: true,
+		Version: versionText(),
+	}
+	root.SetVersionTemplate("leveret {{.Version}}\n")
+	root.AddCommand(serveCommand(), inspectCommand(), versionCommand())
+	return root
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Run: func(c *cobra.Command, _ []string) {
+			fmt.Fprintf(c.OutOrStdout(), "leveret %s %s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		},
+	}
+}
+
+// versionText is what the build set, else what go install knows of the module.
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "dev"
+}

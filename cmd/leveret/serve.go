@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leveret-mq/leveret/config"
+	"github.com/leveret-mq/leveret/server"
+)
+
+func serveCommand() *cobra.Command {
+	var settings *config.Config
+	c := &cobra.Command{
+		Use: "serve", Short: "Run the broker; needs no argument", Args: cobra.NoArgs,
+		Long: `Runs the broker until SIGINT or SIGTERM, which stop it in order; a second signal
+ends it at once. Every flag is an environment variable too, named in brackets.
+What was confirmed survives either way; docs/configuration.md has the details.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := config.ApplyEnv(c.Flags(), os.Environ()); err != nil {
+				return err
+			}
+			return serve(settings, c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	c.Flags().SortFlags = false
+	settings = config.Bind(c.Flags())
+	return c
+}
+
+// serve runs the broker until a signal comes or a listener fails.
+func serve(settings *config.Config, out, errOut io.Writer) error {
+	logger, err := newLogger(settings, errOut)
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	s, err := server.Start(settings, server.Options{Version: versionText(), Logger: logger})
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(out, s.Banner())
+	var failure error
+	select {
+	case got := <-signals:
+		fmt.Fprintf(out, "Stopping (%v); a second signal ends it at once.\n", got)
+	case failure = <-s.Failed():
+		logger.Error("a listener failed, stopping", "error", failure)
+	}
+	// From here on a signal does what it does to any process.
+	signal.Stop(signals)
+	signal.Reset(syscall.SIGINT, syscall.SIGTERM)
+	ctx, cancel := context.WithTimeout(context.Background(), settings.ShutdownGrace)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		return err
+	}
+	if failure == nil {
+		fmt.Fprintln(out, "Stopped.")
+	}
+	return failure
+}
+
+// newLogger makes the logger that the settings ask for, and the process's default.
+func newLogger(settings *config.Config, to io.Writer) (*slog.Logger, error) {
+	level, err := settings.Level()
+	if err != nil {
+		return nil, fmt.Errorf("--log-level: %w", err)
+	}
+	var handler slog.Handler = slog.NewTextHandler(to, &slog.HandlerOptions{Level: level})
+	if settings.LogFormat == "json" {
+		handler = slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level})
+	}
+	logger := slog.New(handler)
+	slog.SetDefault(logger)
+	return logger, nil
+}

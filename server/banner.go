@@ -1,0 +1,88 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/leveret-mq/leveret/config"
+)
+
+// modes says in a few words what a confirm means.
+var modes = map[string]string{
+	config.SyncOS:     "os: a confirm means in the page cache, flushed every second",
+	config.SyncGroup:  "group: a confirm means on disk; one flush serves all who wait",
+	config.SyncAlways: "always: a confirm means on disk; a flush for each",
+}
+
+// Banner is what a person reads at the start: what runs, where the data is,
+// what a confirm means, where to connect, and something to paste.
+func (s *Server) Banner() string {
+	var b strings.Builder
+	dir, err := filepath.Abs(s.config.DataDir)
+	if err != nil {
+		dir = s.config.DataDir
+	}
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-11s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	fmt.Fprintf(&b, "Leveret %s (%s %s/%s)\n", s.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	line("data", "%s", dir)
+	line("durability", "%s", modes[s.config.Sync])
+	for _, r := range s.store.Stats().Recovered {
+		line("recovered", "%s", r)
+	}
+	s.mu.Lock()
+	for _, l := range s.listeners {
+		line(l.name, "%s", l.addr)
+	}
+	s.mu.Unlock()
+	switch {
+	case s.config.DefaultPassword != "guest":
+		line("user", "%s, from anywhere", s.config.DefaultUser)
+	case s.config.DefaultUserRemote:
+		line("user", "%s with the well-known password, from ANYWHERE", s.config.DefaultUser)
+	default:
+		line("user", "%s/guest, from this machine only (another: --default-user, LEVERET_DEFAULT_PASSWORD)", s.config.DefaultUser)
+	}
+	b.WriteString(s.examples())
+	fmt.Fprintf(&b, "\nReady after %v. Ctrl-C stops it.\n", s.took.Round(time.Millisecond))
+	return b.String()
+}
+
+// examples are lines to paste that publish and consume one message.
+func (s *Server) examples() string {
+	var b strings.Builder
+	if s.config.DefaultPassword != "guest" || s.config.DefaultUser != "guest" {
+		return "" // a password must not be printed, and the lines would not work without it
+	}
+	if at := reachable(s.Addr("amqp")); at != "" {
+		fmt.Fprintf(&b, `
+Try it with AMQP (pip install pika):
+  python3 -c 'import pika; c = pika.BlockingConnection(pika.URLParameters("amqp://guest:guest@%s/%%2F")); h = c.channel(); h.queue_declare("hello", durable=True); h.basic_publish("", "hello", b"Hello from AMQP"); print(h.basic_get("hello", auto_ack=True)[2].decode()); c.close()'
+`, at)
+	}
+	if at := reachable(s.Addr("kafka")); at != "" {
+		fmt.Fprintf(&b, `
+and with Kafka (apt install kcat):
+  echo 'Hello from Kafka' | kcat -b %s -t greetings -P
+  kcat -b %s -t greetings -C -o beginning -e -q
+`, at, at)
+	}
+	return b.String()
+}
+
+// reachable turns a bound address into one that a client on this machine can use.
+func reachable(bound string) string {
+	host, port, err := net.SplitHostPort(bound)
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,158 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/config"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Options are what a configuration does not hold.
+type Options struct {
+	// Version is shown to clients and people.
+	Version string
+	// Logger takes what the broker has to say; nil is slog.Default().
+	Logger *slog.Logger
+}
+
+// Server is a running broker.
+type Server struct {
+	config  *config.Config
+	version string
+	logger  *slog.Logger
+	started time.Time
+	took    time.Duration // of the start
+
+	store  store.Store
+	broker *broker.Broker
+	users  *auth.Users
+
+	parts  []part // in the order in which they were started
+	failed chan error
+
+	mu        sync.Mutex // guards listeners
+	listeners []*listener
+
+	stopOnce sync.Once
+	stopErr  error
+}
+
+// part is something that was started and must be stopped.
+type part struct {
+	name string
+	stop func(context.Context) error
+}
+
+// Start builds and starts everything. The configuration must not be changed
+// afterwards. When it returns, every listener takes connections.
+func Start(c *config.Config, o Options) (*Server, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	s := &Server{config: c, version: o.Version, logger: o.Logger, started: time.Now(), failed: make(chan error, 8)}
+	tuneMemory()
+	for _, step := range []func() error{s.openStore, s.openBroker, s.openUsers, s.openAdmin, s.openPprof, s.openAMQP, s.openKafka} {
+		if err := step(); err != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownGrace)
+			defer cancel()
+			return nil, errors.Join(err, s.Stop(ctx))
+		}
+	}
+	s.took = time.Since(s.started)
+	return s, nil
+}
+
+// push notes a part that runs, to be stopped before those that run already.
+func (s *Server) push(name string, stop func(context.Context) error) {
+	s.parts = append(s.parts, part{name, stop})
+}
+
+// Stop ends every part in the reverse order of its start. Connections are asked
+// to end and get until ctx ends to do so. A second call waits for the first.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stopOnce.Do(func() {
+		var errs []error
+		for i := len(s.parts) - 1; i >= 0; i-- {
+			if err := s.parts[i].stop(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("stop %s: %w", s.parts[i].name, err))
+			}
+		}
+		s.stopErr = errors.Join(errs...)
+	})
+	return s.stopErr
+}
+
+// Failed gets the error of a listener that ended by itself: the broker should
+// be stopped then.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Broker is the broker inside, for tests and embedders.
+func (s *Server) Broker() *broker.Broker { return s.broker }
+
+// Addr is the address that the listener of that name is bound to, with the port
+// that the system chose; "" when it is off. The names are amqp, kafka and metrics.
+func (s *Server) Addr(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.listeners {
+		if l.name == name {
+			return l.addr.String()
+		}
+	}
+	return ""
+}
+
+// listener is one bound address.
+type listener struct {
+	name string
+	addr net.Addr
+	up   bool // guarded by Server.mu
+}
+
+// listen binds an address and names the flag that changes it when that fails.
+func (s *Server) listen(name, flag, address string) (net.Listener, *listener, error) {
+	inner, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s listener at %s: %w (another address: --%s or %s)", name, address, err, flag, envName(flag))
+	}
+	l := &listener{name: name, addr: inner.Addr(), up: true}
+	s.mu.Lock()
+	s.listeners = append(s.listeners, l)
+	s.mu.Unlock()
+	return inner, l, nil
+}
+
+// envName is the environment variable of a flag.
+func envName(flag string) string { return config.Setting{Flag: flag}.Env() }
+
+// run serves on a goroutine, and tells whoever waits when serving ended by
+// itself. The channel is closed at the end.
+func (s *Server) run(l *listener, serve func() error) (ended chan struct{}) {
+	ended = make(chan struct{})
+	go func() {
+		defer close(ended)
+		err := serve()
+		s.mu.Lock()
+		l.up = false
+		s.mu.Unlock()
+		if err == nil {
+			return
+		}
+		select {
+		case s.failed <- fmt.Errorf("%s listener: %w", l.name, err):
+		default: // one reason to stop is enough
+		}
+	}()
+	return ended
+}

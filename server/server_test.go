@@ -1,0 +1,172 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leveret-mq/leveret/admin"
+	"github.com/leveret-mq/leveret/config"
+)
+
+func settings(t *testing.T) *config.Config {
+	t.Helper()
+	c := config.Default()
+	c.DataDir = filepath.Join(t.TempDir(), "new")
+	c.AMQPAddr, c.KafkaAddr, c.MetricsAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	return c
+}
+
+func start(t *testing.T, c *config.Config) (*Server, error) {
+	t.Helper()
+	s, err := Start(c, Options{Version: "v-test", Logger: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		t.Cleanup(func() { stop(t, s) })
+	}
+	return s, err
+}
+
+func stop(t *testing.T, s *Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBannerNamesEverythingANewcomerNeeds(t *testing.T) {
+	s, err := start(t, settings(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	banner := s.Banner()
+	for _, want := range []string{"v-test", s.config.DataDir, "group: a confirm means", s.Addr("amqp"), s.Addr("kafka"), s.Addr("metrics"),
+		"from this machine only", "basic_publish", "kcat -b " + s.Addr("kafka"), "Ready after"} {
+		if want == "" || !strings.Contains(banner, want) {
+			t.Errorf("the banner lacks %q:\n%s", want, banner)
+		}
+	}
+}
+
+func TestBannerShowsNoPassword(t *testing.T) {
+	c := settings(t)
+	c.DefaultUser, c.DefaultPassword = "ann", "s3cret"
+	s, err := start(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if banner := s.Banner(); strings.Contains(banner, "s3cret") || !strings.Contains(banner, "ann, from anywhere") {
+		t.Error(banner)
+	}
+}
+
+func TestHealthShowsEachListener(t *testing.T) {
+	s, err := start(t, settings(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.Get("http://" + s.Addr("metrics") + "/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	var h admin.Health
+	if err := json.NewDecoder(answer.Body).Decode(&h); err != nil {
+		t.Fatal(err)
+	}
+	if answer.StatusCode != 200 || h.Status != "ok" || len(h.Listeners) != 3 || len(h.Checks) != 1 {
+		t.Fatalf("%d %+v", answer.StatusCode, h)
+	}
+}
+
+func TestStopEndsEveryListenerAndFreesTheDirectory(t *testing.T) {
+	c := settings(t)
+	s, err := start(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addresses := []string{s.Addr("amqp"), s.Addr("kafka"), s.Addr("metrics")}
+	idle, err := net.Dial("tcp", addresses[0]) // a client that says nothing holds up nobody
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = idle.Close() }()
+	stop(t, s)
+	for _, a := range addresses {
+		if conn, err := net.Dial("tcp", a); err == nil {
+			_ = conn.Close()
+			t.Errorf("%s still takes connections", a)
+		}
+	}
+	if _, err := start(t, c); err != nil {
+		t.Fatalf("start again over the same directory: %v", err)
+	}
+}
+
+func TestStartIsRefused(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	running := settings(t)
+	if _, err := start(t, running); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*config.Config)
+		want   []string
+	}{
+		{"bad setting", func(c *config.Config) { c.Sync = "never" }, []string{"--sync"}},
+		{"amqp port taken", func(c *config.Config) { c.AMQPAddr = taken.Addr().String() }, []string{"amqp", "in use", "--amqp-addr", "LEVERET_AMQP_ADDR"}},
+		{"kafka port taken", func(c *config.Config) { c.KafkaAddr = taken.Addr().String() }, []string{"kafka", "in use", "--kafka-addr"}},
+		{"directory in use", func(c *config.Config) { c.DataDir = running.DataDir }, []string{running.DataDir, "another process"}},
+		{"directory of something else", func(c *config.Config) {
+			c.DataDir = t.TempDir()
+			if err := os.WriteFile(filepath.Join(c.DataDir, "letters.txt"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"holds something else", "letters.txt"}},
+		{"directory is a file", func(c *config.Config) {
+			c.DataDir = filepath.Join(t.TempDir(), "file")
+			if err := os.WriteFile(c.DataDir, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"data directory"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			conf := settings(t)
+			c.change(conf)
+			_, err := start(t, conf)
+			if err == nil {
+				t.Fatal("started")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%v does not say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestListenersThatAreOffAreNotThere(t *testing.T) {
+	c := settings(t)
+	c.KafkaAddr, c.MetricsAddr = config.Off, config.Off
+	s, err := start(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Addr("kafka") != "" || s.Addr("metrics") != "" || s.Addr("amqp") == "" || strings.Contains(s.Banner(), "kcat") {
+		t.Fatal(s.Banner())
+	}
+}

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/store"
+	"github.com/leveret-mq/leveret/store/local"
+)
+
+// openStore opens the data directory.
+func (s *Server) openStore() error {
+	dir, err := filepath.Abs(s.config.DataDir)
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", s.config.DataDir, err)
+	}
+	if err := refuseForeign(dir); err != nil {
+		return err
+	}
+	mode, err := store.ParseMode(s.config.Sync)
+	if err != nil {
+		return err
+	}
+	st, err := local.Open(local.Options{
+		Dir: dir, Mode: mode, SegmentBytes: int64(s.config.SegmentBytes), Logger: s.logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.store = st
+	s.push("store", func(context.Context) error { return st.Close() })
+	return nil
+}
+
+// ours are the names in a data directory by which it is known as one, even when
+// the process that made it was killed at once.
+var ours = map[string]bool{"leveret.lock": true, "format": true, "lost+found": true}
+
+// refuseForeign refuses a directory that holds something else: a mistyped
+// --data-dir must not sprinkle files over somebody's home.
+func refuseForeign(dir string) error {
+	list, err := os.ReadDir(dir)
+	if os.IsNotExist(err) || len(list) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	foreign := ""
+	for _, e := range list {
+		if e.Name() == "leveret.lock" || e.Name() == "format" {
+			return nil
+		}
+		if !ours[e.Name()] {
+			foreign = e.Name()
+		}
+	}
+	if foreign == "" {
+		return nil
+	}
+	return fmt.Errorf("data directory %s holds something else (%s); give an empty or a new directory with --data-dir", dir, foreign)
+}
+
+// openBroker starts the broker over the store.
+func (s *Server) openBroker() error {
+	b, err := broker.Open(s.store, broker.Options{
+		MaxMessageBytes: int(s.config.MaxMessageBytes),
+		MaxBatchBytes:   int(s.config.KafkaMaxBatchBytes),
+		TopicRetention:  s.config.TopicRetention,
+		Log:             s.logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.broker = b
+	s.push("broker", func(context.Context) error { return b.Close() })
+	return nil
+}
+
+// openUsers makes the user that exists from the start. With the well-known
+// password it works from this machine only, and clients that can't log in, as
+// Kafka clients without SASL, are that user; with a password of the owner's
+// choice it works from anywhere and everybody must log in.
+func (s *Server) openUsers() error {
+	s.users = auth.NewUsers()
+	wellKnown := s.config.DefaultPassword == "guest"
+	user := auth.User{
+		Name: s.config.DefaultUser, Admin: true,
+		LoopbackOnly: wellKnown && !s.config.DefaultUserRemote,
+	}
+	if err := s.users.PutPassword(user, s.config.DefaultPassword); err != nil {
+		return err
+	}
+	if wellKnown {
+		s.users.SetAnonymous(user.Name)
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+package server
+
+import (
+	"math"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+)
+
+// gcPercent is how far the heap may grow between two collections when GOGC says
+// nothing. Messages lie in mappings, so the heap is a few MiB of connections and
+// names: a collection is cheap, but at Go's default there would be one for every
+// 4 MiB allocated.
+const gcPercent = 200
+
+// memoryShare is the part of a container's memory that the heap may take when
+// GOMEMLIMIT says nothing; the rest is for the pages of the logs.
+const memoryShare = 0.6
+
+// tuneMemory sets the collector. GOGC and GOMEMLIMIT in the environment win.
+func tuneMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		if limit := containerLimit(os.ReadFile); limit > 0 {
+			debug.SetMemoryLimit(int64(float64(limit) * memoryShare))
+		}
+	}
+}
+
+// containerLimit is the memory limit of the control group in bytes, or 0 when
+// there is none.
+func containerLimit(readFile func(string) ([]byte, error)) int64 {
+	for _, name := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+		raw, err := readFile(name)
+		if err != nil {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(string(raw)), 10, 64)
+		// The older interface says "no limit" by a number close to the largest.
+		if err == nil && n > 0 && n < math.MaxInt64/2 {
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,108 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"path/filepath"
+	"time"
+
+	"github.com/leveret-mq/leveret/admin"
+	"github.com/leveret-mq/leveret/config"
+	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/metrics"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// openAdmin serves /metrics and /health.
+func (s *Server) openAdmin() error {
+	if s.config.MetricsAddr == config.Off {
+		return nil
+	}
+	collector := metrics.New(metrics.Options{Source: s.broker, Version: s.version, Disk: s.disk})
+	return s.serveHTTP("metrics", "metrics-addr", s.config.MetricsAddr, admin.Handler(admin.Options{
+		Version: s.version, Durability: s.config.Sync, Started: s.started,
+		Listeners: s.listenerStates, Metrics: collector.Handler(),
+		Checks: []admin.Check{{Name: "store", Run: s.probeStore}},
+	}))
+}
+
+// openPprof serves Go's profiles.
+func (s *Server) openPprof() error {
+	if s.config.PprofAddr == config.Off {
+		return nil
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return s.serveHTTP("pprof", "pprof-addr", s.config.PprofAddr, mux)
+}
+
+func (s *Server) serveHTTP(name, flag, address string, handler http.Handler) error {
+	inner, l, err := s.listen(name, flag, address)
+	if err != nil {
+		return err
+	}
+	web := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	ended := s.run(l, func() error {
+		if err := web.Serve(inner); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	s.push(name+" listener", func(ctx context.Context) error {
+		err := web.Shutdown(ctx)
+		if err != nil {
+			err = web.Close() // requests that would not end are cut
+		}
+		<-ended
+		return err
+	})
+	return nil
+}
+
+// listenerStates reads what /health shows of each listener.
+func (s *Server) listenerStates() []admin.Listener {
+	totals := s.broker.Counters()
+	open := map[string]int{"amqp": int(totals.AMQPConns.Load()), "kafka": int(totals.KafkaConns.Load())}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]admin.Listener, 0, len(s.listeners))
+	for _, l := range s.listeners {
+		list = append(list, admin.Listener{Name: l.name, Address: l.addr.String(), Up: l.up, Connections: open[l.name]})
+	}
+	return list
+}
+
+// probeStore writes a small entry and waits until it is as durable as the mode
+// says: a disk that is full, read-only or stuck can't answer that.
+func (s *Server) probeStore() error {
+	if err := s.store.Err(); err != nil {
+		return err
+	}
+	table, err := s.store.Table("health")
+	if err != nil {
+		return fmt.Errorf("open the probe's table: %w", err)
+	}
+	if err := table.Put(store.Entry{Key: "probe", Value: []byte(time.Now().UTC().Format(time.RFC3339))}); err != nil {
+		return fmt.Errorf("write the probe: %w", err)
+	}
+	return nil
+}
+
+// disk reads how full the file system with the data is.
+func (s *Server) disk() (free, total uint64, err error) {
+	dir, err := filepath.Abs(s.config.DataDir)
+	if err != nil {
+		return 0, 0, err
+	}
+	return fs.Real().Usage(dir)
+}
