@@ -49,6 +49,9 @@ func FuzzProperties(f *testing.F) {
 	f.Add(p.Append(nil))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var p Properties
+		if CheckProperties(raw) != (p.Parse(raw) == nil) {
+			t.Fatal("CheckProperties and Parse disagree")
+		}
 		if p.Parse(raw) == nil && !bytes.Equal(p.Append(nil), raw) {
 			t.Fatal("parsed and written again they differ")
 		}
