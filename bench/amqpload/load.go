@@ -1,0 +1,378 @@
+package amqpload
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/leveret-mq/leveret/bench/measure"
+)
+
+// Load says what to do to a broker. Every publisher and every consumer has a connection
+// of its own; each queue has one consumer.
+type Load struct {
+	Address Address
+	Name    string // of the first queue; others get a number behind it
+
+	Queues       int    // default 1
+	Publishers   int    // default 1; on the default exchange, publisher i sends to queue i modulo Queues
+	Exchange     string // default: the default exchange
+	ExchangeType string
+	Keys         int // routing keys k.<i>.x that publishers go through, with Exchange; default 1
+	ExtraBinds   int // bindings of each queue that match nothing published, with a topic exchange
+
+	BodyBytes       int
+	Transient       bool    // delivery mode 1
+	Window          int     // publisher confirms, at most so many open a publisher; 0: none
+	WritePerMessage bool    // one write(2) a message
+	Rate            float64 // messages a second in all, each written when it is due; 0: no limit
+
+	AutoAck  bool
+	Prefetch int // without AutoAck
+	AckEvery int // messages an acknowledgement covers, without AutoAck; default 1
+
+	Messages      int64         // at most so many in all
+	For           time.Duration // no publish begins later than this
+	SkipLatencies int64         // deliveries of each queue left out of the latencies: warming up
+}
+
+// Result is what a load did. Elapsed goes from the first publish (or, draining, the
+// consume) to the last delivery or confirm.
+type Result struct {
+	Published, Confirmed, Delivered int64
+	Elapsed                         time.Duration
+	Latency                         *measure.Latencies // from stamp to the read that had the delivery
+	Confirm                         *measure.Latencies // from the write (paced: from when it was due) to its confirm
+	Late                            time.Duration      // how far a paced publisher was behind at worst
+}
+
+// stallLimit is how long nothing at all may arrive before a load counts as stuck.
+const stallLimit = 10 * time.Second
+
+// Run is a load with its queues declared and its connections open.
+type Run struct {
+	load       Load
+	control    *Conn
+	publishers []*publisher
+	consumers  []*consumer
+	sent       []int64 // by publisher
+}
+
+func (l *Load) defaults() {
+	l.Queues, l.Publishers, l.Keys = max(l.Queues, 1), max(l.Publishers, 1), max(l.Keys, 1)
+	l.AckEvery, l.Prefetch = max(l.AckEvery, 1), max(l.Prefetch, 0)
+}
+
+func (l *Load) queue(i int) string {
+	if i == 0 {
+		return l.Name
+	}
+	return l.Name + "." + strconv.Itoa(i)
+}
+
+// keys are the routing keys of one publisher.
+func (l *Load) keys(publisher int) []string {
+	if l.Exchange == "" {
+		return []string{l.queue(publisher % l.Queues)}
+	}
+	keys := make([]string, l.Keys)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("k.%d.x", i)
+	}
+	return keys
+}
+
+// messagesPerBlock fits blockBytes, and half the window so that it never runs dry.
+func (l *Load) messagesPerBlock(messageBytes int) int {
+	if l.Rate > 0 {
+		return 1
+	}
+	n := blockBytes / messageBytes
+	if l.Window > 0 {
+		n = min(n, l.Window/2)
+	}
+	return max(n, 1)
+}
+
+// Open declares the load's queues anew and opens its publishers. Close must follow.
+func (l Load) Open(ctx context.Context) (*Run, error) {
+	l.defaults()
+	c, err := Dial(ctx, l.Address)
+	if err != nil {
+		return nil, err
+	}
+	r := &Run{load: l, control: c, sent: make([]int64, l.Publishers)}
+	if err := r.declare(); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("declare queues: %w", err)
+	}
+	for i := range l.Publishers {
+		p, err := newPublisher(ctx, &r.load, i)
+		if err != nil {
+			r.Close()
+			return nil, err
+		}
+		r.publishers = append(r.publishers, p)
+	}
+	return r, nil
+}
+
+func (r *Run) declare() error {
+	l, c := &r.load, r.control
+	if l.Exchange != "" {
+		if _, err := c.Call(method(exchangeDeclare).u16(0).short(l.Exchange).short(l.ExchangeType).u8(2).u32(0), exchangeDeclareOk); err != nil {
+			return err
+		}
+	}
+	for i := range l.Queues {
+		if _, err := c.Call(method(queueDeclare).u16(0).short(l.queue(i)).u8(2).u32(0), queueDeclareOk); err != nil {
+			return err
+		}
+		if l.Exchange == "" {
+			continue
+		}
+		if err := r.bind(l.queue(i), "k.*.x"); err != nil {
+			return err
+		}
+		for j := range l.ExtraBinds {
+			if err := r.bind(l.queue(i), fmt.Sprintf("k.%d.#", 1_000_000+j)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Run) bind(queue, key string) error {
+	_, err := r.control.Call(method(queueBind).u16(0).short(queue).short(r.load.Exchange).short(key).u8(0).u32(0), queueBindOk)
+	return err
+}
+
+// Attach opens the consumers, one a queue; they begin when PublishAndConsume or Drain does.
+func (r *Run) Attach(ctx context.Context) error {
+	for i := range r.load.Queues {
+		k, err := newConsumer(ctx, &r.load, r.load.queue(i))
+		if err != nil {
+			return err
+		}
+		r.consumers = append(r.consumers, k)
+	}
+	return nil
+}
+
+// Publish does the load's publishing alone, which leaves a backlog.
+func (r *Run) Publish(ctx context.Context) (Result, error) {
+	return r.run(ctx, r.publishers, nil)
+}
+
+// Drain consumes what Publish left.
+func (r *Run) Drain(ctx context.Context) (Result, error) {
+	return r.run(ctx, nil, r.consumers)
+}
+
+// PublishAndConsume does both at once.
+func (r *Run) PublishAndConsume(ctx context.Context) (Result, error) {
+	return r.run(ctx, r.publishers, r.consumers)
+}
+
+func (r *Run) run(ctx context.Context, publishers []*publisher, consumers []*consumer) (Result, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(ctx, r.abort)
+	defer stop()
+	epoch := time.Now()
+	var consuming, publishing sync.WaitGroup
+	for _, k := range consumers {
+		consuming.Go(func() { failWith(cancel, k.run(epoch)) })
+	}
+	for _, p := range publishers {
+		total := r.load.Messages / int64(r.load.Publishers)
+		publishing.Go(func() {
+			failWith(cancel, p.run(epoch, total, r.load.For))
+			r.sent[p.index] = p.sent.Load()
+		})
+	}
+	watched := make(chan struct{})
+	go r.watchProgress(ctx, cancel, watched)
+	publishing.Wait()
+	published := time.Since(epoch)
+	for i, k := range consumers {
+		k.expectTotal(sum(r.expected(i)))
+	}
+	consuming.Wait()
+	failure := context.Cause(ctx)
+	stop() // the connections stay open for what follows
+	cancel(nil)
+	<-watched
+	if failure != nil {
+		return Result{}, failure
+	}
+	return r.result(publishers, consumers, published)
+}
+
+func failWith(cancel context.CancelCauseFunc, err error) {
+	if err != nil {
+		cancel(err)
+	}
+}
+
+// abort ends every connection, and with it every goroutine of the run.
+func (r *Run) abort() {
+	for _, p := range r.publishers {
+		p.conn.Close()
+	}
+	for _, k := range r.consumers {
+		k.conn.Close()
+	}
+}
+
+// watchProgress fails a run in which nothing moves any more, such as one that waits for a
+// message that the broker lost.
+func (r *Run) watchProgress(ctx context.Context, cancel context.CancelCauseFunc, done chan struct{}) {
+	defer close(done)
+	last, since := r.progress(), time.Now()
+	t := time.NewTicker(stallLimit / 50)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if now := r.progress(); now != last {
+			last, since = now, time.Now()
+		} else if time.Since(since) > stallLimit {
+			cancel(fmt.Errorf("nothing moved for %s: %s", stallLimit, r.state()))
+			return
+		}
+	}
+}
+
+// progress counts messages published, confirmed and delivered so far.
+func (r *Run) progress() (n int64) {
+	for _, p := range r.publishers {
+		n += p.sent.Load() + p.confirmed.Load()
+	}
+	for _, k := range r.consumers {
+		n += k.got.Load()
+	}
+	return n
+}
+
+func (r *Run) state() string {
+	var sent, confirmed, got int64
+	for _, p := range r.publishers {
+		sent += p.sent.Load()
+		confirmed += p.confirmed.Load()
+	}
+	for _, k := range r.consumers {
+		got += k.got.Load()
+	}
+	return fmt.Sprintf("%d published, %d confirmed, %d delivered", sent, confirmed, got)
+}
+
+// expected is how many messages of each publisher belong into a queue.
+func (r *Run) expected(queue int) []int64 {
+	e := make([]int64, len(r.sent))
+	for p, n := range r.sent {
+		if r.load.Exchange != "" || p%r.load.Queues == queue {
+			e[p] = n
+		}
+	}
+	return e
+}
+
+func sum(v []int64) (n int64) {
+	for _, x := range v {
+		n += x
+	}
+	return n
+}
+
+func (r *Run) result(publishers []*publisher, consumers []*consumer, published time.Duration) (Result, error) {
+	out := Result{Latency: measure.NewLatencies(), Confirm: measure.NewLatencies()}
+	if len(publishers) > 0 {
+		out.Elapsed = published
+	}
+	for _, p := range publishers {
+		out.Published += p.sent.Load()
+		out.Confirmed += p.confirmed.Load()
+		out.Confirm.Merge(p.confirm)
+		out.Late = max(out.Late, p.late)
+	}
+	var errs []error
+	for i, k := range consumers {
+		out.Delivered += k.check.Count
+		out.Latency.Merge(k.latency)
+		out.Elapsed = max(out.Elapsed, k.lastAt)
+		if err := k.check.Err(r.expected(i)); err != nil {
+			errs = append(errs, fmt.Errorf("queue %s: %w", k.queue, err))
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// CheckEmpty makes sure that nothing is left in the queues: all that was consumed is
+// acknowledged, and nothing came twice. It ends the consumers' connections.
+func (r *Run) CheckEmpty() error {
+	for _, k := range r.consumers {
+		k.conn.Shut()
+	}
+	r.consumers = nil
+	return r.CheckHolds(0)
+}
+
+// CheckHolds makes sure that each queue holds so many messages. Brokers count a little
+// behind, so they are given time.
+func (r *Run) CheckHolds(messages int64) error {
+	for i := range r.load.Queues {
+		if err := r.waitDepth(r.load.queue(i), messages); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Run) waitDepth(queue string, want int64) error {
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		p, err := r.control.Call(method(queueDeclare).u16(0).short(queue).u8(1).u32(0), queueDeclareOk)
+		if err != nil {
+			return fmt.Errorf("look at queue %s: %w", queue, err)
+		}
+		if len(p) < 1 || len(p) < 9+int(p[0]) {
+			return errors.New("queue.declare-ok cut short")
+		}
+		holds := int64(binary.BigEndian.Uint32(p[1+int(p[0]):]))
+		if holds == want {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("queue %s holds %d messages, it should hold %d", queue, holds, want)
+		}
+	}
+}
+
+// Close deletes what was declared and ends the connections. The run must have ended.
+func (r *Run) Close() {
+	for _, p := range r.publishers {
+		p.conn.Close()
+	}
+	for _, k := range r.consumers {
+		k.conn.Close()
+	}
+	_ = r.control.SetDeadline(time.Now().Add(handshakeTimeout))
+	for i := range r.load.Queues {
+		_, _ = r.control.Call(method(queueDelete).u16(0).short(r.load.queue(i)).u8(0), queueDeleteOk)
+	}
+	if r.load.Exchange != "" {
+		_, _ = r.control.Call(method(exchangeDelete).u16(0).short(r.load.Exchange).u8(0), exchangeDeleteOk)
+	}
+	r.control.Shut()
+}
+
+// Broker is what the broker calls itself.
+func (r *Run) Broker() (product, version string) { return r.control.Product, r.control.Version }

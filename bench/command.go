@@ -1,0 +1,102 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+// Command is `leveret bench`.
+func Command() *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use:   "bench [flags]",
+		Short: "Measure a broker: throughput, CPU a message, latency, memory, disk",
+		Long: `Measures any broker that speaks AMQP 0-9-1 or the Kafka protocol, and checks
+that it loses, repeats and reorders nothing. Without an address it starts a
+Leveret of its own.`,
+		Example: `  leveret bench                                   a Leveret of its own, all rows, under two minutes
+  leveret bench --runs 5 --time 4s --out ours.jsonl
+  leveret bench --amqp 127.0.0.1:5672 --mode os --tag rabbitmq --out rabbitmq.jsonl
+  leveret bench --kafka 127.0.0.1:9092 --mode os --data-dir DIR --only 'ingest.*1k'
+  leveret bench --compare ours.jsonl rabbitmq.jsonl`,
+		SilenceUsage: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if o.compare && len(args) != 2 {
+				return errors.New("--compare needs two result files")
+			}
+			if !o.compare && len(args) != 0 {
+				return fmt.Errorf("unexpected argument %q", args[0])
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			ctx := c.Context()
+			if ctx == nil {
+				ctx = context.Background()
+			}
+			ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return execute(ctx, &o, args, c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	o.flags(c.Flags())
+	return c
+}
+
+func execute(ctx context.Context, o *options, args []string, out, log io.Writer) error {
+	if o.compare {
+		return compareFiles(out, args[0], args[1])
+	}
+	only, err := o.check()
+	if err != nil {
+		return err
+	}
+	selected := choose(only)
+	if o.list {
+		return listRows(out, selected)
+	}
+	if len(selected) == 0 {
+		return fmt.Errorf("no row matches %q; --list prints them", o.only)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.limit, fmt.Errorf("the time limit of %s", o.limit))
+	defer cancel()
+	s := &session{options: o, rows: selected, log: log}
+	err = s.run(ctx)
+	if len(s.results) == 0 {
+		return err
+	}
+	failed := s.failures()
+	table := medians(s.results)
+	if tableErr := writeTable(out, table); tableErr != nil {
+		return errors.Join(err, tableErr)
+	}
+	writeNotes(out, table)
+	return errors.Join(err, failed)
+}
+
+func choose(only *regexp.Regexp) []row {
+	var out []row
+	for _, r := range rows() {
+		if only.MatchString(r.name) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func listRows(w io.Writer, rs []row) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, r := range rs {
+		fmt.Fprintf(t, "%s\t%s\n", r.name, r.about)
+	}
+	return t.Flush()
+}

@@ -1,0 +1,20 @@
+// Package bench measures any broker that speaks AMQP 0-9-1 or the Kafka protocol, from
+// outside: Leveret, RabbitMQ, Kafka, with the very same load. `leveret bench` is its
+// Command.
+//
+//	command ─► target   where the broker is, which process it is, or starting one
+//	        ─► rows     one load each: prepare, measured part, check, clean up
+//	             │ amqpload   raw AMQP generator           measure   latencies, pacing, order,
+//	             │ kafkaload  raw Kafka generator, franz-go          CPU, memory, disk
+//	        ─► result   a line of JSON, a line of the table; compare: ratios of medians
+//
+// Every row checks what it sent: each message exactly once and in order, by numbers in the
+// bodies, offsets, checksums, or, for confirms, tags. A row that finds anything else has
+// failed, whatever its speed. Rows are bounded in messages and in time.
+//
+// The broker's CPU is that of its process, user and system time, while the load ran. On a
+// machine that broker and load share, it is the figure that carries over to others;
+// throughput also shows how much the load itself took (client CPU is in the JSON).
+//
+// The package goes over the wire only: it must not call the broker's Go API.
+package bench

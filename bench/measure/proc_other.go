@@ -1,0 +1,33 @@
+//go:build !linux
+
+package measure
+
+import "time"
+
+// CPUOf is not available on this system.
+func CPUOf(int) (CPU, error) { return CPU{}, ErrUnsupported }
+
+// SelfCPU is not available on this system.
+func SelfCPU() CPU { return CPU{} }
+
+// MemoryOf is not available on this system.
+func MemoryOf(int) (Memory, error) { return Memory{}, ErrUnsupported }
+
+func resetPeak(int) error { return ErrUnsupported }
+
+func machineBusy() time.Duration { return 0 }
+
+// FindListener is not available on this system.
+func FindListener(string) (int, error) { return 0, ErrUnsupported }
+
+// ProcessName is not available on this system.
+func ProcessName(int) string { return "" }
+
+// Disk is what each file below a directory occupies, by its inode.
+type Disk map[uint64]int64
+
+// DiskOf is not available on this system.
+func DiskOf(string) (Disk, error) { return nil, ErrUnsupported }
+
+// FlushDisks has nothing to do on this system.
+func FlushDisks() {}

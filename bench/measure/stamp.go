@@ -1,0 +1,102 @@
+package measure
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// StampBytes is the length of the stamp that begins every message body, and so the
+// smallest body that a load can send.
+const StampBytes = 12
+
+const (
+	numberBits = 48
+	numberMask = 1<<numberBits - 1
+)
+
+// Seq joins a publisher and its running number into the sequence of a stamp.
+func Seq(publisher int, number uint64) uint64 {
+	return uint64(publisher)<<numberBits | number&numberMask
+}
+
+// PutStamp writes a stamp into the first StampBytes of body.
+func PutStamp(body []byte, seq uint64, micros uint32) {
+	_ = body[StampBytes-1]
+	binary.LittleEndian.PutUint64(body, seq)
+	binary.LittleEndian.PutUint32(body[8:], micros)
+}
+
+// Stamp reads what PutStamp wrote; body must be at least StampBytes long.
+func Stamp(body []byte) (seq uint64, micros uint32) {
+	_ = body[StampBytes-1]
+	return binary.LittleEndian.Uint64(body), binary.LittleEndian.Uint32(body[8:])
+}
+
+// Micros is d in the unit of stamps.
+func Micros(d time.Duration) uint32 { return uint32(d / time.Microsecond) }
+
+// Sequence checks the messages that one reader gets from any number of publishers: of
+// each publisher every number exactly once and in order. It is owned by that reader.
+type Sequence struct {
+	next []uint64
+
+	// Count is how many messages were seen, in order or not.
+	Count int64
+	// Missing counts numbers that were skipped, Again those below what had come already:
+	// a repetition, or a message out of order (which then shows as missing too).
+	Missing, Again int64
+	first          string
+}
+
+// NewSequence expects messages of the given number of publishers, each from number 0 on.
+func NewSequence(publishers int) *Sequence {
+	return &Sequence{next: make([]uint64, publishers)}
+}
+
+// Add takes the sequence of one message.
+func (s *Sequence) Add(seq uint64) {
+	s.Count++
+	p := seq >> numberBits
+	if p < uint64(len(s.next)) && s.next[p] == seq&numberMask {
+		s.next[p]++
+		return
+	}
+	s.odd(p, seq&numberMask)
+}
+
+func (s *Sequence) odd(p, number uint64) {
+	if p >= uint64(len(s.next)) {
+		s.Again++
+		s.note("a message of publisher %d, which does not exist", p)
+		return
+	}
+	want := s.next[p]
+	if number < want {
+		s.Again++
+		s.note("publisher %d: message %d after %d", p, number, want-1)
+		return
+	}
+	s.Missing += int64(number - want)
+	s.note("publisher %d: message %d where %d was due", p, number, want)
+	s.next[p] = number + 1
+}
+
+func (s *Sequence) note(format string, args ...any) {
+	if s.first == "" {
+		s.first = fmt.Sprintf(format, args...)
+	}
+}
+
+// Err compares what was seen with the number of messages that each publisher sent.
+func (s *Sequence) Err(sent []int64) error {
+	if s.first != "" {
+		return fmt.Errorf("order: %d missing, %d repeated or out of order of %d; first: %s", s.Missing, s.Again, s.Count, s.first)
+	}
+	for p, n := range sent {
+		if got := int64(s.next[p]); got != n {
+			return fmt.Errorf("publisher %d sent %d messages, %d arrived", p, n, got)
+		}
+	}
+	return nil
+}

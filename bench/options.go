@@ -1,0 +1,167 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/leveret-mq/leveret/bench/amqpload"
+	"github.com/spf13/pflag"
+)
+
+// options are the flags.
+type options struct {
+	amqp, kafka, metrics  string
+	user, password, vhost string
+	pid                   int
+	dataDir, mode, tag    string
+
+	start     bool
+	binary    string
+	startArgs string
+	sync      string
+	tempDir   string
+
+	only   string
+	list   bool
+	runs   int
+	time   time.Duration
+	warmUp time.Duration
+	rowLimit,
+	limit time.Duration
+	maxBytes bytesFlag
+
+	ackName                string
+	batchBytes, fetchBytes bytesFlag
+	inFlight               int
+
+	out     string
+	compare bool
+	quiet   bool
+}
+
+func (o *options) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.amqp, "amqp", "", "host:port of a broker that speaks AMQP 0-9-1")
+	f.StringVar(&o.kafka, "kafka", "", "host:port of a broker that speaks the Kafka protocol")
+	f.StringVar(&o.metrics, "metrics", "", "host:port of a Leveret's metrics, to ask for its durability mode")
+	f.StringVar(&o.user, "user", "guest", "AMQP user")
+	f.StringVar(&o.password, "password", "guest", "AMQP password")
+	f.StringVar(&o.vhost, "vhost", "/", "AMQP virtual host")
+	f.IntVar(&o.pid, "pid", 0, "the broker's process; found by its listening port when not given")
+	f.StringVar(&o.dataDir, "data-dir", "", "the broker's data directory, to tell bytes on disk")
+	f.StringVar(&o.mode, "mode", "", "what a confirm of the broker means, for the results: os, group, always or words of your own")
+	f.StringVar(&o.tag, "tag", "", "name of the broker in the results; its process's when not given")
+
+	f.BoolVar(&o.start, "start", false, "start a Leveret with an empty data directory for each run, and stop it after (the default when no address is given)")
+	f.StringVar(&o.binary, "binary", "", "the program that --start starts; this one when not given")
+	f.StringVar(&o.startArgs, "start-args", "", "further arguments for --start, separated by blanks")
+	f.StringVar(&o.sync, "sync", "os", "durability mode for --start: os, group or always")
+	f.StringVar(&o.tempDir, "temp-dir", "", "where --start makes its data directory; the system's place for such when not given")
+
+	f.StringVar(&o.only, "only", ".", "regular expression: the rows to run")
+	f.BoolVar(&o.list, "list", false, "print the rows and do nothing")
+	f.IntVar(&o.runs, "runs", 1, "how often to run all rows; the table shows medians")
+	f.DurationVar(&o.time, "time", 1500*time.Millisecond, "how long a row publishes; all rows together take about a minute and a half at 1.5s")
+	f.DurationVar(&o.warmUp, "warm-up", time.Second, "load before the first row, for brokers that compile as they go; 0 is none")
+	f.DurationVar(&o.rowLimit, "row-limit", time.Minute, "a row that takes longer, checks included, has failed")
+	f.DurationVar(&o.limit, "limit", 30*time.Minute, "end the program after this long")
+	o.maxBytes = 4 << 30
+	f.Var(&o.maxBytes, "max-bytes", "at most about so many bytes published by a row")
+
+	f.StringVar(&o.ackName, "acks", "1", "acks of Kafka producers: 1 or all")
+	o.batchBytes, o.fetchBytes = 512<<10, 8<<20
+	f.Var(&o.batchBytes, "batch", "bytes of a Kafka batch")
+	f.Var(&o.fetchBytes, "fetch", "bytes of a Kafka fetch")
+	f.IntVar(&o.inFlight, "in-flight", 5, "Kafka produce requests sent and not answered, a connection")
+
+	f.StringVar(&o.out, "out", "", "file to which each run's result is added as a line of JSON")
+	f.BoolVar(&o.compare, "compare", false, "print the ratios of two result files, given as arguments, and do nothing else")
+	f.BoolVar(&o.quiet, "quiet", false, "print the table only")
+}
+
+// check completes the options and returns the pattern of rows.
+func (o *options) check() (*regexp.Regexp, error) {
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return nil, fmt.Errorf("--only: %w", err)
+	}
+	if o.amqp == "" && o.kafka == "" {
+		o.start = true
+	}
+	switch {
+	case o.start && (o.amqp != "" || o.kafka != ""):
+		return nil, errors.New("--start starts a broker of its own: give no --amqp or --kafka with it")
+	case o.runs < 1 || o.runs > 1000:
+		return nil, fmt.Errorf("--runs is %d, it must be 1 to 1000", o.runs)
+	case o.time <= 0 || o.time > 10*time.Minute:
+		return nil, fmt.Errorf("--time is %s, it must be above 0 and at most 10m", o.time)
+	case o.ackName != "1" && o.ackName != "all":
+		return nil, fmt.Errorf("--acks is %q, it must be 1 or all", o.ackName)
+	case o.inFlight < 1 || o.inFlight > 1000:
+		return nil, fmt.Errorf("--in-flight is %d, it must be 1 to 1000", o.inFlight)
+	case o.batchBytes < 2048 || o.batchBytes > 64<<20:
+		return nil, fmt.Errorf("--batch is %s, it must be 2KiB to 64MiB", o.batchBytes.String())
+	case o.fetchBytes < 2*o.batchBytes || o.fetchBytes > 256<<20:
+		return nil, fmt.Errorf("--fetch is %s, it must be at least two batches and at most 256MiB", o.fetchBytes.String())
+	case o.maxBytes < 1<<20:
+		return nil, fmt.Errorf("--max-bytes is %s, it must be at least 1MiB", o.maxBytes.String())
+	}
+	if o.start && o.binary == "" {
+		if o.binary, err = os.Executable(); err != nil {
+			return nil, fmt.Errorf("find this program, to start it as the broker: %w", err)
+		}
+	}
+	return only, nil
+}
+
+func (o *options) acks() int16 {
+	if o.ackName == "all" {
+		return -1
+	}
+	return 1
+}
+
+func (o *options) login(hostPort string) amqpload.Address {
+	return amqpload.Address{HostPort: hostPort, User: o.user, Password: o.password, VHost: o.vhost}
+}
+
+// bytesFlag is a size such as 512KiB, 8MiB, 4GiB or a plain number of bytes.
+type bytesFlag int64
+
+var units = []struct {
+	name  string
+	bytes int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
+
+func (b *bytesFlag) String() string {
+	for _, u := range units {
+		if v := int64(*b); v >= u.bytes && v%u.bytes == 0 {
+			return strconv.FormatInt(v/u.bytes, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(*b), 10)
+}
+
+// Set parses a size.
+func (b *bytesFlag) Set(s string) error {
+	unit := int64(1)
+	for _, u := range units {
+		if n, ok := strings.CutSuffix(s, u.name); ok {
+			s, unit = n, u.bytes
+			break
+		}
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil || n < 0 || n > (1<<62)/unit {
+		return fmt.Errorf("%q is no size; write 65536, 512KiB, 8MiB or 4GiB", s)
+	}
+	*b = bytesFlag(n * unit)
+	return nil
+}
+
+// Type names the kind of value in --help.
+func (b *bytesFlag) Type() string { return "size" }

@@ -1,0 +1,126 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/leveret-mq/leveret/bench/measure"
+)
+
+// row is one load.
+type row struct {
+	name     string
+	about    string // one line for --list
+	protocol protocol
+	run      func(context.Context, *running) error
+}
+
+type protocol uint8
+
+const (
+	amqp protocol = iota + 1
+	kafka
+	ownBroker // needs a broker that bench started itself
+)
+
+// running is one run of one row: what the row is given, and what it leaves.
+type running struct {
+	*target
+	options  *options
+	started  *started // nil unless bench started the broker
+	protocol protocol
+	name     string // of queues, exchanges and topics that belong to this run alone
+	result   *Result
+}
+
+// rows are all of them, in the order in which they run.
+func rows() []row {
+	all := []row{{"start", "process start to first confirmed message; idle memory", ownBroker, runStart}}
+	return append(append(all, kafkaRows()...), amqpRows()...)
+}
+
+// available says that the row can run against the target.
+func (r row) available(t *target, own bool) bool {
+	switch r.protocol {
+	case amqp:
+		return t.amqp.HostPort != ""
+	case kafka:
+		return t.kafka != ""
+	default:
+		return own
+	}
+}
+
+// measured runs the part of a row that counts, with the broker watched.
+func (x *running) measured(load func() (work, error)) error {
+	pid := x.pidAMQP
+	if x.protocol == kafka {
+		pid = x.pidKafka
+	}
+	measure.FlushDisks()
+	w, err := x.begin(pid)
+	if err != nil {
+		return err
+	}
+	done, err := load()
+	usage, self, watchErr := w.watch.End()
+	if err = errors.Join(err, watchErr); err != nil {
+		return err
+	}
+	x.result.setWork(done)
+	x.result.setUsage(usage, self)
+	if w.dir != "" {
+		after, err := measure.DiskOf(w.dir)
+		if err != nil {
+			return err
+		}
+		x.result.setDisk(after.GrownSince(w.before))
+	}
+	if done.messages == 0 {
+		return errors.New("not one message went through")
+	}
+	return nil
+}
+
+// messages bounds a row's count by what it may put on disk.
+func (x *running) messages(bodyBytes int) int64 {
+	return int64(x.options.maxBytes) / int64(bodyBytes+recordOverhead)
+}
+
+// recordOverhead is about what a broker stores with each body.
+const recordOverhead = 40
+
+// one makes a run of a row and returns its result; an error is in the result.
+func (r row) one(ctx context.Context, t *target, o *options, s *started, run int) Result {
+	res := Result{Row: r.name, Run: run, Time: time.Now().UTC(), Tag: t.tag, Broker: t.broker, Mode: t.mode, Machine: measure.ThisMachine(), Address: t.amqp.HostPort}
+	if r.protocol == kafka {
+		res.Address = t.kafka
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.rowLimit, fmt.Errorf("the row took longer than %s", o.rowLimit))
+	defer cancel()
+	x := &running{target: t, options: o, started: s, protocol: r.protocol, result: &res,
+		name: fmt.Sprintf("leveret-bench-%s-%x", r.name, time.Now().UnixNano())}
+	if err := r.run(ctx, x); err != nil {
+		res.Error = err.Error()
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			res.Error += " (" + cause.Error() + ")"
+		}
+	}
+	res.OK = res.Error == ""
+	return res
+}
+
+// runStart tells what starting the broker took, and what it weighs with nothing to do.
+func runStart(_ context.Context, x *running) error {
+	m, err := measure.MemoryOf(x.started.target.pidAMQP)
+	if err != nil {
+		return err
+	}
+	const mb = 1 << 20
+	x.result.Messages, x.result.Seconds = 1, round(x.started.ready.Seconds(), 4)
+	x.result.P50, x.result.Latency = millis(x.started.ready), "start to first confirm"
+	x.result.PeakRSSMB, x.result.PeakAnonMB = round(float64(m.RSSBytes)/mb, 1), round(float64(m.AnonBytes)/mb, 1)
+	return nil
+}

@@ -1,0 +1,129 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// session runs the chosen rows, each as often as asked: all rows once, then all again, so
+// that a slow spell of the machine does not fall on one row alone.
+type session struct {
+	options *options
+	rows    []row
+	log     io.Writer
+	show    *progress
+	results []Result
+}
+
+func (s *session) run(ctx context.Context) error {
+	s.show = newProgress(s.log, s.options.quiet, len(s.rows)*s.options.runs)
+	defer s.show.end()
+	for i := range s.options.runs {
+		if err := s.pass(ctx, i+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pass runs every row once, against a broker of its own if there is to be one.
+func (s *session) pass(ctx context.Context, run int) (err error) {
+	o := s.options
+	t := &target{amqp: o.login(o.amqp), kafka: o.kafka, pidAMQP: o.pid, pidKafka: o.pid, dataDir: o.dataDir, mode: o.mode, tag: o.tag}
+	var own *started
+	if o.start {
+		s.show.stage("starting")
+		if own, err = startBroker(ctx, o); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, own.stop()) }()
+		given := *t
+		*t = own.target
+		t.tag, t.mode = given.tag, given.mode
+		o.metrics = own.metrics
+	}
+	if err := t.identify(ctx, o, s.show.note); err != nil {
+		return err
+	}
+	if t.mode == "" && own != nil {
+		t.mode = o.sync
+	}
+	if err := s.warmUp(ctx, t); err != nil {
+		return fmt.Errorf("warm-up: %w", err)
+	}
+	return s.each(ctx, t, own, run)
+}
+
+func (s *session) each(ctx context.Context, t *target, own *started, run int) error {
+	for _, r := range s.rows {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if !r.available(t, own != nil) {
+			s.show.skip()
+			continue
+		}
+		s.show.stage(r.name)
+		res := r.one(ctx, t, s.options, own, run)
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // the row was cut short: its failure says nothing
+		}
+		s.results = append(s.results, res)
+		s.show.row(res)
+		if s.options.out != "" {
+			if err := appendResult(s.options.out, res); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// warmUp is once a broker and protocol, and counts for nothing.
+func (s *session) warmUp(ctx context.Context, t *target) error {
+	if s.options.warmUp <= 0 {
+		return nil
+	}
+	o := *s.options
+	o.time = o.warmUp
+	s.show.stage("warming up")
+	for _, w := range []struct {
+		protocol protocol
+		run      func(context.Context, *running) error
+	}{{kafka, warmUpKafka}, {amqp, warmUpAMQP}} {
+		if !(row{protocol: w.protocol}).available(t, false) || !s.uses(w.protocol) {
+			continue
+		}
+		limited, cancel := context.WithTimeout(ctx, o.rowLimit)
+		x := &running{target: t, options: &o, protocol: w.protocol, name: fmt.Sprintf("leveret-bench-warm-up-%x", time.Now().UnixNano())}
+		err := w.run(limited, x)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) uses(p protocol) bool {
+	for _, r := range s.rows {
+		if r.protocol == p {
+			return true
+		}
+	}
+	return false
+}
+
+// failures is an error that names every row that failed.
+func (s *session) failures() error {
+	var errs []error
+	for _, r := range s.results {
+		if !r.OK {
+			errs = append(errs, fmt.Errorf("row %s, run %d: %s", r.Row, r.Run, r.Error))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,145 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/leveret-mq/leveret/bench/amqpload"
+)
+
+// Limits of a broker that bench starts itself.
+const (
+	startLimit = 15 * time.Second
+	stopLimit  = 15 * time.Second
+	firstPort  = 22000 // of the range in which free ports are looked for
+	lastPort   = 22999
+	tailBytes  = 4 << 10
+)
+
+// started is a broker of our own, in a data directory of its own.
+type started struct {
+	cmd     *exec.Cmd
+	dataDir string
+	output  *tail
+	target  target
+	metrics string
+	ready   time.Duration // from its start to its first confirmed message
+	exited  chan error
+}
+
+// startBroker runs the binary with listeners on free ports of the loopback address and an
+// empty data directory, and waits until it has confirmed a message.
+func startBroker(ctx context.Context, o *options) (_ *started, err error) {
+	dir, err := os.MkdirTemp(o.tempDir, "leveret-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a data directory: %w", err)
+	}
+	ports, err := freePorts(3)
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	s := &started{dataDir: dir, output: &tail{}, metrics: ports[2], exited: make(chan error, 1)}
+	args := []string{"serve", "--data-dir", dir, "--sync", o.sync, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--metrics-addr", ports[2]}
+	s.cmd = exec.Command(o.binary, append(args, strings.Fields(o.startArgs)...)...)
+	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
+	began := time.Now()
+	if err := s.cmd.Start(); err != nil {
+		os.RemoveAll(dir)
+		return nil, fmt.Errorf("start the broker: %w", err)
+	}
+	go func() { s.exited <- s.cmd.Wait() }()
+	s.target = target{amqp: o.login(ports[0]), kafka: ports[1], pidAMQP: s.cmd.Process.Pid, pidKafka: s.cmd.Process.Pid, dataDir: dir}
+	if err := s.waitReady(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the broker: %w; it printed:\n%s", err, s.output), s.stop())
+	}
+	s.ready = time.Since(began)
+	return s, nil
+}
+
+// waitReady publishes one message as soon as the broker lets it.
+func (s *started) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	for {
+		l := amqpload.Load{Address: s.target.amqp, Name: "leveret-bench-first", BodyBytes: 100, Window: 1, Messages: 1, For: startLimit}
+		run, err := l.Open(ctx)
+		if err == nil {
+			_, err = run.Publish(ctx)
+			defer run.Close()
+			return err
+		}
+		select {
+		case exit := <-s.exited:
+			s.exited <- exit
+			return fmt.Errorf("it ended: %w", errors.Join(exit, err))
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// stop ends the broker, kindly at first, and removes its data.
+func (s *started) stop() error {
+	defer os.RemoveAll(s.dataDir)
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // one that has ended needs none
+	select {
+	case <-s.exited:
+		return nil
+	case <-time.After(stopLimit):
+		_ = s.cmd.Process.Kill()
+		<-s.exited
+		return fmt.Errorf("the broker did not stop within %s and was killed", stopLimit)
+	}
+}
+
+// freePorts are loopback addresses on which nothing listens now.
+func freePorts(n int) ([]string, error) {
+	var out []string
+	for p := firstPort + os.Getpid()%500; p <= lastPort && len(out) < n; p++ {
+		a := net.JoinHostPort("127.0.0.1", strconv.Itoa(p))
+		l, err := net.Listen("tcp", a)
+		if err != nil {
+			continue
+		}
+		l.Close()
+		out = append(out, a)
+	}
+	if len(out) < n {
+		return nil, fmt.Errorf("fewer than %d free ports between %d and %d", n, firstPort, lastPort)
+	}
+	return out, nil
+}
+
+// tail keeps the last output of a process.
+type tail struct {
+	mu sync.Mutex // guards b
+	b  []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	if len(t.b) > 2*tailBytes {
+		t.b = append(t.b[:0], t.b[len(t.b)-tailBytes:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(bytes.TrimSpace(t.b))
+}
