@@ -82,9 +82,11 @@ func (v *VHost) Bind(s *Session, b Binding) error {
 }
 
 func (v *VHost) addBinding(key string, d bindingDef, src *Exchange, q *Queue, x *Exchange) error {
-	if err := src.table.Add(exchange.Binding{Key: string(d.Key), Target: v.targetOf(q, x), Args: d.Args}); err != nil {
+	t, err := src.table.Load().With(exchange.Binding{Key: string(d.Key), Target: v.targetOf(q, x), Args: d.Args})
+	if err != nil {
 		return &Error{Kind: Precondition, Text: "can't bind", Err: err}
 	}
+	src.table.Store(t)
 	src.bindings[key] = d
 	if q != nil {
 		q.bindings[key] = d
@@ -166,7 +168,7 @@ func (v *VHost) dropBinding(key string, d bindingDef) *Exchange {
 		x = nil
 	}
 	if src != nil && (q != nil || x != nil) {
-		src.table.Remove(exchange.Binding{Key: string(d.Key), Target: v.targetOf(q, x), Args: d.Args})
+		src.table.Store(src.table.Load().Without(exchange.Binding{Key: string(d.Key), Target: v.targetOf(q, x), Args: d.Args}))
 	}
 	if src != nil {
 		delete(src.bindings, key)

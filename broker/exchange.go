@@ -24,7 +24,7 @@ type Exchange struct {
 	plain       bool   // write readable copies of headers
 	feed        string // Kafka topic whose records it routes
 	fed         feedState
-	table       *exchange.Table
+	table       atomic.Pointer[exchange.Table]
 	bindings    map[string]bindingDef // by key; guarded by VHost.mu
 	incoming    map[string]bindingDef // bindings that lead here; guarded by VHost.mu
 	deleted     atomic.Bool
@@ -43,7 +43,7 @@ type ExchangeOptions struct {
 var laterExchangeArgs = map[string]bool{"alternate-exchange": true, "x-delayed-type": true}
 
 func (v *VHost) addExchange(x *Exchange) {
-	x.table = exchange.New(x.kind)
+	x.table.Store(exchange.New(x.kind))
 	x.bindings, x.incoming = map[string]bindingDef{}, map[string]bindingDef{}
 	x.target = v.addEnd(end{exchange: x})
 	v.exchanges.Store(x.Name, x)

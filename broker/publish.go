@@ -322,7 +322,7 @@ func (p *Publisher) walk(x *Exchange, key []byte, m *Inbound, cacheable *bool) {
 		*cacheable = false
 	}
 	at := len(p.found)
-	p.found = x.table.Route(key, m.Headers, p.found)
+	p.found = x.table.Load().Route(key, m.Headers, p.found)
 	ends := *p.v.ends.Load()
 	for i := at; i < len(p.found); i++ {
 		n := p.found[i]

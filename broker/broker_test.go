@@ -1,0 +1,617 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+	"github.com/leveret-mq/leveret/store/local"
+)
+
+// rig is a broker over a store in memory that can be stopped and started again.
+type rig struct {
+	*Broker
+	t     *testing.T
+	dir   string
+	store store.Store
+	v     *VHost
+	s     *Session
+}
+
+func start(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir()}
+	r.open()
+	t.Cleanup(func() {
+		r.Close()
+		r.store.Close()
+	})
+	return r
+}
+
+func (r *rig) open() {
+	r.t.Helper()
+	st, err := local.Open(local.Options{Dir: r.dir, Mode: store.ModeOS, Gap: 3})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	b, err := Open(st, Options{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.Broker, r.store = b, st
+	if r.v, err = b.VHost("/"); err != nil {
+		r.t.Fatal(err)
+	}
+	r.s = r.v.NewSession("guest")
+}
+
+func (r *rig) restart() {
+	r.t.Helper()
+	if err := errors.Join(r.Close(), r.store.Close()); err != nil {
+		r.t.Fatal(err)
+	}
+	r.open()
+}
+
+func (r *rig) queue(name string, o QueueOptions) *Queue {
+	r.t.Helper()
+	q, err := r.v.DeclareQueue(r.s, name, o)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return q
+}
+
+func (r *rig) exchange(name, kind string) {
+	r.t.Helper()
+	if _, err := r.v.DeclareExchange(name, ExchangeOptions{Type: kind, Durable: true}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) bind(src, dst, key string) {
+	r.t.Helper()
+	if err := r.v.Bind(r.s, Binding{Source: src, Dest: dst, Key: key}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// publish sends bodies to an exchange, each with its key, and waits for the confirm.
+func publish(t *testing.T, p *Publisher, exchange string, keyBody ...string) {
+	t.Helper()
+	for _, kb := range keyBody {
+		key, body, _ := strings.Cut(kb, "=")
+		in := &Inbound{Exchange: []byte(exchange), Key: []byte(key), Body: []byte(body), Persistent: true, TimestampMs: 1}
+		if _, err := p.Publish(in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush(t, p)
+}
+
+func flush(t *testing.T, p *Publisher) {
+	t.Helper()
+	done := make(chan error, 1)
+	p.Flush(func(err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// drain gets and acks everything that is ready.
+func drain(t *testing.T, q *Queue) []string {
+	t.Helper()
+	out := []string{}
+	for {
+		g, err := q.Get(q.owner, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g == nil {
+			return out
+		}
+		out = append(out, string(g.Body))
+		g.Done()
+	}
+}
+
+func want(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+func kind(t *testing.T, err error, want Kind) {
+	t.Helper()
+	if KindOf(err) != want {
+		t.Errorf("got kind %d (%v), want %d", KindOf(err), err, want)
+	}
+}
+
+func TestOrderHoldsInEachQueueWhateverTheRoutes(t *testing.T) {
+	r := start(t)
+	r.exchange("logs", "topic")
+	names := []string{"all", "errors", "web", "db", "mail", "x1", "x2", "x3"}
+	for _, n := range names {
+		r.queue(n, QueueOptions{Durable: true})
+	}
+	for _, b := range [][2]string{{"all", "#"}, {"errors", "*.error"}, {"web", "web.*"}, {"db", "db.*"}, {"mail", "#"}, {"x1", "#.error"}, {"x2", "web.#"}, {"x3", "#"}} {
+		r.bind("logs", b[0], b[1])
+	}
+	p := r.v.NewPublisher()
+	expect := map[string][]string{}
+	var sends []string
+	for i := range 500 {
+		svc, level := []string{"web", "db", "mail"}[i*7%3], []string{"info", "error", "info", "warn"}[i*5%4]
+		body := fmt.Sprint(i)
+		sends = append(sends, svc+"."+level+"="+body)
+		for _, n := range []string{"all", "mail", "x3"} {
+			expect[n] = append(expect[n], body)
+		}
+		if level == "error" {
+			expect["errors"] = append(expect["errors"], body)
+			expect["x1"] = append(expect["x1"], body)
+		}
+		if svc == "web" {
+			expect["x2"] = append(expect["x2"], body)
+		}
+		if svc == "web" || svc == "db" {
+			expect[svc] = append(expect[svc], body)
+		}
+	}
+	publish(t, p, "logs", sends[:200]...)
+	publish(t, p, "logs", sends[200:]...)
+	for _, n := range names {
+		q, _ := r.v.Queue(n)
+		want(t, n, drain(t, q), expect[n])
+	}
+}
+
+func TestUnroutableIsReportedAndConfirmed(t *testing.T) {
+	r := start(t)
+	p := r.v.NewPublisher()
+	in := &Inbound{Exchange: []byte(""), Key: []byte("nobody"), Body: []byte("x"), Persistent: true}
+	routed, err := p.Publish(in)
+	if routed || err != nil {
+		t.Errorf("routed %v, %v", routed, err)
+	}
+	flush(t, p)
+	r.queue("nobody", QueueOptions{})
+	if routed, _ = p.Publish(in); !routed {
+		t.Error("a queue declared meanwhile is not found")
+	}
+	flush(t, p)
+	if _, err := r.v.DeleteQueue(r.s, "nobody", false, false); err != nil {
+		t.Fatal(err)
+	}
+	if routed, _ = p.Publish(in); routed {
+		t.Error("a deleted queue still gets messages")
+	}
+	in.Exchange = []byte("none")
+	_, err = p.Publish(in)
+	kind(t, err, NotFound)
+}
+
+func TestDefinitionsAndMessagesSurviveARestart(t *testing.T) {
+	r := start(t)
+	r.exchange("x", "direct")
+	q := r.queue("q", QueueOptions{Durable: true})
+	r.queue("gone", QueueOptions{})
+	r.bind("x", "q", "k")
+	topic, err := r.v.CreateTopic("t", 3, map[string]string{"retention.ms": "1000"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := topic.TopicID
+	publish(t, r.v.NewPublisher(), "x", "k=1", "k=2", "k=3", "k=4")
+	g, err := q.Get(nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Done()
+	sub, err := q.Subscribe(nil, SubscribeOptions{Prefetch: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held []Delivery
+	if _, err := sub.Pull(10, 1<<20, func(d *Delivery) { held = append(held, *d) }); err != nil || len(held) != 2 {
+		t.Fatal(len(held), err)
+	}
+	if err := held[1].Lease.Ack(held[1].Offset, held[1].Offset); err != nil { // "3", ahead of 1 and 2
+		t.Fatal(err)
+	}
+	sub.Release()
+	cluster := r.ClusterID()
+	r.restart()
+	if r.ClusterID() != cluster {
+		t.Error("the cluster has another id")
+	}
+	if _, err := r.v.Queue("gone"); err == nil {
+		t.Error("a queue that is not durable came back")
+	}
+	if topic, err = r.v.Queue("t"); err != nil || len(topic.Partitions()) != 3 || topic.TopicID != id || topic.Config()["retention.ms"] != "1000" {
+		t.Errorf("topic: %v", err)
+	}
+	q, err = r.v.Queue("q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for {
+		g, err := q.Get(nil, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g == nil {
+			break
+		}
+		got = append(got, fmt.Sprintf("%s %v", g.Body, g.Redelivered))
+		g.Done()
+	}
+	want(t, "after the restart", got, []string{"1 true", "2 true", "4 false"})
+	publish(t, r.v.NewPublisher(), "x", "k=5")
+	want(t, "binding", drain(t, q), []string{"5"})
+}
+
+func TestRequeuedMessagesGoBackToTheirPlace(t *testing.T) {
+	r := start(t)
+	q := r.queue("q", QueueOptions{})
+	publish(t, r.v.NewPublisher(), "", "q=1", "q=2", "q=3", "q=4")
+	sub, err := q.Subscribe(nil, SubscribeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held []Delivery
+	sub.Pull(3, 1<<20, func(d *Delivery) { held = append(held, *d) })
+	if len(held) != 3 || q.Unacked() < 3 {
+		t.Fatalf("%d held, %d unacked", len(held), q.Unacked())
+	}
+	if err := held[1].Lease.Requeue(held[1].Offset, held[1].Offset); err != nil {
+		t.Fatal(err)
+	}
+	sub.Release()
+	sub.Close()
+	g, _ := q.Get(nil, true)
+	if string(g.Body) != "2" || !g.Redelivered || g.Remaining != 1 {
+		t.Errorf("got %q redelivered %v, %d remain", g.Body, g.Redelivered, g.Remaining)
+	}
+	g.Done()
+	if err := held[0].Lease.Ack(held[0].Offset, held[0].Offset); err != nil {
+		t.Error("an ack after the subscription was closed:", err)
+	}
+	kind(t, held[0].Lease.Ack(held[0].Offset, held[0].Offset), Precondition)
+}
+
+func TestExclusiveQueuesBelongToTheirSession(t *testing.T) {
+	r := start(t)
+	q := r.queue("mine", QueueOptions{Exclusive: true})
+	other := r.v.NewSession("guest")
+	_, err := r.v.Access(other, "mine")
+	kind(t, err, Locked)
+	_, err = q.Subscribe(other, SubscribeOptions{})
+	kind(t, err, Locked)
+	_, err = r.v.DeclareQueue(other, "mine", QueueOptions{Exclusive: true})
+	kind(t, err, Locked)
+	_, err = r.v.DeleteQueue(other, "mine", false, false)
+	kind(t, err, Locked)
+	r.s.Close()
+	_, err = r.v.Queue("mine")
+	kind(t, err, NotFound)
+}
+
+func TestAutoDeleteQueueGoesWithItsLastConsumer(t *testing.T) {
+	r := start(t)
+	q := r.queue("q", QueueOptions{AutoDelete: true})
+	a, _ := q.Subscribe(nil, SubscribeOptions{})
+	b, _ := q.Subscribe(nil, SubscribeOptions{})
+	a.Close()
+	if _, err := r.v.Queue("q"); err != nil {
+		t.Error("gone with one of two consumers")
+	}
+	b.Close()
+	if _, err := r.v.Queue("q"); err == nil {
+		t.Error("still there without consumers")
+	}
+}
+
+func TestAutoDeleteExchangesGoWithTheirLastBinding(t *testing.T) {
+	r := start(t)
+	for _, name := range []string{"a", "b"} {
+		if _, err := r.v.DeclareExchange(name, ExchangeOptions{Type: "fanout", AutoDelete: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.queue("q", QueueOptions{})
+	r.bind("b", "q", "")
+	if err := r.v.Bind(nil, Binding{Source: "a", Dest: "b", ToExchange: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.v.DeleteQueue(r.s, "q", false, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		if _, err := r.v.Exchange(name); err == nil {
+			t.Errorf("exchange %s is still there", name)
+		}
+	}
+}
+
+func TestExchangesReachExchangesOnceEach(t *testing.T) {
+	r := start(t)
+	r.exchange("a", "topic")
+	r.exchange("b", "fanout")
+	r.exchange("c", "direct")
+	for _, b := range []Binding{{Source: "a", Dest: "b", Key: "log.#", ToExchange: true}, {Source: "b", Dest: "c", ToExchange: true}, {Source: "c", Dest: "a", Key: "log.x", ToExchange: true}} {
+		if err := r.v.Bind(nil, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q1, q2 := r.queue("q1", QueueOptions{}), r.queue("q2", QueueOptions{})
+	r.bind("b", "q1", "")
+	r.bind("c", "q2", "log.x")
+	r.bind("a", "q1", "log.*")
+	p := r.v.NewPublisher()
+	publish(t, p, "a", "log.x=1", "log.y=2", "no=3")
+	want(t, "q1", drain(t, q1), []string{"1", "2"})
+	want(t, "q2", drain(t, q2), []string{"1"})
+	if err := r.v.Unbind(nil, Binding{Source: "a", Dest: "b", Key: "log.#", ToExchange: true}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, p, "a", "log.x=4")
+	want(t, "q1 after unbind", drain(t, q1), []string{"4"})
+	want(t, "q2 after unbind", drain(t, q2), []string{})
+}
+
+func TestDeclaringAgain(t *testing.T) {
+	r := start(t)
+	args := func(name, value string) []byte {
+		return message.AppendString(message.AppendName(nil, name), []byte(value))
+	}
+	r.queue("q", QueueOptions{Durable: true, Args: args("x-retention", "1h")})
+	for name, c := range map[string]struct {
+		o    QueueOptions
+		want Kind
+	}{
+		"the same":              {QueueOptions{Durable: true, Args: args("x-retention", "1h")}, 0},
+		"the same in minutes":   {QueueOptions{Durable: true, Args: args("x-retention", "60m")}, 0},
+		"other durable":         {QueueOptions{Args: args("x-retention", "1h")}, Precondition},
+		"other auto-delete":     {QueueOptions{Durable: true, AutoDelete: true, Args: args("x-retention", "1h")}, Precondition},
+		"other retention":       {QueueOptions{Durable: true, Args: args("x-retention", "2h")}, Precondition},
+		"no retention":          {QueueOptions{Durable: true}, Precondition},
+		"exclusive":             {QueueOptions{Durable: true, Exclusive: true, Args: args("x-retention", "1h")}, Locked},
+		"a later argument":      {QueueOptions{Durable: true, Args: args("x-max-priority", "1")}, Precondition},
+		"an unknown type":       {QueueOptions{Durable: true, Args: args("x-queue-type", "odd")}, Precondition},
+		"an unknown x-argument": {QueueOptions{Durable: true, Args: append(args("x-retention", "1h"), args("x-foo", "1")...)}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := r.v.DeclareQueue(r.s, "q", c.o)
+			kind(t, err, c.want)
+		})
+	}
+	_, err := r.v.DeclareQueue(r.s, "amq.mine", QueueOptions{})
+	kind(t, err, Refused)
+	_, err = r.v.DeclareExchange("amq.mine", ExchangeOptions{Type: "direct"})
+	kind(t, err, Refused)
+	_, err = r.v.DeclareExchange("odd", ExchangeOptions{Type: "odd"})
+	kind(t, err, UnknownType)
+	_, err = r.v.DeclareExchange("amq.topic", ExchangeOptions{Type: "topic", Durable: true})
+	kind(t, err, 0)
+	_, err = r.v.DeclareExchange("amq.topic", ExchangeOptions{Type: "direct", Durable: true})
+	kind(t, err, Precondition)
+}
+
+// produced is one batch of a Kafka producer.
+func produced(pid int64, epoch int16, seq int32, values ...string) batch.Batch {
+	var b message.Builder
+	for _, v := range values {
+		b.Add(&message.Publish{Key: []byte("k"), Body: []byte(v), TimestampMs: 1_000})
+	}
+	out := batch.Batch(slices.Clone(b.Seal()))
+	out.Seal(batch.Header{LastOffsetDelta: int32(len(values) - 1), BaseTimestamp: 1_000, MaxTimestamp: 1_000,
+		ProducerID: pid, ProducerEpoch: epoch, BaseSequence: seq, Count: int32(len(values))})
+	return out
+}
+
+func TestIdempotentProducers(t *testing.T) {
+	r := start(t)
+	topic, err := r.v.CreateTopic("t", 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := func() *Partition { return topic.Partitions()[0] }
+	first, err := part().Produce(produced(7, 0, 5, "a", "b"))
+	if err != nil {
+		t.Fatal("an unknown producer may begin anywhere:", err)
+	}
+	if _, err := part().Produce(produced(7, 0, 7, "c")); err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string) {
+		t.Helper()
+		dup, err := part().Produce(produced(7, 0, 5, "a", "b"))
+		if err != nil || !dup.Duplicate || dup.Base != first.Base || dup.Timestamp != 1_000 {
+			t.Errorf("%s: duplicate: %+v, %v", when, dup, err)
+		}
+		if _, err := part().Produce(produced(7, 0, 9, "x")); !errors.Is(err, ErrOutOfOrderSequence) {
+			t.Errorf("%s: gap: %v", when, err)
+		}
+		if _, err := part().Produce(produced(7, 1, 3, "x")); !errors.Is(err, ErrOutOfOrderSequence) {
+			t.Errorf("%s: new epoch not from 0: %v", when, err)
+		}
+	}
+	check("live")
+	r.restart()
+	topic, _ = r.v.Queue("t")
+	check("after a restart")
+	if _, err := part().Produce(produced(7, 1, 0, "d")); err != nil {
+		t.Error("new epoch from 0:", err)
+	}
+	if _, err := part().Produce(produced(7, 0, 8, "x")); !errors.Is(err, ErrProducerFenced) {
+		t.Error("old epoch:", err)
+	}
+	if n := topic.Stats().Ready; n != 4 {
+		t.Errorf("%d records, want 4", n)
+	}
+}
+
+func TestSequencesWrap(t *testing.T) {
+	r := start(t)
+	topic, _ := r.v.CreateTopic("t", 1, nil)
+	p := topic.Partitions()[0]
+	if _, err := p.Produce(produced(1, 0, 1<<31-2, "a", "b", "c")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Produce(produced(1, 0, 1, "d")); err != nil {
+		t.Error("after 2^31-1 comes 0:", err)
+	}
+}
+
+func TestKafkaRecordsAreRoutedByTheirKeys(t *testing.T) {
+	r := start(t)
+	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
+	x, err := r.v.DeclareExchange("logs", ExchangeOptions{Type: "topic", Durable: true, Args: args})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := r.queue("q", QueueOptions{Durable: true})
+	r.bind("logs", "q", "k")
+	if r.v.Feed("ingest") != x {
+		t.Fatal("the topic does not lead to the exchange")
+	}
+	_, err = r.v.DeclareQueue(r.s, "ingest", QueueOptions{})
+	kind(t, err, Precondition)
+	p := r.v.NewPublisher()
+	b := produced(3, 0, 0, "one", "two")
+	if _, err := p.PublishBatch(x, b); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := p.PublishBatch(x, b); err != nil || !again.Duplicate {
+		t.Error("sent again:", again, err)
+	}
+	flush(t, p)
+	g, _ := q.Get(nil, true)
+	if g == nil || string(g.Body) != "one" || string(g.Exchange) != "logs" || string(g.Key) != "k" || g.TimestampMs != 1_000 {
+		t.Fatalf("got %+v", g)
+	}
+	g.Done()
+	want(t, "the rest", drain(t, q), []string{"two"})
+}
+
+func TestTopicsAreConsumedWithAcksToo(t *testing.T) {
+	r := start(t)
+	topic, _ := r.v.CreateTopic("t", 2, nil)
+	for i, v := range []string{"a", "b", "c", "d"} {
+		if _, err := topic.Partitions()[i%2].Produce(produced(-1, -1, -1, v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sub, err := topic.Subscribe(nil, SubscribeOptions{Prefetch: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held []Delivery
+	sub.Pull(10, 1<<20, func(d *Delivery) { held = append(held, *d) })
+	if len(held) != 3 {
+		t.Fatalf("prefetch of 3 over two partitions gave %d", len(held))
+	}
+	for _, d := range held {
+		if err := d.Lease.Ack(d.Offset, d.Offset); err != nil {
+			t.Error(err)
+		}
+	}
+	sub.Release()
+	sub.Close()
+	if n := len(drain(t, topic)); n != 1 {
+		t.Errorf("%d left, want 1", n)
+	}
+	for i, p := range topic.Partitions() {
+		if first, end := p.Log().Bounds(); p.Log().Records(first, end) != 2 {
+			t.Errorf("partition %d lost its history", i)
+		}
+	}
+}
+
+func TestCancelledWhenTheQueueIsDeleted(t *testing.T) {
+	r := start(t)
+	q := r.queue("q", QueueOptions{})
+	told := make(chan struct{}, 1)
+	sub, _ := q.Subscribe(nil, SubscribeOptions{Cancelled: func() { told <- struct{}{} }})
+	if n, err := r.v.DeleteQueue(r.s, "q", false, false); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	select {
+	case <-told:
+	case <-time.After(5 * time.Second):
+		t.Fatal("not told")
+	}
+	sub.Close()
+	_, err := q.Subscribe(nil, SubscribeOptions{})
+	kind(t, err, NotFound)
+}
+
+func TestWakeComesAfterAnAppend(t *testing.T) {
+	r := start(t)
+	q := r.queue("q", QueueOptions{})
+	wake := make(chan struct{}, 1)
+	sub, _ := q.Subscribe(nil, SubscribeOptions{Wake: func() {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}})
+	defer sub.Close()
+	p := r.v.NewPublisher()
+	for i := range 20 {
+		if n, _ := sub.Pull(10, 1<<20, func(*Delivery) {}); n != 0 {
+			t.Fatalf("round %d: %d messages before any was published", i, n)
+		}
+		publish(t, p, "", "q=x")
+		select {
+		case <-wake:
+		case <-time.After(5 * time.Second):
+			t.Fatal("no wake-up")
+		}
+		got := 0
+		for got == 0 {
+			n, err := sub.Pull(10, 1<<20, func(d *Delivery) {
+				if err := d.Lease.Ack(d.Offset, d.Offset); err != nil {
+					t.Error(err)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += n
+		}
+		sub.Release()
+	}
+}
+
+func TestLegalTopicNames(t *testing.T) {
+	for name, legal := range map[string]bool{"a": true, "a.b_c-D9": true, "": false, ".": false, "..": false, "a b": false, "ü": false, strings.Repeat("x", 249): true, strings.Repeat("x", 250): false} {
+		if LegalTopicName(name) != legal {
+			t.Errorf("%q: legal is not %v", name, legal)
+		}
+	}
+}
+
+func TestAges(t *testing.T) {
+	for s, want := range map[string]time.Duration{"1h": time.Hour, "7D": 7 * 24 * time.Hour, "90s": 90 * time.Second, "2m": 2 * time.Minute, "1M": 30 * 24 * time.Hour, "1Y": 365 * 24 * time.Hour} {
+		if d, ok := ParseAge(s); !ok || d != want {
+			t.Errorf("%s: %v %v", s, d, ok)
+		}
+	}
+	for _, s := range []string{"", "h", "1", "-1h", "1.5h", "1d", "1 h", "9999999999Y"} {
+		if d, ok := ParseAge(s); ok {
+			t.Errorf("%q was read as %v", s, d)
+		}
+	}
+}
