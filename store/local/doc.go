@@ -1,0 +1,39 @@
+// Package local is the store on this machine's disk: one directory a log, a file
+// a table, one goroutine that flushes.
+//
+// It owns the data directory, the directory's lock, what stands in it beside the
+// logs' own segments, and the goroutines that flush and that drop what retention
+// lets go. It knows neither exchanges nor protocols, and no message: a log's
+// batches are the business of package log, a cursor's data that of package consumer.
+//
+// # Directory
+//
+//	DATA/
+//	  leveret.lock                    held while a process uses the directory
+//	  format                          the layout's version, one line of text
+//	  defs/entries groups/entries …   one table each; .new while it is rewritten,
+//	                                  .damaged-<ms> the copy of one that was damaged
+//	  store/entries                   the store's own table: the next log id
+//	  queues/<xx>/<id>/               a log; xx are two hexadecimal digits of the id's hash,
+//	    meta                          id 16 of them; whose it is
+//	    *.log *.idx …                 package log's
+//	    cursor                        floor, handed, reservation, the consumer's data
+//	  transient/<xx>/<id>/            the same for logs that need not survive; wiped at start
+//	  spare/                          segments between two lives
+//
+// A log has no directory before its first append, and nothing of it is opened
+// before it is used, so a hundred thousand idle queues cost a small struct each.
+//
+// # The way of an append and of a commit
+//
+//	Append ─► log.Append (its mutex, a copy into the mapping) ─► watchers
+//	Commit ─► mode os: done at once
+//	          group:   syncer's goroutine: flush each dirty log once a round, then done
+//	          always:  flush now, then done
+//
+// # Locks
+//
+// At most two of ours are held at a time, in this order: Store.mu, Log.mu,
+// cursor.mu, the store's list of mapped cursors; and table.flush before table.mu.
+// None of them is held while a log's segments are flushed.
+package local

@@ -1,0 +1,184 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/leveret-mq/leveret/internal/fs"
+)
+
+// ErrUnknownFile means that a file is none of this package's.
+var ErrUnknownFile = errors.New("not a file that this package writes")
+
+// Inspect prints what the file holds: a table, cursor, meta or layout file. It
+// changes nothing and needs no lock. What is damaged is printed as such, and an
+// error that says so is returned after everything else was printed.
+func Inspect(w io.Writer, path string) error {
+	data, err := readFile(fs.Real(), path)
+	if err != nil {
+		return fmt.Errorf("inspect %s: %w", path, err)
+	}
+	out := &printer{w: w}
+	out.printf("file\t%s\nbytes\t%d\n", path, len(data))
+	switch {
+	case filepath.Base(path) == layoutName:
+		err = inspectLayout(out, data)
+	case len(data) >= 4 && string(data[:4]) == magicTable:
+		err = inspectTable(out, data)
+	case len(data) >= 4 && string(data[:4]) == magicCursor:
+		err = inspectCursor(out, data)
+	case len(data) >= 4 && string(data[:4]) == magicMeta:
+		err = inspectMeta(out, data)
+	default:
+		err = ErrUnknownFile
+	}
+	if err = errors.Join(err, out.err); err != nil {
+		return fmt.Errorf("inspect %s: %w", path, err)
+	}
+	return nil
+}
+
+// printer keeps the first error of writing.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) printf(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format, args...)
+	}
+}
+
+func inspectLayout(out *printer, data []byte) error {
+	version, err := decodeLayout(data)
+	out.printf("kind\tlayout\nversion\t%d\n", version)
+	return err
+}
+
+func inspectMeta(out *printer, data []byte) error {
+	m, err := decodeMeta(data)
+	if err != nil {
+		return err
+	}
+	o := m.Options
+	out.printf("kind\tmeta\nid\t%d\nname\t%s\ncreated\t%s\n", m.ID, strconv.Quote(o.Name), m.Created.UTC().Format(time.RFC3339Nano))
+	out.printf("mode\t%s\ntransient\t%t\nsegment bytes\t%d\n", o.Mode, o.Transient, o.SegmentBytes)
+	out.printf("retention\tconsumed=%t age=%s bytes=%d\n", o.Retention.Consumed, o.Retention.Age, o.Retention.Bytes)
+	return nil
+}
+
+func inspectCursor(out *printer, data []byte) error {
+	h, err := decodeHeader(data, magicCursor)
+	if err != nil {
+		return err
+	}
+	out.printf("kind\tcursor\nid\t%d\ncreated\t%s\n", h.Tag, time.UnixMilli(h.CreatedMs).UTC().Format(time.RFC3339Nano))
+	if len(data) < cursorPageBytes {
+		return fmt.Errorf("file is shorter than its page: %w", ErrCorrupt)
+	}
+	for i, at := range [2]int{cursorSlot0, cursorSlot1} {
+		s, empty, slotErr := decodeSlot(data[at:])
+		switch {
+		case slotErr != nil:
+			out.printf("slot %d\tdamaged\n", i)
+			err = errors.Join(err, fmt.Errorf("slot %d: %w", i, slotErr))
+		case empty:
+			out.printf("slot %d\tnever written\n", i)
+		default:
+			inspectSlot(out, i, &s, data)
+		}
+	}
+	return err
+}
+
+func inspectSlot(out *printer, i int, s *slot, data []byte) {
+	reserved := strconv.FormatInt(s.Reserved, 10)
+	if s.Reserved == reservedAll {
+		reserved = "everything"
+	}
+	blob := "none"
+	if s.BlobLen > 0 {
+		blob = fmt.Sprintf("%d bytes at %d, ", s.BlobLen, s.BlobAt)
+		end := s.BlobAt + s.BlobLen
+		if end <= uint64(len(data)) && blobHash(data[s.BlobAt:end]) == s.BlobHash {
+			blob += "whole"
+		} else {
+			blob += "not whole"
+		}
+	}
+	out.printf("slot %d\tseq=%d floor=%d handed=%d reserved=%s start=%d boot=%016x data=%s\n",
+		i, s.Seq, s.Floor, s.Handed, reserved, s.Start, s.Boot, blob)
+}
+
+func inspectTable(out *printer, data []byte) error {
+	scan, err := scanTable(data)
+	if err != nil {
+		return err
+	}
+	out.printf("kind\ttable\nrevision\t%d\nkeys\t%d\nlive bytes\t%d\nunfinished bytes at the end\t%d\n",
+		scan.revision, len(scan.entries), scan.live, scan.torn)
+	for at := headerBytes; at < int(scan.size); {
+		r, n, err := decodeRecord(data[at:])
+		if err != nil {
+			at += 8
+			continue
+		}
+		verb := "set"
+		if r.Kind == recordTombstone {
+			verb = "delete"
+		}
+		out.printf("%d\t%s\t%d\t%s\t%s\n", at, verb, r.Revision, quoteShort(r.Key), quoteShort(r.Value))
+		at += n
+	}
+	if len(scan.damaged) > 0 {
+		out.printf("damaged ranges\t%s\n", describe(scan.damaged))
+		return fmt.Errorf("damaged ranges %s: %w", describe(scan.damaged), ErrCorrupt)
+	}
+	return nil
+}
+
+// quoteShort prints text as text, other bytes in hexadecimal, and the first of many only.
+func quoteShort(b []byte) string {
+	const most = 120
+	more := ""
+	if len(b) > most {
+		b, more = b[:most], fmt.Sprintf("… (%d bytes)", len(b))
+	}
+	if utf8.Valid(b) {
+		return strconv.Quote(string(b)) + more
+	}
+	return fmt.Sprintf("%x%s", b, more)
+}
+
+// InspectNames are the base names of files that Inspect knows, for tools that walk a directory.
+func InspectNames() []string { return []string{layoutName, metaName, cursorName, tableName} }
+
+// IsInspectable says whether Inspect is likely to know the file, by its name or its first bytes.
+func IsInspectable(path string) bool {
+	for _, name := range InspectNames() {
+		if filepath.Base(path) == name {
+			return true
+		}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	var magic [4]byte
+	n, _ := f.ReadAt(magic[:], 0)
+	if f.Close() != nil || n < len(magic) {
+		return false
+	}
+	switch string(magic[:]) {
+	case magicTable, magicCursor, magicMeta:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,349 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/leveret-mq/leveret/log"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Log is a store.Log over one directory. It is a small struct until it is used:
+// then inner is opened, once, and stays.
+//
+// Lock order: mu before cursor.mu. An append takes neither.
+type Log struct {
+	id      store.LogID
+	store   *Store
+	options atomic.Pointer[store.LogOptions]
+	flushes atomic.Bool // the mode is group or always
+	inner   atomic.Pointer[log.Log]
+	fault   atomic.Pointer[error] // of the cursor or the directory; the log's own are in inner
+	watch   atomic.Pointer[[]*watcher]
+	floor   atomic.Int64 // what Release said last
+	newDirs atomic.Bool  // directories above the log's were not flushed yet
+	state   syncState
+
+	mu     sync.Mutex // opening, options, removing; guards the following
+	onDisk bool       // the directory is there
+	gone   bool       // closed or removed
+
+	cursor cursor
+}
+
+var _ store.Log = (*Log)(nil)
+
+func newLog(s *Store, id store.LogID, o store.LogOptions, onDisk bool) *Log {
+	l := &Log{id: id, store: s, onDisk: onDisk}
+	l.setOptions(o)
+	return l
+}
+
+// ID is the log's id.
+func (l *Log) ID() store.LogID { return l.id }
+
+// name is what people call the log.
+func (l *Log) name() string { return l.options.Load().Name }
+
+func (l *Log) transient() bool { return l.options.Load().Transient }
+
+func (l *Log) dir() string { return l.store.logDir(l.id, l.transient()) }
+
+// mode is the log's own or the store's.
+func (l *Log) mode() store.Mode {
+	o := l.options.Load()
+	switch {
+	case o.Transient:
+		return store.ModeOS
+	case o.Mode == store.ModeDefault:
+		return l.store.o.Mode
+	}
+	return o.Mode
+}
+
+// use opens the log if it has a directory. It returns nil for one that has none:
+// such a log is empty and begins at 0.
+func (l *Log) use() (*log.Log, error) {
+	if inner := l.inner.Load(); inner != nil {
+		return inner, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone {
+		return nil, store.ErrClosed
+	}
+	if !l.onDisk {
+		return nil, nil
+	}
+	return l.open()
+}
+
+// make opens the log, with a new directory if it has none.
+func (l *Log) make() (*log.Log, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone {
+		return nil, store.ErrClosed
+	}
+	if err := l.makeDirLocked(); err != nil {
+		return nil, err
+	}
+	return l.open()
+}
+
+// open opens segments and cursor. Needs mu and the directory.
+func (l *Log) open() (*log.Log, error) {
+	if inner := l.inner.Load(); inner != nil {
+		return inner, nil
+	}
+	if fault := l.fault.Load(); fault != nil {
+		return nil, readOnly(l, *fault)
+	}
+	o := l.options.Load()
+	cursor, err := l.cursor.read(l)
+	if err != nil {
+		return nil, fmt.Errorf("open log %d (%s): read the cursor: %w", l.id, o.Name, err)
+	}
+	inner, err := log.Open(log.Options{
+		FS: l.store.fs, Dir: l.dir(), Pool: l.store.pool,
+		SegmentBytes: l.segmentBytes(), MaxBatchBytes: l.store.o.MaxBatchBytes,
+		NextOffset: cursorReach(cursor), Transient: o.Transient, Now: l.store.now, Report: l.report,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open log %d (%s): %w", l.id, o.Name, storeError(err))
+	}
+	err = inner.Truncate(cursorStart(cursor))
+	if err == nil {
+		start, end := inner.Bounds()
+		err = l.cursor.recover(l, cursor, start, end)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open log %d (%s): %w", l.id, o.Name, err), inner.Close())
+	}
+	l.floor.Store(l.cursor.state.Floor)
+	l.inner.Store(inner)
+	return inner, nil
+}
+
+// segmentBytes is the log's largest segment.
+func (l *Log) segmentBytes() int64 {
+	if n := l.options.Load().SegmentBytes; n > 0 {
+		return n
+	}
+	return l.store.o.SegmentBytes
+}
+
+// makeDir makes the log's directory for a cursor that comes before any message.
+func (l *Log) makeDir() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone {
+		return store.ErrClosed
+	}
+	return l.makeDirLocked()
+}
+
+// makeDirLocked makes the directory with its meta file. Needs mu.
+func (l *Log) makeDirLocked() error {
+	if l.onDisk {
+		return nil
+	}
+	if err := l.store.makeHashDir(l.id, l.transient()); err != nil {
+		return fmt.Errorf("make the directory of log %d: %w", l.id, storeError(err))
+	}
+	if err := l.store.fs.MkdirAll(l.dir()); err != nil {
+		return fmt.Errorf("make the directory of log %d: %w", l.id, storeError(err))
+	}
+	if err := l.writeMeta(); err != nil {
+		return err
+	}
+	l.newDirs.Store(!l.transient())
+	l.onDisk = true
+	return nil
+}
+
+// writeMeta writes the meta file. Needs mu.
+func (l *Log) writeMeta() error {
+	meta := encodeMeta(Meta{ID: l.id, Created: l.store.now(), Options: *l.options.Load()})
+	if err := writeFile(l.store.fs, l.dir(), metaName, meta, false); err != nil {
+		return fmt.Errorf("write meta of log %d: %w", l.id, storeError(err))
+	}
+	return nil
+}
+
+// metaName is the file that says whose directory it is.
+const metaName = "meta"
+
+// Append stores batches; see store.Log.
+func (l *Log) Append(batches []byte) (message.Offset, error) {
+	inner := l.inner.Load()
+	if inner == nil {
+		var err error
+		if inner, err = l.make(); err != nil {
+			return 0, err
+		}
+	}
+	if fault := l.fault.Load(); fault != nil {
+		return 0, readOnly(l, *fault)
+	}
+	if l.store.o.Gap > 0 {
+		batches = withGap(batches, l.store.o.Gap)
+	}
+	base, err := inner.Append(batches)
+	if err != nil {
+		return 0, l.appendError(inner, err)
+	}
+	l.store.appended.Add(uint64(len(batches)))
+	if !l.state.listed.Load() && !l.transient() {
+		l.store.syncer.dirty(l)
+	}
+	l.wake()
+	return message.Offset(base), nil
+}
+
+// Bounds are where the log begins and ends. A log that can't be opened is empty.
+func (l *Log) Bounds() (start, end message.Offset) {
+	inner, err := l.use()
+	if err != nil || inner == nil {
+		return 0, 0
+	}
+	from, to := inner.Bounds()
+	return message.Offset(from), message.Offset(to)
+}
+
+// Records counts the records in a range.
+func (l *Log) Records(from, to message.Offset) int64 {
+	inner, err := l.use()
+	if err != nil || inner == nil {
+		return 0
+	}
+	return inner.Records(int64(from), int64(to))
+}
+
+// OffsetForTime finds the first batch at or after a time.
+func (l *Log) OffsetForTime(ms int64) (message.Offset, int64, bool, error) {
+	inner, err := l.use()
+	if err != nil || inner == nil {
+		return 0, 0, false, err
+	}
+	offset, timestamp, ok, err := inner.OffsetForTime(ms)
+	return message.Offset(offset), timestamp, ok, err
+}
+
+// Size is what the log takes on disk.
+func (l *Log) Size() (bytes int64, segments int) {
+	inner, err := l.use()
+	if err != nil || inner == nil {
+		return 0, 0
+	}
+	return inner.Size()
+}
+
+// Err is why the log is read-only.
+func (l *Log) Err() error {
+	if fault := l.fault.Load(); fault != nil {
+		return readOnly(l, *fault)
+	}
+	if inner := l.inner.Load(); inner != nil {
+		if err := inner.Err(); err != nil {
+			return readOnly(l, err)
+		}
+	}
+	return nil
+}
+
+// fail makes the log read-only with that reason.
+func (l *Log) fail(err error) {
+	if l.fault.CompareAndSwap(nil, &err) {
+		l.store.note(event{Kind: eventFault, Name: l.name(),
+			Text: fmt.Sprintf("log %d (%s) is read-only: %v", l.id, l.name(), err)})
+	}
+}
+
+// readOnly is the error of a log that can't be written.
+func readOnly(l *Log, reason error) error {
+	return fmt.Errorf("log %d (%s): %w: %w", l.id, l.name(), store.ErrReadOnly, reason)
+}
+
+// SetOptions changes mode and retention, and the meta file if there is one.
+func (l *Log) SetOptions(o store.LogOptions) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := *l.options.Load()
+	o.Transient = old.Transient // where the files are can't change
+	if o == old || l.gone {
+		return
+	}
+	l.setOptions(o)
+	if !l.onDisk {
+		return
+	}
+	if err := l.writeMeta(); err != nil {
+		l.store.note(event{Kind: eventNotice, Name: o.Name, Text: err.Error()})
+	}
+}
+
+func (l *Log) setOptions(o store.LogOptions) {
+	l.options.Store(&o)
+	l.flushes.Store(l.mode() != store.ModeOS)
+}
+
+// touched says whether there is anything to close.
+func (l *Log) touched() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.onDisk {
+		l.gone = true
+	}
+	return l.onDisk
+}
+
+// close flushes, writes checkpoints and closes.
+func (l *Log) close() error {
+	l.mu.Lock()
+	l.gone = true
+	inner := l.inner.Load()
+	l.mu.Unlock()
+	var errs []error
+	if l.transient() {
+		errs = append(errs, l.cursor.drop())
+	} else if l.fault.Load() == nil {
+		errs = append(errs, l.cursor.close(l))
+		if l.newDirs.Swap(false) {
+			errs = append(errs, l.syncDirs())
+		}
+	}
+	if inner != nil {
+		errs = append(errs, inner.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close log %d (%s): %w", l.id, l.name(), err)
+	}
+	return nil
+}
+
+// remove deletes everything of the log.
+func (l *Log) remove() error {
+	l.mu.Lock()
+	onDisk := l.onDisk
+	l.gone, l.onDisk = true, false
+	inner := l.inner.Load()
+	l.mu.Unlock()
+	errs := []error{l.cursor.drop()}
+	if inner != nil {
+		errs = append(errs, inner.Delete())
+	}
+	if onDisk {
+		if err := l.store.fs.RemoveAll(l.dir()); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("delete log %d (%s): %w", l.id, l.name(), err)
+	}
+	return nil
+}

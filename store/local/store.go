@@ -1,0 +1,378 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/segment"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Names in the data directory.
+const (
+	lockName      = "leveret.lock"
+	layoutName    = "format"
+	queuesName    = "queues"
+	transientName = "transient"
+	spareName     = "spare"
+	ownTableName  = "store"
+)
+
+// Store is a store.Store over one data directory.
+type Store struct {
+	o      Options
+	dir    string
+	fs     fs.FS
+	logger *slog.Logger
+	now    func() time.Time
+	boot   uint64
+	lock   io.Closer
+	pool   *segment.Pool
+	syncer *syncer
+	ids    idSource
+
+	appended atomic.Uint64 // bytes
+	closed   atomic.Bool
+	stop     chan struct{}  // ends the sweep
+	work     sync.WaitGroup // the sweep and short errands
+
+	mu     sync.Mutex // guards the maps
+	logs   map[store.LogID]*Log
+	onDisk map[store.LogID]struct{} // directories found at start of logs not opened yet
+	tables map[string]*table
+
+	dirMu sync.Mutex
+	made  map[string]struct{} // directories of hashes that are there and flushed
+
+	cursorMu sync.Mutex
+	mapped   []*Log // logs whose cursor is mapped
+
+	eventMu sync.Mutex
+	events  []event
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open takes the directory and starts the store. The error of a directory that
+// another process uses is fs.ErrLocked and names it; a directory of a newer
+// version is refused with ErrVersion, one with a damaged format file with ErrCorrupt.
+func Open(options Options) (*Store, error) {
+	o, err := options.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		o: o, dir: o.Dir, fs: o.FS, logger: o.Logger, now: o.Now, boot: bootHash(o.BootID),
+		stop: make(chan struct{}), logs: map[store.LogID]*Log{}, onDisk: map[store.LogID]struct{}{},
+		tables: map[string]*table{}, made: map[string]struct{}{},
+	}
+	if err := s.fs.MkdirAll(s.dir); err != nil {
+		return nil, fmt.Errorf("open store in %s: %w", s.dir, err)
+	}
+	if s.lock, err = s.fs.Lock(s.dir + "/" + lockName); err != nil {
+		if errors.Is(err, fs.ErrLocked) {
+			return nil, fmt.Errorf("open store in %s: another process uses this directory: %w", s.dir, err)
+		}
+		return nil, fmt.Errorf("open store in %s: %w", s.dir, err)
+	}
+	if err := s.start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store in %s: %w", s.dir, err), s.lock.Close())
+	}
+	return s, nil
+}
+
+// start does all of Open that needs the lock.
+func (s *Store) start() error {
+	if err := s.checkLayout(); err != nil {
+		return err
+	}
+	if err := s.fs.RemoveAll(s.dir + "/" + transientName); err != nil {
+		return fmt.Errorf("wipe transient logs: %w", err)
+	}
+	if err := s.findLogs(); err != nil {
+		return err
+	}
+	var err error
+	s.pool, err = segment.NewPool(segment.PoolOptions{
+		FS: s.fs, Dir: s.dir + "/" + spareName, FreeBytes: s.o.RecycleBytes,
+		MaxOpen: s.o.MaxOpenSegments, Logger: s.logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.syncer = newSyncer(s.fs, s.dir, s.o.FlushInterval)
+	if s.ids.table, err = s.openTable(ownTableName); err == nil {
+		err = s.ids.load(s.onDisk, s.now())
+	}
+	if err != nil {
+		s.syncer.close()
+		return errors.Join(err, s.pool.Close())
+	}
+	s.work.Go(s.sweep)
+	return nil
+}
+
+// checkLayout reads the format file, or makes it in a new directory. A directory
+// that has queues but no format file was not made by us.
+func (s *Store) checkLayout() error {
+	data, err := readFile(s.fs, s.dir+"/"+layoutName)
+	if err == nil {
+		_, err = decodeLayout(data)
+		return err
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if _, err := s.fs.Stat(s.dir + "/" + queuesName); err == nil {
+		return fmt.Errorf("there are queues but no %s file: %w", layoutName, ErrCorrupt)
+	}
+	if err := writeFile(s.fs, s.dir, layoutName, encodeLayout(layoutVersion), true); err != nil {
+		return err
+	}
+	if err := s.fs.MkdirAll(s.dir + "/" + queuesName); err != nil {
+		return err
+	}
+	return s.fs.SyncDir(s.dir)
+}
+
+// findLogs lists the directories of logs, so that a log without one is known to
+// be empty without a look at the disk.
+func (s *Store) findLogs() error {
+	root := s.dir + "/" + queuesName
+	groups, err := s.fs.ReadDir(root)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, group := range groups {
+		names, err := s.fs.ReadDir(root + "/" + group)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if id, err := strconv.ParseUint(name, 16, 64); err == nil && len(name) == 16 {
+				s.onDisk[store.LogID(id)] = struct{}{}
+			}
+		}
+		s.made[root+"/"+group] = struct{}{}
+	}
+	return nil
+}
+
+// hashDir is the directory that holds the log's directory, and root the one above.
+func (s *Store) hashDir(id store.LogID, transient bool) (hash, root string) {
+	root = s.dir + "/" + queuesName
+	if transient {
+		root = s.dir + "/" + transientName
+	}
+	var key [8]byte
+	for i := range key {
+		key[i] = byte(id >> (8 * i))
+	}
+	return fmt.Sprintf("%s/%02x", root, byte(xxhash.Sum64(key[:]))), root
+}
+
+// logDir is the directory of a log.
+func (s *Store) logDir(id store.LogID, transient bool) string {
+	hash, _ := s.hashDir(id, transient)
+	return fmt.Sprintf("%s/%016x", hash, uint64(id))
+}
+
+// makeHashDir makes the directory above a log's. Its name is flushed once.
+func (s *Store) makeHashDir(id store.LogID, transient bool) error {
+	hash, root := s.hashDir(id, transient)
+	s.dirMu.Lock()
+	defer s.dirMu.Unlock()
+	if _, ok := s.made[hash]; ok {
+		return nil
+	}
+	if err := s.fs.MkdirAll(hash); err != nil {
+		return err
+	}
+	if !transient {
+		if err := errors.Join(s.fs.SyncDir(root), s.fs.SyncDir(s.dir)); err != nil {
+			return err
+		}
+	}
+	s.made[hash] = struct{}{}
+	return nil
+}
+
+// NewLogID returns an id that was never used.
+func (s *Store) NewLogID() (store.LogID, error) {
+	if s.closed.Load() {
+		return 0, store.ErrClosed
+	}
+	return s.ids.next()
+}
+
+// OpenLog opens the log or makes it; nothing is read from disk yet.
+func (s *Store) OpenLog(id store.LogID, o store.LogOptions) (store.Log, error) {
+	if s.closed.Load() {
+		return nil, store.ErrClosed
+	}
+	s.mu.Lock()
+	l := s.logs[id]
+	if l == nil {
+		_, found := s.onDisk[id]
+		delete(s.onDisk, id)
+		l = newLog(s, id, o, found && !o.Transient)
+		s.logs[id] = l
+		s.mu.Unlock()
+		return l, nil
+	}
+	s.mu.Unlock()
+	l.SetOptions(o)
+	return l, nil
+}
+
+// DeleteLog removes a log with everything in it.
+func (s *Store) DeleteLog(id store.LogID) error {
+	if s.closed.Load() {
+		return store.ErrClosed
+	}
+	s.mu.Lock()
+	l := s.logs[id]
+	_, found := s.onDisk[id]
+	delete(s.logs, id)
+	delete(s.onDisk, id)
+	s.mu.Unlock()
+	switch {
+	case l != nil:
+		return l.remove()
+	case found:
+		if err := s.fs.RemoveAll(s.logDir(id, false)); err != nil {
+			return fmt.Errorf("delete log %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// Table opens a table or makes it. Names are lower-case letters, digits and '-'.
+func (s *Store) Table(name string) (store.Table, error) {
+	if s.closed.Load() {
+		return nil, store.ErrClosed
+	}
+	if !validTableName(name) {
+		return nil, fmt.Errorf("open table %q: not a name for a table", name)
+	}
+	return s.openTable(name)
+}
+
+// validTableName keeps tables from the other names in the directory.
+func validTableName(name string) bool {
+	switch name {
+	case "", queuesName, transientName, spareName, layoutName, ownTableName:
+		return false
+	}
+	for _, r := range name {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
+			return false
+		}
+	}
+	return len(name) <= 64
+}
+
+func (s *Store) openTable(name string) (*table, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tables[name]; t != nil {
+		return t, nil
+	}
+	t := &table{
+		name: name, dir: s.dir + "/" + name, fs: s.fs, syncer: s.syncer,
+		flushNow: s.o.Mode != store.ModeOS, note: s.note, now: s.now,
+	}
+	if err := openTable(t); err != nil {
+		return nil, err
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("open table %s: %w", name, err), t.close())
+	}
+	s.tables[name] = t
+	return t, nil
+}
+
+// Stats fills in the store's own figures.
+func (s *Store) Stats() store.Stats {
+	stats := store.Stats{Mode: s.o.Mode, AppendedBytes: s.appended.Load(), Recovered: s.recovered()}
+	s.syncer.times.fill(&stats)
+	return stats
+}
+
+// Err says why the store as a whole can't take writes: definitions can't be written.
+func (s *Store) Err() error {
+	if s.closed.Load() {
+		return store.ErrClosed
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tables {
+		t.mu.Lock()
+		err := t.err
+		t.mu.Unlock()
+		if err != nil {
+			return fmt.Errorf("table %s: %w: %w", t.name, store.ErrReadOnly, err)
+		}
+	}
+	return nil
+}
+
+// Close flushes, writes checkpoints, closes everything and gives the directory up.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	close(s.stop)
+	s.work.Wait()
+	s.syncer.close()
+	s.mu.Lock()
+	logs, tables := s.logs, s.tables
+	s.logs, s.tables = map[store.LogID]*Log{}, map[string]*table{}
+	s.mu.Unlock()
+	errs := closeLogs(logs)
+	for _, t := range tables {
+		errs = append(errs, t.close())
+	}
+	errs = append(errs, s.pool.Close(), s.lock.Close())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close store in %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+// closeLogs closes a few logs at a time: each flushes.
+func closeLogs(logs map[store.LogID]*Log) []error {
+	var mu sync.Mutex
+	var errs []error
+	var group sync.WaitGroup
+	slots := make(chan struct{}, syncWorkers)
+	for _, l := range logs {
+		if !l.touched() {
+			continue
+		}
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			if err := l.close(); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	return errs
+}

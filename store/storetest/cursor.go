@@ -1,0 +1,147 @@
+package storetest
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+var cursorTests = map[string]func(*testing.T, Opener){
+	"of a new log is at its start":              testCursorNew,
+	"is known at once":                          testCursorAtOnce,
+	"survives a restart":                        testCursorSurvives,
+	"data of every size comes back":             testCursorData,
+	"data survives with a later floor":          testCursorDataThenProgress,
+	"floor is never below the start of the log": testCursorStart,
+	"of a log without messages is harmless":     testCursorEmpty,
+}
+
+// wantCursor fails unless the log's cursor is the given one.
+func wantCursor(t *testing.T, l store.Log, floor, handed message.Offset, data []byte) {
+	t.Helper()
+	c, err := l.LoadCursor()
+	if err != nil {
+		t.Fatalf("LoadCursor: %v", err)
+	}
+	if c.Floor != floor || c.Handed != handed || !bytes.Equal(c.Data, data) {
+		t.Fatalf("cursor is %d, %d, %d bytes and should be %d, %d, %d bytes",
+			c.Floor, c.Handed, len(c.Data), floor, handed, len(data))
+	}
+}
+
+func testCursorNew(t *testing.T, fresh Opener) {
+	s := fresh()
+	defer shut(t, s)
+	l := open(t, s, queue("q"))
+	start, _ := l.Bounds()
+	wantCursor(t, l, start, start, nil)
+	base := add(t, l, numbered(0, 10, 10))
+	wantCursor(t, l, base, base, nil)
+}
+
+func testCursorAtOnce(t *testing.T, fresh Opener) {
+	s := fresh()
+	defer shut(t, s)
+	for _, mode := range modes {
+		o := queue("q")
+		o.Mode = mode
+		l := open(t, s, o)
+		base := add(t, l, numbered(0, 100, 10))
+		for i := range message.Offset(50) {
+			l.Progress(base+i, base+2*i)
+			wantCursor(t, l, base+i, base+2*i, nil)
+		}
+	}
+}
+
+func testCursorSurvives(t *testing.T, fresh Opener) {
+	for _, mode := range modes {
+		s := fresh()
+		o := queue("q")
+		o.Mode = mode
+		l := open(t, s, o)
+		id := l.ID()
+		base := add(t, l, numbered(0, 100, 10))
+		l.Progress(base+7, base+20)
+		if err := l.SaveCursor([]byte("state")); err != nil {
+			t.Fatalf("SaveCursor: %v", err)
+		}
+		for range 3 {
+			shut(t, s)
+			s = fresh()
+			l = reopen(t, s, id, o)
+			wantCursor(t, l, base+7, base+20, []byte("state"))
+		}
+		shut(t, s)
+	}
+}
+
+func testCursorData(t *testing.T, fresh Opener) {
+	s := fresh()
+	l := open(t, s, queue("q"))
+	id := l.ID()
+	base := add(t, l, numbered(0, 10, 10))
+	l.Progress(base+1, base+2)
+	for _, n := range []int{1, 100, 10, 0, 5000, 4999, 100_000, 3, 70_000, 200_000, 0, 8} {
+		data := bytes.Repeat([]byte{byte(n), 0xA5}, (n+1)/2)[:n]
+		if err := l.SaveCursor(data); err != nil {
+			t.Fatalf("SaveCursor of %d bytes: %v", n, err)
+		}
+		wantCursor(t, l, base+1, base+2, data)
+		shut(t, s)
+		s = fresh()
+		l = reopen(t, s, id, queue("q"))
+		wantCursor(t, l, base+1, base+2, data)
+	}
+	shut(t, s)
+}
+
+func testCursorDataThenProgress(t *testing.T, fresh Opener) {
+	s := fresh()
+	l := open(t, s, queue("q"))
+	base := add(t, l, numbered(0, 100, 10))
+	if err := l.SaveCursor([]byte("old")); err != nil {
+		t.Fatalf("SaveCursor: %v", err)
+	}
+	l.Progress(base+50, base+60)
+	id := l.ID()
+	shut(t, s)
+	s = fresh()
+	defer shut(t, s)
+	wantCursor(t, reopen(t, s, id, queue("q")), base+50, base+60, []byte("old"))
+}
+
+func testCursorStart(t *testing.T, fresh Opener) {
+	s := fresh()
+	l := open(t, s, queue("q"))
+	base := add(t, l, numbered(0, 10, 10))
+	l.Progress(base+2, base+3)
+	next := add(t, l, numbered(0, 10, 10))
+	if err := l.Truncate(next); err != nil {
+		t.Fatalf("Truncate: %v", err)
+	}
+	wantCursor(t, l, next, next, nil)
+	id := l.ID()
+	shut(t, s)
+	s = fresh()
+	defer shut(t, s)
+	wantCursor(t, reopen(t, s, id, queue("q")), next, next, nil)
+}
+
+func testCursorEmpty(t *testing.T, fresh Opener) {
+	s := fresh()
+	defer shut(t, s)
+	l := open(t, s, queue("q"))
+	start, _ := l.Bounds()
+	l.Progress(start, start)
+	l.Release(start)
+	if err := l.SaveCursor(nil); err != nil {
+		t.Fatalf("SaveCursor: %v", err)
+	}
+	wantCursor(t, l, start, start, nil)
+	if err := l.Err(); err != nil {
+		t.Fatalf("Err: %v", err)
+	}
+}
