@@ -147,7 +147,33 @@ const headBytes = 256 << 10
 
 func (s source) Bounds() (start, end message.Offset) { return s.log.Bounds() }
 
-func (s source) Records(from, to message.Offset) int64 { return s.log.Records(from, to) }
+// Records is exact also when from lies in a batch from which records were taken
+// out: those are counted one by one.
+func (s source) Records(from, to message.Offset) int64 {
+	v, err := s.log.Read(from, 1)
+	if err != nil || len(v.Data) == 0 {
+		return s.log.Records(from, to)
+	}
+	defer v.Done()
+	b, _, err := batch.Next(v.Data)
+	if err != nil {
+		return s.log.Records(from, to)
+	}
+	end := message.Offset(b.LastOffset()) + 1
+	if message.Offset(b.BaseOffset()) >= from || end > to || int64(b.Count()) == int64(b.LastOffsetDelta())+1 {
+		return s.log.Records(from, to)
+	}
+	var n int64
+	for at := from; at < end; {
+		first, last, ok, err := runInside(b, at)
+		if err != nil || !ok {
+			break
+		}
+		n += int64(last-first) + 1
+		at = last + 1
+	}
+	return n + s.log.Records(end, to)
+}
 
 // Next finds the first run of consecutive messages at or after from.
 func (s source) Next(from message.Offset) (first, last message.Offset, ok bool, err error) {

@@ -137,7 +137,7 @@ func (pr *producer) check(epoch int16, s sent) (*sent, error) {
 func (ps *producers) note(id int64, epoch int16, s sent, now time.Time) {
 	pr := ps.byID[id]
 	if pr == nil || pr.epoch != epoch {
-		pr = &producer{epoch: epoch}
+		pr = &producer{epoch: epoch, seen: now}
 		ps.byID[id] = pr
 		ps.expire(now)
 	}
