@@ -1,0 +1,240 @@
+package amqp
+
+import (
+	"sync"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/broker"
+)
+
+// channel is one channel of a connection. Fields belong to the reader goroutine unless they stand under a lock.
+type channel struct {
+	c       *conn
+	number  uint16
+	closing bool // channel.close was sent; only its answer counts
+	content content
+
+	lastQueue string // declared last; what an empty queue name means
+
+	confirm      bool
+	confirmLast  uint64 // number of the last publish since confirm.select
+	confirmFirst uint64 // of the first one since the last flush; 0 if there was none
+
+	prefetch int // of consumers that start from now on
+	shared   *broker.Credit
+
+	gone bool // guarded by conn.outMu: no confirm may follow
+
+	mu        sync.Mutex // guards the fields below and every consumer's subscription
+	consumers map[string]*consumer
+	unacked   unacked
+	holders   []holder
+	byLease   map[*broker.Lease]uint32
+	settling  []uint32 // holders with a verdict that the broker was not told yet
+	isDirty   bool     // in conn.dirty
+}
+
+// openChannel handles a frame on a number where no channel is open.
+func (c *conn) openChannel(f wire.Frame) *closeError {
+	if f.Type != wire.FrameMethod {
+		return refuse(wire.ChannelError, "expected 'channel.open'")
+	}
+	id := wire.PayloadID(f.Payload)
+	if id == wire.IDChannelCloseOk {
+		return nil // the answer to a close that crossed with the client's own
+	}
+	m, err := wire.Decode(f.Payload)
+	if err != nil {
+		return decodeError(err, id)
+	}
+	if id != wire.IDChannelOpen {
+		return &closeError{code: wire.ChannelError, text: "expected 'channel.open'", method: m.ID()}
+	}
+	if int(f.Channel) > c.channelMax {
+		return &closeError{code: wire.NotAllowed, method: id,
+			text: refuse(0, "number of channels opened (%d) has reached the negotiated channel_max (%d)", f.Channel, c.channelMax).text}
+	}
+	if n := int(f.Channel) + 1; n > len(c.channels) {
+		c.channels = append(c.channels, make([]*channel, n-len(c.channels))...)
+	}
+	c.channels[f.Channel] = &channel{c: c, number: f.Channel}
+	c.send(f.Channel, &wire.ChannelOpenOk{})
+	return nil
+}
+
+// blame fills in where an exception happened.
+func (ch *channel) blame(e *closeError) *closeError {
+	if e != nil {
+		e.channel = ch
+	}
+	return e
+}
+
+// release cancels the consumers, returns what they hold, and lets go of a half-read message.
+func (ch *channel) release() {
+	ch.dropContent()
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	for tag, k := range ch.consumers {
+		delete(ch.consumers, tag)
+		ch.c.dropConsumer(k, nil)
+		k.close()
+	}
+	ch.requeueAll()
+	ch.tellBroker()
+}
+
+// fail closes the channel from our side and waits for the client's answer.
+func (ch *channel) fail(e *closeError) {
+	ch.c.s.opts.Logger.Debug("channel closed with an error", "listener", "amqp", "user", ch.c.user.Name, "channel", ch.number, "error", e)
+	ch.closing = true
+	ch.release()
+	ch.leave(&wire.ChannelClose{ReplyCode: e.code, ReplyText: wire.ReplyText(e.code, e.text),
+		ClassID: e.method.Class(), MethodID: e.method.Number()})
+}
+
+// leave puts the last method of the channel into the outbox; no confirm follows it.
+func (ch *channel) leave(m wire.Method) {
+	c := ch.c
+	c.outMu.Lock()
+	ch.gone = true
+	c.out = wire.AppendMethod(c.out, ch.number, m)
+	c.outMu.Unlock()
+	c.signal()
+}
+
+// whileClosing drops everything until the client has seen our channel.close.
+func (ch *channel) whileClosing(f wire.Frame) *closeError {
+	if f.Type != wire.FrameMethod {
+		return nil
+	}
+	switch wire.PayloadID(f.Payload) {
+	case wire.IDChannelClose:
+		ch.c.send(ch.number, &wire.ChannelCloseOk{})
+		fallthrough
+	case wire.IDChannelCloseOk:
+		ch.c.channels[ch.number] = nil
+	}
+	return nil
+}
+
+// method handles a method frame of an open channel.
+func (ch *channel) method(payload []byte) *closeError {
+	id := wire.PayloadID(payload)
+	if ch.content.pending {
+		return &closeError{code: wire.UnexpectedFrame, text: "expected content header or body, got " + id.String() + " instead", method: id}
+	}
+	m, err := wire.Decode(payload)
+	if err != nil {
+		return decodeError(err, id)
+	}
+	if p, ok := m.(*wire.BasicPublish); ok {
+		ch.beginContent(p)
+		return nil
+	}
+	// What came before must be seen by what comes now: a publish by a get, an ack by a count.
+	if err := ch.c.flush(); err != nil {
+		return asClose(err, wire.IDBasicPublish)
+	}
+	ch.c.waitOutbox()
+	if err := ch.call(m); err != nil {
+		return asClose(err, id)
+	}
+	return nil
+}
+
+// call is the table of verbs.
+func (ch *channel) call(m wire.Method) error {
+	switch m := m.(type) {
+	case *wire.ChannelOpen:
+		return refuse(wire.ChannelError, "second 'channel.open' seen")
+	case *wire.ChannelClose:
+		return ch.close()
+	case *wire.ChannelCloseOk:
+		return nil
+	case *wire.ChannelFlow:
+		return ch.flow(m)
+	case *wire.ChannelFlowOk:
+		return nil
+	case *wire.AccessRequest:
+		return ch.reply(&wire.AccessRequestOk{Ticket: 1})
+	case *wire.ExchangeDeclare:
+		return ch.exchangeDeclare(m)
+	case *wire.ExchangeDelete:
+		return ch.exchangeDelete(m)
+	case *wire.ExchangeBind:
+		return ch.exchangeBind(m)
+	case *wire.ExchangeUnbind:
+		return ch.exchangeUnbind(m)
+	case *wire.QueueDeclare:
+		return ch.queueDeclare(m)
+	case *wire.QueueBind:
+		return ch.queueBind(m)
+	case *wire.QueueUnbind:
+		return ch.queueUnbind(m)
+	case *wire.QueuePurge:
+		return ch.queuePurge(m)
+	case *wire.QueueDelete:
+		return ch.queueDelete(m)
+	case *wire.BasicQos:
+		return ch.qos(m)
+	case *wire.BasicConsume:
+		return ch.consume(m)
+	case *wire.BasicCancel:
+		return ch.cancel(m)
+	case *wire.BasicCancelOk:
+		return nil
+	case *wire.BasicGet:
+		return ch.get(m)
+	case *wire.BasicAck:
+		return ch.settle(&wire.Settle{Tag: m.DeliveryTag, Method: m.ID(), Multiple: m.Multiple})
+	case *wire.BasicNack:
+		return ch.settle(&wire.Settle{Tag: m.DeliveryTag, Method: m.ID(), Multiple: m.Multiple, Requeue: m.Requeue})
+	case *wire.BasicReject:
+		return ch.settle(&wire.Settle{Tag: m.DeliveryTag, Method: m.ID(), Requeue: m.Requeue})
+	case *wire.BasicRecover:
+		return ch.recover(m.Requeue, &wire.BasicRecoverOk{})
+	case *wire.BasicRecoverAsync:
+		return ch.recover(m.Requeue, nil)
+	case *wire.ConfirmSelect:
+		return ch.confirmSelect(m)
+	case *wire.TxSelect, *wire.TxCommit, *wire.TxRollback:
+		return refuse(wire.NotImplemented, "%s is not implemented yet", m.ID())
+	}
+	return refuse(wire.CommandInvalid, "%s is not for a client to send", m.ID())
+}
+
+// reply answers a method; nil, which is what nowait asks for, answers nothing.
+func (ch *channel) reply(m wire.Method) error {
+	if m != nil {
+		ch.c.send(ch.number, m)
+	}
+	return nil
+}
+
+// answer is m, or nothing when the client asked for no answer.
+func answer(noWait bool, m wire.Method) wire.Method {
+	if noWait {
+		return nil
+	}
+	return m
+}
+
+func (ch *channel) close() error {
+	ch.release()
+	ch.leave(&wire.ChannelCloseOk{})
+	ch.c.channels[ch.number] = nil
+	return nil
+}
+
+func (ch *channel) flow(m *wire.ChannelFlow) error {
+	if !m.Active {
+		return refuse(wire.NotImplemented, "active=false")
+	}
+	return ch.reply(&wire.ChannelFlowOk{Active: true})
+}
+
+func (ch *channel) confirmSelect(m *wire.ConfirmSelect) error {
+	ch.confirm = true
+	return ch.reply(answer(m.NoWait, &wire.ConfirmSelectOk{}))
+}

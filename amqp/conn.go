@@ -1,0 +1,361 @@
+package amqp
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
+)
+
+// maxOutboxBytes is what may wait to be written before the reader stops reading.
+const maxOutboxBytes = 1 << 20
+
+// closeTimeout is how long a client may take to answer a connection.close.
+const closeTimeout = 5 * time.Second
+
+// conn is one connection. Fields belong to the reader goroutine unless they stand under a lock.
+type conn struct {
+	s    *Server
+	nc   net.Conn
+	name string
+	user auth.Identity
+	caps struct{ authFailureClose, cancelNotify bool }
+
+	channelMax int
+	frameMax   int
+	maxPayload int
+	heartbeat  time.Duration
+
+	vhost     *broker.VHost
+	session   *broker.Session
+	publisher *broker.Publisher
+
+	rb       *readBuffer
+	nowMs    int64
+	renewed  int64        // when the read deadline was set, ms
+	lastRead atomic.Int64 // when bytes came last, ms; the writer reads it
+
+	channels []*channel  // by number; nil where none is open
+	partial  int         // bytes of unfinished bodies on all channels
+	closing  bool        // connection.close was sent; only its answer counts
+	ended    bool        // nothing more is to be read
+	running  atomic.Bool // the handshake is done
+	forced   atomic.Bool // force was called
+
+	in       inbound      // the publish under way
+	touched  []*channel   // confirm channels with publishes since the last flush
+	dirty    []*channel   // channels with verdicts not yet told to the broker
+	flushes  int          // publishes since the last flush
+	plain    int          // of these, on channels without confirms
+	flushErr error        // of the last flush without confirms
+	flushed  func(error)  // sets flushErr
+	pub      wire.Publish // parsed last
+	settle   wire.Settle  // parsed last
+
+	w          writer
+	wake       chan struct{}
+	drained    chan struct{}
+	writerDone chan struct{}
+
+	outMu     sync.Mutex // guards the fields below
+	out       []byte     // frames for the writer, in order
+	confirms  confirmQueue
+	consumers []*consumer
+	version   int  // of consumers
+	finish    bool // the writer ends when all of out is written
+}
+
+func newConn(s *Server, nc net.Conn) *conn {
+	c := &conn{s: s, nc: nc, wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), writerDone: make(chan struct{})}
+	c.flushed = func(err error) { c.flushErr = err }
+	c.w.c = c
+	return c
+}
+
+// serve runs the connection from its first byte to its last.
+func (c *conn) serve() {
+	defer c.nc.Close()
+	c.rb = newReadBuffer()
+	defer c.rb.free()
+	if err := c.handshake(); err != nil {
+		var e *closeError
+		switch {
+		case errors.As(err, &e):
+			c.s.opts.Logger.Warn("handshake refused", "listener", "amqp", "client", c.nc.RemoteAddr(), "error", err)
+			c.refuseHandshake(e)
+		case !ordinaryEnd(err):
+			c.s.opts.Logger.Debug("handshake failed", "listener", "amqp", "client", c.nc.RemoteAddr(), "error", err)
+		}
+		if c.session != nil {
+			c.session.Close()
+		}
+		return
+	}
+	c.running.Store(true)
+	go c.w.run()
+	err := c.read()
+	if err != nil && !ordinaryEnd(err) {
+		c.s.opts.Logger.Debug("connection ended", "listener", "amqp", "client", c.nc.RemoteAddr(), "user", c.user.Name, "error", err)
+	}
+	c.end(err == nil)
+}
+
+// end stops the writer, returns what consumers held, and lets go of the exclusive queues. A connection
+// that ended in order has its last frames written first.
+func (c *conn) end(inOrder bool) {
+	if !inOrder {
+		c.nc.Close()
+	}
+	c.outMu.Lock()
+	c.finish = true
+	c.outMu.Unlock()
+	c.signal()
+	if inOrder {
+		c.nc.SetWriteDeadline(time.Now().Add(closeTimeout))
+	}
+	<-c.writerDone
+	c.closeChannels()
+	c.session.Close()
+}
+
+// closeChannels takes every channel down as its own close would.
+func (c *conn) closeChannels() {
+	for _, ch := range c.channels {
+		if ch != nil {
+			ch.release()
+		}
+	}
+}
+
+// read takes frames until the connection ends. nil is an end in order.
+func (c *conn) read() error {
+	c.nowMs = time.Now().UnixMilli()
+	for {
+		if err := c.renewDeadline(); err != nil {
+			return err
+		}
+		n, err := c.rb.fill(c.nc)
+		if n > 0 {
+			c.nowMs = time.Now().UnixMilli()
+			c.lastRead.Store(c.nowMs)
+			c.takeAll()
+			if c.ended {
+				return nil
+			}
+			c.waitOutbox()
+		}
+		if err != nil {
+			return c.readFailed(err)
+		}
+	}
+}
+
+func (c *conn) readFailed(err error) error {
+	switch {
+	case (c.closing || c.forced.Load()) && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF)):
+		return nil // it was told, and does not answer
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.s.opts.Logger.Warn("missed heartbeats, connection closed", "listener", "amqp", "client", c.nc.RemoteAddr(), "user", c.user.Name, "heartbeat", c.heartbeat)
+	}
+	return err
+}
+
+// renewDeadline lets two heartbeats and a bit pass without a byte. It is set again only when a quarter of
+// a heartbeat has gone by: setting it costs more than a small publish.
+func (c *conn) renewDeadline() error {
+	if c.closing || c.heartbeat == 0 {
+		return nil
+	}
+	if c.renewed != 0 && c.nowMs-c.renewed < c.heartbeat.Milliseconds()/4 {
+		return nil
+	}
+	c.renewed = c.nowMs
+	err := c.nc.SetReadDeadline(time.Now().Add(2*c.heartbeat + c.heartbeat/4))
+	if c.forced.Load() {
+		return c.nc.SetReadDeadline(time.Now().Add(time.Second))
+	}
+	return err
+}
+
+// takeAll parses what the buffer holds, then stores, confirms and settles all of it at once.
+func (c *conn) takeAll() {
+	for !c.ended {
+		more, err := c.takeOne()
+		if err != nil {
+			c.fail(err)
+		}
+		if !more {
+			break
+		}
+	}
+	if err := c.flush(); err != nil {
+		c.fail(asClose(err, wire.IDBasicPublish))
+	}
+}
+
+// takeOne parses one thing from the front of the buffer: a publish with its content, a run of
+// acknowledgements, or any other frame. more is false when it takes more bytes to go on.
+func (c *conn) takeOne() (more bool, err *closeError) {
+	buf := c.rb.bytes()
+	if wire.IsPublish(buf) {
+		if n, done, err := c.takePublish(buf); done {
+			c.rb.advance(n)
+			return n > 0, err
+		}
+	} else if wire.ParseSettle(buf, &c.settle) > 0 {
+		if ch := c.live(c.settle.Channel); ch != nil && !ch.content.pending {
+			return true, ch.blame(c.takeSettles(ch))
+		}
+	}
+	f, n, need, ferr := wire.ParseFrame(buf, c.maxPayload)
+	if ferr != nil {
+		if c.closing {
+			c.ended = true
+		}
+		return false, refuse(wire.FrameError, "%v", ferr)
+	}
+	if n == 0 {
+		c.rb.want(need)
+		return false, nil
+	}
+	err = c.frame(f)
+	c.rb.advance(n)
+	return true, err
+}
+
+// takePublish parses a publish in place. done is false when it must go frame by frame.
+func (c *conn) takePublish(buf []byte) (n int, done bool, err *closeError) {
+	n, found := wire.ParsePublish(buf, c.maxPayload, &c.pub)
+	switch found {
+	case wire.Short:
+		if n > maxReadBytes {
+			return 0, false, nil
+		}
+		c.rb.want(n)
+		return 0, true, nil
+	case wire.Other:
+		return 0, false, nil
+	}
+	ch := c.live(c.pub.Channel)
+	if ch == nil || ch.content.pending {
+		return 0, false, nil
+	}
+	return n, true, ch.blame(ch.publish(&c.pub))
+}
+
+// live finds a channel that is open and not on its way out.
+func (c *conn) live(number uint16) *channel {
+	if int(number) >= len(c.channels) || c.closing {
+		return nil
+	}
+	if ch := c.channels[number]; ch != nil && !ch.closing {
+		return ch
+	}
+	return nil
+}
+
+// frame handles one frame the plain way.
+func (c *conn) frame(f wire.Frame) *closeError {
+	if f.Type == wire.FrameHeartbeat {
+		return nil
+	}
+	if f.Channel == 0 {
+		if f.Type != wire.FrameMethod {
+			return refuse(wire.UnexpectedFrame, "content on channel 0")
+		}
+		return c.connectionMethod(f.Payload)
+	}
+	if c.closing {
+		return nil
+	}
+	var ch *channel
+	if int(f.Channel) < len(c.channels) {
+		ch = c.channels[f.Channel]
+	}
+	if ch == nil {
+		return c.openChannel(f)
+	}
+	if ch.closing {
+		return ch.whileClosing(f)
+	}
+	switch f.Type {
+	case wire.FrameHeader:
+		return ch.blame(ch.contentHeader(f.Payload))
+	case wire.FrameBody:
+		return ch.blame(ch.contentBody(f.Payload))
+	}
+	return ch.blame(ch.method(f.Payload))
+}
+
+// fail ends the channel or the connection, as the code says.
+func (c *conn) fail(e *closeError) {
+	if c.closing {
+		return
+	}
+	if !e.code.Hard() && e.channel != nil {
+		e.channel.fail(e)
+		return
+	}
+	c.s.opts.Logger.Warn("connection closed with an error", "listener", "amqp", "client", c.nc.RemoteAddr(), "user", c.user.Name, "error", e)
+	c.closing = true
+	c.closeChannels()
+	c.send(0, &wire.ConnectionClose{ReplyCode: e.code, ReplyText: wire.ReplyText(e.code, e.text),
+		ClassID: e.method.Class(), MethodID: e.method.Number()})
+	c.nc.SetReadDeadline(time.Now().Add(closeTimeout))
+}
+
+// connectionMethod handles the methods of channel 0 after the handshake.
+func (c *conn) connectionMethod(payload []byte) *closeError {
+	m, err := wire.Decode(payload)
+	if err != nil {
+		return decodeError(err, wire.PayloadID(payload))
+	}
+	switch m := m.(type) {
+	case *wire.ConnectionClose:
+		c.flush()
+		c.closeChannels()
+		c.session.Close()
+		c.send(0, &wire.ConnectionCloseOk{})
+		c.ended = true
+		return nil
+	case *wire.ConnectionCloseOk:
+		c.ended = true
+		return nil
+	case *wire.ConnectionUpdateSecret:
+		return c.updateSecret(m)
+	}
+	if c.closing {
+		return nil
+	}
+	return &closeError{code: wire.CommandInvalid, text: m.ID().String() + " is not expected now", method: m.ID()}
+}
+
+// updateSecret checks the new password of the same user; the connection goes on with its rights.
+func (c *conn) updateSecret(m *wire.ConnectionUpdateSecret) *closeError {
+	id, err := c.s.opts.Users.Login(c.user.Name, m.NewSecret, c.nc.RemoteAddr())
+	if err != nil {
+		return &closeError{code: wire.NotAllowed, text: "New secret was refused by one of the backends", method: m.ID()}
+	}
+	c.user = id
+	c.send(0, &wire.ConnectionUpdateSecretOk{})
+	return nil
+}
+
+// force closes the connection from outside; any goroutine.
+func (c *conn) force(reason string) {
+	c.forced.Store(true)
+	if !c.running.Load() {
+		c.nc.Close()
+		return
+	}
+	c.send(0, &wire.ConnectionClose{ReplyCode: wire.ConnectionForced,
+		ReplyText: wire.ReplyText(wire.ConnectionForced, "broker forced connection closure with reason '"+reason+"'")})
+	c.nc.SetReadDeadline(time.Now().Add(time.Second))
+}

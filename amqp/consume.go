@@ -1,0 +1,188 @@
+package amqp
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"sync/atomic"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/broker"
+)
+
+// consumer is one basic.consume. Its subscription is used under channel.mu, by the writer to pull and by
+// whoever ends it.
+type consumer struct {
+	ch    *channel
+	tag   string
+	noAck bool
+	enc   *wire.DeliveryEncoder
+	sub   *broker.Subscription
+	emit  func(*broker.Delivery)
+
+	ready     atomic.Bool // there may be something to pull
+	cancelled atomic.Bool // its queue is gone
+
+	// Guarded by channel.mu.
+	closed   bool
+	borrowed bool // bodies that it emitted are being written from the log's own bytes
+	leaves   bool // to be closed when they are written
+	holder   uint32
+}
+
+// close ends the subscription, at once or when the writer has written what it borrowed. channel.mu is held.
+func (k *consumer) close() {
+	if k.closed {
+		return
+	}
+	k.closed = true
+	if k.borrowed {
+		k.leaves = true
+		return
+	}
+	k.sub.Close()
+}
+
+func (k *consumer) woken() {
+	k.ready.Store(true)
+	k.ch.c.signal()
+}
+
+func (k *consumer) queueGone() {
+	k.cancelled.Store(true)
+	k.ch.c.signal()
+}
+
+func (ch *channel) qos(m *wire.BasicQos) error {
+	if m.PrefetchSize != 0 {
+		return refuse(wire.NotImplemented, "prefetch_size!=0 (%d)", m.PrefetchSize)
+	}
+	switch {
+	case !m.Global:
+		ch.prefetch = int(m.PrefetchCount)
+	case ch.shared != nil:
+		ch.shared.SetLimit(int(m.PrefetchCount))
+	default:
+		ch.shared = broker.NewCredit(int(m.PrefetchCount))
+	}
+	return ch.reply(&wire.BasicQosOk{})
+}
+
+func (ch *channel) consume(m *wire.BasicConsume) error {
+	if m.Queue == directReplyTo {
+		return refuse(wire.PreconditionFailed, "direct reply-to is not supported yet")
+	}
+	tag := m.ConsumerTag
+	if tag == "" {
+		tag = newConsumerTag()
+	}
+	ch.mu.Lock()
+	_, taken := ch.consumers[tag]
+	ch.mu.Unlock()
+	if taken {
+		return refuse(wire.NotAllowed, "attempt to reuse consumer tag '%s'", tag)
+	}
+	priority, err := consumerPriority(m.Arguments)
+	if err != nil {
+		return err
+	}
+	q, err := ch.openQueue(m.Queue)
+	if err != nil {
+		return err
+	}
+	k := &consumer{ch: ch, tag: tag, noAck: m.NoAck, enc: wire.NewDeliveryEncoder(ch.number, tag, ch.c.frameMax)}
+	k.emit = k.deliver
+	k.sub, err = q.Subscribe(ch.c.session, broker.SubscribeOptions{
+		NoAck: m.NoAck, Exclusive: m.Exclusive, Priority: priority, Prefetch: ch.prefetch, Shared: ch.shared,
+		Wake: k.woken, Cancelled: k.queueGone,
+	})
+	if err != nil {
+		return err
+	}
+	ch.mu.Lock()
+	if ch.consumers == nil {
+		ch.consumers = map[string]*consumer{}
+	}
+	ch.consumers[tag] = k
+	ch.c.addConsumer(k, answer(m.NoWait, &wire.BasicConsumeOk{ConsumerTag: tag}))
+	ch.mu.Unlock()
+	return nil
+}
+
+func newConsumerTag() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return "amq.ctag-" + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// consumerPriority reads x-priority, and names arguments that come with a later release.
+func consumerPriority(args wire.Table) (int, error) {
+	for {
+		name, f, rest, ok := args.Next()
+		if !ok {
+			return 0, nil
+		}
+		args = rest
+		switch string(name) {
+		case "x-priority":
+			n, ok := f.Int()
+			if !ok || n != int64(int32(n)) {
+				return 0, refuse(wire.PreconditionFailed, "invalid arg 'x-priority': must be an integer")
+			}
+			return int(n), nil
+		case "x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered":
+			return 0, refuse(wire.PreconditionFailed, "consumer argument '%s' is not supported yet", name)
+		}
+	}
+}
+
+func (ch *channel) cancel(m *wire.BasicCancel) error {
+	reply := answer(m.NoWait, &wire.BasicCancelOk{ConsumerTag: m.ConsumerTag})
+	ch.mu.Lock()
+	k := ch.consumers[m.ConsumerTag]
+	if k == nil {
+		ch.mu.Unlock()
+		return ch.reply(reply)
+	}
+	delete(ch.consumers, m.ConsumerTag)
+	k.close()
+	ch.c.dropConsumer(k, reply)
+	ch.mu.Unlock()
+	return nil
+}
+
+func (ch *channel) get(m *wire.BasicGet) error {
+	q, err := ch.openQueue(m.Queue)
+	if err != nil {
+		return err
+	}
+	got, err := q.Get(ch.c.session, m.NoAck)
+	if err != nil {
+		return err
+	}
+	if got == nil {
+		return ch.reply(&wire.BasicGetEmpty{})
+	}
+	defer got.Done()
+	ch.mu.Lock()
+	var tag uint64
+	if m.NoAck {
+		tag = ch.unacked.skip()
+	} else {
+		n := ch.holderOf(got.Lease)
+		ch.holders[n].live++
+		tag = ch.unacked.push(got.Offset, n)
+	}
+	ch.mu.Unlock()
+	ch.c.sendContent(ch.number, &wire.BasicGetOk{
+		DeliveryTag: tag, Redelivered: got.Redelivered, Exchange: string(got.Exchange), RoutingKey: shortKey(got.Key), MessageCount: count32(got.Remaining),
+	}, got.Properties, got.Body)
+	return nil
+}
+
+// shortKey is a routing key as a method can carry it: a longer Kafka key travels in a header instead.
+func shortKey(key []byte) string {
+	if len(key) > wire.MaxShortStringBytes {
+		return ""
+	}
+	return string(key)
+}

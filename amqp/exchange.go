@@ -1,0 +1,59 @@
+package amqp
+
+import (
+	"strings"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/broker"
+)
+
+// cleanName takes carriage returns and line feeds out of a name, as RabbitMQ does.
+func cleanName(name string) string {
+	if !strings.ContainsAny(name, "\r\n") {
+		return name
+	}
+	return strings.NewReplacer("\r", "", "\n", "").Replace(name)
+}
+
+func (ch *channel) exchangeDeclare(m *wire.ExchangeDeclare) error {
+	name := cleanName(m.Exchange)
+	var err error
+	if m.Passive {
+		_, err = ch.c.vhost.Exchange(name)
+	} else {
+		_, err = ch.c.vhost.DeclareExchange(name, broker.ExchangeOptions{
+			Type: m.Type, Durable: m.Durable, AutoDelete: m.AutoDelete, Internal: m.Internal, Args: m.Arguments,
+		})
+	}
+	if err != nil {
+		return err
+	}
+	return ch.reply(answer(m.NoWait, &wire.ExchangeDeclareOk{}))
+}
+
+func (ch *channel) exchangeDelete(m *wire.ExchangeDelete) error {
+	if err := ch.c.vhost.DeleteExchange(cleanName(m.Exchange), m.IfUnused); err != nil {
+		return err
+	}
+	return ch.reply(answer(m.NoWait, &wire.ExchangeDeleteOk{}))
+}
+
+func (ch *channel) exchangeBind(m *wire.ExchangeBind) error {
+	err := ch.c.vhost.Bind(ch.c.session, broker.Binding{
+		Source: cleanName(m.Source), Dest: cleanName(m.Destination), ToExchange: true, Key: m.RoutingKey, Args: m.Arguments,
+	})
+	if err != nil {
+		return err
+	}
+	return ch.reply(answer(m.NoWait, &wire.ExchangeBindOk{}))
+}
+
+func (ch *channel) exchangeUnbind(m *wire.ExchangeUnbind) error {
+	err := ch.c.vhost.Unbind(ch.c.session, broker.Binding{
+		Source: cleanName(m.Source), Dest: cleanName(m.Destination), ToExchange: true, Key: m.RoutingKey, Args: m.Arguments,
+	})
+	if err != nil {
+		return err
+	}
+	return ch.reply(answer(m.NoWait, &wire.ExchangeUnbindOk{}))
+}

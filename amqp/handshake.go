@@ -1,0 +1,243 @@
+package amqp
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/auth"
+)
+
+const (
+	// maxEarlyPayloadBytes bounds a frame before a client has proved who it is.
+	maxEarlyPayloadBytes = 64 << 10
+	// refusalDelay is how long a failed login waits, so that guessing passwords is slow.
+	refusalDelay = time.Second
+)
+
+// errNoAMQP says that the peer speaks something else; it was told what we speak.
+var errNoAMQP = errors.New("not an AMQP 0-9-1 client")
+
+// handshake goes from the protocol header to connection.open-ok. A *closeError is for the client to hear.
+func (c *conn) handshake() error {
+	if err := c.nc.SetDeadline(time.Now().Add(c.s.opts.HandshakeTimeout)); err != nil {
+		return err
+	}
+	c.maxPayload = maxEarlyPayloadBytes
+	if err := c.protocolHeader(); err != nil {
+		return err
+	}
+	if err := c.start(); err != nil {
+		return err
+	}
+	if err := c.tune(); err != nil {
+		return err
+	}
+	if err := c.open(); err != nil {
+		return err
+	}
+	return c.nc.SetDeadline(time.Time{})
+}
+
+func (c *conn) protocolHeader() error {
+	for len(c.rb.bytes()) < len(wire.ProtocolHeader) {
+		have := c.rb.bytes()
+		if string(have) != wire.ProtocolHeader[:len(have)] {
+			break // whatever it is, the rest of it will not help
+		}
+		if _, err := c.rb.fill(c.nc); err != nil {
+			return err
+		}
+	}
+	have := c.rb.bytes()
+	if len(have) < len(wire.ProtocolHeader) || string(have[:len(wire.ProtocolHeader)]) != wire.ProtocolHeader {
+		if _, err := io.WriteString(c.nc, wire.ProtocolHeader); err != nil {
+			return err
+		}
+		return errNoAMQP
+	}
+	c.rb.advance(len(wire.ProtocolHeader))
+	return nil
+}
+
+// expect reads the one method that may come next; connection.close ends the handshake politely.
+func (c *conn) expect(want wire.MethodID) (wire.Method, error) {
+	for {
+		f, n, need, err := wire.ParseFrame(c.rb.bytes(), c.maxPayload)
+		if err != nil {
+			return nil, refuse(wire.FrameError, "%v", err)
+		}
+		if n == 0 {
+			c.rb.want(need)
+			if _, err := c.rb.fill(c.nc); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		c.rb.advance(n)
+		switch {
+		case f.Type == wire.FrameHeartbeat:
+			continue
+		case f.Type != wire.FrameMethod || f.Channel != 0:
+			return nil, refuse(wire.UnexpectedFrame, "expected %s", want)
+		}
+		m, err := wire.Decode(f.Payload)
+		if err != nil {
+			return nil, decodeError(err, wire.PayloadID(f.Payload))
+		}
+		switch m.ID() {
+		case want:
+			return m, nil
+		case wire.IDConnectionClose:
+			c.writeNow(&wire.ConnectionCloseOk{})
+			return nil, io.EOF
+		}
+		return nil, &closeError{code: wire.CommandInvalid, text: "expected " + want.String() + ", got " + m.ID().String(), method: m.ID()}
+	}
+}
+
+// writeNow writes a method of channel 0 directly: the writer goroutine does not run yet.
+func (c *conn) writeNow(m wire.Method) error {
+	_, err := c.nc.Write(wire.AppendMethod(nil, 0, m))
+	return err
+}
+
+func (c *conn) start() error {
+	err := c.writeNow(&wire.ConnectionStart{
+		VersionMajor: 0, VersionMinor: 9, ServerProperties: c.s.properties,
+		Mechanisms: []byte("PLAIN AMQPLAIN"), Locales: []byte("en_US"),
+	})
+	if err != nil {
+		return err
+	}
+	m, err := c.expect(wire.IDConnectionStartOk)
+	if err != nil {
+		return err
+	}
+	ok := m.(*wire.ConnectionStartOk)
+	c.readCapabilities(ok.ClientProperties)
+	return c.login(ok.Mechanism, ok.Response)
+}
+
+func (c *conn) readCapabilities(properties wire.Table) {
+	if f, ok := properties.Get("capabilities"); ok {
+		if caps, ok := f.Table(); ok {
+			flag := func(name string) bool {
+				f, _ := caps.Get(name)
+				v, _ := f.Bool()
+				return v
+			}
+			c.caps.authFailureClose = flag("authentication_failure_close")
+			c.caps.cancelNotify = flag("consumer_cancel_notify")
+		}
+	}
+	for _, key := range []string{"connection_name", "product"} {
+		if f, ok := properties.Get(key); ok && f.Tag == 'S' && c.name == "" {
+			c.name = string(f.Value[:min(len(f.Value), 255)])
+		}
+	}
+}
+
+func (c *conn) login(mechanism string, response []byte) error {
+	var err error
+	switch mechanism {
+	case "PLAIN":
+		c.user, err = c.s.opts.Users.Plain(response, c.nc.RemoteAddr())
+	case "AMQPLAIN":
+		c.user, err = c.amqPlain(response)
+	default:
+		return &closeError{code: wire.CommandInvalid, text: "unknown authentication mechanism '" + mechanism + "'", method: wire.IDConnectionStartOk}
+	}
+	if err == nil {
+		return nil
+	}
+	c.s.opts.Logger.Warn("login refused", "listener", "amqp", "client", c.nc.RemoteAddr(), "error", err)
+	time.Sleep(refusalDelay)
+	if !c.caps.authFailureClose {
+		return io.EOF // an older client takes a closed socket for a refusal
+	}
+	return &closeError{code: wire.AccessRefused, text: "Login was refused using authentication mechanism " + mechanism +
+		". For details see the broker logfile."}
+}
+
+// amqPlain reads the older form of PLAIN: a field table without its length.
+func (c *conn) amqPlain(response []byte) (auth.Identity, error) {
+	t := wire.Table(response)
+	if err := t.Check(); err != nil {
+		return auth.Identity{}, err
+	}
+	login, _ := t.Get("LOGIN")
+	password, _ := t.Get("PASSWORD")
+	if login.Tag != 'S' || password.Tag != 'S' {
+		return auth.Identity{}, errors.New("AMQPLAIN without LOGIN and PASSWORD")
+	}
+	return c.s.opts.Users.Login(string(login.Value), password.Value, c.nc.RemoteAddr())
+}
+
+func (c *conn) tune() error {
+	offer := wire.ConnectionTune{ChannelMax: uint16(c.s.opts.ChannelMax), FrameMax: uint32(c.s.opts.FrameMaxBytes)}
+	if c.s.opts.Heartbeat > 0 {
+		offer.Heartbeat = uint16(min(c.s.opts.Heartbeat/time.Second, 65535))
+	}
+	if err := c.writeNow(&offer); err != nil {
+		return err
+	}
+	m, err := c.expect(wire.IDConnectionTuneOk)
+	if err != nil {
+		return err
+	}
+	ok := m.(*wire.ConnectionTuneOk)
+	bad := func(what string, got, limit any) error {
+		return &closeError{code: wire.NotAllowed, method: wire.IDConnectionTuneOk,
+			text: refuse(wire.NotAllowed, "negotiated %s = %v is not within the limit of %v", what, got, limit).text}
+	}
+	switch {
+	case ok.ChannelMax == 0 || ok.ChannelMax > offer.ChannelMax:
+		return bad("channel_max", ok.ChannelMax, offer.ChannelMax)
+	case ok.FrameMax == 0 || ok.FrameMax > offer.FrameMax:
+		return bad("frame_max", ok.FrameMax, offer.FrameMax)
+	case ok.FrameMax < wire.MinFrameMaxBytes:
+		return bad("frame_max", ok.FrameMax, wire.MinFrameMaxBytes)
+	}
+	c.channelMax = int(ok.ChannelMax)
+	c.frameMax = int(ok.FrameMax)
+	c.maxPayload = c.frameMax - wire.FrameOverheadBytes
+	c.heartbeat = time.Duration(ok.Heartbeat) * time.Second
+	return nil
+}
+
+func (c *conn) open() error {
+	m, err := c.expect(wire.IDConnectionOpen)
+	if err != nil {
+		return err
+	}
+	name := m.(*wire.ConnectionOpen).VirtualHost
+	c.vhost, err = c.s.opts.Broker.VHost(name)
+	if err != nil {
+		return &closeError{code: wire.NotAllowed, text: "vhost " + name + " not found", method: wire.IDConnectionOpen}
+	}
+	c.session = c.vhost.NewSession(c.user.Name)
+	c.publisher = c.vhost.NewPublisher()
+	return c.writeNow(&wire.ConnectionOpenOk{})
+}
+
+// refuseHandshake tells the client why its handshake ends and waits a moment for it to hear.
+func (c *conn) refuseHandshake(e *closeError) {
+	if err := c.nc.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		return
+	}
+	err := c.writeNow(&wire.ConnectionClose{ReplyCode: e.code, ReplyText: wire.ReplyText(e.code, e.text),
+		ClassID: e.method.Class(), MethodID: e.method.Number()})
+	if err != nil {
+		return
+	}
+	c.expect(wire.IDConnectionCloseOk)
+}
+
+// ordinaryEnd tells whether a connection ended as clients' connections do, so that nobody need read of it.
+func ordinaryEnd(err error) bool {
+	return err == nil || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)
+}

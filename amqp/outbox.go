@@ -1,0 +1,77 @@
+package amqp
+
+import (
+	"github.com/leveret-mq/leveret/amqp/wire"
+)
+
+// signal wakes the writer; one wake-up stands for all that were not acted on.
+func (c *conn) signal() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// send puts a method into the outbox. Any goroutine may call it.
+func (c *conn) send(channel uint16, m wire.Method) {
+	c.outMu.Lock()
+	c.out = wire.AppendMethod(c.out, channel, m)
+	c.outMu.Unlock()
+	c.signal()
+}
+
+// sendContent puts a method with a message into the outbox.
+func (c *conn) sendContent(channel uint16, m wire.Method, props wire.RawProperties, body []byte) {
+	c.outMu.Lock()
+	c.out = wire.AppendContent(c.out, channel, m, props, body, c.frameMax)
+	c.outMu.Unlock()
+	c.signal()
+}
+
+// waitOutbox holds the reader up while too much waits to be written: a client that asks and does not
+// read the answers is not read either.
+func (c *conn) waitOutbox() {
+	for {
+		c.outMu.Lock()
+		low := len(c.out) <= maxOutboxBytes && c.confirms.n <= maxConfirms
+		c.outMu.Unlock()
+		if low {
+			return
+		}
+		select {
+		case <-c.drained:
+		case <-c.writerDone:
+			return
+		}
+	}
+}
+
+// addConsumer shows a new consumer to the writer, behind its consume-ok.
+func (c *conn) addConsumer(k *consumer, reply wire.Method) {
+	c.outMu.Lock()
+	if reply != nil {
+		c.out = wire.AppendMethod(c.out, k.ch.number, reply)
+	}
+	c.consumers = append(c.consumers, k)
+	c.version++
+	c.outMu.Unlock()
+	k.ready.Store(true)
+	c.signal()
+}
+
+// dropConsumer hides a consumer from the writer, and puts a reply behind its last delivery. channel.mu is held.
+func (c *conn) dropConsumer(k *consumer, reply wire.Method) {
+	c.outMu.Lock()
+	for i, other := range c.consumers {
+		if other == k {
+			c.consumers = append(c.consumers[:i], c.consumers[i+1:]...)
+			c.version++
+			break
+		}
+	}
+	if reply != nil {
+		c.out = wire.AppendMethod(c.out, k.ch.number, reply)
+	}
+	c.outMu.Unlock()
+	c.signal()
+}

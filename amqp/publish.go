@@ -1,0 +1,269 @@
+package amqp
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/broker"
+)
+
+// directReplyTo is the pseudo queue of RabbitMQ's direct reply-to, which is not there yet.
+const directReplyTo = "amq.rabbitmq.reply-to"
+
+// inbound is the publish under way and what is remembered of the last one's properties: most publishers
+// send the same bytes again and again, which then need no second look.
+type inbound struct {
+	broker.Inbound
+	props      wire.Properties
+	known      []byte // properties that were found good, our own copy
+	persistent bool   // of the known ones
+	hasHeaders bool
+	headers    wire.Table // of the known ones; lies in known
+	rewritten  []byte     // properties without BCC
+}
+
+// maxKnownBytes is the longest property list that is remembered.
+const maxKnownBytes = 1 << 10
+
+// publish routes one whole message and hands it to the publisher; what is in p stays the read buffer's.
+func (ch *channel) publish(p *wire.Publish) *closeError {
+	c := ch.c
+	if p.Immediate {
+		return &closeError{code: wire.NotImplemented, text: "immediate=true", method: wire.IDBasicPublish}
+	}
+	in := &c.in
+	if err := in.take(p, c.user.Name); err != nil {
+		return asClose(err, wire.IDBasicPublish)
+	}
+	in.TimestampMs = c.nowMs
+	in.Persistent = ch.confirm && in.persistent
+	routed, err := c.publisher.Publish(&in.Inbound)
+	if err != nil {
+		return asClose(err, wire.IDBasicPublish)
+	}
+	if !routed && p.Mandatory {
+		c.sendContent(ch.number, &wire.BasicReturn{ReplyCode: wire.NoRoute, ReplyText: "NO_ROUTE", Exchange: string(p.Exchange), RoutingKey: string(p.Key)},
+			in.Properties, p.Body)
+	}
+	c.flushes++
+	if !ch.confirm {
+		c.plain++
+		return nil
+	}
+	ch.confirmLast++
+	if ch.confirmFirst == 0 {
+		ch.confirmFirst = ch.confirmLast
+		c.touched = append(c.touched, ch)
+	}
+	return nil
+}
+
+// take fills in everything that the message itself says, and checks its properties.
+func (in *inbound) take(p *wire.Publish, user string) error {
+	in.Exchange, in.Key, in.Body = p.Exchange, p.Key, p.Body
+	in.Properties = p.Properties
+	in.MoreKeys = nil
+	if bytes.Equal(in.known, p.Properties) {
+		in.Headers = in.headers
+		return nil
+	}
+	return in.examine(p, user)
+}
+
+// examine checks properties that were not seen last time.
+func (in *inbound) examine(p *wire.Publish, user string) error {
+	in.known = in.known[:0]
+	in.headers = nil
+	if err := p.Properties.Parse(&in.props); err != nil {
+		return decodeError(err, wire.IDBasicPublish)
+	}
+	props := &in.props
+	in.persistent = props.DeliveryMode == 2
+	in.Headers = props.Headers
+	if props.Flags&wire.FlagUserID != 0 && string(props.UserID) != user {
+		return refuse(wire.PreconditionFailed, "user_id property set to '%s' but authenticated user was '%s'", props.UserID, user)
+	}
+	if props.Flags&wire.FlagExpiration != 0 {
+		if err := checkExpiration(props.Expiration); err != nil {
+			return err
+		}
+	}
+	if string(props.ReplyTo) == directReplyTo {
+		return refuse(wire.PreconditionFailed, "fast reply consumer does not exist: direct reply-to is not supported yet")
+	}
+	if len(props.Headers) > 0 {
+		if err := in.moreKeys(p); err != nil {
+			return err
+		}
+	}
+	if in.MoreKeys == nil && len(p.Properties) <= maxKnownBytes {
+		in.remember(p.Properties)
+	}
+	return nil
+}
+
+// remember keeps a copy of properties that need no second look.
+func (in *inbound) remember(raw wire.RawProperties) {
+	in.known = append(in.known[:0], raw...)
+	if len(in.props.Headers) > 0 {
+		var own wire.Properties
+		if err := wire.RawProperties(in.known).Parse(&own); err == nil {
+			in.headers = own.Headers
+		}
+	}
+}
+
+// checkExpiration wants decimal digits and nothing else; the number must fit a duration.
+func checkExpiration(text []byte) error {
+	good := len(text) > 0 && len(text) <= 15
+	for _, b := range text {
+		good = good && b >= '0' && b <= '9'
+	}
+	if !good {
+		return refuse(wire.PreconditionFailed, "invalid expiration '%s'", text)
+	}
+	return nil
+}
+
+// moreKeys reads the headers CC and BCC, and takes BCC out of the message.
+func (in *inbound) moreKeys(p *wire.Publish) error {
+	blind := false
+	for t := in.props.Headers; ; {
+		name, field, rest, ok := t.Next()
+		if !ok {
+			break
+		}
+		t = rest
+		isBlind := string(name) == "BCC"
+		if !isBlind && string(name) != "CC" {
+			continue
+		}
+		blind = blind || isBlind
+		if err := in.addKeys(string(name), field); err != nil {
+			return err
+		}
+	}
+	if blind {
+		headers := in.props.Headers.AppendWithout(nil, "BCC")
+		in.rewritten = p.Properties.AppendWithHeaders(in.rewritten[:0], &in.props, headers)
+		in.Properties, in.Headers = in.rewritten, headers
+	}
+	return nil
+}
+
+func (in *inbound) addKeys(name string, field wire.Field) error {
+	if field.Tag != 'A' {
+		return refuse(wire.PreconditionFailed, "invalid type '%c' for header %s: must be an array of strings", field.Tag, name)
+	}
+	if in.MoreKeys == nil {
+		in.MoreKeys = [][]byte{} // not nil, even if empty: such a route is not for the cache
+	}
+	for array := field.Value; len(array) > 0; {
+		key, rest, ok := wire.NextElement(array)
+		if !ok || key.Tag != 'S' {
+			return refuse(wire.PreconditionFailed, "invalid element of header %s: must be a string", name)
+		}
+		in.MoreKeys = append(in.MoreKeys, key.Value)
+		array = rest
+	}
+	return nil
+}
+
+// content is a message that comes frame by frame, because it does not fit the read buffer or because
+// other frames stand between its own.
+type content struct {
+	pending  bool // basic.publish was seen
+	headed   bool // the content header was seen
+	pub      wire.Publish
+	size     int
+	body     []byte
+	reserved int // counted in conn.partial
+}
+
+func (ch *channel) beginContent(m *wire.BasicPublish) {
+	ch.content = content{pending: true, body: ch.content.body[:0], pub: wire.Publish{
+		Channel: ch.number, Mandatory: m.Mandatory, Immediate: m.Immediate, Exchange: []byte(m.Exchange), Key: []byte(m.RoutingKey),
+	}}
+}
+
+// keptBodyBytes is the largest body buffer that a channel keeps for its next message.
+const keptBodyBytes = 1 << 20
+
+// dropContent forgets a message that will not be finished, or is.
+func (ch *channel) dropContent() {
+	ch.c.partial -= ch.content.reserved
+	body := ch.content.body
+	if cap(body) > keptBodyBytes {
+		body = nil
+	}
+	ch.content = content{body: body[:0]}
+}
+
+func (ch *channel) contentHeader(payload []byte) *closeError {
+	t := &ch.content
+	if !t.pending || t.headed {
+		return refuse(wire.UnexpectedFrame, "expected method frame, got content header frame instead")
+	}
+	h, err := wire.ParseContentHeader(payload)
+	if err != nil {
+		return decodeError(err, wire.IDBasicPublish)
+	}
+	if h.Class != wire.ClassBasic {
+		return refuse(wire.UnexpectedFrame, "content header of class %d for basic.publish", h.Class)
+	}
+	limit := uint64(ch.c.s.opts.Broker.MaxMessageBytes())
+	if h.BodySize > limit {
+		return &closeError{code: wire.PreconditionFailed, method: wire.IDBasicPublish,
+			text: fmt.Sprintf("message size %d is larger than configured max size %d", h.BodySize, limit)}
+	}
+	t.headed = true
+	t.size = int(h.BodySize)
+	t.pub.Properties = bytes.Clone(h.Properties)
+	if t.size == 0 {
+		return ch.finishContent()
+	}
+	return nil
+}
+
+func (ch *channel) contentBody(payload []byte) *closeError {
+	t := &ch.content
+	if !t.headed {
+		return refuse(wire.UnexpectedFrame, "expected method or content header frame, got content body frame instead")
+	}
+	if len(payload) > t.size-len(t.body) {
+		return refuse(wire.UnexpectedFrame, "content body of %d bytes where %d are left", len(payload), t.size-len(t.body))
+	}
+	c := ch.c
+	// Unfinished messages of all channels together are bounded, or 2,000 channels could hold 2,000 of the largest.
+	if c.partial+len(payload) > 2*c.s.opts.Broker.MaxMessageBytes() {
+		return refuse(wire.ResourceError, "too many unfinished messages")
+	}
+	c.partial += len(payload)
+	t.reserved += len(payload)
+	t.body = growBody(t.body, len(payload), t.size)
+	t.body = append(t.body, payload...)
+	if len(t.body) == t.size {
+		return ch.finishContent()
+	}
+	return nil
+}
+
+// growBody makes room for n more bytes of a body of size bytes. Memory follows what has arrived, at four
+// times its size at most, not what was announced.
+func growBody(body []byte, n, size int) []byte {
+	need := len(body) + n
+	if need <= cap(body) {
+		return body
+	}
+	grown := make([]byte, len(body), max(need, min(size, max(4*need, 64<<10))))
+	copy(grown, body)
+	return grown
+}
+
+func (ch *channel) finishContent() *closeError {
+	ch.content.pub.Body = ch.content.body
+	err := ch.publish(&ch.content.pub)
+	ch.dropContent()
+	return err
+}

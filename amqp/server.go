@@ -1,0 +1,141 @@
+package amqp
+
+import (
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
+)
+
+// Options are a server's settings. Broker and Users are required; the zero value of the rest is its default.
+type Options struct {
+	Broker *broker.Broker
+	Users  *auth.Users
+	// FrameMaxBytes is the largest frame that is offered; default 128 KiB, never below 8 KiB.
+	FrameMaxBytes int
+	// ChannelMax is the highest channel number that is offered; default 2047.
+	ChannelMax int
+	// Heartbeat is what is offered; default 60 s, negative is none.
+	Heartbeat time.Duration
+	// HandshakeTimeout is how long a client may take from connecting to connection.open; default 10 s.
+	HandshakeTimeout time.Duration
+	// Version and ClusterName are told to clients in server-properties.
+	Version     string
+	ClusterName string
+	// Logger takes what an operator should read; default slog.Default().
+	Logger *slog.Logger
+}
+
+func (o *Options) defaults() {
+	if o.FrameMaxBytes == 0 {
+		o.FrameMaxBytes = 128 << 10
+	}
+	o.FrameMaxBytes = min(max(o.FrameMaxBytes, 8<<10), maxReadBytes)
+	if o.ChannelMax <= 0 || o.ChannelMax > 65535 {
+		o.ChannelMax = 2047
+	}
+	if o.Heartbeat == 0 {
+		o.Heartbeat = 60 * time.Second
+	}
+	if o.HandshakeTimeout == 0 {
+		o.HandshakeTimeout = 10 * time.Second
+	}
+	if o.Version == "" {
+		o.Version = "0.0.0"
+	}
+	if o.ClusterName == "" {
+		o.ClusterName = "leveret"
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+}
+
+// Server serves AMQP 0-9-1 connections. All methods may be called from any goroutine.
+type Server struct {
+	opts       Options
+	properties wire.Table // server-properties, the same for everyone
+
+	mu     sync.Mutex // guards the two below
+	conns  map[*conn]struct{}
+	closed bool
+}
+
+// New makes a server. It owns no listener: give its Handle to one.
+func New(o Options) *Server {
+	o.defaults()
+	return &Server{opts: o, properties: serverProperties(&o), conns: map[*conn]struct{}{}}
+}
+
+// Handle serves one connection until it ends, and closes it.
+func (s *Server) Handle(nc net.Conn) {
+	c := newConn(s, nc)
+	if !s.add(c) {
+		nc.Close()
+		return
+	}
+	counters := s.opts.Broker.Counters()
+	counters.AMQPConns.Add(1)
+	defer counters.AMQPConns.Add(-1)
+	defer s.remove(c)
+	c.serve()
+}
+
+// CloseAll asks every client to go, with connection.close 320 and the reason, and refuses new ones. It
+// returns at once; Handle returns for a connection when its client answered or a second has passed.
+func (s *Server) CloseAll(reason string) {
+	s.mu.Lock()
+	s.closed = true
+	list := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		list = append(list, c)
+	}
+	s.mu.Unlock()
+	for _, c := range list {
+		c.force(reason)
+	}
+}
+
+// Connections is the number of connections that are open.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+func (s *Server) add(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) remove(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+}
+
+func serverProperties(o *Options) wire.Table {
+	var capabilities []byte
+	for _, name := range []string{
+		"publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify",
+		"connection.blocked", "consumer_priorities", "authentication_failure_close", "per_consumer_qos",
+	} {
+		capabilities = wire.AppendTableBool(capabilities, name, true)
+	}
+	t := wire.AppendTableTable(nil, "capabilities", capabilities)
+	t = wire.AppendTableString(t, "cluster_name", o.ClusterName)
+	t = wire.AppendTableString(t, "copyright", "Copyright the Leveret authors")
+	t = wire.AppendTableString(t, "information", "Licensed under the Apache License 2.0")
+	t = wire.AppendTableString(t, "platform", "Go")
+	t = wire.AppendTableString(t, "product", "Leveret")
+	return wire.AppendTableString(t, "version", o.Version)
+}

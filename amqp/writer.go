@@ -1,0 +1,343 @@
+package amqp
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/broker"
+)
+
+const (
+	// writeBytes is how much a turn gathers before it is written.
+	writeBytes = 128 << 10
+	// inPlaceBytes is the body size from which the log's own bytes are written instead of a copy.
+	inPlaceBytes = 16 << 10
+	// pullMessages is the most that one consumer gets in a turn, so that others get theirs.
+	pullMessages = 1024
+	// writeTimeout is how long a write may stand still before the peer's own traffic is looked at.
+	writeTimeout = 30 * time.Second
+)
+
+var writePool sync.Pool // of *[]byte with writeBytes and some room
+
+// writer is the goroutine that owns the socket's write side.
+type writer struct {
+	c         *conn
+	control   []byte // taken from the outbox, being written
+	buf       []byte // deliveries of the turn; from the pool while there is one
+	cuts      []cut  // where in buf the log's own bytes come in between
+	inPlace   int    // bytes in cuts
+	vec       [][]byte
+	nb        net.Buffers
+	consumers []*consumer // as of version
+	version   int
+	next      int // whose turn is first
+	lenders   []*consumer
+	wrote     bool // since the last tick
+	sized     int  // bytes of the turn's bodies
+}
+
+// cut is a piece of a body that is written from where it lies, behind buf[:at].
+type cut struct {
+	at   int
+	body []byte
+}
+
+func (w *writer) run() {
+	c := w.c
+	defer close(c.writerDone)
+	every := writeTimeout / 3
+	if c.heartbeat > 0 {
+		every = min(every, c.heartbeat/2)
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var beat time.Duration
+	c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	for {
+		select {
+		case <-c.wake:
+		case <-tick.C:
+			c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+			if beat += every; c.heartbeat > 0 && beat >= c.heartbeat/2 {
+				beat = 0
+				w.heartbeat()
+			}
+		}
+		if ended, err := w.turns(); ended || err != nil {
+			if err != nil {
+				c.nc.Close() // the reader ends, too
+			}
+			return
+		}
+	}
+}
+
+// heartbeat tells the client that we live, unless it heard from us since the last time.
+func (w *writer) heartbeat() {
+	if !w.wrote {
+		w.c.outMu.Lock()
+		w.c.out = wire.AppendHeartbeat(w.c.out)
+		w.c.outMu.Unlock()
+	}
+	w.wrote = false
+}
+
+// turns writes until there is nothing to write. ended is true when the connection is over.
+func (w *writer) turns() (ended bool, err error) {
+	for {
+		finish := w.collect()
+		if len(w.control) > 0 {
+			if err := w.write(w.control); err != nil {
+				return false, err
+			}
+		}
+		if finish {
+			return true, nil
+		}
+		more, err := w.deliveries()
+		if err != nil {
+			return false, err
+		}
+		if !more {
+			return false, nil
+		}
+	}
+}
+
+// collect takes what is in the outbox, and the confirms that are due behind it.
+func (w *writer) collect() (finish bool) {
+	c := w.c
+	if cap(w.control) > maxOutboxBytes {
+		w.control = nil
+	}
+	c.outMu.Lock()
+	c.out = c.confirms.appendDone(c.out)
+	w.control, c.out = c.out, w.control[:0]
+	if w.version != c.version {
+		clear(w.consumers)
+		w.consumers = append(w.consumers[:0], c.consumers...)
+		w.version = c.version
+	}
+	finish = c.finish
+	c.outMu.Unlock()
+	select {
+	case c.drained <- struct{}{}:
+	default:
+	}
+	return finish
+}
+
+// deliveries gives each consumer that may have something a turn, and writes what comes of it. more says
+// that there may be more already.
+func (w *writer) deliveries() (more bool, err error) {
+	n := len(w.consumers)
+	if n == 0 {
+		return false, nil
+	}
+	w.next = (w.next + 1) % n
+	for i := range n {
+		k := w.consumers[(w.next+i)%n]
+		if k.cancelled.Load() {
+			w.tellCancelled(k)
+			more = true
+			continue
+		}
+		if !k.ready.Load() {
+			continue
+		}
+		if w.pull(k) {
+			more = true
+		}
+		if len(w.buf)+w.inPlace >= writeBytes-writeBytes/4 {
+			if err := w.flush(); err != nil {
+				return false, err
+			}
+			more = true
+			break // replies and confirms first, again
+		}
+	}
+	if err := w.flush(); err != nil {
+		return false, err
+	}
+	return more, nil
+}
+
+// pull encodes what the consumer may have now, and says if it may have more.
+func (w *writer) pull(k *consumer) (more bool) {
+	if w.buf == nil {
+		w.buf = takeWriteBuffer()
+	}
+	ch := k.ch
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	k.ready.Store(false)
+	if k.closed {
+		return false
+	}
+	w.sized = 0
+	room := max(writeBytes-len(w.buf)-w.inPlace, 1)
+	n, err := k.sub.Pull(pullMessages, room, k.emit)
+	if err != nil {
+		w.c.s.opts.Logger.Error("can't read messages", "listener", "amqp", "queue", k.sub.Queue().Name, "error", err)
+	}
+	if k.borrowed {
+		w.lenders = append(w.lenders, k)
+	} else {
+		k.sub.Release()
+	}
+	if n >= pullMessages || w.sized >= room {
+		k.ready.Store(true)
+		return true
+	}
+	return false
+}
+
+// deliver encodes one message of a pull. channel.mu is held.
+func (k *consumer) deliver(d *broker.Delivery) {
+	ch := k.ch
+	w := &ch.c.w
+	var tag uint64
+	if k.noAck {
+		tag = ch.unacked.skip()
+	} else {
+		if int(k.holder) >= len(ch.holders) || ch.holders[k.holder].lease != d.Lease {
+			k.holder = ch.holderOf(d.Lease)
+		}
+		ch.holders[k.holder].live++
+		tag = ch.unacked.push(d.Offset, k.holder)
+	}
+	w.sized += len(d.Body)
+	content := wire.Content{Exchange: d.Exchange, Key: d.Key, Properties: d.Properties, Body: d.Body}
+	if len(content.Key) > wire.MaxShortStringBytes {
+		content.Key = nil
+	}
+	if len(d.Body) < inPlaceBytes {
+		w.buf = k.enc.Append(w.buf, tag, d.Redelivered, &content)
+		return
+	}
+	k.borrowed = true
+	w.buf = k.enc.AppendHead(w.buf, tag, d.Redelivered, &content)
+	for body, first := d.Body, true; len(body) > 0; first = false {
+		n := min(len(body), k.enc.MaxPartBytes())
+		w.buf = k.enc.AppendBodyBorder(w.buf, n, first)
+		w.cuts = append(w.cuts, cut{at: len(w.buf), body: body[:n]})
+		w.inPlace += n
+		body = body[n:]
+	}
+	w.buf = append(w.buf, wire.FrameEnd)
+}
+
+// flush writes the turn's deliveries and gives back what they borrowed.
+func (w *writer) flush() error {
+	if w.buf == nil {
+		return nil
+	}
+	var err error
+	switch {
+	case len(w.cuts) > 0:
+		err = w.writeVector()
+	case len(w.buf) > 0:
+		err = w.write(w.buf)
+	}
+	giveWriteBuffer(w.buf)
+	w.buf = nil
+	for i, k := range w.lenders {
+		k.ch.mu.Lock()
+		k.borrowed = false
+		k.sub.Release()
+		if k.leaves {
+			k.leaves = false
+			k.sub.Close()
+		}
+		k.ch.mu.Unlock()
+		w.lenders[i] = nil
+	}
+	w.lenders = w.lenders[:0]
+	return err
+}
+
+func takeWriteBuffer() []byte {
+	if b, ok := writePool.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, writeBytes+writeBytes/4)
+}
+
+func giveWriteBuffer(b []byte) {
+	if cap(b) <= 2*writeBytes {
+		writePool.Put(&b)
+	}
+}
+
+// writeVector writes buf with the bodies in their places, in one system call as a rule.
+func (w *writer) writeVector() error {
+	w.vec = w.vec[:0]
+	from := 0
+	for _, cut := range w.cuts {
+		w.vec = append(w.vec, w.buf[from:cut.at], cut.body)
+		from = cut.at
+	}
+	w.vec = append(w.vec, w.buf[from:])
+	w.nb = w.vec
+	var err error
+	for len(w.nb) > 0 {
+		if _, err = w.nb.WriteTo(w.c.nc); err == nil || !w.patience(err) {
+			break
+		}
+	}
+	w.wrote = true
+	clear(w.vec)
+	clear(w.cuts)
+	w.cuts, w.inPlace = w.cuts[:0], 0
+	return err
+}
+
+func (w *writer) write(b []byte) error {
+	w.wrote = true
+	for {
+		n, err := w.c.nc.Write(b)
+		if err == nil || !w.patience(err) {
+			return err
+		}
+		b = b[n:]
+	}
+}
+
+// patience decides about a client that does not read. As long as it sends, if only heartbeats, or did
+// not want heartbeats, it may take its time: it holds up nobody but itself.
+func (w *writer) patience(err error) bool {
+	c := w.c
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	c.outMu.Lock()
+	finish := c.finish
+	c.outMu.Unlock()
+	quiet := time.Since(time.UnixMilli(c.lastRead.Load()))
+	if finish || c.heartbeat > 0 && quiet > max(writeTimeout, 2*c.heartbeat) {
+		return false
+	}
+	return c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)) == nil
+}
+
+// tellCancelled ends a consumer whose queue was deleted.
+func (w *writer) tellCancelled(k *consumer) {
+	ch := k.ch
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if k.closed {
+		return
+	}
+	k.close()
+	delete(ch.consumers, k.tag)
+	var notice wire.Method
+	if w.c.caps.cancelNotify {
+		notice = &wire.BasicCancel{ConsumerTag: k.tag, NoWait: true}
+	}
+	w.c.dropConsumer(k, notice)
+}
