@@ -5,10 +5,28 @@ import (
 	"errors"
 	"net"
 
+	"github.com/leveret-mq/leveret/amqp"
 	"github.com/leveret-mq/leveret/config"
 	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka"
 )
+
+// openAMQP serves AMQP 0-9-1 clients.
+func (s *Server) openAMQP() error {
+	if s.config.AMQPAddr == config.Off {
+		return nil
+	}
+	heartbeat := s.config.AMQPHeartbeat
+	if heartbeat == 0 {
+		heartbeat = -1 // none; zero would be the default there
+	}
+	a := amqp.New(amqp.Options{
+		Broker: s.broker, Users: s.users, FrameMaxBytes: int(s.config.AMQPFrameMax), ChannelMax: s.config.AMQPChannelMax,
+		Heartbeat: heartbeat, Version: s.version, Logger: s.logger,
+	})
+	finish := func() { a.CloseAll("the broker is stopping") }
+	return s.serveProtocol("amqp", "amqp-addr", s.config.AMQPAddr, a.Handle, finish)
+}
 
 // openKafka serves Kafka clients.
 func (s *Server) openKafka() error {

@@ -135,9 +135,13 @@ func (h *harness) round(ctx context.Context, round int, drain bool) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	time.Sleep(time.Duration(100+h.rng.IntN(300)) * time.Millisecond)
+	died := h.broker.died()
 	h.broker.kill()
 	cancel()
 	load.wait()
+	if died {
+		return fmt.Errorf("the broker ended by itself: %s", h.broker.lastWords())
+	}
 	return h.model.violation()
 }
 
