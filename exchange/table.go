@@ -1,223 +1,152 @@
 package exchange
 
 import (
-	"fmt"
 	"slices"
-	"sync/atomic"
 )
 
-// Kind is an exchange's type.
+// Kind is what an exchange routes by.
 type Kind uint8
 
-// The types of AMQP 0-9-1 §3.1.3.
+// The kinds of AMQP 0-9-1 (§3.1.3 of the specification).
 const (
-	Direct Kind = iota
-	Fanout
-	Topic
-	Headers
+	Direct  Kind = iota // by the routing key, equal to the binding's
+	Fanout              // by nothing: to every binding
+	Topic               // by the routing key's words, against patterns
+	Headers             // by the message's headers
 )
 
-// ParseKind reads a type as clients write it.
-func ParseKind(s string) (Kind, bool) {
-	switch s {
-	case "direct":
-		return Direct, true
-	case "fanout":
-		return Fanout, true
-	case "topic":
-		return Topic, true
-	case "headers":
-		return Headers, true
-	}
-	return 0, false
-}
+var kindNames = [...]string{"direct", "fanout", "topic", "headers"}
 
-// String is what ParseKind reads.
+// String is the kind's name as clients declare it.
 func (k Kind) String() string {
-	switch k {
-	case Direct:
-		return "direct"
-	case Fanout:
-		return "fanout"
-	case Topic:
-		return "topic"
-	case Headers:
-		return "headers"
+	if int(k) < len(kindNames) {
+		return kindNames[k]
 	}
-	return fmt.Sprintf("kind %d", uint8(k))
+	return "unknown"
 }
 
-// Target is the number of what a binding leads to.
+// ParseKind reads what String writes; ok is false for any other name.
+func ParseKind(name string) (k Kind, ok bool) {
+	i := slices.Index(kindNames[:], name)
+	return Kind(max(i, 0)), i >= 0
+}
+
+// Target is the number of what a binding leads to. The owner of the tables gives
+// the numbers.
 type Target uint32
 
-// Binding is one condition and where it leads. Two bindings are the same if all
-// three parts are.
+// Binding leads messages to a target. Two bindings are the same if all of Key,
+// Target and Args are.
 type Binding struct {
-	Key    string // binding key; ignored by fanout and headers
+	Key    string
 	Target Target
-	Args   []byte // AMQP field table without its length; read by headers only
+	Args   []byte // AMQP field table without its length; only Headers looks into it
 }
 
-// Table is the bindings of one exchange.
+// Table is the bindings of one exchange. It is immutable and safe for concurrent use.
 type Table struct {
-	kind Kind
-
-	// refs counts the bindings that lead from one key to one target: bindings that
-	// differ in their arguments alone are separate. Writers only.
-	refs map[ref]int
-
-	all     targetList             // fanout
-	direct  hashMap[*targetList]   // direct
-	root    *node                  // topic
-	headers atomic.Pointer[[]rule] // headers
+	kind   Kind
+	size   int
+	keys   hamt[*targets] // Direct
+	all    *targets       // Fanout
+	words  *topicNode     // Topic
+	header headerRules    // Headers
 }
 
-type ref struct {
-	key    string
-	target Target
-}
+// New is the table of an exchange without bindings.
+func New(kind Kind) *Table { return &Table{kind: kind, words: &topicNode{}} }
 
-// New makes a table without bindings.
-func New(kind Kind) *Table {
-	t := &Table{kind: kind, refs: map[ref]int{}, root: &node{}}
-	t.headers.Store(&[]rule{})
-	return t
-}
-
-// Kind is the exchange's type.
+// Kind is the exchange's kind.
 func (t *Table) Kind() Kind { return t.kind }
 
-// Add adds a binding that is not there yet. It fails only for headers whose
-// arguments say nothing that can be matched. One writer at a time.
-func (t *Table) Add(b Binding) error {
-	if t.kind == Headers {
-		r, err := compile(b)
+// Len is the number of bindings.
+func (t *Table) Len() int { return t.size }
+
+// With is the table with one more binding. Adding one that is there already counts
+// it twice, so the caller keeps bindings unique. A headers exchange refuses bad Args
+// with an error that wraps ErrArgs; the other kinds never fail.
+func (t *Table) With(b Binding) (*Table, error) {
+	next := *t
+	next.size++
+	switch t.kind {
+	case Direct:
+		have, _ := t.keys.get([]byte(b.Key))
+		next.keys = t.keys.set(b.Key, have.with(b.Target))
+	case Fanout:
+		next.all = t.all.with(b.Target)
+	case Topic:
+		next.words = t.words.with(splitPattern(b.Key), b.Target)
+	case Headers:
+		rules, err := t.header.with(b)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		next := append(*t.headers.Load(), r)
-		t.headers.Store(&next)
-		return nil
+		next.header = rules
 	}
-	r := t.ref(b)
-	if t.refs[r]++; t.refs[r] > 1 {
-		return nil
-	}
+	return &next, nil
+}
+
+// Without is the table with one binding less, or the table itself if it does not
+// have the binding.
+func (t *Table) Without(b Binding) *Table {
+	next := *t
+	next.size--
+	found := false
 	switch t.kind {
 	case Direct:
-		list, ok := t.direct.get([]byte(b.Key))
-		if !ok {
-			list = new(targetList)
-			t.direct.put(b.Key, list)
-		}
-		list.add(b.Target)
+		next.keys, found = t.withoutKey(b)
 	case Fanout:
-		t.all.add(b.Target)
+		next.all, found = t.all.without(b.Target)
 	case Topic:
-		t.root.bind(b.Key, b.Target)
-	}
-	return nil
-}
-
-// Remove removes a binding that is there. One writer at a time.
-func (t *Table) Remove(b Binding) {
-	if t.kind == Headers {
-		rules := *t.headers.Load()
-		next := slices.DeleteFunc(slices.Clone(rules), func(r rule) bool {
-			return r.target == b.Target && r.key == b.Key && string(r.args) == string(b.Args)
-		})
-		t.headers.Store(&next)
-		return
-	}
-	r := t.ref(b)
-	if n := t.refs[r]; n != 1 {
-		if n > 1 {
-			t.refs[r] = n - 1
+		next.words, found = t.words.without(splitPattern(b.Key), b.Target)
+		if next.words == nil {
+			next.words = &topicNode{}
 		}
-		return
+	case Headers:
+		next.header, found = t.header.without(b)
 	}
-	delete(t.refs, r)
-	switch t.kind {
-	case Direct:
-		if list, ok := t.direct.get([]byte(b.Key)); ok && list.remove(b.Target) == 0 {
-			t.direct.remove(b.Key)
-		}
-	case Fanout:
-		t.all.remove(b.Target)
-	case Topic:
-		t.root.unbind(b.Key, b.Target)
+	if !found {
+		return t
 	}
+	return &next
 }
 
-func (t *Table) ref(b Binding) ref {
-	if t.kind == Fanout {
-		return ref{"", b.Target}
+func (t *Table) withoutKey(b Binding) (hamt[*targets], bool) {
+	have, _ := t.keys.get([]byte(b.Key))
+	left, found := have.without(b.Target)
+	if !found {
+		return t.keys, false
 	}
-	return ref{b.Key, b.Target}
+	if left == nil {
+		return t.keys.delete(b.Key), true
+	}
+	return t.keys.set(b.Key, left), true
 }
 
-// Route appends the targets of a message to into, each once, in no order. headers
-// is the message's headers table without its length, nil if it has none.
+// Route appends the targets of a message to into, each once, in no particular
+// order. headers is the message's headers table without its length, nil if it has none;
+// only a headers exchange reads it. What into held before stays as it is.
 func (t *Table) Route(key, headers []byte, into []Target) []Target {
 	switch t.kind {
 	case Direct:
-		if list, ok := t.direct.get(key); ok {
-			return append(into, list.load()...)
+		if found, ok := t.keys.get(key); ok {
+			return found.appendTo(into)
 		}
 		return into
 	case Fanout:
-		return append(into, t.all.load()...)
+		return t.all.appendTo(into)
 	case Topic:
-		return t.root.route(key, into)
+		return t.words.route(key, into)
 	}
-	return t.routeHeaders(headers, into)
+	return t.header.route(headers, into)
 }
 
-// targetList is a list that one writer changes under lock-free readers.
-type targetList struct{ p atomic.Pointer[[]Target] }
-
-func (l *targetList) load() []Target {
-	if p := l.p.Load(); p != nil {
-		return *p
+// unique sorts what was appended after base and drops repetitions.
+func unique(into []Target, base int) []Target {
+	if len(into)-base < 2 {
+		return into
 	}
-	return nil
-}
-
-// add appends behind what readers see, so it copies only when the array is full.
-func (l *targetList) add(t Target) {
-	next := append(l.load(), t)
-	l.p.Store(&next)
-}
-
-// remove returns how many are left.
-func (l *targetList) remove(t Target) int {
-	old := l.load()
-	next := make([]Target, 0, len(old))
-	for _, have := range old {
-		if have != t {
-			next = append(next, have)
-		}
-	}
-	l.p.Store(&next)
-	return len(next)
-}
-
-// smallSet is up to how many targets are compared one with all others.
-const smallSet = 24
-
-// unique removes duplicates from into[at:].
-func unique(into []Target, at int) []Target {
-	part := into[at:]
-	if len(part) > smallSet {
-		slices.Sort(part)
-		return into[:at+len(slices.Compact(part))]
-	}
-	n := 0
-	for _, t := range part {
-		if !slices.Contains(part[:n], t) {
-			part[n] = t
-			n++
-		}
-	}
-	return into[:at+n]
+	found := into[base:]
+	slices.Sort(found)
+	return into[:base+len(slices.Compact(found))]
 }

@@ -4,127 +4,152 @@ import (
 	"bytes"
 	"slices"
 	"strings"
-	"sync/atomic"
 )
 
-// node is one word of a binding key in the trie. Keys are split at "."; the empty
-// key has no words, "a..b" has an empty one in its middle (RabbitMQ's rule).
-type node struct {
-	words   hashMap[*node]
-	star    atomic.Pointer[node] // any one word
-	hash    atomic.Pointer[node] // any number of words, also none
-	isHash  bool
-	targets targetList
+// topicNode is one place in the trie of patterns: the way to it from the root is
+// the pattern's words. It is immutable; a change copies the way.
+//
+//	*.error, kern.#      root ─ * ─ error: {q1}
+//	                        └── kern: {} ─ #: {q2}
+type topicNode struct {
+	words   hamt[*topicNode] // by word
+	one     *topicNode       // "*": any one word
+	any     *topicNode       // "#": any number of words, none too
+	targets *targets         // of the patterns that end here
 }
 
-// bind adds a target at the end of a pattern's path.
-func (n *node) bind(pattern string, t Target) {
-	for _, w := range words(pattern) {
-		next := n.child(w)
-		if next == nil {
-			next = &node{isHash: w == "#"}
-			n.setChild(w, next)
-		}
-		n = next
-	}
-	n.targets.add(t)
-}
-
-// unbind removes a target and the nodes that lead nowhere then.
-func (n *node) unbind(pattern string, t Target) {
-	path := words(pattern)
-	nodes := []*node{n}
-	for _, w := range path {
-		if n = n.child(w); n == nil {
-			return
-		}
-		nodes = append(nodes, n)
-	}
-	n.targets.remove(t)
-	for i := len(path) - 1; i >= 0 && nodes[i+1].empty(); i-- {
-		nodes[i].setChild(path[i], nil)
-	}
-}
-
-func words(pattern string) []string {
+// splitPattern cuts at the dots; the empty pattern has no word, and "a..b" an empty
+// one. "#.#" means what "#" means, and is made so: no "#" ever follows another.
+func splitPattern(pattern string) []string {
 	if pattern == "" {
 		return nil
 	}
-	return strings.Split(pattern, ".")
+	words := strings.Split(pattern, ".")
+	return slices.CompactFunc(words, func(a, b string) bool { return a == "#" && b == "#" })
 }
 
-func (n *node) child(w string) *node {
-	switch w {
+func (n *topicNode) child(word string) *topicNode {
+	switch word {
 	case "*":
-		return n.star.Load()
+		return n.one
 	case "#":
-		return n.hash.Load()
+		return n.any
 	}
-	c, _ := n.words.get([]byte(w))
+	c, _ := n.words.get([]byte(word))
 	return c
 }
 
-// setChild sets a child that is not there, or with nil removes one.
-func (n *node) setChild(w string, c *node) {
+// setChild changes n, which must be a fresh copy; nil takes the child away.
+func (n *topicNode) setChild(word string, c *topicNode) {
 	switch {
-	case w == "*":
-		n.star.Store(c)
-	case w == "#":
-		n.hash.Store(c)
+	case word == "*":
+		n.one = c
+	case word == "#":
+		n.any = c
 	case c == nil:
-		n.words.remove(w)
+		n.words = n.words.delete(word)
 	default:
-		n.words.put(w, c)
+		n.words = n.words.set(word, c)
 	}
 }
 
-func (n *node) empty() bool {
-	return len(n.targets.load()) == 0 && n.words.empty() && n.star.Load() == nil && n.hash.Load() == nil
+func (n *topicNode) with(words []string, t Target) *topicNode {
+	next := topicNode{}
+	if n != nil {
+		next = *n
+	}
+	if len(words) == 0 {
+		next.targets = next.targets.with(t)
+	} else {
+		next.setChild(words[0], next.child(words[0]).with(words[1:], t))
+	}
+	return &next
 }
 
-// activeNodes is how many nodes a walk holds without allocating.
-const activeNodes = 32
+// without returns nil for a node that leads nowhere any more.
+func (n *topicNode) without(words []string, t Target) (*topicNode, bool) {
+	if n == nil {
+		return nil, false
+	}
+	next := *n
+	found := false
+	if len(words) == 0 {
+		next.targets, found = n.targets.without(t)
+	} else {
+		var c *topicNode
+		c, found = n.child(words[0]).without(words[1:], t)
+		if found {
+			next.setChild(words[0], c)
+		}
+	}
+	if !found {
+		return n, false
+	}
+	if next.targets == nil && next.one == nil && next.any == nil && next.words.size == 0 {
+		return nil, true
+	}
+	return &next, true
+}
 
-// route walks the trie with all matching nodes at once, word by word. So its cost
-// is words times nodes, whatever the patterns: following each "#" by itself would
-// be exponential in their number, and patterns come from clients.
-func (root *node) route(key []byte, into []Target) []Target {
-	var a, b [activeNodes]*node
-	now, next := enter(a[:0], root), b[:0]
-	for more := len(key) > 0; more && len(now) > 0; {
-		var w []byte
-		w, key, more = bytes.Cut(key, dot)
-		next = next[:0]
-		for _, n := range now {
-			if n.isHash && !slices.Contains(next, n) {
-				next = append(next, n)
-			}
-			if c, ok := n.words.get(w); ok {
-				next = enter(next, c)
-			}
-			next = enter(next, n.star.Load())
-		}
-		now, next = next, now
+// A walk follows a routing key through the trie, word by word, and keeps every
+// place where the key may stand, so that no pattern makes it try again. The places
+// behind a word or "*" are in at; each is reached by one way only. Those behind "#"
+// are in stay, once each: they take any further word. The lists are passed by
+// value and not kept in a struct, so that they stay on the stack.
+
+// enter adds a place behind a word, and the "#" below it, which needs no word.
+func enter(at, stay []*topicNode, n *topicNode) (at2, stay2 []*topicNode) {
+	if n.any != nil && !slices.Contains(stay, n.any) {
+		stay = append(stay, n.any)
 	}
-	at, lists := len(into), 0
-	for _, n := range now {
-		if list := n.targets.load(); len(list) > 0 {
-			into = append(into, list...)
-			lists++
+	return append(at, n), stay
+}
+
+// step takes a word from all places and appends where it leads to next.
+func step(next, at, stay []*topicNode, word []byte) (next2, stay2 []*topicNode) {
+	grown := stay // those that come in now do not take this word
+	for _, list := range [2][]*topicNode{at, stay} {
+		for _, n := range list {
+			if n.words.size > 0 {
+				if c, ok := n.words.get(word); ok {
+					next, grown = enter(next, grown, c)
+				}
+			}
+			if n.one != nil {
+				next, grown = enter(next, grown, n.one)
+			}
 		}
 	}
-	if lists > 1 {
-		return unique(into, at)
+	return next, grown
+}
+
+func (n *topicNode) route(key []byte, into []Target) []Target {
+	var room [3][24]*topicNode // enough for most tries; more goes to the heap
+	spare := room[0][:0]
+	at, stay := enter(room[1][:0], room[2][:0], n)
+	for more := len(key) > 0; more; {
+		var word, rest []byte
+		word, rest, more = bytes.Cut(key, dot)
+		key = rest
+		next, grown := step(spare[:0], at, stay, word)
+		at, stay, spare = next, grown, at
+		if len(at) == 0 && len(stay) == 0 {
+			return into
+		}
+	}
+	base, sources := len(into), 0
+	for _, list := range [2][]*topicNode{at, stay} {
+		for _, n := range list {
+			if n.targets != nil {
+				into = n.targets.appendTo(into)
+				sources++
+			}
+		}
+	}
+	if sources > 1 {
+		return unique(into, base)
 	}
 	return into
 }
 
 var dot = []byte{'.'}
-
-// enter adds a node, and what it leads to without a word.
-func enter(list []*node, n *node) []*node {
-	for ; n != nil && !slices.Contains(list, n); n = n.hash.Load() {
-		list = append(list, n)
-	}
-	return list
-}
