@@ -105,11 +105,17 @@ func (l *Log) seal(s *segment.Segment) {
 	}
 }
 
+// makeDir makes the folder and notes which folders above it must be synced for
+// it to last: its parent always, because whoever made the folder may have died
+// before syncing it, and the parents of all that is made here.
 func (l *Log) makeDir() error {
-	if _, err := l.o.FS.Stat(l.o.Dir); err == nil {
-		return nil
+	l.newNames = []string{filepath.Dir(l.o.Dir)}
+	for dir := l.newNames[0]; filepath.Dir(dir) != dir; dir = filepath.Dir(dir) {
+		if _, err := l.o.FS.Stat(dir); err == nil {
+			break
+		}
+		l.newNames = append(l.newNames, filepath.Dir(dir))
 	}
-	l.dirUnknown = true
 	return l.o.FS.MkdirAll(l.o.Dir)
 }
 

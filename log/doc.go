@@ -26,8 +26,9 @@
 //
 //	                          process killed        power lost
 //	synced                    nothing               nothing
-//	appended, not synced      nothing               any of it, from some batch on
-//	not yet returned          all of it or nothing  all of it or nothing
+//	appended, not synced      nothing               any batches of it; in the last segment
+//	                                                all from some batch on
+//	not yet returned          all of it or nothing  as above
 //
 // After a failed sync, a full disk aside, nobody knows what the disk holds: the
 // log takes no more appends for good, Err says why, reading goes on.

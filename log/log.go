@@ -96,15 +96,15 @@ type Log struct {
 	start atomic.Int64                       // logical start: nothing below is read
 	end   atomic.Int64                       // offset of the next record; stored behind its bytes
 
-	mu         sync.Mutex       // guards appends, list, and the fields below
-	active     *segment.Segment // last of list, nil until the first append of this process
-	lastBytes  int64            // size class of the last segment
-	lastRoll   time.Time
-	preparing  bool
-	prepared   *segment.Prepared
-	closed     bool
-	failure    error
-	dirUnknown bool // the folder was made by this process and its parent is not synced
+	mu        sync.Mutex       // guards appends, list, and the fields below
+	active    *segment.Segment // last of list, nil until the first append of this process
+	lastBytes int64            // size class of the last segment
+	lastRoll  time.Time
+	preparing bool
+	prepared  *segment.Prepared
+	closed    bool
+	failure   error
+	newNames  []string // folders above that hold names not known to be durable
 
 	failed   atomic.Bool  // failure is set
 	sparse   atomic.Bool  // offsets are missing somewhere: Records must count

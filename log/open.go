@@ -125,14 +125,14 @@ func (l *Log) openSegment(base, bound, end int64) (*segment.Segment, error) {
 
 // leaveEmpty deals with a file without a batch. The last one of a log stays,
 // because its name is what remembers the end; the next segment replaces it.
+// Nothing here may be left to the pool's goroutine: the name may be used again at once.
 func (l *Log) leaveEmpty(s *segment.Segment, bound int64, found segment.Found) error {
 	l.report(Event{Kind: Emptied, Segment: s.Name(), Bytes: found.CutBytes, Position: segment.HeaderBytes, Err: found.HeaderErr})
-	if bound >= 0 || s.Base() == 0 {
-		s.Drop()
-		return nil
-	}
 	s.Close()
 	err := l.o.FS.Remove(segment.IndexName(s.Name()))
+	if bound >= 0 {
+		err = l.o.FS.Remove(s.Name())
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}

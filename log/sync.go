@@ -2,7 +2,6 @@ package log
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/leveret-mq/leveret/segment"
 )
@@ -46,8 +45,8 @@ func (l *Log) sync() error {
 type syncPoint struct {
 	dirty    []dirtySegment
 	end      int64
-	dir      bool // the folder has new names
-	parent   bool // the folder itself is new
+	dir      bool     // the folder has new names
+	above    []string // folders above with new names
 	unsynced bool
 	all      bool
 }
@@ -64,7 +63,7 @@ func (l *Log) beginSync() (syncPoint, error) {
 	if l.failure != nil {
 		return syncPoint{}, fmt.Errorf("sync %s: %w: %w", l.o.Dir, ErrReadOnly, l.failure)
 	}
-	p := syncPoint{end: l.end.Load(), dir: l.dirtyDir.Swap(false), parent: l.dirUnknown, unsynced: l.unsynced.Swap(false)}
+	p := syncPoint{end: l.end.Load(), dir: l.dirtyDir.Swap(false), above: l.newNames, unsynced: l.unsynced.Swap(false)}
 	list := l.segments()
 	for i := len(list) - 1; i >= 0; i-- {
 		m := list[i].Mark()
@@ -80,8 +79,8 @@ func (l *Log) beginSync() (syncPoint, error) {
 }
 
 func (l *Log) syncDirs(p syncPoint) error {
-	if p.parent {
-		if err := l.o.FS.SyncDir(filepath.Dir(l.o.Dir)); err != nil {
+	for _, dir := range p.above {
+		if err := l.o.FS.SyncDir(dir); err != nil {
 			return err
 		}
 	}
@@ -101,9 +100,9 @@ func (l *Log) endSync(p syncPoint, err error) error {
 		return err
 	}
 	l.syncedTo.Store(p.end)
-	if p.parent {
+	if p.above != nil {
 		l.mu.Lock()
-		l.dirUnknown = false
+		l.newNames = nil // made once a process, with the first segment
 		l.mu.Unlock()
 	}
 	for _, d := range p.dirty {

@@ -21,7 +21,10 @@ func (s *Segment) Drop() {
 	s.cold = nil
 	s.mu.Unlock()
 	if m != nil && p.wants(s.size) && m.mapping.Bytes() != nil {
-		spare := &block{size: s.size, file: m.file, mapping: m.mapping, index: s.index.Load(), highest: s.tail.next}
+		spare := &block{
+			size: s.size, file: m.file, mapping: m.mapping, index: s.index.Load(),
+			highest: s.tail.next, warm: max(s.tail.warm, s.position.Load()),
+		}
 		m.spare = spare
 		p.later(func() { s.unname(spare) })
 	} else {

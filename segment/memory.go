@@ -62,7 +62,7 @@ type block struct {
 	file    fs.File
 	mapping fs.Mapping
 	index   *index.Index // its array is used again; nil in a fresh block
-	used    bool         // held batches before, pages resident
+	warm    int64        // bytes that were written in a former life, so that their pages are resident
 	highest int64        // no batch in it has an offset at or above this
 	idle    int          // sweeps since it was put back
 }

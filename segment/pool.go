@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -13,6 +15,9 @@ import (
 	"github.com/leveret-mq/leveret/index"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
+
+// spareSuffix ends the names of files between two lives.
+const spareSuffix = ".free"
 
 // PoolOptions says how much a Pool may hold.
 type PoolOptions struct {
@@ -82,10 +87,12 @@ func NewPool(o PoolOptions) (*Pool, error) {
 	}
 	p := &Pool{o: o, open: make(map[*Segment]struct{}), done: make(chan struct{}), tick: time.NewTicker(o.Sweep)}
 	p.wake.L = &p.mu
-	// Names of the former process must not clash with ours, and unlinking
-	// large files would hold up the start: it runs behind.
-	p.serial = len(left)
+	// Unlinking large files would hold up the start: it runs behind, and our
+	// own names begin where those of the former process end.
 	for _, name := range left {
+		if n, err := strconv.Atoi(strings.TrimSuffix(name, spareSuffix)); err == nil {
+			p.serial = max(p.serial, n)
+		}
 		p.later(func() { p.note(p.o.FS.Remove(filepath.Join(o.Dir, name))) })
 	}
 	go p.run()
@@ -220,15 +227,14 @@ func (p *Pool) spareName() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.serial++
-	return filepath.Join(p.o.Dir, fmt.Sprintf("%d-%d.free", os.Getpid(), p.serial))
+	return filepath.Join(p.o.Dir, strconv.Itoa(p.serial)+spareSuffix)
 }
 
 // keep puts a block into the free list, or discards it: the oldest ones go when
 // there are too many. A block whose pages left memory is of no use, because the
 // first store to each page would read the old one from disk.
 func (p *Pool) keep(b *block) {
-	b.used = true
-	if b.size < p.o.MinBytes || b.size > p.o.FreeBytes || !b.mapping.Resident(0, b.size) {
+	if b.size < p.o.MinBytes || b.size > p.o.FreeBytes || !b.mapping.Resident(0, b.warm) {
 		p.discard(b)
 		return
 	}

@@ -128,10 +128,7 @@ func (p *Prepared) Discard() {
 func (p *Prepared) Create(o *Options, name string, base, nowMs int64) (*Segment, error) {
 	b := p.b
 	s := &Segment{o: o, base: base, generation: newGeneration(), size: b.size, createdMs: nowMs, name: name}
-	s.tail = tail{next: base, maxTime: index.NoTime}
-	if b.used {
-		s.tail.warm = b.size
-	}
+	s.tail = tail{next: base, maxTime: index.NoTime, warm: b.warm}
 	if err := o.FS.Rename(b.name, name); err != nil {
 		p.Discard()
 		return nil, fmt.Errorf("new segment: %w", err)

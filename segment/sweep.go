@@ -23,6 +23,13 @@ func (p *Pool) untrack(s *Segment) {
 	p.mu.Unlock()
 }
 
+// Sweep closes what was not used since the last sweep, and returns when that is
+// done. The pool does it by itself every PoolOptions.Sweep.
+func (p *Pool) Sweep() {
+	p.later(p.sweep)
+	p.Wait()
+}
+
 // sweeps asks for a sweep at each tick until the pool is closed.
 func (p *Pool) sweeps() {
 	for {
