@@ -70,6 +70,9 @@ func TestCrashesLoseNothingSyncedAndShowNothingForeign(t *testing.T) {
 func runHistory(t *testing.T, seed uint64) {
 	h := &history{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), cutRng: rand.New(rand.NewPCG(seed, 2))}
 	h.mem = fs.NewMem(seed)
+	if err := errors.Join(h.mem.MkdirAll("/queues"), h.mem.SyncDir("/")); err != nil {
+		t.Fatal(err)
+	}
 	h.model = make([]model, logsInHistory)
 	for i := range h.model {
 		h.model[i].batches = make(map[int64][]byte)

@@ -37,7 +37,7 @@ const (
 // the defaults.
 type Options struct {
 	FS  fs.FS  // required
-	Dir string // the log's folder; made by the first append
+	Dir string // the log's folder; made by the first append, in one that is durable
 
 	SegmentBytes       int64 // size of a full segment
 	FirstSegmentBytes  int64 // size of the first one; each next doubles
