@@ -1,0 +1,280 @@
+package kafka
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/wire"
+	"github.com/leveret-mq/leveret/message"
+)
+
+// maxPartitions bounds one topic.
+const maxPartitions = 10_000
+
+// fault is an error with the code that a client gets for it.
+type fault struct {
+	code wire.Code
+	text string
+}
+
+func (f *fault) Error() string { return f.text }
+
+func faultf(code wire.Code, format string, args ...any) *fault {
+	return &fault{code, fmt.Sprintf(format, args...)}
+}
+
+// outcome is the code and sentence of an error of any kind.
+func outcome(err error) (int16, *string) {
+	if err == nil {
+		return 0, nil
+	}
+	if f, ok := err.(*fault); ok {
+		return int16(f.code), &f.text
+	}
+	text := err.Error()
+	return int16(codeOf(err)), &text
+}
+
+// Key 19, CreateTopics, versions 2 to 7. Partitions and replication factor -1
+// are the defaults; there is one node, so the factor can only be 1.
+func (c *conn) createTopics(r *kmsg.CreateTopicsRequest) kmsg.Response {
+	res := kmsg.NewPtrCreateTopicsResponse()
+	named := map[string]int{}
+	for _, t := range r.Topics {
+		named[t.Topic]++
+	}
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		out := kmsg.NewCreateTopicsResponseTopic()
+		out.Topic = t.Topic
+		var err error
+		if named[t.Topic] > 1 {
+			err = faultf(wire.InvalidRequest, "topic '%s' is named twice in the request", t.Topic)
+		} else {
+			err = c.createTopic(t, r.ValidateOnly, &out)
+		}
+		out.ErrorCode, out.ErrorMessage = outcome(err)
+		if err != nil {
+			out.NumPartitions, out.ReplicationFactor = -1, -1
+		}
+		res.Topics = append(res.Topics, out)
+	}
+	return res
+}
+
+func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, out *kmsg.CreateTopicsResponseTopic) error {
+	if !broker.LegalTopicName(t.Topic) {
+		return faultf(wire.InvalidTopic, "topic name '%s' is illegal", t.Topic)
+	}
+	partitions, err := c.partitionsOf(t)
+	if err != nil {
+		return err
+	}
+	config := map[string]string{}
+	for _, kv := range t.Configs {
+		if err := setConfig(config, kv.Name, kv.Value); err != nil {
+			return err
+		}
+	}
+	out.NumPartitions, out.ReplicationFactor = int32(partitions), 1
+	if validateOnly {
+		if _, err := c.vhost.Queue(t.Topic); err == nil || c.vhost.Feed(t.Topic) != nil {
+			return faultf(wire.TopicAlreadyExists, "topic '%s' already exists", t.Topic)
+		}
+	} else {
+		q, err := c.vhost.CreateTopic(t.Topic, partitions, config)
+		if err != nil {
+			return err
+		}
+		out.TopicID = q.TopicID
+	}
+	for _, s := range c.settings(config) {
+		one := kmsg.NewCreateTopicsResponseTopicConfig()
+		one.Name, one.Value, one.Source = s.name, kmsg.StringPtr(s.value), int8(s.source)
+		out.Configs = append(out.Configs, one)
+	}
+	return nil
+}
+
+// partitionsOf checks what a request says of partitions and replicas.
+func (c *conn) partitionsOf(t *kmsg.CreateTopicsRequestTopic) (int, error) {
+	if len(t.ReplicaAssignment) > 0 {
+		return assigned(t)
+	}
+	n := int(t.NumPartitions)
+	if n == -1 {
+		n = c.s.opts.Partitions
+	}
+	switch {
+	case n < 1 || n > maxPartitions:
+		return 0, faultf(wire.InvalidPartitions, "the number of partitions must be 1 to %d", maxPartitions)
+	case t.ReplicationFactor != -1 && t.ReplicationFactor != 1:
+		return 0, faultf(wire.InvalidReplicationFactor, "replication factor %d: there is one broker", t.ReplicationFactor)
+	}
+	return n, nil
+}
+
+// assigned checks an assignment by hand: partitions 0 to n-1, each on this node.
+func assigned(t *kmsg.CreateTopicsRequestTopic) (int, error) {
+	n := len(t.ReplicaAssignment)
+	if n > maxPartitions {
+		return 0, faultf(wire.InvalidPartitions, "the number of partitions must be 1 to %d", maxPartitions)
+	}
+	if t.NumPartitions != -1 || t.ReplicationFactor != -1 {
+		return 0, faultf(wire.InvalidRequest, "an assignment leaves no choice of partitions and replication factor")
+	}
+	seen := make([]bool, n)
+	for _, a := range t.ReplicaAssignment {
+		if a.Partition < 0 || int(a.Partition) >= n || seen[a.Partition] {
+			return 0, faultf(wire.InvalidReplicaAssignment, "the assignment's partitions must be 0 to %d", n-1)
+		}
+		seen[a.Partition] = true
+		if len(a.Replicas) != 1 || a.Replicas[0] != NodeID {
+			return 0, faultf(wire.InvalidReplicaAssignment, "there is one broker, number %d", NodeID)
+		}
+	}
+	return n, nil
+}
+
+// Key 20, DeleteTopics, versions 1 to 6; version 6 may name topics by id. What
+// groups committed for a topic goes with it.
+func (c *conn) deleteTopics(r *kmsg.DeleteTopicsRequest) kmsg.Response {
+	res := kmsg.NewPtrDeleteTopicsResponse()
+	asked := r.Topics
+	for _, name := range r.TopicNames {
+		asked = append(asked, kmsg.DeleteTopicsRequestTopic{Topic: kmsg.StringPtr(name)})
+	}
+	for _, t := range asked {
+		out := kmsg.NewDeleteTopicsResponseTopic()
+		out.Topic, out.TopicID = t.Topic, t.TopicID
+		var q *broker.Queue
+		missing := wire.UnknownTopicOrPartition
+		if t.Topic != nil {
+			q = c.queueOf(*t.Topic)
+		} else {
+			q, missing = c.queueByID(t.TopicID), wire.UnknownTopicID
+		}
+		if q == nil {
+			out.ErrorCode = int16(missing)
+		} else {
+			out.Topic = kmsg.StringPtr(q.Name)
+			out.ErrorCode, out.ErrorMessage = outcome(c.deleteTopic(q))
+		}
+		res.Topics = append(res.Topics, out)
+	}
+	return res
+}
+
+func (c *conn) deleteTopic(q *broker.Queue) error {
+	if _, err := c.vhost.DeleteQueue(c.session, q.Name, false, false); err != nil {
+		return err
+	}
+	c.groups.ForgetTopic(q.Name)
+	return nil
+}
+
+// Key 37, CreatePartitions, versions 0 to 3.
+func (c *conn) createPartitions(r *kmsg.CreatePartitionsRequest) kmsg.Response {
+	res := kmsg.NewPtrCreatePartitionsResponse()
+	for _, t := range r.Topics {
+		out := kmsg.NewCreatePartitionsResponseTopic()
+		out.Topic = t.Topic
+		out.ErrorCode, out.ErrorMessage = outcome(c.addPartitions(&t, r.ValidateOnly))
+		res.Topics = append(res.Topics, out)
+	}
+	return res
+}
+
+func (c *conn) addPartitions(t *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
+	q := c.queueOf(t.Topic)
+	if q == nil {
+		return faultf(wire.UnknownTopicOrPartition, "topic '%s' does not exist", t.Topic)
+	}
+	have, want := len(q.Partitions()), int(t.Count)
+	switch {
+	case !q.Topic:
+		return faultf(wire.InvalidPartitions, "'%s' is a queue, which has one partition", t.Topic)
+	case want <= have || want > maxPartitions:
+		return faultf(wire.InvalidPartitions, "topic '%s' has %d partitions; the new number must be larger, and at most %d", t.Topic, have, maxPartitions)
+	case t.Assignment != nil && len(t.Assignment) != want-have:
+		return faultf(wire.InvalidReplicaAssignment, "%d partitions are new, %d are assigned", want-have, len(t.Assignment))
+	}
+	for _, a := range t.Assignment {
+		if len(a.Replicas) != 1 || a.Replicas[0] != NodeID {
+			return faultf(wire.InvalidReplicaAssignment, "there is one broker, number %d", NodeID)
+		}
+	}
+	if validateOnly {
+		return nil
+	}
+	return q.AddPartitions(want)
+}
+
+// Key 21, DeleteRecords, versions 0 to 2. A work queue's messages belong to its
+// consumers, so only topics can be cut.
+func (c *conn) deleteRecords(r *kmsg.DeleteRecordsRequest) kmsg.Response {
+	res := kmsg.NewPtrDeleteRecordsResponse()
+	for _, t := range r.Topics {
+		out := kmsg.NewDeleteRecordsResponseTopic()
+		out.Topic = t.Topic
+		known := c.lookup(t.Topic)
+		for _, p := range t.Partitions {
+			one := kmsg.NewDeleteRecordsResponseTopicPartition()
+			one.Partition, one.LowWatermark = p.Partition, -1
+			low, code := cutBefore(known.partition(p.Partition), p.Offset)
+			one.ErrorCode = int16(code)
+			if code == wire.None {
+				one.LowWatermark = low
+			}
+			out.Partitions = append(out.Partitions, one)
+		}
+		res.Topics = append(res.Topics, out)
+	}
+	return res
+}
+
+// cutBefore moves a partition's start; -1 is its end.
+func cutBefore(part *broker.Partition, offset int64) (low int64, code wire.Code) {
+	if part == nil {
+		return 0, wire.UnknownTopicOrPartition
+	}
+	if !part.Queue().Topic {
+		return 0, wire.PolicyViolation
+	}
+	start, end := part.Log().Bounds()
+	if offset == -1 {
+		offset = int64(end)
+	}
+	if offset < 0 || offset > int64(end) {
+		return 0, wire.OffsetOutOfRange
+	}
+	if offset > int64(start) {
+		if err := part.Truncate(message.Offset(offset)); err != nil {
+			return 0, codeOf(err)
+		}
+		start, _ = part.Log().Bounds()
+	}
+	return int64(start), wire.None
+}
+
+// Key 22, InitProducerId, versions 0 to 4. Every call without a transactional
+// id gets a fresh producer id. With one it is refused for good with 53, an
+// error that clients do not retry: there are no transactions.
+func (c *conn) initProducerID(r *kmsg.InitProducerIDRequest) kmsg.Response {
+	res := kmsg.NewPtrInitProducerIDResponse()
+	res.ProducerID, res.ProducerEpoch = -1, -1
+	if r.TransactionalID != nil {
+		res.ErrorCode = int16(wire.TransactionalIDAuthFailed)
+		return res
+	}
+	id, err := c.s.broker.NewProducerID()
+	if err != nil {
+		c.log.Warn("can't give out a producer id", "error", err)
+		res.ErrorCode = int16(wire.CoordinatorNotAvailable)
+		return res
+	}
+	res.ProducerID, res.ProducerEpoch = id, 0
+	return res
+}

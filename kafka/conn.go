@@ -1,0 +1,186 @@
+package kafka
+
+import (
+	"errors"
+	"io"
+	"net"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/group"
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// conn is one client connection. Everything in it belongs to the goroutine of
+// Handle; the outbox alone is shared with its writer.
+type conn struct {
+	s      *Server
+	nc     net.Conn
+	frames *frames
+	out    *outbox
+	log    interface {
+		Debug(msg string, args ...any)
+		Warn(msg string, args ...any)
+	}
+
+	who     auth.Identity
+	in      bool   // logged in, or let in without
+	mech    string // of a SASL handshake whose token is awaited
+	rawSASL bool   // the token comes without a request header (handshake v0)
+	vhost   *broker.VHost
+	session *broker.Session
+	groups  *group.Coordinator
+
+	topics    map[string]*topic // of this connection's producing and fetching
+	produce   wire.ProduceRequest
+	fetch     fetcher
+	fed       bool              // records went to publisher since its last flush
+	publisher *broker.Publisher // for topics that lead into an exchange; nil until used
+	body      []byte            // memory of encoded answers
+}
+
+// Handle serves one connection until it ends.
+func (s *Server) Handle(nc net.Conn) {
+	c := &conn{s: s, nc: nc, frames: newFrames(nc, s.opts.IdleTimeout), out: newOutbox(nc), topics: map[string]*topic{}}
+	c.log = s.opts.Logger.With("listener", "kafka", "remote", nc.RemoteAddr().String())
+	counters := s.broker.Counters()
+	counters.KafkaConns.Add(1)
+	defer counters.KafkaConns.Add(-1)
+	defer c.close()
+	s.track(c)
+	defer s.untrack(c)
+	if err := c.enter(); err != nil {
+		c.log.Warn("connection refused", "error", err)
+		return
+	}
+	err := c.run()
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		c.log.Debug("connection ended")
+	default:
+		c.log.Debug("connection closed", "error", err)
+	}
+}
+
+// track has Close end the connection; untrack ends that.
+func (s *Server) track(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = struct{}{}
+	if s.closed.Load() {
+		c.cut()
+	}
+}
+
+func (s *Server) untrack(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// cut ends the connection after the request that runs. Any goroutine may call it.
+func (c *conn) cut() {
+	if tcp, ok := c.nc.(*net.TCPConn); ok {
+		_ = tcp.CloseRead()
+		return
+	}
+	_ = c.nc.Close()
+}
+
+// enter lets a client in that may come without a login.
+func (c *conn) enter() error {
+	if c.s.opts.Users == nil {
+		return c.admit(auth.Identity{}, broker.DefaultVHost)
+	}
+	who, err := c.s.opts.Users.Anonymous(c.nc.RemoteAddr())
+	if err != nil {
+		return nil // must log in
+	}
+	return c.admit(who, broker.DefaultVHost)
+}
+
+// admit gives the connection its identity and its virtual host.
+func (c *conn) admit(who auth.Identity, vhost string) error {
+	v, err := c.s.broker.VHost(vhost)
+	if err != nil {
+		return err
+	}
+	if c.session != nil {
+		c.session.Close()
+	}
+	c.who, c.in, c.vhost = who, true, v
+	c.session = v.NewSession(who.Name)
+	c.groups = c.s.groupsOf(vhost)
+	clear(c.topics)
+	c.publisher = nil
+	return nil
+}
+
+func (c *conn) close() {
+	_ = c.nc.Close() // also ends a write that hangs
+	c.out.close()
+	c.frames.release()
+	if c.session != nil {
+		c.session.Close()
+	}
+}
+
+// run serves requests in order until one can't be answered.
+func (c *conn) run() error {
+	for {
+		if !c.frames.buffered() {
+			if err := c.out.flush(); err != nil {
+				return err
+			}
+		}
+		if c.rawSASL {
+			if err := c.rawToken(); err != nil {
+				return err
+			}
+			continue
+		}
+		frame, err := c.frames.next(c.limit)
+		if err != nil {
+			return err
+		}
+		if err := c.serve(frame); err != nil {
+			// What was answered before still goes out.
+			_ = c.out.flush()
+			return err
+		}
+	}
+}
+
+// limit is how large a frame may be, by its key.
+func (c *conn) limit(k wire.Key) int {
+	if !c.in {
+		return wire.MaxUnauthenticatedBytes
+	}
+	return min(wire.LimitOf(k), c.s.opts.MaxFrameBytes)
+}
+
+// serve answers one request. An error ends the connection: the protocol has no
+// answer to what is unknown or malformed.
+func (c *conn) serve(frame []byte) error {
+	h, body, err := wire.ParseHeader(frame)
+	var refused *wire.Refused
+	if errors.As(err, &refused) && h.Key == wire.APIVersions {
+		return c.answerOldAPIVersions(h)
+	}
+	if err != nil {
+		return err
+	}
+	if !c.in && h.Key != wire.APIVersions && h.Key != wire.SASLHandshake && h.Key != wire.SASLAuthenticate {
+		return errors.New("request before the login")
+	}
+	if h.Key == wire.Produce {
+		return c.serveProduce(h, body)
+	}
+	if err := c.out.drain(); err != nil {
+		return err
+	}
+	if h.Key == wire.Fetch {
+		return c.serveFetch(h, body)
+	}
+	return c.serveGenerated(h, body)
+}

@@ -1,0 +1,107 @@
+package kafka
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// decodeSlots bounds how many large frames are decoded at once: generated
+// decoders reserve memory by what a frame claims, up to about a hundred times
+// its size.
+var decodeSlots = make(chan struct{}, 4)
+
+const largeFrameBytes = 64 << 10
+
+// decode reads a request of a generated type.
+func decode(h wire.Header, body []byte) (kmsg.Request, error) {
+	if len(body) > largeFrameBytes {
+		decodeSlots <- struct{}{}
+		defer func() { <-decodeSlots }()
+	}
+	return wire.Decode(h, body)
+}
+
+// serveGenerated answers every request but Produce and Fetch.
+func (c *conn) serveGenerated(h wire.Header, body []byte) error {
+	req, err := decode(h, body)
+	if err != nil {
+		return err
+	}
+	res, err := c.handle(h, req)
+	if err != nil {
+		return err
+	}
+	res.SetVersion(h.Version)
+	c.body = wire.Finish(res.AppendTo(wire.AppendResponseHeader(c.body[:0], h)), 0, 0)
+	err = c.out.add(c.body)
+	if cap(c.body) > 1<<20 {
+		c.body = nil
+	}
+	return err
+}
+
+// handle is the table of keys. An error ends the connection.
+func (c *conn) handle(h wire.Header, req kmsg.Request) (kmsg.Response, error) {
+	switch r := req.(type) {
+	case *kmsg.ListOffsetsRequest:
+		return c.listOffsets(r), nil
+	case *kmsg.MetadataRequest:
+		return c.metadata(r), nil
+	case *kmsg.OffsetCommitRequest:
+		return c.offsetCommit(r), nil
+	case *kmsg.OffsetFetchRequest:
+		return c.offsetFetch(r), nil
+	case *kmsg.FindCoordinatorRequest:
+		return c.findCoordinator(r), nil
+	case *kmsg.JoinGroupRequest:
+		return c.joinGroup(h, r), nil
+	case *kmsg.HeartbeatRequest:
+		return c.heartbeat(r), nil
+	case *kmsg.LeaveGroupRequest:
+		return c.leaveGroup(r), nil
+	case *kmsg.SyncGroupRequest:
+		return c.syncGroup(r), nil
+	case *kmsg.DescribeGroupsRequest:
+		return c.describeGroups(r), nil
+	case *kmsg.ListGroupsRequest:
+		return c.listGroups(r), nil
+	case *kmsg.SASLHandshakeRequest:
+		return c.saslHandshake(r), nil
+	case *kmsg.SASLAuthenticateRequest:
+		return c.saslAuthenticate(r), nil
+	case *kmsg.ApiVersionsRequest:
+		return c.apiVersions(r), nil
+	}
+	return c.handleAdmin(req)
+}
+
+// handleAdmin is the second half of the table: what administrators send, and
+// what is asked once in a producer's life.
+func (c *conn) handleAdmin(req kmsg.Request) (kmsg.Response, error) {
+	switch r := req.(type) {
+	case *kmsg.CreateTopicsRequest:
+		return c.createTopics(r), nil
+	case *kmsg.DeleteTopicsRequest:
+		return c.deleteTopics(r), nil
+	case *kmsg.DeleteRecordsRequest:
+		return c.deleteRecords(r), nil
+	case *kmsg.InitProducerIDRequest:
+		return c.initProducerID(r), nil
+	case *kmsg.DescribeConfigsRequest:
+		return c.describeConfigs(r), nil
+	case *kmsg.CreatePartitionsRequest:
+		return c.createPartitions(r), nil
+	case *kmsg.DeleteGroupsRequest:
+		return c.deleteGroups(r), nil
+	case *kmsg.IncrementalAlterConfigsRequest:
+		return c.incrementalAlterConfigs(r), nil
+	case *kmsg.OffsetDeleteRequest:
+		return c.offsetDelete(r), nil
+	case *kmsg.DescribeClusterRequest:
+		return c.describeCluster(r), nil
+	}
+	return nil, fmt.Errorf("no handler for key %d", req.Key())
+}

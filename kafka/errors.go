@@ -1,0 +1,44 @@
+package kafka
+
+import (
+	"errors"
+
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// codeOf is the one place where the broker's errors become Kafka's codes.
+func codeOf(err error) wire.Code {
+	switch {
+	case err == nil:
+		return wire.None
+	case errors.Is(err, broker.ErrOutOfOrderSequence):
+		return wire.OutOfOrderSequence
+	case errors.Is(err, broker.ErrProducerFenced):
+		return wire.InvalidProducerEpoch
+	}
+	switch broker.KindOf(err) {
+	case broker.NotFound, broker.Closed:
+		return wire.UnknownTopicOrPartition
+	case broker.Refused, broker.Locked:
+		return wire.TopicAuthorizationFailed
+	case broker.Precondition, broker.UnknownType, broker.Unsupported:
+		return wire.InvalidRequest
+	case broker.Exists:
+		return wire.TopicAlreadyExists
+	case broker.TooLarge:
+		return wire.MessageTooLarge
+	case broker.Full:
+		return wire.StorageError
+	}
+	return wire.UnknownServerError
+}
+
+// text is an error's sentence for the client, nil for none.
+func text(err error) *string {
+	if err == nil {
+		return nil
+	}
+	s := err.Error()
+	return &s
+}

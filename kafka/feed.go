@@ -1,0 +1,39 @@
+package kafka
+
+import (
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// produceToFeed routes the records of a batch one by one through the exchange
+// that the topic stands for. They are stored by the flush at the request's end.
+func (c *conn) produceToFeed(t *topic, b batch.Batch, p *wire.ProducePartition) {
+	if p.Index != 0 {
+		p.Fail(wire.UnknownTopicOrPartition, "")
+		return
+	}
+	if c.publisher == nil {
+		c.publisher = c.vhost.NewPublisher()
+	}
+	out, err := c.publisher.PublishBatch(t.feed, b)
+	c.fed = true
+	if err != nil {
+		p.Fail(codeOf(err), err.Error())
+		return
+	}
+	p.BaseOffset, p.LogAppendTimeMillis, p.LogStartOffset = int64(out.Base), out.Timestamp, 0
+}
+
+// flushFeed stores what was routed; an acks=all answer waits for it.
+func (c *conn) flushFeed(sl *slot) {
+	if !c.fed {
+		return
+	}
+	c.fed = false
+	if c.produce.Acks != -1 {
+		c.publisher.Flush(nil)
+		return
+	}
+	sl.pending.Add(1)
+	c.publisher.Flush(sl.done)
+}

@@ -1,0 +1,172 @@
+package kafka
+
+import (
+	"crypto/sha256"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// Operations that everybody may do, as bits of Kafka's AclOperation: there are
+// no access lists.
+const (
+	notAsked          = -2147483648
+	topicOperations   = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
+	groupOperations   = 1<<3 | 1<<6 | 1<<8
+	clusterOperations = 1<<5 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<12
+)
+
+// Key 3, Metadata, versions 0 to 12.
+//
+// There is one node, which leads everything. A null list of topics (an empty
+// one in version 0) asks for all: queues with legal names that are nobody's
+// exclusive ones, and exchanges that have a topic. A topic that is not there is
+// made when both the client and the server's settings allow it, and answered at
+// once. Versions 10 and up may ask by topic id.
+func (c *conn) metadata(r *kmsg.MetadataRequest) kmsg.Response {
+	res := kmsg.NewPtrMetadataResponse()
+	host, port := c.s.address(c.nc.LocalAddr())
+	node := kmsg.NewMetadataResponseBroker()
+	node.NodeID, node.Host, node.Port = NodeID, host, port
+	res.Brokers = append(res.Brokers, node)
+	res.ClusterID = kmsg.StringPtr(c.s.broker.ClusterID())
+	res.ControllerID = NodeID
+	res.AuthorizedOperations = notAsked
+	if r.IncludeClusterAuthorizedOperations {
+		res.AuthorizedOperations = clusterOperations
+	}
+	if r.Topics == nil || (r.Version == 0 && len(r.Topics) == 0) {
+		c.allTopics(res)
+	}
+	create := !c.s.opts.NoAutoCreate && (r.Version < 4 || r.AllowAutoTopicCreation)
+	for i := range r.Topics {
+		res.Topics = append(res.Topics, c.describeAsked(&r.Topics[i], create))
+	}
+	for i := range res.Topics {
+		res.Topics[i].AuthorizedOperations = notAsked
+		if r.IncludeTopicAuthorizedOperations {
+			res.Topics[i].AuthorizedOperations = topicOperations
+		}
+	}
+	return res
+}
+
+func (c *conn) allTopics(res *kmsg.MetadataResponse) {
+	for _, q := range c.vhost.Queues() {
+		if !q.Exclusive && broker.LegalTopicName(q.Name) {
+			res.Topics = append(res.Topics, describeTopic(q))
+		}
+	}
+	for _, name := range c.vhost.Feeds() {
+		res.Topics = append(res.Topics, describeFeed(name))
+	}
+	slices.SortFunc(res.Topics, func(a, b kmsg.MetadataResponseTopic) int { return strings.Compare(*a.Topic, *b.Topic) })
+}
+
+// describeAsked answers for one topic asked for by name or by id.
+func (c *conn) describeAsked(asked *kmsg.MetadataRequestTopic, create bool) kmsg.MetadataResponseTopic {
+	out := kmsg.NewMetadataResponseTopic()
+	out.Topic, out.TopicID = asked.Topic, asked.TopicID
+	if asked.Topic == nil {
+		if q := c.queueByID(asked.TopicID); q != nil {
+			return describeTopic(q)
+		}
+		out.ErrorCode = int16(wire.UnknownTopicID)
+		return out
+	}
+	name := *asked.Topic
+	if !broker.LegalTopicName(name) {
+		out.ErrorCode = int16(wire.InvalidTopic)
+		return out
+	}
+	if c.vhost.Feed(name) != nil {
+		return describeFeed(name)
+	}
+	q := c.queueOf(name)
+	if q == nil && create {
+		var code wire.Code
+		if q, code = c.autoCreate(name); code != wire.None {
+			out.ErrorCode = int16(code)
+			return out
+		}
+	}
+	if q == nil {
+		out.ErrorCode = int16(wire.UnknownTopicOrPartition)
+		return out
+	}
+	return describeTopic(q)
+}
+
+// autoCreate makes a topic, or finds the one that somebody else just made.
+func (c *conn) autoCreate(name string) (*broker.Queue, wire.Code) {
+	q, err := c.vhost.CreateTopic(name, c.s.opts.Partitions, nil)
+	if broker.KindOf(err) == broker.Exists {
+		if q = c.queueOf(name); q == nil {
+			return nil, wire.TopicAuthorizationFailed // somebody's exclusive queue
+		}
+		return q, wire.None
+	}
+	if err != nil {
+		c.log.Warn("can't create a topic", "topic", name, "error", err)
+	}
+	return q, codeOf(err)
+}
+
+func (c *conn) queueByID(id [16]byte) *broker.Queue {
+	for _, q := range c.vhost.Queues() {
+		if q.TopicID == id && !q.Exclusive && broker.LegalTopicName(q.Name) {
+			return q
+		}
+	}
+	return nil
+}
+
+func describeTopic(q *broker.Queue) kmsg.MetadataResponseTopic {
+	return describe(q.Name, q.TopicID, len(q.Partitions()))
+}
+
+// describeFeed shows a topic that leads into an exchange. Its id follows from
+// its name: nothing is stored under it that another topic could be taken for.
+func describeFeed(name string) kmsg.MetadataResponseTopic {
+	sum := sha256.Sum256([]byte(name))
+	return describe(name, [16]byte(sum[:16]), 1)
+}
+
+func describe(name string, id [16]byte, partitions int) kmsg.MetadataResponseTopic {
+	t := kmsg.NewMetadataResponseTopic()
+	t.Topic, t.TopicID = kmsg.StringPtr(name), id
+	for i := range partitions {
+		p := kmsg.NewMetadataResponseTopicPartition()
+		p.Partition, p.Leader, p.LeaderEpoch = int32(i), NodeID, leaderEpoch
+		p.Replicas, p.ISR = onlyNode, onlyNode
+		t.Partitions = append(t.Partitions, p)
+	}
+	return t
+}
+
+var onlyNode = []int32{NodeID}
+
+// Key 60, DescribeCluster, versions 0 and 1.
+func (c *conn) describeCluster(r *kmsg.DescribeClusterRequest) kmsg.Response {
+	res := kmsg.NewPtrDescribeClusterResponse()
+	res.EndpointType = r.EndpointType
+	if r.Version >= 1 && r.EndpointType != 1 {
+		res.ErrorCode = int16(wire.InvalidRequest) // controllers have no address of their own
+		res.ErrorMessage = kmsg.StringPtr("only brokers (endpoint type 1) can be described")
+		return res
+	}
+	host, port := c.s.address(c.nc.LocalAddr())
+	node := kmsg.NewDescribeClusterResponseBroker()
+	node.NodeID, node.Host, node.Port = NodeID, host, port
+	res.ClusterID, res.ControllerID = c.s.broker.ClusterID(), NodeID
+	res.Brokers = append(res.Brokers, node)
+	res.ClusterAuthorizedOperations = notAsked
+	if r.IncludeClusterAuthorizedOperations {
+		res.ClusterAuthorizedOperations = clusterOperations
+	}
+	return res
+}

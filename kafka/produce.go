@@ -1,0 +1,111 @@
+package kafka
+
+import (
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// Key 0, Produce, versions 3 to 9 (0 to 2 are advertised and refused, see
+// wire.Supported).
+//
+// A batch is stored as it came, whatever its codec. acks=0 gets no answer and
+// closes the connection on an error; acks=1 answers once the batch is in the
+// log; acks=all once it is as durable as the queue promises. While an acks=all
+// answer waits for its flush the connection's next Produce is taken in.
+//
+// Transactions are not there: a transactional id or batch is refused with 53.
+func (c *conn) serveProduce(h wire.Header, body []byte) error {
+	q := &c.produce
+	if err := q.Parse(h.Version, body); err != nil {
+		return err
+	}
+	sl := slotPool.Get().(*slot)
+	sl.out = c.out
+	failed := false
+	for _, t := range q.Topics {
+		known := c.topicOf(t.Name)
+		parts := q.Of(t)
+		for i := range parts {
+			c.produceOne(sl, known, &parts[i])
+			failed = failed || parts[i].Err != wire.None
+		}
+	}
+	sl.pending.Store(1)
+	c.flushFeed(sl)
+	if q.Acks == 0 {
+		sl.recycle()
+		if failed {
+			return errProduceUnanswered
+		}
+		return nil
+	}
+	sl.ver = h.Version
+	sl.frame = wire.AppendResponseHeader(sl.frame[:0], h)
+	sl.body = len(sl.frame)
+	sl.frame = wire.Finish(q.AppendResponse(sl.frame), 0, 0)
+	if q.Acks == -1 && len(sl.logs) > 0 {
+		sl.pending.Add(1)
+		c.s.broker.Commit(sl.logs, sl.done)
+	}
+	sl.done(nil)
+	return c.out.produce(sl)
+}
+
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+const errProduceUnanswered = refusal("a produce that wants no answer failed")
+
+// produceOne stores one partition's batch and notes the outcome in p.
+func (c *conn) produceOne(sl *slot, t *topic, p *wire.ProducePartition) {
+	q := &c.produce
+	switch {
+	case q.Acks < -1 || q.Acks > 1:
+		p.Fail(wire.InvalidRequiredAcks, "")
+		return
+	case q.TransactionID != nil:
+		p.Fail(wire.TransactionalIDAuthFailed, "transactions are not supported")
+		return
+	case t == nil:
+		p.Fail(wire.UnknownTopicOrPartition, "")
+		return
+	}
+	b, code, why := checkBatch(p.Records, t.maxBatchBytes, c.frames.now)
+	if code != wire.None {
+		p.Fail(code, why)
+		return
+	}
+	if b.IsTransactional() {
+		p.Fail(wire.TransactionalIDAuthFailed, "a transactional batch without a transactional id")
+		return
+	}
+	if t.feed != nil {
+		c.produceToFeed(t, b, p)
+		return
+	}
+	c.produceToLog(sl, t, b, p)
+}
+
+func (c *conn) produceToLog(sl *slot, t *topic, b batch.Batch, p *wire.ProducePartition) {
+	part := t.partition(p.Index)
+	if part == nil {
+		p.Fail(wire.UnknownTopicOrPartition, "")
+		return
+	}
+	stamp := int64(-1)
+	if t.logAppendTime {
+		stamp = c.frames.now.UnixMilli()
+		stampAppendTime(b, stamp)
+	}
+	out, err := part.Produce(b)
+	if err != nil {
+		p.Fail(codeOf(err), err.Error())
+		return
+	}
+	if out.Duplicate {
+		stamp = out.Timestamp
+	}
+	p.BaseOffset, p.LogAppendTimeMillis, p.LogStartOffset = int64(out.Base), stamp, int64(out.LogStart)
+	sl.logs = append(sl.logs, part.Log())
+}

@@ -1,0 +1,150 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/group"
+)
+
+// Options are the listener's settings; a zero field gets its default.
+type Options struct {
+	// Broker is what is served. Required.
+	Broker *broker.Broker
+	// Users checks logins; nil lets everybody in as nobody.
+	Users *auth.Users
+	// Advertised is the host:port that clients are told to connect to. Empty
+	// tells each client the address at which it reached us.
+	Advertised string
+	// NoAutoCreate refuses to make a topic when a client first names it.
+	NoAutoCreate bool
+	// Partitions is the number of partitions of a new topic that is made
+	// without saying how many; default 1.
+	Partitions int
+	// InitialRebalanceDelay is how long an empty group waits for more members;
+	// default 20 ms.
+	InitialRebalanceDelay time.Duration
+	// IdleTimeout closes connections on which nothing was asked; default 10 min.
+	IdleTimeout time.Duration
+	// MaxFrameBytes bounds a Produce request; default wire.MaxFrameBytes.
+	MaxFrameBytes int
+	// Logger takes what an operator should read; default slog.Default().
+	Logger *slog.Logger
+}
+
+// NodeID is the id of the one broker that clients see.
+const NodeID = 1
+
+// Server serves Kafka clients. Handle is to be called for each connection.
+type Server struct {
+	opts   Options
+	broker *broker.Broker
+	host   string // advertised; empty: the address the client reached
+	port   int32
+
+	offsets broker.Table
+	mu      sync.Mutex // guards groups and conns
+	groups  map[string]*group.Coordinator
+	conns   map[*conn]struct{}
+
+	stop   chan struct{}
+	closed atomic.Bool
+}
+
+// New reads the committed offsets from the broker's store and returns a server.
+func New(o Options) (*Server, error) {
+	if o.Broker == nil {
+		return nil, errors.New("kafka: no broker")
+	}
+	o.defaults()
+	s := &Server{opts: o, broker: o.Broker, groups: map[string]*group.Coordinator{}, conns: map[*conn]struct{}{}, stop: make(chan struct{})}
+	if err := s.parseAdvertised(); err != nil {
+		return nil, err
+	}
+	if err := s.restoreOffsets(); err != nil {
+		return nil, fmt.Errorf("kafka: read committed offsets: %w", err)
+	}
+	return s, nil
+}
+
+func (o *Options) defaults() {
+	if o.Partitions == 0 {
+		o.Partitions = 1
+	}
+	if o.IdleTimeout == 0 {
+		o.IdleTimeout = 10 * time.Minute
+	}
+	if o.MaxFrameBytes == 0 {
+		o.MaxFrameBytes = maxFrameBytes
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+}
+
+func (s *Server) parseAdvertised() error {
+	if s.opts.Advertised == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(s.opts.Advertised)
+	if err != nil {
+		return fmt.Errorf("kafka: advertised address %q: %w", s.opts.Advertised, err)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 || host == "" {
+		return fmt.Errorf("kafka: advertised address %q is not host:port", s.opts.Advertised)
+	}
+	s.host, s.port = host, int32(n)
+	return nil
+}
+
+// Close has parked requests answered and every connection end. It does not wait
+// for them: the listener's Shutdown does.
+func (s *Server) Close() {
+	if s.closed.Swap(true) {
+		return
+	}
+	close(s.stop)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.groups {
+		g.Close()
+	}
+	for c := range s.conns {
+		c.cut()
+	}
+}
+
+// groupsOf is the coordinator of a virtual host.
+func (s *Server) groupsOf(vhost string) *group.Coordinator {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.groups[vhost]
+	if c == nil {
+		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: &journal{s, vhost}})
+		s.groups[vhost] = c
+		if s.closed.Load() {
+			c.Close()
+		}
+	}
+	return c
+}
+
+// address is what a client is told to connect to.
+func (s *Server) address(local net.Addr) (host string, port int32) {
+	if s.host != "" {
+		return s.host, s.port
+	}
+	if tcp, ok := local.(*net.TCPAddr); ok {
+		return tcp.IP.String(), int32(tcp.Port)
+	}
+	return "localhost", 9092
+}
