@@ -105,6 +105,7 @@ func (s *Segment) remap() (*memory, error) {
 	}
 	m := newMemory(&block{file: f, mapping: mapping}, s.o.Pool)
 	s.tail.warm = 0
+	m.second = true
 	s.mem.Store(m)
 	s.o.Pool.track(s)
 	return m, nil

@@ -20,7 +20,7 @@ func (s *Segment) Drop() {
 	cold := s.cold
 	s.cold = nil
 	s.mu.Unlock()
-	if m != nil && p.wants(s.size) && m.mapping.Bytes() != nil {
+	if m != nil && !m.second && p.wants(s.size) {
 		spare := &block{
 			size: s.size, file: m.file, mapping: m.mapping, index: s.index.Load(),
 			highest: s.tail.next, warm: max(s.tail.warm, s.position.Load()),

@@ -16,6 +16,7 @@ type memory struct {
 	mapping fs.Mapping
 	file    fs.File
 	pool    *Pool
+	second  bool   // the file was mapped before, and Views may still pin that mapping
 	spare   *block // what becomes of it when the segment was dropped; set before the last release
 }
 
