@@ -141,7 +141,7 @@ func TestStartIsRefused(t *testing.T) {
 			if err := os.WriteFile(c.DataDir, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, []string{"data directory"}},
+		}, []string{"not a directory"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conf := settings(t)

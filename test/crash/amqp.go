@@ -148,7 +148,9 @@ func consumeMixed(deliveries <-chan amqp.Delivery, m *model, s *session, rng *ra
 			m.bad("queue %s delivered a body of %d bytes", s.queue, len(d.Body))
 			return
 		}
-		m.deliver(s, id.publisher, id.number, d.Redelivered)
+		if !m.deliver(s, id.publisher, id.number, d.Redelivered) {
+			return
+		}
 		var err error
 		switch n := rng.IntN(100); {
 		case n < 3 && held < prefetch/2:
@@ -176,7 +178,9 @@ func consumeInOrder(ch *amqp.Channel, deliveries <-chan amqp.Delivery, m *model,
 			m.bad("queue %s delivered a body of %d bytes", s.queue, len(d.Body))
 			return
 		}
-		m.deliver(s, id.publisher, id.number, d.Redelivered)
+		if !m.deliver(s, id.publisher, id.number, d.Redelivered) {
+			return
+		}
 		run = append(run, id)
 		if len(run) < next {
 			continue

@@ -136,7 +136,9 @@ func (h *harness) drainQueue(ctx context.Context, queue string, round int) error
 			if !ok {
 				return fmt.Errorf("body of %d bytes", len(d.Body))
 			}
-			h.model.deliver(s, id.publisher, id.number, d.Redelivered)
+			if !h.model.deliver(s, id.publisher, id.number, d.Redelivered) {
+				return h.model.violation()
+			}
 			if err := d.Ack(false); err != nil {
 				return err
 			}

@@ -100,13 +100,13 @@ type session struct {
 	last  [publishers]int // number after the highest seen
 }
 
-// deliver checks one delivery.
-func (m *model) deliver(s *session, publisher, number int, redelivered bool) {
+// deliver checks one delivery. It is false when the run is over: something is wrong.
+func (m *model) deliver(s *session, publisher, number int, redelivered bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if publisher >= publishers || !reaches(s.queue, publisher) || number >= len(m.sent[publisher]) {
 		m.fail("queue %s delivered message %d of publisher %d, which was never sent there", s.queue, number, publisher)
-		return
+		return false
 	}
 	m.deliveries++
 	sent, seen := &m.sent[publisher][number], &m.seen[s.queue][publisher][number]
@@ -137,6 +137,7 @@ func (m *model) deliver(s *session, publisher, number int, redelivered bool) {
 		m.repeats++
 	}
 	seen.deliveries++
+	return m.wrong == nil
 }
 
 func consumersOf(queue string) int {
