@@ -3,8 +3,9 @@ package bench
 import "slices"
 
 // medians makes one Result of the successful runs of each row: every figure is the median
-// of its own. Rows keep the order in which they first appear; a row without a successful
-// run is left out.
+// of its own, over the runs that nothing else on the machine spoilt, or over all if there
+// is no such run. Rows keep the order in which they first appear; a row without a
+// successful run is left out.
 func medians(all []Result) []Result {
 	byRow := map[string][]Result{}
 	var order []string
@@ -19,10 +20,20 @@ func medians(all []Result) []Result {
 	}
 	out := make([]Result, 0, len(order))
 	for _, row := range order {
-		out = append(out, medianOf(byRow[row]))
+		runs := byRow[row]
+		clean := slices.DeleteFunc(slices.Clone(runs), Result.spoilt)
+		if len(clean) == 0 {
+			clean = runs
+		}
+		out = append(out, medianOf(clean))
 	}
 	return out
 }
+
+// spoiltAbove is how many CPUs may be busy with neither broker nor load.
+const spoiltAbove = 0.5
+
+func (r Result) spoilt() bool { return r.OtherCPUs > spoiltAbove }
 
 // medianOf keeps the words of the first run; Run becomes the number of runs.
 func medianOf(runs []Result) Result {

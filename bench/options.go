@@ -26,13 +26,14 @@ type options struct {
 	sync      string
 	tempDir   string
 
-	only   string
-	list   bool
-	runs   int
-	time   time.Duration
-	warmUp time.Duration
-	rowLimit,
-	limit time.Duration
+	only     string
+	list     bool
+	runs     int
+	time     time.Duration
+	warmUp   time.Duration
+	quietIn  time.Duration
+	rowLimit time.Duration
+	limit    time.Duration
 	maxBytes bytesFlag
 
 	ackName                string
@@ -67,6 +68,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.IntVar(&o.runs, "runs", 1, "how often to run all rows; the table shows medians")
 	f.DurationVar(&o.time, "time", 1500*time.Millisecond, "how long a row publishes; all rows together take about a minute and a half at 1.5s")
 	f.DurationVar(&o.warmUp, "warm-up", time.Second, "load before the first row, for brokers that compile as they go; 0 is none")
+	f.DurationVar(&o.quietIn, "wait-quiet", 0, "before each row, wait up to this long for a quiet machine")
 	f.DurationVar(&o.rowLimit, "row-limit", time.Minute, "a row that takes longer, checks included, has failed")
 	f.DurationVar(&o.limit, "limit", 30*time.Minute, "end the program after this long")
 	o.maxBytes = 4 << 30

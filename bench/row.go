@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/leveret-mq/leveret/bench/measure"
@@ -101,7 +102,7 @@ func (r row) one(ctx context.Context, t *target, o *options, s *started, run int
 	ctx, cancel := context.WithTimeoutCause(ctx, o.rowLimit, fmt.Errorf("the row took longer than %s", o.rowLimit))
 	defer cancel()
 	x := &running{target: t, options: o, started: s, protocol: r.protocol, result: &res,
-		name: fmt.Sprintf("leveret-bench-%s-%x", r.name, time.Now().UnixNano())}
+		name: runName(r.protocol, r.name)}
 	if err := r.run(ctx, x); err != nil {
 		res.Error = err.Error()
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
@@ -110,6 +111,16 @@ func (r row) one(ctx context.Context, t *target, o *options, s *started, run int
 	}
 	res.OK = res.Error == ""
 	return res
+}
+
+// runName is a name that no earlier run used. For AMQP it is short, because every message
+// carries it as its routing key.
+func runName(p protocol, row string) string {
+	n := uint64(time.Now().UnixMicro())
+	if p == amqp {
+		return "lb." + strconv.FormatUint(n%(1<<36), 36)
+	}
+	return "leveret-bench-" + row + "-" + strconv.FormatUint(n, 36)
 }
 
 // runStart tells what starting the broker took, and what it weighs with nothing to do.

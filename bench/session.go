@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
+
+	"github.com/leveret-mq/leveret/bench/measure"
 )
 
 // session runs the chosen rows, each as often as asked: all rows once, then all again, so
@@ -67,6 +68,7 @@ func (s *session) each(ctx context.Context, t *target, own *started, run int) er
 			continue
 		}
 		s.show.stage(r.name)
+		measure.WaitQuiet(ctx, s.options.quietIn)
 		res := r.one(ctx, t, s.options, own, run)
 		if ctx.Err() != nil {
 			return context.Cause(ctx) // the row was cut short: its failure says nothing
@@ -98,7 +100,7 @@ func (s *session) warmUp(ctx context.Context, t *target) error {
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, o.rowLimit)
-		x := &running{target: t, options: &o, protocol: w.protocol, name: fmt.Sprintf("leveret-bench-warm-up-%x", time.Now().UnixNano())}
+		x := &running{target: t, options: &o, protocol: w.protocol, name: runName(w.protocol, "warm-up")}
 		err := w.run(limited, x)
 		cancel()
 		if err != nil {

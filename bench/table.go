@@ -62,13 +62,10 @@ func writeNotes(w io.Writer, results []Result) {
 	}
 	m := results[0].Machine
 	fmt.Fprintf(w, "\n%d CPUs (%s), %d MB, %s, %s, load %s; broker and load share them.\n", m.CPUs, dash(m.CPU), m.MemoryMB, dash(m.Kernel), m.Go, dash(m.Load))
-	fmt.Fprintln(w, "µs/msg: processor time, user and system. anon: resident memory without mapped files. Latency at full speed is queueing; the e2e rows are paced.")
+	fmt.Fprintln(w, "µs/msg: processor time, user and system. anon: resident memory without mapped files. Latency at full speed is queueing; the e2e rows are paced.\nFigures are medians of the runs in which at most 0.5 CPUs were busy with something else.")
 	for _, r := range results {
-		if r.OtherCPUs > spoiltAbove {
+		if r.spoilt() {
 			fmt.Fprintf(w, "%s: %.2f CPUs were busy with something else; measure again on a quiet machine.\n", r.Row, r.OtherCPUs)
 		}
 	}
 }
-
-// spoiltAbove is how many CPUs may be busy with neither broker nor load.
-const spoiltAbove = 0.5

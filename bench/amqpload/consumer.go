@@ -12,8 +12,8 @@ import (
 	"github.com/leveret-mq/leveret/bench/measure"
 )
 
-// ackFrameBytes is the size of a basic.ack frame.
-const ackFrameBytes = frameOverhead + 13
+// consumerTag is short because every delivery carries it, and the same for every broker.
+const consumerTag = "c"
 
 // consumer reads one queue on one connection. All fields but the atomic ones are its own
 // goroutine's until that has ended.
@@ -75,7 +75,7 @@ func (k *consumer) consume() error {
 	if k.load.AutoAck {
 		flags = 2
 	}
-	if err := k.conn.send(1, method(basicConsume).u16(0).short(k.queue).short("").u8(flags).u32(0)); err != nil {
+	if err := k.conn.send(1, method(basicConsume).u16(0).short(k.queue).short(consumerTag).u8(flags).u32(0)); err != nil {
 		return err
 	}
 	for !k.complete() {

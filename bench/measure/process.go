@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -127,4 +128,23 @@ func (d Disk) GrownSince(before Disk) (bytes int64) {
 		bytes += n - before[inode]
 	}
 	return bytes
+}
+
+// quietBelow is how many busy CPUs count as a quiet machine.
+const quietBelow = 0.4
+
+// WaitQuiet waits until half a second goes by with the machine quiet, at most for limit.
+func WaitQuiet(ctx context.Context, limit time.Duration) {
+	const window = 500 * time.Millisecond
+	for end := time.Now().Add(limit); time.Now().Before(end); {
+		before := machineBusy()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(window):
+		}
+		if (machineBusy() - before).Seconds() < quietBelow*window.Seconds() {
+			return
+		}
+	}
 }
