@@ -17,9 +17,9 @@ import time
 import traceback
 import uuid
 
-AMQP_HOST, AMQP_PORT = (os.environ.get("AMQP_ADDR", "127.0.0.1:5672")).rsplit(":", 1)
+AMQP_HOST, AMQP_PORT = (os.environ.get("AMQP_ADDR") or "127.0.0.1:5672").rsplit(":", 1)
 AMQP_PORT = int(AMQP_PORT)
-KAFKA_ADDR = os.environ.get("KAFKA_ADDR", "127.0.0.1:9092")
+KAFKA_ADDR = os.environ.get("KAFKA_ADDR") or "127.0.0.1:9092"
 KAFKA_SASL = os.environ.get("KAFKA_SASL", "")
 
 # Names are new in each run, so that a broker which keeps its data can be used twice.

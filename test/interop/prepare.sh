@@ -1,0 +1,89 @@
+# Sourced by run: fetches clients through the ordinary package clients, once.
+#
+# prepare TOOL returns 0 when everything for that tool is in $CACHE, else 1 with
+# the reason, and what to do, in $REASON. What was fetched is remembered by the
+# contents of the file that names it, so that a changed version is fetched again.
+
+need() { # need COMMAND WHAT-TO-DO
+  command -v "$1" >/dev/null 2>&1 || { REASON="$1 is missing; run: $2"; return 1; }
+}
+
+# once MARK FILE...: true when that was done already for these very files
+once() {
+  local mark=$1
+  shift
+  [ "$(cat "$CACHE/$mark.done" 2>/dev/null)" = "$(cat "$@" | cksum)" ]
+}
+did() {
+  local mark=$1
+  shift
+  cat "$@" | cksum >"$CACHE/$mark.done"
+}
+
+# fetch WHAT CMD...: runs a package client, its output kept in the cache
+fetch() {
+  local what=$1
+  shift
+  echo "fetching $what"
+  "$@" >"$CACHE/$what.log" 2>&1 </dev/null || { REASON="cannot install $what ($*): $(tail -n 3 "$CACHE/$what.log" | tr '\n' ' ')"; return 1; }
+}
+
+prepare() {
+  REASON=
+  case $1 in
+    python) prepare_python ;;
+    kcat) prepare_python && prepare_kcat ;;
+    node) prepare_node ;;
+    java) prepare_java ;;
+    go) prepare_go ;;
+  esac
+}
+
+prepare_python() {
+  once py py/requirements.txt && return
+  need python3 "apt-get install python3 python3-venv" || return
+  rm -rf "$CACHE/py" "$CACHE/pyamqp"
+  python3 -m venv "$CACHE/py" >"$CACHE/venv.log" 2>&1 || { REASON="python3 -m venv failed; run: apt-get install python3-venv"; return 1; }
+  fetch pip "$CACHE/py/bin/python" -m pip install -q --disable-pip-version-check -r py/requirements.txt || return
+  did py py/requirements.txt
+}
+
+prepare_kcat() {
+  command -v kcat >/dev/null 2>&1 && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    fetch kcat sh -c 'apt-get install -y --no-install-recommends kcat || { apt-get update && apt-get install -y --no-install-recommends kcat; }' || return
+  fi
+  need kcat "apt-get install kcat"
+}
+
+prepare_node() {
+  once js js/package.json && return
+  need npm "apt-get install nodejs npm" || return
+  mkdir -p "$CACHE/js" && cp js/package.json "$CACHE/js/"
+  fetch npm npm install --prefix "$CACHE/js" --no-audit --no-fund --no-package-lock || return
+  did js js/package.json
+}
+
+prepare_java() {
+  if ! once jars java/pom.xml; then
+    need mvn "apt-get install maven" || return
+    rm -rf "$CACHE/java"
+    fetch maven mvn -q -B -f java/pom.xml dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$CACHE/java/jars" || return
+    did jars java/pom.xml
+  fi
+  once classes java/pom.xml java/src/*.java && return
+  need javac "apt-get install openjdk-17-jdk-headless" || return
+  rm -rf "$CACHE/java/classes"
+  javac -cp "$CACHE/java/jars/*" -d "$CACHE/java/classes" java/src/*.java >"$CACHE/javac.log" 2>&1 ||
+    { REASON="javac: $(head -n 5 "$CACHE/javac.log" | tr '\n' ' ')"; return 1; }
+  did classes java/pom.xml java/src/*.java
+}
+
+prepare_go() {
+  [ -n "${GO_BUILT:-}" ] && return
+  need go "apt-get install golang-go (or see https://go.dev/doc/install)" || return
+  mkdir -p "$CACHE/bin"
+  (cd go && go build -o "$CACHE/bin/" ./amqp091 ./franz ./sarama ./kafkago) >"$CACHE/go.log" 2>&1 ||
+    { REASON="go build: $(tail -n 5 "$CACHE/go.log" | tr '\n' ' ')"; return 1; }
+  GO_BUILT=1
+}
