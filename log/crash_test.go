@@ -28,6 +28,10 @@ type history struct {
 	seed uint64
 	rng  *rand.Rand
 
+	// uniform histories have batches of 128 bytes only, so that those of
+	// different lives line up, also at the borders of pages.
+	uniform bool
+
 	mem  *fs.Mem
 	pool *segment.Pool
 	logs []*Log
@@ -69,6 +73,7 @@ func TestCrashesLoseNothingSyncedAndShowNothingForeign(t *testing.T) {
 
 func runHistory(t *testing.T, seed uint64) {
 	h := &history{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), cutRng: rand.New(rand.NewPCG(seed, 2))}
+	h.uniform = seed%2 == 0
 	h.mem = fs.NewMem(seed)
 	if err := errors.Join(h.mem.MkdirAll("/queues"), h.mem.SyncDir("/")); err != nil {
 		t.Fatal(err)
@@ -192,14 +197,16 @@ func (h *history) append(i int) {
 	h.mu.Lock()
 	m := &h.model[i]
 	base := m.end
-	for range 1 + h.rng.IntN(3) {
+	count := 1 + h.rng.IntN(3)
+	if h.uniform {
+		count = 8
+	}
+	for range count {
 		h.serial++
-		// Half of them have one size, so that batches of different lives line up.
-		size := 195
-		if h.rng.IntN(2) == 0 {
-			size = 8 + h.rng.IntN(1500)
+		size, n := 8+h.rng.IntN(1500), 1+h.rng.IntN(3)
+		if h.uniform {
+			size, n = 128-batch.HeaderBytes, 1
 		}
-		n := 1 + h.rng.IntN(3)
 		b := batch.Batch(makeBatch(n, size, byte(h.serial), int64(h.serial)))
 		b.SetBaseOffset(m.end)
 		m.batches[m.end] = b
