@@ -99,7 +99,7 @@ func New(src Source, st State) (*Cursor, error) {
 	c.returned.pages = &c.pages
 	c.getter.cursor = c
 	c.next = min(max(saved.next, floor), end)
-	c.old = min(max(st.Handed, c.next), end)
+	c.old = min(max(st.Handed, 0), end)
 	c.handed = c.old
 	c.restore(saved, floor)
 	c.counted = c.next

@@ -71,7 +71,7 @@ func newCursor(t testing.TB, src Source, st State) *Cursor {
 	return c
 }
 
-func add(t testing.TB, c *Cursor, o ConsumerOptions) *Consumer {
+func add(t fataler, c *Cursor, o ConsumerOptions) *Consumer {
 	t.Helper()
 	k, err := c.Add(o)
 	if err != nil {
@@ -469,4 +469,10 @@ func TestNoWakeIsMissed(t *testing.T) {
 	}
 	workers.Wait()
 	wantCounts(t, c, 0, 0, messages, messages)
+}
+
+// fataler is what tests, benchmarks and rapid's checks have in common.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
 }

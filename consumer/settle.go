@@ -13,7 +13,8 @@ type settling uint8
 
 const (
 	acked    settling = iota // done with
-	requeued                 // ready again, in its place
+	requeued                 // ready again, in its place, one return more
+	unseen                   // ready again as if it had never been taken
 )
 
 // Ack settles the messages first..last, all of which this consumer took and did
@@ -39,6 +40,10 @@ func (k *Consumer) Requeue(first, last message.Offset) error {
 
 // RequeueRuns requeues several runs under one lock; see AckRuns.
 func (k *Consumer) RequeueRuns(runs []Run) error { return k.settle(runs, requeued) }
+
+// ReturnRuns gives messages back that the caller took but never sent anywhere:
+// ready again in their place, with the redelivered flag they had. Errors are AckRuns's.
+func (k *Consumer) ReturnRuns(runs []Run) error { return k.settle(runs, unseen) }
 
 func (k *Consumer) settle(runs []Run, how settling) (err error) {
 	c := k.cursor
@@ -72,12 +77,15 @@ func (k *Consumer) settleRun(r Run, how settling) error {
 	if n := r.Len(); n <= 0 || n > k.held-k.heldInBox() || !c.holds(r) {
 		return fmt.Errorf("settle messages %d to %d: %w", r.First, r.Last, ErrNotHeld)
 	}
-	if how == requeued {
-		c.back.add(r.First, r.Last)
+	switch how {
+	case requeued:
 		c.returned.add(r.First, r.Last)
-		return nil
+		c.back.add(r.First, r.Last)
+	case unseen:
+		c.back.add(r.First, r.Last)
+	default:
+		c.forget(r.First, r.Last)
 	}
-	c.forget(r.First, r.Last)
 	return nil
 }
 
