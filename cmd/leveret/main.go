@@ -17,6 +17,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/leveret-mq/leveret/bench"
 )
 
 // version is set by the build (-X main.version=…).
@@ -39,7 +41,7 @@ unmodified AMQP 0-9-1 and Kafka clients. Start one with: leveret serve`,
 		Version: versionText(),
 	}
 	root.SetVersionTemplate("leveret {{.Version}}\n")
-	root.AddCommand(serveCommand(), inspectCommand(), versionCommand())
+	root.AddCommand(serveCommand(), inspectCommand(), bench.Command(), versionCommand())
 	return root
 }
 
