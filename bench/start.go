@@ -15,12 +15,14 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/bench/amqpload"
+	"github.com/leveret-mq/leveret/bench/measure"
 )
 
 // Limits of a broker that bench starts itself.
 const (
 	startLimit = 15 * time.Second
 	stopLimit  = 15 * time.Second
+	idleAfter  = 500 * time.Millisecond
 	firstPort  = 22000 // of the range in which free ports are looked for
 	lastPort   = 22999
 	tailBytes  = 4 << 10
@@ -34,6 +36,7 @@ type started struct {
 	target  target
 	metrics string
 	ready   time.Duration // from its start to its first confirmed message
+	idle    measure.Memory
 	exited  chan error
 }
 
@@ -64,7 +67,25 @@ func startBroker(ctx context.Context, o *options) (_ *started, err error) {
 		return nil, errors.Join(fmt.Errorf("start the broker: %w; it printed:\n%s", err, s.output), s.stop())
 	}
 	s.ready = time.Since(began)
-	return s, nil
+	return s, s.weigh(ctx)
+}
+
+// weigh looks at the memory of the broker while it has nothing to do.
+func (s *started) weigh(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), s.stop())
+	case <-time.After(idleAfter):
+	}
+	m, err := measure.MemoryOf(s.cmd.Process.Pid)
+	if errors.Is(err, measure.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return errors.Join(err, s.stop())
+	}
+	s.idle = m
+	return nil
 }
 
 // waitReady publishes one message as soon as the broker lets it.

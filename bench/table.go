@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -63,9 +64,13 @@ func writeNotes(w io.Writer, results []Result) {
 	m := results[0].Machine
 	fmt.Fprintf(w, "\n%d CPUs (%s), %d MB, %s, %s, load %s; broker and load share them.\n", m.CPUs, dash(m.CPU), m.MemoryMB, dash(m.Kernel), m.Go, dash(m.Load))
 	fmt.Fprintln(w, "µs/msg: processor time, user and system. anon: resident memory without mapped files. Latency at full speed is queueing; the e2e rows are paced.\nFigures are medians of the runs in which at most 0.5 CPUs were busy with something else.")
+	var spoilt []string
 	for _, r := range results {
 		if r.spoilt() {
-			fmt.Fprintf(w, "%s: %.2f CPUs were busy with something else; measure again on a quiet machine.\n", r.Row, r.OtherCPUs)
+			spoilt = append(spoilt, r.Row)
 		}
+	}
+	if len(spoilt) > 0 {
+		fmt.Fprintln(w, "Only runs in which more was busy, so measure again on a quiet machine: "+strings.Join(spoilt, ", "))
 	}
 }
