@@ -12,7 +12,7 @@ import (
 // with it. A name that ends in /... stands for the folder and all below it.
 var imports = map[string][]string{
 	// The program.
-	"cmd/leveret": {"server", "config", "bench", "store/local", "log", "segment", "index"},
+	"cmd/leveret": {"server", "config", "bench", "store/local", "segment", "index", "internal/fs"},
 	"server": {"config", "auth", "broker", "store", "store/local", "store/cluster", "amqp", "kafka", "stomp", "xmpp",
 		"admin", "metrics", "message", "internal/fs", "internal/netx"},
 

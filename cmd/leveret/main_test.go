@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// asProgram makes the test binary run as the program itself, so that exit
+// status, signals and output are the real ones.
+const asProgram = "RUN_AS_THE_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func command(args ...string) *exec.Cmd {
+	c := exec.Command(os.Args[0], args...)
+	c.Env = append(os.Environ(), asProgram+"=1")
+	return c
+}
+
+// serving starts a broker on free ports and returns it with its output.
+func serving(t *testing.T, args ...string) (*exec.Cmd, *bufio.Reader) {
+	t.Helper()
+	c := command(append([]string{"serve", "--amqp-addr", "127.0.0.1:0", "--kafka-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"}, args...)...)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Stderr = os.Stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	return c, bufio.NewReader(out)
+}
+
+// until reads lines up to the first that contains what is waited for.
+func until(t *testing.T, out *bufio.Reader, want string) string {
+	t.Helper()
+	var all strings.Builder
+	for {
+		line, err := out.ReadString('\n')
+		all.WriteString(line)
+		if strings.Contains(line, want) {
+			return all.String()
+		}
+		if err != nil {
+			t.Fatalf("%v before %q:\n%s", err, want, all.String())
+		}
+	}
+}
+
+func TestServeNeedsNoArgumentButAnswersSignals(t *testing.T) {
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		dir := filepath.Join(t.TempDir(), "data")
+		c, out := serving(t, "--data-dir", dir)
+		banner := until(t, out, "Ready after")
+		if !strings.Contains(banner, dir) {
+			t.Errorf("the banner does not name %s:\n%s", dir, banner)
+		}
+		if err := c.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		until(t, out, "Stopped.")
+		if err := c.Wait(); err != nil {
+			t.Errorf("after %v: %v", signal, err)
+		}
+	}
+}
+
+func TestSettingsComeFromTheEnvironment(t *testing.T) {
+	c := command("serve", "--kafka-addr", "127.0.0.1:0", "--metrics-addr", "off", "--data-dir", t.TempDir())
+	c.Env = append(c.Env, "LEVERET_SYNC=os", "LEVERET_AMQP_ADDR=127.0.0.1:0")
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Process.Kill(); _ = c.Wait() }()
+	if banner := until(t, bufio.NewReader(out), "Ready after"); !strings.Contains(banner, "os: a confirm") || strings.Contains(banner, "metrics") {
+		t.Error(banner)
+	}
+}
+
+func TestRefusalsNameWhatIsWrong(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		env  string
+		want []string
+	}{
+		{"bad mode", []string{"serve", "--sync", "perhaps"}, "", []string{"--sync", `"perhaps"`, "group"}},
+		{"unknown flag", []string{"serve", "--port", "1"}, "", []string{"--port"}},
+		{"unknown variable", []string{"serve"}, "LEVERET_SINC=os", []string{"LEVERET_SINC", "LEVERET_SYNC"}},
+		{"argument", []string{"serve", "now"}, "", []string{"now"}},
+		{"unknown command", []string{"server"}, "", []string{"server", "serve"}},
+		{"file that is not there", []string{"inspect", "nowhere"}, "", []string{"nowhere", "no such file"}},
+		{"file of something else", []string{"inspect", "main_test.go"}, "", []string{"main_test.go"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cmd := command(c.args...)
+			if c.env != "" {
+				cmd.Env = append(cmd.Env, c.env)
+			}
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			if err := cmd.Run(); err == nil {
+				t.Fatal("exit status 0")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(stderr.String(), want) {
+					t.Errorf("%q does not say %q", stderr.String(), want)
+				}
+			}
+		})
+	}
+}
+
+func TestInspectPrintsEveryFileOfADataDirectory(t *testing.T) {
+	dir := t.TempDir()
+	c, out := serving(t, "--data-dir", dir)
+	publishOne(t, until(t, out, "Ready after"))
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	until(t, out, "Stopped.")
+	var files []string
+	err := filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			files = append(files, p)
+		}
+		return err
+	})
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%v %v", files, err)
+	}
+	text, err := command(append([]string{"inspect"}, files...)...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, text)
+	}
+	for _, f := range files {
+		if !bytes.Contains(text, []byte(f)) {
+			t.Errorf("nothing is said of %s", f)
+		}
+	}
+}
+
+// publishOne publishes a confirmed message to the broker that printed the banner.
+func publishOne(t *testing.T, banner string) {
+	t.Helper()
+	at := regexp.MustCompile(`(?m)^  amqp +(\S+)$`).FindStringSubmatch(banner)
+	if at == nil {
+		t.Fatalf("no AMQP address in\n%s", banner)
+	}
+	conn, err := amqp.Dial("amqp://guest:guest@" + at[1] + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ch.QueueDeclare("inspected", true, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.Confirm(false); err != nil {
+		t.Fatal(err)
+	}
+	confirm, err := ch.PublishWithDeferredConfirm("", "inspected", false, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte("a message")})
+	if err != nil || !confirm.Wait() {
+		t.Fatalf("not confirmed: %v", err)
+	}
+}
+
+func TestVersionAndCompletion(t *testing.T) {
+	for _, args := range [][]string{{"version"}, {"--version"}, {"completion", "bash"}, {"help", "serve"}} {
+		out, err := command(args...).Output()
+		if err != nil || !bytes.Contains(out, []byte("leveret")) {
+			t.Errorf("%v: %v\n%.200s", args, err, out)
+		}
+	}
+}
+
+func TestBrokerThatCanNotBindExitsAtOnce(t *testing.T) {
+	c := command("serve", "--data-dir", t.TempDir(), "--amqp-addr", "192.0.2.1:1", "--kafka-addr", "off", "--metrics-addr", "off")
+	stderr, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(20*time.Second, func() { _ = c.Process.Kill() })
+	defer kill.Stop()
+	text, err := io.ReadAll(stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err == nil || !bytes.Contains(text, []byte("--amqp-addr")) {
+		t.Fatalf("%v: %s", err, text)
+	}
+}
