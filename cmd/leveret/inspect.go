@@ -47,7 +47,7 @@ func inspect(out io.Writer, name string) error {
 	case filepath.Base(name) == "leveret.lock":
 		_, err := fmt.Fprintf(out, "file\t%s\nkind\tlock of a data directory, always empty\n", name)
 		return err
-	case ext == segment.LogSuffix || ext == ".spare":
+	case ext == segment.LogSuffix || ext == ".free":
 		return segment.Dump(out, fs.Real(), name)
 	case ext == segment.IndexSuffix:
 		return index.Dump(out, fs.Real(), name)
