@@ -256,7 +256,7 @@ func (c *cursor) save(l *Log, data []byte) error {
 	}
 	if len(data) == 0 {
 		at = 0
-	} else if err := writeAt(l.store.fs, l.dir()+"/"+cursorName, data, int64(at)); err != nil {
+	} else if err := c.writeBlob(l, data, int64(at)); err != nil {
 		return err
 	}
 	before := c.state
@@ -271,14 +271,26 @@ func (c *cursor) save(l *Log, data []byte) error {
 	return nil
 }
 
-// writeAt writes into a file that is there.
-func writeAt(fsys fs.FS, name string, data []byte, at int64) error {
-	f, err := fsys.Open(name, os.O_RDWR)
+// writeBlob writes into the file, which is unmapped while it grows: not every
+// system lets a mapped file change its length.
+func (c *cursor) writeBlob(l *Log, data []byte, at int64) error {
+	f, err := l.store.fs.Open(l.dir()+"/"+cursorName, os.O_RDWR)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(data, at)
-	return errors.Join(err, f.Close())
+	size, err := f.Size()
+	grows := err == nil && at+int64(len(data)) > size
+	if grows {
+		err = c.unmap()
+	}
+	if err == nil {
+		_, err = f.WriteAt(data, at)
+	}
+	err = errors.Join(err, f.Close())
+	if grows && c.page == nil {
+		err = errors.Join(err, c.open(l))
+	}
+	return err
 }
 
 // truncated notes where the log begins now.
@@ -372,6 +384,9 @@ func (c *cursor) recover(l *Log, data []byte, start, end int64) error {
 
 // rewrite writes the whole file anew and flushes it.
 func (c *cursor) rewrite(l *Log, blob []byte) error {
+	if err := c.unmap(); err != nil { // a new file takes the name
+		return fmt.Errorf("rewrite the cursor: %w", err)
+	}
 	c.state.Seq++
 	c.state.Reserved = max(c.state.Reserved, c.state.Handed)
 	if len(blob) > 0 {

@@ -31,6 +31,7 @@ type Log struct {
 	mu     sync.Mutex // opening, options, removing; guards the following
 	onDisk bool       // the directory is there
 	gone   bool       // closed or removed
+	cut    bool       // recovery cut a torn tail; told while the log is opened
 
 	cursor cursor
 }
@@ -39,6 +40,7 @@ var _ store.Log = (*Log)(nil)
 
 func newLog(s *Store, id store.LogID, o store.LogOptions, onDisk bool) *Log {
 	l := &Log{id: id, store: s, onDisk: onDisk}
+	l.cursor.state.Boot = s.boot
 	l.setOptions(o)
 	return l
 }
@@ -117,6 +119,11 @@ func (l *Log) open() (*log.Log, error) {
 		return nil, fmt.Errorf("open log %d (%s): %w", l.id, o.Name, storeError(err))
 	}
 	err = inner.Truncate(cursorStart(cursor))
+	if err == nil && l.cut {
+		// What was cut must stay cut: a later start, which knows where the next
+		// segment begins, would look behind the torn range and find more.
+		err = inner.Sync()
+	}
 	if err == nil {
 		start, end := inner.Bounds()
 		err = l.cursor.recover(l, cursor, start, end)

@@ -84,6 +84,9 @@ func (l *Log) report(e log.Event) {
 	switch e.Kind {
 	case log.TornTail:
 		kind = eventTorn
+		if l.inner.Load() == nil {
+			l.cut = true // told by Open, under mu
+		}
 	case log.Damaged, log.Missing, log.BadHeader, log.SetAside:
 		kind = eventDamaged
 	case log.Scanned, log.BadIndex:

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -76,7 +77,7 @@ func Open(options Options) (*Store, error) {
 		stop: make(chan struct{}), logs: map[store.LogID]*Log{}, onDisk: map[store.LogID]struct{}{},
 		tables: map[string]*table{}, made: map[string]struct{}{},
 	}
-	if err := s.fs.MkdirAll(s.dir); err != nil {
+	if err := makeDirs(s.fs, s.dir); err != nil {
 		return nil, fmt.Errorf("open store in %s: %w", s.dir, err)
 	}
 	if s.lock, err = s.fs.Lock(s.dir + "/" + lockName); err != nil {
@@ -89,6 +90,27 @@ func Open(options Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("open store in %s: %w", s.dir, err), s.lock.Close())
 	}
 	return s, nil
+}
+
+// makeDirs makes a directory with what is missing above it, so that it survives
+// a power cut.
+func makeDirs(fsys fs.FS, dir string) error {
+	var missing []string
+	for at := filepath.Clean(dir); at != filepath.Dir(at); at = filepath.Dir(at) {
+		if _, err := fsys.Stat(at); err == nil {
+			break
+		}
+		missing = append(missing, filepath.Dir(at))
+	}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	for _, parent := range missing {
+		if err := fsys.SyncDir(parent); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // start does all of Open that needs the lock.
