@@ -66,11 +66,16 @@ func DecodeHeader(b []byte) (Header, error) {
 	if len(b) < HeaderBytes || string(b[:8]) != magic {
 		return Header{}, ErrNotIndex
 	}
-	if xxhash.Sum64(b[:40]) != binary.BigEndian.Uint64(b[40:]) {
+	// A header of another length is another version's, whose checksum stands elsewhere.
+	v, length := binary.BigEndian.Uint16(b[8:]), binary.BigEndian.Uint32(b[12:])
+	if length == HeaderBytes && xxhash.Sum64(b[:40]) != binary.BigEndian.Uint64(b[40:]) {
 		return Header{}, ErrCorrupt
 	}
-	if v := binary.BigEndian.Uint16(b[8:]); v != version {
+	if v != version {
 		return Header{}, fmt.Errorf("%w: %d", ErrVersion, v)
+	}
+	if length != HeaderBytes {
+		return Header{}, ErrCorrupt
 	}
 	return Header{
 		Generation: binary.BigEndian.Uint64(b[16:]),

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -34,6 +35,7 @@ type Found struct {
 //	bad header, good first batch    read from the start, the header is reported
 //	nothing good                    Empty
 //	shorter than its seal           the missing end is a damaged range
+//	a newer version                 an error: it is not touched
 func Open(o *Options, name string, base, bound int64) (*Segment, Found, error) {
 	s := &Segment{o: o, base: base, name: name}
 	s.tail = tail{next: base, maxTime: index.NoTime}
@@ -48,7 +50,9 @@ func Open(o *Options, name string, base, bound int64) (*Segment, Found, error) {
 		return nil, found, fmt.Errorf("open segment %s: %w", name, err)
 	}
 	size = min(size, MaxBytes)
-	found.HeaderErr = s.readHeader(f, size)
+	if found.HeaderErr = s.readHeader(f, size); errors.Is(found.HeaderErr, ErrVersion) {
+		return nil, found, fmt.Errorf("open segment %s: %w", name, found.HeaderErr)
+	}
 	if s.openSealed(size, &found) {
 		return s, found, nil
 	}
