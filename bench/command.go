@@ -27,11 +27,11 @@ Leveret of its own.`,
   leveret bench --runs 5 --time 4s --out ours.jsonl
   leveret bench --amqp 127.0.0.1:5672 --mode os --tag rabbitmq --out rabbitmq.jsonl
   leveret bench --kafka 127.0.0.1:9092 --mode os --data-dir DIR --only 'ingest.*1k'
-  leveret bench --compare ours.jsonl rabbitmq.jsonl`,
+  leveret bench --compare ours.jsonl rabbitmq.jsonl kafka.jsonl`,
 		SilenceUsage: true,
 		Args: func(_ *cobra.Command, args []string) error {
-			if o.compare && len(args) != 2 {
-				return errors.New("--compare needs two result files")
+			if o.compare && len(args) < 2 {
+				return errors.New("--compare needs two result files or more")
 			}
 			if !o.compare && len(args) != 0 {
 				return fmt.Errorf("unexpected argument %q", args[0])
@@ -54,7 +54,7 @@ Leveret of its own.`,
 
 func execute(ctx context.Context, o *options, args []string, out, log io.Writer) error {
 	if o.compare {
-		return compareFiles(out, args[0], args[1])
+		return compareFiles(out, args[0], args[1:]...)
 	}
 	only, err := o.check()
 	if err != nil {

@@ -81,7 +81,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.IntVar(&o.inFlight, "in-flight", 5, "Kafka produce requests sent and not answered, a connection")
 
 	f.StringVar(&o.out, "out", "", "file to which each run's result is added as a line of JSON")
-	f.BoolVar(&o.compare, "compare", false, "print the ratios of two result files, given as arguments, and do nothing else")
+	f.BoolVar(&o.compare, "compare", false, "print the ratios of the first result file to the others, given as arguments, and do nothing else")
 	f.BoolVar(&o.quiet, "quiet", false, "print the table only")
 }
 
