@@ -167,9 +167,15 @@ func ProcessName(pid int) string {
 	return strings.TrimSpace(string(b))
 }
 
-// Disk is what each file below a directory occupies, as du counts, by its inode: a file
-// that is renamed for its next use stays the same.
-type Disk map[uint64]int64
+// file is an inode and when it was made: a file that is renamed for its next use stays
+// the same, and one that got the inode of a deleted file does not.
+type file struct {
+	inode uint64
+	made  unix.StatxTimestamp
+}
+
+// Disk is what each file below a directory occupies, as du counts.
+type Disk map[file]int64
 
 // DiskOf looks at a directory and all below it.
 func DiskOf(dir string) (Disk, error) {
@@ -181,9 +187,10 @@ func DiskOf(dir string) (Disk, error) {
 		if err != nil {
 			return err
 		}
-		var st unix.Stat_t
-		if unix.Lstat(path, &st) == nil {
-			d[st.Ino] = st.Blocks * 512
+		var st unix.Statx_t
+		const want = unix.STATX_INO | unix.STATX_BLOCKS | unix.STATX_BTIME
+		if unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, want, &st) == nil {
+			d[file{st.Ino, st.Btime}] = int64(st.Blocks) * 512
 		}
 		return nil
 	})

@@ -23,8 +23,8 @@ func FindListener(string) (int, error) { return 0, ErrUnsupported }
 // ProcessName is not available on this system.
 func ProcessName(int) string { return "" }
 
-// Disk is what each file below a directory occupies, by its inode.
-type Disk map[uint64]int64
+// Disk is what each file below a directory occupies.
+type Disk map[string]int64
 
 // DiskOf is not available on this system.
 func DiskOf(string) (Disk, error) { return nil, ErrUnsupported }

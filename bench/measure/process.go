@@ -122,10 +122,11 @@ func (w *Watch) End() (u Usage, self CPU, err error) {
 }
 
 // GrownSince is how many bytes the files that are there now have more than before. Files
-// that went away do not count: they may be those of an earlier run, deleted late.
+// that went away do not count: they may be those of an earlier run, deleted late; nor do
+// those that shrank.
 func (d Disk) GrownSince(before Disk) (bytes int64) {
-	for inode, n := range d {
-		bytes += n - before[inode]
+	for f, n := range d {
+		bytes += max(0, n-before[f])
 	}
 	return bytes
 }
