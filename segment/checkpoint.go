@@ -77,7 +77,13 @@ func (s *Segment) Synced(m Mark) error {
 	if err := s.writeIndex(m); err != nil || s.size > 0 {
 		return err
 	}
-	return s.Trim() // found on disk: nothing will be appended
+	// Found on disk: nothing will be appended. A torn tail must stay cut even when
+	// the index is lost, because a later scan, bounded by the next segment, would
+	// look behind it and find more.
+	if err := s.Trim(); err != nil {
+		return err
+	}
+	return s.Sync()
 }
 
 // Finish writes the seal of a transient segment, whose bytes are never synced,
