@@ -64,9 +64,12 @@ func (p *progress) note(format string, args ...any) {
 
 // row reports a finished row.
 func (p *progress) row(r Result) {
-	if !r.OK {
+	switch {
+	case !r.OK:
 		p.note("%s: FAILED: %s", r.Row, r.Error)
-	} else {
+	case r.Rate == 0:
+		p.note("%-28s %10s ms  (%s)", r.Row, figure(r.P50), r.Latency)
+	default:
 		p.note("%-28s %10s msg/s  %8s µs/msg  p99 %s ms", r.Row, count(r.Rate), figure(r.BrokerMicros), figure(r.P99))
 	}
 	p.skip()
