@@ -69,7 +69,7 @@ bench: build ## measure this broker (ARGS goes to leveret bench)
 	./$(BIN) bench $(ARGS)
 
 demo: build ## the main job: ship logs in, route, work, replay, report (LOGS=file or directory)
-	$(GO) run ./examples/logs --broker $(BIN) $(if $(LOGS),--logs '$(LOGS)') $(ARGS)
+	$(GO) run ./examples/weblogs --broker $(BIN) $(if $(LOGS),--logs '$(LOGS)') $(ARGS)
 
 clean: ## remove what was built, not the data
 	rm -rf bin
