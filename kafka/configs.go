@@ -220,21 +220,13 @@ func (c *conn) incrementalAlterConfigs(r *kmsg.IncrementalAlterConfigsRequest) k
 }
 
 func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, validateOnly bool) error {
-	if asked.ResourceType != kmsg.ConfigResourceTypeTopic {
-		return faultf(wire.InvalidRequest, "only topics have settings that can be changed here")
-	}
-	q := c.queueOf(asked.ResourceName)
-	switch {
-	case q == nil:
-		return faultf(wire.UnknownTopicOrPartition, "topic '%s' does not exist", asked.ResourceName)
-	case !q.Topic:
-		return faultf(wire.InvalidConfig, "'%s' is a queue; its settings are arguments of its declaration", asked.ResourceName)
+	q, err := c.alterable(asked.ResourceType, asked.ResourceName)
+	if err != nil {
+		return err
 	}
 	before := q.Config()
-	after := maps.Clone(before)
-	if after == nil {
-		after = map[string]string{}
-	}
+	after := map[string]string{}
+	maps.Copy(after, before)
 	for _, kv := range asked.Configs {
 		if err := c.alterOne(after, kv.Name, kv.Op, kv.Value); err != nil {
 			return err
@@ -243,7 +235,53 @@ func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, 
 	if validateOnly {
 		return nil
 	}
-	return c.applyConfig(q, before, after)
+	return applyConfig(q, before, after)
+}
+
+// alterable finds the topic whose settings are to be changed.
+func (c *conn) alterable(kind kmsg.ConfigResourceType, name string) (*broker.Queue, error) {
+	if kind != kmsg.ConfigResourceTypeTopic {
+		return nil, faultf(wire.InvalidRequest, "only topics have settings that can be changed here")
+	}
+	q := c.queueOf(name)
+	switch {
+	case q == nil:
+		return nil, faultf(wire.UnknownTopicOrPartition, "topic '%s' does not exist", name)
+	case !q.Topic:
+		return nil, faultf(wire.InvalidConfig, "'%s' is a queue; its settings are arguments of its declaration", name)
+	}
+	return q, nil
+}
+
+// Key 33, AlterConfigs, versions 0 to 2: replaces all settings of a topic. Old
+// clients, kafkajs and kafka-go among them, have nothing else.
+func (c *conn) alterAllConfigs(r *kmsg.AlterConfigsRequest) kmsg.Response {
+	res := kmsg.NewPtrAlterConfigsResponse()
+	for i := range r.Resources {
+		asked := &r.Resources[i]
+		out := kmsg.NewAlterConfigsResponseResource()
+		out.ResourceType, out.ResourceName = asked.ResourceType, asked.ResourceName
+		out.ErrorCode, out.ErrorMessage = outcome(c.replaceConfigs(asked, r.ValidateOnly))
+		res.Resources = append(res.Resources, out)
+	}
+	return res
+}
+
+func (c *conn) replaceConfigs(asked *kmsg.AlterConfigsRequestResource, validateOnly bool) error {
+	q, err := c.alterable(asked.ResourceType, asked.ResourceName)
+	if err != nil {
+		return err
+	}
+	after := map[string]string{}
+	for _, kv := range asked.Configs {
+		if err := setConfig(after, kv.Name, kv.Value); err != nil {
+			return err
+		}
+	}
+	if validateOnly {
+		return nil
+	}
+	return applyConfig(q, q.Config(), after)
 }
 
 func (c *conn) alterOne(config map[string]string, name string, op kmsg.IncrementalAlterConfigOp, value *string) error {
@@ -276,7 +314,7 @@ func (c *conn) alterOne(config map[string]string, name string, op kmsg.Increment
 }
 
 // applyConfig has the broker change what differs.
-func (c *conn) applyConfig(q *broker.Queue, before, after map[string]string) error {
+func applyConfig(q *broker.Queue, before, after map[string]string) error {
 	change := map[string]string{}
 	for name, v := range after {
 		if before[name] != v {

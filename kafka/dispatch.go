@@ -96,6 +96,8 @@ func (c *conn) handleAdmin(req kmsg.Request) (kmsg.Response, error) {
 		return c.createPartitions(r), nil
 	case *kmsg.DeleteGroupsRequest:
 		return c.deleteGroups(r), nil
+	case *kmsg.AlterConfigsRequest:
+		return c.alterAllConfigs(r), nil
 	case *kmsg.IncrementalAlterConfigsRequest:
 		return c.incrementalAlterConfigs(r), nil
 	case *kmsg.OffsetDeleteRequest:

@@ -25,8 +25,11 @@ const (
 // There is one node, which leads everything. A null list of topics (an empty
 // one in version 0) asks for all: queues with legal names that are nobody's
 // exclusive ones, and exchanges that have a topic. A topic that is not there is
-// made when both the client and the server's settings allow it, and answered at
-// once. Versions 10 and up may ask by topic id.
+// made when both the client and the server's settings allow it. From version 9
+// on it is answered at once: clients wait up to seconds before they ask again.
+// Older versions get Kafka's own answer, 3, and find the topic the next time:
+// kafka-go takes what it reads here for what existed before it asked. Versions
+// 10 and up may ask by topic id.
 func (c *conn) metadata(r *kmsg.MetadataRequest) kmsg.Response {
 	res := kmsg.NewPtrMetadataResponse()
 	host, port := c.s.address(c.nc.LocalAddr())
@@ -44,7 +47,7 @@ func (c *conn) metadata(r *kmsg.MetadataRequest) kmsg.Response {
 	}
 	create := !c.s.opts.NoAutoCreate && (r.Version < 4 || r.AllowAutoTopicCreation)
 	for i := range r.Topics {
-		res.Topics = append(res.Topics, c.describeAsked(&r.Topics[i], create))
+		res.Topics = append(res.Topics, c.describeAsked(&r.Topics[i], create, r.Version >= 9))
 	}
 	for i := range res.Topics {
 		res.Topics[i].AuthorizedOperations = notAsked
@@ -68,7 +71,7 @@ func (c *conn) allTopics(res *kmsg.MetadataResponse) {
 }
 
 // describeAsked answers for one topic asked for by name or by id.
-func (c *conn) describeAsked(asked *kmsg.MetadataRequestTopic, create bool) kmsg.MetadataResponseTopic {
+func (c *conn) describeAsked(asked *kmsg.MetadataRequestTopic, create, atOnce bool) kmsg.MetadataResponseTopic {
 	out := kmsg.NewMetadataResponseTopic()
 	out.Topic, out.TopicID = asked.Topic, asked.TopicID
 	if asked.Topic == nil {
@@ -87,33 +90,35 @@ func (c *conn) describeAsked(asked *kmsg.MetadataRequestTopic, create bool) kmsg
 		return describeFeed(name)
 	}
 	q := c.queueOf(name)
+	code := wire.UnknownTopicOrPartition
 	if q == nil && create {
-		var code wire.Code
-		if q, code = c.autoCreate(name); code != wire.None {
-			out.ErrorCode = int16(code)
-			return out
+		code = c.autoCreate(name)
+		if atOnce {
+			q = c.queueOf(name)
 		}
 	}
-	if q == nil {
-		out.ErrorCode = int16(wire.UnknownTopicOrPartition)
-		return out
+	if q != nil {
+		return describeTopic(q)
 	}
-	return describeTopic(q)
+	out.ErrorCode = int16(code)
+	return out
 }
 
-// autoCreate makes a topic, or finds the one that somebody else just made.
-func (c *conn) autoCreate(name string) (*broker.Queue, wire.Code) {
-	q, err := c.vhost.CreateTopic(name, c.s.opts.Partitions, nil)
-	if broker.KindOf(err) == broker.Exists {
-		if q = c.queueOf(name); q == nil {
-			return nil, wire.TopicAuthorizationFailed // somebody's exclusive queue
+// autoCreate makes a topic, unless somebody else just did, and returns what the
+// client that asked for it is told.
+func (c *conn) autoCreate(name string) wire.Code {
+	_, err := c.vhost.CreateTopic(name, c.s.opts.Partitions, nil)
+	switch {
+	case err == nil:
+		return wire.UnknownTopicOrPartition
+	case broker.KindOf(err) == broker.Exists:
+		if c.queueOf(name) == nil {
+			return wire.TopicAuthorizationFailed // somebody's exclusive queue
 		}
-		return q, wire.None
+		return wire.UnknownTopicOrPartition
 	}
-	if err != nil {
-		c.log.Warn("can't create a topic", "topic", name, "error", err)
-	}
-	return q, codeOf(err)
+	c.log.Warn("can't create a topic", "topic", name, "error", err)
+	return codeOf(err)
 }
 
 func (c *conn) queueByID(id [16]byte) *broker.Queue {

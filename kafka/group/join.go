@@ -12,6 +12,10 @@ func (c *Coordinator) Join(r JoinRequest, reply func(JoinReply)) {
 	refuse := func(code wire.Code, memberID string) {
 		reply(JoinReply{Err: code, Generation: -1, MemberID: memberID})
 	}
+	if r.Group == "" {
+		refuse(wire.InvalidGroupID, r.MemberID)
+		return
+	}
 	if r.SessionTimeout < c.opts.MinSession || r.SessionTimeout > c.opts.MaxSession {
 		refuse(wire.InvalidSessionTimeout, r.MemberID)
 		return

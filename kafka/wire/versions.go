@@ -25,6 +25,7 @@ const (
 	DeleteRecords           Key = 21
 	InitProducerID          Key = 22
 	DescribeConfigs         Key = 32
+	AlterConfigs            Key = 33
 	SASLAuthenticate        Key = 36
 	CreatePartitions        Key = 37
 	DeleteGroups            Key = 42
@@ -76,6 +77,7 @@ var Supported = []Support{
 	{DeleteRecords, 0, 2, 0, 2, "DeleteRecords"},
 	{InitProducerID, 0, 4, 0, 2, "InitProducerId"},
 	{DescribeConfigs, 1, 4, 1, 4, "DescribeConfigs"},
+	{AlterConfigs, 0, 2, 0, 2, "AlterConfigs"},
 	{SASLAuthenticate, 0, 2, 0, 2, "SaslAuthenticate"},
 	{CreatePartitions, 0, 3, 0, 2, "CreatePartitions"},
 	{DeleteGroups, 0, 2, 0, 2, "DeleteGroups"},
