@@ -317,7 +317,7 @@ func (c *conn) connectionMethod(payload []byte) *closeError {
 	if err != nil {
 		return decodeError(err, wire.PayloadID(payload))
 	}
-	switch m := m.(type) {
+	switch m.(type) {
 	case *wire.ConnectionClose:
 		c.flush()
 		c.closeChannels()
@@ -329,7 +329,7 @@ func (c *conn) connectionMethod(payload []byte) *closeError {
 		c.ended = true
 		return nil
 	case *wire.ConnectionUpdateSecret:
-		return c.updateSecret(m)
+		return c.updateSecret()
 	}
 	if c.closing {
 		return nil
@@ -337,13 +337,10 @@ func (c *conn) connectionMethod(payload []byte) *closeError {
 	return &closeError{code: wire.CommandInvalid, text: m.ID().String() + " is not expected now", method: m.ID()}
 }
 
-// updateSecret checks the new password of the same user; the connection goes on with its rights.
-func (c *conn) updateSecret(m *wire.ConnectionUpdateSecret) *closeError {
-	id, err := c.s.opts.Users.Login(c.user.Name, m.NewSecret, c.nc.RemoteAddr())
-	if err != nil {
-		return &closeError{code: wire.NotAllowed, text: "New secret was refused by one of the backends", method: m.ID()}
-	}
-	c.user = id
+// updateSecret answers a client that renews its credentials. A password does not run out, so there is
+// nothing to renew: the connection goes on as the user that logged in, whatever the new secret is, as
+// it does on RabbitMQ with users of its own.
+func (c *conn) updateSecret() *closeError {
 	c.send(0, &wire.ConnectionUpdateSecretOk{})
 	return nil
 }
