@@ -33,6 +33,9 @@ func newBroker(binary, dir string, rng *rand.Rand) (*broker, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("no broker to kill: %w (make build)", err)
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
 	b := &broker{binary: path, dir: dir}
 	for _, addr := range []*string{&b.amqpAddr, &b.kafkaAddr, &b.metricsAddr} {
 		if *addr, err = freeAddress(); err != nil {
@@ -58,7 +61,7 @@ func freeAddress() (string, error) {
 // is drawn anew for each life: a kill must not cost a confirm in any of them.
 func (b *broker) startProcess(rng *rand.Rand) error {
 	mode := []string{"group", "group", "group", "os", "always"}[rng.IntN(5)]
-	log, err := os.OpenFile(b.logName(), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
+	log, err := os.OpenFile(b.logName(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
