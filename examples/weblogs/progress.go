@@ -50,12 +50,20 @@ func (p *Progress) bar(name string, total uint64) *Bar {
 		// A bar that knows no total yet must not complete by itself.
 		b.bar = p.bars.AddBar(int64(total),
 			mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)),
-			mpb.AppendDecorators(decor.CountersNoUnit("%d / %d", decor.WCSyncSpace), decor.Elapsed(decor.ET_STYLE_MMSS, decor.WCSyncSpace)))
+			mpb.AppendDecorators(decor.Any(counts, decor.WCSyncSpace), decor.Elapsed(decor.ET_STYLE_MMSS, decor.WCSyncSpace)))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.list = append(p.list, b)
 	return b
+}
+
+// counts writes how far a bar is, and of how many when that is known.
+func counts(s decor.Statistics) string {
+	if s.Total <= 0 {
+		return grouped(s.Current)
+	}
+	return grouped(s.Current) + " / " + grouped(s.Total)
 }
 
 func (b *Bar) set(n uint64) {

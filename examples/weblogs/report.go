@@ -88,7 +88,9 @@ func (r *Result) writeLog(p func(string, ...any)) {
 	if f.Unreadable > 0 {
 		p("  not readable       %s lines (kept, key *.other)", grouped(f.Unreadable))
 	}
-	p("  status codes       %s", statuses(f))
+	for i, class := range statuses(f) {
+		p("  %-18s %s", []string{"status codes", ""}[min(i, 1)], class)
+	}
 	p("")
 	p("  %-42s %10s %7s %7s", "most frequent paths", "requests", "share", "errors")
 	for _, x := range f.top(8, func(x *PathFigures) float64 { return float64(x.Count) }) {
@@ -168,14 +170,21 @@ func meaning(mode string) string {
 	return "unknown"
 }
 
-func statuses(f *Figures) string {
-	var parts []string
-	for code, n := range f.Status {
-		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d: %s", code, grouped(n)))
+// statuses has a line for each hundred of status codes that occurred.
+func statuses(f *Figures) []string {
+	var out []string
+	for hundred := 0; hundred < len(f.Status); hundred += 100 {
+		var parts []string
+		for code := hundred; code < hundred+100; code++ {
+			if n := f.Status[code]; n > 0 {
+				parts = append(parts, fmt.Sprintf("%d: %s", code, grouped(n)))
+			}
+		}
+		if parts != nil {
+			out = append(out, strings.Join(parts, "  "))
 		}
 	}
-	return strings.Join(parts, "  ")
+	return out
 }
 
 func shares(counts []uint64) string {
