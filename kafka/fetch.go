@@ -217,7 +217,8 @@ func (c *conn) waitForMore() error {
 	}
 	c.watch()
 	defer c.unwatch()
-	timer := time.NewTimer(time.Duration(f.req.MaxWaitMillis) * time.Millisecond)
+	// A client that is gone is not seen while its request is parked.
+	timer := time.NewTimer(min(time.Duration(f.req.MaxWaitMillis)*time.Millisecond, c.s.opts.IdleTimeout))
 	defer timer.Stop()
 	defer func() { c.frames.now = time.Now() }()
 	for {

@@ -1,0 +1,167 @@
+package kafka
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leveret-mq/leveret/kafka/wire"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// sink is a socket whose writes go nowhere.
+type sink struct{ net.Conn }
+
+func (sink) Write(b []byte) (int, error)      { return len(b), nil }
+func (sink) SetWriteDeadline(time.Time) error { return nil }
+func (sink) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (sink) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (sink) Close() error                     { return nil }
+
+// direct is a connection of r without a socket, to call handlers on.
+func (r *rig) direct(t testing.TB) *conn {
+	nc := sink{}
+	c := &conn{s: r.server, nc: nc, frames: newFrames(nc, time.Minute), out: newOutbox(nc), topics: map[string]*topic{}, log: quiet()}
+	if err := c.enter(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.close)
+	return c
+}
+
+// framed is a request as it comes behind its size field.
+func framed(req kmsg.Request, version int16) []byte {
+	req.SetVersion(version)
+	return formatter.AppendRequest(nil, req, 1)[4:]
+}
+
+func TestProduceStaysWithinItsAllocations(t *testing.T) {
+	r := newRigMode(t, store.ModeOS, nil)
+	r.topic("t", 1, nil)
+	c := r.direct(t)
+	frame := framed(produceRequest("t", 0, -1, makeBatch(nil, "some value")), 9)
+	c.frames.now = time.Now()
+	n := testing.AllocsPerRun(500, func() {
+		if err := c.serve(frame); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 1 {
+		t.Errorf("%v allocations for a Produce request, at most 1 is allowed", n)
+	}
+}
+
+func TestFetchStaysWithinItsAllocations(t *testing.T) {
+	r := newRigMode(t, store.ModeOS, nil)
+	r.topic("t", 1, nil)
+	r.raw().produce("t", 1, makeBatch(nil, "some value"))
+	c := r.direct(t)
+	q := kmsg.NewPtrFetchRequest()
+	q.MaxBytes = 1 << 20
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic = "t"
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.PartitionMaxBytes = 1 << 20
+	topic.Partitions = append(topic.Partitions, part)
+	q.Topics = append(q.Topics, topic)
+	frame := framed(q, 12)
+	n := testing.AllocsPerRun(500, func() {
+		if err := c.serve(frame); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 3 {
+		t.Errorf("%v allocations for a Fetch request, at most 3 are allowed", n)
+	}
+}
+
+func BenchmarkCheckBatch(b *testing.B) {
+	value := string(make([]byte, 100))
+	values := make([]string, 9500)
+	for i := range values {
+		values[i] = value
+	}
+	records := makeBatch(nil, values...)
+	now := time.Now()
+	b.SetBytes(int64(len(records)))
+	for b.Loop() {
+		if _, code, why := checkBatch(records, 2<<20, now); code != wire.None {
+			b.Fatal(why)
+		}
+	}
+}
+
+func BenchmarkParseAndCheck16KiB(b *testing.B) {
+	frames := make([]string, 15)
+	for i := range frames {
+		frames[i] = string(make([]byte, 1024))
+	}
+	frame := framed(produceRequest("t", 0, 1, makeBatch(nil, frames...)), 9)
+	var q wire.ProduceRequest
+	b.SetBytes(int64(len(frame)))
+	for b.Loop() {
+		h, body, err := wire.ParseHeader(frame)
+		if err != nil || q.Parse(h.Version, body) != nil {
+			b.Fatal(err)
+		}
+		if _, code, _ := checkBatch(q.Partitions[0].Records, 1<<20, time.Time{}.AddDate(5000, 0, 0)); code != wire.None {
+			b.Fatal(code)
+		}
+	}
+}
+
+func TestFramesAreReadInEverySplit(t *testing.T) {
+	var stream []byte
+	var want []int
+	for _, n := range []int{8, 100, 600, readBytes - 4, readBytes, 200_000, 3 << 20, 9} {
+		body := make([]byte, n)
+		body[1] = byte(wire.Produce)
+		body[n-1] = byte(n)
+		stream = append(stream, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+		stream = append(stream, body...)
+		want = append(want, n)
+	}
+	for _, piece := range []int{1 << 30, 70_000, 513, 4097} {
+		here, there := net.Pipe()
+		go func() {
+			for rest := stream; len(rest) > 0; {
+				n, err := there.Write(rest[:min(piece, len(rest))])
+				if err != nil {
+					return
+				}
+				rest = rest[n:]
+			}
+			there.Close()
+		}()
+		f := newFrames(here, time.Minute)
+		for i, n := range want {
+			got, err := f.next(func(wire.Key) int { return wire.MaxFrameBytes })
+			if err != nil || len(got) != n || got[n-1] != byte(n) {
+				t.Fatalf("pieces of %d, frame %d: %d bytes, %v", piece, i, len(got), err)
+			}
+		}
+		if _, err := f.next(func(wire.Key) int { return 100 }); err != io.EOF {
+			t.Errorf("pieces of %d: the end is %v", piece, err)
+		}
+		f.release()
+	}
+}
+
+func TestFrameThatStopsHalfwayIsNotAllocatedWhole(t *testing.T) {
+	here, there := net.Pipe()
+	go func() {
+		there.Write([]byte{0x06, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0})
+		there.Close()
+	}()
+	f := newFrames(here, time.Minute)
+	if _, err := f.next(func(wire.Key) int { return 200 << 20 }); err == nil {
+		t.Fatal("half a frame was handed out")
+	}
+	if f.big == nil || len(*f.big) > trustBytes {
+		t.Errorf("a frame's claim reserved more than %d bytes", trustBytes)
+	}
+	f.release()
+}
