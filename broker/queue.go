@@ -2,6 +2,7 @@ package broker
 
 import (
 	"crypto/rand"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -345,15 +346,18 @@ func (q *Queue) logOptions() store.LogOptions {
 		o.Retention = store.Retention{Consumed: true, Age: q.settings.retention}
 		return o
 	}
+	if n, ok := configInt(q.config, "segment.bytes"); ok && n > 0 {
+		o.SegmentBytes = n
+	}
+	if policy, set := q.config["cleanup.policy"]; set && !slices.Contains(strings.Split(policy, ","), "delete") {
+		return o // nothing is deleted by age or size
+	}
 	o.Retention.Age = q.vhost.b.opts.TopicRetention
 	if ms, ok := configInt(q.config, "retention.ms"); ok {
 		o.Retention.Age = max(0, time.Duration(ms)*time.Millisecond)
 	}
 	if n, ok := configInt(q.config, "retention.bytes"); ok && n > 0 {
 		o.Retention.Bytes = n
-	}
-	if n, ok := configInt(q.config, "segment.bytes"); ok && n > 0 {
-		o.SegmentBytes = n
 	}
 	return o
 }

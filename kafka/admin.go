@@ -84,7 +84,7 @@ func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, 
 			return faultf(wire.TopicAlreadyExists, "topic '%s' already exists", t.Topic)
 		}
 	} else {
-		q, err := c.vhost.CreateTopic(t.Topic, partitions, config)
+		q, err := c.vhost.CreateTopic(t.Topic, partitions, stored(config))
 		if err != nil {
 			return err
 		}

@@ -1,8 +1,8 @@
 package kafka
 
 import (
-	"maps"
 	"math"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +19,7 @@ type configKind uint8
 const (
 	wholeNumber configKind = iota // between min and max
 	oneOf                         // one of the words
+	listOf                        // any of the words, with commas between, or none
 )
 
 // topicConfig is one setting of a topic.
@@ -31,12 +32,16 @@ type topicConfig struct {
 	typ      kmsg.ConfigType
 }
 
-// topicConfigs are the settings that can be made, in order of their names. What
-// would silently change what is kept or promised, such as compaction or a
-// second replica, is not among the values.
+// topicConfigs are the settings that can be made, in order of their names.
+//
+// Two are taken although nothing is done for them, because what they ask for is
+// never visible in what is read: batches stay in the producer's codec whatever
+// compression.type says, and a compacted topic keeps the older records of a key
+// too (and, without "delete" in its policy, everything for ever). What would
+// break a promise, a second replica in min.insync.replicas, is refused.
 var topicConfigs = []topicConfig{
-	{name: "cleanup.policy", standard: "delete", kind: oneOf, words: []string{"delete"}, typ: kmsg.ConfigTypeList},
-	{name: "compression.type", standard: "producer", kind: oneOf, words: []string{"producer"}, typ: kmsg.ConfigTypeString},
+	{name: "cleanup.policy", standard: "delete", kind: listOf, words: []string{"delete", "compact"}, typ: kmsg.ConfigTypeList},
+	{name: "compression.type", standard: "producer", kind: oneOf, words: []string{"producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"}, typ: kmsg.ConfigTypeString},
 	{name: "max.message.bytes", standard: "1048588", min: 0, max: math.MaxInt32, typ: kmsg.ConfigTypeInt},
 	{name: "message.timestamp.type", standard: "CreateTime", kind: oneOf, words: []string{"CreateTime", "LogAppendTime"}, typ: kmsg.ConfigTypeString},
 	{name: "min.insync.replicas", standard: "1", min: 1, max: 1, typ: kmsg.ConfigTypeInt},
@@ -55,7 +60,17 @@ func configNamed(name string) *topicConfig {
 }
 
 func (t *topicConfig) check(value string) error {
-	if t.kind == oneOf {
+	switch {
+	case t.kind == listOf && value == "":
+		return nil
+	case t.kind == listOf:
+		for _, v := range strings.Split(value, ",") {
+			if !slices.Contains(t.words, v) {
+				return faultf(wire.InvalidConfig, "%s=%s is not supported (%s)", t.name, value, strings.Join(t.words, ", "))
+			}
+		}
+		return nil
+	case t.kind == oneOf:
 		if !slices.Contains(t.words, value) {
 			return faultf(wire.InvalidConfig, "%s=%s is not supported (%s)", t.name, value, strings.Join(t.words, ", "))
 		}
@@ -83,6 +98,34 @@ func setConfig(config map[string]string, name string, value *string) error {
 	}
 	config[name] = *value
 	return nil
+}
+
+// noWords is how an empty list is stored: the broker takes an empty value for
+// one that is not set.
+const noWords = "none"
+
+// configOf is a topic's settings as clients see them.
+func configOf(q *broker.Queue) map[string]string {
+	out := map[string]string{}
+	for name, v := range q.Config() {
+		if v == noWords && configNamed(name) != nil && configNamed(name).kind == listOf {
+			v = ""
+		}
+		out[name] = v
+	}
+	return out
+}
+
+// stored is a client's settings as the broker keeps them.
+func stored(config map[string]string) map[string]string {
+	out := map[string]string{}
+	for name, v := range config {
+		if v == "" {
+			v = noWords
+		}
+		out[name] = v
+	}
+	return out
 }
 
 // setting is one line of a description.
@@ -128,7 +171,9 @@ func (c *conn) nodeSettings() []setting {
 		return setting{name: name, value: value, standard: value, source: kmsg.ConfigSourceStaticBrokerConfig, typ: typ, readOnly: true}
 	}
 	retention := c.standard(configNamed("retention.ms"))
+	host, port := c.s.address(c.nc.LocalAddr())
 	return []setting{
+		fixed("advertised.listeners", "PLAINTEXT://"+net.JoinHostPort(host, strconv.Itoa(int(port))), kmsg.ConfigTypeString),
 		fixed("auto.create.topics.enable", strconv.FormatBool(!c.s.opts.NoAutoCreate), kmsg.ConfigTypeBoolean),
 		fixed("broker.id", strconv.Itoa(NodeID), kmsg.ConfigTypeInt),
 		fixed("compression.type", "producer", kmsg.ConfigTypeString),
@@ -172,7 +217,7 @@ func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting,
 			list := c.settings(map[string]string{"retention.ms": "-1"}) // kept until it is acked
 			return list, nil
 		}
-		return c.settings(q.Config()), nil
+		return c.settings(configOf(q)), nil
 	case kmsg.ConfigResourceTypeBroker:
 		if name != "" && name != strconv.Itoa(NodeID) {
 			return nil, faultf(wire.InvalidRequest, "there is one broker, number %d", NodeID)
@@ -224,9 +269,7 @@ func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, 
 	if err != nil {
 		return err
 	}
-	before := q.Config()
-	after := map[string]string{}
-	maps.Copy(after, before)
+	after := configOf(q)
 	for _, kv := range asked.Configs {
 		if err := c.alterOne(after, kv.Name, kv.Op, kv.Value); err != nil {
 			return err
@@ -235,7 +278,7 @@ func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, 
 	if validateOnly {
 		return nil
 	}
-	return applyConfig(q, before, after)
+	return applyConfig(q, after)
 }
 
 // alterable finds the topic whose settings are to be changed.
@@ -281,7 +324,7 @@ func (c *conn) replaceConfigs(asked *kmsg.AlterConfigsRequestResource, validateO
 	if validateOnly {
 		return nil
 	}
-	return applyConfig(q, q.Config(), after)
+	return applyConfig(q, after)
 }
 
 func (c *conn) alterOne(config map[string]string, name string, op kmsg.IncrementalAlterConfigOp, value *string) error {
@@ -302,7 +345,7 @@ func (c *conn) alterOne(config map[string]string, name string, op kmsg.Increment
 	if !ok {
 		now = c.standard(t)
 	}
-	list := strings.Split(now, ",")
+	list := slices.DeleteFunc(strings.Split(now, ","), func(have string) bool { return have == "" })
 	for _, v := range strings.Split(deref(value), ",") {
 		list = slices.DeleteFunc(list, func(have string) bool { return have == v })
 		if op == kmsg.IncrementalAlterConfigOpAppend {
@@ -314,7 +357,8 @@ func (c *conn) alterOne(config map[string]string, name string, op kmsg.Increment
 }
 
 // applyConfig has the broker change what differs.
-func applyConfig(q *broker.Queue, before, after map[string]string) error {
+func applyConfig(q *broker.Queue, config map[string]string) error {
+	before, after := q.Config(), stored(config)
 	change := map[string]string{}
 	for name, v := range after {
 		if before[name] != v {

@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"sort"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/broker"
@@ -13,13 +15,15 @@ import (
 const (
 	askEnd        = -1
 	askStart      = -2
+	askLatest     = -3 // the record with the largest timestamp
 	askLocalStart = -4 // of tiered storage: the same as the start
 )
 
-// Key 2, ListOffsets, versions 1 to 6.
+// Key 2, ListOffsets, versions 1 to 7.
 //
 //	-1  the end; the same in both isolation levels
 //	-2  the start
+//	-3  the record with the largest timestamp (version 7), else offset -1
 //	t   the first record with a timestamp at or after t, else offset -1
 func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 	res := kmsg.NewPtrListOffsetsResponse()
@@ -56,6 +60,8 @@ func (c *conn) listOne(t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *
 		out.Offset = int64(end)
 	case p.Timestamp == askStart, p.Timestamp == askLocalStart:
 		out.Offset = int64(start)
+	case p.Timestamp == askLatest:
+		return latest(part, out)
 	case p.Timestamp < 0:
 		return wire.UnsupportedVersion
 	default:
@@ -87,6 +93,27 @@ func offsetAt(part *broker.Partition, ms int64, out *kmsg.ListOffsetsResponseTop
 	}
 	return wire.None
 }
+
+// latest finds the record with the largest timestamp by halving the time in
+// which it can lie: a log only tells whether there is anything at or after one.
+func latest(part *broker.Partition, out *kmsg.ListOffsetsResponseTopicPartition) wire.Code {
+	var failed error
+	n := sort.Search(maxTimestampMs, func(ms int) bool {
+		_, _, ok, err := part.Log().OffsetForTime(int64(ms) + 1)
+		if err != nil {
+			failed = err
+		}
+		return !ok
+	})
+	if failed != nil {
+		return wire.StorageError
+	}
+	return offsetAt(part, int64(n), out)
+}
+
+// maxTimestampMs is later than any timestamp that is taken for a real one: the
+// year 5138.
+const maxTimestampMs = 100_000_000_000_000
 
 // recordAt finds the first record of a batch with a timestamp at or after ms.
 func recordAt(b batch.Batch, ms int64) (offset, timestamp int64, ok bool) {

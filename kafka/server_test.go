@@ -273,6 +273,10 @@ func TestListOffsetsFindsTheRecordOfATime(t *testing.T) {
 	if o, _ := end.Lookup("times", 0); err != nil || o.Offset != 100 {
 		t.Errorf("end: %+v %v", o, err)
 	}
+	latest, err := adm.ListMaxTimestampOffsets(ctx, "times")
+	if o, _ := latest.Lookup("times", 0); err != nil || o.Offset != 99 || o.Timestamp != base.Add(99*time.Second).UnixMilli() {
+		t.Errorf("largest timestamp: %+v %v", o, err)
+	}
 	start, err := adm.ListStartOffsets(ctx, "times", "unknown")
 	if o, _ := start.Lookup("times", 0); err != nil || o.Offset != 0 {
 		t.Errorf("start: %+v %v", o, err)
@@ -301,7 +305,8 @@ func TestTopicAdministration(t *testing.T) {
 		{"replicas", "n", 1, 3, nil, 38},
 		{"unknown setting", "n", 1, 1, map[string]*string{"no.such": value("1")}, 40},
 		{"bad value", "n", 1, 1, map[string]*string{"retention.ms": value("soon")}, 40},
-		{"compaction", "n", 1, 1, map[string]*string{"cleanup.policy": value("compact")}, 40},
+		{"unknown policy", "n", 1, 1, map[string]*string{"cleanup.policy": value("delete,burn")}, 40},
+		{"second replica", "n", 1, 1, map[string]*string{"min.insync.replicas": value("2")}, 40},
 	} {
 		res, err := adm.CreateTopics(ctx, tc.partitions, tc.factor, tc.config, tc.topic)
 		if err != nil {
@@ -340,6 +345,25 @@ func TestTopicAdministration(t *testing.T) {
 	}
 	if got["max.message.bytes"] != "5000" || got["retention.ms"] != "60000" || got["cleanup.policy"] != "delete" {
 		t.Errorf("%v", got)
+	}
+	for _, step := range []struct {
+		op   kadm.IncrementalOp
+		v    string
+		want string
+	}{{kadm.AppendConfig, "compact", "delete,compact"}, {kadm.SubtractConfig, "delete,compact", ""}, {kadm.AppendConfig, "delete", "delete"}} {
+		res, err := adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: step.op, Name: "cleanup.policy", Value: &step.v}}, "t")
+		if err != nil || res[0].Err != nil {
+			t.Fatalf("%+v %v", res, err)
+		}
+		d, err := adm.DescribeTopicConfigs(ctx, "t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range d[0].Configs {
+			if c.Key == "cleanup.policy" && *c.Value != step.want {
+				t.Errorf("cleanup.policy is %q, want %q", *c.Value, step.want)
+			}
+		}
 	}
 	replace := []kadm.AlterConfig{{Name: "retention.bytes", Value: value("1000000")}}
 	if res, err := adm.AlterTopicConfigsState(ctx, replace, "t"); err != nil || res[0].Err != nil {

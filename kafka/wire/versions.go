@@ -59,7 +59,7 @@ const noFlexible = 1 << 14
 var Supported = []Support{
 	{Produce, 0, 9, 3, 9, "Produce"},
 	{Fetch, 4, 12, 4, 12, "Fetch"},
-	{ListOffsets, 1, 6, 1, 6, "ListOffsets"},
+	{ListOffsets, 1, 7, 1, 6, "ListOffsets"},
 	{Metadata, 0, 12, 0, 9, "Metadata"},
 	{OffsetCommit, 2, 8, 2, 8, "OffsetCommit"},
 	{OffsetFetch, 1, 8, 1, 6, "OffsetFetch"},
