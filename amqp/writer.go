@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -18,6 +19,9 @@ const (
 	inPlaceBytes = 16 << 10
 	// pullMessages is the most that one consumer gets in a turn, so that others get theirs.
 	pullMessages = 1024
+	// smallTurnBytes is what makes a turn not worth its system call: before the next one the writer lets
+	// others run once, so that more acks and publishes can join it.
+	smallTurnBytes = 16 << 10
 	// writeTimeout is how long a write may stand still before the peer's own traffic is looked at.
 	writeTimeout = 30 * time.Second
 )
@@ -39,6 +43,7 @@ type writer struct {
 	lenders   []*consumer
 	wrote     bool // since the last tick
 	sized     int  // bytes of the turn's bodies
+	small     bool // the last deliveries were few
 }
 
 // cut is a piece of a body that is written from where it lies, behind buf[:at].
@@ -77,7 +82,7 @@ func (w *writer) run() {
 	}
 }
 
-// heartbeat tells the client that we live, unless it heard from us since the last time.
+// heartbeat tells the client that we live, unless more than that was written since the last time.
 func (w *writer) heartbeat() {
 	if !w.wrote {
 		w.c.outMu.Lock()
@@ -98,6 +103,9 @@ func (w *writer) turns() (ended bool, err error) {
 		}
 		if finish {
 			return true, nil
+		}
+		if w.small && len(w.consumers) > 0 {
+			runtime.Gosched()
 		}
 		more, err := w.deliveries()
 		if err != nil {
@@ -238,6 +246,7 @@ func (w *writer) flush() error {
 		return nil
 	}
 	var err error
+	w.small = len(w.buf)+w.inPlace < smallTurnBytes
 	switch {
 	case len(w.cuts) > 0:
 		err = w.writeVector()
@@ -298,7 +307,9 @@ func (w *writer) writeVector() error {
 }
 
 func (w *writer) write(b []byte) error {
-	w.wrote = true
+	if len(b) > wire.FrameOverheadBytes { // more than a heartbeat
+		w.wrote = true
+	}
 	for {
 		n, err := w.c.nc.Write(b)
 		if err == nil || !w.patience(err) {

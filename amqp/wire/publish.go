@@ -60,6 +60,9 @@ func ParsePublish(buf []byte, maxPayloadBytes int, p *Publish) (n int, found Out
 		return 0, Other
 	}
 	headerAt := FrameOverheadBytes + methodSize
+	if len(buf) > headerAt && buf[headerAt] != FrameHeader {
+		return 0, Other // and not Short: what is missing may never come
+	}
 	if len(buf) < headerAt+minPublishHeaderBytes {
 		return headerAt + minPublishHeaderBytes, Short
 	}
@@ -70,7 +73,7 @@ func ParsePublish(buf []byte, maxPayloadBytes int, p *Publish) (n int, found Out
 
 	header := buf[headerAt:]
 	headerSize := int(binary.BigEndian.Uint32(header[3:]))
-	if header[0] != FrameHeader || headerSize < 14 || headerSize > maxPayloadBytes ||
+	if headerSize < 14 || headerSize > maxPayloadBytes ||
 		binary.BigEndian.Uint16(header[1:]) != p.Channel ||
 		binary.BigEndian.Uint16(header[FrameHeaderBytes:]) != ClassBasic {
 		return 0, Other
@@ -122,11 +125,14 @@ func (p *Publish) parseMethod(args []byte) bool {
 func (p *Publish) parseBody(buf []byte, at, size, maxPayloadBytes int) (n int, found Outcome) {
 	next, left := at, size
 	for left > 0 {
+		if len(buf) > next && buf[next] != FrameBody {
+			return 0, Other
+		}
 		if len(buf) < next+FrameHeaderBytes {
 			return next + left + FrameOverheadBytes, Short
 		}
 		part := int(binary.BigEndian.Uint32(buf[next+3:]))
-		if buf[next] != FrameBody || part > left || part == 0 || part > maxPayloadBytes ||
+		if part > left || part == 0 || part > maxPayloadBytes ||
 			binary.BigEndian.Uint16(buf[next+1:]) != p.Channel {
 			return 0, Other
 		}

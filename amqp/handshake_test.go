@@ -1,0 +1,221 @@
+package amqp
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+)
+
+func TestWrongProtocolHeaderIsAnsweredWithOurs(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	for _, header := range []string{"AMQP\x00\x00\x0a\x00", "GET / HTTP/1.1\r\n\r\n", "AMQP\x01\x01\x00\x09"} {
+		nc := r.dial()
+		io.WriteString(nc, header)
+		nc.SetReadDeadline(time.Now().Add(patience))
+		if got, _ := io.ReadAll(nc); string(got) != wire.ProtocolHeader {
+			t.Errorf("%q was answered with %q", header, got)
+		}
+		nc.Close()
+	}
+}
+
+func TestServerAnnouncesWhatItCanDo(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	p := r.peer(r.dial())
+	p.raw([]byte(wire.ProtocolHeader))
+	start := p.expect(0, wire.IDConnectionStart).method.(*wire.ConnectionStart)
+	if string(start.Mechanisms) != "PLAIN AMQPLAIN" || string(start.Locales) != "en_US" || start.VersionMinor != 9 {
+		t.Errorf("%+v", start)
+	}
+	f, _ := start.ServerProperties.Get("capabilities")
+	caps, ok := f.Table()
+	for _, name := range []string{"publisher_confirms", "basic.nack", "consumer_cancel_notify", "per_consumer_qos", "authentication_failure_close"} {
+		if f, there := caps.Get(name); !ok || !there {
+			t.Errorf("capability %s: %v", name, f)
+		}
+	}
+	if v, ok := start.ServerProperties.Get("version"); !ok || strings.Count(string(v.Value), ".") != 2 {
+		t.Errorf("version %q", v.Value)
+	}
+}
+
+func TestLogins(t *testing.T) {
+	amqPlain := wire.AppendTableString(wire.AppendTableString(nil, "LOGIN", "guest"), "PASSWORD", "guest")
+	cases := []struct {
+		name  string
+		start wire.ConnectionStartOk
+		code  wire.Code // 0: let in
+		drop  bool      // the socket is closed without a word
+	}{
+		{"PLAIN", wire.ConnectionStartOk{Mechanism: "PLAIN", Response: []byte("\x00guest\x00guest")}, 0, false},
+		{"AMQPLAIN", wire.ConnectionStartOk{Mechanism: "AMQPLAIN", Response: amqPlain}, 0, false},
+		{"wrong password", wire.ConnectionStartOk{Mechanism: "PLAIN", Response: []byte("\x00guest\x00no"), ClientProperties: capabilities()}, wire.AccessRefused, false},
+		{"wrong password, old client", wire.ConnectionStartOk{Mechanism: "PLAIN", Response: []byte("\x00guest\x00no")}, 0, true},
+		{"malformed PLAIN", wire.ConnectionStartOk{Mechanism: "PLAIN", Response: []byte("guest"), ClientProperties: capabilities()}, wire.AccessRefused, false},
+		{"malformed AMQPLAIN", wire.ConnectionStartOk{Mechanism: "AMQPLAIN", Response: []byte{9}, ClientProperties: capabilities()}, wire.AccessRefused, false},
+		{"unknown mechanism", wire.ConnectionStartOk{Mechanism: "SCRAM", ClientProperties: capabilities()}, wire.CommandInvalid, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, rigOptions{})
+				p := r.peer(r.pipe())
+				p.raw([]byte(wire.ProtocolHeader))
+				p.expect(0, wire.IDConnectionStart)
+				p.send(0, &c.start)
+				switch {
+				case c.drop:
+					p.closed()
+				case c.code == 0:
+					p.expect(0, wire.IDConnectionTune)
+				default:
+					p.refused(c.code)
+				}
+				p.nc.Close()
+			})
+		})
+	}
+}
+
+// refused reads a connection.close with the code, answers it, and sees the socket closed.
+func (p *peer) refused(code wire.Code) *wire.ConnectionClose {
+	p.t.Helper()
+	m := p.expect(0, wire.IDConnectionClose).method.(*wire.ConnectionClose)
+	if m.ReplyCode != code || !strings.HasPrefix(m.ReplyText, code.String()+" - ") {
+		p.t.Errorf("closed with %d %q, want %d", m.ReplyCode, m.ReplyText, code)
+	}
+	p.send(0, &wire.ConnectionCloseOk{})
+	p.closed()
+	return m
+}
+
+func TestTuneIsHeldToWhatWasOffered(t *testing.T) {
+	r := newRig(t, rigOptions{server: func(o *Options) { o.ChannelMax = 100 }})
+	good := wire.ConnectionTuneOk{ChannelMax: 100, FrameMax: 131072}
+	cases := []struct {
+		name string
+		edit func(*wire.ConnectionTuneOk)
+		ok   bool
+	}{
+		{"as offered", func(*wire.ConnectionTuneOk) {}, true},
+		{"smallest frames", func(m *wire.ConnectionTuneOk) { m.FrameMax = 4096 }, true},
+		{"a heartbeat of its own", func(m *wire.ConnectionTuneOk) { m.Heartbeat = 600 }, true},
+		{"unlimited channels", func(m *wire.ConnectionTuneOk) { m.ChannelMax = 0 }, false},
+		{"too many channels", func(m *wire.ConnectionTuneOk) { m.ChannelMax = 101 }, false},
+		{"unlimited frames", func(m *wire.ConnectionTuneOk) { m.FrameMax = 0 }, false},
+		{"too large frames", func(m *wire.ConnectionTuneOk) { m.FrameMax = 131073 }, false},
+		{"too small frames", func(m *wire.ConnectionTuneOk) { m.FrameMax = 4095 }, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			p := r.peer(r.dial())
+			p.t = t
+			p.login()
+			if offer := p.expect(0, wire.IDConnectionTune).method.(*wire.ConnectionTune); offer.ChannelMax != 100 || offer.FrameMax != 131072 {
+				t.Fatalf("%+v", offer)
+			}
+			tune := good
+			c.edit(&tune)
+			p.send(0, &tune)
+			if !c.ok {
+				p.refused(wire.NotAllowed)
+				return
+			}
+			p.call(0, &wire.ConnectionOpen{VirtualHost: "/"}, wire.IDConnectionOpenOk)
+		})
+	}
+}
+
+func TestUnknownVirtualHostIsRefused(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	p := r.peer(r.dial())
+	p.login()
+	p.expect(0, wire.IDConnectionTune)
+	p.send(0, &wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072}, &wire.ConnectionOpen{VirtualHost: "nowhere"})
+	if m := p.refused(wire.NotAllowed); m.ReplyText != "NOT_ALLOWED - vhost nowhere not found" {
+		t.Error(m.ReplyText)
+	}
+}
+
+func TestHandshakeRefusesWhatIsOutOfTurn(t *testing.T) {
+	cases := []struct {
+		name  string
+		bytes []byte
+		code  wire.Code
+	}{
+		{"another method", wire.AppendMethod(nil, 0, &wire.ConnectionTuneOk{}), wire.CommandInvalid},
+		{"unknown method", wire.AppendFrame(nil, wire.FrameMethod, 0, []byte{0, 10, 0, 99}), wire.CommandInvalid},
+		{"malformed arguments", wire.AppendFrame(nil, wire.FrameMethod, 0, []byte{0, 10, 0, 11, 0xff}), wire.SyntaxError},
+		{"a channel", wire.AppendMethod(nil, 1, &wire.ChannelOpen{}), wire.UnexpectedFrame},
+		{"garbage", []byte("GET / HTTP/1.1\r\n"), wire.FrameError},
+		{"a frame of 64 KiB and one byte", []byte{1, 0, 0, 0, 1, 0, 1}, wire.FrameError},
+		{"no frame end", append(bytes.Repeat([]byte{0}, 0), 8, 0, 0, 0, 0, 0, 0, 0), wire.FrameError},
+	}
+	r := newRig(t, rigOptions{})
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			p := r.peer(r.dial())
+			p.t = t
+			p.raw([]byte(wire.ProtocolHeader))
+			p.expect(0, wire.IDConnectionStart)
+			p.raw(c.bytes)
+			p.refused(c.code)
+		})
+	}
+}
+
+func TestHandshakeHasADeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		for _, sent := range []string{"", "AMQP", wire.ProtocolHeader} {
+			nc := r.pipe()
+			begun := time.Now()
+			io.WriteString(nc, sent)
+			io.Copy(io.Discard, nc)
+			if took := time.Since(begun); took < 9*time.Second || took > 13*time.Second {
+				t.Errorf("after %q the connection was closed in %v", sent, took)
+			}
+			nc.Close()
+		}
+	})
+}
+
+func TestHeartbeatsAreSentAndWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{server: func(o *Options) { o.Heartbeat = 10 * time.Second }})
+		p := r.peer(r.pipe())
+		p.login()
+		if offer := p.expect(0, wire.IDConnectionTune).method.(*wire.ConnectionTune); offer.Heartbeat != 10 {
+			t.Errorf("offered %d s", offer.Heartbeat)
+		}
+		p.send(0, &wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072, Heartbeat: 4})
+		p.call(0, &wire.ConnectionOpen{VirtualHost: "/"}, wire.IDConnectionOpenOk)
+		begun := time.Now()
+		beats := 0
+		for {
+			if time.Since(begun) < time.Minute {
+				p.raw(wire.AppendHeartbeat(nil))
+			}
+			f, err := p.frame()
+			if err != nil {
+				break
+			}
+			if f.Type == wire.FrameHeartbeat {
+				beats++
+			}
+		}
+		took := time.Since(begun)
+		if took < 58*time.Second+8*time.Second || took > 60*time.Second+12*time.Second {
+			t.Errorf("closed %v after the beginning, want two to three heartbeats after the last sign of life at 1 min", took)
+		}
+		if beats < 30 {
+			t.Errorf("%d heartbeats from the server in %v", beats, took)
+		}
+		p.nc.Close()
+	})
+}
