@@ -1,12 +1,13 @@
 """librdkafka, through confluent-kafka."""
 
+import json
 import time
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import scenario
-from check import KAFKA_ADDR, KAFKA_SASL, check, equal, main, name
+from check import KAFKA_ADDR, KAFKA_SASL, check, equal, main, name, until
 from scenario import Record
 
 
@@ -168,6 +169,25 @@ def static_members():
             raise AssertionError(f"it held {held} before, {again.held} after")
     equal(len(two.held), 1, "the other was not disturbed")
     again.close(), two.close()
+    adapter.delete_topic(topic)
+
+
+@check("codecs are used on the wire, not dropped for want of a version")
+def on_the_wire():
+    topic = name("wire")
+    adapter.create_topic(topic, 1)
+    sizes = {}
+    for codec in adapter.codecs:
+        stats = []
+        producer = Producer(config(compression_type=codec, linger_ms=50, statistics_interval_ms=50) | {"stats_cb": stats.append})
+        for _ in range(100):
+            producer.produce(topic, b"z" * 10_000)
+        equal(producer.flush(15), 0, "records that were not sent")
+        seen = len(stats)
+        until(lambda: producer.poll(0.05) is not None and len(stats) > seen + 1, "statistics")
+        sizes[codec] = sum(b["txbytes"] for b in json.loads(stats[-1])["brokers"].values())
+    equal(sizes["none"] > 1_000_000, True, f"a million bytes were sent: {sizes}")
+    equal([c for c, n in sizes.items() if c != "none" and n > 200_000], [], f"codecs that were not used; bytes sent: {sizes}")
     adapter.delete_topic(topic)
 
 
