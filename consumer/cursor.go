@@ -382,6 +382,6 @@ func (c *Cursor) forget(first, last message.Offset) {
 	c.open.remove(first, last)
 	c.returned.forget(first, last)
 	if c.open.count == 0 {
-		c.pages.shrink()
+		c.pages.shrink(max(min(c.consumers, 2), 1)) // several use two: open and dealt
 	}
 }

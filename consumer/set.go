@@ -38,12 +38,12 @@ func (p *pages) put(pg *page) {
 	}
 }
 
-// shrink gives all but one page back to the garbage collector; called when the
+// shrink gives all but keep pages back to the garbage collector; called when the
 // cursor holds nothing, so that an idle queue stays small.
-func (p *pages) shrink() {
-	if len(p.free) > 1 {
-		clear(p.free[1:])
-		p.free = p.free[:1]
+func (p *pages) shrink(keep int) {
+	if len(p.free) > keep {
+		clear(p.free[keep:])
+		p.free = p.free[:keep]
 	}
 }
 
