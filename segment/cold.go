@@ -143,9 +143,7 @@ func (s *Segment) pick(b []byte, at, from, maxBytes int64) (first, end int, need
 		if errors.Is(err, batch.ErrShort) && p == 0 && len(b) >= batch.HeaderBytes {
 			return 0, 0, int64(batch.Batch(b).SizeBytes())
 		}
-		// The first is checked always: an index that does not belong to these bytes
-		// may lead into the middle of a batch that is good by itself.
-		if err != nil || (check || p == 0) && !s.good(h) {
+		if err != nil || check && !s.good(h) {
 			break
 		}
 		if _, bad := s.damageAt(at + int64(p)); bad {

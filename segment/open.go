@@ -131,7 +131,10 @@ func (s *Segment) openScanned(f fs.File, size, bound int64, found *Found) error 
 	s.index.Store(x)
 	s.position.Store(c.at)
 	s.next.Store(s.tail.next)
-	s.verified.Store(c.at)
+	s.verified.Store(HeaderBytes) // what a checkpoint covered is checked when it is first read
+	if found.ScannedFrom == HeaderBytes {
+		s.verified.Store(c.at)
+	}
 	s.addDamage(c.damage...)
 	if s.generation == 0 {
 		s.generation = newGeneration()
