@@ -30,24 +30,38 @@ type topicConfig struct {
 	min, max int64
 	words    []string
 	typ      kmsg.ConfigType
+	// clusterWide marks what Kafka 4 reports as the cluster's own choice and
+	// not as the built-in default.
+	clusterWide bool
 }
 
 // topicConfigs are the settings that can be made, in order of their names.
 //
-// Two are taken although nothing is done for them, because what they ask for is
+// Some are taken although nothing is done for them, because what they ask for is
 // never visible in what is read: batches stay in the producer's codec whatever
-// compression.type says, and a compacted topic keeps the older records of a key
-// too (and, without "delete" in its policy, everything for ever). What would
-// break a promise, a second replica in min.insync.replicas, is refused.
+// compression.type says; a compacted topic keeps the older records of a key too
+// (and, without "delete" in its policy, everything for ever), so its timing has
+// nothing to steer; sizes of indexes and delays of deletions are the store's.
+// What would break a promise is refused: a second replica in
+// min.insync.replicas, and flush.messages, which the durability mode decides.
 var topicConfigs = []topicConfig{
 	{name: "cleanup.policy", standard: "delete", kind: listOf, words: []string{"delete", "compact"}, typ: kmsg.ConfigTypeList},
 	{name: "compression.type", standard: "producer", kind: oneOf, words: []string{"producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"}, typ: kmsg.ConfigTypeString},
+	{name: "delete.retention.ms", standard: "86400000", max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
+	{name: "file.delete.delay.ms", standard: "60000", max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
+	{name: "index.interval.bytes", standard: "4096", max: math.MaxInt32, typ: kmsg.ConfigTypeInt},
+	{name: "max.compaction.lag.ms", standard: "9223372036854775807", min: 1, max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
 	{name: "max.message.bytes", standard: "1048588", min: 0, max: math.MaxInt32, typ: kmsg.ConfigTypeInt},
 	{name: "message.timestamp.type", standard: "CreateTime", kind: oneOf, words: []string{"CreateTime", "LogAppendTime"}, typ: kmsg.ConfigTypeString},
-	{name: "min.insync.replicas", standard: "1", min: 1, max: 1, typ: kmsg.ConfigTypeInt},
+	{name: "min.compaction.lag.ms", standard: "0", max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
+	{name: "min.insync.replicas", standard: "1", min: 1, max: 1, typ: kmsg.ConfigTypeInt, clusterWide: true},
+	{name: "preallocate", standard: "true", kind: oneOf, words: []string{"true", "false"}, typ: kmsg.ConfigTypeBoolean},
 	{name: "retention.bytes", standard: "-1", min: -1, max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
 	{name: "retention.ms", standard: "604800000", min: -1, max: math.MaxInt64 / 1_000_000, typ: kmsg.ConfigTypeLong},
 	{name: "segment.bytes", standard: "67108864", min: 64 << 10, max: math.MaxInt32, typ: kmsg.ConfigTypeInt},
+	{name: "segment.index.bytes", standard: "10485760", min: 4, max: math.MaxInt32, typ: kmsg.ConfigTypeInt},
+	{name: "segment.jitter.ms", standard: "0", max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
+	{name: "segment.ms", standard: "604800000", min: 1, max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
 }
 
 func configNamed(name string) *topicConfig {
@@ -142,6 +156,9 @@ func (c *conn) settings(config map[string]string) []setting {
 	for _, t := range topicConfigs {
 		s := setting{name: t.name, standard: c.standard(&t), source: kmsg.ConfigSourceDefaultConfig, typ: t.typ}
 		s.value = s.standard
+		if t.clusterWide {
+			s.source = kmsg.ConfigSourceDynamicDefaultBrokerConfig
+		}
 		if v, ok := config[t.name]; ok {
 			s.value, s.source = v, kmsg.ConfigSourceDynamicTopicConfig
 		}
