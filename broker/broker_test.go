@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -403,6 +404,10 @@ func TestDeclaringAgain(t *testing.T) {
 	kind(t, err, Refused)
 	_, err = r.v.DeclareExchange("amq.mine", ExchangeOptions{Type: "direct"})
 	kind(t, err, Refused)
+	_, err = r.v.DeclareQueue(r.s, "\xff", QueueOptions{})
+	kind(t, err, Precondition)
+	_, err = r.v.DeclareExchange("\xff", ExchangeOptions{Type: "direct"})
+	kind(t, err, Precondition)
 	_, err = r.v.DeclareExchange("odd", ExchangeOptions{Type: "odd"})
 	kind(t, err, UnknownType)
 	_, err = r.v.DeclareExchange("amq.topic", ExchangeOptions{Type: "topic", Durable: true})
@@ -618,3 +623,6 @@ func TestAges(t *testing.T) {
 		}
 	}
 }
+
+// topicID64 is a queue's topic id as its definition writes it.
+func topicID64(q *Queue) string { return base64.StdEncoding.EncodeToString(q.TopicID[:]) }

@@ -3,6 +3,7 @@ package broker
 import (
 	"strings"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/leveret-mq/leveret/exchange"
 	"github.com/leveret-mq/leveret/message"
@@ -89,6 +90,9 @@ func (v *VHost) DeclareExchange(name string, o ExchangeOptions) (*Exchange, erro
 	defer v.mu.Unlock()
 	if x, _ := v.Exchange(name); x != nil {
 		return x, x.same(v, o)
+	}
+	if !utf8.ValidString(name) {
+		return nil, fail(Precondition, "exchange name %q is not valid UTF-8", name)
 	}
 	if name == "" || strings.HasPrefix(name, "amq.") {
 		return nil, fail(Refused, "exchange name '%s' contains reserved prefix 'amq.*'", name)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/leveret-mq/leveret/exchange"
 	"github.com/leveret-mq/leveret/store"
@@ -81,6 +82,9 @@ func (v *VHost) DeclareQueue(s *Session, name string, o QueueOptions) (*Queue, e
 			return nil, err
 		}
 		return q, q.same(o)
+	}
+	if !utf8.ValidString(name) {
+		return nil, fail(Precondition, "queue name %q is not valid UTF-8", name)
 	}
 	if strings.HasPrefix(name, "amq.") {
 		return nil, fail(Refused, "queue name '%s' contains reserved prefix 'amq.*'", name)
@@ -190,6 +194,9 @@ func (q *Queue) write() error {
 }
 
 func (v *VHost) restoreQueue(d queueDef) error {
+	if len(d.Logs) == 0 {
+		return fail(Internal, "queue '%s' in vhost '%s' has no log", d.Name, v.Name)
+	}
 	set, err := parseQueueArgs(d.Name, d.Args)
 	if err != nil {
 		return err
