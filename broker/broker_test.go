@@ -603,6 +603,40 @@ func TestWakeComesAfterAnAppend(t *testing.T) {
 	}
 }
 
+func TestMessagesExpireBeforeTheyAreDelivered(t *testing.T) {
+	r := start(t)
+	q := r.queue("q", QueueOptions{})
+	p := r.v.NewPublisher()
+	now := time.Now().UnixMilli()
+	for _, m := range []struct {
+		body, expiration string
+		age              int64
+	}{{"old", "1000", 5000}, {"young", "60000", 5000}, {"none", "", 5000}, {"old too", "1", 5000}, {"last", "60000", 0}} {
+		props := message.Properties{Flags: message.FlagExpiration, Expiration: []byte(m.expiration)}
+		if m.expiration == "" {
+			props.Flags = 0
+		}
+		in := &Inbound{Key: []byte("q"), Body: []byte(m.body), Properties: props.Append(nil), TimestampMs: now - m.age}
+		if _, err := p.Publish(in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush(t, p)
+	g, err := q.Get(nil, true)
+	if err != nil || string(g.Body) != "young" {
+		t.Fatalf("get: %v, %v", g, err)
+	}
+	g.Done()
+	sub, _ := q.Subscribe(nil, SubscribeOptions{Prefetch: 10})
+	defer sub.Close()
+	var got []string
+	sub.Pull(10, 1<<20, func(d *Delivery) { got = append(got, string(d.Body)) })
+	want(t, "pulled", got, []string{"none", "last"})
+	if n := q.Unacked(); n != 2 {
+		t.Errorf("%d unacked, want 2", n)
+	}
+}
+
 func TestLegalTopicNames(t *testing.T) {
 	for name, legal := range map[string]bool{"a": true, "a.b_c-D9": true, "": false, ".": false, "..": false, "a b": false, "ü": false, strings.Repeat("x", 249): true, strings.Repeat("x", 250): false} {
 		if LegalTopicName(name) != legal {

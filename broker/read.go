@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
@@ -26,6 +27,7 @@ type reader struct {
 	unpacked     []byte // the records of the last compressed batch
 	unpackedBase message.Offset
 	props        []byte // made for records of Kafka producers
+	nowMs        int64  // the time, once a message has asked for it
 	d            Delivery
 }
 
@@ -35,7 +37,7 @@ const viewBytes = 1 << 20
 // read emits the messages in [first, last] until maxBytes of bodies are reached.
 // next is the first offset not emitted.
 func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Delivery)) (next message.Offset, n, size int, err error) {
-	next = first
+	next, r.nowMs = first, 0
 	for next <= last && size < maxBytes {
 		v, err := r.part.log.Read(next, viewBytes)
 		if errors.Is(err, store.ErrOutOfRange) {
@@ -138,6 +140,13 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 			break
 		}
 		r.deliver(b, &rec, o)
+		if r.expired() {
+			if err := r.drop(o, o); err != nil {
+				return n, size, err
+			}
+			*next = o + 1
+			continue
+		}
 		emit(&r.d)
 		n++
 		size += len(rec.Value)
@@ -186,6 +195,27 @@ func (r *reader) deliver(b batch.Batch, rec *message.Record, o message.Offset) {
 	r.props, d.Key = message.KafkaToAMQP(r.props, rec, d.TimestampMs, partition)
 	d.Properties = r.props[at:]
 	d.Exchange = nil
+}
+
+// expired reports whether the message's own expiration has passed since it came.
+// A message expires when it would be delivered, so that it costs nothing before.
+func (r *reader) expired() bool {
+	p := r.d.Properties
+	if p[0]&(message.FlagExpiration>>8) == 0 {
+		return false
+	}
+	var props message.Properties
+	if props.Parse(p) != nil {
+		return false
+	}
+	ttl, err := strconv.ParseInt(string(props.Expiration), 10, 64)
+	if err != nil {
+		return false // a Kafka producer's own lv.a: AMQP publishers are checked
+	}
+	if r.nowMs == 0 {
+		r.nowMs = r.part.q.vhost.b.opts.Now().UnixMilli()
+	}
+	return r.nowMs-r.d.TimestampMs > ttl
 }
 
 // release ends the borrowing of what was emitted.
