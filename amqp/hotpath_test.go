@@ -1,0 +1,134 @@
+package amqp
+
+import (
+	"net"
+	"testing"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/broker"
+)
+
+// sink is a socket that swallows what is written.
+type sink struct{ net.Conn }
+
+func (sink) Write(b []byte) (int, error) { return len(b), nil }
+
+// bench is a connection with one channel and one consumer, whose two goroutines are played by the caller.
+type bench struct {
+	c     *conn
+	ch    *channel
+	k     *consumer
+	block []byte // publishes that fill a read buffer
+	n     int    // how many
+	acks  []byte
+}
+
+func newBench(t testing.TB, bodyBytes int, confirm, noAck bool) *bench {
+	t.Helper()
+	r := newRig(t, rigOptions{})
+	vhost, err := r.broker.VHost("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, server := net.Pipe()
+	t.Cleanup(func() { client.Close(); server.Close() })
+	c := newConn(r.server, sink{server})
+	c.vhost, c.session, c.publisher = vhost, vhost.NewSession("guest"), vhost.NewPublisher()
+	c.frameMax, c.maxPayload, c.channelMax = 131072, 131064, 2047
+	c.rb = newReadBuffer()
+	c.rb.resize(len(readClasses) - 1)
+	ch := &channel{c: c, number: 1, confirm: confirm}
+	c.channels = []*channel{nil, ch}
+	q, err := vhost.DeclareQueue(c.session, "bench", broker.QueueOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{c: c, ch: ch}
+	if err := ch.consume(&wire.BasicConsume{Queue: q.Name, ConsumerTag: "ctag", NoAck: noAck, NoWait: true}); err != nil {
+		t.Fatal(err)
+	}
+	b.k = ch.consumers["ctag"]
+	m := wire.Publish{Channel: 1, Key: []byte("bench"), Properties: wire.RawProperties{0x10, 0, 2}, Body: make([]byte, bodyBytes)}
+	for {
+		block := wire.AppendPublish(b.block, &m, c.maxPayload)
+		if len(block) > maxReadBytes {
+			break
+		}
+		b.block = block
+		b.n++
+	}
+	return b
+}
+
+// publish plays the reader for one full buffer.
+func (b *bench) publish() {
+	b.c.rb.start, b.c.rb.end = 0, copy(b.c.rb.buf, b.block)
+	b.c.takeAll()
+}
+
+// deliver plays the writer until all is delivered.
+func (b *bench) deliver() {
+	b.k.ready.Store(true)
+	b.c.w.turns()
+}
+
+// ack plays the reader for single acks of everything that was delivered.
+func (b *bench) ack() {
+	b.acks = b.acks[:0]
+	for tag := b.ch.unacked.last - uint64(b.n) + 1; tag <= b.ch.unacked.last; tag++ {
+		b.acks = wire.AppendConfirm(b.acks, 1, tag, false, false)
+		if len(b.acks) > maxReadBytes-100 || tag == b.ch.unacked.last {
+			b.c.rb.start, b.c.rb.end = 0, copy(b.c.rb.buf, b.acks)
+			b.c.takeAll()
+			b.acks = b.acks[:0]
+		}
+	}
+}
+
+// A buffer of a thousand publishes, their deliveries, confirms and acks may cost a few allocations each,
+// never one a message.
+func TestPublishAndDeliveryStayInTheirAllocationBudgets(t *testing.T) {
+	cases := []struct {
+		name           string
+		confirm, noAck bool
+		run            func(*bench)
+	}{
+		{"publish and auto-acked delivery", false, true, func(b *bench) { b.publish(); b.deliver() }},
+		{"confirmed publish, delivery, single acks", true, false, func(b *bench) { b.publish(); b.deliver(); b.ack() }},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t, 100, c.confirm, c.noAck)
+			c.run(b)
+			perBuffer := testing.AllocsPerRun(20, func() { c.run(b) })
+			if perBuffer > float64(b.n)/20 {
+				t.Errorf("%.0f allocations for %d messages", perBuffer, b.n)
+			}
+			t.Logf("%.0f allocations for %d messages", perBuffer, b.n)
+			if b.c.ended || b.c.closing || b.ch.closing {
+				t.Error("the connection did not survive")
+			}
+		})
+	}
+}
+
+func BenchmarkPublishAndDeliver(b *testing.B) {
+	for _, c := range []struct {
+		name           string
+		size           int
+		confirm, noAck bool
+	}{{"12B auto-ack", 12, false, true}, {"100B auto-ack", 100, false, true}, {"1KiB auto-ack", 1024, false, true}, {"12B confirm and acks", 12, true, false}} {
+		b.Run(c.name, func(b *testing.B) {
+			x := newBench(b, c.size, c.confirm, c.noAck)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; n += x.n {
+				x.publish()
+				x.deliver()
+				if !c.noAck {
+					x.ack()
+				}
+			}
+		})
+	}
+}
