@@ -193,7 +193,7 @@ func (l *Log) Close() error {
 	if active != nil && !active.Sealed() {
 		active.Seal()
 	}
-	failed := l.failure != nil
+	failed, dropped := l.failure != nil, l.dropped
 	l.mu.Unlock()
 	if prepared != nil {
 		prepared.Discard()
@@ -206,6 +206,9 @@ func (l *Log) Close() error {
 	}
 	for _, s := range l.segments() {
 		s.Close()
+	}
+	if dropped {
+		l.o.Pool.Wait() // whoever opens the log next must not meet files that are about to go
 	}
 	return errors.Join(err, l.closePool())
 }

@@ -164,6 +164,7 @@ func TestDamagedFilesHaveTheseOutcomes(t *testing.T) {
 
 		{"middle: body flipped", "synced", []file{{file1, flip(position(20) + 100)}}, []EventKind{Damaged}, "0-19 21-39", 40},
 		{"middle: length flipped", "synced", []file{{file1, flip(position(20) + 8)}}, []EventKind{Damaged}, "0-19 21-39", 40},
+		{"middle: base offset flipped", "synced", []file{{file1, flip(position(20) + 7)}}, []EventKind{Damaged}, "0-19 21-39", 40},
 		{"middle: length flipped where no entry is near", "synced", []file{{file1, flip(position(19) + 8)}}, []EventKind{Damaged}, "0-18 21-39", 40},
 		{"middle: page zero", "synced", []file{{file1, zero(position(20), position(24))}}, []EventKind{Damaged}, "0-19 25-39", 40},
 		{"middle: end zero", "synced", []file{{file1, zero(position(20), 4096)}}, []EventKind{Damaged}, "0-19 30-39", 40},

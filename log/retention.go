@@ -71,5 +71,6 @@ func (l *Log) dropWhile(drop func(*segment.Segment) bool) int {
 	for _, s := range list[:n] {
 		s.Drop()
 	}
+	l.dropped = true
 	return n
 }

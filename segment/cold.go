@@ -87,83 +87,87 @@ func (s *Segment) readCold(from, maxBytes int64) (View, error) {
 		return View{}, nil
 	}
 	limit := s.position.Load()
-	for at := int64(e.Position); at < limit; {
-		if span, ok := s.damageAt(at); ok {
-			at = span.ToPosition
+	for p := (place{int64(e.Position), s.base + int64(e.Relative)}); p.position < limit; {
+		if d, ok := s.damageAt(p.position); ok {
+			p = place{d.ToPosition, d.ToOffset}
 			continue
 		}
-		v, next, err := s.readChunk(h.file, at, limit, from, maxBytes)
+		v, next, err := s.readChunk(h.file, p, limit, from, maxBytes)
 		if err != nil || len(v.bytes) > 0 {
 			return v, err
 		}
-		if next == at {
-			if next, err = s.isolate(x, h.file, at, limit); err != nil {
-				return View{}, err
-			}
+		if next == p {
+			next = s.isolate(x, h.file, p, limit)
 		}
-		at = next
+		p = next
 	}
 	return View{}, nil
 }
 
-// readChunk reads at position at and returns the batches of interest in it. An
-// empty View comes with the position to go on from; when that is at itself, the
-// batch there is damaged.
-func (s *Segment) readChunk(f fs.File, at, limit, from, maxBytes int64) (View, int64, error) {
+// place is where a batch stands and the offset that it must begin with: the
+// base offset is not under the batch's checksum.
+type place struct{ position, offset int64 }
+
+// readChunk reads at a place and returns the batches of interest there. An empty
+// View comes with the place to go on from; when that is the same, the batch
+// there is damaged.
+func (s *Segment) readChunk(f fs.File, p place, limit, from, maxBytes int64) (View, place, error) {
+	at := p.position
 	buf := getBuf(min(limit-at, max(maxBytes, batch.HeaderBytes)+s.o.IndexIntervalBytes))
 	for {
 		if err := readFull(f, buf.b, at); err != nil {
 			buf.free()
 			if errors.Is(err, io.ErrUnexpectedEOF) {
-				return View{}, at, nil // the file is shorter than it was: damaged
+				return View{}, p, nil // the file is shorter than it was: damaged
 			}
-			return View{}, 0, fmt.Errorf("read segment %s: %w", s.name, err)
+			return View{}, p, fmt.Errorf("read segment %s: %w", s.name, err)
 		}
-		first, end, need := s.pick(buf.b, at, from, maxBytes)
+		first, end, next, need := s.pick(buf.b, p, from, maxBytes)
 		switch {
 		case end > first:
-			return View{bytes: buf.b[first:end:end], buf: buf}, 0, nil
-		case need == 0 || first > 0 || need > limit-at:
+			return View{bytes: buf.b[first:end:end], buf: buf}, next, nil
+		case need == 0 || need > limit-at:
 			buf.free()
-			return View{}, at + int64(first), nil
+			return View{}, next, nil
 		}
 		buf.free()
 		buf = getBuf(need)
 	}
 }
 
-// pick walks the batches in b, which stands at position at, and returns the
-// range of whole good ones that begins with the first that reaches from. If the
-// first batch of all is longer than b, need is its size.
-func (s *Segment) pick(b []byte, at, from, maxBytes int64) (first, end int, need int64) {
-	check := at+int64(len(b)) > s.verified.Load()
-	p, found := 0, false
-	for p < len(b) {
-		h, _, err := batch.Next(b[p:])
-		if errors.Is(err, batch.ErrShort) && p == 0 && len(b) >= batch.HeaderBytes {
-			return 0, 0, int64(batch.Batch(b).SizeBytes())
+// pick walks the batches in b, which stands at p, and returns the range of whole
+// good ones that begins with the first that reaches from, and the place behind
+// the last one walked. If the first batch of all is longer than b, need is its size.
+func (s *Segment) pick(b []byte, p place, from, maxBytes int64) (first, end int, next place, need int64) {
+	check := p.position+int64(len(b)) > s.verified.Load()
+	next, first = p, -1
+	for end < len(b) {
+		h, _, err := batch.Next(b[end:])
+		if errors.Is(err, batch.ErrShort) && end == 0 && len(b) >= batch.HeaderBytes {
+			return 0, 0, p, int64(batch.Batch(b).SizeBytes())
 		}
-		if err != nil || check && !s.good(h) {
+		if err != nil || check && (h.BaseOffset() != next.offset || !s.good(h)) {
 			break
 		}
-		if _, bad := s.damageAt(at + int64(p)); bad {
+		if _, bad := s.damageAt(next.position); bad {
 			break
 		}
-		if !found && h.LastOffset() >= from {
-			found, first = true, p
+		if first < 0 && h.LastOffset() >= from {
+			first = end
 		}
-		if found && p > first && int64(p+len(h)-first) > maxBytes {
+		if first >= 0 && end > first && int64(end+len(h)-first) > maxBytes {
 			break
 		}
-		p += len(h)
+		end += len(h)
+		next = place{p.position + int64(end), h.LastOffset() + 1}
 	}
-	if check && at <= s.verified.Load() {
-		raise(&s.verified, at+int64(p))
+	if check && p.position <= s.verified.Load() {
+		raise(&s.verified, next.position)
 	}
-	if !found {
-		return p, p, 0
+	if first < 0 {
+		first = end
 	}
-	return first, p, 0
+	return first, end, next, 0
 }
 
 // good checks a batch that this process has not written itself.

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/leveret-mq/leveret/index"
@@ -43,55 +44,46 @@ func (s *Segment) addDamage(spans ...Span) {
 	}
 }
 
-// isolate notes the damage that begins at position at and returns where the
-// next good batch stands. Only the damaged batch's own length and the index
-// lead there: searching byte by byte could take the body of a message for a batch.
-func (s *Segment) isolate(x *index.Index, f fs.File, at, limit int64) (int64, error) {
+// isolate notes the damage that begins at a place and returns where the next
+// good batch stands. Only the damaged batch's own length and the index lead
+// there: searching byte by byte could take the body of a message for a batch.
+func (s *Segment) isolate(x *index.Index, f fs.File, p place, limit int64) place {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d, known := s.damageAt(at); known {
-		return d.ToPosition, nil
+	if d, known := s.damageAt(p.position); known {
+		return place{d.ToPosition, d.ToOffset}
 	}
-	d := Span{FromPosition: at, ToPosition: limit, FromOffset: s.offsetAt(x, f, at), ToOffset: s.next.Load()}
-	h, err := readBatch(f, at, limit)
-	d.Err = err
-	var candidates []int64
-	if h != nil {
-		candidates = append(candidates, at+int64(len(h)))
-		if err == nil && !s.good(h) {
-			d.Err = errors.Join(h.Check(), errOffset)
-		}
+	next := place{limit, s.next.Load()}
+	h, err := readBatch(f, p.position, limit)
+	if h != nil && err == nil {
+		err = fmt.Errorf("%w: base offset %d, want %d", errOffset, h.BaseOffset(), p.offset)
 	}
-	for e, ok := x.After(uint32(at)); ok; e, ok = x.After(e.Position) {
-		candidates = append(candidates, int64(e.Position))
+	e, ok := x.After(uint32(p.position))
+	if c, landed := s.jump(h, f, p, limit); landed && (!ok || c.position <= int64(e.Position)) {
+		next, ok = c, false
 	}
-	for _, c := range candidates {
-		if b, err := readBatch(f, c, limit); err == nil && s.good(b) && b.BaseOffset() >= d.FromOffset {
-			d.ToPosition, d.ToOffset = c, b.BaseOffset()
+	for ; ok; e, ok = x.After(e.Position) {
+		c := place{int64(e.Position), s.base + int64(e.Relative)}
+		if b, err := readBatch(f, c.position, limit); err == nil && s.good(b) && b.BaseOffset() == c.offset {
+			next = c
 			break
 		}
 	}
-	s.addDamage(d)
-	return d.ToPosition, nil
+	s.addDamage(Span{FromPosition: p.position, ToPosition: next.position, FromOffset: p.offset, ToOffset: next.offset, Err: err})
+	return next
 }
 
-// offsetAt returns the number that the batch at a position must begin with, by
-// walking there from the index entry before it.
-func (s *Segment) offsetAt(x *index.Index, f fs.File, at int64) int64 {
-	e, ok := x.ByPosition(uint32(at))
-	if !ok {
-		return s.base
+// jump tries the place behind a damaged batch whose length seems good.
+func (s *Segment) jump(bad batch.Batch, f fs.File, p place, limit int64) (place, bool) {
+	if bad == nil {
+		return place{}, false
 	}
-	next := s.base + int64(e.Relative)
-	for p := int64(e.Position); p < at; {
-		h, _ := readBatch(f, p, at)
-		if h == nil {
-			break
-		}
-		next = h.LastOffset() + 1
-		p += int64(len(h))
+	at := p.position + int64(len(bad))
+	b, err := readBatch(f, at, limit)
+	if err != nil || !s.good(b) || b.BaseOffset() <= p.offset {
+		return place{}, false
 	}
-	return next
+	return place{at, b.BaseOffset()}, true
 }
 
 var errOffset = errors.New("offsets out of order")

@@ -133,7 +133,10 @@ func (s *Segment) openScanned(f fs.File, size, bound int64, found *Found) error 
 	s.next.Store(s.tail.next)
 	s.verified.Store(HeaderBytes) // what a checkpoint covered is checked when it is first read
 	if found.ScannedFrom == HeaderBytes {
-		s.verified.Store(c.at)
+		s.verified.Store(HeaderBytes)
+		if found.ScannedFrom == HeaderBytes {
+			s.verified.Store(c.at) // nothing was taken on trust
+		}
 	}
 	s.addDamage(c.damage...)
 	if s.generation == 0 {

@@ -1,0 +1,204 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fs"
+)
+
+func TestAFullDiskIsAnErrorThatPasses(t *testing.T) {
+	m := fs.NewMem(1)
+	l := open(t, Options{FS: m, Dir: "/q", Pool: memPool(t, m), FirstSegmentBytes: 4096, SegmentBytes: 4096})
+	b := makeBatch(1, 195, 1, 1)
+	for range tableRoom {
+		appendBatch(t, l, b)
+	}
+	l.o.Pool.Wait()
+	l.mu.Lock()
+	prepared := l.prepared
+	l.prepared = nil
+	l.mu.Unlock()
+	if prepared == nil {
+		t.Fatal("the next file was not prepared while the segment filled")
+	}
+	prepared.Discard()
+	l.o.Pool.Wait()
+	m.SetCapacity(5000)
+	for range 3 {
+		if _, err := l.Append(b); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("append to a full disk: %v", err)
+		}
+	}
+	if _, end := l.Bounds(); end != tableRoom || l.Err() != nil {
+		t.Fatalf("end %d, err %v: a full disk must change nothing", end, l.Err())
+	}
+	if got := ranges(readAll(t, l, 0, 1000)); got != "0-14" {
+		t.Fatalf("read %s", got)
+	}
+	m.SetCapacity(0)
+	if base := appendBatch(t, l, b); base != tableRoom {
+		t.Errorf("appended at %d", base)
+	}
+}
+
+func TestAFailedSyncMakesTheLogReadOnlyForGood(t *testing.T) {
+	for _, op := range []fs.Op{fs.OpSync, fs.OpSyncDir} {
+		t.Run(string(op), func(t *testing.T) {
+			var broken atomic.Bool
+			m := fs.NewMem(1)
+			f := fs.Failing(m, func(o fs.Op, name string) error {
+				if broken.Load() && o == op {
+					return syscall.EIO
+				}
+				return nil
+			})
+			var events []Event
+			o := Options{FS: f, Dir: "/q", Pool: memPool(t, f), Report: func(e Event) { events = append(events, e) }}
+			l := open(t, o)
+			b := makeBatch(1, 100, 1, 1)
+			appendBatch(t, l, b)
+			broken.Store(true)
+			if err := l.Sync(); !errors.Is(err, syscall.EIO) {
+				t.Fatalf("sync: %v", err)
+			}
+			broken.Store(false)
+			if err := l.Sync(); !errors.Is(err, ErrReadOnly) {
+				t.Errorf("a second sync: %v", err)
+			}
+			if _, err := l.Append(b); !errors.Is(err, ErrReadOnly) || !errors.Is(err, syscall.EIO) {
+				t.Errorf("append: %v", err)
+			}
+			if !errors.Is(l.Err(), syscall.EIO) || l.Dirty() {
+				t.Errorf("err %v, dirty %v", l.Err(), l.Dirty())
+			}
+			if got := ranges(readAll(t, l, 0, 1000)); got != "0-0" {
+				t.Errorf("read %s", got)
+			}
+			if len(events) != 1 || events[0].Kind != Failed {
+				t.Errorf("events %v", events)
+			}
+		})
+	}
+}
+
+func TestAMemoryFaultIsAnErrorAndMakesTheLogReadOnly(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{FS: fs.Real(), Dir: filepath.Join(dir, "q"), Pool: newPool(t, fs.Real(), dir, 0), FirstSegmentBytes: 1 << 20}
+	l := open(t, o)
+	b := makeBatch(1, 3000, 1, 1)
+	appendBatch(t, l, b)
+	// Somebody cuts the file under the map: what is behind faults.
+	if err := os.Truncate(l.active.Name(), 4096); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	for range 3 {
+		if _, err = l.Append(b); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, fs.ErrFault) {
+		t.Fatalf("append into a cut file: %v", err)
+	}
+	if _, err := l.Append(b); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("append afterwards: %v", err)
+	}
+	if _, err := l.Read(0, 1000); err != nil {
+		t.Errorf("read of what is left: %v", err)
+	}
+}
+
+func TestAppendsOutsideTheLimitsAreRefused(t *testing.T) {
+	m := fs.NewMem(1)
+	l := open(t, Options{FS: m, Dir: "/q", Pool: memPool(t, m), MaxBatchBytes: 1000})
+	if _, err := l.Append(makeBatch(1, 1000, 1, 1)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+	if _, err := l.Append([]byte("not a batch")); !errors.Is(err, ErrInvalid) {
+		t.Errorf("no batch: %v", err)
+	}
+	if names, err := m.ReadDir("/q"); err == nil {
+		t.Errorf("a refused append left %v", names)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(makeBatch(1, 100, 1, 1)); !errors.Is(err, ErrClosed) {
+		t.Errorf("append to a closed log: %v", err)
+	}
+}
+
+func TestABatchLargerThanASegmentGetsItsOwn(t *testing.T) {
+	m := fs.NewMem(1)
+	o := Options{FS: m, Dir: "/q", Pool: memPool(t, m), FirstSegmentBytes: 4096, SegmentBytes: 16384}
+	l := open(t, o)
+	for i, size := range []int{100, 7000, 100_000, 100, 16384, 100} {
+		if base := appendBatch(t, l, makeBatch(1, size, byte(i), 1)); base != int64(i) {
+			t.Fatalf("base %d, want %d", base, i)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, o)
+	if got := ranges(readAll(t, l, 0, 100)); got != "0-5" {
+		t.Errorf("read %s", got)
+	}
+}
+
+func TestAnEmptyLogTouchesNothing(t *testing.T) {
+	m := fs.NewMem(1)
+	p := memPool(t, m)
+	f := fs.Failing(m, func(op fs.Op, name string) error {
+		if op != fs.OpReadDir {
+			return fmt.Errorf("%s %s", op, name)
+		}
+		return nil
+	})
+	l, err := Open(Options{FS: f, Dir: "/q", Pool: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := l.Read(0, 100); err != nil || len(v.Bytes()) > 0 {
+		t.Errorf("read: %v", err)
+	}
+	if err := errors.Join(l.Sync(), l.Truncate(5), l.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAppendAndReadAllocateNothing(t *testing.T) {
+	dir := t.TempDir()
+	p := newPool(t, fs.Real(), dir, 64<<20)
+	l := open(t, Options{FS: fs.Real(), Dir: filepath.Join(dir, "q"), Pool: p, FirstSegmentBytes: 16 << 20})
+	run := append(makeBatch(3, 300, 1, 1), makeBatch(2, 3000, 1, 1)...)
+	appendBatch(t, l, run)
+	if n := testing.AllocsPerRun(2000, func() {
+		if _, err := l.Append(run); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("append: %v allocations", n)
+	}
+	from := int64(0)
+	if n := testing.AllocsPerRun(2000, func() {
+		v, err := l.Read(from, 10_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b := batch.Batch(v.Bytes()); b.LastOffset() < from {
+			t.Fatal("wrong batch")
+		}
+		v.Release()
+		from += 5
+	}); n > 0 {
+		t.Errorf("read: %v allocations", n)
+	}
+}
