@@ -103,6 +103,7 @@ type Log struct {
 	preparing bool
 	prepared  *segment.Prepared
 	closed    bool
+	dropped   bool // segments were dropped, whose files may still be there
 	failure   error
 	newNames  []string // folders above that hold names not known to be durable
 
