@@ -16,9 +16,8 @@ const directReplyTo = "amq.rabbitmq.reply-to"
 type inbound struct {
 	broker.Inbound
 	props      wire.Properties
-	known      []byte // properties that were found good, our own copy
-	persistent bool   // of the known ones
-	hasHeaders bool
+	known      []byte     // properties that were found good, our own copy
+	persistent bool       // of the known ones
 	headers    wire.Table // of the known ones; lies in known
 	rewritten  []byte     // properties without BCC
 }

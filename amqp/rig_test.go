@@ -29,11 +29,10 @@ type rig struct {
 }
 
 type rigOptions struct {
-	server  func(*Options)
-	broker  broker.Options
-	fs      fs.FS
-	mode    store.Mode
-	maximum int
+	server func(*Options)
+	broker broker.Options
+	fs     fs.FS
+	mode   store.Mode
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }

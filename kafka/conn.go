@@ -55,7 +55,7 @@ func (s *Server) Handle(nc net.Conn) {
 	}
 	err := c.run()
 	switch {
-	case err == nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		c.log.Debug("connection ended")
 	default:
 		c.log.Debug("connection closed", "error", err)

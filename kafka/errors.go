@@ -33,12 +33,3 @@ func codeOf(err error) wire.Code {
 	}
 	return wire.UnknownServerError
 }
-
-// text is an error's sentence for the client, nil for none.
-func text(err error) *string {
-	if err == nil {
-		return nil
-	}
-	s := err.Error()
-	return &s
-}
