@@ -25,6 +25,7 @@ type Log struct {
 	fault   atomic.Pointer[error] // of the cursor or the directory; the log's own are in inner
 	watch   atomic.Pointer[[]*watcher]
 	floor   atomic.Int64 // what Release said last
+	grown   atomic.Int64 // bytes appended since a limit in bytes was looked at
 	newDirs atomic.Bool  // directories above the log's were not flushed yet
 	state   syncState
 
@@ -205,6 +206,7 @@ func (l *Log) Append(batches []byte) (message.Offset, error) {
 		return 0, l.appendError(inner, err)
 	}
 	l.store.appended.Add(uint64(len(batches)))
+	l.dropGrown(inner, len(batches))
 	if !l.state.listed.Load() && !l.transient() {
 		l.store.syncer.dirty(l)
 	}

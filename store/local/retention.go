@@ -71,6 +71,21 @@ func (l *Log) Release(floor message.Offset) {
 	l.drop(inner, limits{below: int64(floor), olderThan: math.MaxInt64})
 }
 
+// growBytes is how much a log with a limit in bytes may grow before the limit is
+// looked at, without waiting for the sweep: what it drops is written to next, and
+// is still in memory then.
+const growBytes = 16 << 20
+
+// dropGrown applies a limit in bytes to a topic that has grown by n bytes more.
+func (l *Log) dropGrown(inner *log.Log, n int) {
+	r := &l.options.Load().Retention
+	if r.Bytes <= 0 || r.Consumed || l.grown.Add(int64(n)) < growBytes {
+		return
+	}
+	l.grown.Store(0)
+	l.drop(inner, limits{below: math.MaxInt64, olderThan: math.MinInt64, maxBytes: r.Bytes})
+}
+
 // Truncate moves the start of the log; see store.Log.
 func (l *Log) Truncate(before message.Offset) error {
 	inner, err := l.use()

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,8 @@ type syncer struct {
 	dir      string
 	interval time.Duration // of the background flush
 	times    histogram
+
+	results sync.Pool // of chan error with capacity 1, for wait
 
 	wake chan struct{} // capacity 1: there are waiters
 	stop chan struct{}
@@ -98,6 +101,7 @@ func (w *waiter) each(fn func(syncable)) {
 // newSyncer starts the two goroutines; close ends them.
 func newSyncer(fsys fs.FS, dir string, interval time.Duration) *syncer {
 	s := &syncer{fs: fsys, dir: dir, interval: interval, wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	s.results.New = func() any { return make(chan error, 1) }
 	s.done.Go(s.run)
 	s.done.Go(s.runBackground)
 	return s
@@ -121,17 +125,14 @@ func (s *syncer) commit(w waiter) {
 	}
 }
 
-// results are reused by wait.
-var results = sync.Pool{New: func() any { return make(chan error, 1) }}
-
 // wait commits one thing and waits for it.
 func (s *syncer) wait(t syncable) error {
-	ch := results.Get().(chan error)
+	ch := s.results.Get().(chan error)
 	w := waiter{done: func(err error) { ch <- err }}
 	w.add(t)
 	s.commit(w)
 	err := <-ch
-	results.Put(ch)
+	s.results.Put(ch)
 	return err
 }
 
@@ -153,6 +154,9 @@ func (s *syncer) run() {
 		select {
 		case <-s.wake:
 			for s.runRound() {
+				// Those who were just told commit again at once: let them in, or they
+				// miss the next round and two cohorts take turns.
+				runtime.Gosched()
 			}
 		case <-s.stop:
 			for s.runRound() {

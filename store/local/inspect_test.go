@@ -1,0 +1,59 @@
+package local
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestInspect prints one file of each kind, whole and damaged.
+func TestInspect(t *testing.T) {
+	table := sampleTable()
+	damagedTable := bytes.Clone(table)
+	damagedTable[headerBytes+40] ^= 1
+	cursor := sampleCursor()
+	damagedCursor := bytes.Clone(cursor)
+	damagedCursor[cursorSlotAt(7)+8] ^= 1
+	for name, c := range map[string]struct {
+		file string
+		data []byte
+		want []string
+		err  error
+	}{
+		"layout":         {layoutName, encodeLayout(1), []string{"kind\tlayout", "version\t1"}, nil},
+		"newer layout":   {layoutName, encodeLayout(2), []string{"version\t2"}, ErrVersion},
+		"meta":           {metaName, encodeMeta(sampleMeta()), []string{"kind\tmeta", "häßlich", "mode\talways", "age=1h0m0s"}, nil},
+		"cursor":         {cursorName, cursor, []string{"kind\tcursor", "seq=7 floor=1000 handed=1200 reserved=4096 start=990", "5 bytes at 4096, whole", "never written"}, nil},
+		"cut cursor":     {cursorName, cursor[:len(cursor)-2], []string{"not whole"}, nil},
+		"damaged cursor": {cursorName, damagedCursor, []string{"damaged"}, ErrCorrupt},
+		"table":          {tableName, table, []string{"kind\ttable", "keys\t1", `set	5	"queue/b"	"two"`, `delete	6	"queue/a"`}, nil},
+		"damaged table":  {tableName, damagedTable, []string{"damaged ranges\t[32,80)", `"queue/b"`}, ErrCorrupt},
+		"something else": {"notes.txt", []byte("hello world"), nil, ErrUnknownFile},
+		"empty":          {"nothing", nil, nil, ErrUnknownFile},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), c.file)
+			if err := os.WriteFile(path, c.data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			if err := Inspect(&out, path); !errors.Is(err, c.err) {
+				t.Fatalf("error is %v and should be %v\n%s", err, c.err, &out)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("%q is missing in\n%s", want, &out)
+				}
+			}
+			if known := !errors.Is(c.err, ErrUnknownFile); IsInspectable(path) != known {
+				t.Errorf("IsInspectable is not %t", known)
+			}
+		})
+	}
+	if err := Inspect(&strings.Builder{}, filepath.Join(t.TempDir(), "missing")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+}
