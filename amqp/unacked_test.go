@@ -69,7 +69,7 @@ func TestUnackedAgreesWithAMap(t *testing.T) {
 					delete(want, tag)
 				}
 			}
-			oldest = upTo + 1
+			oldest = min(upTo, u.last) + 1
 		}
 		if u.live != len(want) {
 			t.Fatalf("step %d: %d live, want %d", step, u.live, len(want))
