@@ -31,7 +31,7 @@ func (x *Index) Add(e Entry) {
 	n := int(x.count.Load())
 	p := x.entries.Load()
 	if p == nil || n == len(*p) {
-		grown := make([]Entry, max(16, 2*n))
+		grown := make([]Entry, max(4, 2*n))
 		if p != nil {
 			copy(grown, *p)
 		}
