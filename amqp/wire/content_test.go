@@ -124,9 +124,11 @@ func TestDeliveriesMatchThePlainEncoding(t *testing.T) {
 	for i, c := range contents {
 		e := NewDeliveryEncoder(300, "ctag", 4096)
 		want := plainDelivery(300, "ctag", 1<<33, true, &c, 4096)
-		got := e.Append([]byte("x"), 1<<33, true, &c)
-		if !bytes.Equal(got[1:], want) {
-			t.Errorf("content %d: %d bytes, want %d", i, len(got)-1, len(want))
+		for range 2 { // without a template, and with one
+			got := e.Append([]byte("x"), 1<<33, true, &c)
+			if !bytes.Equal(got[1:], want) {
+				t.Errorf("content %d: %d bytes, want %d", i, len(got)-1, len(want))
+			}
 		}
 		pieces := e.AppendHead(nil, 1<<33, true, &c)
 		for body, first := c.Body, true; len(body) > 0; first = false {
@@ -139,6 +141,23 @@ func TestDeliveriesMatchThePlainEncoding(t *testing.T) {
 		}
 		if !bytes.Equal(pieces, want) {
 			t.Errorf("content %d in pieces differs", i)
+		}
+	}
+}
+
+// Whatever differs from the delivery before, the template must not shine through.
+func TestDeliveriesThatDifferInOnePartAreEncodedAnew(t *testing.T) {
+	values := [][]byte{nil, []byte("a"), []byte("b"), []byte("ab"), bytes.Repeat([]byte("z"), 255)}
+	lists := []RawProperties{nil, {0, 0}, {0x10, 0, 1}, {0x10, 0, 2}, fullProperties().AppendTo(nil)}
+	bodies := [][]byte{nil, []byte("x"), []byte("longer"), make([]byte, 5000)}
+	e := NewDeliveryEncoder(9, "tag", 4096)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 20_000 {
+		c := Content{Exchange: values[r.IntN(5)], Key: values[r.IntN(5)], Properties: lists[r.IntN(5)], Body: bodies[r.IntN(4)]}
+		again := r.IntN(2) == 0
+		want := plainDelivery(9, "tag", uint64(i), again, &c, 4096)
+		if got := e.Append(nil, uint64(i), again, &c); !bytes.Equal(got, want) {
+			t.Fatalf("%d: %+v\n%x\n%x", i, c, got, want)
 		}
 	}
 }
