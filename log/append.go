@@ -36,12 +36,14 @@ func (l *Log) Append(batches []byte) (base int64, err error) {
 			return 0, fmt.Errorf("append to %s: %w", l.o.Dir, err)
 		}
 	}
-	if err = s.Append(batches); err != nil {
+	if err = s.Write(batches); err != nil {
 		err = fmt.Errorf("append to %s: %w", l.o.Dir, err)
 		l.fail(err)
 		return 0, err
 	}
+	// In this order, a View never has a record at or behind the end that Bounds tells.
 	l.end.Store(base + offsets)
+	s.Publish()
 	if !s.Dense() && !l.sparse.Load() {
 		l.sparse.Store(true)
 	}

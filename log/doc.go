@@ -18,7 +18,9 @@
 //
 // Append, and all that changes the list of segments, runs under one mutex.
 // Readers take no lock: they load the list, which is never changed but
-// replaced, and the end, which is stored behind the bytes that it covers.
+// replaced, and the end. The end moves a moment before the bytes show, so that
+// nobody reads what Bounds does not tell yet; a reader that comes between the two
+// waits for the appender.
 // Sync has a lock of its own and holds the append mutex only to note what is
 // dirty. Lock order: syncMu, then mu, then those of package segment.
 //

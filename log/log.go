@@ -94,7 +94,7 @@ type Log struct {
 
 	list  atomic.Pointer[[]*segment.Segment] // rising by base, never changed in place
 	start atomic.Int64                       // logical start: nothing below is read
-	end   atomic.Int64                       // offset of the next record; stored behind its bytes
+	end   atomic.Int64                       // offset of the next record
 
 	mu        sync.Mutex       // guards appends, list, and the fields below
 	active    *segment.Segment // last of list, nil until the first append of this process

@@ -17,7 +17,7 @@ type View = segment.View
 // batch. At the end it returns an empty View. ErrOutOfRange says that from lies
 // before the start or behind the end. Appends do not wait for it, nor it for them.
 func (l *Log) Read(from int64, maxBytes int) (View, error) {
-	for {
+	for again := false; ; {
 		end := l.end.Load() // before the list: what ends there is in the list then
 		if from < l.start.Load() || from > end {
 			start, _ := l.Bounds()
@@ -27,6 +27,11 @@ func (l *Log) Read(from int64, maxBytes int) (View, error) {
 			return View{}, nil
 		}
 		v, err := l.readFrom(l.segments(), from, maxBytes)
+		if err == nil && len(v.Bytes()) == 0 && !again {
+			again = true
+			l.settled()
+			continue
+		}
 		if !errors.Is(err, segment.ErrDropped) {
 			return v, err
 		}
@@ -34,6 +39,13 @@ func (l *Log) Read(from int64, maxBytes int) (View, error) {
 			return View{}, ErrClosed
 		}
 	}
+}
+
+// settled returns when an append that has moved the end has published its bytes
+// too: the two stores are a few instructions apart, under the mutex.
+func (l *Log) settled() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 }
 
 func (l *Log) isClosed() bool {

@@ -258,8 +258,8 @@ func TestReadersAndOneAppenderRunSideBySide(t *testing.T) {
 			from := int64(0)
 			for !done.Load() {
 				v, err := l.Read(from, 30_000)
-				if errors.Is(err, ErrOutOfRange) {
-					from, _ = l.Bounds()
+				if start, _ := l.Bounds(); errors.Is(err, ErrOutOfRange) && from < start {
+					from = start
 					continue
 				}
 				if err != nil {
@@ -275,6 +275,10 @@ func TestReadersAndOneAppenderRunSideBySide(t *testing.T) {
 					from = b.LastOffset() + 1
 				}
 				v.Release()
+				if _, end := l.Bounds(); from > end {
+					t.Errorf("read up to %d, the end is %d", from, end)
+					return
+				}
 			}
 		})
 	}
@@ -287,7 +291,7 @@ func TestReadersAndOneAppenderRunSideBySide(t *testing.T) {
 		}
 	})
 	for i := 0; i < 5000 || i < 100_000 && p.Stats().Recycled < 10; i++ {
-		base := appendBatch(t, l, makeBatch(2, 2000, byte(i), 1))
+		base := appendBatch(t, l, append(makeBatch(2, 2000, byte(i), 1), append(makeBatch(1, 9000, 1, 1), makeBatch(1, 100, 1, 1)...)...))
 		if i%50 == 0 && base > 1000 {
 			if err := l.Truncate(base - 1000); err != nil {
 				t.Fatal(err)

@@ -36,10 +36,22 @@ func Measure(run []byte) (offsets int64, err error) {
 	return offsets, nil
 }
 
-// Append copies a run of whole batches behind the last one, numbers it and
-// publishes its bytes. The caller holds the log's mutex, has measured the run
-// and knows that it fits. After an error nothing of it is visible.
-func (s *Segment) Append(run []byte) (err error) {
+// Append writes a run and publishes it.
+func (s *Segment) Append(run []byte) error {
+	if err := s.Write(run); err != nil {
+		return err
+	}
+	s.Publish()
+	return nil
+}
+
+// Publish lets readers see what was written. The caller holds the log's mutex.
+func (s *Segment) Publish() { s.position.Store(s.tail.end) }
+
+// Write copies a run of whole batches behind the last one and numbers it. The
+// caller holds the log's mutex, has measured the run and knows that it fits.
+// Nothing of it is visible before Publish, and after an error nothing at all.
+func (s *Segment) Write(run []byte) (err error) {
 	m := s.mem.Load()
 	if m == nil {
 		if m, err = s.remap(); err != nil {
@@ -62,7 +74,7 @@ func (s *Segment) Append(run []byte) (err error) {
 		copy(m.bytes[at:end], run)
 	}
 	s.number(m.bytes[:end], at)
-	s.position.Store(end)
+	s.tail.end = end
 	return nil
 }
 

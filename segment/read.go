@@ -40,7 +40,7 @@ func (s *Segment) readMapped(m *memory, x *index.Index, from, maxBytes int64) (v
 	defer fs.Catch(&err)
 	b := m.bytes[:s.position.Load()]
 	at, err := find(b, x, from, uint32(from-s.base))
-	if err != nil || at == int64(len(b)) {
+	if err != nil || at >= int64(len(b)) {
 		return View{}, s.wrap(err)
 	}
 	end, err := stop(b, x, at, maxBytes)
@@ -58,7 +58,7 @@ func (s *Segment) wrap(err error) error {
 }
 
 // find returns the position of the first batch that ends at or behind from, or
-// the end of b.
+// the end of b or more: entries may be there before their batches are published.
 func find(b []byte, x *index.Index, from int64, relative uint32) (int64, error) {
 	e, ok := x.ByOffset(relative)
 	if !ok {

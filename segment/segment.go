@@ -75,6 +75,7 @@ type Segment struct {
 // tail is the appender's state of a segment.
 type tail struct {
 	next    int64 // offset of the next record
+	end     int64 // position behind the last batch written, for Publish
 	records int64
 	maxTime int64
 	marked  int64 // position behind which the next index entry is due
