@@ -637,6 +637,34 @@ func TestMessagesExpireBeforeTheyAreDelivered(t *testing.T) {
 	}
 }
 
+func TestWhatWasTakenAndNeverSentIsNotRedelivered(t *testing.T) {
+	r := start(t)
+	q := r.queue("q", QueueOptions{})
+	publish(t, r.v.NewPublisher(), "", "q=1", "q=2", "q=3")
+	sub, _ := q.Subscribe(nil, SubscribeOptions{})
+	var held []Delivery
+	sub.Pull(10, 1, func(d *Delivery) { held = append(held, *d) }) // one byte: the first message only
+	sub.Release()
+	sub.Close()
+	if len(held) != 1 {
+		t.Fatalf("%d were sent", len(held))
+	}
+	if err := held[0].Lease.Requeue(held[0].Offset, held[0].Offset); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for range 3 {
+		g, _ := q.Get(nil, true)
+		got = append(got, fmt.Sprintf("%s %v", g.Body, g.Redelivered))
+		g.Done()
+	}
+	want(t, "flags", got, []string{"1 true", "2 false", "3 false"})
+	c := r.Counters()
+	if d, b, a := c.Delivered.Load(), c.DeliveredBytes.Load(), c.Redelivered.Load(); d != 4 || b != 4 || a != 1 {
+		t.Errorf("counted %d deliveries of %d bytes, %d of them again", d, b, a)
+	}
+}
+
 func TestLegalTopicNames(t *testing.T) {
 	for name, legal := range map[string]bool{"a": true, "a.b_c-D9": true, "": false, ".": false, "..": false, "a b": false, "ü": false, strings.Repeat("x", 249): true, strings.Repeat("x", 250): false} {
 		if LegalTopicName(name) != legal {

@@ -17,11 +17,11 @@ func (q *Queue) Get(s *Session, noAck bool) (*Got, error) {
 		return nil, err
 	}
 	for _, p := range q.Partitions() {
-		c, err := p.work()
+		cursor, err := p.work()
 		if err != nil {
 			return nil, err
 		}
-		run, ok := c.Get()
+		run, ok := cursor.Get()
 		if !ok {
 			continue
 		}
@@ -38,7 +38,10 @@ func (q *Queue) Get(s *Session, noAck bool) (*Got, error) {
 				return nil, err
 			}
 		}
-		q.vhost.b.counters.Delivered.Add(1)
+		c := &q.vhost.b.counters
+		c.Delivered.Add(1)
+		c.DeliveredBytes.Add(uint64(len(g.Body)))
+		c.Redelivered.Add(g.reader.again)
 		if g.Lease == nil { // it can't be delivered, and is settled
 			g.Done()
 			return q.Get(s, noAck)

@@ -17,6 +17,7 @@ type reader struct {
 	lease       *Lease
 	noAck       bool
 	redelivered bool
+	again       uint64       // messages emitted with redelivered set, until they are counted
 	views       []store.View // what was emitted lies in these
 
 	base     message.Offset // of the batch that was read last
@@ -148,6 +149,9 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 			continue
 		}
 		emit(&r.d)
+		if r.redelivered {
+			r.again++
+		}
 		n++
 		size += len(rec.Value)
 		*next = o + 1

@@ -115,7 +115,7 @@ func (s *Subscription) Queue() *Queue { return s.q }
 // returns how many; fewer than asked for means that credit or messages are used
 // up and a wake-up will come when that changes.
 func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error) {
-	n := 0
+	n, room := 0, maxBytes
 	for range s.ways {
 		w := s.ways[s.turn]
 		s.turn = (s.turn + 1) % len(s.ways)
@@ -133,18 +133,27 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 			n += got
 			maxBytes -= size
 			if err != nil {
+				s.count(n, room-maxBytes)
 				return n, err
 			}
 		}
 	}
-	if n > 0 {
-		s.count(n)
-	}
+	s.count(n, room-maxBytes)
 	return n, nil
 }
 
-func (s *Subscription) count(n int) {
-	s.q.vhost.b.counters.Delivered.Add(uint64(n))
+func (s *Subscription) count(n, size int) {
+	c := &s.q.vhost.b.counters
+	if n > 0 {
+		c.Delivered.Add(uint64(n))
+		c.DeliveredBytes.Add(uint64(size))
+	}
+	for _, w := range s.ways {
+		if again := w.reader.again; again > 0 {
+			c.Redelivered.Add(again)
+			w.reader.again = 0
+		}
+	}
 }
 
 // emit reads what was taken and hands it on.
@@ -196,8 +205,8 @@ func (s *Subscription) Close() {
 // leave takes the consumers off their cursors.
 func (s *Subscription) leave() {
 	for _, w := range s.ways {
-		for _, r := range w.runs {
-			_ = w.Requeue(r.First, r.Last) // they are held, so this can't fail
+		if len(w.runs) > 0 && !w.part.removed.Load() {
+			_ = w.member.ReturnRuns(w.runs) // they are held, so this can't fail
 		}
 		w.runs = nil
 		w.member.Cancel()
