@@ -22,7 +22,9 @@
 // nobody reads what Bounds does not tell yet; a reader that comes between the two
 // waits for the appender.
 // Sync has a lock of its own and holds the append mutex only to note what is
-// dirty. Lock order: syncMu, then mu, then those of package segment.
+// dirty. Thin has a lock of its own too, and holds the append mutex only to
+// exchange one segment in the list. Lock order: thinMu, then syncMu, then mu,
+// then those of package segment.
 //
 // # What a crash costs
 //

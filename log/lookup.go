@@ -19,7 +19,7 @@ func (l *Log) OffsetForTime(ms int64) (offset, timestamp int64, ok bool, err err
 	for _, s := range l.reaching(ms) {
 		from = max(from, s.OffsetBefore(ms))
 		err = l.walk(from, math.MaxInt64, func(b batch.Batch) bool {
-			ok = b.MaxTimestamp() >= ms
+			ok = b.MaxTimestamp() >= ms && b.Count() > 0 // an empty one tells the time of what Thin removed
 			offset, timestamp = b.BaseOffset(), b.MaxTimestamp()
 			return !ok
 		})

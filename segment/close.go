@@ -20,7 +20,7 @@ func (s *Segment) Drop() {
 	cold := s.cold
 	s.cold = nil
 	s.mu.Unlock()
-	if m != nil && !m.second && p.wants(s.size) {
+	if m != nil && !m.second && !s.replaced && p.wants(s.size) {
 		spare := &block{
 			size: s.size, file: m.file, mapping: m.mapping, index: s.index.Load(),
 			highest: s.tail.next, warm: max(s.tail.warm, s.position.Load()),
@@ -68,11 +68,12 @@ func (s *Segment) Close() {
 		return
 	}
 	s.o.Pool.untrack(s)
+	s.mu.Lock()
 	s.letGo()
 }
 
+// letGo ends the caller's hold of s.mu.
 func (s *Segment) letGo() {
-	s.mu.Lock()
 	m := s.mem.Swap(nil)
 	cold := s.cold
 	s.cold = nil
@@ -96,6 +97,11 @@ func (s *Segment) shrink() {
 		defer s.o.Owner.Unlock()
 	}
 	if s.gone.Load() || !s.o.Transient && s.synced.Load() < s.position.Load() {
+		return
+	}
+	s.mu.Lock()
+	if s.pinned {
+		s.mu.Unlock()
 		return
 	}
 	s.o.Pool.untrack(s)

@@ -45,5 +45,7 @@
 //	└────────┴───────┴─────┴──────┴────────────┴─────────────┴──────────┴──────────┴─────────┴──────────┴────────
 //
 // The batches are Kafka RecordBatch v2 (internal/batch), each beginning where
-// the one before ends. Base offsets rise without gaps.
+// the one before ends. Base offsets rise without gaps. A thinned segment has
+// empty ones in place of what was removed (see Thinned); its file is as long as its
+// content, and keeps the time of creation of the one that it replaced.
 package segment

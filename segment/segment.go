@@ -68,8 +68,11 @@ type Segment struct {
 	verified atomic.Int64           // bytes whose checksums this process knows to be good
 	damage   atomic.Pointer[[]Span] // ranges that readers skip, rising
 
-	mu   sync.Mutex // guards cold, and the loading of mem and index
-	cold *handle    // descriptor of a segment that is not mapped
+	replaced bool // Thinned.Claim was called; under the log's mutex
+
+	mu     sync.Mutex // guards cold and pinned, and the loading of mem and index
+	cold   *handle    // descriptor of a segment that is not mapped
+	pinned bool       // the sweep leaves it open: see pin
 }
 
 // tail is the appender's state of a segment.

@@ -162,6 +162,17 @@ type Log interface {
 	Release(floor message.Offset)
 	// Truncate moves the start: what lies before can't be read any more.
 	Truncate(before message.Offset) error
+	// Thin frees space below an offset that nobody needs any more, in a work queue
+	// whose floor stands still because of a few messages: batches for which keep
+	// says no can't be read afterwards, or read as batches without records; all
+	// others stay as they are, with their offsets. Bounds do not move. keep(first,
+	// last) says whether any message in the range still matters; its answer may
+	// change to no, not back to yes, and it must not call the log. How much is
+	// freed is up to the store, which rewrites only what is mostly not needed; one
+	// that can't do it, a topic and a log kept for its age free nothing. It is slow
+	// work, beside which appends and reads go on: call it now and then. After a
+	// crash each batch is there whole or not at all.
+	Thin(below message.Offset, keep func(first, last message.Offset) bool) error
 	// SetOptions changes mode and retention of an open log.
 	SetOptions(o LogOptions)
 	// Size is what the log takes on disk and in how many segments.

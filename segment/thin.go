@@ -1,0 +1,384 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+
+	"github.com/leveret-mq/leveret/index"
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fs"
+)
+
+// thinShare is the part of a segment's bytes, one in so many, that may be worth
+// keeping for the segment to be thinned: copying more frees too little.
+const thinShare = 4
+
+// Thinned is a segment's smaller successor: a whole and durable file under a
+// name of the pool, that waits to take the segment's own name.
+//
+//	segment   │header│ batch 0‥9 │ batch 10‥19 │ batch 20‥29 │ batch 30‥39 │
+//	                   removed     kept          removed       removed
+//	Thinned   │header│ empty 0‥9 │ batch 10‥19 │     empty 20‥39           │
+//
+// An empty batch is a RecordBatch header with a record count of 0 and a last
+// offset delta that covers the run, as compaction leaves them in Kafka. So base
+// offsets rise without gaps in the new file too, and reading, recovery and the
+// index need no rule of their own for it.
+type Thinned struct {
+	old, new *Segment
+	spare    string // the new file's name until Install
+	file     fs.File
+}
+
+// Thin writes the batches for which keep says yes to a new file, byte for byte,
+// and empty batches in place of the others. It returns nil when that is not
+// worth it: when more than a quarter of the segment's bytes would stay, when the
+// segment is damaged, small already, not finished, or dropped meanwhile.
+//
+// keep is asked for ranges of offsets, first of about an index entry each and
+// then of the batches in those that it wants. It may be asked twice for the
+// same, and may change its mind from yes to no, but not back.
+//
+// The segment stays as it is until Install. The caller ends every Thinned with
+// Retire or Discard, and makes one at a time.
+func (s *Segment) Thin(keep func(first, last int64) bool) (*Thinned, error) {
+	if !s.finished.Load() || s.position.Load() <= fs.PageBytes || len(s.Damage()) > 0 {
+		return nil, nil
+	}
+	s.pin(true)
+	t, err := s.thin(keep)
+	if t == nil {
+		s.pin(false)
+	}
+	if errors.Is(err, ErrDropped) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("thin %s: %w", s.name, err)
+	}
+	return t, nil
+}
+
+func (s *Segment) thin(keep func(first, last int64) bool) (*Thinned, error) {
+	x, h, err := s.openCold() // the pin keeps descriptor and index open from here on
+	if err != nil {
+		return nil, err
+	}
+	defer h.release()
+	p := thinning{s: s, limit: s.position.Load() / thinShare}
+	if !p.plan(x.Entries(), keep) {
+		return nil, nil
+	}
+	return p.write()
+}
+
+// pin keeps the sweep from closing the segment. While it is pinned and its name
+// belongs to its successor already, nobody opens the file by that name.
+func (s *Segment) pin(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pinned = on
+}
+
+// thinning is one call of Thin.
+type thinning struct {
+	s     *Segment
+	limit int64 // bytes that may be kept
+	runs  []thinRun
+}
+
+// thinRun is a run of batches that stay, or of batches that go.
+type thinRun struct {
+	keep    bool
+	first   int64 // offsets, inclusive
+	last    int64
+	maxTime int64 // latest time in the run and before it
+	bytes   int64 // of the batches that stay
+}
+
+func (p *thinning) add(r thinRun) {
+	if n := len(p.runs); n > 0 && p.runs[n-1].keep == r.keep {
+		l := &p.runs[n-1]
+		l.last, l.bytes, l.maxTime = r.last, l.bytes+r.bytes, max(l.maxTime, r.maxTime)
+		return
+	}
+	p.runs = append(p.runs, r)
+}
+
+// plan decides about every batch and reports whether the outcome is worth
+// writing. The index alone tells most of it: of the file, only what lies
+// between two entries that keep wants is read.
+func (p *thinning) plan(entries []index.Entry, keep func(first, last int64) bool) bool {
+	var wanted int64
+	rough := make([]thinRun, 0, 64)
+	for i, e := range entries {
+		r := thinRun{first: p.s.base + int64(e.Relative), last: p.s.Next() - 1, maxTime: p.s.tail.maxTime}
+		end := p.s.position.Load()
+		if i+1 < len(entries) {
+			n := entries[i+1]
+			r.last, r.maxTime, end = p.s.base+int64(n.Relative)-1, n.TimeBefore, int64(n.Position)
+		}
+		if r.keep = keep(r.first, r.last); r.keep {
+			wanted += end - int64(e.Position)
+		}
+		if wanted > 2*p.limit { // what is between entries may still be half acked
+			return false
+		}
+		if n := len(rough); !r.keep && n > 0 && !rough[n-1].keep {
+			rough[n-1].last, rough[n-1].maxTime = r.last, r.maxTime
+			continue
+		}
+		rough = append(rough, r)
+	}
+	var kept int64
+	for _, r := range rough {
+		if !r.keep {
+			p.add(r)
+		} else if !p.refine(r, keep, &kept) {
+			return false
+		}
+	}
+	covered := len(p.runs) > 0 && p.runs[0].first == p.s.base && p.runs[len(p.runs)-1].last == p.s.Next()-1
+	return covered && kept <= p.limit && HeaderBytes+kept+p.emptyBytes() <= p.s.position.Load()/2
+}
+
+// refine decides about the batches of a range, reading them.
+func (p *thinning) refine(r thinRun, keep func(first, last int64) bool, kept *int64) bool {
+	next := r.first
+	ok := p.walk(r.first, r.last, func(b batch.Batch) error {
+		if b.BaseOffset() != next {
+			return errOffset
+		}
+		one := thinRun{first: next, last: b.LastOffset(), maxTime: b.MaxTimestamp()}
+		if one.keep = b.Count() > 0 && keep(one.first, one.last); one.keep {
+			one.bytes = int64(len(b))
+			*kept += one.bytes
+		}
+		p.add(one)
+		next = one.last + 1
+		if *kept > p.limit {
+			return errOffset
+		}
+		return nil
+	}) == nil
+	return ok && next == r.last+1
+}
+
+// walk calls fn for the batches from offset first to last.
+func (p *thinning) walk(first, last int64, fn func(batch.Batch) error) error {
+	for first <= last {
+		v, err := p.s.Read(first, scanBytes)
+		if err != nil {
+			return err
+		}
+		if len(v.Bytes()) == 0 {
+			v.Release()
+			return errOffset
+		}
+		first, err = each(v.Bytes(), first, last, fn)
+		v.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each calls fn for the batches in b that begin at or before last, and returns
+// where to go on.
+func each(b []byte, first, last int64, fn func(batch.Batch) error) (int64, error) {
+	err := fs.Guard(func() error {
+		for len(b) > 0 && first <= last {
+			one, rest, err := batch.Next(b)
+			if err == nil {
+				err = fn(one)
+			}
+			if err != nil {
+				return err
+			}
+			first, b = one.LastOffset()+1, rest
+		}
+		return nil
+	})
+	return first, err
+}
+
+func (p *thinning) emptyBytes() (n int64) {
+	for _, r := range p.runs {
+		if !r.keep {
+			n += (r.last - r.first + 1<<31) >> 31 * batch.HeaderBytes
+		}
+	}
+	return n
+}
+
+// write makes the new file, whole and durable, and the segment that it will be.
+func (p *thinning) write() (t *Thinned, err error) {
+	old := p.s
+	n := &Segment{o: old.o, base: old.base, generation: newGeneration(), createdMs: old.createdMs, name: old.name}
+	n.tail = tail{next: old.base, maxTime: index.NoTime}
+	t = &Thinned{old: old, new: n, spare: old.o.Pool.spareName()}
+	if t.file, err = old.o.FS.Open(t.spare, os.O_RDWR|os.O_CREATE|os.O_EXCL); err != nil {
+		return nil, err
+	}
+	w := thinWriter{file: t.file, s: n, x: new(index.Index), at: HeaderBytes}
+	w.buf = make([]byte, HeaderBytes, thinBufferBytes)
+	for _, r := range p.runs {
+		if err == nil {
+			err = p.writeRun(&w, r)
+		}
+	}
+	if err == nil {
+		err = w.finish()
+	}
+	if err == nil && !old.o.Transient {
+		err = t.file.Sync()
+	}
+	if err == nil && n.tail.next != old.Next() {
+		err = fmt.Errorf("%w: the copy ends at %d of %d", errOffset, n.tail.next, old.Next())
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.file.Close(), old.o.FS.Remove(t.spare))
+	}
+	t.settle(&w)
+	return t, nil
+}
+
+func (p *thinning) writeRun(w *thinWriter, r thinRun) error {
+	if r.keep {
+		return p.walk(r.first, r.last, w.add)
+	}
+	for first := r.first; first <= r.last; {
+		last := min(r.last, first+math.MaxInt32)
+		if err := w.add(emptyBatch(first, last, r.maxTime)); err != nil {
+			return err
+		}
+		first = last + 1
+	}
+	return nil
+}
+
+// emptyBatch is a batch without records in place of those from first to last.
+func emptyBatch(first, last, maxTime int64) batch.Batch {
+	b := make(batch.Batch, batch.HeaderBytes)
+	b.Seal(batch.Header{
+		LastOffsetDelta: int32(last - first), BaseTimestamp: maxTime, MaxTimestamp: maxTime,
+		ProducerID: batch.NoProducer, ProducerEpoch: batch.NoProducerEpoch, BaseSequence: batch.NoSequence,
+	})
+	b.SetBaseOffset(first)
+	return b
+}
+
+// thinBufferBytes is how much is written with one system call.
+const thinBufferBytes = 64 << 10
+
+// thinWriter writes the batches of a new file and builds their index, by the
+// rule by which a scan would.
+type thinWriter struct {
+	file    fs.File
+	s       *Segment
+	x       *index.Index
+	buf     []byte
+	written int64 // bytes in the file; buf stands behind them
+	at      int64 // position of the next batch
+}
+
+func (w *thinWriter) add(b batch.Batch) error {
+	if b.BaseOffset() != w.s.tail.next {
+		return fmt.Errorf("%w: %d follows %d", errOffset, b.BaseOffset(), w.s.tail.next)
+	}
+	if len(w.buf)+len(b) > cap(w.buf) {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	w.buf = append(w.buf, b...)
+	t := &w.s.tail
+	if w.at >= t.marked {
+		w.x.Add(index.Entry{Relative: uint32(b.BaseOffset() - w.s.base), Position: uint32(w.at), TimeBefore: t.maxTime})
+		t.marked = w.at + w.s.o.IndexIntervalBytes
+	}
+	t.next = b.LastOffset() + 1
+	t.records += int64(b.Count())
+	t.maxTime = max(t.maxTime, b.MaxTimestamp())
+	w.at += int64(len(b))
+	return nil
+}
+
+func (w *thinWriter) flush() error {
+	if _, err := w.file.WriteAt(w.buf, w.written); err != nil {
+		return err
+	}
+	w.written += int64(len(w.buf))
+	w.buf = w.buf[:0]
+	return nil
+}
+
+// finish writes what is left, and the header.
+func (w *thinWriter) finish() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	var head [HeaderBytes]byte
+	Header{Generation: w.s.generation, BaseOffset: w.s.base, CreatedMs: w.s.createdMs, AllocatedBytes: w.written}.Put(head[:])
+	_, err := w.file.WriteAt(head[:], 0)
+	return err
+}
+
+// settle makes the new segment what Open would: sealed, durable, read by pread.
+func (t *Thinned) settle(w *thinWriter) {
+	n := t.new
+	n.next.Store(n.tail.next)
+	n.position.Store(w.written)
+	n.synced.Store(w.written)
+	n.verified.Store(w.written) // copied from bytes that were checked when they were read
+	n.finished.Store(true)      // Install writes the index; nothing is left for a Sync
+	n.index.Store(w.x)
+	n.used.Store(true)
+	n.cold = &handle{file: t.file, pool: n.o.Pool}
+	n.cold.refs.Store(1)
+}
+
+// Segment is the successor. It is to be read only once Install has succeeded.
+func (t *Thinned) Segment() *Segment { return t.new }
+
+// FreedBytes is by how much less the successor occupies on disk.
+func (t *Thinned) FreedBytes() int64 { return t.old.AllocatedBytes() - t.new.AllocatedBytes() }
+
+// Claim makes sure that a Drop of the old segment from here on removes whatever
+// has its name, instead of recycling a file that lost it. The caller holds the
+// log's mutex.
+func (t *Thinned) Claim() { t.old.replaced = true }
+
+// Install gives the file the segment's name: after a power cut at any moment
+// there is the old one or the new one, each whole. The index is written behind it:
+// until then, the old one is there and of another generation, and so of no use.
+// Its failure costs a scan at the next start and is indexErr. Install runs on the
+// pool's goroutine behind Claim, so that it and the removals of a Drop come one
+// after the other.
+func (t *Thinned) Install() (indexErr, err error) {
+	n := t.new
+	if err := n.o.FS.Rename(t.spare, n.name); err != nil {
+		return nil, fmt.Errorf("thin %s: %w", n.name, err)
+	}
+	t.spare = ""
+	return n.writeIndex(n.Mark()), nil
+}
+
+// Retire lets go of the old segment, whose place the new one has taken in the
+// log's list. Views of it stay valid; its blocks go back to the disk behind the last.
+func (t *Thinned) Retire() {
+	t.old.Close()
+	t.new.o.Pool.track(t.new)
+}
+
+// Discard lets go of the successor. The file goes unless it was installed.
+func (t *Thinned) Discard() {
+	t.old.pin(false)
+	t.new.Close()
+	if t.spare != "" {
+		t.new.o.Pool.note(t.new.o.FS.Remove(t.spare))
+	}
+}
