@@ -1,9 +1,11 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/fs"
@@ -68,6 +70,10 @@ func (l *Log) roll(n int64) (*segment.Segment, error) {
 	size := l.nextSize(now, n)
 	base := l.end.Load()
 	s, err := l.newSegment(base, size, now)
+	for errors.Is(err, syscall.ENOSPC) && size/2 >= n+segment.HeaderBytes && size > l.o.FirstSegmentBytes {
+		size /= 2 // a small segment on a nearly full disk is better than none
+		s, err = l.newSegment(base, size, now)
+	}
 	if err != nil {
 		return nil, err
 	}

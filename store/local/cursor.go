@@ -38,6 +38,7 @@ type cursor struct {
 	dirty    bool      // changed since the last flush
 	used     bool      // since the store last looked for resting ones
 	ahead    bool      // a reservation is on its way
+	full     bool      // the last write found no space
 	closed   bool
 }
 
@@ -48,9 +49,18 @@ func (l *Log) Progress(floor, handed message.Offset) {
 	}
 	c := &l.cursor
 	c.mu.Lock()
-	err := c.progress(l, int64(floor), int64(max(floor, handed)))
+	err := storeError(c.progress(l, int64(floor), int64(max(floor, handed))))
+	full := errors.Is(err, store.ErrFull)
+	told := c.full
+	c.full = full
 	c.mu.Unlock()
-	if err != nil && !errors.Is(err, store.ErrClosed) {
+	switch {
+	case err == nil, errors.Is(err, store.ErrClosed), full && told:
+	case full:
+		// Consuming is what makes room again, so it must go on: the next call tries again.
+		l.store.note(event{Kind: eventNotice, Name: l.name(), Text: fmt.Sprintf(
+			"log %d (%s): no space for the cursor; until there is, a crash redelivers messages without their flag: %v", l.id, l.name(), err)})
+	default:
 		l.fail(fmt.Errorf("write the cursor: %w", err))
 	}
 }

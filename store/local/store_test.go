@@ -291,6 +291,35 @@ func TestFullDiskIsAnError(t *testing.T) {
 	l.Release(last)
 }
 
+func TestConsumingGoesOnWhileTheDiskIsFull(t *testing.T) {
+	mem := fs.NewMem(1)
+	s := openStore(t, Options{Dir: "/data", FS: mem, BootID: "b", RecycleBytes: -1})
+	l := newTestLog(t, s, store.LogOptions{Name: "q", Retention: store.Retention{Consumed: true}})
+	mem.SetCapacity(1 << 20)
+	var err error
+	var last message.Offset
+	for err == nil {
+		var at message.Offset
+		if at, err = l.Append(batchOf(10, 1000)); err == nil {
+			last = at
+		}
+	}
+	mem.SetCapacity(1)       // not even the cursor's page
+	l.Progress(0, last)      // its first use
+	l.Progress(last, last+1) // consumed all but the end
+	if err := l.Err(); err != nil {
+		t.Fatalf("the cursor found no space and the log is read-only: %v", err)
+	}
+	mem.SetCapacity(1 << 20)
+	l.Release(last)
+	s.pool.Wait() // dropped files are unlinked behind
+	mustAppend(t, l, batchOf(10, 1000))
+	l.Progress(last+1, last+1)
+	if st, err := l.LoadCursor(); err != nil || st.Floor != last+1 {
+		t.Fatalf("floor %d, want %d, %v", st.Floor, last+1, err)
+	}
+}
+
 func TestDamagedIDTableGivesNoOldID(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, Options{Dir: dir})
