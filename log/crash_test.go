@@ -2,12 +2,14 @@ package log
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +50,7 @@ type history struct {
 // model is what one log must hold.
 type model struct {
 	batches map[int64][]byte // by base offset
+	done    map[int64]bool   // base offsets of batches that Thin may have removed
 	start   int64            // nothing below is needed
 	synced  int64            // nothing in [start, synced) may be missing
 	end     int64
@@ -69,6 +72,9 @@ func TestCrashesLoseNothingSyncedAndShowNothingForeign(t *testing.T) {
 	for seed := uint64(1); seed <= uint64(*crashSeeds); seed++ {
 		runHistory(t, seed)
 	}
+	if thinned.Load() == 0 && !t.Failed() {
+		t.Error("no history thinned anything")
+	}
 }
 
 func runHistory(t *testing.T, seed uint64) {
@@ -81,6 +87,7 @@ func runHistory(t *testing.T, seed uint64) {
 	h.model = make([]model, logsInHistory)
 	for i := range h.model {
 		h.model[i].batches = make(map[int64][]byte)
+		h.model[i].done = make(map[int64]bool)
 	}
 	for range 4 {
 		h.start()
@@ -170,7 +177,9 @@ func (h *history) work(steps int) {
 			h.mem.Writeback()
 		case n < 92:
 			h.pool.Sweep()
-		case n < 97:
+		case n < 95:
+			h.thin(i)
+		case n < 98:
 			views = append(views, h.hold(i)...)
 		default:
 			h.reopen(i)
@@ -210,6 +219,7 @@ func (h *history) append(i int) {
 		b := batch.Batch(makeBatch(n, size, byte(h.serial), int64(h.serial)))
 		b.SetBaseOffset(m.end)
 		m.batches[m.end] = b
+		delete(m.done, m.end)
 		m.end += int64(n)
 		run = append(run, b...)
 	}
@@ -242,6 +252,38 @@ func (h *history) truncate(i int) {
 		h.fatalf("truncate: %v", err)
 	}
 }
+
+// thin gives up most batches below some offset for good and has the log thinned.
+func (h *history) thin(i int) {
+	h.mu.Lock()
+	m := &h.model[i]
+	below, salt := m.start+h.rng.Int64N(m.end-m.start+1), h.rng.Uint64()
+	for base, b := range m.batches {
+		if batch.Batch(b).LastOffset() < below && (uint64(base)^salt)*0x9e3779b97f4a7c15>>60 > 0 {
+			m.done[base] = true
+		}
+	}
+	needed := make([]int64, 0, len(m.batches)) // rising
+	for base := range m.batches {
+		if !m.done[base] {
+			needed = append(needed, base)
+		}
+	}
+	slices.Sort(needed)
+	last := func(base int64) int64 { return batch.Batch(m.batches[base]).LastOffset() }
+	h.mu.Unlock()
+	freed, err := h.logs[i].Thin(below, func(first, to int64) bool {
+		n, _ := slices.BinarySearchFunc(needed, first, func(base, first int64) int { return cmp.Compare(last(base), first) })
+		return n < len(needed) && needed[n] <= to
+	})
+	if err != nil {
+		h.fatalf("thin: %v", err)
+	}
+	thinned.Add(freed)
+}
+
+// thinned is what all histories together freed by thinning.
+var thinned atomic.Int64
 
 func (h *history) reopen(i int) {
 	end := h.model[i].end
@@ -292,12 +334,33 @@ func (h *history) compare(i int, b []byte) (next int64) {
 		if err != nil {
 			h.fatalf("log %d: %v", i, err)
 		}
-		if want := h.model[i].batches[one.BaseOffset()]; !bytes.Equal(one, want) {
+		if want := h.model[i].batches[one.BaseOffset()]; !bytes.Equal(one, want) && !h.replaces(i, one) {
 			h.fatalf("log %d: batch %d is foreign: %d bytes, want %d", i, one.BaseOffset(), len(one), len(want))
 		}
 		next, b = one.LastOffset()+1, rest
 	}
 	return next
+}
+
+// replaces says whether a batch is one that Thin may have left in place of others.
+func (h *history) replaces(i int, b batch.Batch) bool {
+	if b.Count() != 0 || len(b) != batch.HeaderBytes || b.Check() != nil {
+		return false
+	}
+	m := &h.model[i]
+	next := b.BaseOffset()
+	for next <= b.LastOffset() {
+		old := batch.Batch(m.batches[next])
+		if old == nil { // a former power cut damaged it, or it lies below what was read then
+			next++
+			continue
+		}
+		if !m.done[next] && old.Count() > 0 && old.LastOffset() >= m.start {
+			return false
+		}
+		next = old.LastOffset() + 1
+	}
+	return next == b.LastOffset()+1
 }
 
 // powerCut goes on with one of the disks that the cuts left.
@@ -371,7 +434,8 @@ func (h *history) content(i int) (end int64, batches map[int64][]byte) {
 		from = next
 	}
 	for base, b := range m.batches {
-		if batch.Batch(b).LastOffset() >= m.start && base < m.synced && batches[base] == nil {
+		if batch.Batch(b).LastOffset() >= m.start && base < m.synced && batches[base] == nil &&
+			!m.done[base] && batch.Batch(b).Count() > 0 {
 			h.fatalf("log %d: batch %d is missing; synced [%d, %d)", i, base, m.start, m.synced)
 		}
 	}
