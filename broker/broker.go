@@ -168,17 +168,22 @@ func (b *Broker) saver() {
 	defer b.stopped.Done()
 	t := time.NewTicker(b.opts.SaveEvery)
 	defer t.Stop()
+	lagging := thinning{}
 	for {
 		select {
 		case <-b.stop:
 			return
 		case <-t.C:
-			b.saveDirty()
+			for _, p := range b.saveDirty() {
+				lagging.note(p)
+			}
+			lagging.run(b)
 		}
 	}
 }
 
-func (b *Broker) saveDirty() {
+// saveDirty saves the cursors that changed since the last call, and returns whose.
+func (b *Broker) saveDirty() []*Partition {
 	b.dirtyMu.Lock()
 	list := b.dirty
 	b.dirty = nil
@@ -189,6 +194,7 @@ func (b *Broker) saveDirty() {
 			b.opts.Log.Error("can't save a queue's cursor", "queue", p.q.Name, "error", err)
 		}
 	}
+	return list
 }
 
 func (b *Broker) markDirty(p *Partition) {

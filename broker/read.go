@@ -63,6 +63,15 @@ func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Deliv
 			if message.Offset(b.BaseOffset()) > last {
 				return last + 1, n, size, nil
 			}
+			if b.Count() == 0 {
+				// Acked and thinned before a crash that lost the ack.
+				to := min(last, message.Offset(b.LastOffset()))
+				if err := r.drop(next, to); err != nil {
+					return next, n, size, err
+				}
+				next = to + 1
+				continue
+			}
 			got, bytes, err := r.batch(b, &next, last, maxBytes-size, emit)
 			n += got
 			size += bytes

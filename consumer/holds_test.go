@@ -1,0 +1,39 @@
+package consumer
+
+import (
+	"testing"
+
+	"github.com/leveret-mq/leveret/message"
+)
+
+func TestHoldsWhatIsOpenOrFresh(t *testing.T) {
+	l := &fakeLog{}
+	l.add(100, 0)
+	c := newCursor(t, l, State{})
+	k := add(t, c, ConsumerOptions{})
+	if runs := k.Take(50, nil); len(runs) != 1 || runs[0].Last != 49 {
+		t.Fatalf("took %v", runs)
+	}
+	for _, r := range []Run{{First: 0, Last: 9}, {First: 11, Last: 29}, {First: 31, Last: 49}} {
+		if err := k.Ack(r.First, r.Last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := k.Requeue(30, 30); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.Open(); n != 2 {
+		t.Errorf("%d open, want 10 and 30", n)
+	}
+	for _, tt := range []struct {
+		first, last message.Offset
+		want        bool
+	}{
+		{0, 9, false}, {0, 10, true}, {10, 10, true}, {11, 29, false}, {25, 35, true}, {30, 30, true},
+		{31, 49, false}, {31, 50, true}, {50, 60, true}, {100, 200, true},
+	} {
+		if got := c.Holds(tt.first, tt.last); got != tt.want {
+			t.Errorf("holds %d to %d: %v", tt.first, tt.last, got)
+		}
+	}
+}
