@@ -11,6 +11,7 @@ import (
 
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/segment"
 )
 
 func TestAFullDiskIsAnErrorThatPasses(t *testing.T) {
@@ -85,6 +86,42 @@ func TestAFailedSyncMakesTheLogReadOnlyForGood(t *testing.T) {
 				t.Errorf("events %v", events)
 			}
 		})
+	}
+}
+
+func TestAnIndexThatCanNotBeWrittenIsToldOnceAndDoesNotFailASync(t *testing.T) {
+	m := fs.NewMem(1)
+	var broken atomic.Bool
+	f := fs.Failing(m, func(op fs.Op, name string) error {
+		if broken.Load() && op == fs.OpWrite && filepath.Ext(name) == segment.IndexSuffix {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	var told atomic.Int32
+	l := open(t, Options{FS: f, Dir: "/q", Pool: memPool(t, f), FirstSegmentBytes: 4096, SegmentBytes: 4096, Report: func(e Event) {
+		if e.Kind == IndexFailed {
+			told.Add(1)
+		}
+	}})
+	b := makeBatch(1, 195, 1, 1)
+	syncs := func(n int) {
+		for range n {
+			appendBatch(t, l, b)
+			if err := l.Sync(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	broken.Store(true)
+	if syncs(5 * tableRoom); told.Load() != 1 {
+		t.Errorf("told %d times", told.Load())
+	}
+	broken.Store(false)
+	syncs(2 * tableRoom)
+	broken.Store(true)
+	if syncs(5 * tableRoom); told.Load() != 2 {
+		t.Errorf("told %d times after it had worked again", told.Load())
 	}
 }
 

@@ -114,7 +114,9 @@ type Log struct {
 	syncedTo atomic.Int64 // offsets below are durable
 
 	syncMu sync.Mutex // one Sync at a time
-	thinMu sync.Mutex // one Thin at a time; before all others
+	// indexFailing says that the last Sync could not write an index. syncMu guards it.
+	indexFailing bool
+	thinMu       sync.Mutex // one Thin at a time; before all others
 }
 
 // Err returns the storage error that made the log read-only, or nil.

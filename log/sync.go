@@ -105,11 +105,17 @@ func (l *Log) endSync(p syncPoint, err error) error {
 		l.newNames = nil // made once a process, with the first segment
 		l.mu.Unlock()
 	}
+	failing := false
 	for _, d := range p.dirty {
-		// The index is a help for the next start: without it more is read.
+		// The index is a help for the next start: without it more is read. It is
+		// tried again with each Sync, but told once, not for each while a disk is full.
 		if err := d.segment.Synced(d.mark); err != nil {
-			l.report(Event{Kind: IndexFailed, Segment: d.segment.Name(), Err: err})
+			if !l.indexFailing && !failing {
+				l.report(Event{Kind: IndexFailed, Segment: d.segment.Name(), Err: err})
+			}
+			failing = true
 		}
 	}
+	l.indexFailing = failing
 	return nil
 }

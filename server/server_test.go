@@ -82,8 +82,23 @@ func TestHealthShowsEachListener(t *testing.T) {
 	if err := json.NewDecoder(answer.Body).Decode(&h); err != nil {
 		t.Fatal(err)
 	}
-	if answer.StatusCode != 200 || h.Status != "ok" || len(h.Listeners) != 3 || len(h.Checks) != 1 {
+	if answer.StatusCode != 200 || h.Status != "ok" || len(h.Listeners) != 3 || len(h.Checks) != 2 {
 		t.Fatalf("%d %+v", answer.StatusCode, h)
+	}
+}
+
+func TestHealthFailsOnAFullDisk(t *testing.T) {
+	for _, c := range []struct {
+		free uint64
+		full bool
+	}{{0, true}, {minFreeBytes - 1, true}, {minFreeBytes, false}, {1 << 40, false}} {
+		err := diskFull(c.free, 1<<41)
+		if (err != nil) != c.full {
+			t.Errorf("%d bytes free: %v", c.free, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "disk is full") {
+			t.Error(err)
+		}
 	}
 }
 

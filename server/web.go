@@ -26,7 +26,7 @@ func (s *Server) openAdmin() error {
 	return s.serveHTTP("metrics", "metrics-addr", s.config.MetricsAddr, admin.Handler(admin.Options{
 		Version: s.version, Durability: s.config.Sync, Started: s.started,
 		Listeners: s.listenerStates, Metrics: collector.Handler(),
-		Checks: []admin.Check{{Name: "store", Run: s.probeStore}},
+		Checks: []admin.Check{{Name: "store", Run: s.probeStore}, {Name: "disk", Run: s.probeDisk}},
 	}))
 }
 
@@ -94,6 +94,28 @@ func (s *Server) probeStore() error {
 	}
 	if err := table.Put(store.Entry{Key: "probe", Value: []byte(time.Now().UTC().Format(time.RFC3339))}); err != nil {
 		return fmt.Errorf("write the probe: %w", err)
+	}
+	return nil
+}
+
+// minFreeBytes is the free space below which the disk counts as full: a log can
+// hardly get its next segment then, though the store's probe, an entry of a few
+// bytes in a file that exists, may well succeed.
+const minFreeBytes = 1 << 20
+
+// probeDisk fails while the disk is so full that publishes are refused.
+func (s *Server) probeDisk() error {
+	free, total, err := s.disk()
+	if err != nil {
+		return fmt.Errorf("read the free space: %w", err)
+	}
+	return diskFull(free, total)
+}
+
+// diskFull is the error of a file system that is full.
+func diskFull(free, total uint64) error {
+	if free < minFreeBytes {
+		return fmt.Errorf("the disk is full: %d of %d bytes are free; publishes are refused until messages are consumed or deleted", free, total)
 	}
 	return nil
 }
