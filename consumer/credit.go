@@ -9,8 +9,10 @@ import (
 // Credit is a limit on unacked messages that several consumers share, on one
 // cursor or on many: AMQP's channel-wide qos. It is safe for concurrent use.
 //
-// Lock order: mu, then one cursor's mutex.
+// Lock order: mu, then one cursor's mutex, then taking.
 type Credit struct {
+	outer   *Credit      // a further limit; nil: none
+	taking  sync.Mutex   // with outer: nobody sees what is taken here and refused there
 	limit   atomic.Int64 // 0: none
 	used    atomic.Int64
 	starved atomic.Bool // a consumer went without since the last release
@@ -26,6 +28,14 @@ func NewCredit(limit int) *Credit {
 	return c
 }
 
+// Within makes a Credit of that limit whose messages count against c too. c may be
+// nil, which is no limit.
+func (c *Credit) Within(limit int) *Credit {
+	inner := NewCredit(limit)
+	inner.outer = c
+	return inner
+}
+
 // SetLimit changes the limit. Messages that are out stay out.
 func (c *Credit) SetLimit(limit int) {
 	c.limit.Store(int64(max(limit, 0)))
@@ -38,6 +48,21 @@ func (c *Credit) Used() int64 { return c.used.Load() }
 // take reserves up to n and says how many. When it gives none, the next release
 // is going to wake the members.
 func (c *Credit) take(n int64) int64 {
+	if c.outer == nil {
+		return c.takeHere(n)
+	}
+	c.taking.Lock()
+	defer c.taking.Unlock()
+	here := c.takeHere(n)
+	if here == 0 {
+		return 0
+	}
+	got := c.outer.take(here)
+	c.used.Add(got - here)
+	return got
+}
+
+func (c *Credit) takeHere(n int64) int64 {
 	if got := c.try(n); got > 0 {
 		return got
 	}
@@ -60,11 +85,19 @@ func (c *Credit) try(n int64) int64 {
 	}
 }
 
-func (c *Credit) release(n int64) { c.used.Add(-n) }
+func (c *Credit) release(n int64) {
+	c.used.Add(-n)
+	if c.outer != nil {
+		c.outer.release(n)
+	}
+}
 
 // wakeStarved lets every member try again if one went without. No cursor's mutex
 // may be held.
 func (c *Credit) wakeStarved() {
+	if c.outer != nil {
+		c.outer.wakeStarved()
+	}
 	if !c.starved.Load() || !c.starved.CompareAndSwap(true, false) {
 		return
 	}
@@ -79,6 +112,9 @@ func (c *Credit) join(k *Consumer) {
 	c.mu.Lock()
 	c.members = append(c.members, k)
 	c.mu.Unlock()
+	if c.outer != nil {
+		c.outer.join(k)
+	}
 }
 
 func (c *Credit) leave(k *Consumer) {
@@ -87,4 +123,7 @@ func (c *Credit) leave(k *Consumer) {
 		c.members = slices.Delete(c.members, i, i+1)
 	}
 	c.mu.Unlock()
+	if c.outer != nil {
+		c.outer.leave(k)
+	}
 }

@@ -234,6 +234,7 @@ func (c *Cursor) Purge() int64 {
 func (c *Cursor) Get() (Run, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.err = nil // try again
 	c.look()
 	r, back, ok := c.peek(1)
 	if !ok {

@@ -90,12 +90,13 @@ func (m *model) take(t *rapid.T) {
 		return
 	}
 	n := rapid.SampledFrom([]int{1, 2, 7, 5000}).Draw(t, "max")
+	dealt := mk.k.boxed > 0 // before others left, and maybe before an older message came back
 	runs := mk.k.Take(n, nil)
 	mk.idle = len(runs) == 0
 	if total(runs) > int64(n) {
 		t.Fatalf("took %d of at most %d", total(runs), n)
 	}
-	if len(m.ks) == 1 {
+	if len(m.ks) == 1 && !dealt {
 		m.checkInOrder(t, mk, n, runs)
 	}
 	m.handOut(t, mk.k, mk.o.NoAck, runs)
