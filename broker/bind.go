@@ -2,7 +2,6 @@ package broker
 
 import (
 	"github.com/leveret-mq/leveret/exchange"
-	"github.com/leveret-mq/leveret/store"
 )
 
 // Binding leads from an exchange to a queue or to another exchange.
@@ -72,13 +71,18 @@ func (v *VHost) Bind(s *Session, b Binding) error {
 	if err := v.addBinding(key, d, src, q, x); err != nil {
 		return err
 	}
-	if src.Durable && (q == nil || q.Durable) && (x == nil || x.Durable) {
+	if stored(src, q, x) {
 		if err := v.b.putJSON(key, d); err != nil {
 			v.dropBinding(key, d)
 			return err
 		}
 	}
 	return nil
+}
+
+// stored reports whether a binding outlives a restart, as both of its ends must.
+func stored(src *Exchange, q *Queue, x *Exchange) bool {
+	return src.Durable && (q == nil || q.lives()) && (x == nil || x.Durable)
 }
 
 func (v *VHost) addBinding(key string, d bindingDef, src *Exchange, q *Queue, x *Exchange) error {
@@ -127,34 +131,9 @@ func (v *VHost) Unbind(s *Session, b Binding) error {
 	if _, there := src.bindings[d.key()]; !there {
 		return nil
 	}
-	return v.unbindAll([]bindingDef{d})
-}
-
-// unbindAll removes bindings that exist, and what auto-deletes with them. It needs mu held.
-func (v *VHost) unbindAll(list []bindingDef) error {
-	if len(list) == 0 {
-		v.changed()
-		return nil
-	}
-	entries := make([]store.Entry, 0, len(list))
-	var orphans []*Exchange
-	for _, d := range list {
-		key := d.key()
-		src := v.dropBinding(key, d)
-		entries = append(entries, store.Entry{Key: key})
-		if src != nil && src.AutoDelete && len(src.bindings) == 0 && !src.gone() {
-			orphans = append(orphans, src)
-		}
-	}
-	if err := v.b.putDef(entries...); err != nil {
-		return err
-	}
-	for _, x := range orphans {
-		if err := v.removeExchange(x); err != nil {
-			return err
-		}
-	}
-	return nil
+	l := v.newLeaving()
+	l.binding(d.key(), d)
+	return l.do()
 }
 
 // dropBinding takes a binding out of memory and returns its source if that still exists.

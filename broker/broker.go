@@ -92,8 +92,9 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	return b, nil
 }
 
-// Close ends all subscriptions, saves the cursors and stops. Publishes and
-// deliveries after it fail with Closed.
+// Close saves the cursors and stops. The listeners must have closed their
+// sessions before; what they still publish is stored, and what they settle may
+// come again.
 func (b *Broker) Close() error {
 	if b.closed.Swap(true) {
 		return nil
@@ -192,6 +193,7 @@ func (b *Broker) saveDirty() []*Partition {
 		p.dirty.Store(false)
 		if err := p.saveCursor(); err != nil {
 			b.opts.Log.Error("can't save a queue's cursor", "queue", p.q.Name, "error", err)
+			b.markDirty(p) // try again
 		}
 	}
 	return list

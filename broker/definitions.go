@@ -181,6 +181,7 @@ func (b *Broker) restore(exchanges []exchangeDef, queues []queueDef, bindings []
 			return err
 		}
 	}
+	var loose []store.Entry
 	for _, d := range bindings {
 		v := b.vhosts[d.VHost]
 		if v == nil {
@@ -188,7 +189,11 @@ func (b *Broker) restore(exchanges []exchangeDef, queues []queueDef, bindings []
 		}
 		if err := v.restoreBinding(d); err != nil {
 			b.opts.Log.Warn("a binding's end is gone; left out", "vhost", d.VHost, "source", d.Source, "destination", d.Dest, "error", err)
+			loose = append(loose, store.Entry{Key: d.key()})
 		}
+	}
+	if len(loose) > 0 { // or they would come back once something of the end's name is declared
+		return b.putDef(loose...)
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/leveret-mq/leveret/exchange"
 	"github.com/leveret-mq/leveret/message"
-	"github.com/leveret-mq/leveret/store"
 )
 
 // Exchange routes messages to what is bound to it.
@@ -176,33 +175,7 @@ func (v *VHost) DeleteExchange(name string, ifUnused bool) error {
 	if ifUnused && len(x.bindings) > 0 {
 		return fail(Precondition, "exchange '%s' in vhost '%s' in use", name, v.Name)
 	}
-	return v.removeExchange(x)
+	l := v.newLeaving()
+	l.exchange(x)
+	return l.do()
 }
-
-// removeExchange needs mu held.
-func (v *VHost) removeExchange(x *Exchange) error {
-	gone := make([]bindingDef, 0, len(x.bindings)+len(x.incoming))
-	for _, d := range x.bindings {
-		gone = append(gone, d)
-	}
-	for _, d := range x.incoming {
-		gone = append(gone, d)
-	}
-	if x.Durable {
-		if err := v.b.putDef(store.Entry{Key: defKey(prefixEx, v.Name, x.Name)}); err != nil {
-			return err
-		}
-	}
-	x.deleted.Store(true)
-	err := v.unbindAll(gone) // while both ends can still be found by name
-	v.exchanges.Delete(x.Name)
-	if x.feed != "" {
-		v.feeds.Delete(x.feed)
-	}
-	v.freeEnd(x.target)
-	v.changed()
-	return err
-}
-
-// gone reports whether the exchange was deleted.
-func (x *Exchange) gone() bool { return x.deleted.Load() }

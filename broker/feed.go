@@ -43,6 +43,9 @@ func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch) (Produced, error) {
 	if err := p.publishRecords(x, b, raw); err != nil {
 		return Produced{}, err
 	}
+	if p.err != nil {
+		return Produced{}, p.err // some of it was stored already, in vain
+	}
 	out := Produced{Base: f.next, Timestamp: -1}
 	f.next += message.Offset(b.LastOffsetDelta()) + 1
 	if b.ProducerID() >= 0 {
@@ -51,8 +54,46 @@ func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch) (Produced, error) {
 			f.byID = map[int64]*producer{}
 		}
 		f.note(b.ProducerID(), b.ProducerEpoch(), s, p.v.b.opts.Now())
+		p.fed = append(p.fed, fedBatch{f, b.ProducerID()})
 	}
 	return out, nil
+}
+
+// fedBatch is a batch that a feed's producer was told of before it was stored.
+type fedBatch struct {
+	feed     *feedState
+	producer int64
+}
+
+// unfeed forgets the producers whose batches a Flush could not store, so that what
+// they send again is not taken for a duplicate. err is what the Flush knows by now;
+// with commit the returned done hears of the rest.
+func (p *Publisher) unfeed(err error, commit bool, done func(error)) func(error) {
+	if len(p.fed) == 0 {
+		return done
+	}
+	fed := p.fed
+	p.fed = nil
+	undo := func() {
+		for _, b := range fed {
+			b.feed.mu.Lock()
+			delete(b.feed.byID, b.producer)
+			b.feed.mu.Unlock()
+		}
+	}
+	if err != nil {
+		undo()
+		return done
+	}
+	if !commit || done == nil {
+		return done
+	}
+	return func(err error) {
+		if err != nil {
+			undo()
+		}
+		done(err)
+	}
 }
 
 func (p *Publisher) publishRecords(x *Exchange, b batch.Batch, raw []byte) error {

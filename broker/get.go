@@ -1,5 +1,7 @@
 package broker
 
+import "github.com/leveret-mq/leveret/consumer"
+
 // Got is one message taken with Get. Call Done when its bytes are not needed any more.
 type Got struct {
 	Delivery
@@ -17,37 +19,50 @@ func (q *Queue) Get(s *Session, noAck bool) (*Got, error) {
 		return nil, err
 	}
 	for _, p := range q.Partitions() {
-		cursor, err := p.work()
+		g, err := p.get(noAck)
 		if err != nil {
 			return nil, err
 		}
+		if g != nil {
+			g.Remaining = q.Ready()
+			return g, nil
+		}
+	}
+	return nil, nil
+}
+
+// get takes messages until one can be delivered: those that expired, or can't be
+// decoded, are settled on the way.
+func (p *Partition) get(noAck bool) (*Got, error) {
+	cursor, err := p.work()
+	if err != nil {
+		return nil, err
+	}
+	g := &Got{reader: reader{part: p, lease: &p.getter}}
+	for {
 		run, ok := cursor.Get()
 		if !ok {
-			continue
+			return nil, cursor.Err()
 		}
 		p.progress()
-		g := &Got{reader: reader{part: p, lease: &p.getter, redelivered: run.Redelivered}}
-		if _, _, _, err := g.reader.read(run.First, run.Last, 1<<62, func(d *Delivery) { g.Delivery = *d }); err != nil {
+		g.reader.redelivered = run.Redelivered
+		_, n, _, err := g.reader.read(run.First, run.Last, 1<<62, func(d *Delivery) { g.Delivery = *d })
+		if err == nil && n == 1 && noAck {
+			err = p.getter.Ack(run.First, run.Last)
+		}
+		switch {
+		case err != nil:
 			g.Done()
-			_ = p.getter.Requeue(run.First, run.Last)
+			_ = p.getter.member.ReturnRuns([]consumer.Run{run}) // not held any more when the Ack failed
 			return nil, err
+		case n == 0:
+			g.Done()
+			continue
 		}
-		if noAck && g.Lease != nil {
-			if err := p.getter.Ack(run.First, run.Last); err != nil {
-				g.Done()
-				return nil, err
-			}
-		}
-		c := &q.vhost.b.counters
+		c := &p.q.vhost.b.counters
 		c.Delivered.Add(1)
 		c.DeliveredBytes.Add(uint64(len(g.Body)))
 		c.Redelivered.Add(g.reader.again)
-		if g.Lease == nil { // it can't be delivered, and is settled
-			g.Done()
-			return q.Get(s, noAck)
-		}
-		g.Remaining = q.Ready()
 		return g, nil
 	}
-	return nil, nil
 }

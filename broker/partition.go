@@ -22,6 +22,7 @@ type Partition struct {
 	makeCursor sync.Mutex
 	cursor     atomic.Pointer[consumer.Cursor]
 	unwatch    func()
+	moving     sync.Mutex  // held over reading the cursor's progress and noting it
 	dirty      atomic.Bool // in Broker.dirty
 	removed    atomic.Bool
 
@@ -55,6 +56,9 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 	defer p.makeCursor.Unlock()
 	if c := p.cursor.Load(); c != nil {
 		return c, nil
+	}
+	if p.removed.Load() { // a cursor made now would watch the log for ever
+		return nil, fail(NotFound, "no queue '%s' in vhost '%s'", p.q.Name, p.q.vhost.Name)
 	}
 	st, err := p.log.LoadCursor()
 	if err != nil {
@@ -96,9 +100,11 @@ func (p *Partition) progress() {
 	if c == nil || p.removed.Load() {
 		return
 	}
+	p.moving.Lock() // or an older state could be noted after a newer one
 	floor, handed := c.Progress()
 	p.log.Progress(floor, handed)
 	p.log.Release(floor)
+	p.moving.Unlock()
 	p.q.vhost.b.markDirty(p)
 }
 
@@ -108,7 +114,10 @@ func (p *Partition) saveCursor() error {
 	if c == nil || p.removed.Load() {
 		return nil
 	}
-	return p.log.SaveCursor(c.AppendState(nil))
+	if err := p.log.SaveCursor(c.AppendState(nil)); err != nil && !p.removed.Load() {
+		return err
+	}
+	return nil
 }
 
 // remove deletes the log; the queue is gone.

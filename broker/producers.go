@@ -19,6 +19,7 @@ var (
 const (
 	keptBatches    = 5 // what a producer may have in flight
 	producerExpiry = 24 * time.Hour
+	maxProducers   = 1 << 16        // known to a partition at a time, at 250 bytes each
 	sequences      = int64(1) << 31 // numbers run from 0 to 2^31-1 and begin again
 )
 
@@ -138,8 +139,8 @@ func (ps *producers) note(id int64, epoch int16, s sent, now time.Time) {
 	pr := ps.byID[id]
 	if pr == nil || pr.epoch != epoch {
 		pr = &producer{epoch: epoch, seen: now}
-		ps.byID[id] = pr
 		ps.expire(now)
+		ps.byID[id] = pr
 	}
 	pr.seen = now
 	pr.last[pr.next] = s
@@ -147,16 +148,24 @@ func (ps *producers) note(id int64, epoch int16, s sent, now time.Time) {
 	pr.n = min(pr.n+1, keptBatches)
 }
 
-// expire forgets producers that were silent for long, some each time one is new.
+// expire forgets producers that were silent for long, some each time one is new,
+// and beyond maxProducers the most silent of those looked at.
 func (ps *producers) expire(now time.Time) {
 	looked := 0
+	var oldest int64
+	var since time.Time
 	for id, pr := range ps.byID {
 		if now.Sub(pr.seen) > producerExpiry {
 			delete(ps.byID, id)
+		} else if since.IsZero() || pr.seen.Before(since) {
+			oldest, since = id, pr.seen
 		}
 		if looked++; looked == 64 {
-			return
+			break
 		}
+	}
+	if len(ps.byID) >= maxProducers {
+		delete(ps.byID, oldest)
 	}
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -48,6 +49,7 @@ type Publisher struct {
 	logs       []store.Log        // scratch of Flush
 	needCommit bool
 	err        error // of a batch that was stored before Flush
+	fed        []fedBatch
 	published  uint64
 	routed     uint64
 	unroutable uint64
@@ -76,8 +78,9 @@ type target struct {
 }
 
 const (
-	maxRoutes      = 4096      // cached at most, then all are forgotten
+	maxRoutes      = 4096      // cached at most, then all are forgotten; so are sets
 	batchBytes     = 256 << 10 // a batch is stored when it is that long
+	maxSharedBytes = 1 << 20   // a batch of several messages is at most that long
 	keepBatchBytes = 1 << 20   // a larger buffer is given back
 	keepBuilders   = 4         // buffers that stay with a connection between two flushes
 	// splitTargets is how many logs a message may go to and still be encoded for
@@ -143,6 +146,9 @@ func (p *Publisher) add(set *targetSet, pub *message.Publish) {
 				p.storeSet(t.open)
 			}
 		}
+	}
+	if set.open && set.batch.SizeBytes()+len(pub.Body) > maxSharedBytes {
+		p.storeSet(set) // a large message is refused alone if it is too large for a log
 	}
 	if !set.open {
 		set.open = true
@@ -237,6 +243,7 @@ func (p *Publisher) Flush(done func(error)) {
 		p.logs = append(p.logs, t.part.log)
 	}
 	err, commit := p.err, p.needCommit
+	done = p.unfeed(err, commit, done)
 	p.used, p.err, p.needCommit = p.used[:0], nil, false
 	if len(p.free) > keepBuilders {
 		clear(p.free[keepBuilders:])
@@ -261,7 +268,7 @@ func (p *Publisher) route(m *Inbound) (*route, error) {
 		r, _, err := p.resolve(m)
 		return r, err
 	}
-	p.scratch = append(append(append(p.scratch[:0], m.Exchange...), 0), m.Key...)
+	p.scratch = appendRouteKey(p.scratch[:0], m)
 	r := p.routes[string(p.scratch)]
 	if r == nil {
 		var cacheable bool
@@ -276,12 +283,18 @@ func (p *Publisher) route(m *Inbound) (*route, error) {
 				return nil, err
 			}
 		}
-		p.routes[string(append(append(append(p.scratch[:0], m.Exchange...), 0), m.Key...))] = r
+		p.routes[string(appendRouteKey(p.scratch[:0], m))] = r
 	}
 	l.exchange = append(l.exchange[:0], m.Exchange...)
 	l.key = append(l.key[:0], m.Key...)
 	l.route = r
 	return r, nil
+}
+
+// appendRouteKey tells any two pairs of exchange and key apart: names may hold any byte.
+func appendRouteKey(dst []byte, m *Inbound) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(m.Exchange)))
+	return append(append(dst, m.Exchange...), m.Key...)
 }
 
 // resolve asks the tables. What headers decide can't be cached by key, and what
@@ -378,6 +391,10 @@ func (p *Publisher) setOf(parts []*Partition) *targetSet {
 	}
 	set := p.sets[string(p.scratch)]
 	if set == nil {
+		if len(p.sets) >= maxRoutes { // of routes that headers decide, which are not counted
+			p.store()
+			p.forget()
+		}
 		set = &targetSet{}
 		for _, part := range parts {
 			set.targets = append(set.targets, p.targetOf(part))

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"crypto/rand"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -108,8 +109,9 @@ func (v *VHost) DeclareQueue(s *Session, name string, o QueueOptions) (*Queue, e
 	if err := v.create(q, 1); err != nil {
 		return nil, err
 	}
-	if o.Exclusive {
-		s.own(q)
+	if o.Exclusive && !s.own(q) {
+		q.retire(false)
+		return nil, errors.Join(fail(Closed, "the session that declared queue '%s' is closed", name), v.removeQueue(q))
 	}
 	return q, nil
 }
@@ -149,45 +151,59 @@ func (q *Queue) lives() bool { return q.Durable && !q.Exclusive }
 
 // create gives a new queue its logs, writes it down and shows it to everyone.
 func (v *VHost) create(q *Queue, partitions int) error {
-	ids := make([]store.LogID, partitions)
-	for i := range ids {
-		id, err := v.b.store.NewLogID()
-		if err != nil {
-			return err
-		}
-		ids[i] = id
-	}
-	if err := q.open(ids); err != nil {
+	ids, err := v.newLogIDs(partitions)
+	if err != nil {
 		return err
 	}
-	if err := q.write(); err != nil {
+	parts, err := q.open(ids)
+	if err != nil {
 		return err
 	}
+	if err := q.write(parts); err != nil {
+		return errors.Join(err, removeAll(parts))
+	}
+	q.parts.Store(&parts)
 	v.queues.Store(q.Name, q)
 	return nil
 }
 
-// open opens the queue's logs, which touches no file yet.
-func (q *Queue) open(ids []store.LogID) error {
-	list := append([]*Partition(nil), q.Partitions()...)
+func (v *VHost) newLogIDs(n int) ([]store.LogID, error) {
+	if n < 1 {
+		return nil, fail(Precondition, "a topic needs a partition")
+	}
+	ids := make([]store.LogID, n)
+	for i := range ids {
+		id, err := v.b.store.NewLogID()
+		if err != nil {
+			return nil, err
+		}
+		ids[i] = id
+	}
+	return ids, nil
+}
+
+// open opens further logs of the queue, which touches no file yet, and returns all
+// of its partitions with them, which nobody sees until they are stored in parts.
+func (q *Queue) open(ids []store.LogID) ([]*Partition, error) {
+	have := q.Partitions()
+	list := append(make([]*Partition, 0, len(have)+len(ids)), have...)
 	for _, id := range ids {
 		p, err := openPartition(q, len(list), id)
 		if err != nil {
-			return err
+			return nil, errors.Join(err, removeAll(list[len(have):]))
 		}
 		list = append(list, p)
 	}
-	q.parts.Store(&list)
-	return nil
+	return list, nil
 }
 
-// write puts the definition of a queue that lives on into the table.
-func (q *Queue) write() error {
+// write puts the definition of a queue that lives on, with these logs, into the table.
+func (q *Queue) write(parts []*Partition) error {
 	if !q.lives() {
 		return nil
 	}
 	d := queueDef{VHost: q.vhost.Name, Name: q.Name, AutoDelete: q.AutoDelete, Args: q.Args, Topic: q.Topic, TopicID: q.TopicID[:], Config: q.config}
-	for _, p := range q.Partitions() {
+	for _, p := range parts {
 		d.Logs = append(d.Logs, p.log.ID())
 	}
 	return q.vhost.b.putJSON(defKey(prefixQueue, q.vhost.Name, q.Name), d)
@@ -206,9 +222,11 @@ func (v *VHost) restoreQueue(d queueDef) error {
 	if len(d.TopicID) == len(q.TopicID) {
 		copy(q.TopicID[:], d.TopicID)
 	}
-	if err := q.open(d.Logs); err != nil {
+	parts, err := q.open(d.Logs)
+	if err != nil {
 		return err
 	}
+	q.parts.Store(&parts)
 	v.queues.Store(q.Name, q)
 	return nil
 }
@@ -219,27 +237,37 @@ func (q *Queue) AddPartitions(n int) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	have := len(q.Partitions())
+	if q.Deleted() {
+		return fail(NotFound, "no topic '%s'", q.Name)
+	}
 	if !q.Topic || n <= have {
 		return fail(Precondition, "topic '%s' has %d partitions already", q.Name, have)
 	}
-	ids := make([]store.LogID, n-have)
-	for i := range ids {
-		id, err := v.b.store.NewLogID()
-		if err != nil {
-			return err
-		}
-		ids[i] = id
-	}
-	before := q.parts.Load()
-	if err := q.open(ids); err != nil {
+	ids, err := v.newLogIDs(n - have)
+	if err != nil {
 		return err
 	}
-	if err := q.write(); err != nil {
-		q.parts.Store(before)
+	parts, err := q.open(ids)
+	if err != nil {
 		return err
 	}
+	if err := q.write(parts); err != nil { // first: what lies in a log that is not written down is lost
+		return errors.Join(err, removeAll(parts[have:]))
+	}
+	q.parts.Store(&parts)
 	v.changed()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for s := range q.subs { // their next Pull joins the new partitions
+		if s.o.Wake != nil {
+			s.o.Wake()
+		}
+	}
 	return nil
+}
+
+func inUse(q *Queue) error {
+	return fail(Precondition, "queue '%s' in vhost '%s' in use", q.Name, q.vhost.Name)
 }
 
 // DeleteQueue removes a queue with all its messages and returns how many were
@@ -255,44 +283,42 @@ func (v *VHost) DeleteQueue(s *Session, name string, ifUnused, ifEmpty bool) (in
 		return 0, err
 	}
 	if ifUnused && q.Consumers() > 0 {
-		return 0, fail(Precondition, "queue '%s' in vhost '%s' in use", name, v.Name)
+		return 0, inUse(q)
 	}
 	ready := q.Ready()
 	if ifEmpty && ready > 0 {
 		return 0, fail(Precondition, "queue '%s' in vhost '%s' is not empty", name, v.Name)
 	}
+	if !q.retire(ifUnused) {
+		return 0, inUse(q)
+	}
 	return ready, v.removeQueue(q)
 }
 
-// removeQueue needs mu held.
+// removeQueue removes a queue that was retired. It needs mu held.
 func (v *VHost) removeQueue(q *Queue) error {
-	if q.deleted.Swap(true) {
-		return nil
-	}
-	if q.lives() {
-		if err := v.b.putDef(store.Entry{Key: defKey(prefixQueue, v.Name, q.Name)}); err != nil {
-			q.deleted.Store(false)
-			return err
-		}
-	}
-	gone := make([]bindingDef, 0, len(q.bindings))
-	for _, d := range q.bindings {
-		gone = append(gone, d)
-	}
-	var err error
-	if len(gone) > 0 {
-		err = v.unbindAll(gone)
+	l := v.newLeaving()
+	l.queue(q)
+	if err := l.do(); err != nil {
+		q.deleted.Store(false)
+		return err
 	}
 	v.queues.Delete(q.Name)
 	v.freeEnd(q.target)
 	v.changed()
-	q.cancelAll()
-	for _, p := range q.Partitions() {
-		if e := p.remove(); e != nil && err == nil {
-			err = e
-		}
+	if q.owner != nil {
+		q.owner.disown(q)
 	}
-	return err
+	q.cancelAll()
+	return removeAll(q.Partitions())
+}
+
+func removeAll(parts []*Partition) error {
+	var errs []error
+	for _, p := range parts {
+		errs = append(errs, p.remove())
+	}
+	return errors.Join(errs...)
 }
 
 // Purge removes the messages that are ready and returns how many they were.

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -49,7 +50,7 @@ func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Deliv
 		}
 		if len(v.Data) == 0 {
 			v.Done()
-			return last + 1, n, size, nil
+			return last + 1, n, size, r.drop(next, last)
 		}
 		r.views = append(r.views, v)
 		for data := v.Data; len(data) > 0 && next <= last && size < maxBytes; {
@@ -61,7 +62,7 @@ func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Deliv
 				continue
 			}
 			if message.Offset(b.BaseOffset()) > last {
-				return last + 1, n, size, nil
+				return last + 1, n, size, r.drop(next, last)
 			}
 			if b.Count() == 0 {
 				// Acked and thinned before a crash that lost the ack.
@@ -91,6 +92,10 @@ func (r *reader) skipLost(next, last message.Offset, n, size int) (message.Offse
 	to := min(last+1, max(start, next+1))
 	return to, n, size, r.drop(next, to-1)
 }
+
+// errMissing says that a batch does not have a record that its header promises.
+// The listener looks into no compressed batch before it is stored.
+var errMissing = fmt.Errorf("%w: fewer than the batch's header says, or numbered otherwise", message.ErrRecord)
 
 // skipBad steps over a batch whose records can't be read, which only a producer
 // can have made so: its checksum holds. Waiting at it would stop the queue for ever.
@@ -127,8 +132,8 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 	var rec message.Record
 	for *next <= last && size < maxBytes {
 		if dense && r.next < *next { // number known without decoding
-			if _, err := records.Skip(); err != nil {
-				return n, size, err
+			if ok, err := records.Skip(); err != nil || !ok {
+				return n, size, cmp.Or(err, errMissing)
 			}
 			r.next++
 			continue
@@ -138,7 +143,9 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 			return n, size, fmt.Errorf("queue '%s', offset %d: %w", r.part.q.Name, *next, err)
 		}
 		if !more {
-			*next = message.Offset(b.LastOffset()) + 1
+			if *next <= message.Offset(b.LastOffset()) {
+				return n, size, errMissing
+			}
 			break
 		}
 		o := base + message.Offset(rec.OffsetDelta)
@@ -146,8 +153,8 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 		if o < *next {
 			continue
 		}
-		if o > last {
-			break
+		if o > *next { // all up to last were promised by the header
+			return n, size, errMissing
 		}
 		r.deliver(b, &rec, o)
 		if r.expired() {

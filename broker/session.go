@@ -18,10 +18,21 @@ func (v *VHost) NewSession(user string) *Session {
 	return &Session{User: user, vhost: v, queues: map[*Queue]struct{}{}}
 }
 
-// own notes an exclusive queue. VHost.mu is held.
-func (s *Session) own(q *Queue) {
+// own notes an exclusive queue, unless the session was closed. VHost.mu is held.
+func (s *Session) own(q *Queue) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
 	s.queues[q] = struct{}{}
+	return true
+}
+
+// disown forgets an exclusive queue that was deleted. VHost.mu is held.
+func (s *Session) disown(q *Queue) {
+	s.mu.Lock()
+	delete(s.queues, q)
 	s.mu.Unlock()
 }
 
@@ -36,7 +47,10 @@ func (s *Session) Close() {
 	v := s.vhost
 	for q := range list {
 		v.mu.Lock()
-		err := v.removeQueue(q)
+		var err error
+		if q.retire(false) {
+			err = v.removeQueue(q)
+		}
 		v.mu.Unlock()
 		if err != nil {
 			v.b.opts.Log.Error("can't delete an exclusive queue", "queue", q.Name, "error", err)

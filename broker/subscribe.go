@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"fmt"
+
 	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -27,15 +29,14 @@ type SubscribeOptions struct {
 	Cancelled func()
 }
 
-// Subscription is one consumer of a queue. Pull, Release and Close belong to one
-// goroutine; the callbacks come from any.
+// Subscription is one consumer of a queue. Pull, Release, Leave and Close belong
+// to one goroutine; the callbacks come from any.
 type Subscription struct {
-	q         *Queue
-	noAck     bool
-	exclusive bool
-	cancelled func()
-	ways      []*way
-	turn      int // whose turn it is among ways
+	q    *Queue
+	o    SubscribeOptions
+	ways []*way // one for each partition; a topic that grows has more than this for a moment
+	turn int    // whose turn it is among ways
+	left bool
 }
 
 // way is a subscription's consumer on one partition.
@@ -64,41 +65,26 @@ func (q *Queue) Subscribe(s *Session, o SubscribeOptions) (*Subscription, error)
 	if err := q.allow(s); err != nil {
 		return nil, err
 	}
-	sub := &Subscription{q: q, noAck: o.NoAck, exclusive: o.Exclusive, cancelled: o.Cancelled}
+	sub := &Subscription{q: q, o: o}
+	switch {
+	case o.NoAck:
+		sub.o.Shared, sub.o.Prefetch = nil, 0
+	case q.Topic && o.Prefetch > 0: // one limit over all partitions, of which there may be more later
+		sub.o.Shared, sub.o.Prefetch = o.Shared.Within(o.Prefetch), 0
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.deleted.Load() {
 		return nil, fail(NotFound, "no queue '%s' in vhost '%s'", q.Name, q.vhost.Name)
 	}
 	for other := range q.subs {
-		if o.Exclusive || other.exclusive {
+		if o.Exclusive || other.o.Exclusive {
 			return nil, fail(Refused, "queue '%s' in vhost '%s' in exclusive use", q.Name, q.vhost.Name)
 		}
 	}
-	shared, prefetch := o.Shared, o.Prefetch
-	if o.NoAck {
-		shared, prefetch = nil, 0
-	}
-	if parts := q.Partitions(); len(parts) > 1 && shared == nil && prefetch > 0 {
-		shared, prefetch = NewCredit(prefetch), 0 // one limit over all partitions
-	}
-	for _, p := range q.Partitions() {
-		c, err := p.work()
-		if err != nil {
-			sub.leave()
-			return nil, err
-		}
-		// Without acks a message is settled when it is emitted, not when it is taken:
-		// what was taken and never left goes back.
-		k, err := c.Add(consumer.ConsumerOptions{Priority: o.Priority, Exclusive: o.Exclusive,
-			Prefetch: prefetch, Shared: shared, Wake: o.Wake})
-		if err != nil {
-			sub.leave()
-			return nil, &Error{Kind: Refused, Text: "queue '" + q.Name + "'", Err: err}
-		}
-		w := &way{Lease: Lease{part: p, member: k}}
-		w.reader.part, w.reader.lease, w.reader.noAck = p, &w.Lease, o.NoAck
-		sub.ways = append(sub.ways, w)
+	if err := sub.join(); err != nil {
+		sub.leaveCursors()
+		return nil, err
 	}
 	if q.subs == nil {
 		q.subs = map[*Subscription]struct{}{}
@@ -108,13 +94,40 @@ func (q *Queue) Subscribe(s *Session, o SubscribeOptions) (*Subscription, error)
 	return sub, nil
 }
 
+// join adds a consumer on each partition that has none of this subscription yet.
+func (s *Subscription) join() error {
+	for _, p := range s.q.Partitions()[len(s.ways):] {
+		c, err := p.work()
+		if err != nil {
+			return err
+		}
+		// Without acks a message is settled when it is emitted, not when it is taken:
+		// what was taken and never left goes back.
+		k, err := c.Add(consumer.ConsumerOptions{Priority: s.o.Priority, Exclusive: s.o.Exclusive,
+			Prefetch: s.o.Prefetch, Shared: s.o.Shared, Wake: s.o.Wake})
+		if err != nil {
+			return &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
+		}
+		w := &way{Lease: Lease{part: p, member: k}}
+		w.reader.part, w.reader.lease, w.reader.noAck = p, &w.Lease, s.o.NoAck
+		s.ways = append(s.ways, w)
+	}
+	return nil
+}
+
 // Queue is what is consumed.
 func (s *Subscription) Queue() *Queue { return s.q }
 
 // Pull hands up to max messages, and about maxBytes of bodies, to emit. It
 // returns how many; fewer than asked for means that credit or messages are used
-// up and a wake-up will come when that changes.
+// up and a wake-up will come when that changes. After an error no wake-up need
+// come: call again in a while.
 func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error) {
+	if len(s.ways) < len(s.q.Partitions()) && !s.left {
+		if err := s.join(); err != nil {
+			return 0, err
+		}
+	}
 	n, room := 0, maxBytes
 	for range s.ways {
 		w := s.ways[s.turn]
@@ -123,17 +136,24 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 			if len(w.runs) == 0 {
 				w.runs = w.member.Take(max-n, w.runs[:0])
 				if len(w.runs) == 0 {
+					if err := w.part.cursor.Load().Err(); err != nil && !w.part.removed.Load() {
+						s.count(n, room-maxBytes)
+						return n, fmt.Errorf("queue '%s': %w", s.q.Name, err)
+					}
 					break
 				}
-				if !s.noAck {
+				if !s.o.NoAck {
 					w.part.progress()
 				}
 			}
-			got, size, err := w.emit(s.noAck, max-n, maxBytes, emit)
+			got, size, err := w.emit(s.o.NoAck, max-n, maxBytes, emit)
 			n += got
 			maxBytes -= size
 			if err != nil {
 				s.count(n, room-maxBytes)
+				if w.part.removed.Load() {
+					return n, nil
+				}
 				return n, err
 			}
 		}
@@ -183,14 +203,28 @@ func (w *way) emit(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, size
 func (s *Subscription) Release() {
 	for _, w := range s.ways {
 		w.reader.release()
+		if s.left {
+			w.reader.unpacked = nil // a lease that is still in use keeps its way alive
+		}
 	}
 }
 
-// Close ends the subscription. What was taken and not emitted goes back; what was
-// emitted stays with its holder until it is acked or requeued.
+// Close ends the subscription: Leave and Release.
 func (s *Subscription) Close() {
+	s.Leave()
 	s.Release()
-	s.leave()
+}
+
+// Leave takes the subscription off its queue at once, while what it emitted is
+// still borrowed; Release, or Close, must follow. What was taken and not emitted
+// goes back; what was emitted stays with its holder until it is acked or requeued.
+// Leaving twice is fine.
+func (s *Subscription) Leave() {
+	if s.left {
+		return
+	}
+	s.left = true
+	s.leaveCursors()
 	q := s.q
 	q.mu.Lock()
 	_, was := q.subs[s]
@@ -202,8 +236,8 @@ func (s *Subscription) Close() {
 	}
 }
 
-// leave takes the consumers off their cursors.
-func (s *Subscription) leave() {
+// leaveCursors takes the consumers off their cursors.
+func (s *Subscription) leaveCursors() {
 	for _, w := range s.ways {
 		if len(w.runs) > 0 && !w.part.removed.Load() {
 			_ = w.member.ReturnRuns(w.runs) // they are held, so this can't fail
@@ -213,12 +247,20 @@ func (s *Subscription) leave() {
 	}
 }
 
+// retire marks the queue deleted, after which nobody can subscribe to it. It does
+// not when it was deleted already or, if unused is asked for, has a consumer.
+func (q *Queue) retire(unused bool) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return (!unused || len(q.subs) == 0) && !q.deleted.Swap(true)
+}
+
 // deleteUnused removes an auto-delete queue that lost its last consumer, if it has
 // none again by now.
 func (v *VHost) deleteUnused(q *Queue) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if q.Consumers() > 0 {
+	if !q.retire(true) {
 		return
 	}
 	if err := v.removeQueue(q); err != nil {
@@ -233,8 +275,8 @@ func (q *Queue) cancelAll() {
 	q.subs = nil
 	q.mu.Unlock()
 	for s := range subs {
-		if s.cancelled != nil {
-			s.cancelled()
+		if s.o.Cancelled != nil {
+			s.o.Cancelled()
 		}
 	}
 }

@@ -59,6 +59,9 @@ func (q *Queue) SetConfig(set map[string]string) error {
 	v := q.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if q.Deleted() { // or its definition would come back
+		return fail(NotFound, "no topic '%s'", q.Name)
+	}
 	if !q.Topic {
 		return fail(Precondition, "queue '%s' was not created as a topic; its settings are queue arguments", q.Name)
 	}
@@ -76,7 +79,7 @@ func (q *Queue) SetConfig(set map[string]string) error {
 		}
 	}
 	q.mu.Unlock()
-	if err := q.write(); err != nil {
+	if err := q.write(q.Partitions()); err != nil {
 		q.mu.Lock()
 		q.config = before
 		q.mu.Unlock()
@@ -95,8 +98,5 @@ func configInt(config map[string]string, key string) (int64, bool) {
 
 // Truncate moves a partition's start up to before, for Kafka's DeleteRecords.
 func (p *Partition) Truncate(before message.Offset) error {
-	if err := p.log.Truncate(before); err != nil {
-		return err
-	}
-	return nil
+	return p.log.Truncate(before)
 }
