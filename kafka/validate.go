@@ -51,11 +51,18 @@ func checkBatch(records []byte, maxBytes int, now time.Time) (batch.Batch, wire.
 	if b.MaxTimestamp() > now.Add(maxFuture).UnixMilli() {
 		return nil, wire.InvalidTimestamp, "a timestamp is more than an hour in the future"
 	}
+	if int64(b.Count())*minRecordBytes > message.MaxUnpackedBytes { // what is compressed is not looked into
+		return nil, wire.InvalidRecord, "the batch's record count is more than a batch can hold"
+	}
 	if b.Codec() == message.CodecNone && !dense(b) {
 		return nil, wire.InvalidRecord, "the records are not numbered from 0 on"
 	}
 	return b, wire.None, ""
 }
+
+// minRecordBytes is a record without anything: its length, attributes, time, number,
+// null key, null value and no headers.
+const minRecordBytes = 7
 
 // dense walks an uncompressed batch: exactly count records, numbered 0, 1, 2 …
 // Only the head of each record is read. One record:
