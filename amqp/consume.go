@@ -25,21 +25,20 @@ type consumer struct {
 	// Guarded by channel.mu.
 	closed   bool
 	borrowed bool // bodies that it emitted are being written from the log's own bytes
-	leaves   bool // to be closed when they are written
 	holder   uint32
 }
 
-// close ends the subscription, at once or when the writer has written what it borrowed. channel.mu is held.
+// close takes the consumer off its queue at once; what it borrowed the writer gives back when it has
+// written it, however slow the client reads. channel.mu is held.
 func (k *consumer) close() {
 	if k.closed {
 		return
 	}
 	k.closed = true
-	if k.borrowed {
-		k.leaves = true
-		return
+	k.sub.Leave()
+	if !k.borrowed {
+		k.sub.Release()
 	}
-	k.sub.Close()
 }
 
 func (k *consumer) woken() {

@@ -24,6 +24,8 @@ const (
 	smallTurnBytes = 16 << 10
 	// writeTimeout is how long a write may stand still before the peer's own traffic is looked at.
 	writeTimeout = 30 * time.Second
+	// readRetry is when a consumer whose queue could not be read tries again.
+	readRetry = time.Second
 )
 
 var writePool sync.Pool // of *[]byte with writeBytes and some room
@@ -192,6 +194,7 @@ func (w *writer) pull(k *consumer) (more bool) {
 	n, err := k.sub.Pull(pullMessages, room, k.emit)
 	if err != nil {
 		w.c.s.opts.Logger.Error("can't read messages", "listener", "amqp", "queue", k.sub.Queue().Name, "error", err)
+		time.AfterFunc(readRetry, k.woken) // no wake-up need come for what can't be read
 	}
 	if k.borrowed {
 		w.lenders = append(w.lenders, k)
@@ -259,10 +262,6 @@ func (w *writer) flush() error {
 		k.ch.mu.Lock()
 		k.borrowed = false
 		k.sub.Release()
-		if k.leaves {
-			k.leaves = false
-			k.sub.Close()
-		}
 		k.ch.mu.Unlock()
 		w.lenders[i] = nil
 	}
