@@ -338,3 +338,30 @@ func TestForcedCloseIsTold(t *testing.T) {
 		t.Errorf("a new connection was served: %d bytes", n)
 	}
 }
+
+func TestAClientThatDoesNotReadLeavesItsQueueWhenItSaysSo(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	deaf, other := r.connect(), r.connect()
+	other.call(1, &wire.QueueDeclare{Queue: "large"}, wire.IDQueueDeclareOk)
+	deaf.send(1, &wire.BasicConsume{Queue: "large", ConsumerTag: "deaf", NoWait: true, Exclusive: true})
+	const total = 320
+	for range total {
+		other.publish(1, wire.Publish{Key: []byte("large"), Body: make([]byte, 100<<10)})
+	}
+	deadline := time.Now().Add(patience)
+	for before := -1; ; { // until the writer stands still with bytes of the log in its hands
+		now := other.ready(1, "large")
+		if now == before && now < total {
+			break
+		}
+		before = now
+		time.Sleep(50 * time.Millisecond)
+	}
+	deaf.send(1, &wire.ChannelClose{})
+	for other.ready(1, "large") != total {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d messages came back", other.ready(1, "large"), total)
+		}
+	}
+	other.call(1, &wire.BasicConsume{Queue: "large", ConsumerTag: "next", Exclusive: true}, wire.IDBasicConsumeOk)
+}

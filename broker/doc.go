@@ -17,6 +17,8 @@
 //
 // Names are looked up without a lock. Changes of topology hold VHost.mu. Routing
 // reads immutable tables. Publisher and Subscription belong to one goroutine
-// each; everything else may be called from any. Lock order: VHost.mu, Queue.mu,
-// then the locks of a cursor or a log, which are leaves.
+// each; everything else may be called from any. Lock order: VHost.mu, Queue.mu or
+// Session.mu, then the locks of a cursor or a log, which are leaves. The callbacks
+// of a subscription run under any of these and only leave a note. Definitions are
+// written before they act, and what goes together is deleted in one write.
 package broker
