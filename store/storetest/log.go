@@ -25,6 +25,8 @@ var logTests = map[string]func(*testing.T, Opener){
 	"release keeps what is above the floor":       testRelease,
 	"release of all leaves a log that works":      testReleaseAll,
 	"a topic ignores release":                     testTopicRelease,
+	"thin keeps what is wanted":                   testThin,
+	"thin leaves a topic and a log kept for age":  testThinElsewhere,
 	"a deleted log is gone":                       testDelete,
 	"a log is the same when opened twice":         testOpenTwice,
 	"a watcher hears of every append":             testWatch,
