@@ -423,6 +423,12 @@ func TestPrefetchAndSharedCreditHoldTogether(t *testing.T) {
 	for i := range subs {
 		subs[i], _ = q.Subscribe(nil, SubscribeOptions{Prefetch: 3, Shared: shared})
 		defer subs[i].Close()
+		if i == 0 { // alone
+			n, err := subs[0].Pull(100, 1<<20, func(d *Delivery) { held[0] = append(held[0], Delivery{Lease: d.Lease, Offset: d.Offset}) })
+			if n != 3 || err != nil {
+				t.Fatalf("pulled %d with a prefetch of 3, %v", n, err)
+			}
+		}
 	}
 	pull := func() {
 		for i, sub := range subs {
