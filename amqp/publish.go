@@ -195,6 +195,7 @@ func (ch *channel) dropContent() {
 	body := ch.content.body
 	if cap(body) > keptBodyBytes {
 		body = nil
+		ch.c.in.Body = nil // or it would stay for as long as no publish follows
 	}
 	ch.content = content{body: body[:0]}
 }

@@ -173,6 +173,9 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 		*next = o + 1
 	}
 	r.base, r.size, r.position = base, len(b), len(raw)-records.Len()
+	if records.Len() == 0 {
+		r.unpacked = nil // up to MaxUnpackedBytes that an idle consumer must not keep
+	}
 	return n, size, nil
 }
 
@@ -249,4 +252,5 @@ func (r *reader) release() {
 		r.props = nil
 	}
 	r.props = r.props[:0]
+	r.d = Delivery{}
 }

@@ -36,10 +36,12 @@ var (
 var (
 	gzipReaders sync.Pool
 	lz4Readers  sync.Pool
-	zstdReader  = sync.OnceValues(func() (*zstd.Decoder, error) {
-		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxUnpackedBytes))
-	})
+	zstdReaders sync.Pool
 )
+
+// keepDecodedBytes is the output from which on a zstd decoder is not used again:
+// it refers to what it decoded last, which would stay in memory with it.
+const keepDecodedBytes = 1 << 20
 
 // Unpack decompresses the records of a batch behind dst and returns the longer
 // slice. For CodecNone it copies.
@@ -60,17 +62,28 @@ func Unpack(dst []byte, codec int, src []byte) ([]byte, error) {
 		r.Reset(bytes.NewReader(src))
 		return readBounded(dst, r)
 	case CodecZstd:
-		z, err := zstdReader()
-		if err != nil {
-			return dst, err
-		}
-		out, err := z.DecodeAll(src, dst)
-		if err == nil && len(out)-len(dst) > MaxUnpackedBytes {
-			err = ErrUnpacked
-		}
-		return out, err
+		return unpackZstd(dst, src)
 	}
 	return dst, fmt.Errorf("%w: %d", ErrCodec, codec)
+}
+
+func unpackZstd(dst, src []byte) ([]byte, error) {
+	z, _ := zstdReaders.Get().(*zstd.Decoder)
+	if z == nil {
+		var err error
+		// Without a stream and with one decoder it has no goroutine, so it needs no Close.
+		if z, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxUnpackedBytes)); err != nil {
+			return dst, fmt.Errorf("zstd: %w", err)
+		}
+	}
+	out, err := z.DecodeAll(src, dst)
+	if len(out) <= keepDecodedBytes {
+		zstdReaders.Put(z)
+	}
+	if err == nil && len(out)-len(dst) > MaxUnpackedBytes {
+		err = ErrUnpacked
+	}
+	return out, err
 }
 
 func unpackGzip(dst, src []byte) ([]byte, error) {

@@ -149,5 +149,8 @@ func (e *DeliveryEncoder) MaxPartBytes() int { return e.maxPayloadBytes }
 func AppendContent(buf []byte, channel uint16, m Method, props RawProperties, body []byte, frameMaxBytes int) []byte {
 	buf = AppendMethod(buf, channel, m)
 	buf = AppendContentHeader(buf, channel, uint64(len(body)), props)
-	return AppendBody(buf, channel, body, frameMaxBytes-FrameOverheadBytes)
+	part := frameMaxBytes - FrameOverheadBytes
+	// At once: growing by the frame would leave several times a large body behind as garbage.
+	buf = slices.Grow(buf, len(body)+(len(body)/part+1)*FrameOverheadBytes)
+	return AppendBody(buf, channel, body, part)
 }
