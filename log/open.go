@@ -128,13 +128,34 @@ func (l *Log) openSegment(base, bound, end int64) (*segment.Segment, error) {
 // Nothing here may be left to the pool's goroutine: the name may be used again at once.
 func (l *Log) leaveEmpty(s *segment.Segment, bound int64, found segment.Found) error {
 	l.report(Event{Kind: Emptied, Segment: s.Name(), Bytes: found.CutBytes, Position: segment.HeaderBytes, Err: found.HeaderErr})
-	s.Close()
+	defer s.Close()
 	err := l.o.FS.Remove(segment.IndexName(s.Name()))
 	if bound >= 0 {
 		err = l.o.FS.Remove(s.Name())
 	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) || bound >= 0 {
+		return ignoreMissing(err)
+	}
+	return l.cutEmpty(s)
+}
+
+// cutEmpty makes durable that a file holds no batch. There may be good ones behind
+// the page that was lost, and the next segment may have another name, because the
+// log goes on at NextOffset: a later start would then look for what follows the damage.
+func (l *Log) cutEmpty(s *segment.Segment) error {
+	info, err := l.o.FS.Stat(s.Name())
+	if err != nil || info.SizeBytes <= segment.HeaderBytes {
+		return err
+	}
+	if err = s.Trim(); err == nil {
+		err = s.Sync()
+	}
+	return err
+}
+
+func ignoreMissing(err error) error {
 	if errors.Is(err, os.ErrNotExist) {
-		err = nil
+		return nil
 	}
 	return err
 }

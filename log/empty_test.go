@@ -1,0 +1,47 @@
+package log
+
+import (
+	"os"
+	"testing"
+
+	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/segment"
+)
+
+func TestWhatStandsBehindALostFirstPageStaysLost(t *testing.T) {
+	m := fs.NewMem(1)
+	o := Options{FS: m, Dir: "/q", Pool: newPool(t, m, "/", 0), FirstSegmentBytes: 64 << 10}
+	l := open(t, o)
+	for i := range 40 {
+		appendBatch(t, l, makeBatch(1, 1000, byte(i), int64(i)))
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// A power cut before the first flush: one page did not reach the disk, nor did the index.
+	name := "/q/" + segment.FileName(0)
+	f, err := m.Open(name, os.O_RDWR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(make([]byte, fs.PageBytes), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Remove(segment.IndexName(name)); err != nil {
+		t.Fatal(err)
+	}
+	o.NextOffset = 40 // a cursor remembers that they were given out
+	l = open(t, o)
+	if start, end := l.Bounds(); start != 40 || end != 40 {
+		t.Fatalf("bounds [%d, %d)", start, end)
+	}
+	appendBatch(t, l, makeBatch(1, 1000, 'x', 100))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, o)
+	got := readAll(t, l, 40, 1<<20)
+	if start, end := l.Bounds(); start != 40 || end != 41 || len(got) != 1 {
+		t.Errorf("bounds [%d, %d), %d batches: the old ones came back", start, end, len(got))
+	}
+}
