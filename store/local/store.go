@@ -179,6 +179,9 @@ func (s *Store) findLogs() error {
 		return err
 	}
 	for _, group := range groups {
+		if _, err := strconv.ParseUint(group, 16, 8); err != nil || len(group) != 2 {
+			continue // a file manager's or a backup's, not ours
+		}
 		names, err := s.fs.ReadDir(root + "/" + group)
 		if err != nil {
 			return err

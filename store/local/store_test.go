@@ -320,6 +320,26 @@ func TestConsumingGoesOnWhileTheDiskIsFull(t *testing.T) {
 	}
 }
 
+func TestFilesOfOthersDoNotKeepADirectoryFromOpening(t *testing.T) {
+	m := fs.NewMem(1)
+	s := openStore(t, Options{FS: m, Dir: "/data"})
+	l := newTestLog(t, s, store.LogOptions{Name: "q"})
+	mustAppend(t, l, batchOf(1, 10))
+	id := l.ID()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"/data/.DS_Store", "/data/queues/file", "/data/queues/zz", "/data/queues/123"} {
+		if err := writeFile(m, filepath.Dir(name), filepath.Base(name), []byte("x"), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = openStore(t, Options{FS: m, Dir: "/data"})
+	if start, end := openTestLog(t, s, id, store.LogOptions{Name: "q"}).Bounds(); start != 0 || end != 1 {
+		t.Errorf("[%d, %d)", start, end)
+	}
+}
+
 func TestDamagedIDTableGivesNoOldID(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, Options{Dir: dir})
