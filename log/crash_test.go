@@ -129,6 +129,9 @@ func (h *history) open(disk fs.FS, i int) *Log {
 	if err != nil {
 		h.fatalf("open log %d: %v", i, err)
 	}
+	if err := l.Sync(); err != nil { // as asked for after a power cut
+		h.fatalf("sync log %d: %v", i, err)
+	}
 	return l
 }
 

@@ -15,6 +15,10 @@ import (
 // made on disk before the first Append. Sealed segments are taken as they are;
 // what no checkpoint covers is read and checked. Damage never keeps a log from
 // opening: it is reported and stepped over.
+//
+// After a power cut, call Sync before the first append: it makes final where the
+// last segment ends. Behind that may be batches, beyond a page that was lost, which
+// a later Open would find again once another segment follows.
 func Open(o Options) (*Log, error) {
 	o.defaults()
 	l := &Log{o: o}

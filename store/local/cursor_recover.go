@@ -79,6 +79,15 @@ func cursorStart(data []byte) int64 {
 	return page.Slot.Start
 }
 
+// cursorBoot is the run of the machine in which the cursor was written; 0 when unknown.
+func cursorBoot(data []byte) uint64 {
+	page, err := decodeCursorPage(data)
+	if err != nil || !page.Found {
+		return 0
+	}
+	return page.Slot.Boot
+}
+
 // settleCursor fits the valid slot to the log and the running kernel.
 func settleCursor(data []byte, page cursorPage, boot uint64, start, end int64) cursorVerdict {
 	v := cursorVerdict{state: page.Slot}

@@ -120,9 +120,10 @@ func (l *Log) open() (*log.Log, error) {
 		return nil, fmt.Errorf("open log %d (%s): %w", l.id, o.Name, storeError(err))
 	}
 	err = inner.Truncate(cursorStart(cursor))
-	if err == nil && l.cut {
+	if err == nil && (l.cut || inner.Dirty() && cursorBoot(cursor) != l.store.boot) {
 		// What was cut must stay cut: a later start, which knows where the next
-		// segment begins, would look behind the torn range and find more.
+		// segment begins, would look behind the torn range and find more. After a
+		// power cut the range may begin with a page of zeros, and nobody can tell.
 		err = inner.Sync()
 	}
 	if err == nil {
