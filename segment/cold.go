@@ -84,7 +84,7 @@ func (s *Segment) readCold(from, maxBytes int64) (View, error) {
 	defer h.release()
 	e, ok := x.ByOffset(uint32(min(from-s.base, 1<<32-1)))
 	if !ok {
-		return View{}, nil
+		e.Position = HeaderBytes // the first batch is damaged and so has no entry
 	}
 	limit := s.position.Load()
 	for p := (place{int64(e.Position), s.base + int64(e.Relative)}); p.position < limit; {
