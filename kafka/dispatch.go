@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"reflect"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -11,17 +12,51 @@ import (
 // decodeSlots bounds how many large frames are decoded at once: generated
 // decoders reserve memory by what a frame claims, up to about a hundred times
 // its size.
-var decodeSlots = make(chan struct{}, 4)
+var decodeSlots = make(chan struct{}, 2)
 
-const largeFrameBytes = 64 << 10
+const (
+	largeFrameBytes = 64 << 10
+	// maxElements bounds the topics, partitions, groups and so on in one request:
+	// elements of a byte or two would be answered with ten times as many, and
+	// an answer stays in memory until its client has read it.
+	maxElements = 50_000
+)
 
 // decode reads a request of a generated type.
 func decode(h wire.Header, body []byte) (kmsg.Request, error) {
-	if len(body) > largeFrameBytes {
-		decodeSlots <- struct{}{}
-		defer func() { <-decodeSlots }()
+	if len(body) <= largeFrameBytes {
+		return wire.Decode(h, body)
 	}
-	return wire.Decode(h, body)
+	decodeSlots <- struct{}{}
+	defer func() { <-decodeSlots }()
+	req, err := wire.Decode(h, body)
+	if err != nil {
+		return nil, err
+	}
+	if n := elements(reflect.ValueOf(req).Elem()); n > maxElements {
+		return nil, fmt.Errorf("%s with %d elements: %w", h.Key, n, wire.ErrMalformed)
+	}
+	return req, nil
+}
+
+// elements counts the members of all arrays in a generated request, nested ones
+// included. It is for large requests, which are rare.
+func elements(v reflect.Value) (n int) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			n += elements(v.Field(i))
+		}
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return 0
+		}
+		n = v.Len()
+		for i := 0; i < v.Len() && n <= maxElements; i++ {
+			n += elements(v.Index(i))
+		}
+	}
+	return n
 }
 
 // serveGenerated answers every request but Produce and Fetch.

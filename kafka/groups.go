@@ -56,9 +56,18 @@ func (c *conn) park(fn func()) {
 	c.frames.now = time.Now()
 }
 
+// maxProtocols bounds the assignment strategies of one member, which are compared
+// with those of all others. Clients bring up to four.
+const maxProtocols = 100
+
 // Key 11, JoinGroup, versions 0 to 9. The connection waits until the group's
 // next generation stands.
 func (c *conn) joinGroup(h wire.Header, r *kmsg.JoinGroupRequest) kmsg.Response {
+	if len(r.Protocols) > maxProtocols {
+		res := kmsg.NewPtrJoinGroupResponse()
+		res.ErrorCode, res.MemberID = int16(wire.InconsistentGroupProtocol), r.MemberID
+		return res
+	}
 	host, _, _ := net.SplitHostPort(c.nc.RemoteAddr().String())
 	join := group.JoinRequest{
 		Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID),
