@@ -225,7 +225,7 @@ func (c *Cursor) Purge() int64 {
 		c.back.remove(first, last)
 		c.forget(first, last)
 	}
-	c.skipTo(c.end)
+	c.skipTo(c.counted) // beyond c.end when the log grew since look
 	return n
 }
 

@@ -282,6 +282,35 @@ func TestPurgeDropsReadyMessagesOnly(t *testing.T) {
 	}
 }
 
+// growing is a log that grows by one record, once, between a question for its
+// bounds and one for its next run.
+type growing struct {
+	fakeLog
+	grown bool
+}
+
+func (l *growing) Next(from message.Offset) (first, last message.Offset, ok bool, err error) {
+	if !l.grown {
+		l.grown = true
+		l.end++
+		l.runs[len(l.runs)-1].Last++
+	}
+	return l.fakeLog.Next(from)
+}
+
+func TestPurgeDropsWhatItCountsWhileTheLogGrows(t *testing.T) {
+	log := &growing{}
+	log.add(20, 0)
+	c, err := New(log, State{})
+	must(t, err)
+	k := add(t, c, ConsumerOptions{})
+	if n := c.Purge(); n != 21 {
+		t.Fatalf("purged %d, want 21", n)
+	}
+	wantCounts(t, c, 0, 0, 21, 0)
+	wantRuns(t, take(k, 10))
+}
+
 func TestGetHandsOutTheFirstReadyMessage(t *testing.T) {
 	log := &fakeLog{}
 	log.add(3, 0)
