@@ -30,13 +30,7 @@ Leveret of its own.`,
   leveret bench --compare ours.jsonl rabbitmq.jsonl kafka.jsonl`,
 		SilenceUsage: true,
 		Args: func(_ *cobra.Command, args []string) error {
-			if o.compare && len(args) < 2 {
-				return errors.New("--compare needs two result files or more")
-			}
-			if !o.compare && len(args) != 0 {
-				return fmt.Errorf("unexpected argument %q", args[0])
-			}
-			return nil
+			return o.checkFiles(args)
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
@@ -53,8 +47,11 @@ Leveret of its own.`,
 }
 
 func execute(ctx context.Context, o *options, args []string, out, log io.Writer) error {
-	if o.compare {
-		return compareFiles(out, args[0], args[1:]...)
+	switch {
+	case o.compare:
+		return compareFiles(out, o.unequal, args[0], args[1:]...)
+	case o.format != "":
+		return printFiles(out, o.format, args)
 	}
 	only, err := o.check()
 	if err != nil {
@@ -75,12 +72,28 @@ func execute(ctx context.Context, o *options, args []string, out, log io.Writer)
 		return err
 	}
 	failed := s.failures()
-	table := medians(s.results)
-	if tableErr := writeTable(out, table); tableErr != nil {
-		return errors.Join(err, tableErr)
+	return errors.Join(err, failed, printTable(out, s.results))
+}
+
+func printTable(w io.Writer, results []Result) error {
+	rows := summarize(results)
+	if err := writeTable(w, rows); err != nil {
+		return err
 	}
-	writeNotes(out, table)
-	return errors.Join(err, failed)
+	writeNotes(w, rows)
+	return nil
+}
+
+// printFiles prints what earlier runs left, in another format.
+func printFiles(w io.Writer, format string, files []string) error {
+	results, err := readResultFiles(files)
+	if err != nil {
+		return err
+	}
+	if format == formatBenchstat {
+		return writeBenchstat(w, results)
+	}
+	return printTable(w, results)
 }
 
 func choose(only *regexp.Regexp) []row {

@@ -66,6 +66,11 @@ func TestBadFlagsAreRefusedByName(t *testing.T) {
 		{"unexpected argument", []string{"x"}},
 		{"two result files", []string{"--compare", "x"}},
 		{"read results", []string{"--compare", "/nowhere/a", "/nowhere/b"}},
+		{"--setting", []string{"--setting", "=x"}},
+		{"--sync", []string{"--sync", "os,never"}},
+		{"--format", []string{"--format", "csv", "x"}},
+		{"needs a result file", []string{"--format", "table"}},
+		{"read results", []string{"--format", "benchstat", "/nowhere/a"}},
 	} {
 		if _, err := bench(c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: error is %v, it should say %q", c.args, err, c.want)
@@ -110,6 +115,19 @@ func TestModeIsAskedOfTheBroker(t *testing.T) {
 				t.Fatalf("got %q", got)
 			}
 		})
+	}
+}
+
+func TestSyncsAreAskedOfTheBroker(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("leveret_store_sync_seconds_bucket{le=\"0.25\"} 3\nleveret_store_sync_seconds_count 42\n"))
+	}))
+	defer s.Close()
+	if got := askSyncs(context.Background(), strings.TrimPrefix(s.URL, "http://")); got != 42 {
+		t.Fatalf("got %d", got)
+	}
+	if got := askSyncs(context.Background(), "127.0.0.1:1"); got != 0 {
+		t.Fatalf("nobody is there: got %d", got)
 	}
 }
 

@@ -4,62 +4,113 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 )
 
 // compareFiles prints, for each row that the first file shares with the others, the medians
 // of both and what the first is of the other. Ratios above 1 are better for rates, below 1
-// for the rest.
-func compareFiles(w io.Writer, first string, others ...string) error {
+// for the rest. Rows whose confirms do not mean the same are refused, unless unequal allows them.
+func compareFiles(w io.Writer, unequal bool, first string, others ...string) error {
 	a, err := readResultFile(first)
 	if err != nil {
 		return err
 	}
-	var b []Result
-	for _, name := range others {
-		r, err := readResultFile(name)
-		if err != nil {
-			return err
-		}
-		b = append(b, r...)
+	b, err := readResultFiles(others)
+	if err != nil {
+		return err
 	}
-	return compare(w, medians(a), medians(b))
+	return compare(w, unequal, summarize(a), summarize(b))
 }
 
-func compare(w io.Writer, a, b []Result) error {
-	other := map[string]Result{}
-	for _, r := range b {
-		other[r.Row] = r
+// pair is a row at two brokers.
+type pair struct{ a, b summary }
+
+// equalModes tells whether a confirm meant the same in both. What is not known is not equal.
+func (p pair) equalModes() bool { return p.a.Mode == p.b.Mode && p.a.Mode != "" }
+
+// same tells whether two summaries are of the same row, whatever broker and mode.
+func same(a, b summary) bool { return a.Row == b.Row && a.X == b.X && a.Tool == b.Tool }
+
+// pairs matches rows. Where a row was measured in several modes, those pair that are
+// equal; only where none is, the unequal ones do.
+func pairs(a, b []summary) (out []pair) {
+	for _, x := range a {
+		for _, y := range b {
+			if same(x, y) && (pair{x, y}.equalModes() || !haveEqual(a, b, x, y)) {
+				out = append(out, pair{x, y})
+			}
+		}
 	}
+	return out
+}
+
+// haveEqual tells whether the brokers of x and y have a pair of equal modes for x's row.
+func haveEqual(a, b []summary, x, y summary) bool {
+	for _, s := range a {
+		for _, t := range b {
+			if same(s, x) && same(t, x) && s.Tag == x.Tag && t.Tag == y.Tag && (pair{s, t}).equalModes() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func compare(w io.Writer, unequal bool, a, b []summary) error {
+	ps := pairs(a, b)
+	if len(ps) == 0 {
+		return errors.New("the files have no row in common")
+	}
+	var bad []string
+	for _, p := range ps {
+		if !p.equalModes() {
+			bad = append(bad, fmt.Sprintf("  %s: %s of %s, %s of %s", label(p.a.Result), modeName(p.a.Mode), p.a.Tag, modeName(p.b.Mode), p.b.Tag))
+		}
+	}
+	if len(bad) > 0 && !unequal {
+		return fmt.Errorf("confirms do not mean the same (an unknown mode, see --mode, is equal to none):\n%s\n--unequal-modes compares all the same", strings.Join(bad, "\n"))
+	}
+	if err := writePairs(w, ps); err != nil {
+		return err
+	}
+	if len(bad) > 0 {
+		fmt.Fprintf(w, "\nUNEQUAL DURABILITY: the ratios of these rows compare different promises.\n%s\n", strings.Join(bad, "\n"))
+	}
+	return nil
+}
+
+func writePairs(w io.Writer, ps []pair) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "row\ta (runs, mode)\tb (runs, mode)\tmsg/s a\tb\ta/b\tbroker µs a\tb\ta/b\tp50 ms a\tb\ta/b\tp99 ms a\tb\ta/b\tRSS MB a\tb\ta/b\tanon MB a\tb\ta/b\t")
-	common := 0
-	for _, x := range a {
-		y, ok := other[x.Row]
-		if !ok {
-			continue
-		}
-		common++
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t", x.Row, title(x), title(y), count(x.Rate), count(y.Rate), ratio(x.Rate, y.Rate))
-		for _, f := range []func(*Result) *float64{
-			func(r *Result) *float64 { return &r.BrokerMicros },
-			func(r *Result) *float64 { return &r.P50 },
-			func(r *Result) *float64 { return &r.P99 },
-			func(r *Result) *float64 { return &r.PeakRSSMB },
-			func(r *Result) *float64 { return &r.PeakAnonMB },
-		} {
-			v, u := *f(&x), *f(&y)
-			fmt.Fprintf(t, "%s\t%s\t%s\t", figure(v), figure(u), ratio(v, u))
+	for _, p := range ps {
+		x, y := p.a.Result, p.b.Result
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t", label(x), title(x), title(y), count(x.Rate), count(y.Rate), ratio(x.Rate, y.Rate))
+		for _, f := range [][2]float64{{x.BrokerMicros, y.BrokerMicros}, {x.P50, y.P50}, {x.P99, y.P99}, {x.PeakRSSMB, y.PeakRSSMB}, {x.PeakAnonMB, y.PeakAnonMB}} {
+			fmt.Fprintf(t, "%s\t%s\t%s\t", figure(f[0]), figure(f[1]), ratio(f[0], f[1]))
 		}
 		fmt.Fprintln(t)
 	}
-	if err := t.Flush(); err != nil {
-		return err
+	return t.Flush()
+}
+
+// label is a row's name, with its place on a curve and the load's program, if it has those.
+func label(r Result) string {
+	s := r.Row
+	if r.Curve != "" {
+		s += " @ " + plain(r.X) + " " + r.XUnit
 	}
-	if common == 0 {
-		return errors.New("the files have no row in common")
+	if r.Tool != "" {
+		s += " (" + r.Tool + ")"
 	}
-	return nil
+	return s
+}
+
+func modeName(mode string) string {
+	if mode == "" {
+		return "unknown mode"
+	}
+	return "mode " + mode
 }
 
 func title(r Result) string { return fmt.Sprintf("%s (%d, %s)", r.Tag, r.Run, dash(r.Mode)) }

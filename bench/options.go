@@ -19,11 +19,13 @@ type options struct {
 	user, password, vhost string
 	pid                   int
 	dataDir, mode, tag    string
+	setting               []string
 
 	start     bool
 	binary    string
 	startArgs string
 	sync      string
+	modes     []string // of sync
 	tempDir   string
 
 	only     string
@@ -42,6 +44,8 @@ type options struct {
 
 	out     string
 	compare bool
+	unequal bool
+	format  string
 	quiet   bool
 }
 
@@ -55,12 +59,13 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.IntVar(&o.pid, "pid", 0, "the broker's process; found by its listening port when not given")
 	f.StringVar(&o.dataDir, "data-dir", "", "the broker's data directory, to tell bytes on disk")
 	f.StringVar(&o.mode, "mode", "", "what a confirm of the broker means, for the results: os, group, always or words of your own")
+	f.StringArrayVar(&o.setting, "setting", nil, "a setting of the broker, NAME=VALUE, that the results shall name; may be repeated")
 	f.StringVar(&o.tag, "tag", "", "name of the broker in the results; its process's when not given")
 
 	f.BoolVar(&o.start, "start", false, "start a Leveret with an empty data directory for each run, and stop it after (the default when no address is given)")
 	f.StringVar(&o.binary, "binary", "", "the program that --start starts; this one when not given")
 	f.StringVar(&o.startArgs, "start-args", "", "further arguments for --start, separated by blanks")
-	f.StringVar(&o.sync, "sync", "os", "durability mode for --start: os, group or always")
+	f.StringVar(&o.sync, "sync", "os", "durability modes for --start, separated by commas: os, group, always; every row runs in each")
 	f.StringVar(&o.tempDir, "temp-dir", "", "where --start makes its data directory; the system's place for such when not given")
 
 	f.StringVar(&o.only, "only", ".", "regular expression: the rows to run")
@@ -82,7 +87,30 @@ func (o *options) flags(f *pflag.FlagSet) {
 
 	f.StringVar(&o.out, "out", "", "file to which each run's result is added as a line of JSON")
 	f.BoolVar(&o.compare, "compare", false, "print the ratios of the first result file to the others, given as arguments, and do nothing else")
+	f.BoolVar(&o.unequal, "unequal-modes", false, "with --compare: compare rows whose durability modes differ or are unknown, too")
+	f.StringVar(&o.format, "format", "", "print result files, given as arguments, in another format and do nothing else: table, or benchstat (the format of Go benchmarks)")
 	f.BoolVar(&o.quiet, "quiet", false, "print the table only")
+}
+
+// Formats in which result files are printed.
+const (
+	formatTable     = "table"
+	formatBenchstat = "benchstat"
+)
+
+// checkFiles checks what stands behind the flags: result files, for those that read them.
+func (o *options) checkFiles(args []string) error {
+	switch {
+	case o.format != "" && o.format != formatTable && o.format != formatBenchstat:
+		return fmt.Errorf("--format is %q, it must be %s or %s", o.format, formatTable, formatBenchstat)
+	case o.compare && len(args) < 2:
+		return errors.New("--compare needs two result files or more")
+	case o.format != "" && len(args) == 0:
+		return errors.New("--format needs a result file or more")
+	case !o.compare && o.format == "" && len(args) != 0:
+		return fmt.Errorf("unexpected argument %q", args[0])
+	}
+	return nil
 }
 
 // check completes the options and returns the pattern of rows.
@@ -93,6 +121,17 @@ func (o *options) check() (*regexp.Regexp, error) {
 	}
 	if o.amqp == "" && o.kafka == "" {
 		o.start = true
+	}
+	for _, s := range o.setting {
+		if name, _, ok := strings.Cut(s, "="); !ok || name == "" {
+			return nil, fmt.Errorf("--setting is %q, it must be NAME=VALUE", s)
+		}
+	}
+	o.modes = strings.Split(o.sync, ",")
+	for _, m := range o.modes {
+		if m != "os" && m != "group" && m != "always" {
+			return nil, fmt.Errorf("--sync is %q, it must be os, group, always or several of these", o.sync)
+		}
 	}
 	switch {
 	case o.start && (o.amqp != "" || o.kafka != ""):
@@ -118,6 +157,24 @@ func (o *options) check() (*regexp.Regexp, error) {
 		}
 	}
 	return only, nil
+}
+
+// brokers is how many are measured in turn in each run.
+func (o *options) brokers() int {
+	if o.start {
+		return len(o.modes)
+	}
+	return 1
+}
+
+// settings are those given by hand.
+func (o *options) settings() map[string]string {
+	m := map[string]string{}
+	for _, s := range o.setting {
+		name, value, _ := strings.Cut(s, "=")
+		m[name] = value
+	}
+	return m
 }
 
 func (o *options) acks() int16 {

@@ -16,6 +16,8 @@ type row struct {
 	about    string // one line for --list
 	protocol protocol
 	run      func(context.Context, *running) error
+	// workload is what the row does, the same word for all protocols.
+	workload string
 }
 
 type protocol uint8
@@ -25,6 +27,18 @@ const (
 	kafka
 	ownBroker // needs a broker that bench started itself
 )
+
+// String is the protocol's name in results.
+func (p protocol) String() string {
+	switch p {
+	case amqp:
+		return "amqp"
+	case kafka:
+		return "kafka"
+	default:
+		return ""
+	}
+}
 
 // running is one run of one row: what the row is given, and what it leaves.
 type running struct {
@@ -38,7 +52,7 @@ type running struct {
 
 // rows are all of them, in the order in which they run.
 func rows() []row {
-	all := []row{{"start", "process start to first confirmed message; idle memory", ownBroker, runStart}}
+	all := []row{{name: "start", about: "process start to first confirmed message; idle memory", protocol: ownBroker, run: runStart, workload: "start"}}
 	return append(append(all, kafkaRows()...), amqpRows()...)
 }
 
@@ -55,13 +69,13 @@ func (r row) available(t *target, own bool) bool {
 }
 
 // measured runs the part of a row that counts, with the broker watched.
-func (x *running) measured(load func() (work, error)) error {
+func (x *running) measured(ctx context.Context, load func() (work, error)) error {
 	pid := x.pidAMQP
 	if x.protocol == kafka {
 		pid = x.pidKafka
 	}
 	measure.FlushDisks()
-	w, err := x.begin(pid)
+	w, err := x.begin(ctx, pid)
 	if err != nil {
 		return err
 	}
@@ -71,13 +85,8 @@ func (x *running) measured(load func() (work, error)) error {
 		return err
 	}
 	x.result.setWork(done)
-	x.result.setUsage(usage, self)
-	if w.dir != "" {
-		after, err := measure.DiskOf(w.dir)
-		if err != nil {
-			return err
-		}
-		x.result.setDisk(after.GrownSince(w.before))
+	if err := w.end(ctx, x.result, usage, self); err != nil {
+		return err
 	}
 	if done.messages == 0 {
 		return errors.New("not one message went through")
@@ -95,7 +104,8 @@ const recordOverhead = 40
 
 // one makes a run of a row and returns its result; an error is in the result.
 func (r row) one(ctx context.Context, t *target, o *options, s *started, run int) Result {
-	res := Result{Row: r.name, Run: run, Time: time.Now().UTC(), Tag: t.tag, Broker: t.broker, Mode: t.mode, Machine: measure.ThisMachine(), Address: t.amqp.HostPort}
+	res := Result{Row: r.name, Run: run, Time: time.Now().UTC(), Workload: r.workload, Protocol: r.protocol.String(), About: r.about,
+		Tag: t.tag, Broker: t.broker, Settings: t.settings, Mode: t.mode, Machine: measure.ThisMachine(), Address: t.amqp.HostPort}
 	if r.protocol == kafka {
 		res.Address = t.kafka
 	}

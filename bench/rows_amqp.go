@@ -19,7 +19,7 @@ const (
 
 func amqpRows() []row {
 	load := func(name, about string, l amqpload.Load) row {
-		return row{name, about, amqp, func(ctx context.Context, x *running) error { return publishAndConsume(ctx, x, l) }}
+		return row{name: name, about: about, protocol: amqp, run: func(ctx context.Context, x *running) error { return publishAndConsume(ctx, x, l) }}
 	}
 	return []row{
 		load("amqp-12b", "publish and consume, automatic acks", amqpload.Load{BodyBytes: 12, AutoAck: true}),
@@ -41,9 +41,9 @@ func amqpRows() []row {
 			amqpload.Load{BodyBytes: 1024, Window: confirmWindow, Prefetch: ackPrefetch, AckEvery: ackBatch, Exchange: "x", ExchangeType: "topic", Keys: 64, ExtraBinds: 1000}),
 		load("amqp-write-12b", "a system call a message on the publisher's side, automatic acks",
 			amqpload.Load{BodyBytes: 12, AutoAck: true, WritePerMessage: true}),
-		{"amqp-drain-12b", "consume a backlog, prefetch 1,000, acks of 100", amqp, func(ctx context.Context, x *running) error { return drainBacklog(ctx, x, 12) }},
-		{"amqp-drain-1k", "consume a backlog, prefetch 1,000, acks of 100", amqp, func(ctx context.Context, x *running) error { return drainBacklog(ctx, x, 1024) }},
-		{"amqp-sync-1k", "one publisher that waits for each confirm; latency is the confirm's", amqp, publishSync},
+		{name: "amqp-drain-12b", about: "consume a backlog, prefetch 1,000, acks of 100", protocol: amqp, run: func(ctx context.Context, x *running) error { return drainBacklog(ctx, x, 12) }},
+		{name: "amqp-drain-1k", about: "consume a backlog, prefetch 1,000, acks of 100", protocol: amqp, run: func(ctx context.Context, x *running) error { return drainBacklog(ctx, x, 1024) }},
+		{name: "amqp-sync-1k", about: "one publisher that waits for each confirm; latency is the confirm's", protocol: amqp, run: publishSync},
 		load("amqp-e2e-5k", "5,000 messages a second of 1 KiB, each written when due, confirms, an ack a message",
 			amqpload.Load{BodyBytes: 1024, Window: confirmWindow, Prefetch: ackPrefetch, AckEvery: 1, Rate: pacedRate}),
 	}
@@ -73,7 +73,7 @@ func publishAndConsume(ctx context.Context, x *running, l amqpload.Load) error {
 	if err := run.Attach(ctx); err != nil {
 		return err
 	}
-	err = x.measured(func() (work, error) {
+	err = x.measured(ctx, func() (work, error) {
 		r, err := run.PublishAndConsume(ctx)
 		return deliveryWork(l, r), err
 	})
@@ -111,7 +111,7 @@ func drainBacklog(ctx context.Context, x *running, bodyBytes int) error {
 	if err := run.Attach(ctx); err != nil {
 		return err
 	}
-	err = x.measured(func() (work, error) {
+	err = x.measured(ctx, func() (work, error) {
 		r, err := run.Drain(ctx)
 		return work{messages: r.Delivered, bodyBytes: bodyBytes, elapsed: r.Elapsed}, err
 	})
@@ -129,7 +129,7 @@ func publishSync(ctx context.Context, x *running) error {
 	}
 	defer run.Close()
 	var published int64
-	err = x.measured(func() (work, error) {
+	err = x.measured(ctx, func() (work, error) {
 		r, err := run.Publish(ctx)
 		published = r.Published
 		return work{messages: r.Confirmed, bodyBytes: l.BodyBytes, elapsed: r.Elapsed, latency: r.Confirm, latencyName: "publish to confirm"}, err

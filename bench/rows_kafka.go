@@ -19,7 +19,7 @@ const (
 func kafkaRows() []row {
 	var out []row
 	add := func(name, about string, run func(context.Context, *running) error) {
-		out = append(out, row{name, about, kafka, run})
+		out = append(out, row{name: name, about: about, protocol: kafka, run: run})
 	}
 	for _, size := range []struct {
 		name  string
@@ -120,7 +120,7 @@ func ingest(ctx context.Context, x *running, l *kafkaload.Load, configs map[stri
 		}
 		defer ps.Close()
 		var p kafkaload.Produced
-		err = x.measured(func() (work, error) {
+		err = x.measured(ctx, func() (work, error) {
 			p, err = ps.Run(ctx)
 			return work{messages: p.Records, bodyBytes: l.ValueBytes, elapsed: p.Elapsed, latency: p.Latency, latencyName: "request to answer"}, err
 		})
@@ -161,7 +161,7 @@ func fetch(ctx context.Context, x *running, l *kafkaload.Load) error {
 		if err != nil {
 			return fmt.Errorf("fill the topic: %w", err)
 		}
-		return x.measured(func() (work, error) {
+		return x.measured(ctx, func() (work, error) {
 			// Reading is faster than writing was: several times over, for a measurable time.
 			w := work{bodyBytes: l.ValueBytes}
 			for w.elapsed < x.options.time {
@@ -186,7 +186,7 @@ func clientProduce(ctx context.Context, x *running, valueBytes int) error {
 		}
 		defer p.Close()
 		var r kafkaload.ClientResult
-		err = x.measured(func() (work, error) {
+		err = x.measured(ctx, func() (work, error) {
 			r, err = p.Run(ctx)
 			return work{messages: r.Records, bodyBytes: valueBytes, elapsed: r.Elapsed, latency: r.Latency, latencyName: "produce to acknowledgement"}, err
 		})
@@ -217,7 +217,7 @@ func clientConsume(ctx context.Context, x *running) error {
 		if err != nil {
 			return fmt.Errorf("fill the topic: %w", err)
 		}
-		return x.measured(func() (work, error) {
+		return x.measured(ctx, func() (work, error) {
 			r, err := x.client(1024).Consume(ctx, p.Records)
 			return work{messages: r.Records, bodyBytes: 1024, elapsed: r.Elapsed}, err
 		})
@@ -228,7 +228,7 @@ func clientEndToEnd(ctx context.Context, x *running) error {
 	c := x.client(1024)
 	c.Linger, c.Rate, c.For = 0, pacedRate, 2*x.options.time
 	return x.withTopic(ctx, 1, nil, func(*kafkaload.Admin) error {
-		return x.measured(func() (work, error) {
+		return x.measured(ctx, func() (work, error) {
 			r, err := c.EndToEnd(ctx)
 			return work{messages: r.Records, bodyBytes: c.ValueBytes, elapsed: r.Elapsed, latency: r.Latency, latencyName: "due to consumer", late: r.Late}, err
 		})

@@ -1,10 +1,12 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	"github.com/leveret-mq/leveret/bench/measure"
 )
@@ -20,37 +22,49 @@ type session struct {
 }
 
 func (s *session) run(ctx context.Context) error {
-	s.show = newProgress(s.log, s.options.quiet, len(s.rows)*s.options.runs)
+	s.show = newProgress(s.log, s.options.quiet, len(s.rows)*s.options.runs*s.options.brokers())
 	defer s.show.end()
 	for i := range s.options.runs {
-		if err := s.pass(ctx, i+1); err != nil {
-			return err
+		if !s.options.start {
+			if err := s.passGiven(ctx, i+1); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, mode := range s.options.modes {
+			if err := s.passOwn(ctx, i+1, mode); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// pass runs every row once, against a broker of its own if there is to be one.
-func (s *session) pass(ctx context.Context, run int) (err error) {
+// passGiven runs every row once against the broker that was named.
+func (s *session) passGiven(ctx context.Context, run int) error {
 	o := s.options
-	t := &target{amqp: o.login(o.amqp), kafka: o.kafka, pidAMQP: o.pid, pidKafka: o.pid, dataDir: o.dataDir, mode: o.mode, tag: o.tag}
-	var own *started
-	if o.start {
-		s.show.stage("starting")
-		if own, err = startBroker(ctx, o); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, own.stop()) }()
-		given := *t
-		*t = own.target
-		t.tag, t.mode = given.tag, given.mode
-		o.metrics = own.metrics
-	}
-	if err := t.identify(ctx, o, s.show.note); err != nil {
+	return s.pass(ctx, &target{amqp: o.login(o.amqp), kafka: o.kafka, pidAMQP: o.pid, pidKafka: o.pid,
+		dataDir: o.dataDir, mode: o.mode, tag: o.tag, settings: o.settings(), metrics: o.metrics}, nil, run)
+}
+
+// passOwn runs every row once against a broker that is started for it.
+func (s *session) passOwn(ctx context.Context, run int, mode string) (err error) {
+	o := s.options
+	s.show.stage("starting")
+	own, err := startBroker(ctx, o, mode)
+	if err != nil {
 		return err
 	}
-	if t.mode == "" && own != nil {
-		t.mode = o.sync
+	defer func() { err = errors.Join(err, own.stop()) }()
+	t := own.target
+	maps.Copy(t.settings, o.settings())
+	t.tag, t.mode = o.tag, cmp.Or(o.mode, askMode(ctx, t.metrics), mode)
+	return s.pass(ctx, &t, own, run)
+}
+
+func (s *session) pass(ctx context.Context, t *target, own *started, run int) error {
+	if err := t.identify(ctx, s.show.note); err != nil {
+		return err
 	}
 	if err := s.warmUp(ctx, t); err != nil {
 		return fmt.Errorf("warm-up: %w", err)

@@ -34,7 +34,6 @@ type started struct {
 	dataDir string
 	output  *tail
 	target  target
-	metrics string
 	ready   time.Duration // from its start to its first confirmed message
 	idle    measure.Memory
 	exited  chan error
@@ -42,7 +41,7 @@ type started struct {
 
 // startBroker runs the binary with listeners on free ports of the loopback address and an
 // empty data directory, and waits until it has confirmed a message.
-func startBroker(ctx context.Context, o *options) (_ *started, err error) {
+func startBroker(ctx context.Context, o *options, mode string) (_ *started, err error) {
 	dir, err := os.MkdirTemp(o.tempDir, "leveret-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a data directory: %w", err)
@@ -52,8 +51,8 @@ func startBroker(ctx context.Context, o *options) (_ *started, err error) {
 		os.RemoveAll(dir)
 		return nil, err
 	}
-	s := &started{dataDir: dir, output: &tail{}, metrics: ports[2], exited: make(chan error, 1)}
-	args := []string{"serve", "--data-dir", dir, "--sync", o.sync, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--metrics-addr", ports[2]}
+	s := &started{dataDir: dir, output: &tail{}, exited: make(chan error, 1)}
+	args := []string{"serve", "--data-dir", dir, "--sync", mode, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--metrics-addr", ports[2]}
 	s.cmd = exec.Command(o.binary, append(args, strings.Fields(o.startArgs)...)...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	began := time.Now()
@@ -62,7 +61,8 @@ func startBroker(ctx context.Context, o *options) (_ *started, err error) {
 		return nil, fmt.Errorf("start the broker: %w", err)
 	}
 	go func() { s.exited <- s.cmd.Wait() }()
-	s.target = target{amqp: o.login(ports[0]), kafka: ports[1], pidAMQP: s.cmd.Process.Pid, pidKafka: s.cmd.Process.Pid, dataDir: dir}
+	s.target = target{amqp: o.login(ports[0]), kafka: ports[1], pidAMQP: s.cmd.Process.Pid, pidKafka: s.cmd.Process.Pid, dataDir: dir, metrics: ports[2],
+		settings: map[string]string{"flags": strings.TrimSpace("--sync " + mode + " " + o.startArgs)}}
 	if err := s.waitReady(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the broker: %w; it printed:\n%s", err, s.output), s.stop())
 	}

@@ -3,20 +3,43 @@ package bench
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 )
 
-// writeTable prints results, a line each; Run is printed as the number of runs.
-func writeTable(w io.Writer, results []Result) error {
+// writeTable prints summaries, a line each.
+func writeTable(w io.Writer, rows []summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "row\truns\tmode\tmsg/s\tMB/s\tbroker µs/msg\tclient µs/msg\tp50 ms\tp99 ms\tp99.9 ms\tmax ms\tpeak RSS MB\tanon MB\tdisk B/msg\tother CPUs\t")
-	for _, r := range results {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", r.Row, r.Run, dash(r.Mode),
-			count(r.Rate), figure(r.MBs), figure(r.BrokerMicros), figure(r.ClientMicros), figure(r.P50), figure(r.P99), figure(r.P999), figure(r.Max),
-			figure(r.PeakRSSMB), figure(r.PeakAnonMB), figure(r.DiskPerMsg), figure(r.OtherCPUs))
+	fmt.Fprintln(t, "row\truns\tmode\tmsg/s\tspread\tMB/s\tbroker µs/msg\tbroker s/GB\tclient µs/msg\tp50 ms\tp99 ms\tp99.9 ms\tmax ms\tpeak RSS MB\tanon MB\tdisk B/msg\tsyncs\tother CPUs\t")
+	for _, r := range rows {
+		mark := ""
+		if len(r.Disturbed) > 0 {
+			mark = "*"
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", label(r.Result)+mark, r.Run, dash(r.Mode),
+			count(r.Rate), r.spread(), figure(r.MBs), figure(r.BrokerMicros), figure(r.BrokerPerGB), figure(r.ClientMicros), figure(r.P50), figure(r.P99), figure(r.P999), figure(r.Max),
+			figure(r.PeakRSSMB), figure(r.PeakAnonMB), figure(r.DiskPerMsg), r.syncs(), figure(r.OtherCPUs))
 	}
 	return t.Flush()
+}
+
+// spread is how far apart the fastest and the slowest run are, of the median.
+func (s summary) spread() string {
+	if s.Run < 2 || s.Rate == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f%%", 100*(s.High.Rate-s.Low.Rate)/s.Rate)
+}
+
+// syncs are the disk's; none is a figure of its own where the disk is known.
+func (r Result) syncs() string {
+	if r.Device == "" {
+		return "-"
+	}
+	return strconv.FormatInt(r.DiskSyncs, 10)
 }
 
 func dash(s string) string {
@@ -25,6 +48,9 @@ func dash(s string) string {
 	}
 	return s
 }
+
+// plain is a number without an exponent or needless zeros.
+func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // figure prints three significant digits or so; nothing for what was not measured.
 func figure(v float64) string {
@@ -56,21 +82,56 @@ func count(v float64) string {
 	}
 }
 
-// writeNotes explains the table's columns and the machine.
-func writeNotes(w io.Writer, results []Result) {
-	if len(results) == 0 {
+// writeNotes explains the table's columns, the machine and the brokers, and what disturbed
+// the runs.
+func writeNotes(w io.Writer, rows []summary) {
+	if len(rows) == 0 {
 		return
 	}
-	m := results[0].Machine
-	fmt.Fprintf(w, "\n%d CPUs (%s), %d MB, %s, %s, load %s; broker and load share them.\n", m.CPUs, dash(m.CPU), m.MemoryMB, dash(m.Kernel), m.Go, dash(m.Load))
-	fmt.Fprintln(w, "µs/msg: processor time, user and system. anon: resident memory without mapped files. Latency at full speed is queueing; the e2e rows are paced.\nFigures are medians of the runs in which at most 0.5 CPUs were busy with something else.")
-	var spoilt []string
-	for _, r := range results {
-		if r.spoilt() {
-			spoilt = append(spoilt, r.Row)
+	r := rows[len(rows)-1] // the first may be about starting, which watches no disk
+	m := r.Machine
+	fmt.Fprintf(w, "\n%d CPUs (%s), %d MB, %s, %s, load %s; broker and load share them. Disk %s (%s).\n",
+		m.CPUs, dash(m.CPU), m.MemoryMB, dash(m.Kernel), m.Go, dash(m.Load), dash(r.Device), dash(r.FileSystem))
+	for _, b := range brokers(rows) {
+		fmt.Fprintln(w, b)
+	}
+	fmt.Fprintln(w, `µs/msg: processor time, user and system; the same number is CPU seconds a million messages. anon: resident memory without mapped files.
+syncs: flushes of the disk while the load ran. Latency at full speed is queueing; the e2e rows are paced, and count from when a message was due.
+Figures are medians of the runs that nothing disturbed; spread: highest less lowest rate, of the median.`)
+	for _, s := range rows {
+		if s.LeftOut > 0 {
+			fmt.Fprintf(w, "%s, %s: %d disturbed runs left out\n", label(s.Result), modeName(s.Mode), s.LeftOut)
 		}
 	}
-	if len(spoilt) > 0 {
-		fmt.Fprintln(w, "Only runs in which more was busy, so measure again on a quiet machine: "+strings.Join(spoilt, ", "))
+	for _, s := range rows {
+		if len(s.Disturbed) > 0 {
+			fmt.Fprintf(w, "* %s, %s: every run was disturbed, so measure again on a quiet machine: %s\n", label(s.Result), modeName(s.Mode), strings.Join(s.Disturbed, "; "))
+		}
 	}
+}
+
+// brokers is a line for each broker with its version and settings.
+func brokers(rows []summary) (out []string) {
+	for _, r := range rows {
+		line := r.Tag
+		if r.Broker != "" {
+			line += " is " + r.Broker
+		}
+		if s := settings(r.Settings); s != "" {
+			line += ": " + s
+		}
+		if !slices.Contains(out, line) {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// settings are in order of their names.
+func settings(m map[string]string) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, strings.TrimSuffix(k+"="+m[k], "="))
+	}
+	return strings.Join(parts, ", ")
 }

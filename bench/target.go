@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/leveret-mq/leveret/bench/amqpload"
@@ -24,10 +27,14 @@ type target struct {
 	mode     string
 	tag      string
 	broker   string
+	settings map[string]string
+	metrics  string         // a Leveret's metrics address; empty: no counters of its own
+	device   measure.Device // of dataDir; no name: unknown
 }
 
 // identify fills in what was not given and can be found.
-func (t *target) identify(ctx context.Context, o *options, warn func(string, ...any)) error {
+func (t *target) identify(ctx context.Context, warn func(string, ...any)) error {
+	settings := map[string]string{}
 	for _, p := range []struct {
 		address string
 		pid     *int
@@ -47,6 +54,7 @@ func (t *target) identify(ctx context.Context, o *options, warn func(string, ...
 			return err
 		}
 		t.broker = c.Product + " " + c.Version
+		settings["platform"] = c.Platform
 		c.Shut()
 	}
 	if t.kafka != "" {
@@ -54,13 +62,25 @@ func (t *target) identify(ctx context.Context, o *options, warn func(string, ...
 		if err != nil {
 			return err
 		}
+		if t.broker == "" {
+			t.broker = strings.TrimSpace("Kafka protocol " + a.Version(ctx))
+		}
+		maps.Copy(settings, a.Settings(ctx))
 		a.Close()
+	}
+	maps.Copy(settings, t.settings) // what the user says holds
+	t.settings = settings
+	if t.dataDir != "" {
+		var err error
+		if t.device, err = measure.DeviceOf(t.dataDir); err != nil {
+			warn("no figures of the disk: %v", err)
+		}
 	}
 	if t.tag == "" {
 		t.tag = tagOf(t)
 	}
 	if t.mode == "" {
-		t.mode = askMode(ctx, o.metrics)
+		t.mode = askMode(ctx, t.metrics)
 	}
 	return nil
 }
@@ -102,6 +122,21 @@ func askMode(ctx context.Context, hostPort string) string {
 	return ""
 }
 
+var syncCount = regexp.MustCompile(`(?m)^leveret_store_sync_seconds_count ([0-9]+)$`)
+
+// askSyncs asks a Leveret how often it has flushed; 0 of anything else.
+func askSyncs(ctx context.Context, hostPort string) int64 {
+	if hostPort == "" {
+		return 0
+	}
+	m := syncCount.FindSubmatch(get(ctx, "http://"+hostPort+"/metrics"))
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.ParseInt(string(m[1]), 10, 64)
+	return n
+}
+
 // get is the first MiB of an answer, or nothing.
 func get(ctx context.Context, url string) []byte {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -122,25 +157,52 @@ func get(ctx context.Context, url string) []byte {
 	return b
 }
 
-// watching follows one run of one row: process, disk.
+// watching follows one run of one row: process, directory, disk, and a Leveret's counters.
 type watching struct {
+	target *target
 	watch  *measure.Watch
-	dir    string
-	before measure.Disk
+	files  measure.Disk
+	disk   measure.DeviceCounters
+	syncs  int64
 }
 
-func (t *target) begin(pid int) (*watching, error) {
-	w := &watching{dir: t.dataDir}
-	if w.dir != "" {
-		n, err := measure.DiskOf(w.dir)
-		if err != nil {
+// begin starts with what costs the broker something, so that the watch does not see it.
+func (t *target) begin(ctx context.Context, pid int) (_ *watching, err error) {
+	w := &watching{target: t, syncs: askSyncs(ctx, t.metrics)}
+	if t.dataDir != "" {
+		if w.files, err = measure.DiskOf(t.dataDir); err != nil {
 			return nil, err
 		}
-		w.before = n
 	}
-	var err error
+	if t.device.Name != "" {
+		if w.disk, err = t.device.Counters(); err != nil {
+			return nil, err
+		}
+	}
 	if w.watch, err = measure.Begin(pid); err != nil {
 		return nil, fmt.Errorf("watch the broker: %w", err)
 	}
 	return w, nil
+}
+
+// end puts what was seen into a result whose work is set already.
+func (w *watching) end(ctx context.Context, r *Result, usage measure.Usage, self measure.CPU) error {
+	t := w.target
+	r.setUsage(usage, self)
+	if t.device.Name != "" {
+		now, err := t.device.Counters()
+		if err != nil {
+			return err
+		}
+		r.setDevice(t.device, now.Sub(w.disk))
+	}
+	if t.dataDir != "" {
+		now, err := measure.DiskOf(t.dataDir)
+		if err != nil {
+			return err
+		}
+		r.setDisk(now.GrownSince(w.files))
+	}
+	r.BrokerSyncs = max(0, askSyncs(ctx, t.metrics)-w.syncs)
+	return nil
 }

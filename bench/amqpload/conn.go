@@ -32,8 +32,8 @@ type Conn struct {
 	net.Conn
 	// FrameMaxBytes is what was negotiated.
 	FrameMaxBytes int
-	// Product and Version are what the broker calls itself.
-	Product, Version string
+	// Product, Version and Platform are what the broker calls itself and runs on.
+	Product, Version, Platform string
 
 	buf        []byte
 	start, end int // what of buf was read and not yet taken
@@ -67,7 +67,7 @@ func (c *Conn) handshake(a Address) error {
 	if err != nil {
 		return err
 	}
-	c.Product, c.Version = serverName(start)
+	c.Product, c.Version, c.Platform = serverName(start)
 	tune, err := c.Call(method(connectionStartOk).long(table("product", "leveret bench")).short("PLAIN").
 		long("\x00"+a.User+"\x00"+a.Password).short("en_US"), connectionTune)
 	if err != nil {
@@ -199,16 +199,16 @@ func (c *Conn) Shut() {
 	c.Close()
 }
 
-// serverName finds product and version in the arguments of connection.start.
-func serverName(p []byte) (product, version string) {
+// serverName finds product, version and platform in the arguments of connection.start.
+func serverName(p []byte) (product, version, platform string) {
 	if len(p) < 6 {
-		return "", ""
+		return "", "", ""
 	}
 	t := p[6:]
 	if n := int(binary.BigEndian.Uint32(p[2:])); n < len(t) {
 		t = t[:n]
 	}
-	return longString(t, "product"), longString(t, "version")
+	return longString(t, "product"), longString(t, "version"), longString(t, "platform")
 }
 
 // longString is the value of a string field. It looks for the encoded name rather than

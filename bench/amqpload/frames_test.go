@@ -100,10 +100,10 @@ func TestSplitFrame(t *testing.T) {
 }
 
 func TestServerName(t *testing.T) {
-	props := table("cluster_name", "c", "product", "RabbitMQ", "version", "4.0.5")
+	props := table("cluster_name", "c", "product", "RabbitMQ", "version", "4.0.5", "platform", "Erlang/OTP 27")
 	start := args(nil).u8(0).u8(9).long(props).long("PLAIN").long("en_US")
-	if p, v := serverName(start); p != "RabbitMQ" || v != "4.0.5" {
-		t.Fatalf("got %q, %q", p, v)
+	if p, v, on := serverName(start); p != "RabbitMQ" || v != "4.0.5" || on != "Erlang/OTP 27" {
+		t.Fatalf("got %q, %q, %q", p, v, on)
 	}
 	for n := range start {
 		serverName(start[:n]) // must not panic

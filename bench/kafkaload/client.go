@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -318,6 +319,53 @@ func NewAdmin(ctx context.Context, address string) (*Admin, error) {
 
 // Close ends the connection.
 func (a *Admin) Close() { a.client.Close() }
+
+// Version is a guess from the requests that the broker knows, such as "v4.0"; empty where it does
+// not tell.
+func (a *Admin) Version(ctx context.Context) string {
+	answers, err := a.admin.ApiVersions(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, v := range answers.Sorted() {
+		if v.Err == nil {
+			return v.VersionGuess()
+		}
+	}
+	return ""
+}
+
+// Settings are those of the broker's that bear on speed and durability. A broker that does
+// not tell has none.
+func (a *Admin) Settings(ctx context.Context) map[string]string {
+	out := map[string]string{}
+	brokers, err := a.admin.ListBrokers(ctx)
+	if err != nil || len(brokers) == 0 {
+		return out
+	}
+	answers, err := a.admin.DescribeBrokerConfigs(ctx, brokers[0].NodeID)
+	if err != nil {
+		return out
+	}
+	for _, r := range answers {
+		for _, c := range r.Configs {
+			if c.Value != nil && *c.Value != "" && !c.Sensitive && bears(c.Key) {
+				out[c.Key] = *c.Value
+			}
+		}
+	}
+	return out
+}
+
+// bears tells whether a setting matters to who compares brokers.
+func bears(key string) bool {
+	for _, prefix := range []string{"log.flush.interval", "log.segment.bytes", "num.io.threads", "num.network.threads", "min.insync", "compression.type"} {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
+}
 
 // readyLimit is how long a new topic may take until each partition answers.
 const readyLimit = 20 * time.Second

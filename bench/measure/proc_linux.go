@@ -89,22 +89,6 @@ func resetPeak(pid int) error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
 
-// machineBusy is the processor time that all of the machine has used.
-func machineBusy() time.Duration {
-	b, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return 0
-	}
-	line, _, _ := bytes.Cut(b, []byte("\n"))
-	var busy int64
-	for i, f := range strings.Fields(string(line)) {
-		if n, err := strconv.ParseInt(f, 10, 64); err == nil && i != 4 && i != 5 && i <= 8 { // not idle, not iowait, not guest
-			busy += n
-		}
-	}
-	return time.Duration(busy) * tick
-}
-
 // FindListener is the process that listens on a TCP address of this machine.
 func FindListener(address string) (pid int, err error) {
 	_, port, err := net.SplitHostPort(address)

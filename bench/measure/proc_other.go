@@ -2,8 +2,6 @@
 
 package measure
 
-import "time"
-
 // CPUOf is not available on this system.
 func CPUOf(int) (CPU, error) { return CPU{}, ErrUnsupported }
 
@@ -15,7 +13,15 @@ func MemoryOf(int) (Memory, error) { return Memory{}, ErrUnsupported }
 
 func resetPeak(int) error { return ErrUnsupported }
 
-func machineBusy() time.Duration { return 0 }
+func machineNow() machineCounters { return machineCounters{} }
+
+func processNow(int) processCounters { return processCounters{} }
+
+// DeviceOf is not available on this system.
+func DeviceOf(string) (Device, error) { return Device{}, ErrUnsupported }
+
+// Counters is not available on this system.
+func (Device) Counters() (DeviceCounters, error) { return DeviceCounters{}, ErrUnsupported }
 
 // FindListener is not available on this system.
 func FindListener(string) (int, error) { return 0, ErrUnsupported }

@@ -3,6 +3,7 @@ package measure
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"time"
 )
@@ -34,10 +35,28 @@ type Usage struct {
 	PeakBytes   int64 // resident, mapped files included
 	AnonBytes   int64 // highest seen without mapped files
 	BeforeBytes int64 // resident when the watch began
+	// WrittenBytes is what the process sent towards a disk, pages that it made dirty in a
+	// mapping included, whether or not the kernel has written them out yet.
+	WrittenBytes int64
+	// VoluntarySwitches counts when a thread gave its processor up to wait,
+	// InvoluntarySwitches when it was taken away.
+	VoluntarySwitches, InvoluntarySwitches int64
+	Wall                                   time.Duration
+	Disturbance
+}
+
+// Disturbance is what kept the machine from the run while it went on.
+type Disturbance struct {
 	// OtherCPUs is how many processors were busy on average with neither the process nor
-	// this program: kernel threads, neighbours. High values spoil a run.
+	// this program: kernel threads, neighbours.
 	OtherCPUs float64
-	Wall      time.Duration
+	// StealCPUs is how many processors on average the hypervisor held back.
+	StealCPUs float64
+	// SwappedBytes went to or came from swap, of whatever process.
+	SwappedBytes int64
+	// Throttled is how long a quota kept the process's control groups, or this program's,
+	// from running.
+	Throttled time.Duration
 }
 
 // sampleEvery is how often resident memory is looked at, which costs some 20 µs.
@@ -45,15 +64,17 @@ const sampleEvery = 50 * time.Millisecond
 
 // Watch follows one process over one run.
 type Watch struct {
-	pid         int
-	began       time.Time
-	cpu, self   CPU
-	machine     time.Duration
-	before      Memory
-	rss, anon   int64
-	stop        chan struct{}
-	done        sync.WaitGroup
-	peakIsReset bool
+	pid           int
+	began         time.Time
+	cpu, self     CPU
+	machine       machineCounters
+	process       processCounters
+	selfThrottled time.Duration
+	before        Memory
+	rss, anon     int64
+	stop          chan struct{}
+	done          sync.WaitGroup
+	peakIsReset   bool
 }
 
 // Begin starts watching. A pid of 0 watches nothing and all figures stay zero.
@@ -66,13 +87,15 @@ func Begin(pid int) (*Watch, error) {
 			return nil, err
 		}
 		w.before, w.rss, w.anon = mem, mem.RSSBytes, mem.AnonBytes
+		w.process = processNow(pid)
 		if w.cpu, err = CPUOf(pid); err != nil {
 			return nil, err
 		}
 		w.done.Go(w.sample)
 	}
+	w.selfThrottled = processNow(os.Getpid()).throttled
 	w.self = SelfCPU()
-	w.machine = machineBusy()
+	w.machine = machineNow()
 	w.began = time.Now()
 	return w, nil
 }
@@ -96,9 +119,12 @@ func (w *Watch) sample() {
 func (w *Watch) End() (u Usage, self CPU, err error) {
 	u.Wall = time.Since(w.began)
 	self = SelfCPU().Sub(w.self)
-	machine := machineBusy() - w.machine
+	machine := machineNow()
 	close(w.stop)
 	w.done.Wait()
+	u.StealCPUs = perWall(machine.steal-w.machine.steal, u.Wall)
+	u.SwappedBytes = (machine.swappedPages - w.machine.swappedPages) * int64(os.Getpagesize())
+	u.Throttled = processNow(os.Getpid()).throttled - w.selfThrottled
 	if w.pid == 0 {
 		return u, self, nil
 	}
@@ -117,8 +143,21 @@ func (w *Watch) End() (u Usage, self CPU, err error) {
 		u.PeakBytes = max(u.PeakBytes, mem.PeakBytes)
 	}
 	u.AnonBytes = max(w.anon, mem.AnonBytes)
-	u.OtherCPUs = max(0, (machine-u.CPU.Total()-self.Total()).Seconds()/u.Wall.Seconds())
+	u.OtherCPUs = perWall(machine.busy-w.machine.busy-u.CPU.Total()-self.Total(), u.Wall)
+	now := processNow(w.pid)
+	u.WrittenBytes = now.written - w.process.written
+	u.VoluntarySwitches = max(0, now.voluntary-w.process.voluntary) // threads that ended took theirs along
+	u.InvoluntarySwitches = max(0, now.involuntary-w.process.involuntary)
+	u.Throttled = max(u.Throttled, now.throttled-w.process.throttled)
 	return u, self, nil
+}
+
+// perWall is how many processors d kept busy on average.
+func perWall(d, wall time.Duration) float64 {
+	if wall <= 0 {
+		return 0
+	}
+	return max(0, d.Seconds()/wall.Seconds())
 }
 
 // GrownSince is how many bytes the files that are there now have more than before. Files
@@ -138,13 +177,13 @@ const quietBelow = 0.4
 func WaitQuiet(ctx context.Context, limit time.Duration) {
 	const window = 500 * time.Millisecond
 	for end := time.Now().Add(limit); time.Now().Before(end); {
-		before := machineBusy()
+		before := machineNow().busy
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(window):
 		}
-		if (machineBusy() - before).Seconds() < quietBelow*window.Seconds() {
+		if (machineNow().busy - before).Seconds() < quietBelow*window.Seconds() {
 			return
 		}
 	}
