@@ -12,6 +12,8 @@ SEED   ?=
 FUZZTIME ?= 10s
 # Extra arguments of `make run` and `make bench`.
 ARGS ?=
+# The commit that `make bench-compare` compares with (empty: HEAD).
+BASE ?=
 # A log file or a directory of them for `make demo`; empty: generated lines.
 LOGS ?=
 
@@ -21,11 +23,11 @@ RACE := ./auth ./internal/netx ./metrics ./server ./consumer ./exchange ./segmen
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fmt interop crash fuzz bench demo clean need-go need-cc
+.PHONY: help run build test check lint race fmt interop crash fuzz bench bench-compare demo clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "A newcomer needs two: make run, make test."
 
@@ -68,6 +70,9 @@ fuzz: need-go ## run every fuzz target for a short while (FUZZTIME=10s)
 
 bench: build ## measure this broker (ARGS goes to leveret bench)
 	./$(BIN) bench $(ARGS)
+
+bench-compare: need-go ## CPU a message of this tree against a commit, with confidence intervals (BASE=rev)
+	GO='$(GO)' $(if $(BASE),BASE='$(BASE)') bench/compare-commits
 
 demo: build ## the main job: ship logs in, route, work, replay, report (LOGS=file or directory)
 	$(GO) run ./examples/weblogs --broker $(BIN) $(if $(LOGS),--logs '$(LOGS)') $(ARGS)
