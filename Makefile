@@ -23,7 +23,7 @@ RACE := ./auth ./internal/netx ./metrics ./server ./consumer ./exchange ./segmen
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fmt interop crash fuzz bench bench-compare demo clean need-go need-cc
+.PHONY: help run build test check lint race fmt interop crash fuzz bench bench-compare bench-peers demo clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -73,6 +73,9 @@ bench: build ## measure this broker (ARGS goes to leveret bench)
 
 bench-compare: need-go ## CPU a message of this tree against a commit, with confidence intervals (BASE=rev)
 	GO='$(GO)' $(if $(BASE),BASE='$(BASE)') bench/compare-commits
+
+bench-peers: build ## the same load on Kafka, RabbitMQ, NATS and this broker (PEERS= ONLY= RUNS= TIME= MODE= OUT=)
+	bench/peers/run
 
 demo: build ## the main job: ship logs in, route, work, replay, report (LOGS=file or directory)
 	$(GO) run ./examples/weblogs --broker $(BIN) $(if $(LOGS),--logs '$(LOGS)') $(ARGS)

@@ -19,6 +19,7 @@ type options struct {
 	user, password, vhost string
 	pid                   int
 	dataDir, mode, tag    string
+	broker                string
 	setting               []string
 
 	start     bool
@@ -61,6 +62,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.mode, "mode", "", "what a confirm of the broker means, for the results: os, group, always or words of your own")
 	f.StringArrayVar(&o.setting, "setting", nil, "a setting of the broker, NAME=VALUE, that the results shall name; may be repeated")
 	f.StringVar(&o.tag, "tag", "", "name of the broker in the results; its process's when not given")
+	f.StringVar(&o.broker, "broker", "", "the broker's name and version for the results; what it calls itself when not given")
 
 	f.BoolVar(&o.start, "start", false, "start a Leveret with an empty data directory for each run, and stop it after (the default when no address is given)")
 	f.StringVar(&o.binary, "binary", "", "the program that --start starts; this one when not given")

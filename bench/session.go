@@ -44,7 +44,7 @@ func (s *session) run(ctx context.Context) error {
 func (s *session) passGiven(ctx context.Context, run int) error {
 	o := s.options
 	return s.pass(ctx, &target{amqp: o.login(o.amqp), kafka: o.kafka, pidAMQP: o.pid, pidKafka: o.pid,
-		dataDir: o.dataDir, mode: o.mode, tag: o.tag, settings: o.settings(), metrics: o.metrics}, nil, run)
+		dataDir: o.dataDir, mode: o.mode, tag: o.tag, broker: o.broker, settings: o.settings(), metrics: o.metrics}, nil, run)
 }
 
 // passOwn runs every row once against a broker that is started for it.
@@ -58,7 +58,7 @@ func (s *session) passOwn(ctx context.Context, run int, mode string) (err error)
 	defer func() { err = errors.Join(err, own.stop()) }()
 	t := own.target
 	maps.Copy(t.settings, o.settings())
-	t.tag, t.mode = o.tag, cmp.Or(o.mode, askMode(ctx, t.metrics), mode)
+	t.tag, t.broker, t.mode = o.tag, o.broker, cmp.Or(o.mode, askMode(ctx, t.metrics), mode)
 	return s.pass(ctx, &t, own, run)
 }
 

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -53,7 +54,7 @@ func (t *target) identify(ctx context.Context, warn func(string, ...any)) error 
 		if err != nil {
 			return err
 		}
-		t.broker = c.Product + " " + c.Version
+		t.broker = cmp.Or(t.broker, c.Product+" "+c.Version)
 		settings["platform"] = c.Platform
 		c.Shut()
 	}
