@@ -23,7 +23,7 @@ RACE := ./auth ./internal/netx ./metrics ./server ./consumer ./exchange ./segmen
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fmt interop crash fuzz bench bench-compare bench-peers demo clean need-go need-cc
+.PHONY: help run build test check lint race fmt interop crash fuzz bench bench-curves bench-compare bench-peers demo clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -70,6 +70,9 @@ fuzz: need-go ## run every fuzz target for a short while (FUZZTIME=10s)
 
 bench: build ## measure this broker (ARGS goes to leveret bench)
 	./$(BIN) bench $(ARGS)
+
+bench-curves: build ## how costs grow with backlog, queues, bindings, connections, size, consumers
+	./$(BIN) bench --curves $(ARGS)
 
 bench-compare: need-go ## CPU a message of this tree against a commit, with confidence intervals (BASE=rev)
 	GO='$(GO)' $(if $(BASE),BASE='$(BASE)') bench/compare-commits

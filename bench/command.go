@@ -27,6 +27,7 @@ Leveret of its own.`,
   leveret bench --runs 5 --time 4s --out ours.jsonl
   leveret bench --amqp 127.0.0.1:5672 --mode os --tag rabbitmq --out rabbitmq.jsonl
   leveret bench --kafka 127.0.0.1:9092 --mode os --data-dir DIR --only 'ingest.*1k'
+  leveret bench --curves --only 'queues|bindings' --curve-max 10000
   leveret bench --compare ours.jsonl rabbitmq.jsonl kafka.jsonl`,
 		SilenceUsage: true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -56,6 +57,9 @@ func execute(ctx context.Context, o *options, args []string, out, log io.Writer)
 	only, err := o.check()
 	if err != nil {
 		return err
+	}
+	if o.curves {
+		return runCurves(ctx, o, only, out, log)
 	}
 	selected := choose(only)
 	if o.list {

@@ -8,6 +8,9 @@
 //	             │ kafkaload  raw Kafka generator, franz-go          CPU, memory, disk
 //	        ─► result   a line of JSON, a line of the table; compare: ratios of medians
 //
+// A curve (curve*.go) is a climb instead of a row: one dimension grows on one broker, and at
+// each point some series are measured and checked just so.
+//
 // Every row checks what it sent: each message exactly once and in order, by numbers in the
 // bodies, offsets, checksums, or, for confirms, tags. A row that finds anything else has
 // failed, whatever its speed. Rows are bounded in messages and in time.

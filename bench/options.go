@@ -13,6 +13,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// defaultTime is how long a row publishes unless told otherwise.
+const defaultTime = 1500 * time.Millisecond
+
 // options are the flags.
 type options struct {
 	amqp, kafka, metrics  string
@@ -48,6 +51,9 @@ type options struct {
 	unequal bool
 	format  string
 	quiet   bool
+
+	curves   bool
+	curveMax int64
 }
 
 func (o *options) flags(f *pflag.FlagSet) {
@@ -73,7 +79,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.only, "only", ".", "regular expression: the rows to run")
 	f.BoolVar(&o.list, "list", false, "print the rows and do nothing")
 	f.IntVar(&o.runs, "runs", 1, "how often to run all rows; the table shows medians")
-	f.DurationVar(&o.time, "time", 1500*time.Millisecond, "how long a row publishes; all rows together take about a minute and a half at 1.5s")
+	f.DurationVar(&o.time, "time", defaultTime, "how long a row publishes; all rows together take about a minute and a half at 1.5s")
 	f.DurationVar(&o.warmUp, "warm-up", time.Second, "load before the first row, for brokers that compile as they go; 0 is none")
 	f.DurationVar(&o.quietIn, "wait-quiet", 0, "before each row, wait up to this long for a quiet machine")
 	f.DurationVar(&o.rowLimit, "row-limit", time.Minute, "a row that takes longer, checks included, has failed")
@@ -91,6 +97,8 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.compare, "compare", false, "print the ratios of the first result file to the others, given as arguments, and do nothing else")
 	f.BoolVar(&o.unequal, "unequal-modes", false, "with --compare: compare rows whose durability modes differ or are unknown, too")
 	f.StringVar(&o.format, "format", "", "print result files, given as arguments, in another format and do nothing else: table, or benchstat (the format of Go benchmarks)")
+	f.BoolVar(&o.curves, "curves", false, "instead of the rows, measure how the costs grow with backlog, queues, bindings, connections, message size and consumers")
+	f.Int64Var(&o.curveMax, "curve-max", 0, "leave out the points of --curves that are above this; 0 leaves out none")
 	f.BoolVar(&o.quiet, "quiet", false, "print the table only")
 }
 
@@ -150,6 +158,8 @@ func (o *options) check() (*regexp.Regexp, error) {
 		return nil, fmt.Errorf("--batch is %s, it must be 2KiB to 64MiB", o.batchBytes.String())
 	case o.fetchBytes < 2*o.batchBytes || o.fetchBytes > 256<<20:
 		return nil, fmt.Errorf("--fetch is %s, it must be at least two batches and at most 256MiB", o.fetchBytes.String())
+	case o.curveMax < 0:
+		return nil, fmt.Errorf("--curve-max is %d, it must not be negative", o.curveMax)
 	case o.maxBytes < 1<<20:
 		return nil, fmt.Errorf("--max-bytes is %s, it must be at least 1MiB", o.maxBytes.String())
 	}
@@ -161,12 +171,13 @@ func (o *options) check() (*regexp.Regexp, error) {
 	return only, nil
 }
 
-// brokers is how many are measured in turn in each run.
-func (o *options) brokers() int {
+// brokers are the modes of those that are measured one after the other: of each that is
+// to be started, or no mode for the one that was named.
+func (o *options) brokers() []string {
 	if o.start {
-		return len(o.modes)
+		return o.modes
 	}
-	return 1
+	return []string{""}
 }
 
 // settings are those given by hand.

@@ -22,17 +22,11 @@ type session struct {
 }
 
 func (s *session) run(ctx context.Context) error {
-	s.show = newProgress(s.log, s.options.quiet, len(s.rows)*s.options.runs*s.options.brokers())
+	s.show = newProgress(s.log, s.options.quiet, len(s.rows)*s.options.runs*len(s.options.brokers()))
 	defer s.show.end()
 	for i := range s.options.runs {
-		if !s.options.start {
-			if err := s.passGiven(ctx, i+1); err != nil {
-				return err
-			}
-			continue
-		}
-		for _, mode := range s.options.modes {
-			if err := s.passOwn(ctx, i+1, mode); err != nil {
+		for _, mode := range s.options.brokers() {
+			if err := s.pass(ctx, i+1, mode); err != nil {
 				return err
 			}
 		}
@@ -40,36 +34,41 @@ func (s *session) run(ctx context.Context) error {
 	return nil
 }
 
-// passGiven runs every row once against the broker that was named.
-func (s *session) passGiven(ctx context.Context, run int) error {
-	o := s.options
-	return s.pass(ctx, &target{amqp: o.login(o.amqp), kafka: o.kafka, pidAMQP: o.pid, pidKafka: o.pid,
-		dataDir: o.dataDir, mode: o.mode, tag: o.tag, broker: o.broker, settings: o.settings(), metrics: o.metrics}, nil, run)
-}
-
-// passOwn runs every row once against a broker that is started for it.
-func (s *session) passOwn(ctx context.Context, run int, mode string) (err error) {
-	o := s.options
-	s.show.stage("starting")
-	own, err := startBroker(ctx, o, mode)
+// pass runs every row once, against a broker of its own if there is to be one.
+func (s *session) pass(ctx context.Context, run int, mode string) (err error) {
+	t, own, err := s.open(ctx, mode)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, own.stop()) }()
-	t := own.target
-	maps.Copy(t.settings, o.settings())
-	t.tag, t.broker, t.mode = o.tag, o.broker, cmp.Or(o.mode, askMode(ctx, t.metrics), mode)
-	return s.pass(ctx, &t, own, run)
-}
-
-func (s *session) pass(ctx context.Context, t *target, own *started, run int) error {
-	if err := t.identify(ctx, s.show.note); err != nil {
-		return err
+	if own != nil {
+		defer func() { err = errors.Join(err, own.stop()) }()
 	}
 	if err := s.warmUp(ctx, t); err != nil {
 		return fmt.Errorf("warm-up: %w", err)
 	}
 	return s.each(ctx, t, own, run)
+}
+
+// open finds the broker that was named, or starts one in that mode, which the caller stops.
+func (s *session) open(ctx context.Context, mode string) (*target, *started, error) {
+	o := s.options
+	if !o.start {
+		t := &target{amqp: o.login(o.amqp), kafka: o.kafka, pidAMQP: o.pid, pidKafka: o.pid,
+			dataDir: o.dataDir, mode: o.mode, tag: o.tag, broker: o.broker, settings: o.settings(), metrics: o.metrics}
+		return t, nil, t.identify(ctx, s.show.note)
+	}
+	s.show.stage("starting")
+	own, err := startBroker(ctx, o, mode)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := own.target
+	maps.Copy(t.settings, o.settings())
+	t.tag, t.broker, t.mode = o.tag, o.broker, cmp.Or(o.mode, askMode(ctx, t.metrics), mode)
+	if err := t.identify(ctx, s.show.note); err != nil {
+		return nil, nil, errors.Join(err, own.stop())
+	}
+	return &t, own, nil
 }
 
 func (s *session) each(ctx context.Context, t *target, own *started, run int) error {
@@ -87,15 +86,21 @@ func (s *session) each(ctx context.Context, t *target, own *started, run int) er
 		if ctx.Err() != nil {
 			return context.Cause(ctx) // the row was cut short: its failure says nothing
 		}
-		s.results = append(s.results, res)
-		s.show.row(res)
-		if s.options.out != "" {
-			if err := appendResult(s.options.out, res); err != nil {
-				return err
-			}
+		if err := s.add(res); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// add keeps, shows and writes down a result.
+func (s *session) add(res Result) error {
+	s.results = append(s.results, res)
+	s.show.row(res)
+	if s.options.out == "" {
+		return nil
+	}
+	return appendResult(s.options.out, res)
 }
 
 // warmUp is once a broker and protocol, and counts for nothing.

@@ -32,6 +32,7 @@ const (
 type started struct {
 	cmd     *exec.Cmd
 	dataDir string
+	mode    string
 	output  *tail
 	target  target
 	ready   time.Duration // from its start to its first confirmed message
@@ -39,42 +40,58 @@ type started struct {
 	exited  chan error
 }
 
-// startBroker runs the binary with listeners on free ports of the loopback address and an
-// empty data directory, and waits until it has confirmed a message.
-func startBroker(ctx context.Context, o *options, mode string) (_ *started, err error) {
+// startBroker runs the binary with an empty data directory, and waits until it has
+// confirmed a message.
+func startBroker(ctx context.Context, o *options, mode string) (*started, error) {
 	dir, err := os.MkdirTemp(o.tempDir, "leveret-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a data directory: %w", err)
 	}
-	ports, err := freePorts(3)
+	s, err := launch(ctx, o, mode, dir)
 	if err != nil {
 		os.RemoveAll(dir)
+	}
+	return s, err
+}
+
+// launch runs the binary on a data directory with listeners on free ports of the loopback
+// address. If it fails, nothing runs any more, and the directory stays.
+func launch(ctx context.Context, o *options, mode, dir string) (*started, error) {
+	ports, err := freePorts(3)
+	if err != nil {
 		return nil, err
 	}
-	s := &started{dataDir: dir, output: &tail{}, exited: make(chan error, 1)}
+	s := &started{dataDir: dir, mode: mode, output: &tail{}, exited: make(chan error, 1)}
 	args := []string{"serve", "--data-dir", dir, "--sync", mode, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--metrics-addr", ports[2]}
 	s.cmd = exec.Command(o.binary, append(args, strings.Fields(o.startArgs)...)...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	began := time.Now()
 	if err := s.cmd.Start(); err != nil {
-		os.RemoveAll(dir)
 		return nil, fmt.Errorf("start the broker: %w", err)
 	}
 	go func() { s.exited <- s.cmd.Wait() }()
 	s.target = target{amqp: o.login(ports[0]), kafka: ports[1], pidAMQP: s.cmd.Process.Pid, pidKafka: s.cmd.Process.Pid, dataDir: dir, metrics: ports[2],
 		settings: map[string]string{"flags": strings.TrimSpace("--sync " + mode + " " + o.startArgs)}}
 	if err := s.waitReady(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("start the broker: %w; it printed:\n%s", err, s.output), s.stop())
+		return nil, errors.Join(fmt.Errorf("start the broker: %w; it printed:\n%s", err, s.output), s.halt())
 	}
 	s.ready = time.Since(began)
-	return s, s.weigh(ctx)
+	if err := s.weigh(ctx); err != nil {
+		return nil, errors.Join(err, s.halt())
+	}
+	return s, nil
+}
+
+// again starts another broker on the data of one that was halted.
+func (s *started) again(ctx context.Context, o *options) (*started, error) {
+	return launch(ctx, o, s.mode, s.dataDir)
 }
 
 // weigh looks at the memory of the broker while it has nothing to do.
 func (s *started) weigh(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
-		return errors.Join(ctx.Err(), s.stop())
+		return ctx.Err()
 	case <-time.After(idleAfter):
 	}
 	m, err := measure.MemoryOf(s.cmd.Process.Pid)
@@ -82,7 +99,7 @@ func (s *started) weigh(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return errors.Join(err, s.stop())
+		return err
 	}
 	s.idle = m
 	return nil
@@ -111,16 +128,21 @@ func (s *started) waitReady(ctx context.Context) error {
 	}
 }
 
-// stop ends the broker, kindly at first, and removes its data.
+// stop ends the broker and removes its data.
 func (s *started) stop() error {
-	defer os.RemoveAll(s.dataDir)
+	return errors.Join(s.halt(), os.RemoveAll(s.dataDir))
+}
+
+// halt ends the broker, kindly at first. Ending one that has ended is no error.
+func (s *started) halt() error {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // one that has ended needs none
 	select {
-	case <-s.exited:
+	case exit := <-s.exited:
+		s.exited <- exit
 		return nil
 	case <-time.After(stopLimit):
 		_ = s.cmd.Process.Kill()
-		<-s.exited
+		s.exited <- <-s.exited
 		return fmt.Errorf("the broker did not stop within %s and was killed", stopLimit)
 	}
 }

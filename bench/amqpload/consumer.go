@@ -42,6 +42,7 @@ type scanState struct {
 	inBody    bool
 	ended     bool // channel.close-ok came
 	consuming bool // basic.consume-ok came
+	cancelled bool // basic.cancel-ok came
 }
 
 func newConsumer(ctx context.Context, l *Load, queue string) (*consumer, error) {
@@ -70,12 +71,17 @@ func (k *consumer) run(epoch time.Time) error {
 	return nil
 }
 
-func (k *consumer) consume() error {
+// start asks for deliveries.
+func (k *consumer) start() error {
 	var flags byte
 	if k.load.AutoAck {
 		flags = 2
 	}
-	if err := k.conn.send(1, method(basicConsume).u16(0).short(k.queue).short(consumerTag).u8(flags).u32(0)); err != nil {
+	return k.conn.send(1, method(basicConsume).u16(0).short(k.queue).short(consumerTag).u8(flags).u32(0))
+}
+
+func (k *consumer) consume() error {
+	if err := k.start(); err != nil {
 		return err
 	}
 	for !k.complete() {
@@ -101,9 +107,11 @@ func (k *consumer) consume() error {
 	return nil
 }
 
+// complete says that all is there; a message counts from the first piece of its body on,
+// so the last one's must have ended.
 func (k *consumer) complete() bool {
 	want := k.want.Load()
-	return want >= 0 && k.check.Count >= want && k.scan.consuming
+	return want >= 0 && k.check.Count >= want && k.scan.consuming && !k.scan.inContent
 }
 
 // expectTotal tells the consumer how many messages there are in all, and wakes it.
@@ -218,6 +226,9 @@ func (k *consumer) method(p []byte) error {
 	switch id := args(p).id(); id {
 	case basicConsumeOk:
 		k.scan.consuming = true
+		return nil
+	case basicCancelOk:
+		k.scan.cancelled = true
 		return nil
 	case channelCloseOk:
 		k.scan.ended = true

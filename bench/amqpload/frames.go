@@ -39,14 +39,21 @@ const (
 	queueDeclareOk    = 50<<16 | 11
 	queueBind         = 50<<16 | 20
 	queueBindOk       = 50<<16 | 21
+	queuePurge        = 50<<16 | 30
+	queuePurgeOk      = 50<<16 | 31
 	queueDelete       = 50<<16 | 40
 	queueDeleteOk     = 50<<16 | 41
 	basicQos          = 60<<16 | 10
 	basicQosOk        = 60<<16 | 11
 	basicConsume      = 60<<16 | 20
 	basicConsumeOk    = 60<<16 | 21
+	basicCancel       = 60<<16 | 30
+	basicCancelOk     = 60<<16 | 31
 	basicPublish      = 60<<16 | 40
 	basicDeliver      = 60<<16 | 60
+	basicGet          = 60<<16 | 70
+	basicGetOk        = 60<<16 | 71
+	basicGetEmpty     = 60<<16 | 72
 	basicAck          = 60<<16 | 80
 	basicNack         = 60<<16 | 120
 	confirmSelect     = 85<<16 | 10
@@ -130,6 +137,28 @@ func MessageBytes(o BlockOptions) int {
 		return max(1, o.BodyBytes)
 	}
 	return len(b.Frames) / len(b.bodies)
+}
+
+// newBlocks encodes as many blocks of at most the given number of publishes as it takes
+// to use every key equally: written in turn, message i of all has key i modulo their
+// number. The first block is the smallest.
+func newBlocks(o BlockOptions, messages int) ([]*Block, error) {
+	keys := o.Keys
+	if len(keys) <= messages {
+		b, err := NewBlock(o, messages-messages%len(keys))
+		return []*Block{b}, err
+	}
+	count := (len(keys) + messages - 1) / messages
+	blocks := make([]*Block, 0, count)
+	for i := range count {
+		o.Keys = keys[i*len(keys)/count : (i+1)*len(keys)/count]
+		b, err := NewBlock(o, len(o.Keys))
+		if err != nil {
+			return nil, err
+		}
+		blocks = append(blocks, b)
+	}
+	return blocks, nil
 }
 
 // Messages is how many publishes the block holds.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -120,5 +121,35 @@ func TestClosedTellsTheBrokersReason(t *testing.T) {
 	}
 	if err := closed(basicAck, binary.BigEndian.AppendUint64(nil, 1)); err != nil {
 		t.Fatalf("an ack is a close: %v", err)
+	}
+}
+
+// Whatever the number of keys, message i of all blocks in turn has key i modulo that number.
+func TestBlocksUseEveryKeyEqually(t *testing.T) {
+	for _, c := range []struct{ keys, messages, blocks int }{{1, 10, 1}, {3, 10, 1}, {10, 10, 1}, {11, 10, 2}, {64, 59, 2}, {1000, 7, 143}, {5, 1, 5}} {
+		o := BlockOptions{BodyBytes: 12, FrameMaxBytes: 4096}
+		for i := range c.keys {
+			o.Keys = append(o.Keys, fmt.Sprintf("key-%d", i))
+		}
+		blocks, err := newBlocks(o, c.messages)
+		if err != nil || len(blocks) != c.blocks {
+			t.Fatalf("%+v: %d blocks, %v", c, len(blocks), err)
+		}
+		i := 0
+		for _, b := range blocks {
+			if b.Messages() > c.messages || b.Messages() < blocks[0].Messages() {
+				t.Errorf("%+v: a block of %d messages, the first has %d", c, b.Messages(), blocks[0].Messages())
+			}
+			for j := range b.Messages() {
+				want := method(basicPublish).u16(0).short("").short(o.Keys[i%c.keys]).u8(0)
+				if !bytes.HasPrefix(b.Message(j), appendFrame(nil, frameMethod, 1, want)) {
+					t.Fatalf("%+v: message %d has another key", c, i)
+				}
+				i++
+			}
+		}
+		if i%c.keys != 0 {
+			t.Errorf("%+v: %d messages, no multiple of the keys", c, i)
+		}
 	}
 }

@@ -22,8 +22,9 @@ type Load struct {
 	Publishers   int    // default 1; on the default exchange, publisher i sends to queue i modulo Queues
 	Exchange     string // default: the default exchange
 	ExchangeType string
-	Keys         int // routing keys k.<i>.x that publishers go through, with Exchange; default 1
-	ExtraBinds   int // bindings of each queue that match nothing published, with a topic exchange
+	Keys         int      // routing keys k.<i>.x that publishers go through, with Exchange; default 1
+	RoutingKeys  []string // those of every publisher, in turn, instead of what the fields above say
+	ExtraBinds   int      // bindings of each queue that match nothing published, with a topic exchange
 
 	BodyBytes       int
 	Transient       bool    // delivery mode 1
@@ -76,6 +77,9 @@ func (l *Load) queue(i int) string {
 
 // keys are the routing keys of one publisher.
 func (l *Load) keys(publisher int) []string {
+	if len(l.RoutingKeys) > 0 {
+		return l.RoutingKeys
+	}
 	if l.Exchange == "" {
 		return []string{l.queue(publisher % l.Queues)}
 	}

@@ -18,13 +18,14 @@ const blockBytes = 64 << 10
 // publisher writes blocks on one connection. Its run method writes, a second goroutine
 // reads confirms; the two share confirmed and wake.
 type publisher struct {
-	conn  *Conn
-	load  *Load
-	index int
-	block *Block
-	epoch time.Time
-	total int64
-	until time.Duration // from the epoch: no block is begun after it
+	conn   *Conn
+	load   *Load
+	index  int
+	blocks []*Block // written in turn
+	turn   int
+	epoch  time.Time
+	total  int64
+	until  time.Duration // from the epoch: no block is begun after it
 
 	sent      atomic.Int64
 	confirmed atomic.Int64
@@ -50,9 +51,9 @@ func newPublisher(ctx context.Context, l *Load, index int) (*publisher, error) {
 	p := &publisher{conn: c, load: l, index: index, confirm: measure.NewLatencies(),
 		wake: make(chan struct{}, 1), finished: make(chan struct{})}
 	o := BlockOptions{Exchange: l.Exchange, Keys: l.keys(index), BodyBytes: l.BodyBytes, Persistent: !l.Transient, FrameMaxBytes: c.FrameMaxBytes}
-	messages := l.messagesPerBlock(MessageBytes(o))
-	p.open = make(chan openBlock, l.Window/messages+2)
-	if p.block, err = NewBlock(o, messages); err == nil && l.Window > 0 {
+	p.blocks, err = newBlocks(o, l.messagesPerBlock(MessageBytes(o)))
+	if err == nil && l.Window > 0 {
+		p.open = make(chan openBlock, l.Window/p.blocks[0].Messages()+2)
 		_, err = c.Call(method(confirmSelect).u8(0), confirmSelectOk)
 	}
 	if err != nil {
@@ -94,7 +95,8 @@ func (p *publisher) publish() error {
 	}
 	for {
 		sent := p.sent.Load()
-		n := min(int64(p.block.Messages()), p.total-sent)
+		block := p.blocks[p.turn]
+		n := min(int64(block.Messages()), p.total-sent)
 		if n <= 0 || time.Since(p.epoch) >= p.until {
 			return nil
 		}
@@ -103,28 +105,29 @@ func (p *publisher) publish() error {
 				return err
 			}
 		}
-		if err := p.writeBlock(sent, int(n)); err != nil {
+		if err := p.writeBlock(block, sent, int(n)); err != nil {
 			return err
 		}
+		p.turn = (p.turn + 1) % len(p.blocks)
 	}
 }
 
-func (p *publisher) writeBlock(sent int64, n int) error {
+func (p *publisher) writeBlock(block *Block, sent int64, n int) error {
 	now := time.Now()
-	p.block.Stamp(measure.Seq(p.index, uint64(sent)), measure.Micros(now.Sub(p.epoch)))
+	block.Stamp(measure.Seq(p.index, uint64(sent)), measure.Micros(now.Sub(p.epoch)))
 	if p.load.Window > 0 {
 		p.open <- openBlock{uint64(sent) + uint64(n), now}
 	}
 	if p.load.WritePerMessage {
 		for i := range n {
-			if _, err := p.conn.Write(p.block.Message(i)); err != nil {
+			if _, err := p.conn.Write(block.Message(i)); err != nil {
 				return err
 			}
 			p.sent.Store(sent + int64(i) + 1)
 		}
 		return nil
 	}
-	_, err := p.conn.Write(p.block.Frames[:p.block.end(n-1)])
+	_, err := p.conn.Write(block.Frames[:block.end(n-1)])
 	p.sent.Store(sent + int64(n))
 	return err
 }
@@ -143,8 +146,9 @@ func (p *publisher) publishPaced() error {
 			}
 			p.open <- openBlock{uint64(i + 1), p.epoch.Add(due)}
 		}
-		p.block.Stamp(measure.Seq(p.index, uint64(i)), measure.Micros(due))
-		if _, err := p.conn.Write(p.block.Frames); err != nil {
+		block := p.blocks[i%int64(len(p.blocks))]
+		block.Stamp(measure.Seq(p.index, uint64(i)), measure.Micros(due))
+		if _, err := p.conn.Write(block.Frames); err != nil {
 			return err
 		}
 		p.sent.Store(i + 1)

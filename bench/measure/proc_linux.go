@@ -19,13 +19,37 @@ import (
 // tick is the unit of times in /proc: USER_HZ is 100 on every Linux that Go runs on.
 const tick = 10 * time.Millisecond
 
-// CPUOf reads a process's user and system time, all threads, from /proc/PID/stat.
+// CPUOf reads a process's user and system time, all threads. How it is split comes from
+// /proc/PID/stat, which counts in ticks; the sum is as exact as the scheduler's own.
 func CPUOf(pid int) (CPU, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return CPU{}, fmt.Errorf("read CPU time of process %d: %w", pid, err)
 	}
-	return parseStat(b)
+	c, err := parseStat(b)
+	if err != nil {
+		return CPU{}, err
+	}
+	var exact unix.Timespec
+	if unix.ClockGettime(cpuClock(pid), &exact) != nil {
+		return c, nil
+	}
+	return c.scaledTo(time.Duration(exact.Nano())), nil
+}
+
+// cpuClock is the clock of a process's processor time, as clock_getcpuclockid(3) makes it.
+func cpuClock(pid int) int32 {
+	const scheduled = 2 // CPUCLOCK_SCHED
+	return int32(^pid)<<3 | scheduled
+}
+
+// scaledTo keeps the split of the time and gives it another sum.
+func (c CPU) scaledTo(total time.Duration) CPU {
+	user := total
+	if sum := c.Total(); sum > 0 {
+		user = time.Duration(float64(total) * float64(c.User) / float64(sum))
+	}
+	return CPU{user, total - user}
 }
 
 // parseStat finds fields 14 and 15; field 2 is a name that may hold blanks and brackets.
@@ -187,3 +211,20 @@ func DiskOf(dir string) (Disk, error) {
 // FlushDisks has the kernel write out everything, so that one run's dirty pages are not
 // the next one's burden.
 func FlushDisks() { unix.Sync() }
+
+// FileLimit is how many files a process and this one may have open, whichever is less; 0
+// if that is not known. A pid of 0 leaves the process out.
+func FileLimit(pid int) int64 {
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
+		return 0
+	}
+	limit := int64(min(r.Cur, 1<<31))
+	if pid == 0 {
+		return limit
+	}
+	if unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &r) == nil {
+		limit = min(limit, int64(min(r.Cur, 1<<31)))
+	}
+	return limit
+}

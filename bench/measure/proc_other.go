@@ -37,3 +37,6 @@ func DiskOf(string) (Disk, error) { return nil, ErrUnsupported }
 
 // FlushDisks has nothing to do on this system.
 func FlushDisks() {}
+
+// FileLimit is not available on this system.
+func FileLimit(int) int64 { return 0 }
