@@ -91,13 +91,14 @@ const (
 
 // NewPublisher opens a way in. It needs no closing: nothing is kept after a Flush.
 func (v *VHost) NewPublisher() *Publisher {
-	p := &Publisher{v: v}
+	p := &Publisher{v: v, generation: v.generation.Load()}
 	p.forget()
 	return p
 }
 
+// forget drops all routes. What generation the next ones are of is for the caller
+// to say: a resolve that is under way looked at the tables before.
 func (p *Publisher) forget() {
-	p.generation = p.v.generation.Load()
 	p.routes, p.targets, p.sets = map[string]*route{}, map[*Partition]*target{}, map[string]*targetSet{}
 	p.last.route = nil
 }
@@ -109,9 +110,10 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 	if len(m.Body) > p.v.b.opts.MaxMessageBytes {
 		return false, fail(TooLarge, "message of %d bytes is larger than the maximum of %d", len(m.Body), p.v.b.opts.MaxMessageBytes)
 	}
-	if p.generation != p.v.generation.Load() {
+	if g := p.v.generation.Load(); g != p.generation {
 		p.store()
 		p.forget()
+		p.generation = g
 	}
 	r, err := p.route(m)
 	if err != nil {

@@ -87,3 +87,27 @@ func TestRoutesAreTheSameAfterEachReload(t *testing.T) {
 		r.restart()
 	}
 }
+
+// TestARouteThatWasResolvedBeforeAChangeIsNotKept has the topology change while a
+// publish is between the tables and the cache, at the moment when the cache is full.
+func TestARouteThatWasResolvedBeforeAChangeIsNotKept(t *testing.T) {
+	r := startWith(t, 0)
+	a, b := r.queue("a", QueueOptions{}), r.queue("b", QueueOptions{})
+	r.exchange("x", "fanout")
+	r.bind("x", "a", "")
+	r.bind("x", "b", "")
+	p := r.v.NewPublisher()
+	for i := range maxRoutes {
+		p.sets[fmt.Sprint(i)] = &targetSet{}
+	}
+	// What resolve does, with a change in the middle.
+	p.parts = append(p.parts[:0], a.Partitions()[0], b.Partitions()[0])
+	if err := r.v.Unbind(r.s, Binding{Source: "x", Dest: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	stale := &route{set: p.setOf(p.parts), plain: true}
+	p.routes[string(appendRouteKey(nil, &Inbound{Exchange: []byte("x"), Key: []byte("k")}))] = stale
+	publish(t, p, "x", "k=1")
+	want(t, "a", drain(t, a), []string{"1"})
+	want(t, "b", drain(t, b), nil)
+}
