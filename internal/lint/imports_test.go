@@ -52,6 +52,7 @@ var imports = map[string][]string{
 	// Tools and tests.
 	"bench":            {"server", "config", "internal/batch"},
 	"internal/lint":    {},
+	"internal/alloc":   {},
 	"internal/testkit": {"server", "config"},
 	"test/crash":       {"internal/testkit"},
 	"test/interop":     {"internal/testkit"},
