@@ -23,7 +23,7 @@ func Command() *cobra.Command {
 		Long: `Measures any broker that speaks AMQP 0-9-1 or the Kafka protocol, and checks
 that it loses, repeats and reorders nothing. Without an address it starts a
 Leveret of its own.`,
-		Example: `  leveret bench                                   a Leveret of its own, all rows, under two minutes
+		Example: `  leveret bench                                   a Leveret of its own, a choice of rows, about two minutes
   leveret bench --runs 5 --time 4s --out ours.jsonl
   leveret bench --amqp 127.0.0.1:5672 --mode os --tag rabbitmq --out rabbitmq.jsonl
   leveret bench --kafka 127.0.0.1:9092 --mode os --data-dir DIR --only 'ingest.*1k'
@@ -61,8 +61,11 @@ func execute(ctx context.Context, o *options, args []string, out, log io.Writer)
 	if o.curves {
 		return runCurves(ctx, o, only, out, log)
 	}
-	selected := choose(only)
+	selected := o.choose(only)
 	if o.list {
+		if o.only == "" {
+			selected = rows()
+		}
 		return listRows(out, selected)
 	}
 	if len(selected) == 0 {
@@ -100,10 +103,11 @@ func printFiles(w io.Writer, format string, files []string) error {
 	return printTable(w, results)
 }
 
-func choose(only *regexp.Regexp) []row {
+// choose takes the rows that --only matches; without it, and without --all, the short ones.
+func (o *options) choose(only *regexp.Regexp) []row {
 	var out []row
 	for _, r := range rows() {
-		if only.MatchString(r.name) {
+		if only.MatchString(r.name) && (r.short || o.all || o.only != "") {
 			out = append(out, r)
 		}
 	}
@@ -113,7 +117,11 @@ func choose(only *regexp.Regexp) []row {
 func listRows(w io.Writer, rs []row) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range rs {
-		fmt.Fprintf(t, "%s\t%s\n", r.name, r.about)
+		mark := ""
+		if r.short {
+			mark = "*"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.name, mark, r.workload, r.about)
 	}
 	return t.Flush()
 }

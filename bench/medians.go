@@ -11,7 +11,7 @@ type summary struct {
 	// LeftOut is how many runs were not counted because something disturbed them.
 	LeftOut int
 	// Disturbed says what disturbed the runs that were counted, for want of better ones.
-	Disturbed []string
+	Disturbed []disturbance
 }
 
 // identity is what makes runs comparable enough for a common median.

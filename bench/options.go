@@ -33,6 +33,7 @@ type options struct {
 	tempDir   string
 
 	only     string
+	all      bool
 	list     bool
 	runs     int
 	time     time.Duration
@@ -76,10 +77,11 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.sync, "sync", "os", "durability modes for --start, separated by commas: os, group, always; every row runs in each")
 	f.StringVar(&o.tempDir, "temp-dir", "", "where --start makes its data directory; the system's place for such when not given")
 
-	f.StringVar(&o.only, "only", ".", "regular expression: the rows to run")
-	f.BoolVar(&o.list, "list", false, "print the rows and do nothing")
+	f.StringVar(&o.only, "only", "", "regular expression: the rows to run, of all there are")
+	f.BoolVar(&o.all, "all", false, "run all rows: every workload with every message size, about ten minutes")
+	f.BoolVar(&o.list, "list", false, "print the rows, those that run by default with a star, and do nothing")
 	f.IntVar(&o.runs, "runs", 1, "how often to run all rows; the table shows medians")
-	f.DurationVar(&o.time, "time", defaultTime, "how long a row publishes; all rows together take about a minute and a half at 1.5s")
+	f.DurationVar(&o.time, "time", defaultTime, "how long a row publishes")
 	f.DurationVar(&o.warmUp, "warm-up", time.Second, "load before the first row, for brokers that compile as they go; 0 is none")
 	f.DurationVar(&o.quietIn, "wait-quiet", 0, "before each row, wait up to this long for a quiet machine")
 	f.DurationVar(&o.rowLimit, "row-limit", time.Minute, "a row that takes longer, checks included, has failed")

@@ -122,17 +122,17 @@ func TestDisturbancesAreNamed(t *testing.T) {
 	} {
 		r := result("a", 1, 1, 1)
 		c.change(&r)
-		if got := r.disturbances(); len(got) != 1 || !strings.Contains(got[0], c.want) {
-			t.Errorf("got %q, it should say %q", got, c.want)
+		if got := r.disturbances(); len(got) != 1 || !strings.Contains(got[0].String(), c.want) {
+			t.Errorf("got %v, it should say %q", got, c.want)
 		}
 		var out bytes.Buffer
 		writeNotes(&out, summarize([]Result{r}))
-		if !strings.Contains(out.String(), "* a, mode os: every run was disturbed") || !strings.Contains(out.String(), c.want) {
+		if !strings.Contains(out.String(), "* Every run of these 1 rows was disturbed") || !strings.Contains(out.String(), c.want) {
 			t.Errorf("the notes do not say %q:\n%s", c.want, out.String())
 		}
 	}
 	if got := result("a", 1, 1, 1).disturbances(); got != nil {
-		t.Errorf("a quiet run: %q", got)
+		t.Errorf("a quiet run: %v", got)
 	}
 }
 

@@ -186,20 +186,29 @@ const (
 	mostThrottledMS = 10
 )
 
+// disturbance is something that kept the machine from a run.
+type disturbance struct {
+	value float64
+	what  string // with its unit
+}
+
+// String has the value with as many digits as matter.
+func (d disturbance) String() string { return fmt.Sprintf("%.2g %s", d.value, d.what) }
+
 // disturbances says what kept the machine from the run, if anything did: such a run is
 // left out of medians where there are better ones.
-func (r Result) disturbances() (out []string) {
+func (r Result) disturbances() (out []disturbance) {
 	for _, d := range []struct {
 		value, most float64
-		format      string
+		what        string
 	}{
-		{r.OtherCPUs, mostOtherCPUs, "%.1f CPUs busy with something else"},
-		{r.StealCPUs, mostStealCPUs, "%.2f CPUs held back by the hypervisor (steal)"},
-		{r.SwappedMB, mostSwappedMB, "%.0f MB swapped"},
-		{r.ThrottledMS, mostThrottledMS, "%.0f ms throttled by a CPU quota"},
+		{r.OtherCPUs, mostOtherCPUs, "CPUs busy with something else"},
+		{r.StealCPUs, mostStealCPUs, "CPUs held back by the hypervisor (steal)"},
+		{r.SwappedMB, mostSwappedMB, "MB swapped"},
+		{r.ThrottledMS, mostThrottledMS, "ms throttled by a CPU quota"},
 	} {
 		if d.value > d.most {
-			out = append(out, fmt.Sprintf(d.format, d.value))
+			out = append(out, disturbance{d.value, d.what})
 		}
 	}
 	return out

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,6 +19,8 @@ type row struct {
 	run      func(context.Context, *running) error
 	// workload is what the row does, the same word for all protocols.
 	workload string
+	// short rows are those that run when nothing else is asked for.
+	short bool
 }
 
 type protocol uint8
@@ -25,6 +28,7 @@ type protocol uint8
 const (
 	amqp protocol = iota + 1
 	kafka
+	both      // the broker must speak both, through the same queues
 	ownBroker // needs a broker that bench started itself
 )
 
@@ -35,6 +39,8 @@ func (p protocol) String() string {
 		return "amqp"
 	case kafka:
 		return "kafka"
+	case both:
+		return "amqp+kafka"
 	default:
 		return ""
 	}
@@ -52,8 +58,8 @@ type running struct {
 
 // rows are all of them, in the order in which they run.
 func rows() []row {
-	all := []row{{name: "start", about: "process start to first confirmed message; idle memory", protocol: ownBroker, run: runStart, workload: "start"}}
-	return append(append(all, kafkaRows()...), amqpRows()...)
+	all := []row{{name: "start", about: "process start to first confirmed message; idle memory", protocol: ownBroker, run: runStart, workload: "start", short: true}}
+	return slices.Concat(all, kafkaRows(), amqpRows(), crossRows())
 }
 
 // available says that the row can run against the target.
@@ -63,6 +69,8 @@ func (r row) available(t *target, own bool) bool {
 		return t.amqp.HostPort != ""
 	case kafka:
 		return t.kafka != ""
+	case both:
+		return t.amqp.HostPort != "" && t.kafka != "" && t.pidAMQP == t.pidKafka
 	default:
 		return own
 	}
@@ -127,7 +135,7 @@ func (r row) one(ctx context.Context, t *target, o *options, s *started, run int
 // carries it as its routing key.
 func runName(p protocol, row string) string {
 	n := uint64(time.Now().UnixMicro())
-	if p == amqp {
+	if p == amqp || p == both {
 		return "lb." + strconv.FormatUint(n%(1<<36), 36)
 	}
 	return "leveret-bench-" + row + "-" + strconv.FormatUint(n, 36)

@@ -12,46 +12,77 @@ import (
 
 const (
 	smallBatch = 64 << 10
+	largeBatch = 1 << 20
 	linger     = 5 * time.Millisecond
 	manyParts  = 8
 )
 
+// kafkaRows are a matrix of workloads and sizes, and some loads besides. Raw loads have a
+// connection a partition.
 func kafkaRows() []row {
 	var out []row
-	add := func(name, about string, run func(context.Context, *running) error) {
-		out = append(out, row{name: name, about: about, protocol: kafka, run: run})
+	add := func(name, workload, about string, short bool, run func(context.Context, *running) error) {
+		out = append(out, row{name: name, about: about, protocol: kafka, run: run, workload: workload, short: short})
 	}
-	for _, size := range []struct {
-		name  string
-		bytes int
-	}{{"100b", 100}, {"1k", 1024}} {
-		for _, parts := range []int{1, manyParts} {
-			add(fmt.Sprintf("kafka-ingest-%s-p%d", size.name, parts), fmt.Sprintf("raw Produce requests, a connection for each of %d partitions", parts),
-				func(ctx context.Context, x *running) error {
-					return ingest(ctx, x, x.kafkaLoad(parts, size.bytes), nil)
-				})
-		}
+	for _, s := range sizes {
+		add("kafka-ingest-"+s.name+"-p1", "ingest", "raw Produce requests to one partition", s.short("100b", "1k"),
+			func(ctx context.Context, x *running) error { return ingest(ctx, x, x.kafkaLoad(1, s.bytes), nil) })
 	}
-	add("kafka-ingest-1k-p1-64k", "raw Produce requests, batches of 64 KiB", func(ctx context.Context, x *running) error {
-		l := x.kafkaLoad(1, 1024)
-		l.BatchBytes = smallBatch
-		return ingest(ctx, x, l, nil)
+	for _, s := range sizes {
+		add("kafka-ingest-"+s.name+"-p8", "ingest-p8", "raw Produce requests to 8 partitions", s.short("1k"),
+			func(ctx context.Context, x *running) error {
+				return ingest(ctx, x, x.kafkaLoad(manyParts, s.bytes), nil)
+			})
+	}
+	add("kafka-ingest-1k-p1-64k", "ingest-64k", "raw Produce requests, batches of 64 KiB", true, func(ctx context.Context, x *running) error {
+		return ingest(ctx, x, x.batched(1024, smallBatch), nil)
 	})
-	add("kafka-ingest-1k-p1-bounded", "raw Produce requests, the topic bounded to 256 MiB", func(ctx context.Context, x *running) error {
+	add("kafka-ingest-1k-p1-bounded", "ingest-bounded", "raw Produce requests, the topic bounded to 256 MiB", true, func(ctx context.Context, x *running) error {
 		return ingest(ctx, x, x.kafkaLoad(1, 1024), bounded())
 	})
-	for _, r := range []struct {
-		name         string
-		parts, bytes int
-	}{{"kafka-fetch-100b-p1", 1, 100}, {"kafka-fetch-1k-p1", 1, 1024}, {"kafka-fetch-1k-p8", manyParts, 1024}} {
-		add(r.name, "raw Fetch requests, reading a topic from its start", func(ctx context.Context, x *running) error {
-			return fetch(ctx, x, x.kafkaLoad(r.parts, r.bytes))
+	for _, s := range sizes {
+		add("kafka-ingest-"+s.name+"-p1-1m", "ingest-1m", "raw Produce requests, batches of 1 MiB", false, func(ctx context.Context, x *running) error {
+			return ingest(ctx, x, x.batched(s.bytes, largeBatch), nil)
 		})
+		add("kafka-ingest-"+s.name+"-p1-1m-bounded", "ingest-1m-bounded", "raw Produce requests, batches of 1 MiB, the topic bounded to 256 MiB", false,
+			func(ctx context.Context, x *running) error {
+				return ingest(ctx, x, x.batched(s.bytes, largeBatch), bounded())
+			})
 	}
-	add("kafka-franz-produce-100b", "franz-go producer", func(ctx context.Context, x *running) error { return clientProduce(ctx, x, 100) })
-	add("kafka-franz-produce-1k", "franz-go producer", func(ctx context.Context, x *running) error { return clientProduce(ctx, x, 1024) })
-	add("kafka-franz-consume-1k", "franz-go consumer", clientConsume)
-	add("kafka-e2e-5k", "franz-go, 5,000 records a second of 1 KiB, each produced when due, no linger", clientEndToEnd)
+	for _, s := range sizes {
+		add("kafka-fetch-"+s.name+"-p1", "catch-up", "raw Fetch requests, reading a topic from its start", s.short("100b", "1k"),
+			func(ctx context.Context, x *running) error { return fetch(ctx, x, x.kafkaLoad(1, s.bytes)) })
+	}
+	add("kafka-fetch-1k-p8", "catch-up-p8", "raw Fetch requests, reading a topic from its start", false,
+		func(ctx context.Context, x *running) error { return fetch(ctx, x, x.kafkaLoad(manyParts, 1024)) })
+	for _, s := range sizes {
+		add("kafka-tail-"+s.name, "tail", "raw Produce requests, batches of 64 KiB, a raw reader at the tail", s.short("1k"),
+			func(ctx context.Context, x *running) error {
+				return followTail(ctx, x, x.batched(s.bytes, smallBatch), 1)
+			})
+	}
+	for _, s := range sizes {
+		add("kafka-fanout10-"+s.name, "fan-out", "the same with 10 readers, each at the tail; figures per delivery", false,
+			func(ctx context.Context, x *running) error {
+				return followTail(ctx, x, x.batched(s.bytes, smallBatch), 10)
+			})
+	}
+	for _, s := range sizes {
+		add("kafka-franz-produce-"+s.name, "client-produce", "franz-go producer", s.short("1k"),
+			func(ctx context.Context, x *running) error { return clientProduce(ctx, x, s.bytes) })
+	}
+	for _, s := range sizes {
+		add("kafka-franz-consume-"+s.name, "client-consume", "franz-go consumer, reading a topic from its start", s.short("1k"),
+			func(ctx context.Context, x *running) error { return clientConsume(ctx, x, s.bytes) })
+	}
+	for _, s := range sizes {
+		name := "kafka-e2e-5k"
+		if s.bytes != 1024 {
+			name += "-" + s.name
+		}
+		add(name, "paced", "franz-go, 5,000 records a second, each produced when due, no linger", s.short("1k"),
+			func(ctx context.Context, x *running) error { return clientEndToEnd(ctx, x, s.bytes) })
+	}
 	return out
 }
 
@@ -60,6 +91,14 @@ func (x *running) kafkaLoad(partitions, valueBytes int) *kafkaload.Load {
 		Address: x.kafka, Topic: x.name, Partitions: partitions, ValueBytes: valueBytes, BatchBytes: int(x.options.batchBytes),
 		Acks: x.options.acks(), InFlight: x.options.inFlight, Records: x.messages(valueBytes), For: x.options.time, FetchBytes: int(x.options.fetchBytes),
 	}
+}
+
+// batched is a load on one partition with batches of a size of its own.
+func (x *running) batched(valueBytes, batchBytes int) *kafkaload.Load {
+	l := x.kafkaLoad(1, valueBytes)
+	l.BatchBytes = batchBytes
+	l.FetchBytes = max(l.FetchBytes, 2*batchBytes)
+	return l
 }
 
 func (x *running) client(valueBytes int) *kafkaload.Client {
@@ -93,15 +132,6 @@ func (x *running) withTopic(ctx context.Context, partitions int, configs map[str
 	return use(a)
 }
 
-// ends are the end offsets that a load must have left behind.
-func ends(p kafkaload.Produced) []int64 {
-	out := make([]int64, len(p.Batches))
-	for i, n := range p.Batches {
-		out[i] = n * int64(p.RecordsPerBatch)
-	}
-	return out
-}
-
 // produceAll runs a raw producer.
 func produceAll(ctx context.Context, l *kafkaload.Load) (kafkaload.Produced, error) {
 	ps, err := l.Producers(ctx)
@@ -109,7 +139,7 @@ func produceAll(ctx context.Context, l *kafkaload.Load) (kafkaload.Produced, err
 		return kafkaload.Produced{}, err
 	}
 	defer ps.Close()
-	return ps.Run(ctx)
+	return ps.Run(ctx, time.Now())
 }
 
 func ingest(ctx context.Context, x *running, l *kafkaload.Load, configs map[string]*string) error {
@@ -121,16 +151,16 @@ func ingest(ctx context.Context, x *running, l *kafkaload.Load, configs map[stri
 		defer ps.Close()
 		var p kafkaload.Produced
 		err = x.measured(ctx, func() (work, error) {
-			p, err = ps.Run(ctx)
+			p, err = ps.Run(ctx, time.Now())
 			return work{messages: p.Records, bodyBytes: l.ValueBytes, elapsed: p.Elapsed, latency: p.Latency, latencyName: "request to answer"}, err
 		})
 		if err != nil {
 			return err
 		}
-		if err := checkEnds(ctx, a, l.Topic, ends(p)); err != nil || configs != nil {
+		if err := checkEnds(ctx, a, l.Topic, p.Ends()); err != nil || configs != nil {
 			return err // a bounded topic may have lost its beginning, as it should
 		}
-		return readBack(ctx, l.Reader(), kafkaload.Reading{Ends: ends(p), RecordsPerBatch: p.RecordsPerBatch, Checksums: true})
+		return readBack(ctx, l.Reader(), kafkaload.Reading{Ends: p.Ends(), RecordsPerBatch: p.RecordsPerBatch, Checksums: true})
 	})
 }
 
@@ -165,7 +195,7 @@ func fetch(ctx context.Context, x *running, l *kafkaload.Load) error {
 			// Reading is faster than writing was: several times over, for a measurable time.
 			w := work{bodyBytes: l.ValueBytes}
 			for w.elapsed < x.options.time {
-				f, err := l.Reader().Fetch(ctx, kafkaload.Reading{Ends: ends(p), RecordsPerBatch: p.RecordsPerBatch})
+				f, err := l.Reader().Fetch(ctx, kafkaload.Reading{Ends: p.Ends(), RecordsPerBatch: p.RecordsPerBatch})
 				if err != nil {
 					return work{}, err
 				}
@@ -174,6 +204,32 @@ func fetch(ctx context.Context, x *running, l *kafkaload.Load) error {
 			}
 			return w, nil
 		})
+	})
+}
+
+// followTail has readers follow a producer. Figures are of what they read; the broker's
+// processor time is that of writing and reading.
+func followTail(ctx context.Context, x *running, l *kafkaload.Load, readers int) error {
+	l.Records /= int64(readers)
+	return x.withTopic(ctx, l.Partitions, nil, func(a *kafkaload.Admin) error {
+		ps, err := l.Producers(ctx)
+		if err != nil {
+			return err
+		}
+		defer ps.Close()
+		var p kafkaload.Produced
+		produce := func(ctx context.Context, epoch time.Time) ([]int64, error) {
+			p, err = ps.Run(ctx, epoch)
+			return p.Ends(), err
+		}
+		err = x.measured(ctx, func() (work, error) {
+			f, err := l.Follow(ctx, kafkaload.Reading{RecordsPerBatch: ps.RecordsPerBatch(), Readers: readers}, produce)
+			return work{messages: f.Records, bodyBytes: l.ValueBytes, elapsed: f.Elapsed, latency: f.Latency, latencyName: "produce to delivery"}, err
+		})
+		if err != nil {
+			return err
+		}
+		return checkEnds(ctx, a, l.Topic, p.Ends())
 	})
 }
 
@@ -198,7 +254,7 @@ func clientProduce(ctx context.Context, x *running, valueBytes int) error {
 			return err
 		}
 		check := measure.NewSequence(1)
-		err = readBack(ctx, x.kafkaLoad(1, valueBytes).Reader(), kafkaload.Reading{Ends: end, Value: func(_ int, v []byte) error {
+		err = readBack(ctx, x.kafkaLoad(1, valueBytes).Reader(), kafkaload.Reading{Ends: end, Value: func(_ int, v []byte, _ uint32) error {
 			if len(v) != valueBytes {
 				return fmt.Errorf("value of %d bytes, %d were produced", len(v), valueBytes)
 			}
@@ -210,22 +266,22 @@ func clientProduce(ctx context.Context, x *running, valueBytes int) error {
 	})
 }
 
-func clientConsume(ctx context.Context, x *running) error {
-	l := x.kafkaLoad(1, 1024)
+func clientConsume(ctx context.Context, x *running, valueBytes int) error {
+	l := x.kafkaLoad(1, valueBytes)
 	return x.withTopic(ctx, 1, nil, func(*kafkaload.Admin) error {
 		p, err := produceAll(ctx, l)
 		if err != nil {
 			return fmt.Errorf("fill the topic: %w", err)
 		}
 		return x.measured(ctx, func() (work, error) {
-			r, err := x.client(1024).Consume(ctx, p.Records)
-			return work{messages: r.Records, bodyBytes: 1024, elapsed: r.Elapsed}, err
+			r, err := x.client(valueBytes).Consume(ctx, p.Records)
+			return work{messages: r.Records, bodyBytes: valueBytes, elapsed: r.Elapsed}, err
 		})
 	})
 }
 
-func clientEndToEnd(ctx context.Context, x *running) error {
-	c := x.client(1024)
+func clientEndToEnd(ctx context.Context, x *running, valueBytes int) error {
+	c := x.client(valueBytes)
 	c.Linger, c.Rate, c.For = 0, pacedRate, 2*x.options.time
 	return x.withTopic(ctx, 1, nil, func(*kafkaload.Admin) error {
 		return x.measured(ctx, func() (work, error) {
@@ -243,6 +299,6 @@ func warmUpKafka(ctx context.Context, x *running) error {
 		if err != nil {
 			return err
 		}
-		return readBack(ctx, l.Reader(), kafkaload.Reading{Ends: ends(p), RecordsPerBatch: p.RecordsPerBatch})
+		return readBack(ctx, l.Reader(), kafkaload.Reading{Ends: p.Ends(), RecordsPerBatch: p.RecordsPerBatch})
 	})
 }

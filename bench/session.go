@@ -131,7 +131,7 @@ func (s *session) warmUp(ctx context.Context, t *target) error {
 
 func (s *session) uses(p protocol) bool {
 	for _, r := range s.rows {
-		if r.protocol == p {
+		if r.protocol == p || r.protocol == both {
 			return true
 		}
 	}

@@ -98,16 +98,40 @@ func writeNotes(w io.Writer, rows []summary) {
 	fmt.Fprintln(w, `µs/msg: processor time, user and system; the same number is CPU seconds a million messages. anon: resident memory without mapped files.
 syncs: flushes of the disk while the load ran. Latency at full speed is queueing; the e2e rows are paced, and count from when a message was due.
 Figures are medians of the runs that nothing disturbed; spread: highest less lowest rate, of the median.`)
-	for _, s := range rows {
-		if s.LeftOut > 0 {
-			fmt.Fprintf(w, "%s, %s: %d disturbed runs left out\n", label(s.Result), modeName(s.Mode), s.LeftOut)
-		}
+	for _, line := range disturbanceNotes(rows) {
+		fmt.Fprintln(w, line)
 	}
+}
+
+// disturbanceNotes says how many runs were left out, and of what kind and how grave the
+// disturbances of the runs were that had to be counted.
+func disturbanceNotes(rows []summary) (out []string) {
+	left, starred := 0, 0
+	kinds, worst := []string{}, map[string]disturbance{}
 	for _, s := range rows {
+		left += s.LeftOut
 		if len(s.Disturbed) > 0 {
-			fmt.Fprintf(w, "* %s, %s: every run was disturbed, so measure again on a quiet machine: %s\n", label(s.Result), modeName(s.Mode), strings.Join(s.Disturbed, "; "))
+			starred++
+		}
+		for _, d := range s.Disturbed {
+			if _, seen := worst[d.what]; !seen {
+				kinds = append(kinds, d.what)
+			}
+			if d.value > worst[d.what].value {
+				worst[d.what] = d
+			}
 		}
 	}
+	if left > 0 {
+		out = append(out, fmt.Sprintf("%d disturbed runs were left out, their rows had better ones.", left))
+	}
+	if starred == 0 {
+		return out
+	}
+	for i, k := range kinds {
+		kinds[i] = worst[k].String()
+	}
+	return append(out, fmt.Sprintf("* Every run of these %d rows was disturbed (at worst %s): measure again on a quiet machine.", starred, strings.Join(kinds, ", ")))
 }
 
 // brokers is a line for each broker with its version and settings.

@@ -170,25 +170,37 @@ func (r *Run) Attach(ctx context.Context) error {
 
 // Publish does the load's publishing alone, which leaves a backlog.
 func (r *Run) Publish(ctx context.Context) (Result, error) {
-	return r.run(ctx, r.publishers, nil)
+	return r.PublishFrom(ctx, time.Now())
+}
+
+// PublishFrom is Publish with stamps that count from an epoch given by who reads them.
+func (r *Run) PublishFrom(ctx context.Context, epoch time.Time) (Result, error) {
+	return r.run(ctx, epoch, r.publishers, nil, nil)
+}
+
+// ConsumeWhile consumes what write sends to the one queue, with whatever client. The write
+// is given the epoch from which the stamps of its one sender must count, and returns how
+// many messages it sent.
+func (r *Run) ConsumeWhile(ctx context.Context, write func(context.Context, time.Time) (int64, error)) (Result, error) {
+	return r.run(ctx, time.Now(), nil, r.consumers, write)
 }
 
 // Drain consumes what Publish left.
 func (r *Run) Drain(ctx context.Context) (Result, error) {
-	return r.run(ctx, nil, r.consumers)
+	return r.run(ctx, time.Now(), nil, r.consumers, nil)
 }
 
 // PublishAndConsume does both at once.
 func (r *Run) PublishAndConsume(ctx context.Context) (Result, error) {
-	return r.run(ctx, r.publishers, r.consumers)
+	return r.run(ctx, time.Now(), r.publishers, r.consumers, nil)
 }
 
-func (r *Run) run(ctx context.Context, publishers []*publisher, consumers []*consumer) (Result, error) {
+func (r *Run) run(ctx context.Context, epoch time.Time, publishers []*publisher, consumers []*consumer, write func(context.Context, time.Time) (int64, error)) (Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, r.abort)
 	defer stop()
-	epoch := time.Now()
+	began := time.Since(epoch)
 	var consuming, publishing sync.WaitGroup
 	for _, k := range consumers {
 		consuming.Go(func() { failWith(cancel, k.run(epoch)) })
@@ -202,8 +214,15 @@ func (r *Run) run(ctx context.Context, publishers []*publisher, consumers []*con
 	}
 	watched := make(chan struct{})
 	go r.watchProgress(ctx, cancel, watched)
+	if write != nil {
+		publishing.Go(func() {
+			n, err := write(ctx, epoch)
+			r.sent[0] = n
+			failWith(cancel, err)
+		})
+	}
 	publishing.Wait()
-	published := time.Since(epoch)
+	published := time.Since(epoch) - began
 	for i, k := range consumers {
 		k.expectTotal(sum(r.expected(i)))
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+
+	"github.com/leveret-mq/leveret/bench/measure"
 )
 
 // Positions in a record batch, and the sizes of its header and its renumbered end.
@@ -25,20 +27,22 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Template is one uncompressed record batch that can be numbered.
 type Template struct {
-	Bytes   []byte // the batch; Number changes it
+	Bytes   []byte // the batch; Number and Stamp change it
 	Records int
 	before  uint32 // checksum up to the tail
+	values  []int  // where in Bytes each value begins
 }
 
 // NewTemplate fills a batch of at most batchBytes, and at least one record, with records
-// of valueBytes each, at least 16, and no keys. Their time is timestampMs.
+// of valueBytes each, at least measure.StampBytes, and no keys. Their time is timestampMs.
 func NewTemplate(valueBytes, batchBytes int, timestampMs int64) (*Template, error) {
-	if valueBytes < 16 {
-		return nil, fmt.Errorf("a value of %d bytes cannot hold its numbers (16)", valueBytes)
+	if valueBytes < measure.StampBytes {
+		return nil, fmt.Errorf("a value of %d bytes cannot hold its stamp (%d)", valueBytes, measure.StampBytes)
 	}
 	value := filler(valueBytes)
 	b := make([]byte, batchHeaderBytes, batchBytes+valueBytes)
 	records := 0
+	var values []int
 	for {
 		size := recordBytes(records, valueBytes)
 		if records > 0 && len(b)+size > batchBytes {
@@ -46,6 +50,7 @@ func NewTemplate(valueBytes, batchBytes int, timestampMs int64) (*Template, erro
 		}
 		binary.LittleEndian.PutUint64(value, uint64(records))
 		b = appendRecord(b, records, value)
+		values = append(values, len(b)-1-valueBytes)
 		records++
 	}
 	binary.BigEndian.PutUint32(b[posLength:], uint32(len(b)-batchFrameBytes))
@@ -58,16 +63,26 @@ func NewTemplate(valueBytes, batchBytes int, timestampMs int64) (*Template, erro
 		b[i] = 0xff
 	}
 	binary.BigEndian.PutUint32(b[posCount:], uint32(records))
-	t := &Template{Bytes: b, Records: records, before: crc32.Checksum(b[crcFrom:len(b)-tailBytes], castagnoli)}
-	t.Number(0)
+	t := &Template{Bytes: b, Records: records, before: crc32.Checksum(b[crcFrom:len(b)-tailBytes], castagnoli), values: values}
+	t.Number(0, 0)
 	return t, nil
 }
 
-// Number writes the batch's number and its checksum.
-func (t *Template) Number(n uint64) {
+// Number writes the batch's number, when it was written, and its checksum.
+func (t *Template) Number(n, micros uint32) {
 	tail := t.Bytes[len(t.Bytes)-tailBytes:]
-	binary.LittleEndian.PutUint64(tail, n)
+	binary.LittleEndian.PutUint32(tail, n)
+	binary.LittleEndian.PutUint32(tail[4:], micros)
 	binary.BigEndian.PutUint32(t.Bytes[posCRC:], crc32.Update(t.before, castagnoli, tail))
+}
+
+// Stamp gives the batch's records the sequences from first on and one time, and writes the
+// checksum. A batch that is stamped is not numbered.
+func (t *Template) Stamp(first uint64, micros uint32) {
+	for i, at := range t.values {
+		measure.PutStamp(t.Bytes[at:], first+uint64(i), micros)
+	}
+	binary.BigEndian.PutUint32(t.Bytes[posCRC:], crc32.Checksum(t.Bytes[crcFrom:], castagnoli))
 }
 
 // appendRecord encodes record i: attributes, time delta, offset delta, no key, the value,

@@ -5,12 +5,13 @@ import (
 	"hash/crc32"
 	"testing"
 
+	"github.com/leveret-mq/leveret/bench/measure"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 func TestTemplateIsAValidBatchUnderEveryNumber(t *testing.T) {
-	for _, c := range []struct{ valueBytes, batchBytes int }{{16, 2048}, {100, 64 << 10}, {1024, 512 << 10}, {5000, 2048}} {
+	for _, c := range []struct{ valueBytes, batchBytes int }{{12, 2048}, {100, 64 << 10}, {1024, 512 << 10}, {5000, 2048}} {
 		tpl, err := NewTemplate(c.valueBytes, c.batchBytes, 1_700_000_000_000)
 		if err != nil {
 			t.Fatal(err)
@@ -18,8 +19,8 @@ func TestTemplateIsAValidBatchUnderEveryNumber(t *testing.T) {
 		if len(tpl.Bytes) > c.batchBytes && tpl.Records > 1 {
 			t.Errorf("%+v: %d bytes", c, len(tpl.Bytes))
 		}
-		for _, n := range []uint64{0, 1, 255, 1 << 40} {
-			tpl.Number(n)
+		for _, n := range []uint32{0, 1, 255, 1 << 31} {
+			tpl.Number(n, 12345)
 			b, rest, err := batch.Next(tpl.Bytes)
 			if err == nil {
 				err = b.Check()
@@ -39,7 +40,7 @@ func TestTemplateRecordsAsAnotherCodecReadsThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tpl.Number(number)
+	tpl.Number(number, 0)
 	var rb kmsg.RecordBatch
 	if err := rb.ReadFrom(tpl.Bytes); err != nil {
 		t.Fatal(err)
@@ -82,9 +83,39 @@ func TestTemplateRecordsAsAnotherCodecReadsThem(t *testing.T) {
 	}
 }
 
+func TestStampedTemplateIsAValidBatchOfStamps(t *testing.T) {
+	for _, c := range []struct{ valueBytes, batchBytes int }{{12, 2048}, {100, 64 << 10}, {5000, 2048}} {
+		tpl, err := NewTemplate(c.valueBytes, c.batchBytes, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, first := range []uint64{0, 1000} {
+			tpl.Stamp(first, 77)
+			b, _, err := batch.Next(tpl.Bytes)
+			if err == nil {
+				err = b.Check()
+			}
+			if err != nil {
+				t.Fatalf("%+v: %v", c, err)
+			}
+			next := first
+			err = eachValue(tpl.Bytes, func(v []byte) error {
+				if seq, micros := measure.Stamp(v); seq != next || micros != 77 || len(v) != c.valueBytes {
+					t.Fatalf("%+v: record %d has sequence %d, time %d, %d bytes", c, next, seq, micros, len(v))
+				}
+				next++
+				return nil
+			})
+			if err != nil || next != first+uint64(tpl.Records) {
+				t.Fatalf("%+v: up to %d, %v", c, next, err)
+			}
+		}
+	}
+}
+
 func TestTemplateRefusesValuesWithoutRoom(t *testing.T) {
-	if _, err := NewTemplate(15, 4096, 0); err == nil {
-		t.Fatal("a value of 15 bytes was taken")
+	if _, err := NewTemplate(11, 4096, 0); err == nil {
+		t.Fatal("a value of 11 bytes was taken")
 	}
 }
 

@@ -8,7 +8,10 @@ import (
 	"hash/crc32"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/leveret-mq/leveret/bench/measure"
 )
 
 // fetchWait is how long a broker may hold back an answer that has nothing yet, and
@@ -20,9 +23,10 @@ const (
 
 // Fetched is what a raw read did.
 type Fetched struct {
-	Records int64
+	Records int64 // of all readers together
 	Bytes   int64 // of record batches
 	Elapsed time.Duration
+	Latency *measure.Latencies // of numbered batches that were followed: from the write to the read
 }
 
 // Reading says what is in the topic, and so what must be read.
@@ -34,8 +38,11 @@ type Reading struct {
 	RecordsPerBatch int
 	// Checksums has every batch's checksum computed, which a load that is measured leaves out.
 	Checksums bool
-	// Value, if set, is given every record's value, from one goroutine at a time.
-	Value func(partition int, value []byte) error
+	// Value, if set, is given every record's value and when its batch was read, in stamps'
+	// microseconds since the epoch, from one goroutine at a time.
+	Value func(partition int, value []byte, micros uint32) error
+	// Readers is how many read the topic, each all of it; 0 is 1.
+	Readers int
 }
 
 // fetching is one connection that reads one partition.
@@ -43,13 +50,16 @@ type fetching struct {
 	load      *Load
 	reading   *Reading
 	mu        *sync.Mutex // guards Reading.Value
+	ends      *atomic.Pointer[[]int64]
 	conn      net.Conn
 	in        *stream
 	partition int32
 	at        int64 // next offset
 	batches   uint64
 	bytes     int64
+	epoch     time.Time
 	lastAt    time.Duration
+	latency   *measure.Latencies // nil: not wanted
 	request   []byte
 	whole     []byte // one batch, when its records are looked at
 }
@@ -61,20 +71,36 @@ func (l *Load) Reader() *Load {
 
 // Fetch reads every partition from its start to its end and checks offsets, counts and, as asked, numbers, checksums and values.
 func (l *Load) Fetch(ctx context.Context, reading Reading) (Fetched, error) {
+	return l.read(ctx, reading, false, func(context.Context, time.Time) ([]int64, error) { return reading.Ends, nil })
+}
+
+// Follow reads every partition while write fills them, from whatever client, and checks as
+// Fetch does. The write is given the epoch from which the times in what it writes count,
+// and returns the end offset of each partition.
+func (l *Load) Follow(ctx context.Context, reading Reading, write func(context.Context, time.Time) (ends []int64, err error)) (Fetched, error) {
+	return l.read(ctx, reading, reading.RecordsPerBatch != 0, write)
+}
+
+func (l *Load) read(ctx context.Context, reading Reading, timed bool, write func(context.Context, time.Time) ([]int64, error)) (Fetched, error) {
 	var mu sync.Mutex
+	var ends atomic.Pointer[[]int64]
 	var fs []*fetching
 	closeAll := func() {
 		for _, f := range fs {
 			f.conn.Close()
 		}
 	}
-	for i := range reading.Ends {
+	for i := range l.Partitions * max(1, reading.Readers) {
 		c, err := dial(ctx, l.Address)
 		if err != nil {
 			closeAll()
 			return Fetched{}, err
 		}
-		fs = append(fs, &fetching{load: l, reading: &reading, mu: &mu, conn: c, in: newStream(c), partition: int32(i)})
+		f := &fetching{load: l, reading: &reading, mu: &mu, ends: &ends, conn: c, in: newStream(c), partition: int32(i % l.Partitions)}
+		if timed {
+			f.latency = measure.NewLatencies()
+		}
+		fs = append(fs, f)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -88,34 +114,54 @@ func (l *Load) Fetch(ctx context.Context, reading Reading) (Fetched, error) {
 			}
 		})
 	}
+	end, err := write(ctx, epoch)
+	if err != nil {
+		cancel(err)
+	}
+	ends.Store(&end)
 	group.Wait()
 	if err := context.Cause(ctx); err != nil {
 		return Fetched{}, err
 	}
-	var out Fetched
+	out := Fetched{Latency: measure.NewLatencies()}
 	for _, f := range fs {
 		out.Records += f.at
 		out.Bytes += f.bytes
 		out.Elapsed = max(out.Elapsed, f.lastAt)
+		if f.latency != nil {
+			out.Latency.Merge(f.latency)
+		}
 	}
 	return out, nil
 }
 
+// end is the offset behind the partition's last record, or -1 while it is being written.
+func (f *fetching) end() int64 {
+	if ends := f.ends.Load(); ends != nil && int(f.partition) < len(*ends) {
+		return (*ends)[f.partition]
+	}
+	return -1
+}
+
 func (f *fetching) run(epoch time.Time) error {
+	f.epoch = epoch
 	empty := 0
-	for end := f.reading.Ends[f.partition]; f.at < end; {
+	for end := f.end(); end < 0 || f.at < end; end = f.end() {
 		before := f.at
 		if err := f.fetch(); err != nil {
 			return err
 		}
-		f.lastAt = time.Since(epoch)
-		if f.at > before {
+		switch {
+		case f.at > before:
+			f.lastAt = time.Since(epoch)
 			empty = 0
-		} else if empty++; empty == emptyLimit {
-			return fmt.Errorf("%d of %d records are not there", end-f.at, end)
+		case end >= 0:
+			if empty++; empty == emptyLimit {
+				return fmt.Errorf("%d of %d records are not there", end-f.at, end)
+			}
 		}
 	}
-	if end := f.reading.Ends[f.partition]; f.at != end {
+	if end := f.end(); f.at != end {
 		return fmt.Errorf("%d records, %d were produced", f.at, end)
 	}
 	return nil
@@ -261,8 +307,11 @@ func (f *fetching) passOver(h []byte, length int64) (crc uint32, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if n := binary.LittleEndian.Uint64(tail); n != f.batches {
+	if n := binary.LittleEndian.Uint32(tail); n != uint32(f.batches) {
 		return 0, fmt.Errorf("batch number %d where %d was due", n, f.batches)
+	}
+	if f.latency != nil {
+		f.latency.Add(measure.Micros(time.Since(f.epoch)), binary.LittleEndian.Uint32(tail[4:]))
 	}
 	if f.reading.Checksums {
 		crc = crc32.Update(crc, castagnoli, tail)
@@ -287,6 +336,7 @@ func (f *fetching) values(h []byte, length int64) (crc uint32, err error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err = eachValue(f.whole, func(v []byte) error { return f.reading.Value(int(f.partition), v) })
+	now := measure.Micros(time.Since(f.epoch))
+	err = eachValue(f.whole, func(v []byte) error { return f.reading.Value(int(f.partition), v, now) })
 	return crc32.Checksum(f.whole[crcFrom:], castagnoli), err
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -23,7 +24,7 @@ func batches(t testing.TB, n, valueBytes, batchBytes int) (wire []byte, perBatch
 		t.Fatal(err)
 	}
 	for i := range n {
-		tpl.Number(uint64(i))
+		tpl.Number(uint32(i), 0)
 		binary.BigEndian.PutUint64(tpl.Bytes, uint64(i*tpl.Records))
 		wire = append(wire, tpl.Bytes...)
 	}
@@ -79,7 +80,7 @@ func TestFetchTakesBatchesLargerThanItsBuffer(t *testing.T) {
 	values := 0
 	for _, r := range []Reading{
 		{RecordsPerBatch: per, Checksums: true},
-		{Value: func(_ int, v []byte) error { values++; return nil }},
+		{Value: func(_ int, v []byte, _ uint32) error { values++; return nil }},
 	} {
 		if f, err := readAnswerOnly(fetched(0, wire), r, whole); err != nil || f.at != int64(3*per) {
 			t.Fatalf("offset %d, %v", f.at, err)
@@ -121,12 +122,12 @@ func TestFetchFindsWhatIsWrong(t *testing.T) {
 			copy(b[one+8:2*one], good[2*one+8:])
 		}), Reading{RecordsPerBatch: per}},
 		{"a byte has changed", "checksum", changed(func(b []byte) { b[one+200]++ }), Reading{RecordsPerBatch: per, Checksums: true}},
-		{"a byte has changed, values", "checksum", changed(func(b []byte) { b[one+200]++ }), Reading{Value: func(int, []byte) error { return nil }}},
-		{"a value is wrong", errValue.Error(), good, Reading{Value: func(int, []byte) error { return errValue }}},
+		{"a byte has changed, values", "checksum", changed(func(b []byte) { b[one+200]++ }), Reading{Value: func(int, []byte, uint32) error { return nil }}},
+		{"a value is wrong", errValue.Error(), good, Reading{Value: func(int, []byte, uint32) error { return errValue }}},
 		{"other records in a batch", "all had", good, Reading{RecordsPerBatch: per + 1}},
 		{"magic of another format", "magic 1", changed(func(b []byte) { b[posMagic] = 1 }), Reading{}},
 		{"a length below the header's", "batch of 12 bytes", changed(func(b []byte) { binary.BigEndian.PutUint32(b[posLength:], 0) }), Reading{}},
-		{"compressed", "compressed", changed(func(b []byte) { b[22] = 3 }), Reading{Value: func(int, []byte) error { return nil }}},
+		{"compressed", "compressed", changed(func(b []byte) { b[22] = 3 }), Reading{Value: func(int, []byte, uint32) error { return nil }}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := readAnswerOnly(fetched(0, c.wire), c.reading, whole)
@@ -157,9 +158,77 @@ func TestFetchGivesUpOnRecordsThatAreNotThere(t *testing.T) {
 		}
 	}()
 	var mu sync.Mutex
-	f := &fetching{load: &Load{Topic: "topic", FetchBytes: 1 << 20}, reading: &Reading{Ends: []int64{5}}, mu: &mu, conn: client, in: newStream(client)}
+	f := &fetching{load: &Load{Topic: "topic", FetchBytes: 1 << 20}, reading: &Reading{}, mu: &mu, ends: &atomic.Pointer[[]int64]{}, conn: client, in: newStream(client)}
+	f.ends.Store(&[]int64{5})
 	if err := f.run(time.Now()); err == nil || !strings.Contains(err.Error(), "5 of 5 records are not there") {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// serveAnswers answers every connection's Fetches with the given answers in turn.
+func serveAnswers(t *testing.T, answers ...[]byte) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				in := make([]byte, 4096)
+				for i := 0; ; i++ {
+					if _, err := c.Read(in); err != nil {
+						return
+					}
+					if _, err := c.Write(answers[min(i, len(answers)-1)]); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestFollowersReadWhatIsWrittenMeanwhile(t *testing.T) {
+	wire, per := batches(t, 3, 100, 4096)
+	one := len(wire) / 3
+	nothing := fetched(0, nil)
+	answers := [][]byte{nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing}
+	answers = append(answers, fetched(0, wire[:one]), nothing, fetched(0, wire[one:]), nothing)
+	l := &Load{Address: serveAnswers(t, answers...), Topic: "topic", Partitions: 1, FetchBytes: 1 << 20}
+	// More empty answers than a reader bears once it knows the end: it must not know it yet.
+	asked := make(chan struct{})
+	write := func(ctx context.Context, _ time.Time) ([]int64, error) {
+		<-asked
+		return []int64{int64(3 * per)}, nil
+	}
+	var values atomic.Int64
+	reading := Reading{Readers: 3, Value: func(_ int, _ []byte, _ uint32) error {
+		if values.Add(1) == int64(3*3*per) {
+			close(asked)
+		}
+		return nil
+	}}
+	f, err := l.Follow(context.Background(), reading, write)
+	if err != nil || f.Records != int64(3*3*per) {
+		t.Fatalf("%d records of %d, %v", f.Records, 3*3*per, err)
+	}
+	reading = Reading{RecordsPerBatch: per}
+	f, err = l.Follow(context.Background(), reading, func(context.Context, time.Time) ([]int64, error) {
+		return []int64{int64(3 * per)}, nil
+	})
+	if err == nil {
+		t.Fatal("a reader that knows the end bore any number of empty answers")
+	}
+	if _, err = l.Follow(context.Background(), reading, func(context.Context, time.Time) ([]int64, error) { return nil, io.ErrUnexpectedEOF }); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatalf("the writer's failure became %v", err)
 	}
 }
 
@@ -182,6 +251,6 @@ func FuzzFetchAnswer(f *testing.F) {
 	f.Add(fetched(3, nil))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		_, _ = readAnswerOnly(b, Reading{RecordsPerBatch: per, Checksums: true}, whole) // must not panic
-		_, _ = readAnswerOnly(b, Reading{Value: func(int, []byte) error { return nil }}, whole)
+		_, _ = readAnswerOnly(b, Reading{Value: func(int, []byte, uint32) error { return nil }}, whole)
 	})
 }

@@ -25,6 +25,7 @@ type Load struct {
 	Records    int64         // at most so many in all
 	For        time.Duration // no request begins later than this
 	FetchBytes int           // at most so many a Fetch, raw reads
+	Stamped    bool          // every record has a stamp of its own; else batches are numbered
 }
 
 // Produced is what a raw produce load did.
@@ -96,12 +97,16 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 	return c, nil
 }
 
-// Run produces until the count or the time is reached and everything is answered.
-func (ps *Producers) Run(ctx context.Context) (Produced, error) {
+// RecordsPerBatch is how many records each batch of the load has.
+func (ps *Producers) RecordsPerBatch() int { return ps.conns[0].batch.Records }
+
+// Run produces until the count or the time is reached and everything is answered. The
+// times in its batches count from the epoch.
+func (ps *Producers) Run(ctx context.Context, epoch time.Time) (Produced, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, ps.Close)()
-	epoch := time.Now()
+	began := time.Since(epoch)
 	var group sync.WaitGroup
 	for _, p := range ps.conns {
 		batches := max(1, ps.load.Records/int64(ps.load.Partitions)/int64(p.batch.Records))
@@ -120,10 +125,19 @@ func (ps *Producers) Run(ctx context.Context) (Produced, error) {
 		out.RecordsPerBatch = p.batch.Records
 		out.Batches = append(out.Batches, p.batches)
 		out.Records += p.batches * int64(p.batch.Records)
-		out.Elapsed = max(out.Elapsed, p.lastAt)
+		out.Elapsed = max(out.Elapsed, p.lastAt-began)
 		out.Latency.Merge(p.latency)
 	}
 	return out, nil
+}
+
+// Ends is the offset behind the last record of each partition.
+func (p Produced) Ends() []int64 {
+	out := make([]int64, len(p.Batches))
+	for i, n := range p.Batches {
+		out[i] = n * int64(p.RecordsPerBatch)
+	}
+	return out
 }
 
 // run writes on one goroutine and reads the answers on this one. The channel of open
@@ -144,13 +158,18 @@ func (p *producing) run(epoch time.Time, batches int64) error {
 }
 
 func (p *producing) write(epoch time.Time, batches int64) error {
+	until := time.Now().Add(p.load.For)
 	for i := int64(0); i < batches; i++ {
 		now := time.Now()
-		if now.Sub(epoch) >= p.load.For {
+		if !now.Before(until) {
 			return nil
 		}
 		p.open <- now
-		p.batch.Number(uint64(i))
+		if micros := measure.Micros(now.Sub(epoch)); p.load.Stamped {
+			p.batch.Stamp(uint64(i)*uint64(p.batch.Records), micros)
+		} else {
+			p.batch.Number(uint32(i), micros)
+		}
 		binary.BigEndian.PutUint32(p.request[posCorrelation:], uint32(i))
 		if _, err := p.conn.Write(p.request); err != nil {
 			return err

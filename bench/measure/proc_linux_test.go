@@ -29,6 +29,28 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
+func TestCPUTimeIsFinerThanATick(t *testing.T) {
+	for range 100 {
+		c, err := CPUOf(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Total()%tick != 0 {
+			return
+		}
+	}
+	t.Fatal("100 readings were all whole ticks")
+}
+
+func TestScalingSharesTheTotalOut(t *testing.T) {
+	if got := (CPU{30, 10}).scaledTo(80); got != (CPU{60, 20}) {
+		t.Errorf("got %+v", got)
+	}
+	if got := (CPU{}).scaledTo(5); got != (CPU{User: 5}) {
+		t.Errorf("less than a tick: %+v", got)
+	}
+}
+
 func TestParseStatus(t *testing.T) {
 	m := parseStatus([]byte("Name:\tjava\nVmHWM:\t  200 kB\nVmRSS:\t  100 kB\nRssAnon:\t   60 kB\nRssFile:\t   40 kB\nThreads:\t9\n"))
 	if m.RSSBytes != 100<<10 || m.PeakBytes != 200<<10 || m.AnonBytes != 60<<10 {
