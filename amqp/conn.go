@@ -49,15 +49,15 @@ type conn struct {
 	running  atomic.Bool // the handshake is done
 	forced   atomic.Bool // force was called
 
-	in       inbound      // the publish under way
-	touched  []*channel   // confirm channels with publishes since the last flush
-	dirty    []*channel   // channels with verdicts not yet told to the broker
-	flushes  int          // publishes since the last flush
-	plain    int          // of these, on channels without confirms
-	flushErr error        // of the last flush without confirms
-	flushed  func(error)  // sets flushErr
-	pub      wire.Publish // parsed last
-	settle   wire.Settle  // parsed last
+	in       inbound     // the publish under way
+	touched  []*channel  // confirm channels with publishes since the last flush
+	dirty    []*channel  // channels with verdicts not yet told to the broker
+	flushes  int         // publishes since the last flush
+	plain    int         // of these, on channels without confirms
+	flushErr error       // of the last flush without confirms
+	flushed  func(error) // sets flushErr
+	pub      wire.PublishParser
+	settle   wire.Settle // parsed last
 
 	w          writer
 	wake       chan struct{}
@@ -232,7 +232,7 @@ func (c *conn) takeOne() (more bool, err *closeError) {
 
 // takePublish parses a publish in place. done is false when it must go frame by frame.
 func (c *conn) takePublish(buf []byte) (n int, done bool, err *closeError) {
-	n, found := wire.ParsePublish(buf, c.maxPayload, &c.pub)
+	n, found := c.pub.Parse(buf, c.maxPayload)
 	switch found {
 	case wire.Short:
 		if n > maxReadBytes {
@@ -245,9 +245,10 @@ func (c *conn) takePublish(buf []byte) (n int, done bool, err *closeError) {
 	}
 	ch := c.live(c.pub.Channel)
 	if ch == nil || ch.content.pending {
+		c.pub.Forget() // it is not published this way
 		return 0, false, nil
 	}
-	return n, true, ch.blame(ch.publish(&c.pub))
+	return n, true, ch.blame(ch.publish(&c.pub.Publish, c.pub.Again))
 }
 
 // live finds a channel that is open and not on its way out.

@@ -20,25 +20,28 @@ type inbound struct {
 	persistent bool       // of the known ones
 	headers    wire.Table // of the known ones; lies in known
 	rewritten  []byte     // properties without BCC
+	good       bool       // the last publish was found good, and its like need no look at all
 }
 
 // maxKnownBytes is the longest property list that is remembered.
 const maxKnownBytes = 1 << 10
 
 // publish routes one whole message and hands it to the publisher; what is in p stays the read buffer's.
-func (ch *channel) publish(p *wire.Publish) *closeError {
+// again says that all but the body is as in the publish before.
+func (ch *channel) publish(p *wire.Publish, again bool) *closeError {
 	c := ch.c
-	if p.Immediate {
-		return &closeError{code: wire.NotImplemented, text: "immediate=true", method: wire.IDBasicPublish}
-	}
 	in := &c.in
-	if err := in.take(p, c.user.Name); err != nil {
-		return asClose(err, wire.IDBasicPublish)
+	in.Again = again && in.good
+	if in.Again {
+		in.Body = p.Body
+	} else if err := ch.examine(p); err != nil {
+		return err
 	}
 	in.TimestampMs = c.nowMs
 	in.Persistent = ch.confirm && in.persistent
 	routed, err := c.publisher.Publish(&in.Inbound)
 	if err != nil {
+		in.good = false
 		return asClose(err, wire.IDBasicPublish)
 	}
 	if !routed && p.Mandatory {
@@ -58,6 +61,19 @@ func (ch *channel) publish(p *wire.Publish) *closeError {
 	return nil
 }
 
+// examine takes over all that the message says, after checking it.
+func (ch *channel) examine(p *wire.Publish) *closeError {
+	in := &ch.c.in
+	in.good = false
+	if p.Immediate {
+		return &closeError{code: wire.NotImplemented, text: "immediate=true", method: wire.IDBasicPublish}
+	}
+	if err := in.take(p, ch.c.user.Name); err != nil {
+		return asClose(err, wire.IDBasicPublish)
+	}
+	return nil
+}
+
 // take fills in everything that the message itself says, and checks its properties.
 func (in *inbound) take(p *wire.Publish, user string) error {
 	in.Exchange, in.Key, in.Body = p.Exchange, p.Key, p.Body
@@ -65,6 +81,7 @@ func (in *inbound) take(p *wire.Publish, user string) error {
 	in.MoreKeys = nil
 	if bytes.Equal(in.known, p.Properties) {
 		in.Headers = in.headers
+		in.good = true
 		return nil
 	}
 	return in.examine(p, user)
@@ -105,6 +122,7 @@ func (in *inbound) examine(p *wire.Publish, user string) error {
 // remember keeps a copy of properties that need no second look.
 func (in *inbound) remember(raw wire.RawProperties) {
 	in.known = append(in.known[:0], raw...)
+	in.good = true
 	if len(in.props.Headers) > 0 {
 		var own wire.Properties
 		if err := wire.RawProperties(in.known).Parse(&own); err == nil {
@@ -263,7 +281,7 @@ func growBody(body []byte, n, size int) []byte {
 
 func (ch *channel) finishContent() *closeError {
 	ch.content.pub.Body = ch.content.body
-	err := ch.publish(&ch.content.pub)
+	err := ch.publish(&ch.content.pub, false)
 	ch.dropContent()
 	return err
 }

@@ -223,11 +223,18 @@ func (k *consumer) deliver(d *broker.Delivery) {
 		tag = ch.unacked.push(d.Offset, k.holder)
 	}
 	w.sized += len(d.Body)
-	content := wire.Content{Exchange: d.Exchange, Key: d.Key, Properties: d.Properties, Body: d.Body}
+	inPlace := len(d.Body) >= inPlaceBytes
+	if !inPlace {
+		var ok bool
+		if w.buf, ok = k.enc.AppendAgain(w.buf, tag, d.Redelivered, d.Head, d.Body); ok {
+			return
+		}
+	}
+	content := wire.Content{Exchange: d.Exchange, Key: d.Key, Properties: d.Properties, Body: d.Body, Head: d.Head}
 	if len(content.Key) > wire.MaxShortStringBytes {
 		content.Key = nil
 	}
-	if len(d.Body) < inPlaceBytes {
+	if !inPlace {
 		w.buf = k.enc.Append(w.buf, tag, d.Redelivered, &content)
 		return
 	}

@@ -38,7 +38,7 @@ func (p *Partition) get(noAck bool) (*Got, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Got{reader: reader{part: p, lease: &p.getter}}
+	g := &Got{reader: reader{part: p, lease: &p.getter, heads: new(uint64)}}
 	for {
 		run, ok := cursor.Get()
 		if !ok {

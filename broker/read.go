@@ -31,7 +31,45 @@ type reader struct {
 	props        []byte // made for records of Kafka producers
 	nowMs        int64  // the time, once a message has asked for it
 	d            Delivery
+	known        known
+	heads        *uint64 // counts heads for all readers of a subscription
 }
+
+// known is what the last record had beside body and time, found good. Most records
+// of a queue have the same, and then need no second look.
+type known struct {
+	head    uint64 // its Delivery.Head; 0: nothing is known
+	key     []byte // our own copy
+	headers []byte // our own copy
+	count   int    // of headers
+	// Where in headers the exchange begins, the properties begin and end.
+	exchangeAt, propsAt, propsEnd int
+}
+
+// is tells whether the record has the key and headers that are known.
+func (k *known) is(rec *message.Record) bool {
+	return k.head != 0 && string(rec.Headers.Raw) == string(k.headers) &&
+		string(rec.Key) == string(k.key) && rec.Headers.Count == k.count
+}
+
+// remember takes over the head of a record, and the place of its envelope.
+func (k *known) remember(rec *message.Record, e *message.Envelope, head uint64) {
+	if len(rec.Headers.Raw) > maxKnownBytes || len(rec.Key) > maxKnownBytes {
+		return
+	}
+	k.head = head
+	k.key = append(k.key[:0], rec.Key...)
+	k.headers = append(k.headers[:0], rec.Headers.Raw...)
+	k.count = rec.Headers.Count
+	others := rec.Headers
+	others.Next()
+	k.propsEnd = len(k.headers) - len(others.Raw)
+	k.propsAt = k.propsEnd - len(e.Properties)
+	k.exchangeAt = k.propsAt - len(e.Exchange)
+}
+
+// maxKnownBytes is the longest key and the longest list of record headers that is remembered.
+const maxKnownBytes = 1 << 10
 
 // viewBytes is how much is borrowed from a log at a time.
 const viewBytes = 1 << 20
@@ -128,6 +166,11 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 		r.next = base
 	}
 	dense := int64(b.Count()) == int64(b.LastOffsetDelta())+1
+	r.d.Lease, r.d.Redelivered = r.lease, r.redelivered
+	baseMs, appendTime := b.BaseTimestamp(), b.Attributes()&batch.LogAppendTime != 0
+	if appendTime {
+		baseMs = b.MaxTimestamp()
+	}
 	records := message.NewRecords(raw[at:])
 	var rec message.Record
 	for *next <= last && size < maxBytes {
@@ -156,7 +199,11 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 		if o > *next { // all up to last were promised by the header
 			return n, size, errMissing
 		}
-		r.deliver(b, &rec, o)
+		ms := baseMs
+		if !appendTime {
+			ms += rec.TimestampDelta
+		}
+		r.deliver(&rec, o, ms)
 		if r.expired() {
 			if err := r.drop(o, o); err != nil {
 				return n, size, err
@@ -197,17 +244,27 @@ func (r *reader) records(b batch.Batch) ([]byte, error) {
 	return out, nil
 }
 
-// deliver fills in the delivery for a record.
-func (r *reader) deliver(b batch.Batch, rec *message.Record, o message.Offset) {
-	d := &r.d
-	d.Lease, d.Offset, d.Redelivered = r.lease, o, r.redelivered
-	d.Body = rec.Value
-	d.TimestampMs = b.BaseTimestamp() + rec.TimestampDelta
-	if b.Attributes()&batch.LogAppendTime != 0 {
-		d.TimestampMs = b.MaxTimestamp()
+// deliver fills in the delivery for a record that came at a time.
+func (r *reader) deliver(rec *message.Record, o message.Offset, ms int64) {
+	d, k := &r.d, &r.known
+	d.Offset, d.Body, d.TimestampMs = o, rec.Value, ms
+	if !k.is(rec) {
+		r.examine(rec)
+	} else if d.Head != k.head { // else they are still those of the record before
+		v := rec.Headers.Raw
+		d.Head, d.Key = k.head, rec.Key
+		d.Exchange, d.Properties = v[k.exchangeAt:k.propsAt], v[k.propsAt:k.propsEnd]
 	}
+}
+
+// examine fills in what a record has beside its body.
+func (r *reader) examine(rec *message.Record) {
+	d := &r.d
+	*r.heads++
+	d.Head = *r.heads
 	if e, ok := rec.Envelope(); ok {
 		d.Exchange, d.Key, d.Properties = e.Exchange, rec.Key, e.Properties
+		r.known.remember(rec, &e, d.Head)
 		return
 	}
 	partition := int32(-1)

@@ -37,6 +37,7 @@ type Subscription struct {
 	ways []*way // one for each partition; a topic that grows has more than this for a moment
 	turn int    // whose turn it is among ways
 	left bool
+	head uint64 // of Delivery.Head, given out last
 }
 
 // way is a subscription's consumer on one partition.
@@ -57,6 +58,9 @@ type Delivery struct {
 	Properties  []byte // AMQP flags and list
 	Body        []byte
 	TimestampMs int64
+	// Head is the same in deliveries of one subscription only if they have the same
+	// Exchange, Key and Properties.
+	Head uint64
 }
 
 // Subscribe adds a consumer to the queue. Pull at once after it: messages may
@@ -109,7 +113,7 @@ func (s *Subscription) join() error {
 			return &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
 		}
 		w := &way{Lease: Lease{part: p, member: k}}
-		w.reader.part, w.reader.lease, w.reader.noAck = p, &w.Lease, s.o.NoAck
+		w.reader.part, w.reader.lease, w.reader.noAck, w.reader.heads = p, &w.Lease, s.o.NoAck, &s.head
 		s.ways = append(s.ways, w)
 	}
 	return nil

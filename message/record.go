@@ -125,11 +125,17 @@ func nullable(b []byte) (v, rest []byte, ok bool) {
 	return b[w : w+int(n) : w+int(n)], b[w+int(n):], true
 }
 
-// varint is binary.Varint with the one-byte case, which nearly all are, inlined.
+// varint is binary.Varint with the cases of one and two bytes, which nearly all are, in line.
 func varint(b []byte) (int64, int) {
-	if len(b) > 0 && b[0] < 0x80 {
-		u := b[0]
-		return int64(u>>1) ^ -int64(u&1), 1
+	if len(b) > 1 {
+		u := uint64(b[0])
+		if u < 0x80 {
+			return int64(u>>1) ^ -int64(u&1), 1
+		}
+		if high := uint64(b[1]); high < 0x80 {
+			u = u&0x7f | high<<7
+			return int64(u>>1) ^ -int64(u&1), 2
+		}
 	}
 	return binary.Varint(b)
 }

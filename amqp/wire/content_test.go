@@ -42,6 +42,60 @@ func TestParsePublishTakesAWholeOneAndAsksForTheRestOfACutOne(t *testing.T) {
 	}
 }
 
+// Whatever came before, the parser finds what ParsePublish finds, and says Again when only the body differs.
+func TestThePublishParserIsNotMisledByTheLastPublish(t *testing.T) {
+	names := [][]byte{nil, []byte("a"), []byte("b"), []byte("ab"), bytes.Repeat([]byte("z"), 255)}
+	lists := []RawProperties{{0, 0}, {0x10, 0, 1}, {0x10, 0, 2}, fullProperties().AppendTo(nil), append(RawProperties{0x20, 0, 0, 0, 8, 0}, make([]byte, 2048)...)}
+	r := rand.New(rand.NewPCG(1, 2))
+	var p PublishParser
+	last, again := Publish{}, 0
+	for i := range 50_000 {
+		m := last
+		m.Body = bytes.Repeat([]byte{byte(i)}, r.IntN(250))
+		if r.IntN(3) > 0 { // else like the last one
+			m = Publish{Channel: uint16(1 + r.IntN(2)), Mandatory: r.IntN(2) == 0, Immediate: r.IntN(9) == 0, Exchange: names[r.IntN(5)], Key: names[r.IntN(5)], Properties: lists[r.IntN(5)], Body: m.Body}
+		}
+		in := AppendPublish(nil, &m, 4096)
+		if parts := AppendPublish(nil, &m, 100); r.IntN(3) == 0 && len(parts) < 1000 {
+			in = parts // the body in several frames
+		}
+		switch r.IntN(10) {
+		case 0: // cut first, as at the end of a read
+			if _, found := p.Parse(bytes.Clone(in[:r.IntN(len(in))]), 4096); found != Short {
+				t.Fatalf("%d: cut, outcome %d", i, found)
+			}
+			last = Publish{}
+		case 1:
+			bad := bytes.Clone(in)
+			bad[len(bad)-1] = 0
+			if _, found := p.Parse(bad, 4096); found != Other {
+				t.Fatalf("%d: bad end, outcome %d", i, found)
+			}
+			last = Publish{}
+		case 2:
+			p.Forget()
+			last = Publish{}
+		}
+		n, found := p.Parse(in, 4096)
+		if found != Whole || n != len(in) || !samePublish(&p.Publish, &m) {
+			t.Fatalf("%d: outcome %d, %d of %d bytes, %+v, want %+v", i, found, n, len(in), p.Publish, m)
+		}
+		clear(in[:len(in)-len(m.Body)-1]) // what is not the body is not the buffer's any more
+		if p.Again {
+			again++
+			body := last.Body
+			last.Body = m.Body
+			if !samePublish(&last, &m) {
+				t.Fatalf("%d: again, %+v after %+v (%x)", i, m, last, body)
+			}
+		}
+		last = m
+	}
+	if again < 5_000 {
+		t.Errorf("only %d of 50,000 were like the last one", again)
+	}
+}
+
 func TestParsePublishLeavesToOthersWhatItDoesNotKnow(t *testing.T) {
 	whole := AppendPublish(nil, samplePublish(150), 100)
 	methodEnd := FrameHeaderBytes + int(whole[6])
@@ -152,13 +206,29 @@ func TestDeliveriesThatDifferInOnePartAreEncodedAnew(t *testing.T) {
 	bodies := [][]byte{nil, []byte("x"), []byte("longer"), make([]byte, 5000)}
 	e := NewDeliveryEncoder(9, "tag", 4096)
 	r := rand.New(rand.NewPCG(1, 2))
+	known := 0
 	for i := range 20_000 {
-		c := Content{Exchange: values[r.IntN(5)], Key: values[r.IntN(5)], Properties: lists[r.IntN(5)], Body: bodies[r.IntN(4)]}
+		x, k, l := r.IntN(5), r.IntN(2), r.IntN(5)
+		c := Content{Exchange: values[x], Key: values[k], Properties: lists[l], Body: bodies[r.IntN(4)]}
+		if r.IntN(2) == 0 { // named, so that it can be told without comparing
+			c.Head = uint64(1 + 100*x + 10*k + l)
+		}
 		again := r.IntN(2) == 0
 		want := plainDelivery(9, "tag", uint64(i), again, &c, 4096)
-		if got := e.Append(nil, uint64(i), again, &c); !bytes.Equal(got, want) {
-			t.Fatalf("%d: %+v\n%x\n%x", i, c, got, want)
+		got, ok := e.AppendAgain([]byte{}, uint64(i), again, c.Head, c.Body)
+		if ok {
+			known++
+		} else if len(got) != 0 {
+			t.Fatalf("%d: %d bytes of a delivery that was refused", i, len(got))
+		} else {
+			got = e.Append(nil, uint64(i), again, &c)
 		}
+		if !bytes.Equal(got, want) {
+			t.Fatalf("%d, again %v: %+v\n%x\n%x", i, ok, c, got, want)
+		}
+	}
+	if known < 20 {
+		t.Errorf("only %d deliveries were known by their head", known)
 	}
 }
 
@@ -167,11 +237,13 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 	in := AppendPublish(nil, samplePublish(100), 1<<17)
 	ack := AppendMethod(nil, 1, &BasicAck{DeliveryTag: 1})
 	var p Publish
+	var parser PublishParser
 	var s Settle
 	e := NewDeliveryEncoder(1, "ctag", 1<<17)
 	buf := make([]byte, 0, 4096)
 	budgets := map[string]func(){
 		"parse publish": func() { ParsePublish(in, 1<<17, &p); _ = p.Properties.Check() },
+		"parse again":   func() { parser.Parse(in, 1<<17) },
 		"parse ack":     func() { ParseSettle(ack, &s) },
 		"append deliver": func() {
 			buf = e.Append(buf[:0], 1, false, &Content{Exchange: p.Exchange, Key: p.Key, Properties: p.Properties, Body: p.Body})
@@ -192,6 +264,13 @@ func FuzzParsePublish(f *testing.F) {
 		var p Publish
 		before := bytes.Clone(in)
 		n, found := ParsePublish(in, 1000, &p)
+		var parser PublishParser
+		for range 2 { // the second one knows the head
+			m, again := parser.Parse(bytes.Clone(before), 1000)
+			if m != n || again != found || found == Whole && !samePublish(&parser.Publish, &p) {
+				t.Fatalf("the parser finds %d, %d bytes, %+v; want %d, %d, %+v", again, m, parser.Publish, found, n, p)
+			}
+		}
 		switch found {
 		case Short:
 			if n <= len(in) || !bytes.Equal(before, in) {
@@ -249,6 +328,23 @@ func BenchmarkParsePublish(b *testing.B) {
 			for i, at := 0, 0; i < b.N; i++ {
 				n, found := ParsePublish(in[at:], 1<<17, &p)
 				if found != Whole || p.Properties.Check() != nil {
+					b.Fatal(found)
+				}
+				if at += n; at == len(in) {
+					at = 0
+				}
+			}
+		})
+		b.Run(fmt.Sprint(size, " again"), func(b *testing.B) {
+			var in []byte
+			for len(in) < 200<<10 {
+				in = AppendPublish(in, samplePublish(size), 1<<17)
+			}
+			var p PublishParser
+			b.ReportAllocs()
+			for i, at := 0, 0; i < b.N; i++ {
+				n, found := p.Parse(in[at:], 1<<17)
+				if found != Whole || !p.Again && i > 0 {
 					b.Fatal(found)
 				}
 				if at += n; at == len(in) {

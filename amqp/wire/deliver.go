@@ -11,6 +11,9 @@ type Content struct {
 	Key        []byte
 	Properties RawProperties
 	Body       []byte
+	// Head, when not 0, is the same for two messages of an encoder only if they have the same exchange,
+	// key and properties.
+	Head uint64
 }
 
 // DeliveryEncoder appends deliveries of one consumer. What is the same in each of them is encoded once,
@@ -26,6 +29,7 @@ type DeliveryEncoder struct {
 	// the body frame. Its exchange, key and properties begin at these positions.
 	template                 []byte
 	exchangeAt, keyAt, props int
+	head                     uint64 // Content.Head of what the template is made for
 }
 
 // NewDeliveryEncoder makes the encoder of one consumer; body frames get at most frameMaxBytes - 8 bytes.
@@ -56,6 +60,24 @@ func (e *DeliveryEncoder) Append(buf []byte, tag uint64, redelivered bool, c *Co
 	if !e.fits(c) {
 		e.makeTemplate(c)
 	}
+	e.head = c.Head
+	return e.appendTemplate(buf, tag, redelivered, c.Body)
+}
+
+// AppendAgain is Append of a message whose head, not 0, is that of the last one. ok is false, and nothing
+// was appended, when it is not or when its body takes no or several frames.
+//
+// Measured on a 2-core machine, 12 B (BenchmarkPublishAndDeliver): 10 % of all went into filling in a Content.
+func (e *DeliveryEncoder) AppendAgain(buf []byte, tag uint64, redelivered bool, head uint64, body []byte) (_ []byte, ok bool) {
+	if head != e.head || head == 0 || len(body) == 0 || len(body) > e.maxPayloadBytes {
+		return buf, false
+	}
+	return e.appendTemplate(buf, tag, redelivered, body), true
+}
+
+// appendTemplate appends the template, filled in, and a body that fits one frame.
+func (e *DeliveryEncoder) appendTemplate(buf []byte, tag uint64, redelivered bool, body []byte) []byte {
+	size := len(body)
 	n := len(e.template) + size + 1
 	at := len(buf)
 	buf = slices.Grow(buf, n)[:at+n]
@@ -66,7 +88,7 @@ func (e *DeliveryEncoder) Append(buf []byte, tag uint64, redelivered bool, c *Co
 	tagAt[8] = bits(redelivered)
 	binary.BigEndian.PutUint64(b[e.props-8:], uint64(size))
 	binary.BigEndian.PutUint32(b[len(e.template)-4:], uint32(size))
-	copy(b[len(e.template):], c.Body)
+	copy(b[len(e.template):], body)
 	b[n-1] = FrameEnd
 	return buf
 }
