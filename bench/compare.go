@@ -29,8 +29,16 @@ type pair struct{ a, b summary }
 // equalModes tells whether a confirm meant the same in both. What is not known is not equal.
 func (p pair) equalModes() bool { return p.a.Mode == p.b.Mode && p.a.Mode != "" }
 
-// same tells whether two summaries are of the same row, whatever broker and mode.
-func same(a, b summary) bool { return a.Row == b.Row && a.X == b.X && a.Tool == b.Tool }
+// same tells whether two summaries are of the same row, or of siblings, whatever broker and mode.
+func same(a, b summary) bool {
+	return a.X == b.X && a.Tool == b.Tool && (a.Row == b.Row || siblings(a.Result, b.Result) || siblings(b.Result, a.Result))
+}
+
+// siblings tells whether an AMQP row and a JetStream row do the same. JetStream's protocol is
+// spoken by one server only, so there is no other way to compare that one.
+func siblings(a, b Result) bool {
+	return a.Protocol == amqp.String() && b.Protocol == jetStream.String() && a.Workload != "" && a.Workload == b.Workload && a.BodyBytes == b.BodyBytes
+}
 
 // pairs matches rows. Where a row was measured in several modes, those pair that are
 // equal; only where none is, the unequal ones do.
@@ -85,13 +93,21 @@ func writePairs(w io.Writer, ps []pair) error {
 	fmt.Fprintln(t, "row\ta (runs, mode)\tb (runs, mode)\tmsg/s a\tb\ta/b\tbroker µs a\tb\ta/b\tp50 ms a\tb\ta/b\tp99 ms a\tb\ta/b\tRSS MB a\tb\ta/b\tanon MB a\tb\ta/b\t")
 	for _, p := range ps {
 		x, y := p.a.Result, p.b.Result
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t", label(x), title(x), title(y), count(x.Rate), count(y.Rate), ratio(x.Rate, y.Rate))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t", bothLabels(x, y), title(x), title(y), count(x.Rate), count(y.Rate), ratio(x.Rate, y.Rate))
 		for _, f := range [][2]float64{{x.BrokerMicros, y.BrokerMicros}, {x.P50, y.P50}, {x.P99, y.P99}, {x.PeakRSSMB, y.PeakRSSMB}, {x.PeakAnonMB, y.PeakAnonMB}} {
 			fmt.Fprintf(t, "%s\t%s\t%s\t", figure(f[0]), figure(f[1]), ratio(f[0], f[1]))
 		}
 		fmt.Fprintln(t)
 	}
 	return t.Flush()
+}
+
+// bothLabels names a pair's row, or two where they are siblings.
+func bothLabels(x, y Result) string {
+	if x.Row == y.Row {
+		return label(x)
+	}
+	return label(x) + " ~ " + label(y)
 }
 
 // label is a row's name, with its place on a curve and the load's program, if it has those.

@@ -1,11 +1,13 @@
 // Package bench measures any broker that speaks AMQP 0-9-1 or the Kafka protocol, from
-// outside: Leveret, RabbitMQ, Kafka, with the very same load. `leveret bench` is its
+// outside: Leveret, RabbitMQ, Kafka, with the very same load, and a NATS server with one that
+// does the same over its own protocol. `leveret bench` is its
 // Command.
 //
 //	command ─► target   where the broker is, which process it is, or starting one
 //	        ─► rows     one load each: prepare, measured part, check, clean up
 //	             │ amqpload   raw AMQP generator           measure   latencies, pacing, order,
 //	             │ kafkaload  raw Kafka generator, franz-go          CPU, memory, disk
+//	             │ natsload   nats.go
 //	        ─► result   a line of JSON, a line of the table; compare: ratios of medians
 //
 // A curve (curve*.go) is a climb instead of a row: one dimension grows on one broker, and at

@@ -18,7 +18,8 @@ const defaultTime = 1500 * time.Millisecond
 
 // options are the flags.
 type options struct {
-	amqp, kafka, metrics  string
+	amqp, kafka, nats     string
+	metrics               string
 	user, password, vhost string
 	pid                   int
 	dataDir, mode, tag    string
@@ -60,6 +61,7 @@ type options struct {
 func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.amqp, "amqp", "", "host:port of a broker that speaks AMQP 0-9-1")
 	f.StringVar(&o.kafka, "kafka", "", "host:port of a broker that speaks the Kafka protocol")
+	f.StringVar(&o.nats, "nats", "", "host:port of a NATS server with JetStream")
 	f.StringVar(&o.metrics, "metrics", "", "host:port of a Leveret's metrics, to ask for its durability mode")
 	f.StringVar(&o.user, "user", "guest", "AMQP user")
 	f.StringVar(&o.password, "password", "guest", "AMQP password")
@@ -131,7 +133,8 @@ func (o *options) check() (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--only: %w", err)
 	}
-	if o.amqp == "" && o.kafka == "" {
+	given := o.amqp != "" || o.kafka != "" || o.nats != ""
+	if !given {
 		o.start = true
 	}
 	for _, s := range o.setting {
@@ -146,8 +149,8 @@ func (o *options) check() (*regexp.Regexp, error) {
 		}
 	}
 	switch {
-	case o.start && (o.amqp != "" || o.kafka != ""):
-		return nil, errors.New("--start starts a broker of its own: give no --amqp or --kafka with it")
+	case o.start && given:
+		return nil, errors.New("--start starts a broker of its own: give no --amqp, --kafka or --nats with it")
 	case o.runs < 1 || o.runs > 1000:
 		return nil, fmt.Errorf("--runs is %d, it must be 1 to 1000", o.runs)
 	case o.time <= 0 || o.time > 10*time.Minute:

@@ -284,3 +284,24 @@ func TestResultFiguresFromARun(t *testing.T) {
 		t.Fatalf("got %+v", r)
 	}
 }
+
+// A JetStream row has no namesake at another broker: the AMQP row that does the same stands in.
+func TestCompareSetsJetStreamBesideTheAMQPRowThatDoesTheSame(t *testing.T) {
+	row := func(name, protocol, workload string, body int) summary {
+		r := result(name, 1, 1, 1)
+		r.Protocol, r.Workload, r.BodyBytes = protocol, workload, body
+		return summarize([]Result{r})[0]
+	}
+	ours := []summary{row("amqp-1k", "amqp", "confirm", 1024), row("amqp-12b", "amqp", "confirm", 12),
+		row("kafka-1k", "kafka", "confirm", 1024), row("amqp-drain", "amqp", "drain", 1024), row("amqp-none", "amqp", "", 1024)}
+	theirs := []summary{row("nats-1k", "jetstream", "confirm", 1024), row("nats-none", "jetstream", "", 1024)}
+	for _, ps := range [][]pair{pairs(ours, theirs), pairs(theirs, ours)} {
+		if len(ps) != 1 || ps[0].a.Row == ps[0].b.Row || ps[0].a.Row[len(ps[0].a.Row)-2:] != "1k" {
+			t.Fatalf("pairs are %+v", ps)
+		}
+	}
+	var out bytes.Buffer
+	if err := compare(&out, false, ours, theirs); err != nil || !strings.Contains(out.String(), "amqp-1k ~ nats-1k") {
+		t.Fatalf("%v:\n%s", err, out.String())
+	}
+}

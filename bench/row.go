@@ -28,7 +28,8 @@ type protocol uint8
 const (
 	amqp protocol = iota + 1
 	kafka
-	both      // the broker must speak both, through the same queues
+	both // the broker must speak both, through the same queues
+	jetStream
 	ownBroker // needs a broker that bench started itself
 )
 
@@ -41,6 +42,8 @@ func (p protocol) String() string {
 		return "kafka"
 	case both:
 		return "amqp+kafka"
+	case jetStream:
+		return "jetstream"
 	default:
 		return ""
 	}
@@ -59,7 +62,7 @@ type running struct {
 // rows are all of them, in the order in which they run.
 func rows() []row {
 	all := []row{{name: "start", about: "process start to first confirmed message; idle memory", protocol: ownBroker, run: runStart, workload: "start", short: true}}
-	return slices.Concat(all, kafkaRows(), amqpRows(), crossRows())
+	return slices.Concat(all, kafkaRows(), amqpRows(), natsRows(), crossRows())
 }
 
 // available says that the row can run against the target.
@@ -71,6 +74,8 @@ func (r row) available(t *target, own bool) bool {
 		return t.kafka != ""
 	case both:
 		return t.amqp.HostPort != "" && t.kafka != "" && t.pidAMQP == t.pidKafka
+	case jetStream:
+		return t.nats != ""
 	default:
 		return own
 	}
@@ -78,10 +83,7 @@ func (r row) available(t *target, own bool) bool {
 
 // measured runs the part of a row that counts, with the broker watched.
 func (x *running) measured(ctx context.Context, load func() (work, error)) error {
-	pid := x.pidAMQP
-	if x.protocol == kafka {
-		pid = x.pidKafka
-	}
+	_, pid := x.place(x.protocol)
 	measure.FlushDisks()
 	w, err := x.begin(ctx, pid)
 	if err != nil {
@@ -113,10 +115,8 @@ const recordOverhead = 40
 // one makes a run of a row and returns its result; an error is in the result.
 func (r row) one(ctx context.Context, t *target, o *options, s *started, run int) Result {
 	res := Result{Row: r.name, Run: run, Time: time.Now().UTC(), Workload: r.workload, Protocol: r.protocol.String(), About: r.about,
-		Tag: t.tag, Broker: t.broker, Settings: t.settings, Mode: t.mode, Machine: measure.ThisMachine(), Address: t.amqp.HostPort}
-	if r.protocol == kafka {
-		res.Address = t.kafka
-	}
+		Tag: t.tag, Broker: t.broker, Settings: t.settings, Mode: t.mode, Machine: measure.ThisMachine()}
+	res.Address, _ = t.place(r.protocol)
 	ctx, cancel := context.WithTimeoutCause(ctx, o.rowLimit, fmt.Errorf("the row took longer than %s", o.rowLimit))
 	defer cancel()
 	x := &running{target: t, options: o, started: s, protocol: r.protocol, result: &res,

@@ -16,14 +16,17 @@ import (
 	"github.com/leveret-mq/leveret/bench/amqpload"
 	"github.com/leveret-mq/leveret/bench/kafkaload"
 	"github.com/leveret-mq/leveret/bench/measure"
+	"github.com/leveret-mq/leveret/bench/natsload"
 )
 
 // target is the broker that is measured.
 type target struct {
 	amqp     amqpload.Address // HostPort empty: no AMQP rows
 	kafka    string           // empty: no Kafka rows
+	nats     string           // empty: no JetStream rows
 	pidAMQP  int              // 0: unknown, no CPU and memory
 	pidKafka int
+	pidNATS  int
 	dataDir  string // empty: no disk figures
 	mode     string
 	tag      string
@@ -33,13 +36,25 @@ type target struct {
 	device   measure.Device // of dataDir; no name: unknown
 }
 
+// place is where the broker speaks a protocol, and which process does.
+func (t *target) place(p protocol) (address string, pid int) {
+	switch p {
+	case kafka:
+		return t.kafka, t.pidKafka
+	case jetStream:
+		return t.nats, t.pidNATS
+	default:
+		return t.amqp.HostPort, t.pidAMQP
+	}
+}
+
 // identify fills in what was not given and can be found.
 func (t *target) identify(ctx context.Context, warn func(string, ...any)) error {
 	settings := map[string]string{}
 	for _, p := range []struct {
 		address string
 		pid     *int
-	}{{t.amqp.HostPort, &t.pidAMQP}, {t.kafka, &t.pidKafka}} {
+	}{{t.amqp.HostPort, &t.pidAMQP}, {t.kafka, &t.pidKafka}, {t.nats, &t.pidNATS}} {
 		if p.address == "" || *p.pid != 0 {
 			continue
 		}
@@ -69,6 +84,14 @@ func (t *target) identify(ctx context.Context, warn func(string, ...any)) error 
 		maps.Copy(settings, a.Settings(ctx))
 		a.Close()
 	}
+	if t.nats != "" {
+		c, err := natsload.Dial(t.nats)
+		if err != nil {
+			return err
+		}
+		t.broker = cmp.Or(t.broker, "NATS Server "+c.ConnectedServerVersion())
+		c.Close()
+	}
 	maps.Copy(settings, t.settings) // what the user says holds
 	t.settings = settings
 	if t.dataDir != "" {
@@ -89,10 +112,7 @@ func (t *target) identify(ctx context.Context, warn func(string, ...any)) error 
 // tagOf is a short name from the process: what a JVM or an Erlang machine runs is known
 // here only for the two usual brokers.
 func tagOf(t *target) string {
-	pid := t.pidAMQP
-	if pid == 0 {
-		pid = t.pidKafka
-	}
+	pid := cmp.Or(t.pidAMQP, t.pidKafka, t.pidNATS)
 	switch name := measure.ProcessName(pid); {
 	case name == "beam.smp":
 		return "rabbitmq"

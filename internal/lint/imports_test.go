@@ -155,6 +155,7 @@ var bannedImports = []struct {
 	{"log", "our package is called log; write lines with log/slog", nil},
 	{"unsafe", "only mappings and zero-copy conversions need it, and they live in few places", []string{"internal/fs", "message", "amqp/wire", "exchange", "segment", "store/local", "bench", "bench/"}},
 	{"github.com/twmb/franz-go/pkg/kgo", "only the cluster store, load generators and tests are Kafka clients", []string{"store/cluster", "bench", "examples/", "test/", "bench/"}},
+	{"github.com/nats-io/nats.go", "only load generators are NATS clients", []string{"bench", "bench/"}},
 	{"github.com/rabbitmq/amqp091-go", "only load generators and tests are AMQP clients", []string{"bench", "examples/", "test/", "bench/"}},
 	{"github.com/prometheus/client_golang/prometheus", "figures are plain counters that metrics reads on scrape", []string{"metrics", "admin"}},
 	{"golang.org/x/sys/unix", "system calls live in internal/fs", []string{"internal/fs", "bench", "bench/", "server", "metrics", "internal/netx", "examples/", "test/"}},
