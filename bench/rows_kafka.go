@@ -37,6 +37,9 @@ func kafkaRows() []row {
 	add("kafka-ingest-1k-p1-64k", "ingest-64k", "raw Produce requests, batches of 64 KiB", true, func(ctx context.Context, x *running) error {
 		return ingest(ctx, x, x.batched(1024, smallBatch), nil)
 	})
+	add("kafka-ingest-100b-p1-bounded", "ingest-bounded", "raw Produce requests, the topic bounded to 256 MiB", false, func(ctx context.Context, x *running) error {
+		return ingest(ctx, x, x.kafkaLoad(1, 100), bounded())
+	})
 	add("kafka-ingest-1k-p1-bounded", "ingest-bounded", "raw Produce requests, the topic bounded to 256 MiB", true, func(ctx context.Context, x *running) error {
 		return ingest(ctx, x, x.kafkaLoad(1, 1024), bounded())
 	})

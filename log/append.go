@@ -14,9 +14,9 @@ import (
 
 // Append copies one or more whole record batches, back to back, behind the last
 // one and returns the offset that the first record got. The batches have been
-// checked; only base offset and leader epoch of the copy are written. All of
-// them become readable at once, or none when there is an error. It does not
-// wait for the disk: see Sync.
+// checked; only base offset and leader epoch are written, in the copy and maybe
+// in what was given. All of them become readable at once, or none when there is
+// an error. It does not wait for the disk: see Sync.
 func (l *Log) Append(batches []byte) (base int64, err error) {
 	offsets, err := segment.Measure(batches)
 	if err != nil {

@@ -10,10 +10,11 @@ import (
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
-// directBytes is from where on a run goes by pwrite into pages that are not
-// resident: the kernel then fills them without zeroing them first, which from
-// here on outweighs the system call.
-const directBytes = 64 << 10
+// directBytes is from where on a run goes by pwrite instead of through the
+// mapping. What a store to a mapped page costs beside the copy outweighs the
+// system call from about here on: a fresh page is zeroed first, and every flush
+// write-protects the page on all processors, so that the next store to it faults.
+const directBytes = 32 << 10
 
 // Fits reports whether n more bytes and their offsets fit.
 func (s *Segment) Fits(n, offsets int64) bool {
@@ -48,9 +49,10 @@ func (s *Segment) Append(run []byte) error {
 // Publish lets readers see what was written. The caller holds the log's mutex.
 func (s *Segment) Publish() { s.position.Store(s.tail.end) }
 
-// Write copies a run of whole batches behind the last one and numbers it. The
-// caller holds the log's mutex, has measured the run and knows that it fits.
-// Nothing of it is visible before Publish, and after an error nothing at all.
+// Write copies a run of whole batches behind the last one and numbers it; the
+// numbers may be written into the run itself too. The caller holds the log's
+// mutex, has measured the run and knows that it fits. Nothing of it is visible
+// before Publish, and after an error nothing at all.
 func (s *Segment) Write(run []byte) (err error) {
 	m := s.mem.Load()
 	if m == nil {
@@ -66,28 +68,39 @@ func (s *Segment) Write(run []byte) (err error) {
 	defer fs.Catch(&err)
 	at := s.position.Load()
 	end := at + int64(len(run))
-	if len(run) >= directBytes && end > s.tail.warm {
+	if len(run) >= directBytes {
+		setOffsets(run, s.tail.next)
 		if _, err = m.file.WriteAt(run, at); err != nil {
 			return fmt.Errorf("append to %s: %w", s.name, err)
 		}
 	} else {
-		copy(m.bytes[at:end], run)
+		written := m.bytes[at:end]
+		copy(written, run)
+		setOffsets(written, s.tail.next)
 	}
-	s.number(m.bytes[:end], at)
+	s.account(run, at)
 	s.tail.end = end
 	return nil
 }
 
-// number gives the batches from at to the end of b their offsets, in place,
-// and brings index and tail up to date.
-func (s *Segment) number(b []byte, at int64) {
+// setOffsets numbers the batches of a run in place.
+func setOffsets(run []byte, next int64) {
+	for len(run) > 0 {
+		h := batch.Batch(run)
+		h.SetBaseOffset(next)
+		h.SetEpoch(0)
+		next += int64(h.LastOffsetDelta()) + 1
+		run = run[h.SizeBytes():]
+	}
+}
+
+// account brings index and tail up to date with a run that stands at a position.
+func (s *Segment) account(run []byte, at int64) {
 	t := s.tail
 	interval := s.o.IndexIntervalBytes
 	x := s.index.Load()
-	for at < int64(len(b)) {
-		h := batch.Batch(b[at:])
-		h.SetBaseOffset(t.next)
-		h.SetEpoch(0)
+	for len(run) > 0 {
+		h := batch.Batch(run)
 		if at >= t.marked {
 			x.Add(index.Entry{Relative: uint32(t.next - s.base), Position: uint32(at), TimeBefore: t.maxTime})
 			t.marked = at + interval
@@ -96,6 +109,7 @@ func (s *Segment) number(b []byte, at int64) {
 		t.records += int64(h.Count())
 		t.maxTime = max(t.maxTime, h.MaxTimestamp())
 		at += int64(h.SizeBytes())
+		run = run[h.SizeBytes():]
 	}
 	s.tail = t
 }

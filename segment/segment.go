@@ -138,11 +138,11 @@ func (p *Prepared) Create(o *Options, name string, base, nowMs int64) (*Segment,
 		return nil, fmt.Errorf("new segment: %w", err)
 	}
 	b.name = name
-	err := fs.Guard(func() error {
-		Header{Generation: s.generation, BaseOffset: base, CreatedMs: nowMs, AllocatedBytes: b.size}.Put(b.mapping.Bytes())
-		return nil
-	})
-	if err != nil {
+	// Not through the mapping: the fault would read ahead, which fills pages that
+	// are about to be overwritten.
+	var head [HeaderBytes]byte
+	Header{Generation: s.generation, BaseOffset: base, CreatedMs: nowMs, AllocatedBytes: b.size}.Put(head[:])
+	if _, err := b.file.WriteAt(head[:], 0); err != nil {
 		p.Discard()
 		return nil, fmt.Errorf("new segment %s: %w", name, err)
 	}

@@ -127,7 +127,8 @@ type Log interface {
 	ID() LogID
 	// Append stores one or more whole record batches that stand back to back and
 	// were checked by the caller, and numbers their records on. It copies; the
-	// caller's bytes are free after the call. The first record's offset is returned.
+	// caller's bytes are free after the call, but for base offsets and leader epochs,
+	// which may be changed in them, as they were. The first record's offset is returned.
 	// It never waits for a flush. Errors: ErrFull, ErrReadOnly, ErrTooLarge, ErrClosed.
 	Append(batches []byte) (base message.Offset, err error)
 	// Bounds are the first offset that can be read and the one after the last.
