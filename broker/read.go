@@ -30,6 +30,7 @@ type reader struct {
 	unpackedBase message.Offset
 	props        []byte // made for records of Kafka producers
 	nowMs        int64  // the time, once a message has asked for it
+	each         int    // bytes that a record of the last batch takes
 	d            Delivery
 	known        known
 	heads        *uint64 // counts heads for all readers of a subscription
@@ -71,15 +72,25 @@ func (k *known) remember(rec *message.Record, e *message.Envelope, head uint64) 
 // maxKnownBytes is the longest key and the longest list of record headers that is remembered.
 const maxKnownBytes = 1 << 10
 
-// viewBytes is how much is borrowed from a log at a time.
-const viewBytes = 1 << 20
+// How much is borrowed from a log at a time: about what is wanted, so that a few messages
+// out of a log that is not in memory do not cost a megabyte each time.
+const (
+	minViewBytes = 16 << 10
+	maxViewBytes = 1 << 20
+)
+
+// viewBytes is how much to borrow for so many messages.
+func (r *reader) viewBytes(messages int64) int {
+	each := cmp.Or(int64(r.each), 1024) // before any was seen
+	return int(min(max(minViewBytes, min(messages, maxViewBytes)*each*5/4), maxViewBytes))
+}
 
 // read emits the messages in [first, last] until maxBytes of bodies are reached.
 // next is the first offset not emitted.
 func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Delivery)) (next message.Offset, n, size int, err error) {
 	next, r.nowMs = first, 0
 	for next <= last && size < maxBytes {
-		v, err := r.part.log.Read(next, viewBytes)
+		v, err := r.part.log.Read(next, r.viewBytes(int64(last-next)+1))
 		if errors.Is(err, store.ErrOutOfRange) {
 			return r.skipLost(next, last, n, size)
 		}
@@ -111,6 +122,7 @@ func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Deliv
 				next = to + 1
 				continue
 			}
+			r.each = len(b)/int(b.Count()) + 1
 			got, bytes, err := r.batch(b, &next, last, maxBytes-size, emit)
 			n += got
 			size += bytes

@@ -113,8 +113,12 @@ type place struct{ position, offset int64 }
 // there is damaged.
 func (s *Segment) readChunk(f fs.File, p place, limit, from, maxBytes int64) (View, place, error) {
 	at := p.position
-	buf := getBuf(min(limit-at, max(maxBytes, batch.HeaderBytes)+s.o.IndexIntervalBytes))
+	if v, next := s.readRecent(p, from, maxBytes); v.buf != nil {
+		return v, next, nil
+	}
+	buf := getBuf(min(limit-at, max(maxBytes, chunkBytes)+s.o.IndexIntervalBytes))
 	for {
+		buf.at = at
 		if err := readFull(f, buf.b, at); err != nil {
 			buf.free()
 			if errors.Is(err, io.ErrUnexpectedEOF) {
@@ -125,6 +129,7 @@ func (s *Segment) readChunk(f fs.File, p place, limit, from, maxBytes int64) (Vi
 		first, end, next, need := s.pick(buf.b, p, from, maxBytes)
 		switch {
 		case end > first:
+			s.keepRecent(buf)
 			return View{bytes: buf.b[first:end:end], buf: buf}, next, nil
 		case need == 0 || need > limit-at:
 			buf.free()
@@ -132,6 +137,67 @@ func (s *Segment) readChunk(f fs.File, p place, limit, from, maxBytes int64) (Vi
 		}
 		buf.free()
 		buf = getBuf(need)
+	}
+}
+
+const (
+	// chunkBytes is read at least, if there is so much: who reads a little at a time
+	// comes back for what follows.
+	chunkBytes = 128 << 10
+	// maxRecentBytes bounds a chunk that a segment keeps, and maxRecentSum those of all
+	// segments of a pool together.
+	maxRecentBytes = 1 << 20
+	maxRecentSum   = 64 << 20
+)
+
+// readRecent is readChunk out of the chunk that was read last. Small credits take a
+// few messages at a time; without it each such turn would read a whole batch again,
+// and check it again.
+func (s *Segment) readRecent(p place, from, maxBytes int64) (View, place) {
+	s.mu.Lock()
+	buf := s.recent
+	if buf == nil || p.position < buf.at || p.position >= buf.at+int64(len(buf.b)) {
+		s.mu.Unlock()
+		return View{}, p
+	}
+	buf.refs.Add(1)
+	s.mu.Unlock()
+	b := buf.b[p.position-buf.at:]
+	first, end, next, _ := s.pick(b, p, from, maxBytes)
+	if end <= first {
+		buf.free()
+		return View{}, p
+	}
+	return View{bytes: b[first:end:end], buf: buf}, next
+}
+
+// keepRecent keeps a chunk that was just read, in place of the last one, until the sweep
+// or the end of the segment lets go of it.
+func (s *Segment) keepRecent(buf *readBuf) {
+	n := int64(cap(buf.b))
+	if n > maxRecentBytes+s.o.IndexIntervalBytes {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone.Load() || s.cold == nil {
+		return // nobody would let go of it any more
+	}
+	s.dropRecent()
+	if s.o.Pool.recent.Add(n) > maxRecentSum {
+		s.o.Pool.recent.Add(-n)
+		return
+	}
+	buf.refs.Add(1)
+	s.recent = buf
+}
+
+// dropRecent lets go of the chunk. The caller holds s.mu.
+func (s *Segment) dropRecent() {
+	if s.recent != nil {
+		s.o.Pool.recent.Add(-int64(cap(s.recent.b)))
+		s.recent.free()
+		s.recent = nil
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -59,6 +60,8 @@ type Pool struct {
 
 	done chan struct{}
 	tick *time.Ticker
+
+	recent atomic.Int64 // bytes of the chunks that segments keep
 
 	// Reports for metrics.
 	recycled, fresh int64

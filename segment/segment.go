@@ -70,8 +70,9 @@ type Segment struct {
 
 	replaced bool // Thinned.Claim was called; under the log's mutex
 
-	mu     sync.Mutex // guards cold and pinned, and the loading of mem and index
+	mu     sync.Mutex // guards the fields below, and the loading of mem and index
 	cold   *handle    // descriptor of a segment that is not mapped
+	recent *readBuf   // what was read last through it
 	pinned bool       // the sweep leaves it open: see pin
 }
 

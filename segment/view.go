@@ -1,6 +1,9 @@
 package segment
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // View is a range of whole batches, borrowed until Release.
 type View struct {
@@ -28,8 +31,13 @@ func (v View) Release() {
 	}
 }
 
-// readBuf is a buffer for reads of what is not mapped.
-type readBuf struct{ b []byte }
+// readBuf is a buffer for reads of what is not mapped, with a count of those who hold
+// it: a View each, and the segment while it is the one that was read last.
+type readBuf struct {
+	refs atomic.Int32
+	b    []byte
+	at   int64 // position of b in its segment
+}
 
 // Buffers above this size are left to the collector instead of being kept.
 const maxKeptBuf = 4 << 20
@@ -42,11 +50,12 @@ func getBuf(n int64) *readBuf {
 		buf.b = make([]byte, n)
 	}
 	buf.b = buf.b[:n]
+	buf.refs.Store(1)
 	return buf
 }
 
 func (r *readBuf) free() {
-	if cap(r.b) <= maxKeptBuf {
+	if r.refs.Add(-1) == 0 && cap(r.b) <= maxKeptBuf {
 		readBufs.Put(r)
 	}
 }
