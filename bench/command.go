@@ -53,6 +53,8 @@ func execute(ctx context.Context, o *options, args []string, out, log io.Writer)
 		return compareFiles(out, o.unequal, args[0], args[1:]...)
 	case o.format != "":
 		return printFiles(out, o.format, args)
+	case len(args) > 0:
+		return reportFiles(o.report, args)
 	}
 	only, err := o.check()
 	if err != nil {
@@ -78,8 +80,7 @@ func execute(ctx context.Context, o *options, args []string, out, log io.Writer)
 	if len(s.results) == 0 {
 		return err
 	}
-	failed := s.failures()
-	return errors.Join(err, failed, printTable(out, s.results))
+	return errors.Join(err, s.failures(), s.report(), printTable(out, s.results))
 }
 
 func printTable(w io.Writer, results []Result) error {

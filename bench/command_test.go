@@ -131,6 +131,17 @@ func TestSyncsAreAskedOfTheBroker(t *testing.T) {
 	}
 }
 
+func TestKafkaProducersAskForWhatTheModePromises(t *testing.T) {
+	for _, c := range []struct {
+		given, mode string
+		want        int16
+	}{{"", "os", 1}, {"", "group", -1}, {"", "always", -1}, {"", "", 1}, {"1", "group", 1}, {"all", "os", -1}} {
+		if got := (&options{ackName: c.given}).acks(c.mode); got != c.want {
+			t.Errorf("--acks %q in mode %q: %d, it should be %d", c.given, c.mode, got, c.want)
+		}
+	}
+}
+
 // A broker that does not start must be named with what it printed, and leave nothing.
 func TestBrokerThatDoesNotStart(t *testing.T) {
 	dir := t.TempDir()

@@ -106,7 +106,7 @@ func runCurves(ctx context.Context, o *options, only *regexp.Regexp, out, log io
 	if len(s.results) == 0 {
 		return err
 	}
-	failed := s.failures()
+	failed := errors.Join(s.failures(), s.report())
 	points := summarize(s.results)
 	if tableErr := writeCurves(out, points); tableErr != nil {
 		return errors.Join(err, failed, tableErr)

@@ -8,7 +8,8 @@
 //	             │ amqpload   raw AMQP generator           measure   latencies, pacing, order,
 //	             │ kafkaload  raw Kafka generator, franz-go          CPU, memory, disk
 //	             │ natsload   nats.go
-//	        ─► result   a line of JSON, a line of the table; compare: ratios of medians
+//	        ─► result   a line of JSON, a line of the table; compare: ratios of medians;
+//	                    report: a page with charts (chart draws them)
 //
 // A curve (curve*.go) is a climb instead of a row: one dimension grows on one broker, and at
 // each point some series are measured and checked just so.

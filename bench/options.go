@@ -52,6 +52,7 @@ type options struct {
 	compare bool
 	unequal bool
 	format  string
+	report  string
 	quiet   bool
 
 	curves   bool
@@ -91,7 +92,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	o.maxBytes = 4 << 30
 	f.Var(&o.maxBytes, "max-bytes", "at most about so many bytes published by a row")
 
-	f.StringVar(&o.ackName, "acks", "1", "acks of Kafka producers: 1 or all")
+	f.StringVar(&o.ackName, "acks", "", "acks of Kafka producers: 1 or all; 1 in mode os, all in others, when not given")
 	o.batchBytes, o.fetchBytes = 512<<10, 8<<20
 	f.Var(&o.batchBytes, "batch", "bytes of a Kafka batch")
 	f.Var(&o.fetchBytes, "fetch", "bytes of a Kafka fetch")
@@ -103,6 +104,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.format, "format", "", "print result files, given as arguments, in another format and do nothing else: table, or benchstat (the format of Go benchmarks)")
 	f.BoolVar(&o.curves, "curves", false, "instead of the rows, measure how the costs grow with backlog, queues, bindings, connections, message size and consumers")
 	f.Int64Var(&o.curveMax, "curve-max", 0, "leave out the points of --curves that are above this; 0 leaves out none")
+	f.StringVar(&o.report, "report", "", "write an HTML page with charts to this file: of the result files given as arguments, or of this run")
 	f.BoolVar(&o.quiet, "quiet", false, "print the table only")
 }
 
@@ -121,7 +123,7 @@ func (o *options) checkFiles(args []string) error {
 		return errors.New("--compare needs two result files or more")
 	case o.format != "" && len(args) == 0:
 		return errors.New("--format needs a result file or more")
-	case !o.compare && o.format == "" && len(args) != 0:
+	case !o.compare && o.format == "" && o.report == "" && len(args) != 0:
 		return fmt.Errorf("unexpected argument %q", args[0])
 	}
 	return nil
@@ -155,7 +157,7 @@ func (o *options) check() (*regexp.Regexp, error) {
 		return nil, fmt.Errorf("--runs is %d, it must be 1 to 1000", o.runs)
 	case o.time <= 0 || o.time > 10*time.Minute:
 		return nil, fmt.Errorf("--time is %s, it must be above 0 and at most 10m", o.time)
-	case o.ackName != "1" && o.ackName != "all":
+	case o.ackName != "" && o.ackName != "1" && o.ackName != "all":
 		return nil, fmt.Errorf("--acks is %q, it must be 1 or all", o.ackName)
 	case o.inFlight < 1 || o.inFlight > 1000:
 		return nil, fmt.Errorf("--in-flight is %d, it must be 1 to 1000", o.inFlight)
@@ -195,8 +197,10 @@ func (o *options) settings() map[string]string {
 	return m
 }
 
-func (o *options) acks() int16 {
-	if o.ackName == "all" {
+// acks are those of Kafka producers at a broker in the given mode. With acks=1 a Leveret
+// answers before it flushes, whatever its mode, so that only all asks for what the mode promises.
+func (o *options) acks(mode string) int16 {
+	if o.ackName == "all" || o.ackName == "" && (mode == "group" || mode == "always") {
 		return -1
 	}
 	return 1

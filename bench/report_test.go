@@ -127,7 +127,7 @@ func TestDisturbancesAreNamed(t *testing.T) {
 		}
 		var out bytes.Buffer
 		writeNotes(&out, summarize([]Result{r}))
-		if !strings.Contains(out.String(), "* Every run of these 1 rows was disturbed") || !strings.Contains(out.String(), c.want) {
+		if !strings.Contains(out.String(), "* 1 row has no undisturbed run") || !strings.Contains(out.String(), c.want) {
 			t.Errorf("the notes do not say %q:\n%s", c.want, out.String())
 		}
 	}

@@ -92,7 +92,7 @@ func kafkaRows() []row {
 func (x *running) kafkaLoad(partitions, valueBytes int) *kafkaload.Load {
 	return &kafkaload.Load{
 		Address: x.kafka, Topic: x.name, Partitions: partitions, ValueBytes: valueBytes, BatchBytes: int(x.options.batchBytes),
-		Acks: x.options.acks(), InFlight: x.options.inFlight, Records: x.messages(valueBytes), For: x.options.time, FetchBytes: int(x.options.fetchBytes),
+		Acks: x.options.acks(x.mode), InFlight: x.options.inFlight, Records: x.messages(valueBytes), For: x.options.time, FetchBytes: int(x.options.fetchBytes),
 	}
 }
 
@@ -107,7 +107,7 @@ func (x *running) batched(valueBytes, batchBytes int) *kafkaload.Load {
 func (x *running) client(valueBytes int) *kafkaload.Client {
 	return &kafkaload.Client{
 		Address: x.kafka, Topic: x.name, Partitions: 1, ValueBytes: valueBytes, BatchBytes: int(x.options.batchBytes), Linger: linger,
-		Acks: x.options.acks(), InFlight: x.options.inFlight, Records: x.messages(valueBytes), For: x.options.time, FetchBytes: int(x.options.fetchBytes),
+		Acks: x.options.acks(x.mode), InFlight: x.options.inFlight, Records: x.messages(valueBytes), For: x.options.time, FetchBytes: int(x.options.fetchBytes),
 	}
 }
 

@@ -138,6 +138,14 @@ func (s *session) uses(p protocol) bool {
 	return false
 }
 
+// report writes the page, if one was asked for.
+func (s *session) report() error {
+	if s.options.report == "" {
+		return nil
+	}
+	return writeReportFile(s.options.report, s.results)
+}
+
 // failures is an error that names every row that failed.
 func (s *session) failures() error {
 	var errs []error

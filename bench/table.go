@@ -107,31 +107,28 @@ Figures are medians of the runs that nothing disturbed; spread: highest less low
 // disturbances of the runs were that had to be counted.
 func disturbanceNotes(rows []summary) (out []string) {
 	left, starred := 0, 0
-	kinds, worst := []string{}, map[string]disturbance{}
+	var all []disturbance
 	for _, s := range rows {
 		left += s.LeftOut
+		all = append(all, s.Disturbed...)
 		if len(s.Disturbed) > 0 {
 			starred++
 		}
-		for _, d := range s.Disturbed {
-			if _, seen := worst[d.what]; !seen {
-				kinds = append(kinds, d.what)
-			}
-			if d.value > worst[d.what].value {
-				worst[d.what] = d
-			}
-		}
 	}
 	if left > 0 {
-		out = append(out, fmt.Sprintf("%d disturbed runs were left out, their rows had better ones.", left))
+		out = append(out, fmt.Sprintf("%s left out for being disturbed; the rows had better ones.", plural(left, "run was", "runs were")))
 	}
-	if starred == 0 {
-		return out
+	if starred > 0 {
+		out = append(out, fmt.Sprintf("* %s no undisturbed run (at worst %s): measure again on a quiet machine.", plural(starred, "row has", "rows have"), disturbancesText(all)))
 	}
-	for i, k := range kinds {
-		kinds[i] = worst[k].String()
+	return out
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
 	}
-	return append(out, fmt.Sprintf("* Every run of these %d rows was disturbed (at worst %s): measure again on a quiet machine.", starred, strings.Join(kinds, ", ")))
+	return strconv.Itoa(n) + " " + many
 }
 
 // brokers is a line for each broker with its version and settings.
