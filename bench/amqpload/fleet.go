@@ -125,7 +125,7 @@ func (f *Fleet) drain(q int, perQueue int64) error {
 			return fmt.Errorf("body of %d bytes, %d were published", len(body), f.load.BodyBytes)
 		}
 		if seq, _ := measure.Stamp(body); seq != uint64(n)*uint64(len(f.names))+uint64(q) {
-			return fmt.Errorf("message %d in all came as its %d.", seq, n)
+			return fmt.Errorf("message %d in all came as number %d of its queue", seq, n)
 		}
 	}
 }
