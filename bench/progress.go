@@ -27,7 +27,7 @@ func newProgress(w io.Writer, quiet bool, rows int) *progress {
 	p.stageName("")
 	p.pool = mpb.New(mpb.WithOutput(w), mpb.WithWidth(60))
 	p.bar = p.pool.AddBar(int64(rows), mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return fmt.Sprintf("%-28s", *p.name.Load()) })),
+		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return fmt.Sprintf("%-32s", *p.name.Load()) })),
 		mpb.AppendDecorators(decor.CountersNoUnit("%d / %d"), decor.Elapsed(decor.ET_STYLE_MMSS, decor.WC{W: 7})))
 	return p
 }
@@ -68,9 +68,9 @@ func (p *progress) row(r Result) {
 	case !r.OK:
 		p.note("%s: FAILED: %s", r.Row, r.Error)
 	case r.Rate == 0:
-		p.note("%-28s %10s ms  (%s)", r.Row, figure(r.P50), r.Latency)
+		p.note("%-32s %10s ms  (%s)", r.Row, figure(r.P50), r.Latency)
 	default:
-		p.note("%-28s %10s msg/s  %8s µs/msg  p99 %s ms", r.Row, count(r.Rate), figure(r.BrokerMicros), figure(r.P99))
+		p.note("%-32s %10s msg/s  %8s µs/msg  p99 %s ms  (%s)", r.Row, count(r.Rate), figure(r.BrokerMicros), figure(r.P99), dash(r.Mode))
 	}
 	p.skip()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/leveret-mq/leveret/bench/kafkaload"
@@ -160,11 +161,34 @@ func ingest(ctx context.Context, x *running, l *kafkaload.Load, configs map[stri
 		if err != nil {
 			return err
 		}
-		if err := checkEnds(ctx, a, l.Topic, p.Ends()); err != nil || configs != nil {
-			return err // a bounded topic may have lost its beginning, as it should
+		if err := checkEnds(ctx, a, l.Topic, p.Ends()); err != nil {
+			return err
 		}
-		return readBack(ctx, l.Reader(), kafkaload.Reading{Ends: p.Ends(), RecordsPerBatch: p.RecordsPerBatch, Checksums: true})
+		r := kafkaload.Reading{Ends: p.Ends(), RecordsPerBatch: p.RecordsPerBatch, Checksums: true}
+		if configs == nil {
+			return readBack(ctx, l.Reader(), r)
+		}
+		return readBackBounded(ctx, a, l.Reader(), r)
 	})
+}
+
+// readBackBounded reads what a bounded topic has kept. It may let go of more while it is
+// being read, so that a read that failed counts only if the beginning stayed where it was.
+func readBackBounded(ctx context.Context, a *kafkaload.Admin, l *kafkaload.Load, r kafkaload.Reading) error {
+	starts, err := a.Starts(ctx, l.Topic)
+	if err != nil {
+		return err
+	}
+	for {
+		r.Starts = starts
+		readErr := readBack(ctx, l, r)
+		if readErr == nil {
+			return nil
+		}
+		if starts, err = a.Starts(ctx, l.Topic); err != nil || slices.Equal(starts, r.Starts) {
+			return errors.Join(readErr, err)
+		}
+	}
 }
 
 func checkEnds(ctx context.Context, a *kafkaload.Admin, topic string, want []int64) error {

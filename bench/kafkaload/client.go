@@ -393,20 +393,29 @@ func (a *Admin) Create(ctx context.Context, topic string, partitions int, config
 
 // Ends is the offset behind the last record of each partition.
 func (a *Admin) Ends(ctx context.Context, topic string) ([]int64, error) {
-	l, err := a.admin.ListEndOffsets(ctx, topic)
+	return offsets(ctx, topic, a.admin.ListEndOffsets)
+}
+
+// Starts is the offset of the first record of each partition that is still there.
+func (a *Admin) Starts(ctx context.Context, topic string) ([]int64, error) {
+	return offsets(ctx, topic, a.admin.ListStartOffsets)
+}
+
+func offsets(ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) ([]int64, error) {
+	l, err := list(ctx, topic)
 	if err == nil {
 		err = l.Error()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list end offsets of %s: %w", topic, err)
+		return nil, fmt.Errorf("list offsets of %s: %w", topic, err)
 	}
-	ends := make([]int64, len(l[topic]))
+	out := make([]int64, len(l[topic]))
 	for p, o := range l[topic] {
-		if int(p) < len(ends) {
-			ends[p] = o.Offset
+		if int(p) < len(out) {
+			out[p] = o.Offset
 		}
 	}
-	return ends, nil
+	return out, nil
 }
 
 // Delete removes a topic.

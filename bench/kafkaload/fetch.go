@@ -33,6 +33,8 @@ type Fetched struct {
 type Reading struct {
 	// Ends is the offset behind the last record, by partition.
 	Ends []int64
+	// Starts is the offset of the first record, by partition; nil where it is 0 everywhere.
+	Starts []int64
 	// RecordsPerBatch, if not 0, says that every batch is a numbered Template of so many
 	// records: batch n of a partition must carry n.
 	RecordsPerBatch int
@@ -54,7 +56,7 @@ type fetching struct {
 	conn      net.Conn
 	in        *stream
 	partition int32
-	at        int64 // next offset
+	from, at  int64 // first and next offset
 	batches   uint64
 	bytes     int64
 	epoch     time.Time
@@ -97,6 +99,9 @@ func (l *Load) read(ctx context.Context, reading Reading, timed bool, write func
 			return Fetched{}, err
 		}
 		f := &fetching{load: l, reading: &reading, mu: &mu, ends: &ends, conn: c, in: newStream(c), partition: int32(i % l.Partitions)}
+		if reading.Starts != nil {
+			f.begin(reading.Starts[f.partition])
+		}
 		if timed {
 			f.latency = measure.NewLatencies()
 		}
@@ -125,7 +130,7 @@ func (l *Load) read(ctx context.Context, reading Reading, timed bool, write func
 	}
 	out := Fetched{Latency: measure.NewLatencies()}
 	for _, f := range fs {
-		out.Records += f.at
+		out.Records += f.at - f.from
 		out.Bytes += f.bytes
 		out.Elapsed = max(out.Elapsed, f.lastAt)
 		if f.latency != nil {
@@ -133,6 +138,14 @@ func (l *Load) read(ctx context.Context, reading Reading, timed bool, write func
 		}
 	}
 	return out, nil
+}
+
+// begin has the reader expect the batch at an offset first.
+func (f *fetching) begin(at int64) {
+	f.from, f.at = at, at
+	if n := int64(f.reading.RecordsPerBatch); n > 0 {
+		f.batches = uint64(at / n)
+	}
 }
 
 // end is the offset behind the partition's last record, or -1 while it is being written.

@@ -91,6 +91,20 @@ func TestFetchTakesBatchesLargerThanItsBuffer(t *testing.T) {
 	}
 }
 
+func TestFetchBeginsWhereTheTopicDoes(t *testing.T) {
+	wire, per := batches(t, 3, 100, 4096)
+	one := len(wire) / 3
+	l := &Load{Address: serveAnswers(t, fetched(0, wire[one:])), Topic: "topic", Partitions: 1, FetchBytes: 1 << 20}
+	r := Reading{RecordsPerBatch: per, Checksums: true, Starts: []int64{int64(per)}, Ends: []int64{int64(3 * per)}}
+	if f, err := l.Fetch(context.Background(), r); err != nil || f.Records != int64(2*per) {
+		t.Fatalf("%d records of %d, %v", f.Records, 2*per, err)
+	}
+	r.Starts = nil
+	if _, err := l.Fetch(context.Background(), r); err == nil {
+		t.Fatal("a missing beginning was not missed")
+	}
+}
+
 func TestFetchLeavesABatchCutShortForTheNextAnswer(t *testing.T) {
 	wire, per := batches(t, 3, 100, 4096)
 	one := len(wire) / 3

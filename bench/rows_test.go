@@ -1,0 +1,42 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/leveret-mq/leveret/internal/testkit"
+)
+
+// Every row that a Leveret can run passes its checks and is measured.
+func TestRowsPassTheirChecks(t *testing.T) {
+	s := testkit.Start(t)
+	file := filepath.Join(t.TempDir(), "out.jsonl")
+	_, err := bench("--all", "--amqp", s.Addr("amqp"), "--kafka", s.Addr("kafka"), "--pid", fmt.Sprint(os.Getpid()), "--mode", "group",
+		"--data-dir", t.TempDir(), "--time", "20ms", "--warm-up", "0", "--max-bytes", "1MiB", "--quiet", "--out", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := readResultFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]Result{}
+	for _, r := range results {
+		got[r.Row] = r
+	}
+	for _, row := range rows() {
+		if row.protocol == ownBroker || row.protocol == jetStream {
+			continue
+		}
+		r, there := got[row.name]
+		if !there || !r.OK || r.Messages == 0 || r.Rate <= 0 || r.BrokerMicros <= 0 || r.BodyBytes == 0 || r.Workload == "" || r.Protocol == "" {
+			t.Errorf("%s: %+v", row.name, r)
+		}
+		reads := r.Workload == "drain" || r.Workload == "catch-up" || r.Workload == "catch-up-p8" || r.Workload == "client-consume"
+		if hasLatency := len(r.Percentiles) == len(percents) && r.Latency != ""; hasLatency == reads {
+			t.Errorf("%s: latency is %q, at %d points", row.name, r.Latency, len(r.Percentiles))
+		}
+	}
+}
