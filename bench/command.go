@@ -105,10 +105,11 @@ func printFiles(w io.Writer, format string, files []string) error {
 }
 
 // choose takes the rows that --only matches; without it, and without --all, the short ones.
+// Those whose program is not there can be listed, but not run.
 func (o *options) choose(only *regexp.Regexp) []row {
 	var out []row
 	for _, r := range rows() {
-		if only.MatchString(r.name) && (r.short || o.all || o.only != "") {
+		if only.MatchString(r.name) && (r.short || o.all || o.only != "") && (o.list || o.found.has(r.tool)) {
 			out = append(out, r)
 		}
 	}

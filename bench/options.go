@@ -35,6 +35,8 @@ type options struct {
 
 	only     string
 	all      bool
+	tools    string
+	found    tools // in the directory that tools names
 	list     bool
 	runs     int
 	time     time.Duration
@@ -82,6 +84,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 
 	f.StringVar(&o.only, "only", "", "regular expression: the rows to run, of all there are")
 	f.BoolVar(&o.all, "all", false, "run all rows: every workload with every message size, about ten minutes")
+	f.StringVar(&o.tools, "tools", "", "directory with programs of others' to make load with, too: Kafka's performance tools, RabbitMQ's PerfTest (see bench/peers)")
 	f.BoolVar(&o.list, "list", false, "print the rows, those that run by default with a star, and do nothing")
 	f.IntVar(&o.runs, "runs", 1, "how often to run all rows; the table shows medians")
 	f.DurationVar(&o.time, "time", defaultTime, "how long a row publishes")
@@ -169,6 +172,11 @@ func (o *options) check() (*regexp.Regexp, error) {
 		return nil, fmt.Errorf("--curve-max is %d, it must not be negative", o.curveMax)
 	case o.maxBytes < 1<<20:
 		return nil, fmt.Errorf("--max-bytes is %s, it must be at least 1MiB", o.maxBytes.String())
+	}
+	if o.tools != "" {
+		if o.found, err = findTools(o.tools); err != nil {
+			return nil, err
+		}
 	}
 	if o.start && o.binary == "" {
 		if o.binary, err = os.Executable(); err != nil {

@@ -19,6 +19,8 @@ type row struct {
 	run      func(context.Context, *running) error
 	// workload is what the row does, the same word for all protocols.
 	workload string
+	// tool is the program of others' that makes the load; empty: ours.
+	tool string
 	// short rows are those that run when nothing else is asked for.
 	short bool
 }
@@ -62,7 +64,7 @@ type running struct {
 // rows are all of them, in the order in which they run.
 func rows() []row {
 	all := []row{{name: "start", about: "process start to first confirmed message; idle memory", protocol: ownBroker, run: runStart, workload: "start", short: true}}
-	return slices.Concat(all, kafkaRows(), amqpRows(), natsRows(), crossRows())
+	return slices.Concat(all, kafkaRows(), amqpRows(), natsRows(), crossRows(), toolRows())
 }
 
 // available says that the row can run against the target.
@@ -117,6 +119,7 @@ func (r row) one(ctx context.Context, t *target, o *options, s *started, run int
 	res := Result{Row: r.name, Run: run, Time: time.Now().UTC(), Workload: r.workload, Protocol: r.protocol.String(), About: r.about,
 		Tag: t.tag, Broker: t.broker, Settings: t.settings, Mode: t.mode, Machine: measure.ThisMachine()}
 	res.Address, _ = t.place(r.protocol)
+	res.Tool = o.found.versions[r.tool]
 	ctx, cancel := context.WithTimeoutCause(ctx, o.rowLimit, fmt.Errorf("the row took longer than %s", o.rowLimit))
 	defer cancel()
 	x := &running{target: t, options: o, started: s, protocol: r.protocol, result: &res,

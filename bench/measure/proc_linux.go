@@ -67,13 +67,17 @@ func parseStat(b []byte) (CPU, error) {
 	return CPU{time.Duration(user) * tick, time.Duration(system) * tick}, nil
 }
 
-// SelfCPU is this program's own processor time.
-func SelfCPU() CPU {
-	var r unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &r) != nil {
-		return CPU{}
+// SelfCPU is this program's own processor time, and that of the programs that it has run
+// and that have ended.
+func SelfCPU() (c CPU) {
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var r unix.Rusage
+		if unix.Getrusage(who, &r) == nil {
+			c.User += time.Duration(r.Utime.Nano())
+			c.System += time.Duration(r.Stime.Nano())
+		}
 	}
-	return CPU{time.Duration(r.Utime.Nano()), time.Duration(r.Stime.Nano())}
+	return c
 }
 
 // MemoryOf reads a process's resident memory from /proc/PID/status.
