@@ -79,6 +79,10 @@ func amqpRows() []row {
 		load("amqp-topic1000-"+s.name, "topic", "topic exchange with 1,000 further bindings, 64 keys, confirms, acks of 100", s.short("1k"), l)
 	}
 	for _, s := range sizes {
+		l := of(amqpload.Load{AutoAck: true, Exchange: "x", ExchangeType: "topic", Keys: 64, Varied: true}, s)
+		load("amqp-varied-"+s.name, "varied", "topic exchange, 64 keys; a type, id, timestamp and two headers that differ from message to message; automatic acks", s.short("100b"), l)
+	}
+	for _, s := range sizes {
 		add("amqp-drain-"+s.name, "drain", "consume a backlog, prefetch 1,000, acks of 100", s.short("12b", "1k"),
 			func(ctx context.Context, x *running) error { return drainBacklog(ctx, x, s.bytes) })
 	}

@@ -100,6 +100,7 @@ type BlockOptions struct {
 	BodyBytes     int      // at least measure.StampBytes
 	Persistent    bool     // delivery mode 2, else 1
 	FrameMaxBytes int      // as negotiated
+	Varied        bool     // properties and headers of its own for each message
 }
 
 // NewBlock encodes the given number of publishes on channel 1.
@@ -110,16 +111,12 @@ func NewBlock(o BlockOptions, messages int) (*Block, error) {
 	if o.FrameMaxBytes < 4096 {
 		return nil, fmt.Errorf("a frame-max of %d bytes is below the protocol's least, 4096", o.FrameMaxBytes)
 	}
-	mode := byte(1)
-	if o.Persistent {
-		mode = 2
-	}
 	body := filler(o.BodyBytes)
 	b := &Block{}
 	for i := range messages {
 		key := o.Keys[i%len(o.Keys)]
 		b.Frames = appendFrame(b.Frames, frameMethod, 1, method(basicPublish).u16(0).short(o.Exchange).short(key).u8(0))
-		b.Frames = appendFrame(b.Frames, frameHeader, 1, args(nil).u16(60).u16(0).u64(uint64(o.BodyBytes)).u16(0x1000).u8(mode))
+		b.Frames = appendFrame(b.Frames, frameHeader, 1, append(args(nil).u16(60).u16(0).u64(uint64(o.BodyBytes)), o.properties(i)...))
 		b.bodies = append(b.bodies, len(b.Frames)+frameOverhead-1)
 		for rest := body; len(rest) > 0; {
 			n := min(len(rest), o.FrameMaxBytes-frameOverhead)
@@ -128,6 +125,25 @@ func NewBlock(o BlockOptions, messages int) (*Block, error) {
 		}
 	}
 	return b, nil
+}
+
+// properties are the flags and list of message i: the delivery mode alone, or with
+// what an application sets besides, no two neighbours' alike.
+func (o *BlockOptions) properties(i int) args {
+	mode := byte(1)
+	if o.Persistent {
+		mode = 2
+	}
+	if !o.Varied {
+		return args(nil).u16(0x1000).u8(mode)
+	}
+	const contentType, headers, deliveryMode, messageID, timestamp = 0x8000, 0x2000, 0x1000, 0x0080, 0x0040
+	return args(nil).u16(contentType | headers | deliveryMode | messageID | timestamp).
+		short("application/json").
+		long(table("service", fmt.Sprintf("checkout-%d", i%7), "trace", fmt.Sprintf("%016x", 0x9e3779b97f4a7c15*uint64(i+1)))).
+		u8(mode).
+		short(fmt.Sprintf("m-%08d", i)).
+		u64(uint64(1_790_000_000 + i))
 }
 
 // MessageBytes is what one publish takes on the wire.

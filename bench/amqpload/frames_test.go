@@ -25,6 +25,35 @@ func TestBlockOnTheWire(t *testing.T) {
 	}
 }
 
+func TestVariedMessagesCarryPropertiesOfTheirOwn(t *testing.T) {
+	b, err := NewBlock(BlockOptions{Exchange: "x", Keys: []string{"k"}, BodyBytes: 12, Persistent: true, FrameMaxBytes: 4096, Varied: true}, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := func(i int) []byte {
+		_, _, n, err := splitFrame(b.Message(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind, p, _, err := splitFrame(b.Message(i)[n:])
+		if err != nil || kind != frameHeader {
+			t.Fatalf("frame of kind %d, %v", kind, err)
+		}
+		return p
+	}
+	want := "\x00\x3c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0c" + "\xb0\xc0" + "\x10application/json" +
+		"\x00\x00\x00\x32" + "\x07serviceS\x00\x00\x00\x0acheckout-0" + "\x05traceS\x00\x00\x00\x109e3779b97f4a7c15" +
+		"\x02" + "\x0am-00000000" + "\x00\x00\x00\x00\x6a\xb1\x3b\x80"
+	if got := string(header(0)); got != want {
+		t.Fatalf("got\n%q, want\n%q", got, want)
+	}
+	for i := range 2 {
+		if bytes.Equal(header(i), header(i+1)) {
+			t.Fatalf("messages %d and %d have the same properties", i, i+1)
+		}
+	}
+}
+
 func TestBlockCutsBodiesAtTheFrameMaximum(t *testing.T) {
 	const size = 10_000
 	b, err := NewBlock(BlockOptions{Keys: []string{"a", "bb"}, BodyBytes: size, FrameMaxBytes: 4096}, 3)

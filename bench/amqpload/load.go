@@ -28,6 +28,7 @@ type Load struct {
 
 	BodyBytes       int
 	Transient       bool    // delivery mode 1
+	Varied          bool    // properties and headers of its own for each message
 	Window          int     // publisher confirms, at most so many open a publisher; 0: none
 	WritePerMessage bool    // one write(2) a message
 	Rate            float64 // messages a second in all, each written when it is due; 0: no limit
