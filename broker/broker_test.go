@@ -673,6 +673,29 @@ func TestLegalTopicNames(t *testing.T) {
 	}
 }
 
+func TestTopicsThatKafkaHoldsToBeAlike(t *testing.T) {
+	r := start(t)
+	for _, name := range []string{"a.b", "c", "d_e_f"} {
+		if _, err := r.v.CreateTopic(name, 1, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.queue("q.r", QueueOptions{Durable: true})
+	r.restart()
+	for name, want := range map[string]Kind{"a_b": Collides, "a.b": Exists, "d.e.f": Collides, "d.e_f": Collides, "q_r": 0, "ab": 0} {
+		_, err := r.v.CreateTopic(name, 1, nil)
+		kind(t, err, want)
+	}
+	r.queue("c.d", QueueOptions{}) // AMQP knows no such rule
+	r.queue("c_d", QueueOptions{})
+	if _, err := r.v.DeleteQueue(r.s, "a.b", false, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.v.CreateTopic("a_b", 1, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAges(t *testing.T) {
 	for s, want := range map[string]time.Duration{"1h": time.Hour, "7D": 7 * 24 * time.Hour, "90s": 90 * time.Second, "2m": 2 * time.Minute, "1M": 30 * 24 * time.Hour, "1Y": 365 * 24 * time.Hour} {
 		if d, ok := ParseAge(s); !ok || d != want {

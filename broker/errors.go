@@ -24,6 +24,7 @@ const (
 	Closed                       // the broker is stopping, or the thing is gone (320)
 	Internal                     // ours (541)
 	Exists                       // a Kafka topic of that name is there (Kafka 36)
+	Collides                     // a Kafka topic differs only in "." and "_" (Kafka 17)
 )
 
 // Error is a failure of a few kinds, for people in Text, with its cause.

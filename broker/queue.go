@@ -127,6 +127,9 @@ func (v *VHost) CreateTopic(name string, partitions int, config map[string]strin
 	if !LegalTopicName(name) {
 		return nil, fail(Precondition, "topic name '%s' is illegal", name)
 	}
+	if other := v.likeTopic(name); other != "" {
+		return nil, fail(Collides, "topic '%s' collides with existing topic '%s'", name, other)
+	}
 	q := v.newQueue(name)
 	q.Durable, q.Topic = true, true
 	q.config = map[string]string{}
@@ -146,6 +149,21 @@ func (v *VHost) newQueue(name string) *Queue {
 	return q
 }
 
+// show makes the queue known by its name; hide ends that. They need mu.
+func (v *VHost) show(q *Queue) {
+	v.queues.Store(q.Name, q)
+	if like := likeness(q.Name); q.Topic && like != "" {
+		v.topics[like] = q.Name
+	}
+}
+
+func (v *VHost) hide(q *Queue) {
+	v.queues.Delete(q.Name)
+	if like := likeness(q.Name); q.Topic && v.topics[like] == q.Name {
+		delete(v.topics, like)
+	}
+}
+
 // lives reports whether the queue comes back after a restart.
 func (q *Queue) lives() bool { return q.Durable && !q.Exclusive }
 
@@ -163,7 +181,7 @@ func (v *VHost) create(q *Queue, partitions int) error {
 		return errors.Join(err, removeAll(parts))
 	}
 	q.parts.Store(&parts)
-	v.queues.Store(q.Name, q)
+	v.show(q)
 	return nil
 }
 
@@ -227,7 +245,7 @@ func (v *VHost) restoreQueue(d queueDef) error {
 		return err
 	}
 	q.parts.Store(&parts)
-	v.queues.Store(q.Name, q)
+	v.show(q)
 	return nil
 }
 
@@ -303,7 +321,7 @@ func (v *VHost) removeQueue(q *Queue) error {
 		q.deleted.Store(false)
 		return err
 	}
-	v.queues.Delete(q.Name)
+	v.hide(q)
 	v.freeEnd(q.target)
 	v.changed()
 	if q.owner != nil {

@@ -3,6 +3,7 @@ package broker
 import (
 	"maps"
 	"strconv"
+	"strings"
 
 	"github.com/leveret-mq/leveret/message"
 )
@@ -22,6 +23,32 @@ func LegalTopicName(name string) bool {
 		}
 	}
 	return true
+}
+
+// likeness is the same for names that Kafka holds to be too much alike, since its
+// metrics write "_" for ".". It is empty for a name that has neither.
+func likeness(name string) string {
+	if !strings.ContainsAny(name, "._") {
+		return ""
+	}
+	return strings.ReplaceAll(name, ".", "_")
+}
+
+// likeTopic finds a topic that Kafka would not have beside one of this name. It
+// needs mu.
+func (v *VHost) likeTopic(name string) string {
+	if other := v.topics[likeness(name)]; other != name {
+		return other
+	}
+	return ""
+}
+
+// LikeTopic is the topic beside which none of this name can be created, "" when
+// there is none: one that differs only in "." and "_".
+func (v *VHost) LikeTopic(name string) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.likeTopic(name)
 }
 
 // Feed finds the exchange that was declared with x-kafka-topic of that name. Such

@@ -17,6 +17,10 @@ type VHost struct {
 	exchanges sync.Map   // name → *Exchange
 	feeds     sync.Map   // Kafka topic name → *Exchange, of those declared with x-kafka-topic
 
+	// topics are those that were created as such and whose names hold "." or "_", by
+	// likeness; guarded by mu.
+	topics map[string]string
+
 	// ends are what a binding can lead to, by target number. The slice only grows
 	// at its end under mu, so a reader's older copy of it stays right.
 	ends     atomic.Pointer[[]*endSlot]
@@ -42,7 +46,7 @@ const endQuarantine = 4096
 const noTarget = ^exchange.Target(0)
 
 func newVHost(b *Broker, name string) *VHost {
-	v := &VHost{Name: name, b: b}
+	v := &VHost{Name: name, b: b, topics: map[string]string{}}
 	v.ends.Store(&[]*endSlot{})
 	for _, d := range []struct{ name, kind string }{
 		{"", "direct"}, {"amq.direct", "direct"}, {"amq.fanout", "fanout"},

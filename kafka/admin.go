@@ -83,6 +83,9 @@ func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, 
 		if _, err := c.vhost.Queue(t.Topic); err == nil || c.vhost.Feed(t.Topic) != nil {
 			return faultf(wire.TopicAlreadyExists, "topic '%s' already exists", t.Topic)
 		}
+		if other := c.vhost.LikeTopic(t.Topic); other != "" {
+			return faultf(wire.InvalidTopic, "topic '%s' collides with existing topic '%s'", t.Topic, other)
+		}
 	} else {
 		q, err := c.vhost.CreateTopic(t.Topic, partitions, stored(config))
 		if err != nil {

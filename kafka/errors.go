@@ -26,6 +26,8 @@ func codeOf(err error) wire.Code {
 		return wire.InvalidRequest
 	case broker.Exists:
 		return wire.TopicAlreadyExists
+	case broker.Collides:
+		return wire.InvalidTopic
 	case broker.TooLarge:
 		return wire.MessageTooLarge
 	case broker.Full:

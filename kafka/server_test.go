@@ -294,6 +294,9 @@ func TestTopicAdministration(t *testing.T) {
 	if err != nil || created.NumPartitions != 2 || created.ReplicationFactor != 1 || *created.Configs["retention.ms"].Value != "60000" {
 		t.Fatalf("%+v %v", created, err)
 	}
+	if _, err := adm.CreateTopic(ctx, 1, -1, nil, "t.1"); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name       string
 		topic      string
@@ -304,6 +307,7 @@ func TestTopicAdministration(t *testing.T) {
 	}{
 		{"exists", "t", 1, 1, nil, 36},
 		{"illegal name", "a b", 1, 1, nil, 17},
+		{"too much like another", "t_1", 1, 1, nil, 17},
 		{"no partitions", "n", 0, 1, nil, 37},
 		{"replicas", "n", 1, 3, nil, 38},
 		{"unknown setting", "n", 1, 1, map[string]*string{"no.such": value("1")}, 40},
