@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/leveret-mq/leveret/internal/alloc"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
 )
 
-func benchRig(b *testing.B) *VHost {
+func benchRig(b testing.TB) *VHost {
 	b.Helper()
 	st, err := local.Open(local.Options{Dir: b.TempDir(), Mode: store.ModeOS})
 	if err != nil {
@@ -115,5 +116,84 @@ func BenchmarkRouteOverlapping(b *testing.B) {
 			q, _ := v.Queue("all")
 			q.Purge()
 		}
+	}
+}
+
+// BenchmarkPublishManyKeys publishes over a topic exchange with 1,000 further bindings: with
+// the same few keys, which the route cache holds, and with more than it holds.
+func BenchmarkPublishManyKeys(b *testing.B) {
+	for _, n := range []int{64, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			p, keys := manyKeysRig(b, n)
+			in := &Inbound{Exchange: []byte("x"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, 12), TimestampMs: 1}
+			q, _ := p.v.Queue("q")
+			b.ReportAllocs()
+			b.SetBytes(int64(len(in.Body)))
+			for i := range b.N {
+				in.Key = keys[i%n]
+				if _, err := p.Publish(in); err != nil {
+					b.Fatal(err)
+				}
+				if i%1000 == 999 {
+					p.Flush(nil)
+				}
+				if i%1_000_000 == 999_999 {
+					if _, err := q.Purge(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// manyKeysRig is a topic exchange x whose keys all lead to one queue, and n of them.
+func manyKeysRig(tb testing.TB, n int) (*Publisher, [][]byte) {
+	v := benchRig(tb)
+	if _, err := v.DeclareExchange("x", ExchangeOptions{Type: "topic"}); err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := v.DeclareQueue(nil, "q", QueueOptions{}); err != nil {
+		tb.Fatal(err)
+	}
+	bind := func(key string) {
+		if err := v.Bind(nil, Binding{Source: "x", Dest: "q", Key: key}); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	bind("k.*.x")
+	for i := range 1000 {
+		bind(fmt.Sprintf([]string{"k.%d.#", "*.%d.x", "#.y%d", "s%d.*.x"}[i%4], 1_000_000+i))
+	}
+	keys := make([][]byte, n)
+	for i := range keys {
+		keys[i] = fmt.Appendf(nil, "k.%d.x", i)
+	}
+	return v.NewPublisher(), keys
+}
+
+// A routing key that was not seen before costs its place in the cache and nothing else.
+func TestPublishWithEverNewKeysStaysInItsAllocationBudget(t *testing.T) {
+	p, keys := manyKeysRig(t, 20_000)
+	in := &Inbound{Exchange: []byte("x"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, 12), TimestampMs: 1}
+	i := 0
+	round := func() {
+		for range 1000 {
+			in.Key = keys[i%len(keys)]
+			i++
+			if _, err := p.Publish(in); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Flush(nil)
+	}
+	for range 2 * maxRoutes / 1000 {
+		round()
+	}
+	if n := alloc.Least(1010, 20, round); n > 1010 {
+		t.Errorf("%.0f allocations for 1,000 publishes", n)
+	}
+	if len(p.routes) > maxRoutes {
+		t.Errorf("%d routes are kept", len(p.routes))
 	}
 }

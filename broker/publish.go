@@ -41,6 +41,10 @@ type Publisher struct {
 		exchange, key []byte
 		route         *route
 	}
+	source struct { // the exchange that was looked up last
+		name     []byte
+		exchange *Exchange
+	}
 	again struct { // what the last Publish did, for one that is Again
 		route *route
 		batch *message.Builder // that it was added to; nil if none, or if that was stored
@@ -71,6 +75,7 @@ type route struct {
 
 // targetSet is a set of logs that get the same messages, and the batch for them.
 type targetSet struct {
+	routes  [2]route // of all keys that lead here: those of a plain exchange, and others
 	targets []*target
 	batch   *message.Builder // set while open
 	open    bool             // in Publisher.pending
@@ -107,7 +112,7 @@ func (v *VHost) NewPublisher() *Publisher {
 // to say: a resolve that is under way looked at the tables before.
 func (p *Publisher) forget() {
 	p.routes, p.targets, p.sets = map[string]*route{}, map[*Partition]*target{}, map[string]*targetSet{}
-	p.last.route, p.again.route, p.again.batch = nil, nil, nil
+	p.last.route, p.again.route, p.again.batch, p.source.exchange = nil, nil, nil, nil
 }
 
 // Publish routes one message and encodes it. It reports whether any queue gets
@@ -298,9 +303,7 @@ func (p *Publisher) route(m *Inbound) (*route, error) {
 			return r, err
 		}
 		if len(p.routes) >= maxRoutes {
-			p.store()
-			p.forget()
-			if r, _, err = p.resolve(m); err != nil {
+			if r, err = p.makeRoom(m, r); err != nil {
 				return nil, err
 			}
 		}
@@ -312,6 +315,19 @@ func (p *Publisher) route(m *Inbound) (*route, error) {
 	return r, nil
 }
 
+// makeRoom empties a full cache. Keys that lead to a few queues only lose their routes: the
+// sets of queues stay, and with them the batches that are open.
+func (p *Publisher) makeRoom(m *Inbound, r *route) (*route, error) {
+	if len(p.targets) < maxRoutes/2 {
+		clear(p.routes)
+		return r, nil
+	}
+	p.store()
+	p.forget()
+	r, _, err := p.resolve(m)
+	return r, err
+}
+
 // appendRouteKey tells any two pairs of exchange and key apart: names may hold any byte.
 func appendRouteKey(dst []byte, m *Inbound) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(m.Exchange)))
@@ -321,11 +337,15 @@ func appendRouteKey(dst []byte, m *Inbound) []byte {
 // resolve asks the tables. What headers decide can't be cached by key, and what
 // leads to the default exchange's missing queue is not, since queues are declared often.
 func (p *Publisher) resolve(m *Inbound) (r *route, cacheable bool, err error) {
-	found, ok := p.v.exchanges.Load(string(m.Exchange))
-	if !ok {
-		return nil, false, fail(NotFound, "no exchange '%s' in vhost '%s'", m.Exchange, p.v.Name)
+	x := p.source.exchange
+	if x == nil || !bytes.Equal(p.source.name, m.Exchange) {
+		found, ok := p.v.exchanges.Load(string(m.Exchange))
+		if !ok {
+			return nil, false, fail(NotFound, "no exchange '%s' in vhost '%s'", m.Exchange, p.v.Name)
+		}
+		x = found.(*Exchange)
+		p.source.name, p.source.exchange = append(p.source.name[:0], m.Exchange...), x
 	}
-	x := found.(*Exchange)
 	if x.Internal {
 		return nil, false, fail(Refused, "cannot publish to internal exchange '%s' in vhost '%s'", x.Name, p.v.Name)
 	}
@@ -338,9 +358,22 @@ func (p *Publisher) resolve(m *Inbound) (r *route, cacheable bool, err error) {
 		clear(p.visited)
 	}
 	if len(p.parts) == 0 {
-		return &route{}, cacheable && x.Name != "", nil
+		return &nowhere, cacheable && x.Name != "", nil
 	}
-	return &route{set: p.setOf(p.parts), plain: x.plain}, cacheable, nil
+	return p.setOf(p.parts).route(x.plain), cacheable, nil
+}
+
+// nowhere is the route of a message that no queue gets.
+var nowhere route
+
+// route is the set's one route for messages of plain exchanges, or of others.
+func (s *targetSet) route(plain bool) *route {
+	r := &s.routes[0]
+	if plain {
+		r = &s.routes[1]
+	}
+	r.set, r.plain = s, plain
+	return r
 }
 
 // walk collects the partitions behind an exchange, each once, through further
