@@ -122,6 +122,7 @@ func BenchmarkPublishAndDeliver(b *testing.B) {
 	}{{"12B auto-ack", 12, false, true}, {"100B auto-ack", 100, false, true}, {"1KiB auto-ack", 1024, false, true}, {"12B confirm and acks", 12, true, false}} {
 		b.Run(c.name, func(b *testing.B) {
 			x := newBench(b, c.size, c.confirm, c.noAck)
+			b.SetBytes(int64(c.size))
 			b.ReportAllocs()
 			b.ResetTimer()
 			for n := 0; n < b.N; n += x.n {

@@ -1,8 +1,10 @@
 package kafka
 
 import (
+	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,20 +57,71 @@ func TestProduceStaysWithinItsAllocations(t *testing.T) {
 	}
 }
 
+// fetchFrame asks for what one partition of a topic holds from an offset on.
+func fetchFrame(name string, offset int64, maxBytes int32) []byte {
+	q := kmsg.NewPtrFetchRequest()
+	q.MaxBytes = maxBytes
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic = name
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.FetchOffset, part.PartitionMaxBytes = offset, maxBytes
+	topic.Partitions = append(topic.Partitions, part)
+	q.Topics = append(q.Topics, topic)
+	return framed(q, 12)
+}
+
+// BenchmarkProduce is a request in, stored and answered, without a socket; the topic is
+// bounded, so that its segments are recycled.
+func BenchmarkProduce(b *testing.B) {
+	for _, n := range []int{1, 64, 500} {
+		b.Run(fmt.Sprintf("%dx1KiB", n), func(b *testing.B) {
+			r := newRigMode(b, store.ModeOS, nil)
+			r.topic("t", 1, map[string]string{"retention.bytes": "67108864", "segment.bytes": "16777216"})
+			c := r.direct(b)
+			values := slices.Repeat([]string{string(make([]byte, 1024))}, n)
+			frame := framed(produceRequest("t", 0, 1, makeBatch(nil, values...)), 9)
+			c.frames.now = time.Now()
+			b.SetBytes(int64(len(frame)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.serve(frame); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkFetch is a request answered with stored bytes, without a socket.
+func BenchmarkFetch(b *testing.B) {
+	for _, size := range []int32{1 << 10, 64 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
+			r := newRigMode(b, store.ModeOS, nil)
+			r.topic("t", 1, nil)
+			raw := r.raw()
+			values := slices.Repeat([]string{string(make([]byte, 1024))}, 15)
+			for range 128 {
+				raw.produce("t", 1, makeBatch(nil, values...))
+			}
+			c := r.direct(b)
+			frame := fetchFrame("t", 15, size)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.serve(frame); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func TestFetchStaysWithinItsAllocations(t *testing.T) {
 	r := newRigMode(t, store.ModeOS, nil)
 	r.topic("t", 1, nil)
 	r.raw().produce("t", 1, makeBatch(nil, "some value"))
 	c := r.direct(t)
-	q := kmsg.NewPtrFetchRequest()
-	q.MaxBytes = 1 << 20
-	topic := kmsg.NewFetchRequestTopic()
-	topic.Topic = "t"
-	part := kmsg.NewFetchRequestTopicPartition()
-	part.PartitionMaxBytes = 1 << 20
-	topic.Partitions = append(topic.Partitions, part)
-	q.Topics = append(q.Topics, topic)
-	frame := framed(q, 12)
+	frame := fetchFrame("t", 0, 1<<20)
 	n := alloc.Least(3+poolSpill, 500, func() {
 		if err := c.serve(frame); err != nil {
 			t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 
 // raw is a client that sends exactly what a test says.
 type raw struct {
-	t           *testing.T
+	t           testing.TB
 	nc          net.Conn
 	correlation int32
 }

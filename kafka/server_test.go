@@ -25,7 +25,7 @@ import (
 
 // rig is a server over a store in memory, on a port of this machine.
 type rig struct {
-	t        *testing.T
+	t        testing.TB
 	mem      fs.FS
 	store    *local.Store
 	broker   *broker.Broker
@@ -40,7 +40,7 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 
 func newRig(t *testing.T, edit func(*Options)) *rig { return newRigMode(t, store.ModeGroup, edit) }
 
-func newRigMode(t *testing.T, mode store.Mode, edit func(*Options)) *rig {
+func newRigMode(t testing.TB, mode store.Mode, edit func(*Options)) *rig {
 	t.Helper()
 	r := &rig{t: t, mem: fs.NewMem(1), edit: edit, mode: mode}
 	r.start()

@@ -159,3 +159,52 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkRecover opens a log: "crashed" reads what no checkpoint covers, "closed" takes
+// eight sealed segments as they are.
+func BenchmarkRecover(b *testing.B) {
+	run := benchBatch(64, 1024)
+	fill := func(b *testing.B, segmentBytes int64, bytes int) (Options, *Log) {
+		dir := b.TempDir()
+		o := Options{FS: fs.Real(), Dir: filepath.Join(dir, "q"), Pool: newPool(b, fs.Real(), dir, 0),
+			FirstSegmentBytes: segmentBytes, SegmentBytes: segmentBytes}
+		l := open(b, o)
+		for n := 0; n < bytes; n += len(run) {
+			if _, err := l.Append(run); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return o, l
+	}
+	recover := func(b *testing.B, o Options, end int64) {
+		b.ReportAllocs()
+		for b.Loop() {
+			l, err := Open(o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, got := l.Bounds(); got != end {
+				b.Fatalf("the log ends at %d, it should end at %d", got, end)
+			}
+			b.StopTimer()
+			for _, s := range l.segments() {
+				s.Close() // without the checkpoint that Close would write
+			}
+			b.StartTimer()
+		}
+	}
+	b.Run("crashed/32MiB", func(b *testing.B) {
+		o, l := fill(b, 64<<20, 32<<20)
+		_, end := l.Bounds()
+		b.SetBytes(32 << 20)
+		recover(b, o, end)
+	})
+	b.Run("closed/8x4MiB", func(b *testing.B) {
+		o, l := fill(b, 4<<20, 8*4<<20)
+		_, end := l.Bounds()
+		if err := l.Close(); err != nil {
+			b.Fatal(err)
+		}
+		recover(b, o, end)
+	})
+}

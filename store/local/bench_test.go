@@ -146,3 +146,15 @@ func BenchmarkOpenIdle(b *testing.B) {
 		l.Bounds()
 	}
 }
+
+// BenchmarkFirstAppend is the first message of a queue, which makes its files.
+func BenchmarkFirstAppend(b *testing.B) {
+	s, _ := benchStore(b, Options{Mode: store.ModeOS})
+	data := batchOf(1, 12)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := benchLog(b, s).Append(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
