@@ -23,7 +23,7 @@ RACE := ./auth ./internal/netx ./metrics ./server ./consumer ./exchange ./segmen
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fmt interop crash fuzz bench bench-curves bench-compare bench-peers demo clean need-go need-cc
+.PHONY: help run build test check lint race fmt interop crash fuzz bench bench-curves bench-compare bench-guard bench-peers demo clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -76,6 +76,9 @@ bench-curves: build ## how costs grow with backlog, queues, bindings, connection
 
 bench-compare: need-go ## CPU a message of this tree against a commit, with confidence intervals (BASE=rev)
 	GO='$(GO)' $(if $(BASE),BASE='$(BASE)') bench/compare-commits
+
+bench-guard: need-go ## fail if a message costs clearly more CPU than in the commit before (BASE=rev ALLOW=1.25)
+	GO='$(GO)' bench/guard
 
 bench-peers: build ## the same load on Kafka, RabbitMQ, NATS and this broker (PEERS= ONLY= RUNS= TIME= MODE= OUT=)
 	bench/peers/run

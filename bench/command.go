@@ -73,6 +73,9 @@ func execute(ctx context.Context, o *options, args []string, out, log io.Writer)
 	if len(selected) == 0 {
 		return fmt.Errorf("no row matches %q; --list prints them", o.only)
 	}
+	if o.against != "" {
+		return runGuard(ctx, o, selected, out, log)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.limit, fmt.Errorf("the time limit of %s", o.limit))
 	defer cancel()
 	s := &session{options: o, rows: selected, log: log}

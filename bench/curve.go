@@ -112,7 +112,7 @@ func runCurves(ctx context.Context, o *options, only *regexp.Regexp, out, log io
 		return errors.Join(err, failed, tableErr)
 	}
 	writeNotes(out, points)
-	return errors.Join(err, failed)
+	return errors.Join(err, failed, s.report())
 }
 
 // upTo are the points that are not above a bound; 0 is none.

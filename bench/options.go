@@ -59,6 +59,9 @@ type options struct {
 
 	curves   bool
 	curveMax int64
+
+	against string
+	allow   float64
 }
 
 func (o *options) flags(f *pflag.FlagSet) {
@@ -108,6 +111,8 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.curves, "curves", false, "instead of the rows, measure how the costs grow with backlog, queues, bindings, connections, message size and consumers")
 	f.Int64Var(&o.curveMax, "curve-max", 0, "leave out the points of --curves that are above this; 0 leaves out none")
 	f.StringVar(&o.report, "report", "", "write an HTML page with charts to this file: of the result files given as arguments, or of this run")
+	f.StringVar(&o.against, "against", "", "another build of the broker: run the rows on it and on --binary by turns, and fail if one costs more processor time a message here")
+	f.Float64Var(&o.allow, "allow", 1.25, "with --against: how many times the processor time of the other build is no failure yet")
 	f.BoolVar(&o.quiet, "quiet", false, "print the table only")
 }
 
@@ -170,6 +175,10 @@ func (o *options) check() (*regexp.Regexp, error) {
 		return nil, fmt.Errorf("--fetch is %s, it must be at least two batches and at most 256MiB", o.fetchBytes.String())
 	case o.curveMax < 0:
 		return nil, fmt.Errorf("--curve-max is %d, it must not be negative", o.curveMax)
+	case o.allow <= 1:
+		return nil, fmt.Errorf("--allow is %v, it must be above 1", o.allow)
+	case o.against != "" && !o.start:
+		return nil, errors.New("--against starts both brokers: give no --amqp or --kafka with it")
 	case o.maxBytes < 1<<20:
 		return nil, fmt.Errorf("--max-bytes is %s, it must be at least 1MiB", o.maxBytes.String())
 	}

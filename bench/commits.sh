@@ -1,0 +1,18 @@
+# Building the broker of a commit and of this tree, to compare them; sourced by the scripts that compare them.
+# Needs GO and a directory in $work.
+
+build() { # build DIRECTORY OUTPUT: the same bytes for the same sources, wherever they are
+	(cd "$1" && CGO_ENABLED=0 "$GO" build -buildvcs=false -trimpath -o "$2" ./cmd/leveret)
+}
+
+build_commit() { # build_commit COMMIT OUTPUT
+	mkdir "$work/tree"
+	git archive "$1" | tar -x -C "$work/tree"
+	echo "building $(git log -1 --format='%h %s' "$1")" >&2
+	build "$work/tree" "$2"
+}
+
+build_tree() { # build_tree OUTPUT: this tree as it is
+	echo "building this tree" >&2
+	build . "$1"
+}
