@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
+	"maps"
 	"slices"
 	"strings"
 
@@ -74,7 +75,7 @@ func barSection(rows []summary, names reportSeries, protocol string) section {
 	if several {
 		s.Note = "Each row has a scale of its own, from zero: compare bars within a row."
 	}
-	for _, n := range slices.Sorted(keysOf(byBytes)) {
+	for _, n := range slices.Sorted(maps.Keys(byBytes)) {
 		of := byBytes[n]
 		title := fmt.Sprintf("%s, %s", protocolTitle(protocol), sizeName(n))
 		id := fmt.Sprintf("%s-%d", s.ID, n)
@@ -100,16 +101,6 @@ func place(r Result, rows []summary) (row, protocol string) {
 
 func drawing(title, note, svg string) figureView {
 	return figureView{title, note, template.HTML(svg)} //nolint:gosec // the chart package escapes every text in it
-}
-
-func keysOf[V any](m map[int]V) func(func(int) bool) {
-	return func(yield func(int) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 func distinctSeries(rows []summary, names reportSeries) map[int]bool {
@@ -151,45 +142,72 @@ func sizeName(n int) string {
 	return fmt.Sprintf("%d B", n)
 }
 
+// latencyKey is what one drawing of latencies is about.
+type latencyKey struct {
+	workload string
+	bytes    int
+	protocol string // empty: all that there are
+}
+
+// mostCurves is how many lines a drawing of latencies may have before each protocol gets
+// one of its own.
+const mostCurves = 4
+
+// latencyWorkloads are those drawn, in that order, and what they are called.
+var latencyWorkloads = []struct{ name, title string }{
+	{"paced", "5,000 messages a second"},
+	{"sync", "Each publish waits for its confirm"},
+	{"tail", "A reader at the tail, at full speed"},
+}
+
 // latencySection has a drawing for each workload and size in which latency is the point,
 // with a curve for each broker and protocol, and those of readers at the tail.
 func latencySection(rows []summary, names reportSeries) section {
 	s := section{ID: "latency", Title: "Latency",
 		Note: "The share of messages that took no longer. Paced rows count from when a message was due, so a stall shows in every message that it delayed; the others from the write."}
-	type key struct {
-		workload string
-		bytes    int
-	}
-	byKey := map[key][]summary{}
-	var order []key
-	for _, r := range rows {
-		if len(r.Percentiles) == 0 || r.Curve != "" || !r.timed() && r.Workload != "tail" {
-			continue
-		}
-		k := key{r.Workload, r.BodyBytes}
-		if byKey[k] == nil {
-			order = append(order, k)
-		}
-		byKey[k] = append(byKey[k], r)
-	}
-	rank := []string{"paced", "sync", "tail"}
-	slices.SortStableFunc(order, func(a, b key) int {
-		return cmp.Or(cmp.Compare(slices.Index(rank, a.workload), slices.Index(rank, b.workload)), cmp.Compare(a.bytes, b.bytes))
-	})
-	title := map[string]string{"paced": "5,000 messages a second", "sync": "Each publish waits for its confirm", "tail": "A reader at the tail, at full speed"}
-	for _, k := range order {
-		l := chart.Lines{Title: fmt.Sprintf("Latency: %s, %s", title[k.workload], sizeName(k.bytes)),
-			X: chart.Axis{Name: "share of messages", Scale: chart.Nines, Format: percent}, Y: chart.Axis{Name: "ms", Scale: chart.Log, Format: plain}}
-		for _, r := range byKey[k] {
-			line := chart.Line{Series: names.number(r.Result), Name: names.name(r.Result) + ", " + r.Row}
-			for _, p := range r.Percentiles {
-				line.Points = append(line.Points, chart.Point{X: p.Percent, Y: max(p.Millis, 0.001)})
+	for _, w := range latencyWorkloads {
+		byKey := map[latencyKey][]summary{}
+		for _, r := range rows {
+			if r.Workload == w.name && len(r.Percentiles) > 0 && r.Curve == "" {
+				k := latencyKey{workload: w.name, bytes: r.BodyBytes}
+				byKey[k] = append(byKey[k], r)
 			}
-			l.Lines = append(l.Lines, line)
 		}
-		s.Figures = append(s.Figures, drawing(title[k.workload]+", "+sizeName(k.bytes), "less is better", l.SVG(fmt.Sprintf("latency-%s-%d", k.workload, k.bytes))))
+		for k, of := range maps.Clone(byKey) {
+			if len(of) > mostCurves {
+				delete(byKey, k)
+				for _, r := range of {
+					k.protocol = r.Protocol
+					byKey[k] = append(byKey[k], r)
+				}
+			}
+		}
+		keys := slices.SortedFunc(maps.Keys(byKey), func(a, b latencyKey) int {
+			return cmp.Or(cmp.Compare(a.bytes, b.bytes), cmp.Compare(a.protocol, b.protocol))
+		})
+		for _, k := range keys {
+			title := w.title + ", " + sizeName(k.bytes)
+			id := fmt.Sprintf("latency-%s-%d", k.workload, k.bytes)
+			if k.protocol != "" {
+				title += ", " + protocolTitle(k.protocol)
+				id += "-" + k.protocol
+			}
+			s.Figures = append(s.Figures, drawing(title, "less is better", latencyLines("Latency: "+title, byKey[k], names).SVG(id)))
+		}
 	}
 	return s
+}
+
+func latencyLines(title string, rows []summary, names reportSeries) chart.Lines {
+	l := chart.Lines{Title: title, X: chart.Axis{Name: "share of messages", Scale: chart.Nines, Format: percent}, Y: chart.Axis{Name: "ms", Scale: chart.Log, Format: plain}}
+	for _, r := range rows {
+		line := chart.Line{Series: names.number(r.Result), Name: names.name(r.Result) + ", " + r.Row}
+		for _, p := range r.Percentiles {
+			line.Points = append(line.Points, chart.Point{X: p.Percent, Y: max(p.Millis, 0.001)})
+		}
+		l.Lines = append(l.Lines, line)
+	}
+	return l
 }
 
 // curveSection has a drawing for each cost curve: what a message (or a byte, or a start)
