@@ -42,8 +42,8 @@ type fact struct{ Name, Value string }
 
 // brokerFacts is one broker as it was measured.
 type brokerFacts struct {
-	Series, Tag, Broker, Mode, Tool string
-	Settings                        []string
+	Series, Tag, Broker, Mode string
+	Settings                  []string
 }
 
 // section is a heading with drawings.
@@ -168,7 +168,7 @@ func machineFacts(results []Result) (out []fact) {
 	return out
 }
 
-// reportSeries gives each broker, mode and tool of a report a number and a name.
+// reportSeries gives each broker and mode of a report a number and a name.
 type reportSeries struct {
 	ids   []identity
 	modes bool // more than one: names have the mode
@@ -188,7 +188,7 @@ func seriesOfReport(rows []summary) reportSeries {
 }
 
 func (s reportSeries) id(r Result) identity {
-	return identity{tag: r.Tag, tool: r.Tool, mode: r.Mode}
+	return identity{tag: r.Tag, mode: r.Mode}
 }
 
 func (s reportSeries) number(r Result) int { return slices.Index(s.ids, s.id(r)) }
@@ -197,9 +197,6 @@ func (s reportSeries) name(r Result) string {
 	n := r.Tag
 	if s.modes {
 		n += " " + dash(r.Mode)
-	}
-	if r.Tool != "" {
-		n += " (" + r.Tool + ")"
 	}
 	return n
 }
@@ -212,7 +209,7 @@ func (s reportSeries) facts(rows []summary) []brokerFacts {
 		i := s.number(r.Result)
 		if out[i].Tag == "" {
 			all[i] = map[string]string{}
-			out[i] = brokerFacts{Series: fmt.Sprintf("s%d", i%6), Tag: s.name(r.Result), Mode: dash(r.Mode), Tool: r.Tool}
+			out[i] = brokerFacts{Series: fmt.Sprintf("s%d", i%6), Tag: s.name(r.Result), Mode: dash(r.Mode)}
 		}
 		if r.Broker != "" {
 			out[i].Broker = r.Broker

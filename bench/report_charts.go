@@ -120,11 +120,12 @@ func bars(title string, rows []summary, names reportSeries, oneScale bool, value
 		if value(r.Result) == 0 {
 			continue
 		}
-		i, known := at[r.Row]
+		name := label(r.Result)
+		i, known := at[name]
 		if !known {
 			i = len(b.Groups)
-			at[r.Row] = i
-			b.Groups = append(b.Groups, chart.Group{Name: r.Row})
+			at[name] = i
+			b.Groups = append(b.Groups, chart.Group{Name: name})
 		}
 		b.Groups[i].Bars = append(b.Groups[i].Bars, chart.Bar{Series: names.number(r.Result), Name: names.name(r.Result),
 			Value: value(r.Result), Low: value(r.Low), High: value(r.High), Text: text(r.Result)})
@@ -201,7 +202,7 @@ func latencySection(rows []summary, names reportSeries) section {
 func latencyLines(title string, rows []summary, names reportSeries) chart.Lines {
 	l := chart.Lines{Title: title, X: chart.Axis{Name: "share of messages", Scale: chart.Nines, Format: percent}, Y: chart.Axis{Name: "ms", Scale: chart.Log, Format: plain}}
 	for _, r := range rows {
-		line := chart.Line{Series: names.number(r.Result), Name: names.name(r.Result) + ", " + r.Row}
+		line := chart.Line{Series: names.number(r.Result), Name: names.name(r.Result) + ", " + label(r.Result)}
 		for _, p := range r.Percentiles {
 			line.Points = append(line.Points, chart.Point{X: p.Percent, Y: max(p.Millis, 0.001)})
 		}

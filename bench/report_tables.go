@@ -38,7 +38,7 @@ func sideBySide(rows []summary) []summary {
 }
 
 func figuresLine(s summary, names reportSeries) []cell {
-	row := cell{Text: s.Row, Small: s.About}
+	row := cell{Text: label(s.Result), Small: s.About}
 	if len(s.Disturbed) > 0 {
 		row.Text, row.Class = row.Text+" *", "disturbed"
 		row.Small += "; disturbed: " + disturbancesText(s.Disturbed)

@@ -13,7 +13,7 @@ const Width = 420.0
 const (
 	textSize  = 12.0
 	lineStep  = 17.0
-	charWidth = 6.4 // about, of a system font at textSize
+	charWidth = 7.2 // about, of a system font at textSize
 )
 
 // canvas collects elements.
