@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -82,10 +83,26 @@ func compare(w io.Writer, unequal bool, a, b []summary) error {
 	if err := writePairs(w, ps); err != nil {
 		return err
 	}
+	writePairNotes(w, ps)
 	if len(bad) > 0 {
 		fmt.Fprintf(w, "\nUNEQUAL DURABILITY: the ratios of these rows compare different promises.\n%s\n", strings.Join(bad, "\n"))
 	}
 	return nil
+}
+
+// writePairNotes says what the two sides are, and which rows had only disturbed runs.
+func writePairNotes(w io.Writer, ps []pair) {
+	var sides []summary
+	for _, p := range ps {
+		sides = append(sides, p.a)
+	}
+	for _, p := range ps {
+		sides = append(sides, p.b)
+	}
+	fmt.Fprintln(w)
+	for _, line := range slices.Concat(brokers(sides), disturbanceNotes(sides)) {
+		fmt.Fprintln(w, line)
+	}
 }
 
 func writePairs(w io.Writer, ps []pair) error {
@@ -93,7 +110,11 @@ func writePairs(w io.Writer, ps []pair) error {
 	fmt.Fprintln(t, "row\ta (runs, mode)\tb (runs, mode)\tmsg/s a\tb\ta/b\tbroker µs a\tb\ta/b\tp50 ms a\tb\ta/b\tp99 ms a\tb\ta/b\tRSS MB a\tb\ta/b\tanon MB a\tb\ta/b\t")
 	for _, p := range ps {
 		x, y := p.a.Result, p.b.Result
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t", bothLabels(x, y), title(x), title(y), count(x.Rate), count(y.Rate), ratio(x.Rate, y.Rate))
+		mark := ""
+		if len(p.a.Disturbed)+len(p.b.Disturbed) > 0 {
+			mark = "*"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t", bothLabels(x, y)+mark, title(x), title(y), count(x.Rate), count(y.Rate), ratio(x.Rate, y.Rate))
 		for _, f := range [][2]float64{{x.BrokerMicros, y.BrokerMicros}, {x.P50, y.P50}, {x.P99, y.P99}, {x.PeakRSSMB, y.PeakRSSMB}, {x.PeakAnonMB, y.PeakAnonMB}} {
 			fmt.Fprintf(t, "%s\t%s\t%s\t", figure(f[0]), figure(f[1]), ratio(f[0], f[1]))
 		}

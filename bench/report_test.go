@@ -183,6 +183,21 @@ func TestCompareDividesTheFirstByTheSecond(t *testing.T) {
 	}
 }
 
+func TestCompareNamesBrokersAndDisturbances(t *testing.T) {
+	a, b := result("a", 1, 1, 1), result("a", 1, 2, 2)
+	a.Broker, a.Settings = "Leveret 1", map[string]string{"flags": "--sync os"}
+	b.Tag, b.Broker, b.StealCPUs = "kafka", "Apache Kafka 4", 0.5
+	var out bytes.Buffer
+	if err := compare(&out, false, summarize([]Result{a}), summarize([]Result{b})); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"t is Leveret 1: flags=--sync os\n", "kafka is Apache Kafka 4\n", "  a*  ", "* 1 row has no undisturbed run (at worst 0.5 CPUs held back"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
 func TestCompareRefusesUnequalDurability(t *testing.T) {
 	for _, c := range []struct {
 		name, a, b, want string
