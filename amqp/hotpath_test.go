@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"fmt"
 	"net"
 	"testing"
 
@@ -26,6 +27,12 @@ type bench struct {
 
 func newBench(t testing.TB, bodyBytes int, confirm, noAck bool) *bench {
 	t.Helper()
+	return newBenchOfKeys(t, bodyBytes, confirm, noAck, 0)
+}
+
+// newBenchOfKeys publishes through a topic exchange with keys that take turns, if there are any.
+func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) *bench {
+	t.Helper()
 	r := newRig(t, rigOptions{})
 	vhost, err := r.broker.VHost("/")
 	if err != nil {
@@ -50,7 +57,16 @@ func newBench(t testing.TB, bodyBytes int, confirm, noAck bool) *bench {
 	}
 	b.k = ch.consumers["ctag"]
 	m := wire.Publish{Channel: 1, Key: []byte("bench"), Properties: wire.RawProperties{0x10, 0, 2}, Body: make([]byte, bodyBytes)}
+	if keys > 0 {
+		if err := vhost.Bind(c.session, broker.Binding{Source: "amq.topic", Dest: q.Name, Key: "key.*"}); err != nil {
+			t.Fatal(err)
+		}
+		m.Exchange = []byte("amq.topic")
+	}
 	for {
+		if keys > 0 {
+			m.Key = fmt.Appendf(nil, "key.%d", b.n%keys)
+		}
 		block := wire.AppendPublish(b.block, &m, c.maxPayload)
 		if len(block) > maxReadBytes {
 			break
@@ -119,9 +135,13 @@ func BenchmarkPublishAndDeliver(b *testing.B) {
 		name           string
 		size           int
 		confirm, noAck bool
-	}{{"12B auto-ack", 12, false, true}, {"100B auto-ack", 100, false, true}, {"1KiB auto-ack", 1024, false, true}, {"12B confirm and acks", 12, true, false}} {
+		keys           int
+	}{
+		{"12B auto-ack", 12, false, true, 0}, {"100B auto-ack", 100, false, true, 0}, {"1KiB auto-ack", 1024, false, true, 0},
+		{"12B confirm and acks", 12, true, false, 0}, {"12B auto-ack, 64 keys", 12, false, true, 64},
+	} {
 		b.Run(c.name, func(b *testing.B) {
-			x := newBench(b, c.size, c.confirm, c.noAck)
+			x := newBenchOfKeys(b, c.size, c.confirm, c.noAck, c.keys)
 			b.SetBytes(int64(c.size))
 			b.ReportAllocs()
 			b.ResetTimer()

@@ -36,8 +36,8 @@ type reader struct {
 	heads        *uint64 // counts heads for all readers of a subscription
 }
 
-// known is what the last record had beside body and time, found good. Most records
-// of a queue have the same, and then need no second look.
+// known is what the last record with an envelope had beside body and time, found
+// good. Most records of a queue have the same headers, and then need no second look.
 type known struct {
 	head    uint64 // its Delivery.Head; 0: nothing is known
 	key     []byte // our own copy
@@ -47,10 +47,14 @@ type known struct {
 	exchangeAt, propsAt, propsEnd int
 }
 
-// is tells whether the record has the key and headers that are known.
-func (k *known) is(rec *message.Record) bool {
-	return k.head != 0 && string(rec.Headers.Raw) == string(k.headers) &&
-		string(rec.Key) == string(k.key) && rec.Headers.Count == k.count
+// fits tells whether the record has the headers that are known.
+func (k *known) fits(rec *message.Record) bool {
+	return string(rec.Headers.Raw) == string(k.headers) && rec.Headers.Count == k.count && k.head != 0
+}
+
+// rename notes another key for the known headers.
+func (k *known) rename(key []byte, head uint64) {
+	k.head, k.key = head, append(k.key[:0], key...)
 }
 
 // remember takes over the head of a record, and the place of its envelope.
@@ -58,8 +62,7 @@ func (k *known) remember(rec *message.Record, e *message.Envelope, head uint64) 
 	if len(rec.Headers.Raw) > maxKnownBytes || len(rec.Key) > maxKnownBytes {
 		return
 	}
-	k.head = head
-	k.key = append(k.key[:0], rec.Key...)
+	k.rename(rec.Key, head)
 	k.headers = append(k.headers[:0], rec.Headers.Raw...)
 	k.count = rec.Headers.Count
 	others := rec.Headers
@@ -260,13 +263,21 @@ func (r *reader) records(b batch.Batch) ([]byte, error) {
 func (r *reader) deliver(rec *message.Record, o message.Offset, ms int64) {
 	d, k := &r.d, &r.known
 	d.Offset, d.Body, d.TimestampMs = o, rec.Value, ms
-	if !k.is(rec) {
+	if !k.fits(rec) || len(rec.Key) > maxKnownBytes {
 		r.examine(rec)
-	} else if d.Head != k.head { // else they are still those of the record before
-		v := rec.Headers.Raw
-		d.Head, d.Key = k.head, rec.Key
-		d.Exchange, d.Properties = v[k.exchangeAt:k.propsAt], v[k.propsAt:k.propsEnd]
+		return
 	}
+	same := string(rec.Key) == string(k.key)
+	if same && d.Head == k.head {
+		return // they are still those of the record before
+	}
+	if !same {
+		*r.heads++
+		k.rename(rec.Key, *r.heads)
+	}
+	v := rec.Headers.Raw
+	d.Head, d.Key = k.head, rec.Key
+	d.Exchange, d.Properties = v[k.exchangeAt:k.propsAt], v[k.propsAt:k.propsEnd]
 }
 
 // examine fills in what a record has beside its body.

@@ -96,15 +96,20 @@ func (e *DeliveryEncoder) appendTemplate(buf []byte, tag uint64, redelivered boo
 // maxTemplateBytes is the longest property list that a template may hold, since each consumer has one.
 const maxTemplateBytes = 1 << 10
 
-// fits tells whether the template is that of c.
+// fits tells whether the template is that of c, after exchanging the key if it differs in nothing else:
+// routing keys that take turns are often of one length.
 func (e *DeliveryEncoder) fits(c *Content) bool {
 	t := e.template
-	if len(t) == 0 {
+	if len(t) == 0 || string(t[e.props:len(t)-FrameOverheadBytes]) != string(c.Properties) ||
+		string(t[e.exchangeAt:e.keyAt-1]) != string(c.Exchange) {
 		return false
 	}
-	return string(t[e.exchangeAt:e.keyAt-1]) == string(c.Exchange) &&
-		string(t[e.props:len(t)-FrameOverheadBytes]) == string(c.Properties) &&
-		string(t[e.keyAt:e.props-FrameHeaderBytes-13]) == string(c.Key)
+	key := t[e.keyAt : e.props-FrameHeaderBytes-13]
+	if len(key) != len(c.Key) {
+		return false
+	}
+	copy(key, c.Key)
+	return true
 }
 
 func (e *DeliveryEncoder) makeTemplate(c *Content) {
