@@ -7,17 +7,34 @@ import (
 )
 
 // Readable copies of AMQP properties carry these names among a record's headers.
-var plainNames = []struct {
+var plainNames = [...]struct {
 	flag uint16
 	name string
-	get  func(*Properties) []byte
 }{
-	{FlagContentType, "amqp.content-type", func(p *Properties) []byte { return p.ContentType }},
-	{FlagMessageID, "amqp.message-id", func(p *Properties) []byte { return p.MessageID }},
-	{FlagCorrelationID, "amqp.correlation-id", func(p *Properties) []byte { return p.CorrelationID }},
-	{FlagReplyTo, "amqp.reply-to", func(p *Properties) []byte { return p.ReplyTo }},
-	{FlagType, "amqp.type", func(p *Properties) []byte { return p.Type }},
-	{FlagAppID, "amqp.app-id", func(p *Properties) []byte { return p.AppID }},
+	{FlagContentType, "amqp.content-type"},
+	{FlagMessageID, "amqp.message-id"},
+	{FlagCorrelationID, "amqp.correlation-id"},
+	{FlagReplyTo, "amqp.reply-to"},
+	{FlagType, "amqp.type"},
+	{FlagAppID, "amqp.app-id"},
+}
+
+// plain is the property of one of the plainNames. Functions in that table instead
+// would put the Properties of each message on the heap.
+func (p *Properties) plain(flag uint16) []byte {
+	switch flag {
+	case FlagContentType:
+		return p.ContentType
+	case FlagMessageID:
+		return p.MessageID
+	case FlagCorrelationID:
+		return p.CorrelationID
+	case FlagReplyTo:
+		return p.ReplyTo
+	case FlagType:
+		return p.Type
+	}
+	return p.AppID
 }
 
 // appendPlainHeaders appends record headers that a Kafka reader can read: the
@@ -47,7 +64,7 @@ func appendPlainHeaders(dst, props []byte) ([]byte, int) {
 	}
 	for i := range plainNames {
 		if f := &plainNames[i]; p.Flags&f.flag != 0 {
-			dst = appendBytes(appendBytes(dst, []byte(f.name)), f.get(&p))
+			dst = appendBytes(appendBytes(dst, []byte(f.name)), p.plain(f.flag))
 			n++
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 
+	"github.com/leveret-mq/leveret/internal/alloc"
 	"github.com/leveret-mq/leveret/internal/batch"
 )
 
@@ -316,6 +317,22 @@ func TestBuilderDoesNotAllocate(t *testing.T) {
 	round()
 	if n := testing.AllocsPerRun(50, round); n != 0 {
 		t.Errorf("%v allocations for 64 messages", n)
+	}
+}
+
+// Headers that are copied in readable form, of every kind, cost no allocation either.
+func TestAddDoesNotAllocate(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		var bl Builder
+		p := Publish{Exchange: []byte("logs"), Key: []byte("web.error"), Properties: properties(t), Body: make([]byte, 100), Plain: plain}
+		n := alloc.Least(0, 100, func() {
+			if bl.Add(&p); bl.Len() == 50 {
+				bl.Reset(1 << 20)
+			}
+		})
+		if n > 0 {
+			t.Errorf("with plain headers %v: %v allocations a message", plain, n)
+		}
 	}
 }
 
