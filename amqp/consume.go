@@ -26,6 +26,7 @@ type consumer struct {
 	closed   bool
 	borrowed bool // bodies that it emitted are being written from the log's own bytes
 	holder   uint32
+	mean     int // bytes of frames a delivery took in its last turn; 0 before the first
 }
 
 // close takes the consumer off its queue at once; what it borrowed the writer gives back when it has

@@ -17,8 +17,10 @@ const (
 	writeBytes = 128 << 10
 	// inPlaceBytes is the body size from which the log's own bytes are written instead of a copy.
 	inPlaceBytes = 16 << 10
-	// pullMessages is the most that one consumer gets in a turn, so that others get theirs.
+	// pullMessages is the most that one consumer gets in a turn, so that others get theirs. Of messages
+	// whose frames are longer it gets what writeBytes holds, but always pullFewest.
 	pullMessages = 1024
+	pullFewest   = 16
 	// smallTurnBytes is what makes a turn not worth its system call: before the next one the writer lets
 	// others run once, so that more acks and publishes can join it.
 	smallTurnBytes = 16 << 10
@@ -190,8 +192,16 @@ func (w *writer) pull(k *consumer) (more bool) {
 		return false
 	}
 	w.sized = 0
-	room := max(writeBytes-len(w.buf)-w.inPlace, 1)
-	n, err := k.sub.Pull(pullMessages, room, k.emit)
+	before := len(w.buf) + w.inPlace
+	room := max(writeBytes-before, 1)
+	most := pullMessages
+	if k.mean > 0 {
+		most = min(most, max(room/k.mean, pullFewest))
+	}
+	n, err := k.sub.Pull(most, room, k.emit)
+	if n > 0 {
+		k.mean = (len(w.buf) + w.inPlace - before) / n
+	}
 	if err != nil {
 		w.c.s.opts.Logger.Error("can't read messages", "listener", "amqp", "queue", k.sub.Queue().Name, "error", err)
 		time.AfterFunc(readRetry, k.woken) // no wake-up need come for what can't be read
@@ -201,7 +211,7 @@ func (w *writer) pull(k *consumer) (more bool) {
 	} else {
 		k.sub.Release()
 	}
-	if n >= pullMessages || w.sized >= room {
+	if n >= most || w.sized >= room {
 		k.ready.Store(true)
 		return true
 	}
