@@ -106,6 +106,29 @@ func TestAPublishThatWasDroppedIsNotTheLastOne(t *testing.T) {
 	}
 }
 
+// The second message with the same properties is routed by headers that were remembered, the third is Again.
+func TestRememberedHeadersRouteLikeThoseThatWereRead(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	p := r.connect()
+	q := p.declare(1)
+	match := wire.AppendTableString(wire.AppendTableString(nil, "x-match", "all"), "colour", "red")
+	p.call(1, &wire.QueueBind{Queue: q, Exchange: "amq.headers", Arguments: match}, wire.IDQueueBindOk)
+	with := func(colour string) wire.Publish {
+		table := wire.AppendTableString(wire.AppendTableInt(nil, "n", 1), "colour", colour)
+		return wire.Publish{Exchange: []byte("amq.headers"), Properties: props(wire.Properties{ContentType: []byte("a/b"), Headers: table, Priority: 1}), Body: []byte(colour)}
+	}
+	for _, colour := range []string{"red", "red", "red", "blue", "blue", "red"} {
+		p.publish(1, with(colour))
+		m := with(colour)
+		p.raw(wire.AppendHeartbeat(nil))
+		m.Key = []byte("other") // another head, the same properties
+		p.publish(1, m)
+	}
+	if got := p.ready(1, q); got != 8 {
+		t.Errorf("%d messages, want 8", got)
+	}
+}
+
 // appendCC appends the header that copies a message to one more key.
 func appendCC(table wire.Table, key string) wire.Table {
 	element := append([]byte{'S', 0, 0, 0, byte(len(key))}, key...)

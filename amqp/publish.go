@@ -124,10 +124,7 @@ func (in *inbound) remember(raw wire.RawProperties) {
 	in.known = append(in.known[:0], raw...)
 	in.good = true
 	if len(in.props.Headers) > 0 {
-		var own wire.Properties
-		if err := wire.RawProperties(in.known).Parse(&own); err == nil {
-			in.headers = own.Headers
-		}
+		in.headers = wire.RawProperties(in.known).HeadersOf(&in.props)
 	}
 }
 

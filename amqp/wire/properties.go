@@ -148,6 +148,11 @@ func (p RawProperties) Check() error {
 	return p.Parse(&props)
 }
 
+// HeadersOf is the headers table in p, a copy of what props was parsed from; it must have had a table.
+func (p RawProperties) HeadersOf(props *Properties) Table {
+	return Table(p[props.headersEnd-len(props.Headers) : props.headersEnd])
+}
+
 // AppendWithHeaders appends p with its headers table replaced; props is p parsed, and must have had a table.
 func (p RawProperties) AppendWithHeaders(buf []byte, props *Properties, headers Table) []byte {
 	buf = append(buf, p[:props.headersAt]...)

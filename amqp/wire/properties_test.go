@@ -28,6 +28,9 @@ func TestPropertiesAreReadAsTheyWereWritten(t *testing.T) {
 	if !reflect.DeepEqual(&got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
+	if h := RawProperties(bytes.Clone(raw)).HeadersOf(&got); !bytes.Equal(h, want.Headers) {
+		t.Errorf("headers of a copy: %x, want %x", h, want.Headers)
+	}
 	for cut := range raw {
 		if raw[:cut].Check() == nil {
 			t.Errorf("accepted when cut to %d bytes", cut)
