@@ -153,7 +153,9 @@ func (s *session) climbOne(ctx context.Context, c *curve, run int, mode string) 
 	if t.amqp.HostPort == "" {
 		return errors.New("the curves are AMQP's: give --amqp")
 	}
-	t.dataDir = "" // walking through it would take longer than the points
+	// Walking through the directory would take longer than the points, and answering a scrape
+	// costs the broker more with each queue.
+	t.dataDir, t.metrics = "", ""
 	s.rows = []row{{protocol: amqp}}
 	if err := s.warmUp(ctx, t); err != nil {
 		return fmt.Errorf("warm-up: %w", err)
