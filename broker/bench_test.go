@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/leveret-mq/leveret/internal/alloc"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
 )
@@ -63,6 +67,104 @@ func BenchmarkPublishPull(b *testing.B) {
 					}
 					got += k
 					sub.Release()
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkConsumersOnAQueue is a message in and out with its ack, over so many
+// consumers of one queue with a prefetch of 100, of which each pulls when it is its turn.
+func BenchmarkConsumersOnAQueue(b *testing.B) {
+	for _, consumers := range []int{1, 10, 100} {
+		b.Run(fmt.Sprint(consumers), func(b *testing.B) {
+			v := benchRig(b)
+			q, err := v.DeclareQueue(nil, "q", QueueOptions{Durable: true})
+			if err != nil {
+				b.Fatal(err)
+			}
+			subs := make([]*Subscription, consumers)
+			for i := range subs {
+				if subs[i], err = q.Subscribe(nil, SubscribeOptions{Prefetch: 100}); err != nil {
+					b.Fatal(err)
+				}
+				defer subs[i].Close()
+			}
+			p := v.NewPublisher()
+			in := &Inbound{Key: []byte("q"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, 100), TimestampMs: 1}
+			const round = 2000
+			b.ReportAllocs()
+			for n := 0; n < b.N; n += round {
+				for range round {
+					if _, err := p.Publish(in); err != nil {
+						b.Fatal(err)
+					}
+				}
+				p.Flush(nil)
+				for got, turn := 0, 0; got < round; turn++ {
+					got += pullAndAck(b, subs[turn%consumers])
+				}
+			}
+		})
+	}
+}
+
+// pullAndAck takes what a consumer may have and acks it in the runs it came in.
+func pullAndAck(b *testing.B, sub *Subscription) int {
+	b.Helper()
+	var lease *Lease
+	first, last := message.Offset(0), message.Offset(-1)
+	ack := func() {
+		if lease != nil {
+			if err := lease.Ack(first, last); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	n, err := sub.Pull(1024, 1<<17, func(d *Delivery) {
+		if lease == nil || d.Offset != last+1 {
+			ack()
+			lease, first = d.Lease, d.Offset
+		}
+		last = d.Offset
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ack()
+	sub.Release()
+	return n
+}
+
+// BenchmarkPullOfACompressedBatch takes few messages at a time out of batches of a
+// thousand: each batch may be unpacked once only, whatever the prefetch is.
+func BenchmarkPullOfACompressedBatch(b *testing.B) {
+	for _, prefetch := range []int{10, 1000} {
+		b.Run(fmt.Sprint("prefetch ", prefetch), func(b *testing.B) {
+			v := benchRig(b)
+			q, err := v.CreateTopic("t", 1, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			var bl message.Builder
+			const records = 1000
+			for i := range records {
+				bl.Add(&message.Publish{Key: []byte("k"), Body: fmt.Appendf(nil, "%0100d", i), TimestampMs: 1})
+			}
+			packed := append(make(batch.Batch, batch.HeaderBytes), s2.EncodeSnappy(nil, batch.Batch(bl.Seal()).Records())...)
+			packed.Seal(batch.Header{Attributes: message.CodecSnappy, LastOffsetDelta: records - 1, ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1, Count: records})
+			sub, err := q.Subscribe(nil, SubscribeOptions{Prefetch: prefetch})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer sub.Close()
+			b.ReportAllocs()
+			for n := 0; n < b.N; n += records {
+				if _, err := q.Partitions()[0].Log().Append(packed); err != nil {
+					b.Fatal(err)
+				}
+				for got := 0; got < records; {
+					got += pullAndAck(b, sub)
 				}
 			}
 		})
