@@ -191,9 +191,8 @@ func (c *Coordinator) Delete(id string) wire.Code {
 		g.mu.Unlock()
 		return wire.GroupNotEmpty
 	}
-	changes := g.removals(func(string, int32, Offset) bool { return true })
 	g.mu.Unlock()
-	if code := c.remove(g, changes); code != wire.None {
+	if code := c.remove(g, func(string, int32, Offset) bool { return true }); code != wire.None {
 		return code
 	}
 	c.forgetIfUnused(id)

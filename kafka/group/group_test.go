@@ -612,6 +612,29 @@ func TestOffsetsOfAnAbandonedGroupAreForgotten(t *testing.T) {
 	})
 }
 
+func TestACommitOnItsWayIsNotSweptAway(t *testing.T) {
+	c := newCoordinator(t, Options{})
+	commit := func(at int64) Change {
+		return Change{Group: "g", Topic: "t", Offset: Offset{Offset: at}}
+	}
+	c.Restore(commit(1))
+	g := c.groups["g"]
+	g.commit.Lock() // a commit writes to the journal
+	swept := make(chan struct{})
+	go func() {
+		c.remove(g, func(_ string, _ int32, o Offset) bool { return o.Offset == 1 })
+		close(swept)
+	}()
+	g.mu.Lock()
+	g.apply(commit(2))
+	g.mu.Unlock()
+	g.commit.Unlock()
+	<-swept
+	if got := c.AllCommitted("g"); len(got) != 1 || got[0].Offset.Offset != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestClosingAnswersWhoeverWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{InitialDelay: time.Second})

@@ -89,11 +89,16 @@ func (g *group) mayCommit(id Identity) wire.Code {
 
 // save writes changes of one group to the journal, then to memory.
 func (c *Coordinator) save(g *group, changes []Change) wire.Code {
+	g.commit.Lock()
+	defer g.commit.Unlock()
+	return c.write(g, changes)
+}
+
+// write is save for callers that hold commit.
+func (c *Coordinator) write(g *group, changes []Change) wire.Code {
 	if len(changes) == 0 {
 		return wire.None
 	}
-	g.commit.Lock()
-	defer g.commit.Unlock()
 	if c.opts.Journal != nil {
 		if err := c.opts.Journal.Save(changes); err != nil {
 			return wire.CoordinatorNotAvailable
@@ -110,8 +115,17 @@ func (c *Coordinator) save(g *group, changes []Change) wire.Code {
 	return wire.None
 }
 
-// remove is save for changes that delete.
-func (c *Coordinator) remove(g *group, changes []Change) wire.Code { return c.save(g, changes) }
+// remove deletes the offsets for which which is true. It holds commit from the look
+// to the deletion, or it would delete what was committed in between. which runs
+// under the group's lock.
+func (c *Coordinator) remove(g *group, which func(topic string, partition int32, o Offset) bool) wire.Code {
+	g.commit.Lock()
+	defer g.commit.Unlock()
+	g.mu.Lock()
+	changes := g.removals(which)
+	g.mu.Unlock()
+	return c.write(g, changes)
+}
 
 func (g *group) apply(ch Change) {
 	partitions := g.offsets[ch.Topic]
@@ -198,16 +212,13 @@ func (c *Coordinator) DeleteOffsets(group string, positions []Position) wire.Cod
 			changes = append(changes, Change{Group: group, Topic: p.Topic, Partition: p.Partition, Delete: true})
 		}
 	}
-	return c.remove(g, changes)
+	return c.save(g, changes)
 }
 
 // ForgetTopic removes what groups committed for a topic that was deleted.
 func (c *Coordinator) ForgetTopic(topic string) {
 	for _, g := range c.all() {
-		g.mu.Lock()
-		changes := g.removals(func(t string, _ int32, _ Offset) bool { return t == topic })
-		g.mu.Unlock()
-		c.remove(g, changes)
+		c.remove(g, func(t string, _ int32, _ Offset) bool { return t == topic })
 	}
 }
 
@@ -225,16 +236,10 @@ func (c *Coordinator) all() []*group {
 // OffsetRetention, and groups of which nothing is left.
 func (c *Coordinator) sweepAndRearm() {
 	for _, g := range c.all() {
-		g.mu.Lock()
-		var changes []Change
-		if g.state == Empty {
-			limit := time.Now().Add(-c.opts.OffsetRetention)
-			changes = g.removals(func(_ string, _ int32, o Offset) bool {
-				return o.Committed.Before(limit) && g.since.Before(limit)
-			})
-		}
-		g.mu.Unlock()
-		c.remove(g, changes)
+		limit := time.Now().Add(-c.opts.OffsetRetention)
+		c.remove(g, func(_ string, _ int32, o Offset) bool {
+			return g.state == Empty && o.Committed.Before(limit) && g.since.Before(limit)
+		})
 		c.forgetIfUnused(g.id)
 	}
 	c.mu.Lock()
