@@ -81,6 +81,7 @@ func runHistory(t *testing.T, seed uint64) {
 	h := &history{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), cutRng: rand.New(rand.NewPCG(seed, 2))}
 	h.uniform = seed%2 == 0
 	h.mem = fs.NewMem(seed)
+	h.mem.Evict(seed%3 == 0) // what is closed is read by pread, and no file is recycled
 	if err := errors.Join(h.mem.MkdirAll("/queues"), h.mem.SyncDir("/")); err != nil {
 		t.Fatal(err)
 	}

@@ -14,14 +14,20 @@ import (
 
 // Segments that are not mapped are read by pread into pooled buffers: a system
 // call that waits for the disk lets other goroutines run, a page fault does not
-// and stretches collections.
+// and stretches collections. One that turns out to be wholly in memory is mapped
+// again instead, which spares the copy.
+
+// coldBytes is the most that one View of a segment that is not mapped holds, so
+// that its buffer stays small enough to be kept.
+const coldBytes = 1 << 20
 
 // handle is a counted descriptor: the segment holds one reference, each read in
 // progress one more.
 type handle struct {
-	refs atomic.Int64
-	file fs.File
-	pool *Pool
+	refs   atomic.Int64
+	file   fs.File
+	pool   *Pool
+	looked bool // whether all is in memory; under the segment's mu
 }
 
 func (h *handle) release() {
@@ -38,7 +44,7 @@ func (s *Segment) openCold() (*index.Index, *handle, error) {
 		return nil, nil, ErrDropped
 	}
 	if s.cold == nil {
-		f, err := s.o.FS.Open(s.name, os.O_RDONLY)
+		f, err := s.o.FS.Open(s.name, os.O_RDWR) // to be mapped, perhaps
 		if err != nil {
 			return nil, nil, fmt.Errorf("open segment: %w", err)
 		}
@@ -54,8 +60,39 @@ func (s *Segment) openCold() (*index.Index, *handle, error) {
 		}
 		s.index.Store(x)
 	}
+	if !s.cold.looked && s.trusted() && s.mem.Load() == nil {
+		s.cold.looked = true
+		s.mapResident()
+	}
 	s.cold.refs.Add(1)
 	return x, s.cold, nil
+}
+
+// trusted reports whether the segment's bytes need no check: they will not change,
+// this process has seen all their checksums, and none was wrong.
+func (s *Segment) trusted() bool {
+	return s.Sealed() && s.verified.Load() >= s.position.Load() && len(s.Damage()) == 0
+}
+
+// mapResident maps the open file if all of it is in memory now. It is looked at
+// once for each time that the segment is opened. The file is not opened again: its
+// name may belong to the one that replaced it by now (see pin). The caller holds
+// s.mu; a failure leaves things to pread, which tells it.
+func (s *Segment) mapResident() {
+	end := s.position.Load()
+	mapping, err := s.cold.file.Map(end)
+	if err != nil {
+		return
+	}
+	if !mapping.Resident(0, end) {
+		s.o.Pool.note(mapping.Close())
+		return
+	}
+	s.cold.refs.Add(1)
+	m := newMemory(&block{file: s.cold.file, mapping: mapping}, s.o.Pool)
+	m.second = true // shorter than the file, so of no use for another life
+	m.cold = s.cold
+	s.mem.Store(m)
 }
 
 // loadIndex reads the index file of a finished segment, or rebuilds the index
@@ -75,13 +112,22 @@ func (s *Segment) loadIndex(f fs.File) (*index.Index, error) {
 	return x, nil
 }
 
-// readCold is Read by pread, skipping what is damaged.
+// readCold is Read of a segment that has to be opened: by pread, skipping what is
+// damaged, unless it could be mapped again.
 func (s *Segment) readCold(from, maxBytes int64) (View, error) {
 	x, h, err := s.openCold()
 	if err != nil {
 		return View{}, err
 	}
 	defer h.release()
+	if m := s.mem.Load(); m != nil && m.acquire() {
+		v, err := s.readMapped(m, x, from, maxBytes)
+		if v.mem == nil {
+			m.release()
+		}
+		return v, err
+	}
+	maxBytes = min(maxBytes, coldBytes)
 	e, ok := x.ByOffset(uint32(min(from-s.base, 1<<32-1)))
 	if !ok {
 		e.Position = HeaderBytes // the first batch is damaged and so has no entry

@@ -70,6 +70,7 @@ func coldSegment(t *testing.T, count int) (*bed, *countingFS, *Segment) {
 	s := b.create(t, 0, 1<<20)
 	fill(t, s, count)
 	finish(t, s)
+	m.Evict(true)
 	for range 2 { // used once, then not
 		b.pool.Sweep()
 	}

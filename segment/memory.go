@@ -16,8 +16,9 @@ type memory struct {
 	mapping fs.Mapping
 	file    fs.File
 	pool    *Pool
-	second  bool   // the file was mapped before, and Views may still pin that mapping
-	spare   *block // what becomes of it when the segment was dropped; set before the last release
+	cold    *handle // whose file it is, if it was open for reading before it was mapped
+	second  bool    // the file was mapped before, and Views may still pin that mapping
+	spare   *block  // what becomes of it when the segment was dropped; set before the last release
 }
 
 func newMemory(b *block, p *Pool) *memory {
@@ -52,6 +53,10 @@ func (m *memory) dispose() {
 		return
 	}
 	m.pool.note(m.mapping.Close())
+	if m.cold != nil {
+		m.cold.release()
+		return
+	}
 	m.pool.note(m.file.Close())
 }
 

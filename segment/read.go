@@ -10,8 +10,8 @@ import (
 )
 
 // Read returns whole batches, beginning with the one that holds offset from or,
-// if that one does not exist, with the next one: as many as fit maxBytes, but at
-// least one. The zero View says that the segment has none. It takes no lock
+// if that one does not exist, with the next one: as many as fit maxBytes (of a
+// segment that is not in memory at most 1 MiB), but at least one. The zero View says that the segment has none. It takes no lock
 // unless the segment must be opened; ErrDropped says that the caller's list of
 // segments is out of date.
 func (s *Segment) Read(from int64, maxBytes int) (View, error) {
@@ -32,8 +32,8 @@ func (s *Segment) Read(from int64, maxBytes int) (View, error) {
 	return s.readCold(from, int64(maxBytes))
 }
 
-// readMapped cuts the View out of a pinned mapping. Mapped segments were
-// written by this process, so their bytes are not checked again.
+// readMapped cuts the View out of a pinned mapping. Mapped segments were written
+// by this process, or checked by it, so their bytes are not checked again.
 func (s *Segment) readMapped(m *memory, x *index.Index, from, maxBytes int64) (v View, err error) {
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)

@@ -166,14 +166,15 @@ func TestNamesAreThoseOfTheFirstRecord(t *testing.T) {
 }
 
 func TestReadsBeginWithTheBatchThatHoldsTheOffset(t *testing.T) {
-	for _, where := range []string{"mapped", "swept", "reopened"} {
+	for _, where := range []string{"mapped", "swept", "swept, in memory", "reopened"} {
 		t.Run(where, func(t *testing.T) {
 			b := newBed(t, 0)
 			s := b.create(t, 10, 64<<10)
 			fill(t, s, 50)
 			finish(t, s)
+			b.mem.Evict(where != "swept, in memory")
 			switch where {
-			case "swept":
+			case "swept", "swept, in memory":
 				b.pool.Sweep()
 				b.pool.Sweep()
 				if n := b.pool.Stats().Open; n != 0 {
@@ -207,12 +208,42 @@ func TestReadsBeginWithTheBatchThatHoldsTheOffset(t *testing.T) {
 				} else if tt.count > 0 && got.BaseOffset() != tt.first {
 					t.Errorf("read %d: begins with %d, want %d", tt.from, got.BaseOffset(), tt.first)
 				}
-				if v.Mapped() != (where == "mapped" && tt.count > 0) {
+				if v.Mapped() != ((where == "mapped" || where == "swept, in memory") && tt.count > 0) {
 					t.Errorf("read %d: mapped %v", tt.from, v.Mapped())
 				}
 				v.Release()
 			}
 		})
+	}
+}
+
+func TestASegmentFoundOnDiskIsMappedOnceAllOfItWasChecked(t *testing.T) {
+	b := newBed(t, 0)
+	s := b.create(t, 10, 64<<10)
+	fill(t, s, 50)
+	finish(t, s)
+	s.Close()
+	o, _, err := Open(b.o, s.Name(), 10, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	for _, tt := range []struct {
+		what   string
+		from   int64
+		mapped bool
+	}{{"the first half", 10, false}, {"the rest", 60, false}, {"again", 10, true}} {
+		v, err := o.Read(tt.from, 50*261/2)
+		if err != nil || v.Mapped() != tt.mapped || batch.Batch(v.Bytes()).BaseOffset() != tt.from {
+			t.Errorf("%s: mapped %v, %v", tt.what, v.Mapped(), err)
+		}
+		v.Release()
+	}
+	p := b.pool.Stats().Open
+	b.pool.Sweep()
+	b.pool.Sweep()
+	if p != 1 || b.pool.Stats().Open != 0 {
+		t.Errorf("%d segments open, after two sweeps %d", p, b.pool.Stats().Open)
 	}
 }
 

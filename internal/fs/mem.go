@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -28,6 +29,8 @@ type Mem struct {
 	journal  []nameChange // made in live, not yet in durable
 	locks    map[string]bool
 	capacity int64 // bytes that Allocate and WriteAt may have in all files; 0 is no limit
+
+	evicted atomic.Bool
 }
 
 // node is one file or directory.
@@ -76,6 +79,10 @@ func (m *Mem) SetCapacity(bytes int64) {
 	m.capacity = bytes
 }
 
+// Evict has mappings tell that none of their pages is in memory, or again that
+// all are.
+func (m *Mem) Evict(yes bool) { m.evicted.Store(yes) }
+
 // Crash returns the file system as after a power cut at this moment: what was
 // synced, a random prefix of the other changes of names, and a random choice of
 // the other pages. The original lives on.
@@ -84,6 +91,7 @@ func (m *Mem) Crash(rng *rand.Rand) *Mem {
 	defer m.mu.Unlock()
 	c := NewMem(rng.Uint64())
 	c.capacity = m.capacity
+	c.evicted.Store(m.evicted.Load())
 	tree := make(map[string]*node, len(m.durable))
 	for name, n := range m.durable {
 		tree[name] = n

@@ -150,8 +150,9 @@ type memMapping struct {
 	bytes []byte
 }
 
-func (p *memMapping) Bytes() []byte                { return p.bytes }
-func (p *memMapping) Resident(from, to int64) bool { return true }
+func (p *memMapping) Bytes() []byte { return p.bytes }
+
+func (p *memMapping) Resident(from, to int64) bool { return !p.m.evicted.Load() }
 
 func (p *memMapping) Close() error {
 	p.m.mu.Lock()

@@ -57,6 +57,7 @@ func TestPowerCut(t *testing.T) {
 
 func powerCuts(t *testing.T, rng *rand.Rand, mode store.Mode) {
 	mem := fs.NewMem(rng.Uint64())
+	mem.Evict(rng.IntN(3) == 0)
 	m := newModel(t, rng, mode)
 	for boot := range 4 {
 		s := m.open(mem, fmt.Sprint("boot ", boot))
