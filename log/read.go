@@ -32,6 +32,10 @@ func (l *Log) Read(from int64, maxBytes int) (View, error) {
 			l.settled()
 			continue
 		}
+		if err == nil && from < l.start.Load() {
+			v.Release() // the start moved on before the list was looked at: what holds from may be gone
+			continue
+		}
 		if !errors.Is(err, segment.ErrDropped) {
 			return v, err
 		}
