@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Apache Kafka, one node that is broker and controller, from Maven's artifacts.
 #
 #   KAFKA_VERSION  the broker's version

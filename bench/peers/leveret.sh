@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # This tree's Leveret, bin/leveret, started and asked as the others are.
 LEVERET=$ROOT/bin/leveret
 

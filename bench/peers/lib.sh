@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts of bench/peers share. Source it; do not run it.
 #
 # A broker is a file NAME.sh beside this one that defines
@@ -33,7 +34,7 @@ need() { command -v "$1" >/dev/null 2>&1 || die "$1 is missing. Install it: $2";
 need_java() {
   need java 'apt-get install openjdk-17-jre-headless (17 or newer)'
   local v
-  v=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -1)
+  v=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')
   [ "${v:-0}" -ge 17 ] || die "java is version ${v:-unknown}, 17 or newer is needed. Install it: apt-get install openjdk-17-jre-headless"
 }
 

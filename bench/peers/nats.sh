@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # nats-server with JetStream, built by go install.
 #
 #   NATS_VERSION  its version

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # RabbitMQ in a small Debian of its own (debootstrap, chroot), so that it and its Erlang are
 # of one known release whatever this machine runs. Needs root.
 #
@@ -18,7 +19,8 @@ wanted() { echo "$RABBITMQ_SUITE"; }
 
 install() {
   local mirror=$DEBIAN_MIRROR
-  [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -1)
+  # shellcheck disable=SC2016 # apt's own variable
+  [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | awk '!/security/ && !found++')
   [ -n "$mirror" ] || die 'apt knows no Debian archive; give one: DEBIAN_MIRROR=...'
   rm -rf "$RABBITMQ_ROOT" # what an install that was cut short left
   debootstrap --variant=minbase "$RABBITMQ_SUITE" "$RABBITMQ_ROOT" "$mirror"
@@ -36,6 +38,7 @@ inside() {
     exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 bash -c "$1"' "$RABBITMQ_ROOT" "$1"
 }
 
+# shellcheck disable=SC2016 # dpkg's own variable
 package() { chroot "$RABBITMQ_ROOT" dpkg-query -W -f '${Version}' "$1"; }
 
 version() { echo "RabbitMQ $(package rabbitmq-server)"; }

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The peers' own load generators, from Maven: Kafka's performance tools and RabbitMQ's
 # PerfTest. Programs for `leveret bench --tools`, not a broker.
 #
