@@ -1,6 +1,9 @@
 # Building the broker of a commit and of this tree, to compare them; sourced by the scripts that compare them.
 # Needs GO and a directory in $work.
 
+# One row for each hot path.
+HOT_ROWS='^(amqp-12b|amqp-1k|amqp-12b-confirm|amqp-fanout10-12b|kafka-ingest-1k-p1-bounded|kafka-fetch-1k-p1)$'
+
 build() { # build DIRECTORY OUTPUT: the same bytes for the same sources, wherever they are
 	(cd "$1" && CGO_ENABLED=0 "$GO" build -buildvcs=false -trimpath -o "$2" ./cmd/leveret)
 }

@@ -111,6 +111,18 @@ func (x *running) messages(bodyBytes int) int64 {
 	return int64(x.options.maxBytes) / int64(bodyBytes+recordOverhead)
 }
 
+// extent is how much a load of a rate, 0 for none, publishes at most, for how long, and how
+// many latencies it leaves out. A paced row has few messages, and its tails need some: it
+// takes twice as long.
+func (x *running) extent(rate float64, most int64) (messages int64, length time.Duration, skip int64) {
+	if rate == 0 {
+		return most, x.options.time, 0
+	}
+	length = 2 * x.options.time
+	messages = min(most, int64(rate*length.Seconds()))
+	return messages, length, messages / 10
+}
+
 // recordOverhead is about what a broker stores with each body.
 const recordOverhead = 40
 

@@ -110,12 +110,7 @@ func (x *running) prepare(ctx context.Context, l *amqpload.Load) (*amqpload.Run,
 	if l.Exchange != "" {
 		l.Exchange = x.name
 	}
-	l.Messages, l.For = x.messages(l.BodyBytes)/int64(max(1, l.Queues)), x.options.time
-	if l.Rate > 0 {
-		l.For *= 2 // a paced row has few messages, and its tails need some
-		l.Messages = min(l.Messages, int64(l.Rate*l.For.Seconds()))
-		l.SkipLatencies = l.Messages / 10
-	}
+	l.Messages, l.For, l.SkipLatencies = x.extent(l.Rate, x.messages(l.BodyBytes)/int64(max(1, l.Queues)))
 	return l.Open(ctx)
 }
 

@@ -44,12 +44,7 @@ func natsRows() []row {
 // prepareNATS completes a load for this run and opens it.
 func (x *running) prepareNATS(ctx context.Context, l *natsload.Load) (*natsload.Run, error) {
 	l.Address, l.Name = x.nats, x.name
-	l.Messages, l.For = x.messages(l.BodyBytes), x.options.time
-	if l.Rate > 0 {
-		l.For *= 2 // a paced row has few messages, and its tails need some
-		l.Messages = min(l.Messages, int64(l.Rate*l.For.Seconds()))
-		l.SkipLatencies = l.Messages / 10
-	}
+	l.Messages, l.For, l.SkipLatencies = x.extent(l.Rate, x.messages(l.BodyBytes))
 	return l.Open(ctx)
 }
 
