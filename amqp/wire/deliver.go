@@ -57,7 +57,7 @@ func (e *DeliveryEncoder) Append(buf []byte, tag uint64, redelivered bool, c *Co
 		buf = e.AppendHead(buf, tag, redelivered, c)
 		return AppendBody(buf, binary.BigEndian.Uint16(e.channel[:]), c.Body, e.maxPayloadBytes)
 	}
-	if !e.fits(c) {
+	if !e.refit(c) {
 		e.makeTemplate(c)
 	}
 	e.head = c.Head
@@ -96,9 +96,9 @@ func (e *DeliveryEncoder) appendTemplate(buf []byte, tag uint64, redelivered boo
 // maxTemplateBytes is the longest property list that a template may hold, since each consumer has one.
 const maxTemplateBytes = 1 << 10
 
-// fits tells whether the template is that of c, after exchanging the key if it differs in nothing else:
-// routing keys that take turns are often of one length.
-func (e *DeliveryEncoder) fits(c *Content) bool {
+// refit makes the template that of c if they differ in a key of the same length at most: routing keys that
+// take turns are often of one length. Otherwise it returns false and changes nothing.
+func (e *DeliveryEncoder) refit(c *Content) bool {
 	t := e.template
 	if len(t) == 0 || string(t[e.props:len(t)-FrameOverheadBytes]) != string(c.Properties) ||
 		string(t[e.exchangeAt:e.keyAt-1]) != string(c.Exchange) {
