@@ -16,7 +16,8 @@ import (
 // one and returns the offset that the first record got. The batches have been
 // checked; only base offset and leader epoch are written, in the copy and maybe
 // in what was given. All of them become readable at once, or none when there is
-// an error. It does not wait for the disk: see Sync.
+// an error. It does not wait for the disk: see Sync. ErrTooManyOpen leaves the
+// log as it was, and is worth another try when segments were closed.
 func (l *Log) Append(batches []byte) (base int64, err error) {
 	offsets, err := segment.Measure(batches)
 	if err != nil {
@@ -28,19 +29,21 @@ func (l *Log) Append(batches []byte) (base int64, err error) {
 	n := int64(len(batches))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	base = l.end.Load()
 	if offsets == 0 {
-		return base, l.usable()
+		return l.end.Load(), l.usable()
 	}
 	s := l.active
 	if s == nil || l.closed || l.failure != nil || !s.Fits(n, offsets) {
-		if s, err = l.roll(n); err != nil {
+		if s, err = l.place(n, offsets); err != nil {
 			return 0, fmt.Errorf("append to %s: %w", l.o.Dir, err)
 		}
 	}
+	base = l.end.Load()
 	if err = s.Write(batches); err != nil {
 		err = fmt.Errorf("append to %s: %w", l.o.Dir, err)
-		l.fail(err)
+		if !errors.Is(err, ErrTooManyOpen) {
+			l.fail(err)
+		}
 		return 0, err
 	}
 	// In this order, a View never has a record at or behind the end that Bounds tells.
@@ -49,15 +52,35 @@ func (l *Log) Append(batches []byte) (base int64, err error) {
 	if !s.Dense() && !l.sparse.Load() {
 		l.sparse.Store(true)
 	}
-	if !l.preparing && l.prepared == nil && s.Position() > s.AllocatedBytes()/2 {
+	if !l.preparing && l.prepared == nil && s.Position() > s.AllocatedBytes()/2 && !l.o.Pool.Crowded() {
 		l.prepare()
 	}
 	return base, nil
 }
 
+// place makes a segment with room for n bytes of batches the active one. On a full
+// disk it makes do with a smaller one, but only when nothing is left to give back:
+// files that were prepared in vain take room until the pool has removed them, and
+// one that it is making just now belongs to nobody yet. It waits for that without
+// mu, so others may append meanwhile. The caller holds mu.
+func (l *Log) place(n, offsets int64) (*segment.Segment, error) {
+	s, err := l.roll(n, false)
+	if !errors.Is(err, syscall.ENOSPC) {
+		return s, err
+	}
+	l.mu.Unlock()
+	l.o.Pool.Wait()
+	l.mu.Lock()
+	if s = l.active; s != nil && s.Fits(n, offsets) && l.usable() == nil {
+		return s, nil
+	}
+	return l.roll(n, true)
+}
+
 // roll seals the active segment and makes the next one, with room for n bytes
-// of batches. A full disk leaves the log as it was. The caller holds mu.
-func (l *Log) roll(n int64) (*segment.Segment, error) {
+// of batches, and if it may be small with hardly more. A full disk leaves the log
+// as it was. The caller holds mu.
+func (l *Log) roll(n int64, small bool) (*segment.Segment, error) {
 	if err := l.usable(); err != nil {
 		return nil, err
 	}
@@ -69,8 +92,11 @@ func (l *Log) roll(n int64) (*segment.Segment, error) {
 	now := l.o.Now()
 	size := l.nextSize(now, n)
 	base := l.end.Load()
+	if p := l.prepared; small && p != nil && p.SizeBytes() >= n+segment.HeaderBytes {
+		size = p.SizeBytes() // whatever it was meant for
+	}
 	s, err := l.newSegment(base, size, now)
-	for errors.Is(err, syscall.ENOSPC) && size/2 >= n+segment.HeaderBytes && size > l.o.FirstSegmentBytes {
+	for small && errors.Is(err, syscall.ENOSPC) && size/2 >= n+segment.HeaderBytes && size > l.o.FirstSegmentBytes {
 		size /= 2 // a small segment on a nearly full disk is better than none
 		s, err = l.newSegment(base, size, now)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -266,5 +267,44 @@ func TestASmallerSegmentIsMadeWhereAFullOneDoesNotFit(t *testing.T) {
 	// smaller ones. A file that was prepared in vain may still take room.
 	if stored < 470<<10 {
 		t.Errorf("%d bytes were stored on a disk of 700 KiB", stored)
+	}
+}
+
+// A file that the pool is making ahead of need takes room, though no log has it yet.
+func TestAFileThatIsBeingPreparedIsWaitedForWhenTheDiskIsFull(t *testing.T) {
+	m := fs.NewMem(1)
+	var held atomic.Bool
+	making, gate := make(chan struct{}), make(chan struct{})
+	f := fs.Failing(m, func(op fs.Op, name string) error {
+		if op == fs.OpMap && held.CompareAndSwap(true, false) {
+			close(making) // the room is taken, and the pool is not done
+			<-gate
+		}
+		return nil
+	})
+	l := open(t, Options{FS: f, Dir: "/q", FirstSegmentBytes: 64 << 10, SegmentBytes: 1 << 20, Pool: newPool(t, f, "/", 0)})
+	b := makeBatch(1, 1000, 1, 1)
+	appendBatch(t, l, b) // makes the first segment
+	m.SetCapacity((64 + 128 + 32) << 10)
+	held.Store(true)
+	for l.active.Fits(int64(len(b)), 1) {
+		appendBatch(t, l, b)
+	}
+	<-making
+	result := make(chan error)
+	go func() {
+		_, err := l.Append(b)
+		result <- err
+	}()
+	// The appender, too, has found no room by the time that it asks the pool.
+	for l.o.Pool.Stats().PendingJobs == 0 {
+		runtime.Gosched()
+	}
+	close(gate)
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	if bytes, segments := l.Size(); segments != 2 || bytes != (64+128)<<10 {
+		t.Errorf("%d bytes in %d segments, the prepared file was not used", bytes, segments)
 	}
 }

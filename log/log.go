@@ -21,6 +21,9 @@ var (
 	ErrReadOnly = errors.New("log is read-only")
 	// ErrTooLarge says that one append exceeds MaxBatchBytes.
 	ErrTooLarge = errors.New("batch too large")
+	// ErrTooManyOpen says that the pool's or the system's limit of open files is
+	// reached; see segment.Pool.MakeRoom.
+	ErrTooManyOpen = segment.ErrTooManyOpen
 	// ErrInvalid says that an append is not a run of whole batches.
 	ErrInvalid = errors.New("not whole record batches")
 )

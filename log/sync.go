@@ -3,6 +3,7 @@ package log
 import (
 	"fmt"
 
+	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/segment"
 )
 
@@ -94,6 +95,13 @@ func (l *Log) syncDirs(p syncPoint) error {
 func (l *Log) endSync(p syncPoint, err error) error {
 	if err != nil {
 		err = fmt.Errorf("sync %s: %w", l.o.Dir, err)
+		if fs.OutOfFiles(err) {
+			// Something could not be opened to be flushed: nothing is known to be lost,
+			// and the next Sync does all of it again.
+			l.dirtyDir.Store(true)
+			l.unsynced.Store(l.unsynced.Load() || p.unsynced)
+			return fmt.Errorf("%w: %w", ErrTooManyOpen, err)
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.fail(err)

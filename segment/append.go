@@ -58,7 +58,8 @@ func (s *Segment) Publish() { s.position.Store(s.tail.end) }
 // Write copies a run of whole batches behind the last one and numbers it; the
 // numbers may be written into the run itself too. The caller holds the log's
 // mutex, has measured the run and knows that it fits. Nothing of it is visible
-// before Publish, and after an error nothing at all.
+// before Publish, and after an error nothing at all. One that is ErrTooManyOpen
+// came before anything was written.
 func (s *Segment) Write(run []byte) (err error) {
 	m := s.mem.Load()
 	if m == nil {
@@ -126,14 +127,14 @@ func (s *Segment) remap() (*memory, error) {
 	if s.gone.Load() {
 		return nil, ErrDropped
 	}
-	f, err := s.o.FS.Open(s.name, os.O_RDWR)
+	f, err := s.o.Pool.openFile(s.name, os.O_RDWR)
 	if err != nil {
 		return nil, fmt.Errorf("map segment again: %w", err)
 	}
 	mapping, err := f.Map(s.size)
 	if err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("map segment again: %w", err)
+		_ = s.o.Pool.closeFile(f)
+		return nil, fmt.Errorf("map segment again: %w", scarce(err))
 	}
 	m := newMemory(&block{file: f, mapping: mapping}, s.o.Pool)
 	s.tail.warm = 0

@@ -30,9 +30,16 @@ type handle struct {
 	looked bool // whether all is in memory; under the segment's mu
 }
 
+func newHandle(f fs.File, p *Pool) *handle {
+	h := &handle{file: f, pool: p}
+	h.refs.Store(1)
+	p.files.Add(1)
+	return h
+}
+
 func (h *handle) release() {
 	if h.refs.Add(-1) == 0 {
-		h.pool.later(func() { h.pool.note(h.file.Close()) })
+		h.pool.later(func() { h.pool.note(h.pool.closeFile(h.file)) })
 	}
 }
 
@@ -48,8 +55,7 @@ func (s *Segment) openCold() (*index.Index, *handle, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("open segment: %w", err)
 		}
-		s.cold = &handle{file: f, pool: s.o.Pool}
-		s.cold.refs.Store(1)
+		s.cold = newHandle(f, s.o.Pool)
 		s.o.Pool.track(s)
 	}
 	x := s.index.Load()

@@ -57,7 +57,7 @@ func (m *memory) dispose() {
 		m.cold.release()
 		return
 	}
-	m.pool.note(m.file.Close())
+	m.pool.note(m.pool.closeFile(m.file))
 }
 
 // block is a file between two lives: allocated, mapped, under a name in the

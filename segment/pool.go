@@ -17,6 +17,11 @@ import (
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
+// ErrTooManyOpen says that a segment could not be made or mapped because too many
+// are, or because the system's limit of open files or mappings is reached. Nothing
+// was written; Pool.MakeRoom helps.
+var ErrTooManyOpen = errors.New("too many open segments")
+
 // spareSuffix ends the names of files between two lives.
 const spareSuffix = ".free"
 
@@ -34,6 +39,10 @@ type PoolOptions struct {
 	// MaxOpen bounds the segments with a mapping, a descriptor or an index in
 	// memory; default 4096. Pinned and unsynced ones may exceed it.
 	MaxOpen int
+	// LimitOpen bounds the files that are open, those of unsynced, prepared and free
+	// segments included: beyond it making or mapping one for an append fails with
+	// ErrTooManyOpen. Reads may exceed it. 0 is no bound.
+	LimitOpen int
 	// Sweep is how often what was not used since the last time is closed;
 	// default 5 s.
 	Sweep time.Duration
@@ -62,6 +71,7 @@ type Pool struct {
 	tick *time.Ticker
 
 	recent atomic.Int64 // bytes of the chunks that segments keep
+	files  atomic.Int64 // open descriptors
 
 	// Reports for metrics.
 	recycled, fresh int64
@@ -183,7 +193,7 @@ func (p *Pool) take(size, base int64) (*block, error) {
 		return b, nil
 	}
 	b, err := p.create(size)
-	if errors.Is(err, syscall.ENOSPC) && p.shed() {
+	if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrTooManyOpen)) && p.shed() {
 		b, err = p.create(size)
 	}
 	if err != nil {
@@ -212,7 +222,7 @@ func (p *Pool) reuse(size, base int64) *block {
 // create makes a file, allocated and mapped, under a name in the pool's folder.
 func (p *Pool) create(size int64) (*block, error) {
 	name := p.spareName()
-	f, err := p.o.FS.Open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	f, err := p.openFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return nil, err
 	}
@@ -221,10 +231,51 @@ func (p *Pool) create(size int64) (*block, error) {
 		m, err = f.Map(size)
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close(), p.o.FS.Remove(name))
+		return nil, errors.Join(scarce(err), p.closeFile(f), p.o.FS.Remove(name))
 	}
 	return &block{name: name, size: size, file: f, mapping: m, index: new(index.Index)}, nil
 }
+
+// openFile opens a file that will be mapped for an append, within the limit.
+func (p *Pool) openFile(name string, flag int) (fs.File, error) {
+	if !p.Room() {
+		return nil, fmt.Errorf("%w: %d", ErrTooManyOpen, p.o.LimitOpen)
+	}
+	f, err := p.o.FS.Open(name, flag)
+	if err != nil {
+		return nil, scarce(err)
+	}
+	p.files.Add(1)
+	return f, nil
+}
+
+// closeFile closes a file that is counted.
+func (p *Pool) closeFile(f fs.File) error {
+	p.files.Add(-1)
+	return f.Close()
+}
+
+// scarce marks the errors of opening and mapping that go away when segments are closed.
+func scarce(err error) error {
+	if fs.OutOfFiles(err) || errors.Is(err, syscall.ENOMEM) {
+		return fmt.Errorf("%w: %w", ErrTooManyOpen, err)
+	}
+	return err
+}
+
+// MakeRoom closes what can be closed, and returns when that is done. The caller,
+// who holds no lock of a log, has had what is unsynced synced before.
+func (p *Pool) MakeRoom() {
+	p.later(p.sweep)
+	p.Wait() // swept
+	p.Wait() // and what the sweep let go of is closed
+}
+
+// Room reports whether one more segment may be opened for an append.
+func (p *Pool) Room() bool { return p.o.LimitOpen <= 0 || p.files.Load() < int64(p.o.LimitOpen) }
+
+// Crowded reports whether files should not be opened ahead of need.
+func (p *Pool) Crowded() bool { return p.files.Load() >= int64(p.o.MaxOpen) }
 
 func (p *Pool) spareName() string {
 	p.mu.Lock()
@@ -261,7 +312,7 @@ func (p *Pool) wants(size int64) bool { return size >= p.o.MinBytes && size <= p
 
 func (p *Pool) discard(b *block) {
 	p.note(b.mapping.Close())
-	p.note(b.file.Close())
+	p.note(p.closeFile(b.file))
 	p.note(p.o.FS.Remove(b.name))
 }
 
@@ -282,6 +333,7 @@ type PoolStats struct {
 	FreeBytes   int64 // in files kept for recycling
 	FreeFiles   int
 	Open        int // segments with a mapping, descriptor or index in memory
+	Files       int // open files, free and prepared ones included
 	Recycled    int64
 	Fresh       int64
 	PendingJobs int
@@ -292,7 +344,7 @@ func (p *Pool) Stats() PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return PoolStats{
-		FreeBytes: p.freed, FreeFiles: len(p.free), Open: len(p.open),
+		FreeBytes: p.freed, FreeFiles: len(p.free), Open: len(p.open), Files: int(p.files.Load()),
 		Recycled: p.recycled, Fresh: p.fresh, PendingJobs: len(p.jobs),
 	}
 }

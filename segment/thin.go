@@ -337,8 +337,7 @@ func (t *Thinned) settle(w *thinWriter) {
 	n.finished.Store(true)      // Install writes the index; nothing is left for a Sync
 	n.index.Store(w.x)
 	n.used.Store(true)
-	n.cold = &handle{file: t.file, pool: n.o.Pool}
-	n.cold.refs.Store(1)
+	n.cold = newHandle(t.file, n.o.Pool)
 }
 
 // Segment is the successor. It is to be read only once Install has succeeded.

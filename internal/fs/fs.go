@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"syscall"
 	"time"
 )
 
@@ -18,6 +19,13 @@ var ErrLocked = errors.New("already locked")
 // ErrFault is what a memory fault inside Guard turns into: the mapping's pages
 // could not be read or written (a failing disk, a file cut under the map).
 var ErrFault = errors.New("memory fault in a mapping")
+
+// OutOfFiles reports whether an error says that the process or the system has no
+// descriptor left. Such an error comes before anything was written or flushed, and
+// goes away when something is closed.
+func OutOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
 
 // Info describes a file or a directory.
 type Info struct {

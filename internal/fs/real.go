@@ -14,6 +14,16 @@ import (
 // Real returns the operating system's file system.
 func Real() FS { return realFS{} }
 
+// OpenFileLimit is how many files this process may have open at a time, sockets
+// included.
+func OpenFileLimit() int {
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
+		return 1024
+	}
+	return int(min(uint64(r.Cur), 1<<30))
+}
+
 type realFS struct{}
 
 func (realFS) MkdirAll(dir string) error    { return os.MkdirAll(dir, 0o750) }

@@ -101,6 +101,9 @@ func (l *Log) syncData() error {
 		if l.isGone() {
 			return nil
 		}
+		if scarce(err) {
+			return l.fail(err)
+		}
 		return readOnly(l, err)
 	}
 	if l.newDirs.Load() {
@@ -108,8 +111,7 @@ func (l *Log) syncData() error {
 			if l.isGone() {
 				return nil
 			}
-			l.fail(fmt.Errorf("flush directories: %w", err))
-			return l.Err()
+			return l.fail(fmt.Errorf("flush directories: %w", err))
 		}
 		l.newDirs.Store(false)
 	}
@@ -143,7 +145,7 @@ func (l *Log) flushAll() error {
 			if l.isGone() {
 				return nil
 			}
-			l.fail(fmt.Errorf("flush the cursor: %w", err))
+			err = l.fail(fmt.Errorf("flush the cursor: %w", err))
 		}
 	}
 	return err

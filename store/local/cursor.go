@@ -61,7 +61,7 @@ func (l *Log) Progress(floor, handed message.Offset) {
 		l.store.note(event{Kind: eventNotice, Name: l.name(), Text: fmt.Sprintf(
 			"log %d (%s): no space for the cursor; until there is, a crash redelivers messages without their flag: %v", l.id, l.name(), err)})
 	default:
-		l.fail(fmt.Errorf("write the cursor: %w", err))
+		_ = l.fail(fmt.Errorf("write the cursor: %w", err))
 	}
 }
 
@@ -164,7 +164,7 @@ func (l *Log) reserveAhead() {
 	}
 	c.mu.Unlock()
 	if err != nil {
-		l.fail(fmt.Errorf("flush the cursor: %w", err))
+		_ = l.fail(fmt.Errorf("flush the cursor: %w", err))
 	}
 }
 
@@ -419,12 +419,14 @@ func (c *cursor) flush(l *Log) error {
 	if !dirty {
 		return nil
 	}
-	if err := l.flushCursorFile(fresh); err != nil {
+	err := l.flushCursorFile(fresh)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.dirty = true
 		return err
 	}
-	c.mu.Lock()
 	c.fresh = false
-	c.mu.Unlock()
 	return nil
 }
 

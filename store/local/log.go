@@ -192,7 +192,11 @@ func (l *Log) Append(batches []byte) (message.Offset, error) {
 	inner := l.inner.Load()
 	if inner == nil {
 		var err error
-		if inner, err = l.make(); err != nil {
+		if inner, err = l.make(); scarce(err) {
+			l.store.makeRoom()
+			inner, err = l.make()
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
@@ -203,6 +207,10 @@ func (l *Log) Append(batches []byte) (message.Offset, error) {
 		batches = withGap(batches, l.store.o.Gap)
 	}
 	base, err := inner.Append(batches)
+	for tries := 0; scarce(err) && tries < 3; tries++ {
+		l.store.makeRoom()
+		base, err = inner.Append(batches)
+	}
 	if err != nil {
 		return 0, l.appendError(inner, err)
 	}
@@ -266,12 +274,21 @@ func (l *Log) Err() error {
 	return nil
 }
 
-// fail makes the log read-only with that reason.
-func (l *Log) fail(err error) {
+// fail makes the log read-only with that reason, and returns the error that
+// tells it. What was only not tried, for want of a descriptor, is tried again
+// with the next flush.
+func (l *Log) fail(err error) error {
+	if scarce(err) {
+		l.store.note(event{Kind: eventNotice, Name: l.name(),
+			Text: fmt.Sprintf("log %d (%s): %v", l.id, l.name(), err)})
+		l.store.syncer.dirty(l)
+		return l.readError(err)
+	}
 	if l.fault.CompareAndSwap(nil, &err) {
 		l.store.note(event{Kind: eventFault, Name: l.name(),
 			Text: fmt.Sprintf("log %d (%s) is read-only: %v", l.id, l.name(), err)})
 	}
+	return l.Err()
 }
 
 // readOnly is the error of a log that can't be written.

@@ -30,8 +30,14 @@ type Options struct {
 	RecycleBytes int64
 	// MaxBatchBytes bounds one record batch; default 256 MiB.
 	MaxBatchBytes int
-	// MaxOpenSegments bounds the segments that are mapped at a time; default 4096.
+	// MaxOpenSegments bounds the synced segments that stay mapped; default 8192, or
+	// two thirds of LimitOpenFiles if that is less.
 	MaxOpenSegments int
+	// LimitOpenFiles bounds the open files of all segments, unsynced and free ones
+	// included; an append that needs one more has others flushed and closed first.
+	// Default three fifths of what the system lets the process open, at most 30,000
+	// because Linux lets a process have some 65,000 mappings.
+	LimitOpenFiles int
 	// FlushInterval is how often everything dirty is flushed in any mode; default 1 s.
 	FlushInterval time.Duration
 	// SweepInterval is how often retention by age and bytes is applied; default 5 s.
@@ -68,7 +74,8 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.SegmentBytes, 64<<20)
 	def(&o.RecycleBytes, 512<<20)
 	def(&o.MaxBatchBytes, 256<<20)
-	def(&o.MaxOpenSegments, 4096)
+	def(&o.LimitOpenFiles, min(max(fs.OpenFileLimit()*3/5, 64), 30_000))
+	def(&o.MaxOpenSegments, min(8192, max(o.LimitOpenFiles*2/3, 1)))
 	def(&o.FlushInterval, time.Second)
 	def(&o.SweepInterval, 5*time.Second)
 	o.RecycleBytes = max(o.RecycleBytes, 0)

@@ -23,6 +23,10 @@ func (l *Log) Read(from message.Offset, maxBytes int) (store.View, error) {
 		return store.View{}, nil
 	}
 	view, err := inner.Read(int64(from), maxBytes)
+	if scarce(err) {
+		l.store.makeRoom()
+		view, err = inner.Read(int64(from), maxBytes)
+	}
 	if err != nil {
 		return store.View{}, l.readError(err)
 	}

@@ -58,6 +58,9 @@ type Store struct {
 	cursorMu sync.Mutex
 	mapped   []*Log // logs whose cursor is mapped
 
+	roomMu sync.Mutex    // one makeRoom at a time
+	rooms  atomic.Uint64 // how often it ran
+
 	eventMu sync.Mutex
 	events  []event
 }
@@ -127,7 +130,7 @@ func (s *Store) start() error {
 	var err error
 	s.pool, err = segment.NewPool(segment.PoolOptions{
 		FS: s.fs, Dir: s.dir + "/" + spareName, FreeBytes: s.o.RecycleBytes,
-		MaxOpen: s.o.MaxOpenSegments, Logger: s.logger,
+		MaxOpen: s.o.MaxOpenSegments, LimitOpen: s.o.LimitOpenFiles, Logger: s.logger,
 	})
 	if err != nil {
 		return err

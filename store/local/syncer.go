@@ -55,6 +55,8 @@ type syncer struct {
 	stop chan struct{}
 	done sync.WaitGroup
 
+	flushMu sync.Mutex // one flush of all that is listed at a time
+
 	mu      sync.Mutex // guards the following
 	waiters []waiter
 	listed  []syncable // dirty since the last background flush
@@ -264,8 +266,11 @@ func (s *syncer) runBackground() {
 }
 
 // flushListed flushes all that became dirty since the last time. A failure is
-// noted by the thing itself, which is read-only from then on.
+// noted by the thing itself, which is read-only from then on. What another call has
+// begun to flush is flushed when this one returns.
 func (s *syncer) flushListed() {
+	s.flushMu.Lock()
+	defer s.flushMu.Unlock()
 	s.mu.Lock()
 	things := s.listed
 	s.listed = nil
