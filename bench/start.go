@@ -21,7 +21,7 @@ import (
 // Limits of a broker that bench starts itself.
 const (
 	startLimit = 15 * time.Second
-	stopLimit  = 15 * time.Second
+	stopLimit  = time.Minute // a hundred thousand logs are flushed, sealed and trimmed first
 	idleAfter  = 500 * time.Millisecond
 	firstPort  = 22000 // of the range in which free ports are looked for
 	lastPort   = 22999
