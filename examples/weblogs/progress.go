@@ -101,24 +101,34 @@ func (b *Bar) finish(n uint64) {
 func (p *Progress) lines() {
 	tick := time.NewTicker(3 * time.Second)
 	defer tick.Stop()
+	last := ""
 	for {
 		select {
 		case <-p.stop:
+			// What was begun to be told is told to its end.
+			if line := p.line(); last != "" && line != last {
+				fmt.Fprintln(p.out, line)
+			}
 			return
 		case <-tick.C:
+			last = p.line()
+			fmt.Fprintln(p.out, last)
 		}
-		var parts []string
-		p.mu.Lock()
-		for _, b := range p.list {
-			part := b.name + " " + grouped(b.now.Load())
-			if all := b.all.Load(); all > 0 {
-				part += " of " + grouped(all)
-			}
-			parts = append(parts, part)
-		}
-		p.mu.Unlock()
-		fmt.Fprintln(p.out, "  "+strings.Join(parts, "; "))
 	}
+}
+
+func (p *Progress) line() string {
+	var parts []string
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.list {
+		part := b.name + " " + grouped(b.now.Load())
+		if all := b.all.Load(); all > 0 {
+			part += " of " + grouped(all)
+		}
+		parts = append(parts, part)
+	}
+	return "  " + strings.Join(parts, "; ")
 }
 
 // end takes the bars down; those that did not finish stay as they are.
