@@ -88,27 +88,29 @@ func (s *Segment) letGo() {
 	}
 }
 
-// shrink closes what can be opened again, for the sweep. What is not synced
+// shrink closes what can be opened again, for the sweep, and reports whether it
+// did. What is not synced
 // keeps its mapping and with it the descriptor, because a writeback error is
 // only told to descriptors that were open when it happened.
-func (s *Segment) shrink() {
+func (s *Segment) shrink() bool {
 	if !s.Sealed() {
 		if s.o.Owner == nil || !s.o.Owner.TryLock() {
-			return
+			return false
 		}
 		defer s.o.Owner.Unlock()
 	}
 	if s.gone.Load() || !s.o.Transient && s.synced.Load() < s.position.Load() {
-		return
+		return false
 	}
 	s.mu.Lock()
 	if s.pinned {
 		s.mu.Unlock()
-		return
+		return false
 	}
 	s.o.Pool.untrack(s)
 	if s.finished.Load() {
 		s.index.Store((*index.Index)(nil))
 	}
 	s.letGo()
+	return true
 }

@@ -266,9 +266,12 @@ func scarce(err error) error {
 // MakeRoom closes what can be closed, and returns when that is done. The caller,
 // who holds no lock of a log, has had what is unsynced synced before.
 func (p *Pool) MakeRoom() {
-	p.later(p.sweep)
-	p.Wait() // swept
-	p.Wait() // and what the sweep let go of is closed
+	p.later(p.trim)
+	p.Wait() // trimmed
+	p.Wait() // and what that let go of is closed
+	if !p.Room() {
+		p.shed()
+	}
 }
 
 // Room reports whether one more segment may be opened for an append.

@@ -202,8 +202,9 @@ func TestOpenSegmentsAreBounded(t *testing.T) {
 		finish(t, s)
 	}
 	b.pool.Wait()
-	if n := b.pool.Stats().Open; n > 100+64 {
-		t.Errorf("%d open, at most 100 wanted", n)
+	// No more are closed than must be: they may all be in use.
+	if n := b.pool.Stats().Open; n > 100+64 || n < 80 {
+		t.Errorf("%d open, some 100 wanted", n)
 	}
 }
 

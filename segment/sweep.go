@@ -11,7 +11,7 @@ func (p *Pool) track(s *Segment) {
 	p.open[s] = struct{}{}
 	over := len(p.open) > p.o.MaxOpen && len(p.open)%64 == 0
 	if over {
-		p.jobs = append(p.jobs, p.sweep)
+		p.jobs = append(p.jobs, p.trim)
 		p.wake.Signal()
 	}
 	p.mu.Unlock()
@@ -42,31 +42,46 @@ func (p *Pool) sweeps() {
 	}
 }
 
-// sweep closes what was not used since the last one; above MaxOpen it goes
-// round once more and takes the used ones too.
+// sweep closes what was not used since the last one.
 func (p *Pool) sweep() {
-	p.round()
-	p.mu.Lock()
-	over := len(p.open) > p.o.MaxOpen
-	p.mu.Unlock()
-	if over {
-		p.round()
-	}
+	p.round(0)
+	p.trim()
 	p.age()
 }
 
-func (p *Pool) round() {
+// trim closes segments if more than MaxOpen are open, and an eighth more, so that
+// it is not needed again at once. It first spares those used since the last round.
+func (p *Pool) trim() {
+	for range 2 {
+		if p.opened() > p.o.MaxOpen {
+			p.round(p.o.MaxOpen - p.o.MaxOpen/8)
+		}
+	}
+}
+
+func (p *Pool) opened() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.open)
+}
+
+// round goes through the open segments, in no order, and closes unused ones until
+// no more than keep are open.
+func (p *Pool) round(keep int) {
 	p.mu.Lock()
 	open := make([]*Segment, 0, len(p.open))
 	for s := range p.open {
 		open = append(open, s)
 	}
 	p.mu.Unlock()
+	left := len(open)
 	for _, s := range open {
-		if s.used.Swap(false) {
-			continue
+		if left <= keep {
+			return
 		}
-		s.shrink()
+		if !s.used.Swap(false) && s.shrink() {
+			left--
+		}
 	}
 }
 
