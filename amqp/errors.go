@@ -42,10 +42,8 @@ func asClose(err error, method wire.MethodID) *closeError {
 		code = wire.AccessRefused
 	case broker.Locked:
 		code = wire.ResourceLocked
-	case broker.Precondition, broker.Exists, broker.TooLarge:
+	case broker.Precondition, broker.Exists, broker.TooLarge, broker.UnknownType:
 		code = wire.PreconditionFailed
-	case broker.UnknownType:
-		code = wire.CommandInvalid
 	case broker.Unsupported:
 		code = wire.NotImplemented
 	case broker.Full:

@@ -54,7 +54,7 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 			p.call(1, &wire.ExchangeDeclare{Exchange: "inner", Type: "fanout", Internal: true}, wire.IDExchangeDeclareOk)
 			p.publish(1, wire.Publish{Exchange: []byte("inner")})
 		}, wire.AccessRefused, "", wire.IDBasicPublish},
-		{"unknown exchange type", method(&wire.ExchangeDeclare{Exchange: "x", Type: "strange"}), wire.CommandInvalid, "unknown exchange type 'strange'", wire.IDExchangeDeclare},
+		{"unknown exchange type", method(&wire.ExchangeDeclare{Exchange: "x", Type: "strange"}), wire.PreconditionFailed, "unknown exchange type 'strange'", wire.IDExchangeDeclare},
 		{"redeclare of another type", method(&wire.ExchangeDeclare{Exchange: "amq.fanout", Type: "direct", Durable: true}), wire.PreconditionFailed, "inequivalent arg 'type' for exchange 'amq.fanout' in vhost '/': received 'direct' but current is 'fanout'", wire.IDExchangeDeclare},
 		{"redeclare as not exclusive", func(p *peer, q string) { p.send(1, &wire.QueueDeclare{Queue: q, Durable: true, Exclusive: true}) }, wire.PreconditionFailed, "", wire.IDQueueDeclare},
 		{"argument of a later release", method(&wire.QueueDeclare{Queue: "later", Arguments: table("x-max-priority", wire.Field{Tag: 'B', Value: []byte{5}})}), wire.PreconditionFailed, "", wire.IDQueueDeclare},

@@ -17,7 +17,7 @@ const (
 	Refused                      // not allowed, reserved name, internal exchange (403)
 	Locked                       // another connection's exclusive queue (405)
 	Precondition                 // exists with other settings, in use, not empty, bad argument (406)
-	UnknownType                  // no such exchange type (503)
+	UnknownType                  // no such exchange type (406, as RabbitMQ 4; the specification has 503)
 	Unsupported                  // known but not there yet (540)
 	Full                         // no space (506)
 	TooLarge                     // message over the limit (501)
