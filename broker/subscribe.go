@@ -133,37 +133,48 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 		}
 	}
 	n, room := 0, maxBytes
-	for range s.ways {
-		w := s.ways[s.turn]
-		s.turn = (s.turn + 1) % len(s.ways)
-		for n < max && maxBytes > 0 {
-			if len(w.runs) == 0 {
-				w.runs = w.member.Take(max-n, w.runs[:0])
-				if len(w.runs) == 0 {
-					if err := w.part.cursor.Load().Err(); err != nil && !w.part.removed.Load() {
-						s.count(n, room-maxBytes)
-						return n, fmt.Errorf("queue '%s': %w", s.q.Name, err)
-					}
-					break
-				}
-				if !s.o.NoAck {
-					w.part.progress()
-				}
-			}
-			got, size, err := w.emit(s.o.NoAck, max-n, maxBytes, emit)
-			n += got
-			maxBytes -= size
-			if err != nil {
-				s.count(n, room-maxBytes)
-				if w.part.removed.Load() {
-					return n, nil
-				}
-				return n, err
-			}
+	var err error
+	first := s.turn
+	for i := 0; i < len(s.ways) && n < max && maxBytes > 0 && err == nil; i++ {
+		at := (first + i) % len(s.ways)
+		var got, size int
+		got, size, err = s.ways[at].serve(s.o.NoAck, max-n, maxBytes, emit)
+		if got > 0 || err != nil {
+			s.turn = (at + 1) % len(s.ways) // the others first the next time
 		}
+		n += got
+		maxBytes -= size
 	}
 	s.count(n, room-maxBytes)
-	return n, nil
+	return n, err
+}
+
+// serve takes and emits what the partition has, within the limits.
+func (w *way) serve(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
+	for n < max && size < maxBytes {
+		if len(w.runs) == 0 {
+			w.runs = w.member.Take(max-n, w.runs[:0])
+			if len(w.runs) == 0 {
+				if err := w.part.cursor.Load().Err(); err != nil && !w.part.removed.Load() {
+					return n, size, fmt.Errorf("queue '%s': %w", w.part.q.Name, err)
+				}
+				return n, size, nil
+			}
+			if !noAck {
+				w.part.progress()
+			}
+		}
+		got, bytes, err := w.emit(noAck, max-n, maxBytes-size, emit)
+		n += got
+		size += bytes
+		if err != nil {
+			if w.part.removed.Load() {
+				err = nil
+			}
+			return n, size, err
+		}
+	}
+	return n, size, nil
 }
 
 func (s *Subscription) count(n, size int) {
