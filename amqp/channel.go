@@ -93,10 +93,12 @@ func (ch *channel) fail(e *closeError) {
 		ClassID: e.method.Class(), MethodID: e.method.Number()})
 }
 
-// leave puts the last method of the channel into the outbox; no confirm follows it.
+// leave puts the last method of the channel into the outbox, behind the confirms of what is stored by
+// now; none follows it.
 func (ch *channel) leave(m wire.Method) {
 	c := ch.c
 	c.outMu.Lock()
+	c.out = c.confirms.appendDone(c.out)
 	ch.gone = true
 	c.out = wire.AppendMethod(c.out, ch.number, m)
 	c.outMu.Unlock()

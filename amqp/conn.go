@@ -125,8 +125,17 @@ func (c *conn) end(inOrder bool) {
 	c.session.Close()
 }
 
-// closeChannels takes every channel down as its own close would.
+// closeChannels takes every channel down as its own close would: what is stored by now is confirmed, and
+// nothing after that.
 func (c *conn) closeChannels() {
+	c.outMu.Lock()
+	c.out = c.confirms.appendDone(c.out)
+	for _, ch := range c.channels {
+		if ch != nil {
+			ch.gone = true
+		}
+	}
+	c.outMu.Unlock()
 	for _, ch := range c.channels {
 		if ch != nil {
 			ch.release()
@@ -299,6 +308,9 @@ func (c *conn) frame(f wire.Frame) *closeError {
 func (c *conn) fail(e *closeError) {
 	if c.closing {
 		return
+	}
+	if err := c.flush(); err != nil { // what came before the error stands
+		e = asClose(err, wire.IDBasicPublish)
 	}
 	if !e.code.Hard() && e.channel != nil {
 		e.channel.fail(e)

@@ -73,6 +73,35 @@ func TestConfirmsCoverEveryPublish(t *testing.T) {
 	}
 }
 
+func TestWhatIsStoredIsConfirmedBeforeItsChannelCloses(t *testing.T) {
+	closes := []struct {
+		name     string
+		channel  uint16
+		m        wire.Method
+		answer   wire.MethodID
+		answered uint16
+	}{
+		{"channel.close", 1, &wire.ChannelClose{}, wire.IDChannelCloseOk, 1},
+		{"connection.close", 0, &wire.ConnectionClose{}, wire.IDConnectionCloseOk, 0},
+		{"an error of the channel", 1, &wire.BasicAck{DeliveryTag: 9}, wire.IDChannelClose, 1},
+		{"an error of the connection", 1, &wire.BasicGetEmpty{}, wire.IDConnectionClose, 0},
+	}
+	for _, c := range closes {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, rigOptions{})
+			p := r.connect()
+			p.call(1, &wire.QueueDeclare{Queue: "kept", Durable: true}, wire.IDQueueDeclareOk)
+			p.call(1, &wire.ConfirmSelect{}, wire.IDConfirmSelectOk)
+			b := wire.AppendPublish(nil, &wire.Publish{Channel: 1, Key: []byte("kept"), Properties: wire.RawProperties{0x10, 0, 2}}, p.max)
+			p.raw(wire.AppendMethod(b, c.channel, c.m))
+			if ack := p.expect(1, wire.IDBasicAck).method.(*wire.BasicAck); ack.DeliveryTag != 1 {
+				t.Errorf("%+v", ack)
+			}
+			p.expect(c.answered, c.answer)
+		})
+	}
+}
+
 func TestReturnComesBeforeItsConfirm(t *testing.T) {
 	r := newRig(t, rigOptions{})
 	p := r.connect()
