@@ -20,8 +20,8 @@ type channel struct {
 	confirmLast  uint64 // number of the last publish since confirm.select
 	confirmFirst uint64 // of the first one since the last flush; 0 if there was none
 
-	prefetch int // of consumers that start from now on
-	shared   *broker.Credit
+	prefetch int            // of consumers that start from now on
+	shared   *broker.Credit // see credit
 
 	gone bool // guarded by conn.outMu: no confirm may follow
 

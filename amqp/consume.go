@@ -56,15 +56,21 @@ func (ch *channel) qos(m *wire.BasicQos) error {
 	if m.PrefetchSize != 0 {
 		return refuse(wire.NotImplemented, "prefetch_size!=0 (%d)", m.PrefetchSize)
 	}
-	switch {
-	case !m.Global:
+	if m.Global {
+		ch.credit().SetLimit(int(m.PrefetchCount))
+	} else {
 		ch.prefetch = int(m.PrefetchCount)
-	case ch.shared != nil:
-		ch.shared.SetLimit(int(m.PrefetchCount))
-	default:
-		ch.shared = broker.NewCredit(int(m.PrefetchCount))
 	}
 	return ch.reply(&wire.BasicQosOk{})
+}
+
+// credit is what all consumers of the channel share. It limits nothing before the first basic.qos with
+// global, but counts, since that holds for the consumers that are there already, and for what they have.
+func (ch *channel) credit() *broker.Credit {
+	if ch.shared == nil {
+		ch.shared = broker.NewCredit(0)
+	}
+	return ch.shared
 }
 
 func (ch *channel) consume(m *wire.BasicConsume) error {
@@ -92,7 +98,7 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 	k := &consumer{ch: ch, tag: tag, noAck: m.NoAck, enc: wire.NewDeliveryEncoder(ch.number, tag, ch.c.frameMax)}
 	k.emit = k.deliver
 	k.sub, err = q.Subscribe(ch.c.session, broker.SubscribeOptions{
-		NoAck: m.NoAck, Exclusive: m.Exclusive, Priority: priority, Prefetch: ch.prefetch, Shared: ch.shared,
+		NoAck: m.NoAck, Exclusive: m.Exclusive, Priority: priority, Prefetch: ch.prefetch, Shared: ch.credit(),
 		Wake: k.woken, Cancelled: k.queueGone,
 	})
 	if err != nil {

@@ -365,3 +365,21 @@ func TestAClientThatDoesNotReadLeavesItsQueueWhenItSaysSo(t *testing.T) {
 	}
 	other.call(1, &wire.BasicConsume{Queue: "large", ConsumerTag: "next", Exclusive: true}, wire.IDBasicConsumeOk)
 }
+
+func TestPrefetchOfTheChannelHoldsForConsumersThatWereThereBefore(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	p := r.connect()
+	q := p.declare(1)
+	p.call(1, &wire.BasicConsume{Queue: q}, wire.IDBasicConsumeOk)
+	p.fill(q, 2)
+	p.delivery(1, "0")
+	p.delivery(1, "1")
+	p.call(1, &wire.BasicQos{PrefetchCount: 3, Global: true}, wire.IDBasicQosOk)
+	p.fill(q, 3)
+	p.delivery(1, "0") // what is out already counts
+	p.nothing()
+	p.send(1, &wire.BasicAck{DeliveryTag: 2, Multiple: true})
+	p.delivery(1, "1")
+	p.delivery(1, "2")
+	p.nothing()
+}
