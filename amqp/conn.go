@@ -151,6 +151,9 @@ func (c *conn) read() error {
 			return err
 		}
 		n, err := c.rb.fill(c.nc)
+		if n == 0 && c.overdue(err) {
+			n, err = c.rb.fill(c.nc)
+		}
 		if n > 0 {
 			c.nowMs = time.Now().UnixMilli()
 			c.lastRead.Store(c.nowMs)
@@ -176,7 +179,18 @@ func (c *conn) readFailed(err error) error {
 	return err
 }
 
-// renewDeadline lets two heartbeats and a bit pass without a byte. It is set again only when a quarter of
+// overdue gives a client that let two heartbeats pass without a byte a bit more. The deadline may as well
+// have passed while we were busy, with a disk that stalled or a client that did not read: then its bytes
+// are there, and a read after the deadline would not have looked.
+func (c *conn) overdue(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.closing || c.heartbeat == 0 || c.forced.Load() {
+		return false
+	}
+	c.renewed = 0
+	return c.setDeadline(c.heartbeat/4) == nil
+}
+
+// renewDeadline lets two heartbeats pass without a byte. It is set again only when a quarter of
 // a heartbeat has gone by: setting it costs more than a small publish.
 func (c *conn) renewDeadline() error {
 	if c.closing || c.heartbeat == 0 {
@@ -186,7 +200,12 @@ func (c *conn) renewDeadline() error {
 		return nil
 	}
 	c.renewed = c.nowMs
-	err := c.nc.SetReadDeadline(time.Now().Add(2*c.heartbeat + c.heartbeat/4))
+	return c.setDeadline(2 * c.heartbeat)
+}
+
+// setDeadline bounds the next reads, unless force has done so.
+func (c *conn) setDeadline(wait time.Duration) error {
+	err := c.nc.SetReadDeadline(time.Now().Add(wait))
 	if c.forced.Load() {
 		return c.nc.SetReadDeadline(time.Now().Add(time.Second))
 	}

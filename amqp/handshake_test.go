@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/internal/fs"
 )
 
 func TestWrongProtocolHeaderIsAnsweredWithOurs(t *testing.T) {
@@ -217,5 +220,47 @@ func TestHeartbeatsAreSentAndWaitedFor(t *testing.T) {
 			t.Errorf("%d heartbeats from the server in %v", beats, took)
 		}
 		p.nc.Close()
+	})
+}
+
+func TestADiskThatStallsIsNotHeldAgainstTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var stall atomic.Bool
+		disk := fs.Failing(fs.NewMem(1), func(op fs.Op, _ string) error {
+			if op == fs.OpAllocate && stall.Swap(false) {
+				time.Sleep(15 * time.Second)
+			}
+			return nil
+		})
+		r := newRig(t, rigOptions{fs: disk, server: func(o *Options) { o.Heartbeat = 10 * time.Second }})
+		p := r.peer(r.pipe())
+		p.login()
+		p.expect(0, wire.IDConnectionTune)
+		p.send(0, &wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072, Heartbeat: 4})
+		p.call(0, &wire.ConnectionOpen{VirtualHost: "/"}, wire.IDConnectionOpenOk)
+		p.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+		p.call(1, &wire.QueueDeclare{Queue: "q", Durable: true}, wire.IDQueueDeclareOk)
+		stall.Store(true)
+		p.publish(1, text("q", "slow"))
+		var beating sync.WaitGroup
+		beating.Go(func() { // as a client does, whatever the server is busy with
+			for {
+				p.nc.SetWriteDeadline(time.Now().Add(time.Minute))
+				if _, err := p.nc.Write(wire.AppendHeartbeat(nil)); err != nil {
+					return
+				}
+				time.Sleep(2 * time.Second)
+			}
+		})
+		time.Sleep(20 * time.Second)
+		if stall.Load() {
+			t.Fatal("nothing stalled")
+		}
+		p.send(1, &wire.BasicGet{Queue: "q", NoAck: true})
+		if m := p.expect(1, wire.IDBasicGetOk); string(m.body) != "slow" {
+			t.Errorf("got %q", m.body)
+		}
+		p.nc.Close()
+		beating.Wait()
 	})
 }
