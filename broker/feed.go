@@ -59,6 +59,15 @@ func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch) (Produced, error) {
 	return out, nil
 }
 
+// Store is a Flush that waits for no disk: all is in its logs when it returns, or
+// the error says why something of it is not.
+func (p *Publisher) Store() error {
+	p.store()
+	err := p.err
+	p.Flush(nil)
+	return err
+}
+
 // fedBatch is a batch that a feed's producer was told of before it was stored.
 type fedBatch struct {
 	feed     *feedState

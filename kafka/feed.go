@@ -24,14 +24,16 @@ func (c *conn) produceToFeed(t *topic, b batch.Batch, p *wire.ProducePartition) 
 	p.BaseOffset, p.LogAppendTimeMillis, p.LogStartOffset = int64(out.Base), out.Timestamp, 0
 }
 
-// flushFeed stores what was routed; an acks=all answer waits for it.
+// flushFeed stores what was routed; an acks=all answer waits for it to be durable.
 func (c *conn) flushFeed(sl *slot) {
 	if !c.fed {
 		return
 	}
 	c.fed = false
 	if c.produce.Acks != -1 {
-		c.publisher.Flush(nil)
+		if c.publisher.Store() != nil {
+			sl.failed.Store(true)
+		}
 		return
 	}
 	sl.pending.Add(1)

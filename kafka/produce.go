@@ -33,6 +33,7 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	sl.pending.Store(1)
 	c.flushFeed(sl)
 	if q.Acks == 0 {
+		failed = failed || sl.failed.Load()
 		sl.recycle()
 		if failed {
 			return errProduceUnanswered

@@ -5,13 +5,19 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/kafka/wire"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // raw is a client that sends exactly what a test says.
@@ -300,6 +306,60 @@ func TestProduceWithoutAnswer(t *testing.T) {
 	}
 	c.send(produceRequest("unknown", 0, 0, makeBatch(nil, "x")), 7)
 	c.closed("acks 0 to an unknown topic")
+}
+
+func TestAProduceIntoAnExchangeThatIsNotStoredSaysSo(t *testing.T) {
+	var full atomic.Bool
+	r := &rig{t: t, mode: store.ModeOS, mem: fs.Failing(fs.NewMem(1), func(op fs.Op, _ string) error {
+		if op == fs.OpAllocate && full.Load() {
+			return syscall.ENOSPC
+		}
+		return nil
+	})}
+	r.start()
+	t.Cleanup(r.stop)
+	v, _ := r.broker.VHost("/")
+	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
+	if _, err := v.DeclareExchange("logs", broker.ExchangeOptions{Type: "fanout", Args: args}); err != nil {
+		t.Fatal(err)
+	}
+	s := v.NewSession("guest")
+	if _, err := v.DeclareQueue(s, "q", broker.QueueOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Bind(s, broker.Binding{Source: "logs", Dest: "q"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, acks := range []int16{1, -1} {
+		c := r.raw()
+		full.Store(true)
+		if p := c.produce("ingest", acks, makeBatch(nil, "a")); p.ErrorCode != int16(wire.StorageError) || p.BaseOffset != -1 {
+			t.Errorf("acks %d on a full disk: code %d, offset %d", acks, p.ErrorCode, p.BaseOffset)
+		}
+		full.Store(false)
+		if p := c.produce("ingest", acks, makeBatch(nil, "a")); p.ErrorCode != 0 {
+			t.Errorf("acks %d with room again: code %d", acks, p.ErrorCode)
+		}
+		if q, err := v.Queue("q"); err != nil || q.Ready() != 1 {
+			t.Errorf("acks %d: %d messages, %v", acks, q.Ready(), err)
+		} else if _, err := q.Purge(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.DeleteQueue(s, "q", false, false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.DeclareQueue(s, "q", broker.QueueOptions{}); err != nil { // with no segment yet
+			t.Fatal(err)
+		}
+		if err := v.Bind(s, broker.Binding{Source: "logs", Dest: "q"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full.Store(true)
+	c := r.raw()
+	c.send(produceRequest("ingest", 0, 0, makeBatch(nil, "a")), 9)
+	c.closed("a produce without acks on a full disk")
+	full.Store(false)
 }
 
 func TestLogAppendTimeIsTheBrokersClock(t *testing.T) {
