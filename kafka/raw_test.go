@@ -185,6 +185,7 @@ func TestProduceRules(t *testing.T) {
 		{"count too small", header(func(h *batch.Header) { h.Count = 1 }), wire.InvalidRecord},
 		{"count and last delta too large", header(func(h *batch.Header) { h.Count, h.LastOffsetDelta = 3, 2 }), wire.InvalidRecord},
 		{"no record", header(func(h *batch.Header) { h.Count, h.LastOffsetDelta = 0, -1 }), wire.InvalidRecord},
+		{"a producer's batch without a sequence", header(func(h *batch.Header) { h.ProducerID, h.ProducerEpoch = 4, 0 }), wire.InvalidRecord},
 		{"control batch", header(func(h *batch.Header) { h.Attributes = batch.Control }), wire.InvalidRecord},
 		{"transactional batch", header(func(h *batch.Header) { h.Attributes = batch.Transactional }), wire.TransactionalIDAuthFailed},
 		{"unknown codec", header(func(h *batch.Header) { h.Attributes = 5 }), wire.UnsupportedCompression},

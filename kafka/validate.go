@@ -18,6 +18,7 @@ const maxFuture = time.Hour
 //
 //	null or empty records, several batches, magic 0 or 1         87
 //	count 0, count not last delta + 1, control batch             87
+//	producer id without a sequence number                        87
 //	uncompressed records that are not numbered 0…n               87
 //	checksum wrong                                                2
 //	larger than the topic's max.message.bytes                    10
@@ -44,6 +45,9 @@ func checkBatch(records []byte, maxBytes int, now time.Time) (batch.Batch, wire.
 	}
 	if b.IsControl() {
 		return nil, wire.InvalidRecord, "control batches are the broker's own"
+	}
+	if b.ProducerID() >= 0 && b.BaseSequence() < 0 {
+		return nil, wire.InvalidRecord, "a producer's batch without a sequence number"
 	}
 	if err := b.Check(); err != nil {
 		return nil, wire.CorruptMessage, err.Error()
