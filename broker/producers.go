@@ -175,9 +175,12 @@ func (p *Partition) loadProducers() error {
 	if ps.loaded {
 		return nil
 	}
+	from, end, err := p.Bounds()
+	if err != nil {
+		return err
+	}
 	ps.byID = map[int64]*producer{}
 	now := p.q.vhost.b.opts.Now()
-	from, end := p.log.Bounds()
 	for from < end {
 		v, err := p.log.Read(from, 4<<20)
 		if errors.Is(err, store.ErrOutOfRange) {

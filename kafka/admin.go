@@ -246,7 +246,10 @@ func cutBefore(part *broker.Partition, offset int64) (low int64, code wire.Code)
 	if !part.Queue().Topic {
 		return 0, wire.PolicyViolation
 	}
-	start, end := part.Log().Bounds()
+	start, end, err := part.Bounds()
+	if err != nil {
+		return 0, wire.StorageError
+	}
 	if offset == -1 {
 		offset = int64(end)
 	}

@@ -51,7 +51,7 @@ type fetcher struct {
 // Whole batches leave as they are stored, by reference to the mapping. The
 // first batch of an answer is always whole, even beyond the limits; otherwise
 // the answer is cut at batch borders. With fewer than min bytes it waits for
-// appends, up to max wait; an error of any partition answers at once. Fetch
+// appends, up to max wait; an error of any partition, or no partition, answers at once. Fetch
 // sessions are declined by answering id 0. Offsets are readable once appended;
 // there are no transactions, so both isolation levels read the same.
 func (c *conn) serveFetch(h wire.Header, body []byte) error {
@@ -80,7 +80,7 @@ func (c *conn) serveFetch(h wire.Header, body []byte) error {
 // enough reports whether the answer need not wait.
 func (c *conn) enough() bool {
 	f := &c.fetch
-	return f.failed || f.bytes >= int(f.req.MinBytes)
+	return f.failed || f.bytes >= int(f.req.MinBytes) || len(f.req.Partitions) == 0
 }
 
 // collect reads what is there for every partition asked for.
@@ -117,7 +117,10 @@ func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *w
 		return wire.UnknownLeaderEpoch
 	}
 	log := part.Log()
-	start, end := log.Bounds()
+	start, end, err := part.Bounds()
+	if err != nil {
+		return c.readFailed(part, p.Offset, state, err)
+	}
 	if p.Offset < int64(start) || p.Offset > int64(end) {
 		return wire.OffsetOutOfRange
 	}
@@ -188,7 +191,7 @@ func (c *conn) readFailed(part *broker.Partition, offset int64, state *wire.Fetc
 		return wire.None // what was read before is good; the client comes again
 	}
 	state.HighWatermark, state.LastStableOffset, state.LogStartOffset = -1, -1, -1
-	if start, end := part.Log().Bounds(); offset < int64(start) || offset > int64(end) {
+	if start, end, err := part.Bounds(); err == nil && (offset < int64(start) || offset > int64(end)) {
 		return wire.OffsetOutOfRange
 	}
 	if part.Queue().Deleted() {

@@ -53,7 +53,10 @@ func (c *conn) listOne(t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *
 	case p.CurrentLeaderEpoch > leaderEpoch:
 		return wire.UnknownLeaderEpoch
 	}
-	start, end := part.Log().Bounds()
+	start, end, err := part.Bounds()
+	if err != nil {
+		return wire.StorageError
+	}
 	out.LeaderEpoch = leaderEpoch
 	switch {
 	case p.Timestamp == askEnd:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -442,6 +443,70 @@ func TestFetchAtTheEdges(t *testing.T) {
 	if got := c.fetch("unknown", 0, 100, 1000); got.ErrorCode != 3 {
 		t.Errorf("unknown topic: %+v", got)
 	}
+}
+
+func TestALogThatCantBeOpenedIsNotTakenForEmpty(t *testing.T) {
+	var broken atomic.Bool
+	r := &rig{t: t, mode: store.ModeOS, mem: fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
+		if broken.Load() && (op == fs.OpOpen || op == fs.OpReadDir) && strings.Contains(name, "queues") {
+			return syscall.EIO
+		}
+		return nil
+	})}
+	r.start()
+	t.Cleanup(r.stop)
+	r.topic("t", 1, nil)
+	sent := makeBatch(func(h *batch.Header) { h.ProducerID, h.ProducerEpoch, h.BaseSequence = 9, 0, 0 }, "a", "b")
+	if p := r.raw().produce("t", -1, sent); p.ErrorCode != 0 {
+		t.Fatalf("%+v", p)
+	}
+	r.restart()
+	broken.Store(true)
+	c := r.raw()
+	if got := c.fetch("t", 2, 1<<20, 0); wire.Code(got.ErrorCode) != wire.StorageError {
+		t.Errorf("fetch: code %d, want %d: a consumer would begin elsewhere", got.ErrorCode, wire.StorageError)
+	}
+	for _, ask := range []int64{askEnd, askStart, 0} {
+		if got := c.listOffset("t", ask); wire.Code(got.ErrorCode) != wire.StorageError {
+			t.Errorf("offset for time %d: %+v", ask, got)
+		}
+	}
+	if p := c.produce("t", -1, sent); wire.Code(p.ErrorCode) == wire.None {
+		t.Errorf("produced to it: %+v", p)
+	}
+	broken.Store(false)
+	if p := c.produce("t", -1, sent); p.ErrorCode != 0 || p.BaseOffset != 0 {
+		t.Errorf("sent again: %+v, want the duplicate's offset 0", p)
+	}
+	if got := c.listOffset("t", askEnd); got.Offset != 2 {
+		t.Errorf("ends at %d, want 2", got.Offset)
+	}
+}
+
+// listOffset asks for one timestamp of partition 0.
+func (c *raw) listOffset(topic string, ms int64) kmsg.ListOffsetsResponseTopicPartition {
+	c.t.Helper()
+	q := kmsg.NewPtrListOffsetsRequest()
+	t := kmsg.NewListOffsetsRequestTopic()
+	t.Topic = topic
+	p := kmsg.NewListOffsetsRequestTopicPartition()
+	p.Timestamp = ms
+	t.Partitions = append(t.Partitions, p)
+	q.Topics = append(q.Topics, t)
+	c.send(q, 5)
+	var res kmsg.ListOffsetsResponse
+	c.receive(&res, 5)
+	return res.Topics[0].Partitions[0]
+}
+
+func TestAFetchOfNothingDoesNotWait(t *testing.T) {
+	r := newRig(t, nil)
+	q := kmsg.NewPtrFetchRequest()
+	q.MaxWaitMillis, q.MinBytes = 60_000, 1
+	c := r.raw()
+	c.send(q, 11)
+	var res kmsg.FetchResponse
+	c.receive(&res, 11) // within the client's 20 s
 }
 
 func TestFetchSessionsAreDeclined(t *testing.T) {
