@@ -207,7 +207,7 @@ func (l *Log) Append(batches []byte) (message.Offset, error) {
 		batches = withGap(batches, l.store.o.Gap)
 	}
 	base, err := inner.Append(batches)
-	for tries := 0; scarce(err) && tries < 3; tries++ {
+	for tries := 0; scarce(err) && tries < roomTries; tries++ {
 		l.store.makeRoom()
 		base, err = inner.Append(batches)
 	}

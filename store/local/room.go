@@ -13,6 +13,9 @@ func scarce(err error) bool {
 	return err != nil && (errors.Is(err, log.ErrTooManyOpen) || fs.OutOfFiles(err))
 }
 
+// roomTries is how often an append asks for room: others may take what was made.
+const roomTries = 20
+
 // makeRoom closes segments so that others can be opened. What is unsynced is
 // flushed first, because a segment keeps its descriptor until it is: a writeback
 // error is told to no other. Those who come while it runs wait for its end and
