@@ -1,17 +1,20 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/klauspost/compress/s2"
 
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
@@ -526,4 +529,50 @@ func TestADeletedTopicStaysDeleted(t *testing.T) {
 	if _, err := r.v.Queue("t"); err == nil {
 		t.Error("the topic came back")
 	}
+}
+
+func TestAQueueThatCantBeReadIsNotDeletedAsEmpty(t *testing.T) {
+	var broken atomic.Bool
+	disk := fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
+		if broken.Load() && (op == fs.OpOpen || op == fs.OpReadDir) && strings.Contains(name, "queues") {
+			return syscall.EIO
+		}
+		return nil
+	})
+	var st *local.Store
+	var b *Broker
+	start := func() *VHost {
+		var err error
+		if st, err = local.Open(local.Options{Dir: "data", FS: disk, Mode: store.ModeOS}); err != nil {
+			t.Fatal(err)
+		}
+		if b, err = Open(st, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		v, _ := b.VHost("/")
+		return v
+	}
+	v := start()
+	if _, err := v.DeclareQueue(nil, "q", QueueOptions{Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, v.NewPublisher(), "", "q=kept")
+	if err := errors.Join(b.Close(), st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	v = start()
+	t.Cleanup(func() {
+		b.Close()
+		st.Close()
+	})
+	broken.Store(true)
+	if n, err := v.DeleteQueue(nil, "q", false, true); err == nil {
+		t.Fatalf("deleted as empty, with %d messages", n)
+	}
+	broken.Store(false)
+	q, err := v.Queue("q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "afterwards", drain(t, q), []string{"kept"})
 }

@@ -96,18 +96,18 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 }
 
 // ready counts what waits, without making a cursor for a log that nothing was put in.
-func (p *Partition) ready() int64 {
+func (p *Partition) ready() (int64, error) {
 	if c := p.cursor.Load(); c != nil {
-		return c.Ready()
+		return c.Ready(), nil
 	}
-	if start, end := p.log.Bounds(); start == end {
-		return 0
+	if start, end, err := p.Bounds(); err != nil || start == end {
+		return 0, err
 	}
 	c, err := p.work()
 	if err != nil {
-		return 0
+		return 0, err
 	}
-	return c.Ready()
+	return c.Ready(), nil
 }
 
 // progress tells the store how far the cursor is; called after everything that moves it.

@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -303,7 +305,10 @@ func (v *VHost) DeleteQueue(s *Session, name string, ifUnused, ifEmpty bool) (in
 	if ifUnused && q.Consumers() > 0 {
 		return 0, inUse(q)
 	}
-	ready := q.Ready()
+	ready, err := q.count()
+	if ifEmpty && err != nil {
+		return 0, fmt.Errorf("is queue '%s' empty? %w", name, err)
+	}
 	if ifEmpty && ready > 0 {
 		return 0, fail(Precondition, "queue '%s' in vhost '%s' is not empty", name, v.Name)
 	}
@@ -353,13 +358,20 @@ func (q *Queue) Purge() (int64, error) {
 	return n, nil
 }
 
-// Ready counts the messages that wait for a consumer.
+// Ready counts the messages that wait for a consumer, as far as the logs can be read.
 func (q *Queue) Ready() int64 {
-	var n int64
-	for _, p := range q.Partitions() {
-		n += p.ready()
-	}
+	n, _ := q.count()
 	return n
+}
+
+// count is Ready with the error for which it may be too few.
+func (q *Queue) count() (n int64, err error) {
+	for _, p := range q.Partitions() {
+		ready, e := p.ready()
+		n += ready
+		err = cmp.Or(err, e)
+	}
+	return n, err
 }
 
 // Unacked counts the messages that consumers hold.

@@ -82,5 +82,6 @@ func (p *Partition) depth() int64 {
 		start, end := p.log.Bounds()
 		return p.log.Records(start, end)
 	}
-	return p.ready()
+	n, _ := p.ready()
+	return n
 }
