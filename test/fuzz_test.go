@@ -44,7 +44,12 @@ echo '    Failing input written to testdata/fuzz/FuzzOne/3'
 echo FAIL
 exit 1
 `
-	nobuild = "echo './one_test.go:3: undefined: x' >&2\nexit 1\n"
+	// The time was over while an input was being made smaller: its file is there, but no
+	// line that says so.
+	cutOff = "echo 'fuzz: minimizing 32-byte failing input file'\n" + timer
+	// A seed is the only thing that fails, and its panic reads like the timer.
+	seedPanic = "echo 'failure while testing seed corpus entry: FuzzOne/seed#0'\n" + timer
+	nobuild   = "echo './one_test.go:3: undefined: x' >&2\nexit 1\n"
 )
 
 func TestOnlyTheFuzzersOwnTimerIsTriedAgain(t *testing.T) {
@@ -62,6 +67,8 @@ func TestOnlyTheFuzzersOwnTimerIsTriedAgain(t *testing.T) {
 		"a seed that waits in vain":       {[]string{seed, passed}, 1, false},
 		"a process that hangs":            {[]string{hang, passed}, 1, false},
 		"the timer and an input":          {[]string{both, passed}, 1, false},
+		"an input not yet made small":     {[]string{cutOff, passed}, 1, false},
+		"a seed whose error is like it":   {[]string{seedPanic, passed}, 1, false},
 		"a test that does not even build": {[]string{nobuild, passed}, 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
