@@ -80,7 +80,7 @@ func (s *Server) untrack(c *conn) {
 
 // cut ends the connection after the request that runs. Any goroutine may call it.
 func (c *conn) cut() {
-	if tcp, ok := c.nc.(*net.TCPConn); ok {
+	if tcp, ok := c.nc.(interface{ CloseRead() error }); ok {
 		_ = tcp.CloseRead()
 		return
 	}

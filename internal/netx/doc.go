@@ -8,6 +8,7 @@
 //	             └─ Shutdown   also waits for handlers, then cuts what is left
 //
 // It owns the goroutine of each connection and the connection itself: both end
-// when handle returns. It does not read or write a byte, knows no protocol, and
-// must not import any other package of this module.
+// when handle returns. What handle gets is the accepted connection, on Linux with
+// reads and writes that cost less: see conn. It knows no protocol, and must not
+// import any other package of this module.
 package netx

@@ -100,6 +100,7 @@ func (l *Listener) Serve(handle func(net.Conn)) error {
 			continue
 		}
 		pause = 0
+		conn = ready(conn)
 		if l.add(conn) {
 			go l.run(conn, handle)
 		}
