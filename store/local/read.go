@@ -13,6 +13,10 @@ import (
 // Read returns whole batches, borrowed until the view is done; see store.Log.
 func (l *Log) Read(from message.Offset, maxBytes int) (store.View, error) {
 	inner, err := l.use()
+	if scarce(err) {
+		l.store.makeRoom()
+		inner, err = l.use()
+	}
 	if err != nil {
 		return store.View{}, err
 	}

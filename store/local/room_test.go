@@ -130,3 +130,27 @@ func TestAMomentWithoutDescriptorsIsNotSeenByAnAppend(t *testing.T) {
 	left.Store(1)
 	mustAppend(t, newTestLog(t, s, store.LogOptions{}), batchOf(1, 100))
 }
+
+func TestAMomentWithoutDescriptorsIsNotSeenByTheFirstRead(t *testing.T) {
+	var left atomic.Int32
+	f := fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
+		if op == fs.OpOpen && strings.Contains(name, "/queues/") && left.Add(-1) >= 0 {
+			return syscall.EMFILE
+		}
+		return nil
+	})
+	s := openStore(t, Options{Dir: "/d", FS: f, FlushInterval: time.Hour})
+	l := newTestLog(t, s, store.LogOptions{})
+	mustAppend(t, l, batchOf(1, 100))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, Options{Dir: "/d", FS: f, FlushInterval: time.Hour})
+	l = openTestLog(t, s, l.ID(), store.LogOptions{})
+	left.Store(1)
+	v, err := l.Read(0, 1000)
+	if err != nil || len(v.Data) == 0 {
+		t.Fatalf("%d bytes, %v", len(v.Data), err)
+	}
+	v.Done()
+}
