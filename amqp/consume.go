@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"sync/atomic"
+	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
@@ -20,6 +21,7 @@ type consumer struct {
 	emit  func(*broker.Delivery)
 
 	ready     atomic.Bool // there may be something to pull
+	retrying  atomic.Bool // what could not be read is tried again in a while
 	cancelled atomic.Bool // its queue is gone
 
 	// Guarded by channel.mu.
@@ -45,6 +47,18 @@ func (k *consumer) close() {
 func (k *consumer) woken() {
 	k.ready.Store(true)
 	k.ch.c.signal()
+}
+
+// retryLater wakes the consumer in a while, however often it is asked to: wake-ups of others lead to
+// failures in between, and one timer for each would be more tries with every message that comes.
+func (k *consumer) retryLater() {
+	if !k.retrying.CompareAndSwap(false, true) {
+		return
+	}
+	time.AfterFunc(readRetry, func() {
+		k.retrying.Store(false)
+		k.woken()
+	})
 }
 
 func (k *consumer) queueGone() {

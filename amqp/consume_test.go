@@ -2,12 +2,18 @@ package amqp
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/internal/fs"
 )
 
 // delivery reads the next delivery and checks its body.
@@ -382,4 +388,69 @@ func TestPrefetchOfTheChannelHoldsForConsumersThatWereThereBefore(t *testing.T) 
 	p.delivery(1, "1")
 	p.delivery(1, "2")
 	p.nothing()
+}
+
+// countingLog counts the messages of one text.
+type countingLog struct {
+	slog.Handler
+	text string
+	n    atomic.Int32
+}
+
+func (l *countingLog) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == l.text {
+		l.n.Add(1)
+	}
+	return nil
+}
+
+func (l *countingLog) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+func TestALogThatCantBeReadIsTriedOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var broken atomic.Bool
+		var opens atomic.Int32
+		disk := fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
+			if broken.Load() && op == fs.OpOpen && strings.HasSuffix(name, ".log") && opens.Add(1) > 1 {
+				return syscall.EIO // recovery may look at it, readers may not
+			}
+			return nil
+		})
+		first := newRig(t, rigOptions{fs: disk})
+		p := first.peer(first.pipe())
+		p.login()
+		p.expect(0, wire.IDConnectionTune)
+		p.send(0, &wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072})
+		p.call(0, &wire.ConnectionOpen{VirtualHost: "/"}, wire.IDConnectionOpenOk)
+		p.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+		p.call(1, &wire.QueueDeclare{Queue: "q", Durable: true}, wire.IDQueueDeclareOk)
+		p.publish(1, text("q", "old"))
+		p.nothing()
+		p.nc.Close()
+		first.stop()
+
+		failures := &countingLog{Handler: quiet().Handler(), text: "can't read messages"}
+		r := newRig(t, rigOptions{fs: disk, server: func(o *Options) { o.Logger = slog.New(failures) }})
+		p = r.peer(r.pipe())
+		p.login()
+		p.expect(0, wire.IDConnectionTune)
+		p.send(0, &wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072})
+		p.call(0, &wire.ConnectionOpen{VirtualHost: "/"}, wire.IDConnectionOpenOk)
+		p.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+		broken.Store(true)
+		p.call(1, &wire.BasicConsume{Queue: "q"}, wire.IDBasicConsumeOk)
+		for range 30 {
+			p.publish(1, text("q", "new"))
+			time.Sleep(20 * time.Millisecond)
+		}
+		failures.n.Store(0)
+		time.Sleep(10 * time.Second)
+		if n := failures.n.Load(); n < 9 || n > 11 {
+			t.Errorf("tried %d times in 10 s", n)
+		}
+		broken.Store(false)
+		p.delivery(1, "old")
+		p.delivery(1, "new")
+		p.nc.Close()
+	})
 }

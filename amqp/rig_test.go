@@ -20,12 +20,13 @@ import (
 
 // rig is a server over a real broker and a store in memory. Clients reach it through pipes or sockets.
 type rig struct {
-	t      testing.TB
-	store  *local.Store
-	broker *broker.Broker
-	server *Server
-	socket net.Listener
-	served sync.WaitGroup
+	t       testing.TB
+	store   *local.Store
+	broker  *broker.Broker
+	server  *Server
+	socket  net.Listener
+	stopped bool
+	served  sync.WaitGroup
 }
 
 type rigOptions struct {
@@ -68,6 +69,10 @@ func newRig(t testing.TB, o rigOptions) *rig {
 }
 
 func (r *rig) stop() {
+	if r.stopped {
+		return
+	}
+	r.stopped = true
 	if r.socket != nil {
 		r.socket.Close()
 	}

@@ -204,7 +204,7 @@ func (w *writer) pull(k *consumer) (more bool) {
 	}
 	if err != nil {
 		w.c.s.opts.Logger.Error("can't read messages", "listener", "amqp", "queue", k.sub.Queue().Name, "error", err)
-		time.AfterFunc(readRetry, k.woken) // no wake-up need come for what can't be read
+		k.retryLater() // no wake-up need come for what can't be read
 	}
 	if k.borrowed {
 		w.lenders = append(w.lenders, k)
