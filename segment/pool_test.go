@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -267,5 +268,34 @@ func TestWorkForAClosedPoolIsDoneAtOnce(t *testing.T) {
 	case <-done:
 	case <-time.After(10 * time.Second):
 		t.Fatal("nobody does the work")
+	}
+}
+
+func TestASegmentThatCouldNotBeBegunTakesNothingFromTheNextOfItsName(t *testing.T) {
+	var failing atomic.Bool
+	m := fs.NewMem(1)
+	f := fs.Failing(m, func(op fs.Op, _ string) error {
+		if failing.Load() && op == fs.OpWrite {
+			return syscall.EIO
+		}
+		return nil
+	})
+	b := bedOn(t, f, m, 0)
+	busy := make(chan struct{})
+	release := sync.OnceFunc(func() { close(busy) })
+	defer release()
+	b.pool.Later(func() { <-busy }) // the pool's goroutine, with an unlink that takes its time
+	failing.Store(true)
+	name := filepath.Join("/q", FileName(0))
+	if _, err := Create(b.o, name, 0, 16<<10, created); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	failing.Store(false)
+	s := b.create(t, 0, 16<<10)
+	fill(t, s, 3)
+	release()
+	b.pool.Wait()
+	if _, err := m.Stat(name); err != nil {
+		t.Errorf("the new segment's file: %v", err)
 	}
 }

@@ -144,7 +144,7 @@ func (p *Prepared) Create(o *Options, name string, base, nowMs int64) (*Segment,
 	var head [HeaderBytes]byte
 	Header{Generation: s.generation, BaseOffset: base, CreatedMs: nowMs, AllocatedBytes: b.size}.Put(head[:])
 	if _, err := b.file.WriteAt(head[:], 0); err != nil {
-		p.Discard()
+		p.pool.discard(b) // now: later, the name may be the next segment's, which has the same base
 		return nil, fmt.Errorf("new segment %s: %w", name, err)
 	}
 	if b.index == nil {
