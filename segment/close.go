@@ -19,7 +19,7 @@ func (s *Segment) Drop() {
 	m := s.mem.Swap(nil)
 	cold := s.cold
 	s.cold = nil
-	s.dropRecent()
+	s.dropChunks()
 	s.mu.Unlock()
 	if m != nil && !m.second && !s.replaced && p.wants(s.size) {
 		spare := &block{
@@ -78,7 +78,7 @@ func (s *Segment) letGo() {
 	m := s.mem.Swap(nil)
 	cold := s.cold
 	s.cold = nil
-	s.dropRecent()
+	s.dropChunks()
 	s.mu.Unlock()
 	if m != nil {
 		m.release()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"sync/atomic"
 
 	"github.com/leveret-mq/leveret/index"
@@ -140,7 +139,7 @@ func (s *Segment) readCold(from, maxBytes int64) (View, error) {
 		e.Position = HeaderBytes // the first batch is damaged and so has no entry
 	}
 	limit := s.position.Load()
-	for p := (place{int64(e.Position), s.base + int64(e.Relative)}); p.position < limit; {
+	for p := s.nearest(place{int64(e.Position), s.base + int64(e.Relative)}, from); p.position < limit; {
 		if d, ok := s.damageAt(p.position); ok {
 			p = place{d.ToPosition, d.ToOffset}
 			continue
@@ -161,108 +160,54 @@ func (s *Segment) readCold(from, maxBytes int64) (View, error) {
 // base offset is not under the batch's checksum.
 type place struct{ position, offset int64 }
 
-// readChunk reads at a place and returns the batches of interest there. An empty
-// View comes with the place to go on from; when that is the same, the batch
-// there is damaged.
+// readChunk returns the batches of interest at a place, out of a chunk that is kept
+// or from the disk. An empty View comes with the place to go on from; when that is
+// the same, the batch there is damaged.
 func (s *Segment) readChunk(f fs.File, p place, limit, from, maxBytes int64) (View, place, error) {
-	at := p.position
-	if v, next := s.readRecent(p, from, maxBytes); v.buf != nil {
-		return v, next, nil
-	}
-	buf := getBuf(min(limit-at, max(maxBytes, chunkBytes)+s.o.IndexIntervalBytes))
-	for {
-		buf.at = at
-		letOthersPoll()
-		if err := readFull(f, buf.b, at); err != nil {
-			buf.free()
-			if errors.Is(err, io.ErrUnexpectedEOF) {
-				return View{}, p, nil // the file is shorter than it was: damaged
+	before := s.chunkAt(p.position)
+	if before != nil {
+		if v, next, _ := s.cut(before, p, from, maxBytes); next != p {
+			if v.buf == nil {
+				before.free()
 			}
-			return View{}, p, fmt.Errorf("read segment %s: %w", s.name, err)
+			s.passed(next.position, limit)
+			return v, next, nil
 		}
-		first, end, next, need := s.pick(buf.b, p, from, maxBytes)
-		switch {
-		case end > first:
-			s.keepRecent(buf)
-			return View{bytes: buf.b[first:end:end], buf: buf}, next, nil
-		case need == 0 || need > limit-at:
+	}
+	end := p.position
+	if before != nil {
+		end = before.end()
+	}
+	buf, err := s.fetch(f, before, p, s.pieceBytes(end, maxBytes), limit)
+	for err == nil {
+		v, next, need := s.cut(buf, p, from, maxBytes)
+		if v.buf != nil {
+			s.keep(buf)
+			s.passed(next.position, limit)
+			return v, next, nil
+		}
+		have := int64(len(buf.b))
+		if need <= have || need > limit-p.position {
 			buf.free()
 			return View{}, next, nil
 		}
-		buf.free()
-		buf = getBuf(need)
+		buf, err = s.fetch(f, buf, p, need-have, limit)
 	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return View{}, p, nil // the file is shorter than it was: damaged
+	}
+	return View{}, p, fmt.Errorf("read segment %s: %w", s.name, err)
 }
 
-const (
-	// chunkBytes is read at least, if there is so much: who reads a little at a time
-	// comes back for what follows.
-	chunkBytes = 128 << 10
-	// maxRecentBytes bounds a chunk that a segment keeps, and maxRecentSum those of all
-	// segments of a pool together.
-	maxRecentBytes = 1 << 20
-	maxRecentSum   = 64 << 20
-)
-
-// readRecent is readChunk out of the chunk that was read last. Small credits take a
-// few messages at a time; without it each such turn would read a whole batch again,
-// and check it again.
-func (s *Segment) readRecent(p place, from, maxBytes int64) (View, place) {
-	s.mu.Lock()
-	buf := s.recent
-	if buf == nil || p.position < buf.at || p.position >= buf.at+int64(len(buf.b)) {
-		s.mu.Unlock()
-		return View{}, p
+// cut is pick out of a chunk that holds p. A View takes over the caller's hold of it.
+func (s *Segment) cut(buf *readBuf, p place, from, maxBytes int64) (v View, next place, need int64) {
+	b := buf.b[p.position-buf.position:]
+	first, end, next, need := s.pick(b, p, from, maxBytes)
+	if end > first {
+		v = View{bytes: b[first:end:end], buf: buf}
 	}
-	buf.refs.Add(1)
-	s.mu.Unlock()
-	b := buf.b[p.position-buf.at:]
-	first, end, next, _ := s.pick(b, p, from, maxBytes)
-	if end <= first {
-		buf.free()
-		return View{}, p
-	}
-	return View{bytes: b[first:end:end], buf: buf}, next
+	return v, next, need
 }
-
-// keepRecent keeps a chunk that was just read, in place of the last one, until the sweep
-// or the end of the segment lets go of it.
-func (s *Segment) keepRecent(buf *readBuf) {
-	n := int64(cap(buf.b))
-	if n > maxRecentBytes+s.o.IndexIntervalBytes {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.gone.Load() || s.cold == nil {
-		return // nobody would let go of it any more
-	}
-	s.dropRecent()
-	if s.o.Pool.recent.Add(n) > maxRecentSum {
-		s.o.Pool.recent.Add(-n)
-		return
-	}
-	buf.refs.Add(1)
-	s.recent = buf
-}
-
-// dropRecent lets go of the chunk. The caller holds s.mu.
-func (s *Segment) dropRecent() {
-	if s.recent != nil {
-		s.o.Pool.recent.Add(-int64(cap(s.recent.b)))
-		s.recent.free()
-		s.recent = nil
-	}
-}
-
-// letOthersPoll is called before a system call that may wait for the disk. The
-// thread that runs this goroutine may be the one that waits for the network on
-// behalf of all: it was there that the request came in. Go's scheduler gives that
-// duty to another thread when a goroutine yields, but not when it enters a system
-// call; then nothing arrives for anybody until the runtime's monitor looks, up to
-// 10 ms later. A paced consumer beside a reader of cold data waited 13 ms at p99
-// because of that, and waits 4 since.
-func letOthersPoll() { runtime.Gosched() }
 
 // pick walks the batches in b, which stands at p, and returns the range of whole
 // good ones that begins with the first that reaches from, and the place behind
@@ -318,7 +263,12 @@ func raise(a *atomic.Int64, v int64) {
 // readFull reads len(b) bytes; a file that ends before is io.ErrUnexpectedEOF.
 func readFull(f fs.File, b []byte, at int64) error {
 	n, err := f.ReadAt(b, at)
-	if n == len(b) {
+	return full(n, len(b), err)
+}
+
+// full is the error of a read of n bytes where all were wanted.
+func full(n, all int, err error) error {
+	if n == all {
 		return nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {

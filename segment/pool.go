@@ -70,7 +70,7 @@ type Pool struct {
 	done chan struct{}
 	tick *time.Ticker
 
-	recent atomic.Int64 // bytes of the chunks that segments keep
+	chunks atomic.Int64 // bytes of the chunks that segments keep
 	files  atomic.Int64 // open descriptors
 
 	// Reports for metrics.

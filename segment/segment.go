@@ -33,6 +33,8 @@ type Options struct {
 	Owner *sync.Mutex
 	// Damage, if not nil, is told of each range that a reader had to skip.
 	Damage func(s *Segment, d Span)
+
+	trail trail // who reads where, of what is not in memory
 }
 
 // Segment is one file of a log. See the package comment for its life.
@@ -72,7 +74,7 @@ type Segment struct {
 
 	mu     sync.Mutex // guards the fields below, and the loading of mem and index
 	cold   *handle    // descriptor of a segment that is not mapped
-	recent *readBuf   // what was read last through it
+	chunks []*readBuf // what was read last through it
 	pinned bool       // the sweep leaves it open: see pin
 }
 

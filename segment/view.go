@@ -32,22 +32,40 @@ func (v View) Release() {
 }
 
 // readBuf is a buffer for reads of what is not mapped, with a count of those who hold
-// it: a View each, and the segment while it is the one that was read last.
+// it: a View each, and the segment while it keeps it as a chunk.
 type readBuf struct {
-	refs atomic.Int32
-	b    []byte
-	at   int64 // position of b in its segment
+	refs  atomic.Int32
+	b     []byte
+	place // of b's first batch
 }
 
-// Buffers above this size are left to the collector instead of being kept.
-const maxKeptBuf = 4 << 20
+// end is the position behind its bytes.
+func (r *readBuf) end() int64 { return r.position + int64(len(r.b)) }
+
+const (
+	// Buffers above this size are left to the collector instead of being kept.
+	maxKeptBuf = 4 << 20
+	// usualBuf is the size of most that are larger than small, so that each fits the next
+	// read; the small ones' sizes are multiples of smallStep.
+	smallBuf, smallStep = 512 << 10, 64 << 10
+	usualBuf            = 3 << 20
+)
+
+// bufBytes is the size of a new buffer for n bytes.
+func bufBytes(n int64) int64 {
+	step := int64(smallStep)
+	if n > smallBuf {
+		step = usualBuf
+	}
+	return (n + step - 1) / step * step
+}
 
 var readBufs = sync.Pool{New: func() any { return new(readBuf) }}
 
 func getBuf(n int64) *readBuf {
 	buf := readBufs.Get().(*readBuf)
 	if int64(cap(buf.b)) < n {
-		buf.b = make([]byte, n)
+		buf.b = make([]byte, bufBytes(n))
 	}
 	buf.b = buf.b[:n]
 	buf.refs.Store(1)

@@ -116,6 +116,11 @@ func (f failingFile) ReadAt(b []byte, at int64) (n int, err error) {
 	return n, err
 }
 
+func (f failingFile) ReadOnce(b []byte, at int64) (n int, err error) {
+	err = f.fs.do(OpRead, f.name, func() error { n, err = f.File.ReadOnce(b, at); return err })
+	return n, err
+}
+
 func (f failingFile) WriteAt(b []byte, at int64) (n int, err error) {
 	err = f.fs.do(OpWrite, f.name, func() error { n, err = f.File.WriteAt(b, at); return err })
 	return n, err

@@ -67,6 +67,10 @@ type FS interface {
 type File interface {
 	io.ReaderAt
 	io.WriterAt
+	// ReadOnce is ReadAt of what will hardly be read again soon. Where the system can,
+	// pages that come into memory for it alone go again; those that were there, or
+	// that anybody else reads or maps meanwhile, stay.
+	ReadOnce(b []byte, at int64) (n int, err error)
 	// Size returns the length in bytes.
 	Size() (int64, error)
 	// Allocate makes sure that the first sizeBytes are on disk, so that later

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -372,4 +373,24 @@ func TestGuardTurnsAFaultIntoAnErrorAndLetsPanicsPass(t *testing.T) {
 		}
 	}()
 	_ = Guard(func() error { panic("ours") })
+}
+
+func TestReadOnceReadsWhatReadAtReads(t *testing.T) {
+	each(t, func(t *testing.T, f FS, dir string) {
+		want := make([]byte, 3*PageBytes+17)
+		for i := range want {
+			want[i] = byte(i * 7)
+		}
+		file := create(t, f, filepath.Join(dir, "f"), want)
+		for _, c := range []struct{ at, n, got int }{{0, len(want), len(want)}, {100, PageBytes, PageBytes}, {len(want) - 5, 10, 5}, {len(want), 1, 0}} {
+			b := make([]byte, c.n)
+			n, err := file.ReadOnce(b, int64(c.at))
+			if n != c.got || !bytes.Equal(b[:n], want[c.at:c.at+n]) {
+				t.Errorf("%d bytes at %d: %d came, or others", c.n, c.at, n)
+			}
+			if short := n < c.n; short != errors.Is(err, io.EOF) || !short && err != nil {
+				t.Errorf("%d bytes at %d: %v", c.n, c.at, err)
+			}
+		}
+	})
 }

@@ -43,6 +43,8 @@ func (f *memFile) ReadAt(b []byte, at int64) (int, error) {
 	return n, nil
 }
 
+func (f *memFile) ReadOnce(b []byte, at int64) (int, error) { return f.ReadAt(b, at) }
+
 func (f *memFile) WriteAt(b []byte, at int64) (int, error) {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()

@@ -110,6 +110,8 @@ func (f realFile) Size() (int64, error) {
 	return st.Size(), nil
 }
 
+func (f realFile) ReadOnce(b []byte, at int64) (int, error) { return readOnce(f.File, b, at) }
+
 func (f realFile) Allocate(sizeBytes int64) error {
 	if err := allocate(f.File, sizeBytes); err != nil {
 		return &os.PathError{Op: "allocate", Path: f.Name(), Err: err}

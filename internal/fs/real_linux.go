@@ -2,6 +2,7 @@ package fs
 
 import (
 	"os"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,25 @@ func allocate(f *os.File, sizeBytes int64) error {
 		}
 		return err
 	}
+}
+
+// readOnce reads with RWF_DONTCACHE, which kernels from 6.14 on have for the file
+// systems that support it. The others refuse at once, and it is an ordinary read.
+func readOnce(f *os.File, b []byte, at int64) (n int, err error) {
+	defer runtime.KeepAlive(f)
+	fd := int(f.Fd())
+	for n < len(b) {
+		k, err := unix.Preadv2(fd, [][]byte{b[n:]}, at+int64(n), unix.RWF_DONTCACHE)
+		switch {
+		case err == unix.EINTR:
+		case err != nil, k == 0: // let ReadAt tell what it is
+			k, err := f.ReadAt(b[n:], at+int64(n))
+			return n + k, err
+		default:
+			n += k
+		}
+	}
+	return n, nil
 }
 
 func dataSync(f *os.File) error {
