@@ -26,7 +26,8 @@ type Partition struct {
 	dirty      atomic.Bool // in Broker.dirty
 	removed    atomic.Bool
 
-	getter    Lease // settles what Get took; set with cursor
+	guide     atomic.Pointer[guide] // made by the first reader that stops within a batch
+	getter    Lease                 // settles what Get took; set with cursor
 	producers producers
 }
 
@@ -36,6 +37,15 @@ func openPartition(q *Queue, index int, id store.LogID) (*Partition, error) {
 		return nil, fmt.Errorf("open log of queue '%s': %w", q.Name, err)
 	}
 	return &Partition{q: q, index: int32(index), log: l}, nil
+}
+
+// guided is the guide, made if there is none.
+func (p *Partition) guided() *guide {
+	if g := p.guide.Load(); g != nil {
+		return g
+	}
+	p.guide.CompareAndSwap(nil, new(guide))
+	return p.guide.Load()
 }
 
 // Queue is whose partition this is.

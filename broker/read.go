@@ -175,7 +175,15 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 	}
 	base := message.Offset(b.BaseOffset())
 	at := 0
-	if r.base == base && r.size == len(b) && r.next <= *next && r.position <= len(raw) {
+	if r.base != base || r.size != len(b) || r.next > *next {
+		r.next, r.position = base, 0
+	}
+	if g := r.part.guide.Load(); g != nil && r.next < *next {
+		if m := g.before(base, len(b), *next); m.next > r.next {
+			r.next, r.position = m.next, m.position
+		}
+	}
+	if r.position <= len(raw) {
 		at = r.position
 	} else {
 		r.next = base
@@ -237,6 +245,8 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 	r.base, r.size, r.position = base, len(b), len(raw)-records.Len()
 	if records.Len() == 0 {
 		r.unpacked = nil // up to MaxUnpackedBytes that an idle consumer must not keep
+	} else {
+		r.part.guided().note(base, len(b), mark{r.next, r.position})
 	}
 	return n, size, nil
 }
