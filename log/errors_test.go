@@ -91,6 +91,34 @@ func TestAFailedSyncMakesTheLogReadOnlyForGood(t *testing.T) {
 	}
 }
 
+func TestDeletingALogUnderASyncIsNoFailure(t *testing.T) {
+	var l *Log
+	m := fs.NewMem(1)
+	f := fs.Failing(m, func(op fs.Op, name string) error {
+		if op == fs.OpSyncDir && name == "/q" && l != nil {
+			if err := l.Delete(); err != nil {
+				t.Error(err)
+			}
+			l.o.Pool.Wait() // the folder is gone now
+			if _, err := m.Stat("/q"); err == nil {
+				t.Error("the folder is still there")
+			}
+			return syscall.ENOENT
+		}
+		return nil
+	})
+	told := false
+	made := open(t, Options{FS: f, Dir: "/q", Pool: memPool(t, f), Report: func(Event) { told = true }})
+	appendBatch(t, made, makeBatch(1, 100, 1, 1))
+	l = made
+	if err := l.Sync(); !errors.Is(err, ErrClosed) {
+		t.Errorf("sync: %v", err)
+	}
+	if told || l.Err() != nil {
+		t.Errorf("reported: %v, %v", told, l.Err())
+	}
+}
+
 func TestAnIndexThatCanNotBeWrittenIsToldOnceAndDoesNotFailASync(t *testing.T) {
 	m := fs.NewMem(1)
 	var broken atomic.Bool

@@ -111,6 +111,7 @@ type Log struct {
 	newNames  []string // folders above that hold names not known to be durable
 
 	failed   atomic.Bool  // failure is set
+	deleted  atomic.Bool  // its files go, under a Sync perhaps
 	sparse   atomic.Bool  // offsets are missing somewhere: Records must count
 	dirtyDir atomic.Bool  // a file was created since the last sync
 	unsynced atomic.Bool  // recovery left segments without seal
@@ -232,6 +233,7 @@ func (l *Log) Delete() error {
 	l.mu.Lock()
 	was := l.closed
 	l.closed = true
+	l.deleted.Store(true)
 	prepared := l.prepared
 	l.prepared = nil
 	list := l.segments()

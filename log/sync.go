@@ -93,6 +93,9 @@ func (l *Log) syncDirs(p syncPoint) error {
 
 // endSync notes the outcome. The caller holds syncMu.
 func (l *Log) endSync(p syncPoint, err error) error {
+	if err != nil && l.deleted.Load() {
+		return fmt.Errorf("sync %s: %w", l.o.Dir, ErrClosed)
+	}
 	if err != nil {
 		err = fmt.Errorf("sync %s: %w", l.o.Dir, err)
 		if fs.OutOfFiles(err) {
