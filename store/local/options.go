@@ -30,8 +30,8 @@ type Options struct {
 	RecycleBytes int64
 	// MaxBatchBytes bounds one record batch; default 256 MiB.
 	MaxBatchBytes int
-	// MaxOpenSegments bounds the synced segments that stay mapped; default 8192, or
-	// two thirds of LimitOpenFiles if that is less.
+	// MaxOpenSegments bounds the synced segments that stay mapped; default 16,384,
+	// or seven eighths of LimitOpenFiles if that is less.
 	MaxOpenSegments int
 	// LimitOpenFiles bounds the open files of all segments, unsynced and free ones
 	// included; an append that needs one more has others flushed and closed first.
@@ -75,7 +75,7 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.RecycleBytes, 512<<20)
 	def(&o.MaxBatchBytes, 256<<20)
 	def(&o.LimitOpenFiles, min(max(fs.OpenFileLimit()*3/5, 64), 30_000))
-	def(&o.MaxOpenSegments, min(8192, max(o.LimitOpenFiles*2/3, 1)))
+	def(&o.MaxOpenSegments, min(16_384, max(o.LimitOpenFiles*7/8, 1)))
 	def(&o.FlushInterval, time.Second)
 	def(&o.SweepInterval, 5*time.Second)
 	o.RecycleBytes = max(o.RecycleBytes, 0)
