@@ -20,12 +20,18 @@ did() {
   cat "$@" | cksum >"$CACHE/$mark.done"
 }
 
-# fetch WHAT CMD...: runs a package client, its output kept in the cache
+# fetch WHAT CMD...: runs a package client, its output kept in the cache. Networks
+# fail for a moment: it is tried three times.
 fetch() {
-  local what=$1
+  local what=$1 try
   shift
-  echo "fetching $what"
-  "$@" >"$CACHE/$what.log" 2>&1 </dev/null || { REASON="cannot install $what ($*): $(tail -n 3 "$CACHE/$what.log" | tr '\n' ' ')"; return 1; }
+  for try in 1 2 3; do
+    echo "fetching $what"
+    "$@" >"$CACHE/$what.log" 2>&1 </dev/null && return
+    [ "$try" = 3 ] || sleep "$((try * 3))"
+  done
+  REASON="cannot install $what ($*): $(tail -n 3 "$CACHE/$what.log" | tr '\n' ' ')"
+  return 1
 }
 
 prepare() {
@@ -83,6 +89,7 @@ prepare_go() {
   [ -n "${GO_BUILT:-}" ] && return
   need go "apt-get install golang-go (or see https://go.dev/doc/install)" || return
   mkdir -p "$CACHE/bin"
+  fetch go-modules sh -c "cd go && go mod download" || return
   (cd go && go build -o "$CACHE/bin/" ./amqp091 ./franz ./sarama ./kafkago) >"$CACHE/go.log" 2>&1 ||
     { REASON="go build: $(tail -n 5 "$CACHE/go.log" | tr '\n' ' ')"; return 1; }
   GO_BUILT=1

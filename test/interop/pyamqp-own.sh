@@ -5,11 +5,12 @@ set -eu
 CACHE=$1 PYTHON=$1/py/bin/python
 VERSION=$("$PYTHON" -c 'import amqp; print(amqp.__version__)')
 SRC=$CACHE/pyamqp
-if [ ! -d "$SRC/t" ]; then
+if [ ! -e "$SRC/whole" ]; then
   rm -rf "$SRC"
   mkdir -p "$SRC"
   "$PYTHON" -m pip download -q --disable-pip-version-check --no-deps --no-binary amqp -d "$SRC" "amqp==$VERSION"
   tar xzf "$SRC"/*.tar.gz -C "$SRC" --strip-components=1
+  touch "$SRC/whole"
 fi
 cd "$SRC"
 export RABBITMQ_HOST=${AMQP_ADDR%:*} RABBITMQ_5672_TCP=${AMQP_ADDR##*:}
