@@ -417,11 +417,7 @@ func TestALogThatCantBeReadIsTriedOnceASecond(t *testing.T) {
 			return nil
 		})
 		first := newRig(t, rigOptions{fs: disk})
-		p := first.peer(first.pipe())
-		p.login()
-		p.expect(0, wire.IDConnectionTune)
-		p.send(0, &wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072})
-		p.call(0, &wire.ConnectionOpen{VirtualHost: "/"}, wire.IDConnectionOpenOk)
+		p := first.handshakeOver(first.pipe(), &wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072})
 		p.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
 		p.call(1, &wire.QueueDeclare{Queue: "q", Durable: true}, wire.IDQueueDeclareOk)
 		p.publish(1, text("q", "old"))
@@ -431,11 +427,7 @@ func TestALogThatCantBeReadIsTriedOnceASecond(t *testing.T) {
 
 		failures := &countingLog{Handler: quiet().Handler(), text: "can't read messages"}
 		r := newRig(t, rigOptions{fs: disk, server: func(o *Options) { o.Logger = slog.New(failures) }})
-		p = r.peer(r.pipe())
-		p.login()
-		p.expect(0, wire.IDConnectionTune)
-		p.send(0, &wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072})
-		p.call(0, &wire.ConnectionOpen{VirtualHost: "/"}, wire.IDConnectionOpenOk)
+		p = r.handshakeOver(r.pipe(), &wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072})
 		p.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
 		broken.Store(true)
 		p.call(1, &wire.BasicConsume{Queue: "q"}, wire.IDBasicConsumeOk)

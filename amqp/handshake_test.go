@@ -233,11 +233,7 @@ func TestADiskThatStallsIsNotHeldAgainstTheClient(t *testing.T) {
 			return nil
 		})
 		r := newRig(t, rigOptions{fs: disk, server: func(o *Options) { o.Heartbeat = 10 * time.Second }})
-		p := r.peer(r.pipe())
-		p.login()
-		p.expect(0, wire.IDConnectionTune)
-		p.send(0, &wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072, Heartbeat: 4})
-		p.call(0, &wire.ConnectionOpen{VirtualHost: "/"}, wire.IDConnectionOpenOk)
+		p := r.handshakeOver(r.pipe(), &wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072, Heartbeat: 4})
 		p.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
 		p.call(1, &wire.QueueDeclare{Queue: "q", Durable: true}, wire.IDQueueDeclareOk)
 		stall.Store(true)

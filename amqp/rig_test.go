@@ -156,7 +156,13 @@ func (r *rig) connect() *peer {
 // handshake opens a connection with these limits.
 func (r *rig) handshake(tune *wire.ConnectionTuneOk) *peer {
 	r.t.Helper()
-	p := r.peer(r.dial())
+	return r.handshakeOver(r.dial(), tune)
+}
+
+// handshakeOver does the same over a pipe or a socket that is there.
+func (r *rig) handshakeOver(nc net.Conn, tune *wire.ConnectionTuneOk) *peer {
+	r.t.Helper()
+	p := r.peer(nc)
 	p.login()
 	p.expect(0, wire.IDConnectionTune)
 	p.send(0, tune)
