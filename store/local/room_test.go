@@ -118,27 +118,27 @@ func TestALogSurvivesThatTheProcessHasNoDescriptorLeft(t *testing.T) {
 	}
 }
 
-func TestAMomentWithoutDescriptorsIsNotSeenByAnAppend(t *testing.T) {
-	var left atomic.Int32
-	f := fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
-		if op == fs.OpOpen && strings.Contains(name, ".free") && left.Add(-1) >= 0 {
+// starved is a file system on which the next so many names with a part can't be
+// opened for want of a descriptor.
+func starved(part string) (f fs.FS, left *atomic.Int32) {
+	left = new(atomic.Int32)
+	return fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
+		if op == fs.OpOpen && strings.Contains(name, part) && left.Add(-1) >= 0 {
 			return syscall.EMFILE
 		}
 		return nil
-	})
+	}), left
+}
+
+func TestAMomentWithoutDescriptorsIsNotSeenByAnAppend(t *testing.T) {
+	f, left := starved(".free")
 	s := openStore(t, Options{Dir: "/d", FS: f, FlushInterval: time.Hour})
 	left.Store(1)
 	mustAppend(t, newTestLog(t, s, store.LogOptions{}), batchOf(1, 100))
 }
 
 func TestAMomentWithoutDescriptorsIsNotSeenByTheFirstRead(t *testing.T) {
-	var left atomic.Int32
-	f := fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
-		if op == fs.OpOpen && strings.Contains(name, "/queues/") && left.Add(-1) >= 0 {
-			return syscall.EMFILE
-		}
-		return nil
-	})
+	f, left := starved("/queues/")
 	s := openStore(t, Options{Dir: "/d", FS: f, FlushInterval: time.Hour})
 	l := newTestLog(t, s, store.LogOptions{})
 	mustAppend(t, l, batchOf(1, 100))
