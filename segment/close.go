@@ -89,9 +89,8 @@ func (s *Segment) letGo() {
 }
 
 // shrink closes what can be opened again, for the sweep, and reports whether it
-// did. What is not synced
-// keeps its mapping and with it the descriptor, because a writeback error is
-// only told to descriptors that were open when it happened.
+// did. What is not synced keeps its mapping and with it the descriptor, because a
+// writeback error is only told to descriptors that were open when it happened.
 func (s *Segment) shrink() bool {
 	if !s.Sealed() {
 		if s.o.Owner == nil || !s.o.Owner.TryLock() {
