@@ -61,10 +61,7 @@ func (g *guide) before(base message.Offset, size int, next message.Offset) mark 
 
 // index is that of the first mark behind an offset.
 func (b *guided) index(next message.Offset) int {
-	i, found := slices.BinarySearchFunc(b.marks, next, func(m mark, o message.Offset) int { return int(m.next - o) })
-	if found {
-		i++
-	}
+	i, _ := slices.BinarySearchFunc(b.marks, next+1, func(m mark, o message.Offset) int { return int(m.next - o) })
 	return i
 }
 

@@ -174,19 +174,16 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 		return 0, 0, err
 	}
 	base := message.Offset(b.BaseOffset())
-	at := 0
 	if r.base != base || r.size != len(b) || r.next > *next {
-		r.next, r.position = base, 0
+		r.base, r.size, r.next, r.position = base, len(b), base, 0
 	}
 	if g := r.part.guide.Load(); g != nil && r.next < *next {
 		if m := g.before(base, len(b), *next); m.next > r.next {
 			r.next, r.position = m.next, m.position
 		}
 	}
-	if r.position <= len(raw) {
-		at = r.position
-	} else {
-		r.next = base
+	if r.position > len(raw) {
+		r.next, r.position = base, 0
 	}
 	dense := int64(b.Count()) == int64(b.LastOffsetDelta())+1
 	r.d.Lease, r.d.Redelivered = r.lease, r.redelivered
@@ -194,7 +191,7 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 	if appendTime {
 		baseMs = b.MaxTimestamp()
 	}
-	records := message.NewRecords(raw[at:])
+	records := message.NewRecords(raw[r.position:])
 	var rec message.Record
 	for *next <= last && size < maxBytes {
 		if dense && r.next < *next { // number known without decoding
@@ -242,7 +239,7 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 		size += len(rec.Value)
 		*next = o + 1
 	}
-	r.base, r.size, r.position = base, len(b), len(raw)-records.Len()
+	r.position = len(raw) - records.Len()
 	if records.Len() == 0 {
 		r.unpacked = nil // up to MaxUnpackedBytes that an idle consumer must not keep
 	} else {
