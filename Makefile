@@ -2,6 +2,7 @@
 
 GO      ?= go
 BIN     := bin/leveret
+BENCH   := bin/leveret-bench
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
@@ -34,8 +35,8 @@ help: ## print this list
 run: build ## build and start the broker (ARGS="--sync os" adds flags)
 	./$(BIN) serve $(ARGS)
 
-build: need-go ## build bin/leveret
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/leveret
+build: need-go ## build bin/leveret, the broker, and bin/leveret-bench, which measures brokers
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 test: build ## all unit tests; needs nothing but Go
 	$(GO) vet ./...
@@ -68,11 +69,11 @@ crash: build ## kill -9 loop under confirmed load (ROUNDS=200, SEED=)
 fuzz: need-go ## run every fuzz target for a short while (FUZZTIME=10s)
 	GO='$(GO)' FUZZTIME='$(FUZZTIME)' test/fuzz
 
-bench: build ## measure this broker (ARGS goes to leveret bench)
-	./$(BIN) bench $(ARGS)
+bench: build ## measure this broker (ARGS goes to leveret-bench)
+	./$(BENCH) $(ARGS)
 
 bench-curves: build ## how costs grow with backlog, queues, bindings, connections, size, consumers
-	./$(BIN) bench --curves $(ARGS)
+	./$(BENCH) --curves $(ARGS)
 
 bench-compare: need-go ## CPU a message of this tree against a commit, with confidence intervals (BASE=rev)
 	GO='$(GO)' $(if $(BASE),BASE='$(BASE)') bench/compare-commits

@@ -14,21 +14,21 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Command is `leveret bench`.
+// Command is the program leveret-bench.
 func Command() *cobra.Command {
 	var o options
 	c := &cobra.Command{
-		Use:   "bench [flags]",
+		Use:   "leveret-bench [flags]",
 		Short: "Measure a broker: throughput, CPU a message, latency, memory, disk",
 		Long: `Measures any broker that speaks AMQP 0-9-1 or the Kafka protocol, and checks
 that it loses, repeats and reorders nothing. Without an address it starts a
 Leveret of its own.`,
-		Example: `  leveret bench                                   a Leveret of its own, a choice of rows, about two minutes
-  leveret bench --runs 5 --time 4s --out ours.jsonl
-  leveret bench --amqp 127.0.0.1:5672 --mode os --tag rabbitmq --out rabbitmq.jsonl
-  leveret bench --kafka 127.0.0.1:9092 --mode os --data-dir DIR --only 'ingest.*1k'
-  leveret bench --curves --only 'queues|bindings' --curve-max 10000
-  leveret bench --compare ours.jsonl rabbitmq.jsonl kafka.jsonl`,
+		Example: `  leveret-bench                                   a Leveret of its own, a choice of rows, about two minutes
+  leveret-bench --runs 5 --time 4s --out ours.jsonl
+  leveret-bench --amqp 127.0.0.1:5672 --mode os --tag rabbitmq --out rabbitmq.jsonl
+  leveret-bench --kafka 127.0.0.1:9092 --mode os --data-dir DIR --only 'ingest.*1k'
+  leveret-bench --curves --only 'queues|bindings' --curve-max 10000
+  leveret-bench --compare ours.jsonl rabbitmq.jsonl kafka.jsonl`,
 		SilenceUsage: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			return o.checkFiles(args)

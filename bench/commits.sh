@@ -4,8 +4,8 @@
 # One row for each hot path.
 HOT_ROWS='^(amqp-12b|amqp-1k|amqp-12b-confirm|amqp-fanout10-12b|kafka-ingest-1k-p1-bounded|kafka-fetch-1k-p1)$'
 
-build() { # build DIRECTORY OUTPUT: the same bytes for the same sources, wherever they are
-	(cd "$1" && CGO_ENABLED=0 "$GO" build -buildvcs=false -trimpath -o "$2" ./cmd/leveret)
+build() { # build DIRECTORY OUTPUT [COMMAND]: the same bytes for the same sources, wherever they are
+	(cd "$1" && CGO_ENABLED=0 "$GO" build -buildvcs=false -trimpath -o "$2" "./cmd/${3:-leveret}")
 }
 
 build_commit() { # build_commit COMMIT OUTPUT
@@ -15,7 +15,7 @@ build_commit() { # build_commit COMMIT OUTPUT
 	build "$work/tree" "$2"
 }
 
-build_tree() { # build_tree OUTPUT: this tree as it is
+build_tree() { # build_tree OUTPUT: this tree as it is, and its load generator in $work/bench
 	echo "building this tree" >&2
-	build . "$1"
+	build . "$1" && build . "$work/bench" leveret-bench
 }

@@ -1,6 +1,6 @@
 // Package bench measures any broker that speaks AMQP 0-9-1 or the Kafka protocol, from
 // outside: Leveret, RabbitMQ, Kafka, with the very same load, and a NATS server with one that
-// does the same over its own protocol. `leveret bench` is its
+// does the same over its own protocol. The program leveret-bench is its
 // Command.
 //
 //	command ─► target   where the broker is, which process it is, or starting one

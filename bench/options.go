@@ -3,7 +3,6 @@ package bench
 import (
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -80,7 +79,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.broker, "broker", "", "the broker's name and version for the results; what it calls itself when not given")
 
 	f.BoolVar(&o.start, "start", false, "start a Leveret with an empty data directory for each run, and stop it after (the default when no address is given)")
-	f.StringVar(&o.binary, "binary", "", "the program that --start starts; this one when not given")
+	f.StringVar(&o.binary, "binary", "", "the broker's program, which --start starts; the leveret beside this one, or on the PATH, when not given")
 	f.StringVar(&o.startArgs, "start-args", "", "further arguments for --start, separated by blanks")
 	f.StringVar(&o.sync, "sync", "os", "durability modes for --start, separated by commas: os, group, always; every row runs in each")
 	f.StringVar(&o.tempDir, "temp-dir", "", "where --start makes its data directory; the system's place for such when not given")
@@ -185,11 +184,6 @@ func (o *options) check() (*regexp.Regexp, error) {
 	if o.tools != "" {
 		if o.found, err = findTools(o.tools); err != nil {
 			return nil, err
-		}
-	}
-	if o.start && o.binary == "" {
-		if o.binary, err = os.Executable(); err != nil {
-			return nil, fmt.Errorf("find this program, to start it as the broker: %w", err)
 		}
 	}
 	return only, nil

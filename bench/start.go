@@ -16,6 +16,7 @@ import (
 
 	"github.com/leveret-mq/leveret/bench/amqpload"
 	"github.com/leveret-mq/leveret/bench/measure"
+	"github.com/leveret-mq/leveret/internal/program"
 )
 
 // Limits of a broker that bench starts itself.
@@ -57,13 +58,19 @@ func startBroker(ctx context.Context, o *options, mode string) (*started, error)
 // launch runs the binary on a data directory with listeners on free ports of the loopback
 // address. If it fails, nothing runs any more, and the directory stays.
 func launch(ctx context.Context, o *options, mode, dir string) (*started, error) {
+	binary, err := o.binary, error(nil)
+	if binary == "" {
+		if binary, err = program.Find("leveret"); err != nil {
+			return nil, fmt.Errorf("find the broker, to start it (or --binary PATH): %w", err)
+		}
+	}
 	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
 	}
 	s := &started{dataDir: dir, mode: mode, output: &tail{}, exited: make(chan error, 1)}
 	args := []string{"serve", "--data-dir", dir, "--sync", mode, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--metrics-addr", ports[2]}
-	s.cmd = exec.Command(o.binary, append(args, strings.Fields(o.startArgs)...)...)
+	s.cmd = exec.Command(binary, append(args, strings.Fields(o.startArgs)...)...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	began := time.Now()
 	if err := s.cmd.Start(); err != nil {

@@ -1,8 +1,8 @@
-// Command leveret is the broker and its tools in one binary.
+// Command leveret is the broker and what an operator needs beside it, in one binary.
 //
 //	leveret serve            run the broker; needs no argument
 //	leveret inspect FILE…    print any file of a data directory
-//	leveret bench            measure a broker, this one or another
+//	leveret bench            measure a broker: runs leveret-bench, a program of its own
 //	leveret version          print the version
 //	leveret completion SHELL print a completion script
 //
@@ -14,11 +14,10 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
-	"github.com/leveret-mq/leveret/bench"
+	"github.com/leveret-mq/leveret/internal/program"
 )
 
 // version is set by the build (-X main.version=…).
@@ -40,8 +39,7 @@ unmodified AMQP 0-9-1 and Kafka clients. Start one with: leveret serve`,
 		SilenceUsage: true, SilenceErrors: true,
 		Version: versionText(),
 	}
-	root.SetVersionTemplate("leveret {{.Version}}\n")
-	root.AddCommand(serveCommand(), inspectCommand(), bench.Command(), versionCommand())
+	root.AddCommand(serveCommand(), inspectCommand(), benchCommand(), versionCommand())
 	return root
 }
 
@@ -54,13 +52,5 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// versionText is what the build set, else what go install knows of the module.
-func versionText() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "dev"
-}
+// versionText is the version that people are shown.
+func versionText() string { return program.Version(version) }

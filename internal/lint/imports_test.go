@@ -12,7 +12,8 @@ import (
 // with it. A name that ends in /... stands for the folder and all below it.
 var imports = map[string][]string{
 	// The program.
-	"cmd/leveret": {"server", "config", "bench", "store/local", "segment", "index", "internal/fs"},
+	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program"},
+	"cmd/leveret-bench": {"bench", "internal/program"},
 	"server": {"config", "auth", "broker", "store", "store/local", "store/cluster", "amqp", "kafka", "stomp", "xmpp",
 		"admin", "metrics", "message", "internal/fs", "internal/netx"},
 
@@ -50,9 +51,10 @@ var imports = map[string][]string{
 	"internal/batch":  {},
 
 	// Tools and tests.
-	"bench":            {"server", "config", "internal/batch"},
+	"bench":            {"internal/batch", "internal/program"},
 	"internal/lint":    {},
 	"internal/alloc":   {},
+	"internal/program": {},
 	"internal/testkit": {"server", "config"},
 	"test/crash":       {"internal/testkit"},
 	"test/interop":     {"internal/testkit"},
