@@ -13,6 +13,8 @@ SEED   ?=
 FUZZTIME ?= 10s
 # Extra arguments of `make run` and `make bench`.
 ARGS ?=
+# The folder of report programs for `make reports`.
+REPORTS ?= ../shared/reports
 # The commit that `make bench-compare` compares with (empty: HEAD).
 BASE ?=
 # A log file or a directory of them for `make demo`; empty: generated lines.
@@ -24,7 +26,7 @@ RACE := ./auth ./internal/netx ./metrics ./server ./consumer ./exchange ./segmen
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fmt interop crash fuzz bench bench-curves bench-compare bench-guard bench-peers demo clean need-go need-cc
+.PHONY: help run build test check lint race fmt interop reports crash fuzz bench bench-curves bench-compare bench-guard bench-peers demo clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -61,6 +63,9 @@ fmt: ## format every Go file
 
 interop: build ## clients that others wrote, against the built binary
 	test/interop/run
+
+reports: build ## situations from bug reports, as programs that others keep (REPORTS=folder)
+	test/reports/run '$(REPORTS)'
 
 crash: build ## kill -9 loop under confirmed load (ROUNDS=200, SEED=)
 	$(GO) build -o bin/crash ./test/crash
