@@ -5,7 +5,8 @@
 // There are three of them. Real is the operating system. NewMem is a file
 // system in memory that remembers what was synced and can be cloned as after a
 // power cut (Crash), so that recovery is tested on every mixture of pages that
-// a disk could show. Failing wraps another one and fails chosen operations.
+// a disk could show. Failing wraps another one and fails chosen operations, or holds
+// them for as long as a Freezer is frozen.
 //
 // The package owns descriptors and mappings only. It knows no format, starts
 // no goroutine and keeps no state between files.

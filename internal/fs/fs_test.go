@@ -11,6 +11,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"testing/synctest"
 )
 
 // each runs a test on the real file system and on the one in memory, below a
@@ -349,6 +350,36 @@ func TestFailingFailsTheChosenOperation(t *testing.T) {
 			t.Errorf("%s: %v", op, err)
 		}
 	}
+}
+
+func TestAFrozenFileSystemHoldsWhatItIsToldUntilTheThaw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := NewFreezer()
+		f := Failing(NewMem(1), z.Hook)
+		file := create(t, f, "/f", []byte("hello"))
+		z.Freeze(func(op Op, name string) bool { return op == OpRead && name == "/f" })
+		if err := file.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		read := make(chan error, 2)
+		for range 2 {
+			go func() { read <- second(file.ReadAt(make([]byte, 1), 0)) }()
+		}
+		z.AwaitWaiting(2)
+		synctest.Wait()
+		if n := z.Waiting(); n != 2 || len(read) != 0 {
+			t.Fatalf("%d reads wait, %d came back, want 2 and none", n, len(read))
+		}
+		z.Thaw()
+		for range 2 {
+			if err := <-read; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := second(file.ReadAt(make([]byte, 1), 0)); err != nil || z.Waiting() != 0 {
+			t.Fatalf("after the thaw: %v, %d waiting", err, z.Waiting())
+		}
+	})
 }
 
 func TestGuardTurnsAFaultIntoAnErrorAndLetsPanicsPass(t *testing.T) {
