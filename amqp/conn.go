@@ -33,7 +33,6 @@ type conn struct {
 	maxPayload int
 	heartbeat  time.Duration
 
-	vhost     *broker.VHost
 	session   *broker.Session
 	publisher *broker.Publisher
 

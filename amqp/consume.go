@@ -105,13 +105,13 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 	if err != nil {
 		return err
 	}
-	q, err := ch.openQueue(m.Queue)
+	name, err := ch.queueName(m.Queue)
 	if err != nil {
 		return err
 	}
 	k := &consumer{ch: ch, tag: tag, noAck: m.NoAck, enc: wire.NewDeliveryEncoder(ch.number, tag, ch.c.frameMax)}
 	k.emit = k.deliver
-	k.sub, err = q.Subscribe(ch.c.session, broker.SubscribeOptions{
+	k.sub, err = ch.c.session.Subscribe(name, broker.SubscribeOptions{
 		NoAck: m.NoAck, Exclusive: m.Exclusive, Priority: priority, Prefetch: ch.prefetch, Shared: ch.credit(),
 		Wake: k.woken, Cancelled: k.queueGone,
 	})
@@ -171,11 +171,11 @@ func (ch *channel) cancel(m *wire.BasicCancel) error {
 }
 
 func (ch *channel) get(m *wire.BasicGet) error {
-	q, err := ch.openQueue(m.Queue)
+	name, err := ch.queueName(m.Queue)
 	if err != nil {
 		return err
 	}
-	got, err := q.Get(ch.c.session, m.NoAck)
+	got, err := ch.c.session.Get(name, m.NoAck)
 	if err != nil {
 		return err
 	}

@@ -19,9 +19,9 @@ func (ch *channel) exchangeDeclare(m *wire.ExchangeDeclare) error {
 	name := cleanName(m.Exchange)
 	var err error
 	if m.Passive {
-		_, err = ch.c.vhost.Exchange(name)
+		_, err = ch.c.session.Exchange(broker.Look, name)
 	} else {
-		_, err = ch.c.vhost.DeclareExchange(name, broker.ExchangeOptions{
+		_, err = ch.c.session.DeclareExchange(name, broker.ExchangeOptions{
 			Type: m.Type, Durable: m.Durable, AutoDelete: m.AutoDelete, Internal: m.Internal, Args: m.Arguments,
 		})
 	}
@@ -32,14 +32,14 @@ func (ch *channel) exchangeDeclare(m *wire.ExchangeDeclare) error {
 }
 
 func (ch *channel) exchangeDelete(m *wire.ExchangeDelete) error {
-	if err := ch.c.vhost.DeleteExchange(cleanName(m.Exchange), m.IfUnused); err != nil {
+	if err := ch.c.session.DeleteExchange(cleanName(m.Exchange), m.IfUnused); err != nil {
 		return err
 	}
 	return ch.reply(answer(m.NoWait, &wire.ExchangeDeleteOk{}))
 }
 
 func (ch *channel) exchangeBind(m *wire.ExchangeBind) error {
-	err := ch.c.vhost.Bind(ch.c.session, broker.Binding{
+	err := ch.c.session.Bind(broker.Binding{
 		Source: cleanName(m.Source), Dest: cleanName(m.Destination), ToExchange: true, Key: m.RoutingKey, Args: m.Arguments,
 	})
 	if err != nil {
@@ -49,7 +49,7 @@ func (ch *channel) exchangeBind(m *wire.ExchangeBind) error {
 }
 
 func (ch *channel) exchangeUnbind(m *wire.ExchangeUnbind) error {
-	err := ch.c.vhost.Unbind(ch.c.session, broker.Binding{
+	err := ch.c.session.Unbind(broker.Binding{
 		Source: cleanName(m.Source), Dest: cleanName(m.Destination), ToExchange: true, Key: m.RoutingKey, Args: m.Arguments,
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 )
 
@@ -39,13 +40,14 @@ func feed(t *testing.T, r *rig, in []byte) {
 		t.Fatal(err)
 	}
 	c := newConn(r.server, sink{server})
-	c.vhost, c.session, c.publisher = vhost, vhost.NewSession("guest"), vhost.NewPublisher()
+	c.session = vhost.NewSession(auth.Identity{Name: "guest"})
+	c.publisher = c.session.NewPublisher()
 	c.frameMax, c.maxPayload, c.channelMax = 4096, 4088, 10
 	c.rb = newReadBuffer()
 	defer c.rb.free()
 	ch := &channel{c: c, number: 1}
 	c.channels = []*channel{nil, ch}
-	q, err := vhost.DeclareQueue(nil, "fuzz", broker.QueueOptions{})
+	q, err := c.session.DeclareQueue("fuzz", broker.QueueOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,5 +74,5 @@ func feed(t *testing.T, r *rig, in []byte) {
 	if q.Consumers() != 0 || q.Unacked() != 0 {
 		t.Errorf("%d consumers and %d unacked messages were left behind", q.Consumers(), q.Unacked())
 	}
-	q.Purge()
+	c.session.Purge(q.Name)
 }

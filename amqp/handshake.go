@@ -215,12 +215,12 @@ func (c *conn) open() error {
 		return err
 	}
 	name := m.(*wire.ConnectionOpen).VirtualHost
-	c.vhost, err = c.s.opts.Broker.VHost(name)
+	v, err := c.s.opts.Broker.VHost(name)
 	if err != nil {
 		return &closeError{code: wire.NotAllowed, text: "vhost " + name + " not found", method: wire.IDConnectionOpen}
 	}
-	c.session = c.vhost.NewSession(c.user.Name)
-	c.publisher = c.vhost.NewPublisher()
+	c.session = v.NewSession(c.user)
+	c.publisher = c.session.NewPublisher()
 	return c.writeNow(&wire.ConnectionOpenOk{})
 }
 

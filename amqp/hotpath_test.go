@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/alloc"
 )
@@ -41,13 +42,14 @@ func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) 
 	client, server := net.Pipe()
 	t.Cleanup(func() { client.Close(); server.Close() })
 	c := newConn(r.server, sink{server})
-	c.vhost, c.session, c.publisher = vhost, vhost.NewSession("guest"), vhost.NewPublisher()
+	c.session = vhost.NewSession(auth.Identity{Name: "guest"})
+	c.publisher = c.session.NewPublisher()
 	c.frameMax, c.maxPayload, c.channelMax = 131072, 131064, 2047
 	c.rb = newReadBuffer()
 	c.rb.resize(len(readClasses) - 1)
 	ch := &channel{c: c, number: 1, confirm: confirm}
 	c.channels = []*channel{nil, ch}
-	q, err := vhost.DeclareQueue(c.session, "bench", broker.QueueOptions{})
+	q, err := c.session.DeclareQueue("bench", broker.QueueOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +60,7 @@ func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) 
 	b.k = ch.consumers["ctag"]
 	m := wire.Publish{Channel: 1, Key: []byte("bench"), Properties: wire.RawProperties{0x10, 0, 2}, Body: make([]byte, bodyBytes)}
 	if keys > 0 {
-		if err := vhost.Bind(c.session, broker.Binding{Source: "amq.topic", Dest: q.Name, Key: "key.*"}); err != nil {
+		if err := c.session.Bind(broker.Binding{Source: "amq.topic", Dest: q.Name, Key: "key.*"}); err != nil {
 			t.Fatal(err)
 		}
 		m.Exchange = []byte("amq.topic")

@@ -18,22 +18,13 @@ func (ch *channel) queueName(name string) (string, error) {
 	return ch.lastQueue, nil
 }
 
-// openQueue finds a queue that the connection may use.
-func (ch *channel) openQueue(name string) (*broker.Queue, error) {
-	name, err := ch.queueName(name)
-	if err != nil {
-		return nil, err
-	}
-	return ch.c.vhost.Access(ch.c.session, name)
-}
-
 func (ch *channel) queueDeclare(m *wire.QueueDeclare) error {
 	var q *broker.Queue
 	var err error
 	if m.Passive {
-		q, err = ch.openQueue(m.Queue)
+		q, err = ch.lookAt(m.Queue)
 	} else {
-		q, err = ch.c.vhost.DeclareQueue(ch.c.session, cleanName(m.Queue), broker.QueueOptions{
+		q, err = ch.c.session.DeclareQueue(cleanName(m.Queue), broker.QueueOptions{
 			Durable: m.Durable, AutoDelete: m.AutoDelete, Exclusive: m.Exclusive, Args: m.Arguments,
 		})
 	}
@@ -47,6 +38,15 @@ func (ch *channel) queueDeclare(m *wire.QueueDeclare) error {
 	return ch.reply(&wire.QueueDeclareOk{Queue: q.Name, MessageCount: count32(q.Ready()), ConsumerCount: count32(int64(q.Consumers()))})
 }
 
+// lookAt is a passive declaration.
+func (ch *channel) lookAt(name string) (*broker.Queue, error) {
+	name, err := ch.queueName(name)
+	if err != nil {
+		return nil, err
+	}
+	return ch.c.session.Queue(broker.Look, name)
+}
+
 // count32 is a count as far as the protocol's 32 bits go.
 func count32(n int64) uint32 { return uint32(min(max(n, 0), math.MaxUint32)) }
 
@@ -55,7 +55,7 @@ func (ch *channel) queueBind(m *wire.QueueBind) error {
 	if err != nil {
 		return err
 	}
-	err = ch.c.vhost.Bind(ch.c.session, broker.Binding{Source: cleanName(m.Exchange), Dest: name, Key: ch.bindingKey(m.Queue, m.RoutingKey), Args: m.Arguments})
+	err = ch.c.session.Bind(broker.Binding{Source: cleanName(m.Exchange), Dest: name, Key: ch.bindingKey(m.Queue, m.RoutingKey), Args: m.Arguments})
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (ch *channel) queueUnbind(m *wire.QueueUnbind) error {
 	if err != nil {
 		return err
 	}
-	err = ch.c.vhost.Unbind(ch.c.session, broker.Binding{Source: cleanName(m.Exchange), Dest: name, Key: ch.bindingKey(m.Queue, m.RoutingKey), Args: m.Arguments})
+	err = ch.c.session.Unbind(broker.Binding{Source: cleanName(m.Exchange), Dest: name, Key: ch.bindingKey(m.Queue, m.RoutingKey), Args: m.Arguments})
 	if err != nil {
 		return err
 	}
@@ -84,11 +84,11 @@ func (ch *channel) queueUnbind(m *wire.QueueUnbind) error {
 }
 
 func (ch *channel) queuePurge(m *wire.QueuePurge) error {
-	q, err := ch.openQueue(m.Queue)
+	name, err := ch.queueName(m.Queue)
 	if err != nil {
 		return err
 	}
-	n, err := q.Purge()
+	n, err := ch.c.session.Purge(name)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (ch *channel) queueDelete(m *wire.QueueDelete) error {
 	if err != nil {
 		return err
 	}
-	n, err := ch.c.vhost.DeleteQueue(ch.c.session, name, m.IfUnused, m.IfEmpty)
+	n, err := ch.c.session.DeleteQueue(name, m.IfUnused, m.IfEmpty)
 	if err != nil {
 		return err
 	}

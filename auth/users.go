@@ -20,8 +20,6 @@ var ErrRefused = errors.New("login refused")
 type Identity struct {
 	// Name is the user's name.
 	Name string
-	// Admin says that the user may change what others own.
-	Admin bool
 }
 
 // User is one entry of the set.
@@ -30,8 +28,6 @@ type User struct {
 	Name string
 	// Hash is the stored password, as HashPassword writes it.
 	Hash Hash
-	// Admin says that the user may change what others own.
-	Admin bool
 	// LoopbackOnly refuses the user from any address but this machine's own.
 	LoopbackOnly bool
 }
@@ -153,7 +149,7 @@ func (u *Users) Anonymous(from net.Addr) (Identity, error) {
 	return e.identity(), nil
 }
 
-func (e *entry) identity() Identity { return Identity{Name: e.Name, Admin: e.Admin} }
+func (e *entry) identity() Identity { return Identity{Name: e.Name} }
 
 // allowedFrom holds the loopback rule.
 func (e *entry) allowedFrom(from net.Addr) error {

@@ -16,7 +16,7 @@ var (
 func guests(t *testing.T) *Users {
 	t.Helper()
 	u := NewUsers()
-	if err := u.PutPassword(User{Name: "guest", Admin: true, LoopbackOnly: true}, "guest"); err != nil {
+	if err := u.PutPassword(User{Name: "guest", LoopbackOnly: true}, "guest"); err != nil {
 		t.Fatal(err)
 	}
 	if err := u.Put(User{Name: "ann", Hash: HashPassword([]byte("s3cret"))}); err != nil {

@@ -12,7 +12,7 @@ import (
 func TestAgainFollowsTheTopology(t *testing.T) {
 	r := start(t)
 	r.exchange("x", "fanout")
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	in := &Inbound{Exchange: []byte("x"), Key: []byte("k"), Body: []byte("1"), TimestampMs: 1}
 	send := func(body string, wantRouted bool) {
 		t.Helper()
@@ -34,7 +34,7 @@ func TestAgainFollowsTheTopology(t *testing.T) {
 	send("3", true)
 	flush(t, p)
 	send("4", true)
-	if err := r.v.Unbind(r.s, Binding{Source: "x", Dest: "a"}); err != nil {
+	if err := r.s.Unbind(Binding{Source: "x", Dest: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	send("5", true)
@@ -59,7 +59,7 @@ func TestAgainGoesToEveryQueueInOrder(t *testing.T) {
 		r.bind("x", name, "all")
 		r.bind("x", name, name)
 	}
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	expect := make([][]string, 3)
 	in := &Inbound{Exchange: []byte("x"), TimestampMs: 1}
 	for i := range 400 {
@@ -96,12 +96,12 @@ func foreign(n byte) batch.Batch {
 func TestHeadNamesWhatDeliveriesHaveBesideTheirBody(t *testing.T) {
 	r := start(t)
 	r.exchange("x", "fanout")
-	q, err := r.v.CreateTopic("t", 3, nil)
+	q, err := r.s.CreateTopic("t", 3, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.bind("x", "t", "")
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	const n = 600
 	for i := range n {
 		in := &Inbound{Exchange: []byte("x"), Key: fmt.Append(nil, i/5%7), Properties: []byte{0x10, 0, byte(1 + i/11%2)}, Body: fmt.Append(nil, i), TimestampMs: 1}
@@ -116,7 +116,7 @@ func TestHeadNamesWhatDeliveriesHaveBesideTheirBody(t *testing.T) {
 		}
 	}
 	flush(t, p)
-	sub, err := q.Subscribe(r.s, SubscribeOptions{NoAck: true})
+	sub, err := r.s.Subscribe(q.Name, SubscribeOptions{NoAck: true})
 	if err != nil {
 		t.Fatal(err)
 	}

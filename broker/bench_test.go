@@ -7,13 +7,14 @@ import (
 	"github.com/klauspost/compress/s2"
 	"github.com/leveret-mq/leveret/internal/alloc"
 
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
 )
 
-func benchRig(b testing.TB) *VHost {
+func benchRig(b testing.TB) *Session {
 	b.Helper()
 	st, err := local.Open(local.Options{Dir: b.TempDir(), Mode: store.ModeOS})
 	if err != nil {
@@ -28,7 +29,7 @@ func benchRig(b testing.TB) *VHost {
 		st.Close()
 	})
 	v, _ := br.VHost("/")
-	return v
+	return v.NewSession(auth.Identity{Name: "guest"})
 }
 
 // BenchmarkPublishPull is a message in and out without a socket: routed, encoded,
@@ -36,17 +37,17 @@ func benchRig(b testing.TB) *VHost {
 func BenchmarkPublishPull(b *testing.B) {
 	for _, size := range []int{12, 100, 1024} {
 		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
-			v := benchRig(b)
-			q, err := v.DeclareQueue(nil, "q", QueueOptions{Durable: true})
+			s := benchRig(b)
+			q, err := s.DeclareQueue("q", QueueOptions{Durable: true})
 			if err != nil {
 				b.Fatal(err)
 			}
-			sub, err := q.Subscribe(nil, SubscribeOptions{NoAck: true})
+			sub, err := s.Subscribe(q.Name, SubscribeOptions{NoAck: true})
 			if err != nil {
 				b.Fatal(err)
 			}
 			defer sub.Close()
-			p := v.NewPublisher()
+			p := s.NewPublisher()
 			in := &Inbound{Key: []byte("q"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, size), TimestampMs: 1}
 			round := max(1, 128<<10/(size+60))
 			sum := 0
@@ -78,19 +79,19 @@ func BenchmarkPublishPull(b *testing.B) {
 func BenchmarkConsumersOnAQueue(b *testing.B) {
 	for _, consumers := range []int{1, 10, 100} {
 		b.Run(fmt.Sprint(consumers), func(b *testing.B) {
-			v := benchRig(b)
-			q, err := v.DeclareQueue(nil, "q", QueueOptions{Durable: true})
+			s := benchRig(b)
+			q, err := s.DeclareQueue("q", QueueOptions{Durable: true})
 			if err != nil {
 				b.Fatal(err)
 			}
 			subs := make([]*Subscription, consumers)
 			for i := range subs {
-				if subs[i], err = q.Subscribe(nil, SubscribeOptions{Prefetch: 100}); err != nil {
+				if subs[i], err = s.Subscribe(q.Name, SubscribeOptions{Prefetch: 100}); err != nil {
 					b.Fatal(err)
 				}
 				defer subs[i].Close()
 			}
-			p := v.NewPublisher()
+			p := s.NewPublisher()
 			in := &Inbound{Key: []byte("q"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, 100), TimestampMs: 1}
 			const round = 2000
 			b.ReportAllocs()
@@ -141,8 +142,8 @@ func pullAndAck(b *testing.B, sub *Subscription) int {
 func BenchmarkPullOfACompressedBatch(b *testing.B) {
 	for _, prefetch := range []int{10, 1000} {
 		b.Run(fmt.Sprint("prefetch ", prefetch), func(b *testing.B) {
-			v := benchRig(b)
-			q, err := v.CreateTopic("t", 1, nil)
+			s := benchRig(b)
+			q, err := s.CreateTopic("t", 1, nil)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -153,7 +154,7 @@ func BenchmarkPullOfACompressedBatch(b *testing.B) {
 			}
 			packed := append(make(batch.Batch, batch.HeaderBytes), s2.EncodeSnappy(nil, batch.Batch(bl.Seal()).Records())...)
 			packed.Seal(batch.Header{Attributes: message.CodecSnappy, LastOffsetDelta: records - 1, ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1, Count: records})
-			sub, err := q.Subscribe(nil, SubscribeOptions{Prefetch: prefetch})
+			sub, err := s.Subscribe(q.Name, SubscribeOptions{Prefetch: prefetch})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -173,29 +174,29 @@ func BenchmarkPullOfACompressedBatch(b *testing.B) {
 
 // BenchmarkRouteOverlapping alternates routes whose sets of queues overlap.
 func BenchmarkRouteOverlapping(b *testing.B) {
-	v := benchRig(b)
-	if _, err := v.DeclareExchange("x", ExchangeOptions{Type: "topic"}); err != nil {
+	s := benchRig(b)
+	if _, err := s.DeclareExchange("x", ExchangeOptions{Type: "topic"}); err != nil {
 		b.Fatal(err)
 	}
 	for i := range 8 {
 		name := fmt.Sprint("q", i)
-		q, err := v.DeclareQueue(nil, name, QueueOptions{})
+		q, err := s.DeclareQueue(name, QueueOptions{})
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := v.Bind(nil, Binding{Source: "x", Dest: name, Key: fmt.Sprintf("s%d.#", i)}); err != nil {
+		if err := s.Bind(Binding{Source: "x", Dest: name, Key: fmt.Sprintf("s%d.#", i)}); err != nil {
 			b.Fatal(err)
 		}
-		sub, _ := q.Subscribe(nil, SubscribeOptions{NoAck: true})
+		sub, _ := s.Subscribe(q.Name, SubscribeOptions{NoAck: true})
 		defer sub.Close()
 	}
-	if _, err := v.DeclareQueue(nil, "all", QueueOptions{}); err != nil {
+	if _, err := s.DeclareQueue("all", QueueOptions{}); err != nil {
 		b.Fatal(err)
 	}
-	if err := v.Bind(nil, Binding{Source: "x", Dest: "all", Key: "#"}); err != nil {
+	if err := s.Bind(Binding{Source: "x", Dest: "all", Key: "#"}); err != nil {
 		b.Fatal(err)
 	}
-	p := v.NewPublisher()
+	p := s.NewPublisher()
 	in := &Inbound{Exchange: []byte("x"), Body: make([]byte, 100), TimestampMs: 1}
 	keys := make([][]byte, 8)
 	for i := range keys {
@@ -212,11 +213,11 @@ func BenchmarkRouteOverlapping(b *testing.B) {
 		}
 		if n%1_000_000 == 999_999 {
 			for i := range 8 {
-				q, _ := v.Queue(fmt.Sprint("q", i))
-				q.Purge()
+				q, _ := s.vhost.Queue(fmt.Sprint("q", i))
+				s.Purge(q.Name)
 			}
-			q, _ := v.Queue("all")
-			q.Purge()
+			q, _ := s.vhost.Queue("all")
+			s.Purge(q.Name)
 		}
 	}
 }
@@ -240,7 +241,7 @@ func BenchmarkPublishManyKeys(b *testing.B) {
 					p.Flush(nil)
 				}
 				if i%1_000_000 == 999_999 {
-					if _, err := q.Purge(); err != nil {
+					if _, err := p.s.Purge(q.Name); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -251,15 +252,15 @@ func BenchmarkPublishManyKeys(b *testing.B) {
 
 // manyKeysRig is a topic exchange x whose keys all lead to one queue, and n of them.
 func manyKeysRig(tb testing.TB, n int) (*Publisher, [][]byte) {
-	v := benchRig(tb)
-	if _, err := v.DeclareExchange("x", ExchangeOptions{Type: "topic"}); err != nil {
+	s := benchRig(tb)
+	if _, err := s.DeclareExchange("x", ExchangeOptions{Type: "topic"}); err != nil {
 		tb.Fatal(err)
 	}
-	if _, err := v.DeclareQueue(nil, "q", QueueOptions{}); err != nil {
+	if _, err := s.DeclareQueue("q", QueueOptions{}); err != nil {
 		tb.Fatal(err)
 	}
 	bind := func(key string) {
-		if err := v.Bind(nil, Binding{Source: "x", Dest: "q", Key: key}); err != nil {
+		if err := s.Bind(Binding{Source: "x", Dest: "q", Key: key}); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -271,7 +272,7 @@ func manyKeysRig(tb testing.TB, n int) (*Publisher, [][]byte) {
 	for i := range keys {
 		keys[i] = fmt.Appendf(nil, "k.%d.x", i)
 	}
-	return v.NewPublisher(), keys
+	return s.NewPublisher(), keys
 }
 
 // A routing key that was not seen before costs its place in the cache and nothing else.

@@ -49,9 +49,24 @@ func (v *VHost) targetOf(q *Queue, x *Exchange) exchange.Target {
 	return q.target
 }
 
-// Bind adds a binding; one that is there already is no error. s is the session
-// that asks, for exclusive queues; nil passes.
-func (v *VHost) Bind(s *Session, b Binding) error {
+// mayBind asks for both ends of a binding.
+func (s *Session) mayBind(b Binding) error {
+	kind := OnQueue
+	if b.ToExchange {
+		kind = OnExchange
+	}
+	if err := s.May(BindDest, kind, b.Dest); err != nil {
+		return err
+	}
+	return s.May(BindSource, OnExchange, b.Source)
+}
+
+// Bind adds a binding; one that is there already is no error.
+func (s *Session) Bind(b Binding) error {
+	if err := s.mayBind(b); err != nil {
+		return err
+	}
+	v := s.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	d := v.def(b)
@@ -110,7 +125,11 @@ func (v *VHost) restoreBinding(d bindingDef) error {
 }
 
 // Unbind removes a binding; one that is not there is no error, a missing end is not either.
-func (v *VHost) Unbind(s *Session, b Binding) error {
+func (s *Session) Unbind(b Binding) error {
+	if err := s.mayBind(b); err != nil {
+		return err
+	}
+	v := s.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if b.Source == "" {

@@ -25,6 +25,8 @@ type Options struct {
 	TopicRetention time.Duration
 	// SaveEvery is the time between two saves of the cursors; default 1 s.
 	SaveEvery time.Duration
+	// Policy decides what sessions may do; default everything.
+	Policy Policy
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Log gets what an operator should read; default slog.Default().
@@ -68,6 +70,8 @@ type Broker struct {
 
 	dirtyMu sync.Mutex
 	dirty   []*Partition // cursors that changed since they were saved
+
+	policyGeneration atomic.Uint64 // see PolicyChanged
 
 	counters Counters
 	stop     chan struct{}
@@ -149,7 +153,14 @@ func (b *Broker) VHosts() []*VHost {
 const producerIDBlock = 1000
 
 // NewProducerID gives out an id for an idempotent producer that no one else has or had.
-func (b *Broker) NewProducerID() (int64, error) {
+func (s *Session) NewProducerID() (int64, error) {
+	if err := s.May(Publish, OnCluster, ""); err != nil {
+		return 0, err
+	}
+	return s.vhost.b.newProducerID()
+}
+
+func (b *Broker) newProducerID() (int64, error) {
 	b.producerMu.Lock()
 	defer b.producerMu.Unlock()
 	id := b.producerID.Load()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
@@ -53,7 +54,7 @@ func (r *rig) open() {
 	if r.v, err = b.VHost("/"); err != nil {
 		r.t.Fatal(err)
 	}
-	r.s = r.v.NewSession("guest")
+	r.s = r.v.NewSession(auth.Identity{Name: "guest"})
 }
 
 func (r *rig) restart() {
@@ -66,7 +67,7 @@ func (r *rig) restart() {
 
 func (r *rig) queue(name string, o QueueOptions) *Queue {
 	r.t.Helper()
-	q, err := r.v.DeclareQueue(r.s, name, o)
+	q, err := r.s.DeclareQueue(name, o)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -75,14 +76,14 @@ func (r *rig) queue(name string, o QueueOptions) *Queue {
 
 func (r *rig) exchange(name, kind string) {
 	r.t.Helper()
-	if _, err := r.v.DeclareExchange(name, ExchangeOptions{Type: kind, Durable: true}); err != nil {
+	if _, err := r.s.DeclareExchange(name, ExchangeOptions{Type: kind, Durable: true}); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
 func (r *rig) bind(src, dst, key string) {
 	r.t.Helper()
-	if err := r.v.Bind(r.s, Binding{Source: src, Dest: dst, Key: key}); err != nil {
+	if err := r.s.Bind(Binding{Source: src, Dest: dst, Key: key}); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -109,12 +110,20 @@ func flush(t *testing.T, p *Publisher) {
 	}
 }
 
+// asOwner is a session that may use the queue.
+func asOwner(q *Queue) *Session {
+	if q.owner != nil {
+		return q.owner
+	}
+	return q.vhost.NewSession(auth.Identity{Name: "guest"})
+}
+
 // drain gets and acks everything that is ready.
 func drain(t *testing.T, q *Queue) []string {
 	t.Helper()
 	out := []string{}
 	for {
-		g, err := q.Get(q.owner, true)
+		g, err := asOwner(q).Get(q.Name, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +159,7 @@ func TestOrderHoldsInEachQueueWhateverTheRoutes(t *testing.T) {
 	for _, b := range [][2]string{{"all", "#"}, {"errors", "*.error"}, {"web", "web.*"}, {"db", "db.*"}, {"mail", "#"}, {"x1", "#.error"}, {"x2", "web.#"}, {"x3", "#"}} {
 		r.bind("logs", b[0], b[1])
 	}
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	expect := map[string][]string{}
 	var sends []string
 	for i := range 500 {
@@ -181,7 +190,7 @@ func TestOrderHoldsInEachQueueWhateverTheRoutes(t *testing.T) {
 
 func TestUnroutableIsReportedAndConfirmed(t *testing.T) {
 	r := start(t)
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	in := &Inbound{Exchange: []byte(""), Key: []byte("nobody"), Body: []byte("x"), Persistent: true}
 	routed, err := p.Publish(in)
 	if routed || err != nil {
@@ -193,7 +202,7 @@ func TestUnroutableIsReportedAndConfirmed(t *testing.T) {
 		t.Error("a queue declared meanwhile is not found")
 	}
 	flush(t, p)
-	if _, err := r.v.DeleteQueue(r.s, "nobody", false, false); err != nil {
+	if _, err := r.s.DeleteQueue("nobody", false, false); err != nil {
 		t.Fatal(err)
 	}
 	if routed, _ = p.Publish(in); routed {
@@ -210,18 +219,18 @@ func TestDefinitionsAndMessagesSurviveARestart(t *testing.T) {
 	q := r.queue("q", QueueOptions{Durable: true})
 	r.queue("gone", QueueOptions{})
 	r.bind("x", "q", "k")
-	topic, err := r.v.CreateTopic("t", 3, map[string]string{"retention.ms": "1000"})
+	topic, err := r.s.CreateTopic("t", 3, map[string]string{"retention.ms": "1000"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	id := topic.TopicID
-	publish(t, r.v.NewPublisher(), "x", "k=1", "k=2", "k=3", "k=4")
-	g, err := q.Get(nil, false)
+	publish(t, r.s.NewPublisher(), "x", "k=1", "k=2", "k=3", "k=4")
+	g, err := r.s.Get(q.Name, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	g.Done()
-	sub, err := q.Subscribe(nil, SubscribeOptions{Prefetch: 2})
+	sub, err := r.s.Subscribe(q.Name, SubscribeOptions{Prefetch: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +259,7 @@ func TestDefinitionsAndMessagesSurviveARestart(t *testing.T) {
 	}
 	var got []string
 	for {
-		g, err := q.Get(nil, true)
+		g, err := r.s.Get(q.Name, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,15 +270,15 @@ func TestDefinitionsAndMessagesSurviveARestart(t *testing.T) {
 		g.Done()
 	}
 	want(t, "after the restart", got, []string{"1 true", "2 true", "4 false"})
-	publish(t, r.v.NewPublisher(), "x", "k=5")
+	publish(t, r.s.NewPublisher(), "x", "k=5")
 	want(t, "binding", drain(t, q), []string{"5"})
 }
 
 func TestRequeuedMessagesGoBackToTheirPlace(t *testing.T) {
 	r := start(t)
 	q := r.queue("q", QueueOptions{})
-	publish(t, r.v.NewPublisher(), "", "q=1", "q=2", "q=3", "q=4")
-	sub, err := q.Subscribe(nil, SubscribeOptions{})
+	publish(t, r.s.NewPublisher(), "", "q=1", "q=2", "q=3", "q=4")
+	sub, err := r.s.Subscribe(q.Name, SubscribeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +292,7 @@ func TestRequeuedMessagesGoBackToTheirPlace(t *testing.T) {
 	}
 	sub.Release()
 	sub.Close()
-	g, _ := q.Get(nil, true)
+	g, _ := r.s.Get(q.Name, true)
 	if string(g.Body) != "2" || !g.Redelivered || g.Remaining != 1 {
 		t.Errorf("got %q redelivered %v, %d remain", g.Body, g.Redelivered, g.Remaining)
 	}
@@ -297,14 +306,14 @@ func TestRequeuedMessagesGoBackToTheirPlace(t *testing.T) {
 func TestExclusiveQueuesBelongToTheirSession(t *testing.T) {
 	r := start(t)
 	q := r.queue("mine", QueueOptions{Exclusive: true})
-	other := r.v.NewSession("guest")
-	_, err := r.v.Access(other, "mine")
+	other := r.v.NewSession(auth.Identity{Name: "guest"})
+	_, err := other.Queue(Look, "mine")
 	kind(t, err, Locked)
-	_, err = q.Subscribe(other, SubscribeOptions{})
+	_, err = other.Subscribe(q.Name, SubscribeOptions{})
 	kind(t, err, Locked)
-	_, err = r.v.DeclareQueue(other, "mine", QueueOptions{Exclusive: true})
+	_, err = other.DeclareQueue("mine", QueueOptions{Exclusive: true})
 	kind(t, err, Locked)
-	_, err = r.v.DeleteQueue(other, "mine", false, false)
+	_, err = other.DeleteQueue("mine", false, false)
 	kind(t, err, Locked)
 	r.s.Close()
 	_, err = r.v.Queue("mine")
@@ -314,8 +323,8 @@ func TestExclusiveQueuesBelongToTheirSession(t *testing.T) {
 func TestAutoDeleteQueueGoesWithItsLastConsumer(t *testing.T) {
 	r := start(t)
 	q := r.queue("q", QueueOptions{AutoDelete: true})
-	a, _ := q.Subscribe(nil, SubscribeOptions{})
-	b, _ := q.Subscribe(nil, SubscribeOptions{})
+	a, _ := r.s.Subscribe(q.Name, SubscribeOptions{})
+	b, _ := r.s.Subscribe(q.Name, SubscribeOptions{})
 	a.Close()
 	if _, err := r.v.Queue("q"); err != nil {
 		t.Error("gone with one of two consumers")
@@ -329,16 +338,16 @@ func TestAutoDeleteQueueGoesWithItsLastConsumer(t *testing.T) {
 func TestAutoDeleteExchangesGoWithTheirLastBinding(t *testing.T) {
 	r := start(t)
 	for _, name := range []string{"a", "b"} {
-		if _, err := r.v.DeclareExchange(name, ExchangeOptions{Type: "fanout", AutoDelete: true}); err != nil {
+		if _, err := r.s.DeclareExchange(name, ExchangeOptions{Type: "fanout", AutoDelete: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r.queue("q", QueueOptions{})
 	r.bind("b", "q", "")
-	if err := r.v.Bind(nil, Binding{Source: "a", Dest: "b", ToExchange: true}); err != nil {
+	if err := r.s.Bind(Binding{Source: "a", Dest: "b", ToExchange: true}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.v.DeleteQueue(r.s, "q", false, false); err != nil {
+	if _, err := r.s.DeleteQueue("q", false, false); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"a", "b"} {
@@ -354,7 +363,7 @@ func TestExchangesReachExchangesOnceEach(t *testing.T) {
 	r.exchange("b", "fanout")
 	r.exchange("c", "direct")
 	for _, b := range []Binding{{Source: "a", Dest: "b", Key: "log.#", ToExchange: true}, {Source: "b", Dest: "c", ToExchange: true}, {Source: "c", Dest: "a", Key: "log.x", ToExchange: true}} {
-		if err := r.v.Bind(nil, b); err != nil {
+		if err := r.s.Bind(b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -362,11 +371,11 @@ func TestExchangesReachExchangesOnceEach(t *testing.T) {
 	r.bind("b", "q1", "")
 	r.bind("c", "q2", "log.x")
 	r.bind("a", "q1", "log.*")
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	publish(t, p, "a", "log.x=1", "log.y=2", "no=3")
 	want(t, "q1", drain(t, q1), []string{"1", "2"})
 	want(t, "q2", drain(t, q2), []string{"1"})
-	if err := r.v.Unbind(nil, Binding{Source: "a", Dest: "b", Key: "log.#", ToExchange: true}); err != nil {
+	if err := r.s.Unbind(Binding{Source: "a", Dest: "b", Key: "log.#", ToExchange: true}); err != nil {
 		t.Fatal(err)
 	}
 	publish(t, p, "a", "log.x=4")
@@ -396,23 +405,23 @@ func TestDeclaringAgain(t *testing.T) {
 		"an unknown x-argument": {QueueOptions{Durable: true, Args: append(args("x-retention", "1h"), args("x-foo", "1")...)}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := r.v.DeclareQueue(r.s, "q", c.o)
+			_, err := r.s.DeclareQueue("q", c.o)
 			kind(t, err, c.want)
 		})
 	}
-	_, err := r.v.DeclareQueue(r.s, "amq.mine", QueueOptions{})
+	_, err := r.s.DeclareQueue("amq.mine", QueueOptions{})
 	kind(t, err, Refused)
-	_, err = r.v.DeclareExchange("amq.mine", ExchangeOptions{Type: "direct"})
+	_, err = r.s.DeclareExchange("amq.mine", ExchangeOptions{Type: "direct"})
 	kind(t, err, Refused)
-	_, err = r.v.DeclareQueue(r.s, "\xff", QueueOptions{})
+	_, err = r.s.DeclareQueue("\xff", QueueOptions{})
 	kind(t, err, Precondition)
-	_, err = r.v.DeclareExchange("\xff", ExchangeOptions{Type: "direct"})
+	_, err = r.s.DeclareExchange("\xff", ExchangeOptions{Type: "direct"})
 	kind(t, err, Precondition)
-	_, err = r.v.DeclareExchange("odd", ExchangeOptions{Type: "odd"})
+	_, err = r.s.DeclareExchange("odd", ExchangeOptions{Type: "odd"})
 	kind(t, err, UnknownType)
-	_, err = r.v.DeclareExchange("amq.topic", ExchangeOptions{Type: "topic", Durable: true})
+	_, err = r.s.DeclareExchange("amq.topic", ExchangeOptions{Type: "topic", Durable: true})
 	kind(t, err, 0)
-	_, err = r.v.DeclareExchange("amq.topic", ExchangeOptions{Type: "direct", Durable: true})
+	_, err = r.s.DeclareExchange("amq.topic", ExchangeOptions{Type: "direct", Durable: true})
 	kind(t, err, Precondition)
 }
 
@@ -430,28 +439,28 @@ func produced(pid int64, epoch int16, seq int32, values ...string) batch.Batch {
 
 func TestIdempotentProducers(t *testing.T) {
 	r := startWith(t, 0) // sequences and gaps inside a batch do not go together
-	topic, err := r.v.CreateTopic("t", 1, nil)
+	topic, err := r.s.CreateTopic("t", 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	part := func() *Partition { return topic.Partitions()[0] }
-	first, err := part().Produce(produced(7, 0, 5, "a", "b"))
+	first, err := r.s.Produce(part(), produced(7, 0, 5, "a", "b"))
 	if err != nil {
 		t.Fatal("an unknown producer may begin anywhere:", err)
 	}
-	if _, err := part().Produce(produced(7, 0, 7, "c")); err != nil {
+	if _, err := r.s.Produce(part(), produced(7, 0, 7, "c")); err != nil {
 		t.Fatal(err)
 	}
 	check := func(when string) {
 		t.Helper()
-		dup, err := part().Produce(produced(7, 0, 5, "a", "b"))
+		dup, err := r.s.Produce(part(), produced(7, 0, 5, "a", "b"))
 		if err != nil || !dup.Duplicate || dup.Base != first.Base || dup.Timestamp != 1_000 {
 			t.Errorf("%s: duplicate: %+v, %v", when, dup, err)
 		}
-		if _, err := part().Produce(produced(7, 0, 9, "x")); !errors.Is(err, ErrOutOfOrderSequence) {
+		if _, err := r.s.Produce(part(), produced(7, 0, 9, "x")); !errors.Is(err, ErrOutOfOrderSequence) {
 			t.Errorf("%s: gap: %v", when, err)
 		}
-		if _, err := part().Produce(produced(7, 1, 3, "x")); !errors.Is(err, ErrOutOfOrderSequence) {
+		if _, err := r.s.Produce(part(), produced(7, 1, 3, "x")); !errors.Is(err, ErrOutOfOrderSequence) {
 			t.Errorf("%s: new epoch not from 0: %v", when, err)
 		}
 	}
@@ -459,10 +468,10 @@ func TestIdempotentProducers(t *testing.T) {
 	r.restart()
 	topic, _ = r.v.Queue("t")
 	check("after a restart")
-	if _, err := part().Produce(produced(7, 1, 0, "d")); err != nil {
+	if _, err := r.s.Produce(part(), produced(7, 1, 0, "d")); err != nil {
 		t.Error("new epoch from 0:", err)
 	}
-	if _, err := part().Produce(produced(7, 0, 8, "x")); !errors.Is(err, ErrProducerFenced) {
+	if _, err := r.s.Produce(part(), produced(7, 0, 8, "x")); !errors.Is(err, ErrProducerFenced) {
 		t.Error("old epoch:", err)
 	}
 	if n := topic.Stats().Ready; n != 4 {
@@ -472,12 +481,12 @@ func TestIdempotentProducers(t *testing.T) {
 
 func TestSequencesWrap(t *testing.T) {
 	r := start(t)
-	topic, _ := r.v.CreateTopic("t", 1, nil)
+	topic, _ := r.s.CreateTopic("t", 1, nil)
 	p := topic.Partitions()[0]
-	if _, err := p.Produce(produced(1, 0, 1<<31-2, "a", "b", "c")); err != nil {
+	if _, err := r.s.Produce(p, produced(1, 0, 1<<31-2, "a", "b", "c")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Produce(produced(1, 0, 1, "d")); err != nil {
+	if _, err := r.s.Produce(p, produced(1, 0, 1, "d")); err != nil {
 		t.Error("after 2^31-1 comes 0:", err)
 	}
 }
@@ -485,7 +494,7 @@ func TestSequencesWrap(t *testing.T) {
 func TestKafkaRecordsAreRoutedByTheirKeys(t *testing.T) {
 	r := start(t)
 	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
-	x, err := r.v.DeclareExchange("logs", ExchangeOptions{Type: "topic", Durable: true, Args: args})
+	x, err := r.s.DeclareExchange("logs", ExchangeOptions{Type: "topic", Durable: true, Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -494,9 +503,9 @@ func TestKafkaRecordsAreRoutedByTheirKeys(t *testing.T) {
 	if r.v.Feed("ingest") != x {
 		t.Fatal("the topic does not lead to the exchange")
 	}
-	_, err = r.v.DeclareQueue(r.s, "ingest", QueueOptions{})
+	_, err = r.s.DeclareQueue("ingest", QueueOptions{})
 	kind(t, err, Precondition)
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	b := produced(3, 0, 0, "one", "two")
 	if _, err := p.PublishBatch(x, b); err != nil {
 		t.Fatal(err)
@@ -505,7 +514,7 @@ func TestKafkaRecordsAreRoutedByTheirKeys(t *testing.T) {
 		t.Error("sent again:", again, err)
 	}
 	flush(t, p)
-	g, _ := q.Get(nil, true)
+	g, _ := r.s.Get(q.Name, true)
 	if g == nil || string(g.Body) != "one" || string(g.Exchange) != "logs" || string(g.Key) != "k" || g.TimestampMs != 1_000 {
 		t.Fatalf("got %+v", g)
 	}
@@ -515,13 +524,13 @@ func TestKafkaRecordsAreRoutedByTheirKeys(t *testing.T) {
 
 func TestTopicsAreConsumedWithAcksToo(t *testing.T) {
 	r := start(t)
-	topic, _ := r.v.CreateTopic("t", 2, nil)
+	topic, _ := r.s.CreateTopic("t", 2, nil)
 	for i, v := range []string{"a", "b", "c", "d"} {
-		if _, err := topic.Partitions()[i%2].Produce(produced(-1, -1, -1, v)); err != nil {
+		if _, err := r.s.Produce(topic.Partitions()[i%2], produced(-1, -1, -1, v)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	sub, err := topic.Subscribe(nil, SubscribeOptions{Prefetch: 3})
+	sub, err := r.s.Subscribe(topic.Name, SubscribeOptions{Prefetch: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -551,8 +560,8 @@ func TestCancelledWhenTheQueueIsDeleted(t *testing.T) {
 	r := start(t)
 	q := r.queue("q", QueueOptions{})
 	told := make(chan struct{}, 1)
-	sub, _ := q.Subscribe(nil, SubscribeOptions{Cancelled: func() { told <- struct{}{} }})
-	if n, err := r.v.DeleteQueue(r.s, "q", false, false); n != 0 || err != nil {
+	sub, _ := r.s.Subscribe(q.Name, SubscribeOptions{Cancelled: func() { told <- struct{}{} }})
+	if n, err := r.s.DeleteQueue("q", false, false); n != 0 || err != nil {
 		t.Fatal(n, err)
 	}
 	select {
@@ -561,7 +570,7 @@ func TestCancelledWhenTheQueueIsDeleted(t *testing.T) {
 		t.Fatal("not told")
 	}
 	sub.Close()
-	_, err := q.Subscribe(nil, SubscribeOptions{})
+	_, err := r.s.Subscribe(q.Name, SubscribeOptions{})
 	kind(t, err, NotFound)
 }
 
@@ -569,14 +578,14 @@ func TestWakeComesAfterAnAppend(t *testing.T) {
 	r := start(t)
 	q := r.queue("q", QueueOptions{})
 	wake := make(chan struct{}, 1)
-	sub, _ := q.Subscribe(nil, SubscribeOptions{Wake: func() {
+	sub, _ := r.s.Subscribe(q.Name, SubscribeOptions{Wake: func() {
 		select {
 		case wake <- struct{}{}:
 		default:
 		}
 	}})
 	defer sub.Close()
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	for i := range 20 {
 		if n, _ := sub.Pull(10, 1<<20, func(*Delivery) {}); n != 0 {
 			t.Fatalf("round %d: %d messages before any was published", i, n)
@@ -606,7 +615,7 @@ func TestWakeComesAfterAnAppend(t *testing.T) {
 func TestMessagesExpireBeforeTheyAreDelivered(t *testing.T) {
 	r := start(t)
 	q := r.queue("q", QueueOptions{})
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	now := time.Now().UnixMilli()
 	for _, m := range []struct {
 		body, expiration string
@@ -622,12 +631,12 @@ func TestMessagesExpireBeforeTheyAreDelivered(t *testing.T) {
 		}
 	}
 	flush(t, p)
-	g, err := q.Get(nil, true)
+	g, err := r.s.Get(q.Name, true)
 	if err != nil || string(g.Body) != "young" {
 		t.Fatalf("get: %v, %v", g, err)
 	}
 	g.Done()
-	sub, _ := q.Subscribe(nil, SubscribeOptions{Prefetch: 10})
+	sub, _ := r.s.Subscribe(q.Name, SubscribeOptions{Prefetch: 10})
 	defer sub.Close()
 	var got []string
 	sub.Pull(10, 1<<20, func(d *Delivery) { got = append(got, string(d.Body)) })
@@ -640,8 +649,8 @@ func TestMessagesExpireBeforeTheyAreDelivered(t *testing.T) {
 func TestWhatWasTakenAndNeverSentIsNotRedelivered(t *testing.T) {
 	r := start(t)
 	q := r.queue("q", QueueOptions{})
-	publish(t, r.v.NewPublisher(), "", "q=1", "q=2", "q=3")
-	sub, _ := q.Subscribe(nil, SubscribeOptions{})
+	publish(t, r.s.NewPublisher(), "", "q=1", "q=2", "q=3")
+	sub, _ := r.s.Subscribe(q.Name, SubscribeOptions{})
 	var held []Delivery
 	sub.Pull(10, 1, func(d *Delivery) { held = append(held, *d) }) // one byte: the first message only
 	sub.Release()
@@ -654,7 +663,7 @@ func TestWhatWasTakenAndNeverSentIsNotRedelivered(t *testing.T) {
 	}
 	var got []string
 	for range 3 {
-		g, _ := q.Get(nil, true)
+		g, _ := r.s.Get(q.Name, true)
 		got = append(got, fmt.Sprintf("%s %v", g.Body, g.Redelivered))
 		g.Done()
 	}
@@ -676,22 +685,22 @@ func TestLegalTopicNames(t *testing.T) {
 func TestTopicsThatKafkaHoldsToBeAlike(t *testing.T) {
 	r := start(t)
 	for _, name := range []string{"a.b", "c", "d_e_f"} {
-		if _, err := r.v.CreateTopic(name, 1, nil); err != nil {
+		if _, err := r.s.CreateTopic(name, 1, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r.queue("q.r", QueueOptions{Durable: true})
 	r.restart()
 	for name, want := range map[string]Kind{"a_b": Collides, "a.b": Exists, "d.e.f": Collides, "d.e_f": Collides, "q_r": 0, "ab": 0} {
-		_, err := r.v.CreateTopic(name, 1, nil)
+		_, err := r.s.CreateTopic(name, 1, nil)
 		kind(t, err, want)
 	}
 	r.queue("c.d", QueueOptions{}) // AMQP knows no such rule
 	r.queue("c_d", QueueOptions{})
-	if _, err := r.v.DeleteQueue(r.s, "a.b", false, false); err != nil {
+	if _, err := r.s.DeleteQueue("a.b", false, false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.v.CreateTopic("a_b", 1, nil); err != nil {
+	if _, err := r.s.CreateTopic("a_b", 1, nil); err != nil {
 		t.Error(err)
 	}
 }

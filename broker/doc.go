@@ -6,7 +6,8 @@
 //	             └──── Queue ───── Partition ── store.Log        where it is kept
 //	                                   └─────── consumer.Cursor  whose turn it is
 //
-//	Session    one client connection: user, exclusive queues
+//	Session    one client connection, and the one door: every verb that a client can
+//	           cause is a method of it, and asks May (permit.go) first
 //	Publisher  one connection's way in: route cache, one batch per set of queues
 //	Subscription  one consumer's way out: pulls what its credit allows
 //

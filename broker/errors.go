@@ -32,6 +32,7 @@ type Error struct {
 	Kind Kind
 	Text string
 	Err  error
+	On   ResourceKind // of a refusal by the policy: what was refused
 }
 
 func (e *Error) Error() string {
@@ -46,6 +47,15 @@ func (e *Error) Unwrap() error { return e.Err }
 
 func fail(k Kind, format string, args ...any) *Error {
 	return &Error{Kind: k, Text: fmt.Sprintf(format, args...)}
+}
+
+// RefusedOn is what a refusal by the policy was about, 0 for any other error.
+func RefusedOn(err error) ResourceKind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.On
+	}
+	return 0
 }
 
 // KindOf is the kind of any error: of an Error its own, of a store's error the

@@ -80,7 +80,11 @@ func exchangeArgs(name string, raw []byte) (plain bool, feed string, err error) 
 }
 
 // DeclareExchange makes an exchange, or checks that the one of that name is the same.
-func (v *VHost) DeclareExchange(name string, o ExchangeOptions) (*Exchange, error) {
+func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, error) {
+	if err := s.May(Create, OnExchange, name); err != nil {
+		return nil, err
+	}
+	v := s.vhost
 	kind, ok := exchange.ParseKind(o.Type)
 	if !ok {
 		return nil, fail(UnknownType, "unknown exchange type '%s'", o.Type)
@@ -158,8 +162,20 @@ func (x *Exchange) same(v *VHost, o ExchangeOptions) error {
 	return nil
 }
 
+// Exchange finds an exchange for a verb that is to come, as Queue finds a queue.
+func (s *Session) Exchange(verb Verb, name string) (*Exchange, error) {
+	if err := s.May(verb, OnExchange, name); err != nil {
+		return nil, err
+	}
+	return s.vhost.Exchange(name)
+}
+
 // DeleteExchange removes an exchange and its bindings; one that is not there is no error.
-func (v *VHost) DeleteExchange(name string, ifUnused bool) error {
+func (s *Session) DeleteExchange(name string, ifUnused bool) error {
+	if err := s.May(Delete, OnExchange, name); err != nil {
+		return err
+	}
+	v := s.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	x, _ := v.Exchange(name)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/s2"
 
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
@@ -88,7 +89,7 @@ func startFaulty(t *testing.T) (*rig, *faultyStore) {
 	})
 	r.store = s
 	r.v, _ = r.VHost("/")
-	r.s = r.v.NewSession("guest")
+	r.s = r.v.NewSession(auth.Identity{Name: "guest"})
 	return r, s
 }
 
@@ -106,7 +107,7 @@ func TestAFullLogRefusesItsOwnMessagesOnly(t *testing.T) {
 		r.bind("x", "full", "")
 		r.bind("x", "fine", "")
 		s.append[full.Partitions()[0].log.ID()] = fault
-		p := r.v.NewPublisher()
+		p := r.s.NewPublisher()
 		if _, err := p.Publish(&Inbound{Exchange: []byte("x"), Body: []byte("both"), Persistent: true}); err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +123,7 @@ func TestAFullLogRefusesItsOwnMessagesOnly(t *testing.T) {
 func TestAMessageTooLargeForALogTakesNoOtherWithIt(t *testing.T) {
 	r, _ := startFaulty(t) // logs take 2 MiB, the broker more
 	q := r.queue("q", QueueOptions{})
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	for _, body := range []string{"small", strings.Repeat("x", 2<<20), "small too"} {
 		if _, err := p.Publish(&Inbound{Key: []byte("q"), Body: []byte(body)}); err != nil {
 			t.Fatal(err)
@@ -135,13 +136,13 @@ func TestAMessageTooLargeForALogTakesNoOtherWithIt(t *testing.T) {
 func TestAFeedsProducerMaySendAgainWhatWasNotStored(t *testing.T) {
 	r, s := startFaulty(t)
 	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
-	x, err := r.v.DeclareExchange("logs", ExchangeOptions{Type: "fanout", Args: args})
+	x, err := r.s.DeclareExchange("logs", ExchangeOptions{Type: "fanout", Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}
 	q := r.queue("q", QueueOptions{})
 	r.bind("logs", "q", "")
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	s.append[q.Partitions()[0].log.ID()] = store.ErrFull
 	if _, err := p.PublishBatch(x, produced(3, 0, 0, "one")); err != nil {
 		t.Fatal(err)
@@ -158,23 +159,23 @@ func TestAFeedsProducerMaySendAgainWhatWasNotStored(t *testing.T) {
 func TestDeletingIsOneWrite(t *testing.T) {
 	r, s := startFaulty(t)
 	q := r.queue("q", QueueOptions{Durable: true})
-	if _, err := r.v.DeclareExchange("auto", ExchangeOptions{Type: "fanout", Durable: true, AutoDelete: true}); err != nil {
+	if _, err := r.s.DeclareExchange("auto", ExchangeOptions{Type: "fanout", Durable: true, AutoDelete: true}); err != nil {
 		t.Fatal(err)
 	}
 	r.exchange("x", "fanout")
 	for _, b := range []Binding{{Source: "auto", Dest: "q"}, {Source: "x", Dest: "q"}, {Source: "x", Dest: "auto", ToExchange: true}} {
-		if err := r.v.Bind(r.s, b); err != nil {
+		if err := r.s.Bind(b); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.puts = 0
-	if _, err := r.v.DeleteQueue(r.s, "q", false, false); KindOf(err) != Full {
+	if _, err := r.s.DeleteQueue("q", false, false); KindOf(err) != Full {
 		t.Errorf("deleting without space: %v", err)
 	}
-	publish(t, r.v.NewPublisher(), "x", "k=m")
+	publish(t, r.s.NewPublisher(), "x", "k=m")
 	want(t, "after a deletion that failed", drain(t, q), []string{"m"})
 	s.puts = 1
-	if _, err := r.v.DeleteQueue(r.s, "q", false, false); err != nil {
+	if _, err := r.s.DeleteQueue("q", false, false); err != nil {
 		t.Errorf("a queue with bindings takes more than one write: %v", err)
 	}
 	if _, err := r.v.Exchange("auto"); err == nil {
@@ -183,7 +184,7 @@ func TestDeletingIsOneWrite(t *testing.T) {
 	s.puts = 0 // what was never stored needs no write
 	r.queue("mine", QueueOptions{Durable: true, Exclusive: true})
 	r.bind("x", "mine", "k")
-	if _, err := r.v.DeleteQueue(r.s, "mine", false, false); err != nil {
+	if _, err := r.s.DeleteQueue("mine", false, false); err != nil {
 		t.Error("deleting an exclusive queue:", err)
 	}
 	s.puts = math.MaxInt
@@ -209,7 +210,7 @@ func TestALooseBindingDoesNotComeBack(t *testing.T) {
 func TestExpiredMessagesBeforeAGetAreManyAndCostNoStack(t *testing.T) {
 	r := startWith(t, 0)
 	q := r.queue("q", QueueOptions{})
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	old := message.Properties{Flags: message.FlagExpiration, Expiration: []byte("1")}
 	in := &Inbound{Key: []byte("q"), Properties: old.Append(nil), TimestampMs: 1}
 	const many = 200_000 // a call for each would need far more than the stack of a test
@@ -220,7 +221,7 @@ func TestExpiredMessagesBeforeAGetAreManyAndCostNoStack(t *testing.T) {
 	}
 	publish(t, p, "", "q=young")
 	before := r.Counters().Delivered.Load()
-	g, err := q.Get(nil, true)
+	g, err := r.s.Get(q.Name, true)
 	if err != nil || g == nil || string(g.Body) != "young" {
 		t.Fatalf("got %v, %v", g, err)
 	}
@@ -258,15 +259,15 @@ func TestBatchesThatLieHoldNothingUp(t *testing.T) {
 		for _, noAck := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, noAck), func(t *testing.T) {
 				r := startWith(t, 0)
-				q, err := r.v.CreateTopic("t", 1, nil)
+				q, err := r.s.CreateTopic("t", 1, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := q.Partitions()[0].Produce(c.b); err != nil {
+				if _, err := r.s.Produce(q.Partitions()[0], c.b); err != nil {
 					t.Fatal(err)
 				}
-				publish(t, r.v.NewPublisher(), "", "t=after")
-				sub, err := q.Subscribe(nil, SubscribeOptions{Prefetch: 10, NoAck: noAck})
+				publish(t, r.s.NewPublisher(), "", "t=after")
+				sub, err := r.s.Subscribe(q.Name, SubscribeOptions{Prefetch: 10, NoAck: noAck})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -296,7 +297,7 @@ func TestBatchesThatLieHoldNothingUp(t *testing.T) {
 
 func TestRoutesOfNamesWithAnyBytesAreKeptApart(t *testing.T) {
 	r := startWith(t, 0)
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	var queues []*Queue
 	for i, x := range []string{"a", "a\x00"} {
 		r.exchange(x, "direct")
@@ -318,11 +319,11 @@ func TestRoutesThatHeadersDecideAreBounded(t *testing.T) {
 		name := fmt.Sprint("h", i)
 		r.queue(name, QueueOptions{})
 		args := message.AppendBool(message.AppendName(nil, name), true)
-		if err := r.v.Bind(r.s, Binding{Source: "h", Dest: name, Args: args}); err != nil {
+		if err := r.s.Bind(Binding{Source: "h", Dest: name, Args: args}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	for set := range 1 << 14 {
 		var headers []byte
 		for i := range 14 {
@@ -368,16 +369,16 @@ func TestProducersAreBounded(t *testing.T) {
 
 func TestASubscriptionSeesPartitionsThatAreAdded(t *testing.T) {
 	r := startWith(t, 0)
-	q, err := r.v.CreateTopic("t", 1, nil)
+	q, err := r.s.CreateTopic("t", 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var woken atomic.Int32
-	sub, err := q.Subscribe(nil, SubscribeOptions{Prefetch: 3, Wake: func() { woken.Add(1) }})
+	sub, err := r.s.Subscribe(q.Name, SubscribeOptions{Prefetch: 3, Wake: func() { woken.Add(1) }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	publish(t, p, "", "t=0") // the route is cached now
 	pull := func() (n int) {
 		n, err := sub.Pull(100, 1<<20, func(*Delivery) {})
@@ -390,14 +391,14 @@ func TestASubscriptionSeesPartitionsThatAreAdded(t *testing.T) {
 		t.Fatalf("pulled %d", n)
 	}
 	woken.Store(0)
-	if err := q.AddPartitions(8); err != nil {
+	if err := r.s.AddPartitions(q, 8); err != nil {
 		t.Fatal(err)
 	}
 	if woken.Load() == 0 {
 		t.Error("nobody was woken")
 	}
 	for i := range 8 { // into each
-		if _, err := q.Partitions()[i].Produce(produced(-1, -1, -1, "v")); err != nil {
+		if _, err := r.s.Produce(q.Partitions()[i], produced(-1, -1, -1, "v")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -405,7 +406,7 @@ func TestASubscriptionSeesPartitionsThatAreAdded(t *testing.T) {
 		t.Errorf("pulled %d of 8 with room for 2 in the prefetch", n)
 	}
 	sub.Close()
-	sub, _ = q.Subscribe(nil, SubscribeOptions{})
+	sub, _ = r.s.Subscribe(q.Name, SubscribeOptions{})
 	defer sub.Close()
 	if n := pull(); n != 6 {
 		t.Errorf("pulled %d, want the other 6", n)
@@ -414,9 +415,9 @@ func TestASubscriptionSeesPartitionsThatAreAdded(t *testing.T) {
 
 func TestPrefetchAndSharedCreditHoldTogether(t *testing.T) {
 	r := startWith(t, 0)
-	q, _ := r.v.CreateTopic("t", 4, nil)
+	q, _ := r.s.CreateTopic("t", 4, nil)
 	for i := range 40 {
-		if _, err := q.Partitions()[i%4].Produce(produced(-1, -1, -1, "v")); err != nil {
+		if _, err := r.s.Produce(q.Partitions()[i%4], produced(-1, -1, -1, "v")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -424,7 +425,7 @@ func TestPrefetchAndSharedCreditHoldTogether(t *testing.T) {
 	var subs [2]*Subscription
 	var held [2][]Delivery
 	for i := range subs {
-		subs[i], _ = q.Subscribe(nil, SubscribeOptions{Prefetch: 3, Shared: shared})
+		subs[i], _ = r.s.Subscribe(q.Name, SubscribeOptions{Prefetch: 3, Shared: shared})
 		defer subs[i].Close()
 		if i == 0 { // alone
 			n, err := subs[0].Pull(100, 1<<20, func(d *Delivery) { held[0] = append(held[0], Delivery{Lease: d.Lease, Offset: d.Offset}) })
@@ -466,7 +467,7 @@ func TestSessionsForgetTheirDeletedQueues(t *testing.T) {
 	r := startWith(t, 0)
 	for range 3 {
 		r.queue("mine", QueueOptions{Exclusive: true})
-		if _, err := r.v.DeleteQueue(r.s, "mine", false, false); err != nil {
+		if _, err := r.s.DeleteQueue("mine", false, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -474,7 +475,7 @@ func TestSessionsForgetTheirDeletedQueues(t *testing.T) {
 		t.Errorf("the session holds %d queues that are gone", n)
 	}
 	r.s.Close()
-	_, err := r.v.DeclareQueue(r.s, "late", QueueOptions{Exclusive: true})
+	_, err := r.s.DeclareQueue("late", QueueOptions{Exclusive: true})
 	kind(t, err, Closed)
 	if _, err := r.v.Queue("late"); err == nil {
 		t.Error("a queue belongs to a session that is closed")
@@ -484,8 +485,8 @@ func TestSessionsForgetTheirDeletedQueues(t *testing.T) {
 func TestLeavingReturnsAtOnceWhatWasNotSent(t *testing.T) {
 	r := startWith(t, 0)
 	q := r.queue("q", QueueOptions{})
-	publish(t, r.v.NewPublisher(), "", "q=one", "q=two", "q=three")
-	sub, _ := q.Subscribe(nil, SubscribeOptions{Exclusive: true})
+	publish(t, r.s.NewPublisher(), "", "q=one", "q=two", "q=three")
+	sub, _ := r.s.Subscribe(q.Name, SubscribeOptions{Exclusive: true})
 	var first Delivery
 	if n, err := sub.Pull(10, 1, func(d *Delivery) { first = *d }); n != 1 || err != nil {
 		t.Fatal(n, err)
@@ -501,12 +502,12 @@ func TestLeavingReturnsAtOnceWhatWasNotSent(t *testing.T) {
 	if err := first.Lease.Requeue(first.Offset, first.Offset); err != nil {
 		t.Error(err)
 	}
-	g, _ := q.Get(nil, true)
+	g, _ := r.s.Get(q.Name, true)
 	if string(g.Body) != "one" || !g.Redelivered {
 		t.Errorf("got %q, redelivered %v", g.Body, g.Redelivered)
 	}
 	g.Done()
-	g, _ = q.Get(nil, true)
+	g, _ = r.s.Get(q.Name, true)
 	if string(g.Body) != "two" || g.Redelivered {
 		t.Errorf("got %q, redelivered %v", g.Body, g.Redelivered)
 	}
@@ -515,15 +516,15 @@ func TestLeavingReturnsAtOnceWhatWasNotSent(t *testing.T) {
 
 func TestADeletedTopicStaysDeleted(t *testing.T) {
 	r := startWith(t, 0)
-	q, _ := r.v.CreateTopic("t", 1, nil)
-	if _, err := r.v.DeleteQueue(nil, "t", false, false); err != nil {
+	q, _ := r.s.CreateTopic("t", 1, nil)
+	if _, err := r.s.DeleteQueue("t", false, false); err != nil {
 		t.Fatal(err)
 	}
-	kind(t, q.AddPartitions(2), NotFound)
-	kind(t, q.SetConfig(map[string]string{"retention.ms": "1"}), NotFound)
-	_, err := q.Purge()
+	kind(t, r.s.AddPartitions(q, 2), NotFound)
+	kind(t, r.s.SetConfig(q, map[string]string{"retention.ms": "1"}), NotFound)
+	_, err := r.s.Purge(q.Name)
 	kind(t, err, NotFound)
-	_, err = r.v.CreateTopic("none", 0, nil)
+	_, err = r.s.CreateTopic("none", 0, nil)
 	kind(t, err, Precondition)
 	r.restart()
 	if _, err := r.v.Queue("t"); err == nil {
@@ -541,7 +542,7 @@ func TestAQueueThatCantBeReadIsNotDeletedAsEmpty(t *testing.T) {
 	})
 	var st *local.Store
 	var b *Broker
-	start := func() *VHost {
+	start := func() *Session {
 		var err error
 		if st, err = local.Open(local.Options{Dir: "data", FS: disk, Mode: store.ModeOS}); err != nil {
 			t.Fatal(err)
@@ -550,27 +551,27 @@ func TestAQueueThatCantBeReadIsNotDeletedAsEmpty(t *testing.T) {
 			t.Fatal(err)
 		}
 		v, _ := b.VHost("/")
-		return v
+		return v.NewSession(auth.Identity{Name: "guest"})
 	}
-	v := start()
-	if _, err := v.DeclareQueue(nil, "q", QueueOptions{Durable: true}); err != nil {
+	s := start()
+	if _, err := s.DeclareQueue("q", QueueOptions{Durable: true}); err != nil {
 		t.Fatal(err)
 	}
-	publish(t, v.NewPublisher(), "", "q=kept")
+	publish(t, s.NewPublisher(), "", "q=kept")
 	if err := errors.Join(b.Close(), st.Close()); err != nil {
 		t.Fatal(err)
 	}
-	v = start()
+	s = start()
 	t.Cleanup(func() {
 		b.Close()
 		st.Close()
 	})
 	broken.Store(true)
-	if n, err := v.DeleteQueue(nil, "q", false, true); err == nil {
+	if n, err := s.DeleteQueue("q", false, true); err == nil {
 		t.Fatalf("deleted as empty, with %d messages", n)
 	}
 	broken.Store(false)
-	q, err := v.Queue("q")
+	q, err := s.Queue(Look, "q")
 	if err != nil {
 		t.Fatal(err)
 	}

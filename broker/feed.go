@@ -20,6 +20,9 @@ type feedState struct {
 // checked by the caller. A duplicate of an idempotent producer is not routed
 // again. As with Publish, it is stored by the Flush after it.
 func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch) (Produced, error) {
+	if err := p.s.May(Publish, OnExchange, x.Name); err != nil {
+		return Produced{}, err
+	}
 	f := &x.fed
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -19,15 +19,15 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestDefinitionsFormatIsKept(t *testing.T) {
 	r := startWith(t, 0)
 	args := message.AppendString(message.AppendName(nil, "x-retention"), []byte("1h"))
-	if _, err := r.v.DeclareExchange("log/s ü", ExchangeOptions{Type: "topic", Durable: true, Internal: true}); err != nil {
+	if _, err := r.s.DeclareExchange("log/s ü", ExchangeOptions{Type: "topic", Durable: true, Internal: true}); err != nil {
 		t.Fatal(err)
 	}
 	r.queue("jobs", QueueOptions{Durable: true, AutoDelete: true, Args: args})
 	r.bind("log/s ü", "jobs", "a.*/b")
-	if _, err := r.v.CreateTopic("t", 2, map[string]string{"retention.ms": "5"}); err != nil {
+	if _, err := r.s.CreateTopic("t", 2, map[string]string{"retention.ms": "5"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.NewProducerID(); err != nil {
+	if _, err := r.s.NewProducerID(); err != nil {
 		t.Fatal(err)
 	}
 	defs, err := r.store.Table("defs")
@@ -144,12 +144,12 @@ func TestPublishAndPullDoNotAllocate(t *testing.T) {
 		r.bind("x", name, "k."+name)
 		r.bind("x", name, "k.#")
 		var err error
-		if subs[i], err = q.Subscribe(nil, SubscribeOptions{NoAck: true}); err != nil {
+		if subs[i], err = r.s.Subscribe(q.Name, SubscribeOptions{NoAck: true}); err != nil {
 			t.Fatal(err)
 		}
 		defer subs[i].Close()
 	}
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	in := &Inbound{Exchange: []byte("x"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, 100), TimestampMs: 1}
 	keys := [][]byte{[]byte("k.a"), []byte("k.b"), []byte("k.c"), []byte("k.none")}
 	emit := func(*Delivery) {}

@@ -12,10 +12,11 @@ type Got struct {
 // Done ends the borrowing of the message's bytes.
 func (g *Got) Done() { g.reader.release() }
 
-// Get takes the first message that is ready, without a consumer. It is nil when
+// Get takes the first message of a queue that is ready, without a consumer. It is nil when
 // there is none. Without noAck the caller acks or requeues it with its lease.
-func (q *Queue) Get(s *Session, noAck bool) (*Got, error) {
-	if err := q.allow(s); err != nil {
+func (s *Session) Get(name string, noAck bool) (*Got, error) {
+	q, err := s.Queue(Consume, name)
+	if err != nil {
 		return nil, err
 	}
 	for _, p := range q.Partitions() {

@@ -19,7 +19,7 @@ func TestNothingIsLostOrDoubledOnATopicThatGrows(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := startWith(t, 0)
-	q, err := r.v.CreateTopic("t", 1, nil)
+	q, err := r.s.CreateTopic("t", 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestNothingIsLostOrDoubledOnATopicThatGrows(t *testing.T) {
 	var all sync.WaitGroup
 	for p := range publishers {
 		all.Go(func() {
-			pub := r.v.NewPublisher()
+			pub := r.s.NewPublisher()
 			var body [4]byte
 			for i := range each {
 				binary.BigEndian.PutUint32(body[:], uint32(p*each+i))
@@ -69,10 +69,10 @@ func TestNothingIsLostOrDoubledOnATopicThatGrows(t *testing.T) {
 			for published.Load() < int64(n-1)*publishers*each/(partitions+1) {
 				time.Sleep(time.Millisecond)
 			}
-			if err := q.AddPartitions(n); err != nil {
+			if err := r.s.AddPartitions(q, n); err != nil {
 				t.Error(err)
 			}
-			k, err := q.Purge()
+			k, err := r.s.Purge(q.Name)
 			if err != nil {
 				t.Error(err)
 			}
@@ -108,7 +108,7 @@ func consumeGrowing(t *testing.T, q *Queue, o SubscribeOptions, rng *rand.Rand, 
 		default:
 		}
 	}
-	sub, err := q.Subscribe(nil, o)
+	sub, err := asOwner(q).Subscribe(q.Name, o)
 	if err != nil {
 		t.Error(err)
 		return

@@ -19,7 +19,7 @@ func TestManyConsumersFindTheirPlaceInABatch(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			r := startWith(t, gap)
 			q := r.queue("q", QueueOptions{})
-			p := r.v.NewPublisher()
+			p := r.s.NewPublisher()
 			const messages = 12_000
 			for n := uint64(0); n < messages; {
 				for range min(1+random.Uint64N(3000), messages-n) {
@@ -35,7 +35,7 @@ func TestManyConsumersFindTheirPlaceInABatch(t *testing.T) {
 			subs := make([]*Subscription, 9)
 			for i := range subs {
 				var err error
-				if subs[i], err = q.Subscribe(nil, SubscribeOptions{Prefetch: 1 + random.IntN(50)}); err != nil {
+				if subs[i], err = r.s.Subscribe(q.Name, SubscribeOptions{Prefetch: 1 + random.IntN(50)}); err != nil {
 					t.Fatal(err)
 				}
 				defer subs[i].Close()

@@ -56,7 +56,15 @@ type Produced struct {
 // Produce stores one batch of a Kafka producer, checked by the caller. A
 // duplicate of one of a producer's last five batches is not stored again and
 // returns the first one's offset.
-func (p *Partition) Produce(b batch.Batch) (Produced, error) {
+func (s *Session) Produce(p *Partition, b batch.Batch) (Produced, error) {
+	if err := s.May(Publish, OnQueue, p.q.Name); err != nil {
+		return Produced{}, err
+	}
+	return p.take(b)
+}
+
+// take is Produce for one who may.
+func (p *Partition) take(b batch.Batch) (Produced, error) {
 	if b.ProducerID() < 0 {
 		return p.produce(b)
 	}

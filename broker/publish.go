@@ -32,6 +32,7 @@ type Inbound struct {
 // set of queues and stored by Flush, or earlier when order or size asks for it.
 // It belongs to one goroutine.
 type Publisher struct {
+	s          *Session
 	v          *VHost
 	generation uint64
 	routes     map[string]*route
@@ -102,8 +103,9 @@ const (
 )
 
 // NewPublisher opens a way in. It needs no closing: nothing is kept after a Flush.
-func (v *VHost) NewPublisher() *Publisher {
-	p := &Publisher{v: v, generation: v.generation.Load()}
+func (s *Session) NewPublisher() *Publisher {
+	v := s.vhost
+	p := &Publisher{s: s, v: v, generation: v.generation.Load()}
 	p.forget()
 	return p
 }
@@ -339,11 +341,9 @@ func appendRouteKey(dst []byte, m *Inbound) []byte {
 func (p *Publisher) resolve(m *Inbound) (r *route, cacheable bool, err error) {
 	x := p.source.exchange
 	if x == nil || !bytes.Equal(p.source.name, m.Exchange) {
-		found, ok := p.v.exchanges.Load(string(m.Exchange))
-		if !ok {
-			return nil, false, fail(NotFound, "no exchange '%s' in vhost '%s'", m.Exchange, p.v.Name)
+		if x, err = p.s.Exchange(Publish, string(m.Exchange)); err != nil {
+			return nil, false, err
 		}
-		x = found.(*Exchange)
 		p.source.name, p.source.exchange = append(p.source.name[:0], m.Exchange...), x
 	}
 	if x.Internal {

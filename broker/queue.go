@@ -66,9 +66,13 @@ func (q *Queue) allow(s *Session) error {
 	return nil
 }
 
-// Access finds a queue that the session may use.
-func (v *VHost) Access(s *Session, name string) (*Queue, error) {
-	q, err := v.Queue(name)
+// Queue finds a queue that the session may use, for a verb that is to come: whoever may not
+// do that does not learn whether there is such a queue.
+func (s *Session) Queue(verb Verb, name string) (*Queue, error) {
+	if err := s.May(verb, OnQueue, name); err != nil {
+		return nil, err
+	}
+	q, err := s.vhost.Queue(name)
 	if err != nil {
 		return nil, err
 	}
@@ -77,10 +81,18 @@ func (v *VHost) Access(s *Session, name string) (*Queue, error) {
 
 // DeclareQueue makes a queue, or checks that the one of that name is the same.
 // An empty name makes one up.
-func (v *VHost) DeclareQueue(s *Session, name string, o QueueOptions) (*Queue, error) {
+func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
+	given := name
+	if given == "" {
+		name = "amq.gen-" + randomName()
+	}
+	if err := s.May(Create, OnQueue, name); err != nil {
+		return nil, err
+	}
+	v := s.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if q, _ := v.Queue(name); q != nil && name != "" {
+	if q, _ := v.Queue(name); q != nil {
 		if err := q.allow(s); err != nil {
 			return nil, err
 		}
@@ -89,11 +101,8 @@ func (v *VHost) DeclareQueue(s *Session, name string, o QueueOptions) (*Queue, e
 	if !utf8.ValidString(name) {
 		return nil, fail(Precondition, "queue name %q is not valid UTF-8", name)
 	}
-	if strings.HasPrefix(name, "amq.") {
+	if strings.HasPrefix(given, "amq.") {
 		return nil, fail(Refused, "queue name '%s' contains reserved prefix 'amq.*'", name)
-	}
-	if name == "" {
-		name = "amq.gen-" + randomName()
 	}
 	if _, taken := v.feeds.Load(name); taken {
 		return nil, fail(Precondition, "'%s' is the Kafka topic of an exchange in vhost '%s'", name, v.Name)
@@ -119,7 +128,11 @@ func (v *VHost) DeclareQueue(s *Session, name string, o QueueOptions) (*Queue, e
 }
 
 // CreateTopic makes a queue that is kept by time and bytes, with that many partitions.
-func (v *VHost) CreateTopic(name string, partitions int, config map[string]string) (*Queue, error) {
+func (s *Session) CreateTopic(name string, partitions int, config map[string]string) (*Queue, error) {
+	if err := s.May(Create, OnQueue, name); err != nil {
+		return nil, err
+	}
+	v := s.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	_, feed := v.feeds.Load(name)
@@ -252,7 +265,10 @@ func (v *VHost) restoreQueue(d queueDef) error {
 }
 
 // AddPartitions grows a topic to n partitions.
-func (q *Queue) AddPartitions(n int) error {
+func (s *Session) AddPartitions(q *Queue, n int) error {
+	if err := s.May(Alter, OnQueue, q.Name); err != nil {
+		return err
+	}
 	v := q.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -278,9 +294,9 @@ func (q *Queue) AddPartitions(n int) error {
 	v.changed()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for s := range q.subs { // their next Pull joins the new partitions
-		if s.o.Wake != nil {
-			s.o.Wake()
+	for sub := range q.subs { // their next Pull joins the new partitions
+		if sub.o.Wake != nil {
+			sub.o.Wake()
 		}
 	}
 	return nil
@@ -292,7 +308,11 @@ func inUse(q *Queue) error {
 
 // DeleteQueue removes a queue with all its messages and returns how many were
 // ready. One that is not there is no error.
-func (v *VHost) DeleteQueue(s *Session, name string, ifUnused, ifEmpty bool) (int64, error) {
+func (s *Session) DeleteQueue(name string, ifUnused, ifEmpty bool) (int64, error) {
+	if err := s.May(Delete, OnQueue, name); err != nil {
+		return 0, err
+	}
+	v := s.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	q, _ := v.Queue(name)
@@ -345,7 +365,15 @@ func removeAll(parts []*Partition) error {
 }
 
 // Purge removes the messages that are ready and returns how many they were.
-func (q *Queue) Purge() (int64, error) {
+func (s *Session) Purge(name string) (int64, error) {
+	q, err := s.Queue(Purge, name)
+	if err != nil {
+		return 0, err
+	}
+	return q.purge()
+}
+
+func (q *Queue) purge() (int64, error) {
 	var n int64
 	for _, p := range q.Partitions() {
 		c, err := p.work()

@@ -42,24 +42,24 @@ func TestRoutesAreTheSameAfterEachReload(t *testing.T) {
 			var err error
 			switch at := [2]string{name, key}; {
 			case rng.IntN(10) == 0:
-				_, err = r.v.DeleteQueue(r.s, name, false, false)
+				_, err = r.s.DeleteQueue(name, false, false)
 				for k := range bound {
 					if k[0] == name {
 						delete(bound, k)
 					}
 				}
 			case bound[at]:
-				err = r.v.Unbind(r.s, b)
+				err = r.s.Unbind(b)
 				delete(bound, at)
 			default:
-				err = r.v.Bind(r.s, b)
+				err = r.s.Bind(b)
 				bound[at] = true
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
-		p := r.v.NewPublisher()
+		p := r.s.NewPublisher()
 		for n := range 4 {
 			for k := range 4 {
 				key := fmt.Sprintf("p%d.k%d", n, k)
@@ -96,13 +96,13 @@ func TestARouteThatWasResolvedBeforeAChangeIsNotKept(t *testing.T) {
 	r.exchange("x", "fanout")
 	r.bind("x", "a", "")
 	r.bind("x", "b", "")
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	for i := range maxRoutes {
 		p.sets[fmt.Sprint(i)] = &targetSet{}
 	}
 	// What resolve does, with a change in the middle.
 	p.parts = append(p.parts[:0], a.Partitions()[0], b.Partitions()[0])
-	if err := r.v.Unbind(r.s, Binding{Source: "x", Dest: "b"}); err != nil {
+	if err := r.s.Unbind(Binding{Source: "x", Dest: "b"}); err != nil {
 		t.Fatal(err)
 	}
 	stale := &route{set: p.setOf(p.parts), plain: true}

@@ -1,22 +1,34 @@
 package broker
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/leveret-mq/leveret/auth"
+)
 
 // Session is one client connection as the broker sees it: who it is and which
-// exclusive queues are its own.
+// exclusive queues are its own. It is the one door: whatever a client causes goes
+// through a method of its session, which asks May first.
 type Session struct {
-	User  string
+	who   auth.Identity
 	vhost *VHost
 
-	mu     sync.Mutex
-	queues map[*Queue]struct{} // exclusive ones; guarded by mu
-	closed bool                // guarded by mu
+	mu      sync.Mutex
+	queues  map[*Queue]struct{} // exclusive ones; guarded by mu
+	closed  bool                // guarded by mu
+	permits permits             // guarded by mu
 }
 
 // NewSession begins a connection of that user to the virtual host.
-func (v *VHost) NewSession(user string) *Session {
-	return &Session{User: user, vhost: v, queues: map[*Queue]struct{}{}}
+func (v *VHost) NewSession(who auth.Identity) *Session {
+	return &Session{who: who, vhost: v, queues: map[*Queue]struct{}{}}
 }
+
+// Who is the user.
+func (s *Session) Who() auth.Identity { return s.who }
+
+// VHost is the virtual host that the session sees.
+func (s *Session) VHost() *VHost { return s.vhost }
 
 // own notes an exclusive queue, unless the session was closed. VHost.mu is held.
 func (s *Session) own(q *Queue) bool {

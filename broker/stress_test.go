@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -32,7 +33,7 @@ func TestNothingIsLostOrDoubledUnderLoad(t *testing.T) {
 
 	for p := range publishers {
 		all.Go(func() {
-			pub := r.v.NewPublisher()
+			pub := r.s.NewPublisher()
 			body := make([]byte, 4)
 			for i := range each {
 				binary.BigEndian.PutUint32(body, uint32(p*each+i))
@@ -78,7 +79,7 @@ func TestNothingIsLostOrDoubledUnderLoad(t *testing.T) {
 	all.Go(func() {
 		rng := rand.New(rand.NewPCG(seed, 99))
 		for left.Load() > 0 {
-			g, err := q.Get(nil, false)
+			g, err := r.s.Get(q.Name, false)
 			if err != nil {
 				t.Error(err)
 				return
@@ -91,7 +92,7 @@ func TestNothingIsLostOrDoubledUnderLoad(t *testing.T) {
 		}
 	})
 	churn.Go(func() {
-		pub := r.v.NewPublisher()
+		pub := r.s.NewPublisher()
 		for i := 0; ; i++ {
 			select {
 			case <-stop:
@@ -99,11 +100,11 @@ func TestNothingIsLostOrDoubledUnderLoad(t *testing.T) {
 			default:
 			}
 			name := fmt.Sprint("side", i%5)
-			s := r.v.NewSession("guest")
-			if _, err := r.v.DeclareQueue(s, name, QueueOptions{Exclusive: true}); err != nil {
+			s := r.v.NewSession(auth.Identity{Name: "guest"})
+			if _, err := s.DeclareQueue(name, QueueOptions{Exclusive: true}); err != nil {
 				t.Error(err)
 			}
-			if err := r.v.Bind(s, Binding{Source: "x", Dest: name, Key: "job.*"}); err != nil {
+			if err := s.Bind(Binding{Source: "x", Dest: name, Key: "job.*"}); err != nil {
 				t.Error(err)
 			}
 			if _, err := pub.Publish(&Inbound{Key: []byte(name), Body: []byte("side")}); err != nil {
@@ -111,7 +112,7 @@ func TestNothingIsLostOrDoubledUnderLoad(t *testing.T) {
 			}
 			pub.Flush(nil)
 			if i%3 == 0 {
-				if err := r.v.Unbind(s, Binding{Source: "x", Dest: name, Key: "job.*"}); err != nil {
+				if err := s.Unbind(Binding{Source: "x", Dest: name, Key: "job.*"}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -135,7 +136,7 @@ func TestNothingIsLostOrDoubledUnderLoad(t *testing.T) {
 // consume is one consumer's life: it takes for a while and leaves with messages held.
 func consume(t *testing.T, q *Queue, rng *rand.Rand, left *atomic.Int64, settle func(*rand.Rand, *Delivery)) {
 	wake := make(chan struct{}, 1)
-	sub, err := q.Subscribe(nil, SubscribeOptions{Prefetch: rng.IntN(20), Wake: func() {
+	sub, err := asOwner(q).Subscribe(q.Name, SubscribeOptions{Prefetch: rng.IntN(20), Wake: func() {
 		select {
 		case wake <- struct{}{}:
 		default:
@@ -184,7 +185,7 @@ func TestDeletingAQueueInUseHarmsNobody(t *testing.T) {
 	var all sync.WaitGroup
 	stop := make(chan struct{})
 	all.Go(func() {
-		p := r.v.NewPublisher()
+		p := r.s.NewPublisher()
 		for {
 			select {
 			case <-stop:
@@ -212,7 +213,7 @@ func TestDeletingAQueueInUseHarmsNobody(t *testing.T) {
 					time.Sleep(time.Millisecond)
 					continue
 				}
-				sub, err := q.Subscribe(nil, SubscribeOptions{})
+				sub, err := r.s.Subscribe(q.Name, SubscribeOptions{})
 				if err != nil {
 					if KindOf(err) != NotFound {
 						t.Error(err)
@@ -243,11 +244,11 @@ func TestDeletingAQueueInUseHarmsNobody(t *testing.T) {
 		})
 	}
 	for range 60 {
-		if _, err := r.v.DeclareQueue(r.s, "q", QueueOptions{Durable: true}); err != nil {
+		if _, err := r.s.DeclareQueue("q", QueueOptions{Durable: true}); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(3 * time.Millisecond)
-		if _, err := r.v.DeleteQueue(r.s, "q", false, false); err != nil {
+		if _, err := r.s.DeleteQueue("q", false, false); err != nil {
 			t.Error(err)
 		}
 	}

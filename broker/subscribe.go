@@ -63,10 +63,11 @@ type Delivery struct {
 	Head uint64
 }
 
-// Subscribe adds a consumer to the queue. Pull at once after it: messages may
+// Subscribe adds a consumer to a queue. Pull at once after it: messages may
 // wait, and the first wake-up may have come already.
-func (q *Queue) Subscribe(s *Session, o SubscribeOptions) (*Subscription, error) {
-	if err := q.allow(s); err != nil {
+func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, error) {
+	q, err := s.Queue(Consume, name)
+	if err != nil {
 		return nil, err
 	}
 	sub := &Subscription{q: q, o: o}

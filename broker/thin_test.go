@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
@@ -40,7 +41,7 @@ func (r *rig) openBusy() {
 	if r.v, err = r.Broker.VHost("/"); err != nil {
 		r.t.Fatal(err)
 	}
-	r.s = r.v.NewSession("guest")
+	r.s = r.v.NewSession(auth.Identity{Name: "guest"})
 }
 
 // diskBytes is what the files of the data directory take, but for allocated space
@@ -68,7 +69,7 @@ func diskBytes(t *testing.T, dir string) (bytes int64) {
 // fill publishes numbered messages of 100 bytes.
 func fill(t *testing.T, r *rig, queue string, n int) {
 	t.Helper()
-	p := r.v.NewPublisher()
+	p := r.s.NewPublisher()
 	for i := range n {
 		in := &Inbound{Key: []byte(queue), Body: fmt.Appendf(nil, "%0100d", i), Persistent: true, TimestampMs: 1}
 		if _, err := p.Publish(in); err != nil {
@@ -106,7 +107,7 @@ func TestAStragglerPinsNothing(t *testing.T) {
 	q := r.queue("q", QueueOptions{Durable: true})
 	fill(t, r, "q", messages)
 	full := diskBytes(t, r.dir)
-	sub, err := q.Subscribe(r.s, SubscribeOptions{})
+	sub, err := r.s.Subscribe(q.Name, SubscribeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +155,7 @@ func TestAStragglerPinsNothing(t *testing.T) {
 	if q, err = r.v.Queue("q"); err != nil {
 		t.Fatal(err)
 	}
-	if sub, err = q.Subscribe(r.s, SubscribeOptions{}); err != nil {
+	if sub, err = r.s.Subscribe(q.Name, SubscribeOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	check("after a restart")
@@ -175,7 +176,7 @@ func TestAcksThatACrashForgotLeaveNoGhosts(t *testing.T) {
 	r := busy(t)
 	q := r.queue("q", QueueOptions{Durable: true})
 	fill(t, r, "q", 60_000)
-	sub, err := q.Subscribe(r.s, SubscribeOptions{})
+	sub, err := r.s.Subscribe(q.Name, SubscribeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +210,7 @@ func TestAcksThatACrashForgotLeaveNoGhosts(t *testing.T) {
 	if q, err = r.v.Queue("q"); err != nil {
 		t.Fatal(err)
 	}
-	if sub, err = q.Subscribe(r.s, SubscribeOptions{}); err != nil {
+	if sub, err = r.s.Subscribe(q.Name, SubscribeOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	var got []int

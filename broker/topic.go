@@ -60,11 +60,13 @@ func (v *VHost) Feed(topic string) *Exchange {
 	return nil
 }
 
-// Feeds lists the names of all such topics.
-func (v *VHost) Feeds() []string {
+// Feeds lists the names of all such topics that the session may see.
+func (s *Session) Feeds() []string {
 	var out []string
-	v.feeds.Range(func(name, _ any) bool {
-		out = append(out, name.(string))
+	s.vhost.feeds.Range(func(name, x any) bool {
+		if s.May(Look, OnExchange, x.(*Exchange).Name) == nil {
+			out = append(out, name.(string))
+		}
 		return true
 	})
 	return out
@@ -82,7 +84,10 @@ func (b *Broker) TopicRetentionMs() int64 { return b.opts.TopicRetention.Millise
 
 // SetConfig replaces settings of a topic; an empty value takes one away. Names and
 // values were checked by the caller. It acts on the live log.
-func (q *Queue) SetConfig(set map[string]string) error {
+func (s *Session) SetConfig(q *Queue, set map[string]string) error {
+	if err := s.May(Alter, OnQueue, q.Name); err != nil {
+		return err
+	}
 	v := q.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -124,6 +129,9 @@ func configInt(config map[string]string, key string) (int64, bool) {
 }
 
 // Truncate moves a partition's start up to before, for Kafka's DeleteRecords.
-func (p *Partition) Truncate(before message.Offset) error {
+func (s *Session) Truncate(p *Partition, before message.Offset) error {
+	if err := s.May(Truncate, OnQueue, p.q.Name); err != nil {
+		return err
+	}
 	return p.log.Truncate(before)
 }

@@ -9,18 +9,18 @@ func TestABacklogOnOnePartitionHoldsUpNoOther(t *testing.T) {
 	for _, o := range []SubscribeOptions{{}, {Prefetch: 10}, {NoAck: true}} {
 		t.Run(fmt.Sprintf("prefetch %d, no ack %v", o.Prefetch, o.NoAck), func(t *testing.T) {
 			r := startWith(t, 0)
-			q, err := r.v.CreateTopic("t", 3, nil)
+			q, err := r.s.CreateTopic("t", 3, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for range 200 {
 				for _, p := range q.Partitions() {
-					if _, err := p.Produce(produced(-1, -1, -1, "v")); err != nil {
+					if _, err := r.s.Produce(p, produced(-1, -1, -1, "v")); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
-			sub, err := q.Subscribe(nil, o)
+			sub, err := r.s.Subscribe(q.Name, o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,18 +55,18 @@ func TestABacklogOnOnePartitionHoldsUpNoOther(t *testing.T) {
 
 func TestAFewCreditsGoToEveryPartition(t *testing.T) {
 	r := startWith(t, 0)
-	q, err := r.v.CreateTopic("t", 3, nil)
+	q, err := r.s.CreateTopic("t", 3, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 50 { // nothing in the last one
 		for _, p := range q.Partitions()[:2] {
-			if _, err := p.Produce(produced(-1, -1, -1, "v")); err != nil {
+			if _, err := r.s.Produce(p, produced(-1, -1, -1, "v")); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	sub, err := q.Subscribe(nil, SubscribeOptions{Prefetch: 1})
+	sub, err := r.s.Subscribe(q.Name, SubscribeOptions{Prefetch: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

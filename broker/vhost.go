@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -107,6 +108,14 @@ func (v *VHost) Exchange(name string) (*Exchange, error) {
 		return x.(*Exchange), nil
 	}
 	return nil, fail(NotFound, "no exchange '%s' in vhost '%s'", name, v.Name)
+}
+
+// Queues lists the queues that the session may see, in no order.
+func (s *Session) Queues() []*Queue {
+	all := s.vhost.Queues()
+	return slices.DeleteFunc(all, func(q *Queue) bool {
+		return q.allow(s) != nil || s.May(Look, OnQueue, q.Name) != nil
+	})
 }
 
 // Queues lists the queues in no order.

@@ -80,6 +80,9 @@ func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, 
 	}
 	out.NumPartitions, out.ReplicationFactor = int32(partitions), 1
 	if validateOnly {
+		if err := c.session.May(broker.Create, broker.OnQueue, t.Topic); err != nil {
+			return err
+		}
 		if _, err := c.vhost.Queue(t.Topic); err == nil || c.vhost.Feed(t.Topic) != nil {
 			return faultf(wire.TopicAlreadyExists, "topic '%s' already exists", t.Topic)
 		}
@@ -87,7 +90,7 @@ func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, 
 			return faultf(wire.InvalidTopic, "topic '%s' collides with existing topic '%s'", t.Topic, other)
 		}
 	} else {
-		q, err := c.vhost.CreateTopic(t.Topic, partitions, stored(config))
+		q, err := c.session.CreateTopic(t.Topic, partitions, stored(config))
 		if err != nil {
 			return err
 		}
@@ -152,26 +155,30 @@ func (c *conn) deleteTopics(r *kmsg.DeleteTopicsRequest) kmsg.Response {
 	for _, t := range asked {
 		out := kmsg.NewDeleteTopicsResponseTopic()
 		out.Topic, out.TopicID = t.Topic, t.TopicID
-		var q *broker.Queue
-		missing := wire.UnknownTopicOrPartition
-		if t.Topic != nil {
-			q = c.queueOf(*t.Topic)
-		} else {
-			q, missing = c.queueByID(t.TopicID), wire.UnknownTopicID
-		}
-		if q == nil {
-			out.ErrorCode = int16(missing)
-		} else {
+		q, err := c.named(broker.Delete, t.Topic, t.TopicID)
+		if err == nil {
 			out.Topic = kmsg.StringPtr(q.Name)
-			out.ErrorCode, out.ErrorMessage = outcome(c.deleteTopic(q))
+			err = c.deleteTopic(q)
 		}
+		out.ErrorCode, out.ErrorMessage = outcome(err)
 		res.Topics = append(res.Topics, out)
 	}
 	return res
 }
 
+// named finds a topic by its name or, without one, by its id.
+func (c *conn) named(verb broker.Verb, name *string, id [16]byte) (*broker.Queue, error) {
+	if name != nil {
+		return c.queueFor(verb, *name)
+	}
+	if q := c.queueByID(id); q != nil {
+		return q, nil
+	}
+	return nil, faultf(wire.UnknownTopicID, "there is no topic of that id")
+}
+
 func (c *conn) deleteTopic(q *broker.Queue) error {
-	if _, err := c.vhost.DeleteQueue(c.session, q.Name, false, false); err != nil {
+	if _, err := c.session.DeleteQueue(q.Name, false, false); err != nil {
 		return err
 	}
 	c.groups.ForgetTopic(q.Name)
@@ -191,9 +198,9 @@ func (c *conn) createPartitions(r *kmsg.CreatePartitionsRequest) kmsg.Response {
 }
 
 func (c *conn) addPartitions(t *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
-	q := c.queueOf(t.Topic)
-	if q == nil {
-		return faultf(wire.UnknownTopicOrPartition, "topic '%s' does not exist", t.Topic)
+	q, err := c.queueFor(broker.Alter, t.Topic)
+	if err != nil {
+		return err
 	}
 	have, want := len(q.Partitions()), int(t.Count)
 	switch {
@@ -212,7 +219,7 @@ func (c *conn) addPartitions(t *kmsg.CreatePartitionsRequestTopic, validateOnly 
 	if validateOnly {
 		return nil
 	}
-	return q.AddPartitions(want)
+	return c.session.AddPartitions(q, want)
 }
 
 // Key 21, DeleteRecords, versions 0 to 2. A work queue's messages belong to its
@@ -222,11 +229,14 @@ func (c *conn) deleteRecords(r *kmsg.DeleteRecordsRequest) kmsg.Response {
 	for _, t := range r.Topics {
 		out := kmsg.NewDeleteRecordsResponseTopic()
 		out.Topic = t.Topic
-		known := c.lookup(t.Topic)
+		known, err := c.lookup(broker.Truncate, t.Topic)
 		for _, p := range t.Partitions {
 			one := kmsg.NewDeleteRecordsResponseTopicPartition()
 			one.Partition, one.LowWatermark = p.Partition, -1
-			low, code := cutBefore(known.partition(p.Partition), p.Offset)
+			low, code := int64(-1), codeOf(err)
+			if err == nil {
+				low, code = c.cutBefore(known.partition(p.Partition), p.Offset)
+			}
 			one.ErrorCode = int16(code)
 			if code == wire.None {
 				one.LowWatermark = low
@@ -239,7 +249,7 @@ func (c *conn) deleteRecords(r *kmsg.DeleteRecordsRequest) kmsg.Response {
 }
 
 // cutBefore moves a partition's start; -1 is its end.
-func cutBefore(part *broker.Partition, offset int64) (low int64, code wire.Code) {
+func (c *conn) cutBefore(part *broker.Partition, offset int64) (low int64, code wire.Code) {
 	if part == nil {
 		return 0, wire.UnknownTopicOrPartition
 	}
@@ -257,7 +267,7 @@ func cutBefore(part *broker.Partition, offset int64) (low int64, code wire.Code)
 		return 0, wire.OffsetOutOfRange
 	}
 	if offset > int64(start) {
-		if err := part.Truncate(message.Offset(offset)); err != nil {
+		if err := c.session.Truncate(part, message.Offset(offset)); err != nil {
 			return 0, codeOf(err)
 		}
 		start, _ = part.Log().Bounds()
@@ -275,7 +285,11 @@ func (c *conn) initProducerID(r *kmsg.InitProducerIDRequest) kmsg.Response {
 		res.ErrorCode = int16(wire.TransactionalIDAuthFailed)
 		return res
 	}
-	id, err := c.s.broker.NewProducerID()
+	id, err := c.session.NewProducerID()
+	if broker.RefusedOn(err) != 0 {
+		res.ErrorCode = int16(codeOf(err))
+		return res
+	}
 	if err != nil {
 		c.log.Warn("can't give out a producer id", "error", err)
 		res.ErrorCode = int16(wire.CoordinatorNotAvailable)

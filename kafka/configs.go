@@ -226,22 +226,25 @@ func (c *conn) describeConfigs(r *kmsg.DescribeConfigsRequest) kmsg.Response {
 func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting, error) {
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
-		q := c.queueOf(name)
-		if q == nil && c.vhost.Feed(name) == nil {
-			return nil, faultf(wire.UnknownTopicOrPartition, "topic '%s' does not exist", name)
+		t, err := c.lookup(broker.Look, name)
+		if err != nil {
+			return nil, err
 		}
-		if q == nil || !q.Topic {
+		if t.queue == nil || !t.queue.Topic {
 			list := c.settings(map[string]string{"retention.ms": "-1"}) // kept until it is acked
 			return list, nil
 		}
-		return c.settings(configOf(q)), nil
+		return c.settings(configOf(t.queue)), nil
 	case kmsg.ConfigResourceTypeBroker:
 		if name != "" && name != strconv.Itoa(NodeID) {
 			return nil, faultf(wire.InvalidRequest, "there is one broker, number %d", NodeID)
 		}
+		if err := c.session.May(broker.Look, broker.OnCluster, ""); err != nil {
+			return nil, err
+		}
 		return c.nodeSettings(), nil
 	case kmsg.ConfigResourceTypeGroupConfig:
-		return nil, nil
+		return nil, c.session.May(broker.Look, broker.OnGroup, name)
 	}
 	return nil, faultf(wire.InvalidRequest, "resources of type %d have no settings", kind)
 }
@@ -295,7 +298,7 @@ func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, 
 	if validateOnly {
 		return nil
 	}
-	return applyConfig(q, after)
+	return c.applyConfig(q, after)
 }
 
 // alterable finds the topic whose settings are to be changed.
@@ -303,10 +306,10 @@ func (c *conn) alterable(kind kmsg.ConfigResourceType, name string) (*broker.Que
 	if kind != kmsg.ConfigResourceTypeTopic {
 		return nil, faultf(wire.InvalidRequest, "only topics have settings that can be changed here")
 	}
-	q := c.queueOf(name)
+	q, err := c.queueFor(broker.Alter, name)
 	switch {
-	case q == nil:
-		return nil, faultf(wire.UnknownTopicOrPartition, "topic '%s' does not exist", name)
+	case err != nil:
+		return nil, err
 	case !q.Topic:
 		return nil, faultf(wire.InvalidConfig, "'%s' is a queue; its settings are arguments of its declaration", name)
 	}
@@ -341,7 +344,7 @@ func (c *conn) replaceConfigs(asked *kmsg.AlterConfigsRequestResource, validateO
 	if validateOnly {
 		return nil
 	}
-	return applyConfig(q, after)
+	return c.applyConfig(q, after)
 }
 
 func (c *conn) alterOne(config map[string]string, name string, op kmsg.IncrementalAlterConfigOp, value *string) error {
@@ -374,7 +377,7 @@ func (c *conn) alterOne(config map[string]string, name string, op kmsg.Increment
 }
 
 // applyConfig has the broker change what differs.
-func applyConfig(q *broker.Queue, config map[string]string) error {
+func (c *conn) applyConfig(q *broker.Queue, config map[string]string) error {
 	before, after := q.Config(), stored(config)
 	change := map[string]string{}
 	for name, v := range after {
@@ -390,5 +393,5 @@ func applyConfig(q *broker.Queue, config map[string]string) error {
 	if len(change) == 0 {
 		return nil
 	}
-	return q.SetConfig(change)
+	return c.session.SetConfig(q, change)
 }

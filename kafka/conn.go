@@ -109,7 +109,7 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 		c.session.Close()
 	}
 	c.who, c.in, c.vhost = who, true, v
-	c.session = v.NewSession(who.Name)
+	c.session = v.NewSession(who)
 	c.groups = c.s.groupsOf(vhost)
 	clear(c.topics)
 	c.publisher = nil

@@ -7,11 +7,21 @@ import (
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
+// refusedCode is what Kafka answers by what was refused. An exchange is known to
+// its clients as a topic.
+var refusedCode = map[broker.ResourceKind]wire.Code{
+	0: wire.TopicAuthorizationFailed, broker.OnExchange: wire.TopicAuthorizationFailed, broker.OnQueue: wire.TopicAuthorizationFailed,
+	broker.OnGroup: wire.GroupAuthorizationFailed, broker.OnCluster: wire.ClusterAuthorizationFailed,
+}
+
 // codeOf is the one place where the broker's errors become Kafka's codes.
 func codeOf(err error) wire.Code {
+	var f *fault
 	switch {
 	case err == nil:
 		return wire.None
+	case errors.As(err, &f):
+		return f.code
 	case errors.Is(err, broker.ErrOutOfOrderSequence):
 		return wire.OutOfOrderSequence
 	case errors.Is(err, broker.ErrProducerFenced):
@@ -21,7 +31,7 @@ func codeOf(err error) wire.Code {
 	case broker.NotFound, broker.Closed:
 		return wire.UnknownTopicOrPartition
 	case broker.Refused, broker.Locked:
-		return wire.TopicAuthorizationFailed
+		return refusedCode[broker.RefusedOn(err)]
 	case broker.Precondition, broker.UnknownType, broker.Unsupported:
 		return wire.InvalidRequest
 	case broker.Exists:

@@ -13,7 +13,7 @@ func (c *conn) produceToFeed(t *topic, b batch.Batch, p *wire.ProducePartition) 
 		return
 	}
 	if c.publisher == nil {
-		c.publisher = c.vhost.NewPublisher()
+		c.publisher = c.session.NewPublisher()
 	}
 	out, err := c.publisher.PublishBatch(t.feed, b)
 	c.fed = true

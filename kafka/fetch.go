@@ -92,10 +92,12 @@ func (c *conn) collect() {
 		left = min(left, int(f.req.MaxBytes))
 	}
 	for _, t := range f.req.Topics {
-		known := c.topicOf(t.Name)
+		known, err := c.topicOf(broker.Consume, t.Name)
 		for _, p := range f.req.Of(t) {
 			got := fetched{state: wire.FetchState{Index: p.Index, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1}, first: len(f.pieces)}
-			got.state.Err = c.readPartition(known, p, left, &got.state)
+			if got.state.Err = codeOf(err); err == nil {
+				got.state.Err = c.readPartition(known, p, left, &got.state)
+			}
 			got.n = len(f.pieces) - got.first
 			f.failed = f.failed || got.state.Err != wire.None
 			left -= got.state.Records
@@ -109,7 +111,7 @@ func (c *conn) collect() {
 func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *wire.FetchState) wire.Code {
 	part := t.partition(p.Index)
 	switch {
-	case t != nil && t.feed != nil:
+	case t.feed != nil:
 		return wire.TopicAuthorizationFailed // it only leads into an exchange
 	case part == nil:
 		return wire.UnknownTopicOrPartition
@@ -244,7 +246,10 @@ func (c *conn) waitForMore() error {
 func (c *conn) watch() {
 	f := &c.fetch
 	for _, t := range f.req.Topics {
-		known := c.topicOf(t.Name)
+		known, err := c.topicOf(broker.Consume, t.Name)
+		if err != nil {
+			continue
+		}
 		for _, p := range f.req.Of(t) {
 			if part := known.partition(p.Index); part != nil {
 				f.stops = append(f.stops, part.Log().Watch(f.notify))

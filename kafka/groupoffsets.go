@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
@@ -15,19 +16,22 @@ import (
 func (c *conn) offsetCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
 	var positions []group.Position
 	for _, t := range r.Topics {
-		known := c.lookup(t.Topic)
+		known, err := c.lookup(broker.Consume, t.Topic)
 		for _, p := range t.Partitions {
 			pos := group.Position{Topic: t.Topic, Partition: p.Partition,
 				Offset: group.Offset{Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, Metadata: deref(p.Metadata)}}
-			if known.partition(p.Partition) == nil {
+			if pos.Err = codeOf(err); err == nil && known.partition(p.Partition) == nil {
 				pos.Err = wire.UnknownTopicOrPartition
 			}
 			positions = append(positions, pos)
 		}
 	}
-	code := c.groups.Commit(group.Identity{
-		Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation,
-	}, positions)
+	code := c.mayGroup(broker.Consume, r.Group)
+	if code == wire.None {
+		code = c.groups.Commit(group.Identity{
+			Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation,
+		}, positions)
+	}
 	res := kmsg.NewPtrOffsetCommitResponse()
 	at := 0
 	for _, t := range r.Topics {
@@ -56,10 +60,16 @@ func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 		for _, g := range r.Groups {
 			out := kmsg.NewOffsetFetchResponseGroup()
 			out.Group = g.Group
-			out.Topics = c.fetchGroup(g)
+			code := c.mayGroup(broker.Look, g.Group)
+			if out.ErrorCode = int16(code); code == wire.None {
+				out.Topics = c.fetchGroup(g)
+			}
 			res.Groups = append(res.Groups, out)
 		}
 		return res
+	}
+	if code := c.mayGroup(broker.Look, r.Group); code != wire.None {
+		return c.refuseOffsets(r, res, code)
 	}
 	asked := kmsg.OffsetFetchRequestGroup{Group: r.Group}
 	for _, t := range r.Topics {
@@ -73,7 +83,24 @@ func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 		out.Topic = t.Topic
 		for _, p := range t.Partitions {
 			one := kmsg.NewOffsetFetchResponseTopicPartition()
-			one.Partition, one.Offset, one.LeaderEpoch, one.Metadata = p.Partition, p.Offset, p.LeaderEpoch, p.Metadata
+			one.Partition, one.Offset, one.LeaderEpoch, one.Metadata, one.ErrorCode = p.Partition, p.Offset, p.LeaderEpoch, p.Metadata, p.ErrorCode
+			out.Partitions = append(out.Partitions, one)
+		}
+		res.Topics = append(res.Topics, out)
+	}
+	return res
+}
+
+// refuseOffsets answers for a group that the client may not look at. Version 1 has
+// no place for it but beside each partition.
+func (c *conn) refuseOffsets(r *kmsg.OffsetFetchRequest, res *kmsg.OffsetFetchResponse, code wire.Code) kmsg.Response {
+	res.ErrorCode = int16(code)
+	for _, t := range r.Topics {
+		out := kmsg.NewOffsetFetchResponseTopic()
+		out.Topic = t.Topic
+		for _, p := range t.Partitions {
+			one := kmsg.NewOffsetFetchResponseTopicPartition()
+			one.Partition, one.Offset, one.LeaderEpoch, one.ErrorCode = p, -1, -1, int16(code)
 			out.Partitions = append(out.Partitions, one)
 		}
 		res.Topics = append(res.Topics, out)
@@ -84,14 +111,17 @@ func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 func (c *conn) fetchGroup(g kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchResponseGroupTopic {
 	var positions []group.Position
 	if g.Topics == nil {
-		positions = c.groups.AllCommitted(g.Group)
+		positions = slices.DeleteFunc(c.groups.AllCommitted(g.Group), func(p group.Position) bool {
+			return c.session.May(broker.Look, broker.OnQueue, p.Topic) != nil
+		})
 		slices.SortFunc(positions, func(a, b group.Position) int {
 			return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 		})
 	} else {
 		for _, t := range g.Topics {
+			refused := codeOf(c.session.May(broker.Look, broker.OnQueue, t.Topic))
 			for _, p := range t.Partitions {
-				positions = append(positions, group.Position{Topic: t.Topic, Partition: p})
+				positions = append(positions, group.Position{Topic: t.Topic, Partition: p, Err: refused})
 			}
 		}
 		c.groups.Committed(g.Group, positions)
@@ -104,7 +134,7 @@ func (c *conn) fetchGroup(g kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchResp
 			out = append(out, t)
 		}
 		one := kmsg.NewOffsetFetchResponseGroupTopicPartition()
-		one.Partition, one.Offset, one.LeaderEpoch = p.Partition, p.Offset.Offset, p.Offset.LeaderEpoch
+		one.Partition, one.Offset, one.LeaderEpoch, one.ErrorCode = p.Partition, p.Offset.Offset, p.Offset.LeaderEpoch, int16(p.Err)
 		one.Metadata = &p.Offset.Metadata
 		t := &out[len(out)-1]
 		t.Partitions = append(t.Partitions, one)
@@ -116,16 +146,20 @@ func (c *conn) fetchGroup(g kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchResp
 func (c *conn) offsetDelete(r *kmsg.OffsetDeleteRequest) kmsg.Response {
 	var positions []group.Position
 	for _, t := range r.Topics {
+		known, err := c.lookup(broker.Consume, t.Topic)
 		for _, p := range t.Partitions {
 			pos := group.Position{Topic: t.Topic, Partition: p.Partition}
-			if c.lookup(t.Topic).partition(p.Partition) == nil {
+			if pos.Err = codeOf(err); err == nil && known.partition(p.Partition) == nil {
 				pos.Err = wire.UnknownTopicOrPartition
 			}
 			positions = append(positions, pos)
 		}
 	}
 	res := kmsg.NewPtrOffsetDeleteResponse()
-	code := c.groups.DeleteOffsets(r.Group, positions)
+	code := c.mayGroup(broker.Delete, r.Group)
+	if code == wire.None {
+		code = c.groups.DeleteOffsets(r.Group, positions)
+	}
 	res.ErrorCode = int16(code)
 	if code != wire.None {
 		return res

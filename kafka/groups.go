@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
@@ -23,15 +24,28 @@ func (c *conn) findCoordinator(r *kmsg.FindCoordinatorRequest) kmsg.Response {
 		code = wire.InvalidRequest
 	}
 	if r.Version < 4 {
-		res.ErrorCode, res.NodeID, res.Host, res.Port = int16(code), NodeID, host, port
+		res.ErrorCode, res.NodeID, res.Host, res.Port = int16(c.mayFind(code, r.CoordinatorType, r.CoordinatorKey)), NodeID, host, port
 		return res
 	}
 	for _, key := range r.CoordinatorKeys {
 		one := kmsg.NewFindCoordinatorResponseCoordinator()
-		one.Key, one.ErrorCode, one.NodeID, one.Host, one.Port = key, int16(code), NodeID, host, port
+		one.Key, one.ErrorCode, one.NodeID, one.Host, one.Port = key, int16(c.mayFind(code, r.CoordinatorType, key)), NodeID, host, port
 		res.Coordinators = append(res.Coordinators, one)
 	}
 	return res
+}
+
+// mayFind is the answer about one coordinator, code before the client was known.
+func (c *conn) mayFind(code wire.Code, kind int8, key string) wire.Code {
+	if code != wire.None || kind != 0 {
+		return code
+	}
+	return c.mayGroup(broker.Look, key)
+}
+
+// mayGroup asks whether the client may do that with a group.
+func (c *conn) mayGroup(verb broker.Verb, name string) wire.Code {
+	return codeOf(c.session.May(verb, broker.OnGroup, name))
 }
 
 func deref(s *string) string {
@@ -63,9 +77,13 @@ const maxProtocols = 100
 // Key 11, JoinGroup, versions 0 to 9. The connection waits until the group's
 // next generation stands.
 func (c *conn) joinGroup(h wire.Header, r *kmsg.JoinGroupRequest) kmsg.Response {
-	if len(r.Protocols) > maxProtocols {
+	code := c.mayGroup(broker.Consume, r.Group)
+	if code == wire.None && len(r.Protocols) > maxProtocols {
+		code = wire.InconsistentGroupProtocol
+	}
+	if code != wire.None {
 		res := kmsg.NewPtrJoinGroupResponse()
-		res.ErrorCode, res.MemberID = int16(wire.InconsistentGroupProtocol), r.MemberID
+		res.ErrorCode, res.MemberID = int16(code), r.MemberID
 		return res
 	}
 	host, _, _ := net.SplitHostPort(c.nc.RemoteAddr().String())
@@ -105,6 +123,11 @@ func (c *conn) joinGroup(h wire.Header, r *kmsg.JoinGroupRequest) kmsg.Response 
 // Key 14, SyncGroup, versions 0 to 5. The connection waits until the leader has
 // brought the assignments.
 func (c *conn) syncGroup(r *kmsg.SyncGroupRequest) kmsg.Response {
+	if code := c.mayGroup(broker.Consume, r.Group); code != wire.None {
+		res := kmsg.NewPtrSyncGroupResponse()
+		res.ErrorCode = int16(code)
+		return res
+	}
 	s := group.SyncRequest{
 		Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation,
 		ProtocolType: deref(r.ProtocolType), Protocol: deref(r.Protocol), Assignments: map[string][]byte{},
@@ -129,15 +152,23 @@ func (c *conn) syncGroup(r *kmsg.SyncGroupRequest) kmsg.Response {
 // Key 12, Heartbeat, versions 0 to 4.
 func (c *conn) heartbeat(r *kmsg.HeartbeatRequest) kmsg.Response {
 	res := kmsg.NewPtrHeartbeatResponse()
-	res.ErrorCode = int16(c.groups.Heartbeat(group.Identity{
-		Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation,
-	}))
+	code := c.mayGroup(broker.Consume, r.Group)
+	if code == wire.None {
+		code = c.groups.Heartbeat(group.Identity{
+			Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation,
+		})
+	}
+	res.ErrorCode = int16(code)
 	return res
 }
 
 // Key 13, LeaveGroup, versions 0 to 5; from 3 on several members at once.
 func (c *conn) leaveGroup(r *kmsg.LeaveGroupRequest) kmsg.Response {
 	res := kmsg.NewPtrLeaveGroupResponse()
+	if code := c.mayGroup(broker.Consume, r.Group); code != wire.None {
+		res.ErrorCode = int16(code)
+		return res
+	}
 	if r.Version < 3 {
 		leaver := []group.Leaver{{MemberID: r.MemberID}}
 		code := c.groups.Leave(r.Group, leaver)
@@ -164,12 +195,17 @@ func (c *conn) leaveGroup(r *kmsg.LeaveGroupRequest) kmsg.Response {
 func (c *conn) describeGroups(r *kmsg.DescribeGroupsRequest) kmsg.Response {
 	res := kmsg.NewPtrDescribeGroupsResponse()
 	for _, name := range r.Groups {
-		d := c.groups.Describe(name)
 		out := kmsg.NewDescribeGroupsResponseGroup()
+		if code := c.mayGroup(broker.Look, name); code != wire.None {
+			out.Group, out.ErrorCode, out.AuthorizedOperations = name, int16(code), notAsked
+			res.Groups = append(res.Groups, out)
+			continue
+		}
+		d := c.groups.Describe(name)
 		out.Group, out.State, out.ProtocolType, out.Protocol = name, string(d.State), d.ProtocolType, d.Protocol
 		out.AuthorizedOperations = notAsked
 		if r.IncludeAuthorizedOperations {
-			out.AuthorizedOperations = groupOperations
+			out.AuthorizedOperations = c.operations(groupOperations, broker.OnGroup, name)
 		}
 		for _, m := range d.Members {
 			one := kmsg.NewDescribeGroupsResponseGroupMember()
@@ -189,6 +225,9 @@ func (c *conn) listGroups(r *kmsg.ListGroupsRequest) kmsg.Response {
 		if len(r.StatesFilter) > 0 && !slices.Contains(r.StatesFilter, string(g.State)) {
 			continue
 		}
+		if c.mayGroup(broker.Look, g.Group) != wire.None {
+			continue
+		}
 		out := kmsg.NewListGroupsResponseGroup()
 		out.Group, out.ProtocolType, out.GroupState = g.Group, g.ProtocolType, string(g.State)
 		res.Groups = append(res.Groups, out)
@@ -201,7 +240,11 @@ func (c *conn) deleteGroups(r *kmsg.DeleteGroupsRequest) kmsg.Response {
 	res := kmsg.NewPtrDeleteGroupsResponse()
 	for _, name := range r.Groups {
 		out := kmsg.NewDeleteGroupsResponseGroup()
-		out.Group, out.ErrorCode = name, int16(c.groups.Delete(name))
+		code := c.mayGroup(broker.Delete, name)
+		if code == wire.None {
+			code = c.groups.Delete(name)
+		}
+		out.Group, out.ErrorCode = name, int16(code)
 		res.Groups = append(res.Groups, out)
 	}
 	return res

@@ -30,11 +30,13 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 	for _, t := range r.Topics {
 		out := kmsg.NewListOffsetsResponseTopic()
 		out.Topic = t.Topic
-		known := c.lookup(t.Topic)
+		known, err := c.lookup(broker.Look, t.Topic)
 		for _, p := range t.Partitions {
 			one := kmsg.NewListOffsetsResponseTopicPartition()
 			one.Partition, one.Timestamp, one.Offset = p.Partition, -1, -1
-			one.ErrorCode = int16(c.listOne(known, &p, &one))
+			if one.ErrorCode = int16(codeOf(err)); err == nil {
+				one.ErrorCode = int16(c.listOne(known, &p, &one))
+			}
 			out.Partitions = append(out.Partitions, one)
 		}
 		res.Topics = append(res.Topics, out)
@@ -45,7 +47,7 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 func (c *conn) listOne(t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) wire.Code {
 	part := t.partition(p.Partition)
 	switch {
-	case t != nil && t.feed != nil && p.Partition == 0:
+	case t.feed != nil && p.Partition == 0:
 		out.Offset, out.LeaderEpoch = 0, leaderEpoch // nothing to read there
 		return wire.None
 	case part == nil:

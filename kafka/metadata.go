@@ -11,14 +11,29 @@ import (
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
-// Operations that everybody may do, as bits of Kafka's AclOperation: there are
-// no access lists.
+// Operations there are, as bits of Kafka's AclOperation.
 const (
 	notAsked          = -2147483648
 	topicOperations   = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
 	groupOperations   = 1<<3 | 1<<6 | 1<<8
 	clusterOperations = 1<<5 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<12
 )
+
+// operationsOf are the operations that a verb of the broker stands for.
+var operationsOf = map[broker.Verb]int32{
+	broker.Consume: 1 << 3, broker.Publish: 1<<4 | 1<<12, broker.Create: 1 << 5, broker.Delete: 1 << 6,
+	broker.Alter: 1<<7 | 1<<11, broker.Look: 1<<8 | 1<<10,
+}
+
+// operations are those of all that the client may do.
+func (c *conn) operations(all int32, kind broker.ResourceKind, name string) int32 {
+	for verb, bits := range operationsOf {
+		if c.session.May(verb, kind, name) != nil {
+			all &^= bits
+		}
+	}
+	return all
+}
 
 // Key 3, Metadata, versions 0 to 12.
 //
@@ -40,7 +55,7 @@ func (c *conn) metadata(r *kmsg.MetadataRequest) kmsg.Response {
 	res.ControllerID = NodeID
 	res.AuthorizedOperations = notAsked
 	if r.IncludeClusterAuthorizedOperations {
-		res.AuthorizedOperations = clusterOperations
+		res.AuthorizedOperations = c.operations(clusterOperations, broker.OnCluster, "")
 	}
 	if r.Topics == nil || (r.Version == 0 && len(r.Topics) == 0) {
 		c.allTopics(res)
@@ -52,19 +67,19 @@ func (c *conn) metadata(r *kmsg.MetadataRequest) kmsg.Response {
 	for i := range res.Topics {
 		res.Topics[i].AuthorizedOperations = notAsked
 		if r.IncludeTopicAuthorizedOperations {
-			res.Topics[i].AuthorizedOperations = topicOperations
+			res.Topics[i].AuthorizedOperations = c.operations(topicOperations, broker.OnQueue, deref(res.Topics[i].Topic))
 		}
 	}
 	return res
 }
 
 func (c *conn) allTopics(res *kmsg.MetadataResponse) {
-	for _, q := range c.vhost.Queues() {
+	for _, q := range c.session.Queues() {
 		if !q.Exclusive && broker.LegalTopicName(q.Name) {
 			res.Topics = append(res.Topics, describeTopic(q))
 		}
 	}
-	for _, name := range c.vhost.Feeds() {
+	for _, name := range c.session.Feeds() {
 		res.Topics = append(res.Topics, describeFeed(name))
 	}
 	slices.SortFunc(res.Topics, func(a, b kmsg.MetadataResponseTopic) int { return strings.Compare(*a.Topic, *b.Topic) })
@@ -86,33 +101,33 @@ func (c *conn) describeAsked(asked *kmsg.MetadataRequestTopic, create, atOnce bo
 		out.ErrorCode = int16(wire.InvalidTopic)
 		return out
 	}
-	if c.vhost.Feed(name) != nil {
-		return describeFeed(name)
-	}
-	q := c.queueOf(name)
-	code := wire.UnknownTopicOrPartition
-	if q == nil && create {
+	t, err := c.lookup(broker.Look, name)
+	code := codeOf(err)
+	if code == wire.UnknownTopicOrPartition && create {
 		code = c.autoCreate(name)
 		if atOnce {
-			q = c.queueOf(name)
+			t, err = c.lookup(broker.Look, name)
 		}
 	}
-	if q != nil {
-		return describeTopic(q)
+	switch {
+	case err != nil:
+		out.ErrorCode = int16(code)
+		return out
+	case t.feed != nil:
+		return describeFeed(name)
 	}
-	out.ErrorCode = int16(code)
-	return out
+	return describeTopic(t.queue)
 }
 
 // autoCreate makes a topic, unless somebody else just did, and returns what the
 // client that asked for it is told.
 func (c *conn) autoCreate(name string) wire.Code {
-	_, err := c.vhost.CreateTopic(name, c.s.opts.Partitions, nil)
+	_, err := c.session.CreateTopic(name, c.s.opts.Partitions, nil)
 	switch {
 	case err == nil:
 		return wire.UnknownTopicOrPartition
 	case broker.KindOf(err) == broker.Exists:
-		if c.queueOf(name) == nil {
+		if _, err := c.queueFor(broker.Look, name); err != nil {
 			return wire.TopicAuthorizationFailed // somebody's exclusive queue
 		}
 		return wire.UnknownTopicOrPartition
@@ -122,7 +137,7 @@ func (c *conn) autoCreate(name string) wire.Code {
 }
 
 func (c *conn) queueByID(id [16]byte) *broker.Queue {
-	for _, q := range c.vhost.Queues() {
+	for _, q := range c.session.Queues() {
 		if q.TopicID == id && !q.Exclusive && broker.LegalTopicName(q.Name) {
 			return q
 		}
@@ -171,7 +186,7 @@ func (c *conn) describeCluster(r *kmsg.DescribeClusterRequest) kmsg.Response {
 	res.Brokers = append(res.Brokers, node)
 	res.ClusterAuthorizedOperations = notAsked
 	if r.IncludeClusterAuthorizedOperations {
-		res.ClusterAuthorizedOperations = clusterOperations
+		res.ClusterAuthorizedOperations = c.operations(clusterOperations, broker.OnCluster, "")
 	}
 	return res
 }

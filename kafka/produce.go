@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
@@ -23,10 +24,10 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	sl.out = c.out
 	failed := false
 	for _, t := range q.Topics {
-		known := c.topicOf(t.Name)
+		known, err := c.topicOf(broker.Publish, t.Name)
 		parts := q.Of(t)
 		for i := range parts {
-			c.produceOne(sl, known, &parts[i])
+			c.produceOne(sl, known, err, &parts[i])
 			failed = failed || parts[i].Err != wire.None
 		}
 	}
@@ -58,8 +59,9 @@ func (r refusal) Error() string { return string(r) }
 
 const errProduceUnanswered = refusal("a produce that wants no answer failed")
 
-// produceOne stores one partition's batch and notes the outcome in p.
-func (c *conn) produceOne(sl *slot, t *topic, p *wire.ProducePartition) {
+// produceOne stores one partition's batch and notes the outcome in p. denied is why
+// there is no topic for it.
+func (c *conn) produceOne(sl *slot, t *topic, denied error, p *wire.ProducePartition) {
 	q := &c.produce
 	switch {
 	case q.Acks < -1 || q.Acks > 1:
@@ -68,8 +70,8 @@ func (c *conn) produceOne(sl *slot, t *topic, p *wire.ProducePartition) {
 	case q.TransactionID != nil:
 		p.Fail(wire.TransactionalIDAuthFailed, "transactions are not supported")
 		return
-	case t == nil:
-		p.Fail(wire.UnknownTopicOrPartition, "")
+	case denied != nil:
+		p.Fail(codeOf(denied), denied.Error())
 		return
 	}
 	b, code, why := checkBatch(p.Records, t.maxBatchBytes, c.frames.now)
@@ -99,7 +101,7 @@ func (c *conn) produceToLog(sl *slot, t *topic, b batch.Batch, p *wire.ProducePa
 		stamp = c.frames.now.UnixMilli()
 		stampAppendTime(b, stamp)
 	}
-	out, err := part.Produce(b)
+	out, err := c.session.Produce(part, b)
 	if err != nil {
 		p.Fail(codeOf(err), err.Error())
 		return

@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/fs"
@@ -154,7 +155,7 @@ func (r *rig) topic(name string, partitions int, config map[string]string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if _, err := v.CreateTopic(name, partitions, config); err != nil {
+	if _, err := v.NewSession(auth.Identity{Name: "guest"}).CreateTopic(name, partitions, config); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -322,14 +323,14 @@ func TestAProduceIntoAnExchangeThatIsNotStoredSaysSo(t *testing.T) {
 	t.Cleanup(r.stop)
 	v, _ := r.broker.VHost("/")
 	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
-	if _, err := v.DeclareExchange("logs", broker.ExchangeOptions{Type: "fanout", Args: args}); err != nil {
+	s := v.NewSession(auth.Identity{Name: "guest"})
+	if _, err := s.DeclareExchange("logs", broker.ExchangeOptions{Type: "fanout", Args: args}); err != nil {
 		t.Fatal(err)
 	}
-	s := v.NewSession("guest")
-	if _, err := v.DeclareQueue(s, "q", broker.QueueOptions{}); err != nil {
+	if _, err := s.DeclareQueue("q", broker.QueueOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Bind(s, broker.Binding{Source: "logs", Dest: "q"}); err != nil {
+	if err := s.Bind(broker.Binding{Source: "logs", Dest: "q"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, acks := range []int16{1, -1} {
@@ -344,16 +345,16 @@ func TestAProduceIntoAnExchangeThatIsNotStoredSaysSo(t *testing.T) {
 		}
 		if q, err := v.Queue("q"); err != nil || q.Ready() != 1 {
 			t.Errorf("acks %d: %d messages, %v", acks, q.Ready(), err)
-		} else if _, err := q.Purge(); err != nil {
+		} else if _, err := s.Purge(q.Name); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := v.DeleteQueue(s, "q", false, false); err != nil {
+		if _, err := s.DeleteQueue("q", false, false); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := v.DeclareQueue(s, "q", broker.QueueOptions{}); err != nil { // with no segment yet
+		if _, err := s.DeclareQueue("q", broker.QueueOptions{}); err != nil { // with no segment yet
 			t.Fatal(err)
 		}
-		if err := v.Bind(s, broker.Binding{Source: "logs", Dest: "q"}); err != nil {
+		if err := s.Bind(broker.Binding{Source: "logs", Dest: "q"}); err != nil {
 			t.Fatal(err)
 		}
 	}

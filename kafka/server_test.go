@@ -524,13 +524,13 @@ func TestQueuesAreTopicsAndExclusiveOnesAreNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := v.NewSession("amqp")
+	s := v.NewSession(auth.Identity{Name: "amqp"})
 	for name, exclusive := range map[string]bool{"orders": false, "private": true, "not legal": false} {
-		if _, err := v.DeclareQueue(s, name, broker.QueueOptions{Durable: true, Exclusive: exclusive}); err != nil {
+		if _, err := s.DeclareQueue(name, broker.QueueOptions{Durable: true, Exclusive: exclusive}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	p := v.NewPublisher()
+	p := s.NewPublisher()
 	for i := range 3 {
 		if ok, err := p.Publish(&broker.Inbound{Key: []byte("orders"), Body: []byte(fmt.Sprint(i)), TimestampMs: 1}); !ok || err != nil {
 			t.Fatal(ok, err)

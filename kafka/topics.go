@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
 // topic is what a connection remembers of a topic it produces to or fetches from.
@@ -21,55 +22,68 @@ type topic struct {
 // settingsAge is how long a changed setting may take to reach a connection.
 const settingsAge = time.Second
 
-// topicOf finds a topic by its name on the wire, mostly in the connection's own
-// map. nil is an unknown one.
-func (c *conn) topicOf(name []byte) *topic {
+// topicOf finds a topic by its name on the wire for what is to be done with it,
+// mostly in the connection's own map.
+func (c *conn) topicOf(verb broker.Verb, name []byte) (*topic, error) {
 	t := c.topics[string(name)]
 	now := c.frames.now
 	if t != nil && now.Sub(t.checked) < settingsAge && (t.queue == nil || !t.queue.Deleted()) {
-		return t
+		return t, t.allow(c, verb)
 	}
-	t = c.lookup(string(name))
-	if t == nil {
+	t, err := c.lookup(verb, string(name))
+	if err != nil {
 		delete(c.topics, string(name))
-		return nil
+		return nil, err
 	}
 	t.checked = now
 	if len(c.topics) > 10_000 {
 		clear(c.topics)
 	}
 	c.topics[t.name] = t
-	return t
+	return t, nil
 }
 
-// lookup finds a topic in the broker.
-func (c *conn) lookup(name string) *topic {
-	if q := c.queueOf(name); q != nil {
-		t := &topic{name: name, queue: q, maxBatchBytes: c.s.broker.MaxBatchBytes()}
-		config := q.Config()
-		if n, err := strconv.Atoi(config["max.message.bytes"]); err == nil {
-			t.maxBatchBytes = n
-		}
-		t.logAppendTime = config["message.timestamp.type"] == "LogAppendTime"
-		return t
+// allow asks whether the client may do that with the topic.
+func (t *topic) allow(c *conn, verb broker.Verb) error {
+	if t.feed != nil {
+		return c.session.May(verb, broker.OnExchange, t.feed.Name)
 	}
+	return c.session.May(verb, broker.OnQueue, t.name)
+}
+
+// lookup finds a topic in the broker for what is to be done with it.
+func (c *conn) lookup(verb broker.Verb, name string) (*topic, error) {
 	if x := c.vhost.Feed(name); x != nil {
-		return &topic{name: name, feed: x, maxBatchBytes: c.s.broker.MaxBatchBytes()}
+		t := &topic{name: name, feed: x, maxBatchBytes: c.s.broker.MaxBatchBytes()}
+		return t, t.allow(c, verb)
 	}
-	return nil
+	q, err := c.queueFor(verb, name)
+	if err != nil {
+		return nil, err
+	}
+	t := &topic{name: name, queue: q, maxBatchBytes: c.s.broker.MaxBatchBytes()}
+	config := q.Config()
+	if n, err := strconv.Atoi(config["max.message.bytes"]); err == nil {
+		t.maxBatchBytes = n
+	}
+	t.logAppendTime = config["message.timestamp.type"] == "LogAppendTime"
+	return t, nil
 }
 
-// queueOf finds the queue that Kafka clients see under a name: an exclusive one
-// is its owner's alone.
-func (c *conn) queueOf(name string) *broker.Queue {
-	if !broker.LegalTopicName(name) {
-		return nil
+// queueFor finds the queue that Kafka clients see under a name, for what is to be
+// done with it: an exclusive one is its owner's alone. An error that is no refusal
+// says that the topic does not exist.
+func (c *conn) queueFor(verb broker.Verb, name string) (*broker.Queue, error) {
+	if broker.LegalTopicName(name) {
+		q, err := c.session.Queue(verb, name)
+		if err == nil && !q.Exclusive {
+			return q, nil
+		}
+		if broker.RefusedOn(err) != 0 {
+			return nil, err
+		}
 	}
-	q, err := c.vhost.Queue(name)
-	if err != nil || q.Exclusive {
-		return nil
-	}
-	return q
+	return nil, faultf(wire.UnknownTopicOrPartition, "topic '%s' does not exist", name)
 }
 
 // partition finds a partition by its number; nil is an unknown one.

@@ -89,8 +89,7 @@ func (s *Server) openUsers() error {
 	s.users = auth.NewUsers()
 	wellKnown := s.config.DefaultPassword == "guest"
 	user := auth.User{
-		Name: s.config.DefaultUser, Admin: true,
-		LoopbackOnly: wellKnown && !s.config.DefaultUserRemote,
+		Name: s.config.DefaultUser, LoopbackOnly: wellKnown && !s.config.DefaultUserRemote,
 	}
 	if err := s.users.PutPassword(user, s.config.DefaultPassword); err != nil {
 		return err

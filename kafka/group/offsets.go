@@ -156,7 +156,8 @@ func (g *group) removals(which func(topic string, partition int32, o Offset) boo
 	return out
 }
 
-// Committed fills in the offsets of positions; those never committed get -1.
+// Committed fills in the offsets of positions; those never committed get -1, and so do
+// those whose Err is set.
 func (c *Coordinator) Committed(group string, positions []Position) {
 	g := c.lock(group)
 	if g != nil {
@@ -165,7 +166,7 @@ func (c *Coordinator) Committed(group string, positions []Position) {
 	for i := range positions {
 		p := &positions[i]
 		p.Offset = Offset{Offset: -1, LeaderEpoch: -1}
-		if g == nil {
+		if g == nil || p.Err != wire.None {
 			continue
 		}
 		if o, ok := g.offsets[p.Topic][p.Partition]; ok {
