@@ -9,6 +9,7 @@ import (
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 )
 
 // Options are a server's settings. Broker and Users are required; the zero value of the rest is its default.
@@ -26,6 +27,8 @@ type Options struct {
 	// Version and ClusterName are told to clients in server-properties.
 	Version     string
 	ClusterName string
+	// Budget bounds the memory of unfinished bodies; default one of the server's own.
+	Budget *budget.Budget
 	// Logger takes what an operator should read; default slog.Default().
 	Logger *slog.Logger
 }
@@ -49,6 +52,9 @@ func (o *Options) defaults() {
 	}
 	if o.ClusterName == "" {
 		o.ClusterName = "leveret"
+	}
+	if o.Budget == nil {
+		o.Budget = budget.New(budget.Options{})
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -53,6 +53,8 @@ type Config struct {
 	MaxMessageBytes Size `flag:"max-message-bytes" default:"128MiB" group:"Limits" usage:"largest body of a message that is taken"`
 	// KafkaMaxBatchBytes bounds one batch of a Kafka producer.
 	KafkaMaxBatchBytes Size `flag:"kafka-max-batch-bytes" default:"1048588" group:"Limits" usage:"largest record batch that a Kafka producer may send; the default is Kafka's"`
+	// RequestMemory bounds what unfinished requests and answers of all clients take.
+	RequestMemory Size `flag:"request-memory" default:"0" group:"Limits" usage:"most memory that requests of all clients take together while they arrive, are worked on and wait to be answered; 0 is a quarter of the memory of the machine or container, from 64MiB to 4GiB"`
 	// AMQPFrameMax is the largest AMQP frame that is offered.
 	AMQPFrameMax Size `flag:"amqp-frame-max" default:"128KiB" group:"Limits" usage:"largest AMQP frame that is offered to a client"`
 	// AMQPChannelMax is the number of channels offered on a connection.

@@ -37,6 +37,9 @@ func (c *Config) Validate() error {
 	check("max-connections", between(int64(c.MaxConnections), 1, 10_000_000))
 	check("max-message-bytes", between(int64(c.MaxMessageBytes), 1<<10, 1<<30))
 	check("kafka-max-batch-bytes", between(int64(c.KafkaMaxBatchBytes), 1<<10, 256<<20))
+	if c.RequestMemory != 0 {
+		check("request-memory", between(int64(c.RequestMemory), 16<<20, 1<<50))
+	}
 	check("amqp-frame-max", between(int64(c.AMQPFrameMax), 8<<10, 256<<10))
 	check("amqp-channel-max", between(int64(c.AMQPChannelMax), 1, 65535))
 	check("amqp-heartbeat", heartbeat(c.AMQPHeartbeat))

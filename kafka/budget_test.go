@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/internal/alloc"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -27,7 +28,8 @@ func (sink) Close() error                     { return nil }
 // direct is a connection of r without a socket, to call handlers on.
 func (r *rig) direct(t testing.TB) *conn {
 	nc := sink{}
-	c := &conn{s: r.server, nc: nc, frames: newFrames(nc, time.Minute), out: newOutbox(nc), topics: map[string]*topic{}, log: quiet()}
+	c := &conn{s: r.server, nc: nc, memory: budget.New(budget.Options{}).Open(), out: newOutbox(nc), topics: map[string]*topic{}, log: quiet()}
+	c.frames = newFrames(nc, c.memory, time.Minute)
 	if err := c.enter(); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +192,7 @@ func TestFramesAreReadInEverySplit(t *testing.T) {
 			}
 			there.Close()
 		}()
-		f := newFrames(here, time.Minute)
+		f := newFrames(here, budget.New(budget.Options{}).Open(), time.Minute)
 		for i, n := range want {
 			got, err := f.next(func(wire.Key) int { return wire.MaxFrameBytes })
 			if err != nil || len(got) != n || got[n-1] != byte(n) {
@@ -210,7 +212,7 @@ func TestFrameThatStopsHalfwayIsNotAllocatedWhole(t *testing.T) {
 		there.Write([]byte{0x06, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0})
 		there.Close()
 	}()
-	f := newFrames(here, time.Minute)
+	f := newFrames(here, budget.New(budget.Options{}).Open(), time.Minute)
 	if _, err := f.next(func(wire.Key) int { return 200 << 20 }); err == nil {
 		t.Fatal("half a frame was handed out")
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
@@ -16,6 +17,7 @@ import (
 type conn struct {
 	s      *Server
 	nc     net.Conn
+	memory *budget.Account // of what requests take; see package budget
 	frames *frames
 	out    *outbox
 	log    interface {
@@ -41,7 +43,8 @@ type conn struct {
 
 // Handle serves one connection until it ends.
 func (s *Server) Handle(nc net.Conn) {
-	c := &conn{s: s, nc: nc, frames: newFrames(nc, s.opts.IdleTimeout), out: newOutbox(nc), topics: map[string]*topic{}}
+	c := &conn{s: s, nc: nc, memory: s.opts.Budget.Open(), out: newOutbox(nc), topics: map[string]*topic{}}
+	c.frames = newFrames(nc, c.memory, s.opts.IdleTimeout)
 	c.log = s.opts.Logger.With("listener", "kafka", "remote", nc.RemoteAddr().String())
 	counters := s.broker.Counters()
 	counters.KafkaConns.Add(1)
@@ -120,6 +123,7 @@ func (c *conn) close() {
 	_ = c.nc.Close() // also ends a write that hangs
 	c.out.close()
 	c.frames.release()
+	c.memory.Close()
 	if c.session != nil {
 		c.session.Close()
 	}

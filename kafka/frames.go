@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math/bits"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -36,8 +38,10 @@ type frames struct {
 	buf        []byte // smallBytes or readBytes long
 	start, end int    // bytes read and not handed out are buf[start:end]
 	big        *[]byte
-	deadline   time.Time // what is set on the socket
-	now        time.Time // when bytes last arrived
+	memory     *budget.Account // of the connection
+	taken      int64           // of it, for big
+	deadline   time.Time       // what is set on the socket
+	now        time.Time       // when bytes last arrived
 }
 
 var (
@@ -70,8 +74,8 @@ func releaseBig(b *[]byte) {
 	}
 }
 
-func newFrames(nc net.Conn, idle time.Duration) *frames {
-	return &frames{nc: nc, idle: idle, buf: make([]byte, smallBytes), now: time.Now()}
+func newFrames(nc net.Conn, memory *budget.Account, idle time.Duration) *frames {
+	return &frames{nc: nc, memory: memory, idle: idle, buf: make([]byte, smallBytes), now: time.Now()}
 }
 
 // buffered reports whether a whole frame is there without touching the socket.
@@ -98,6 +102,8 @@ func (f *frames) releaseBig() {
 		releaseBig(f.big)
 		f.big = nil
 	}
+	f.memory.Give(f.taken)
+	f.taken = 0
 }
 
 // next returns the next frame without its size field. limit gives the largest
@@ -221,18 +227,20 @@ func (f *frames) arm(between bool) {
 	}
 }
 
-// large reads a frame of n bytes that does not fit the buffer.
+// large reads a frame of n bytes that does not fit the buffer. While other
+// clients hold the memory that it takes, the rest of it stays in the socket.
 func (f *frames) large(n int) ([]byte, error) {
 	f.start += 4
-	f.big = bigBuffer(min(n, trustBytes))
+	if err := f.grow(min(n, trustBytes)); err != nil {
+		return nil, err
+	}
 	have := copy((*f.big)[:min(n, len(*f.big))], f.buf[f.start:f.end])
 	f.start, f.end = 0, 0
 	for have < n {
 		if have == len(*f.big) {
-			bigger := bigBuffer(min(n, 2*have))
-			copy(*bigger, (*f.big)[:have])
-			releaseBig(f.big)
-			f.big = bigger
+			if err := f.grow(min(n, 2*have)); err != nil {
+				return nil, err
+			}
 		}
 		f.arm(false)
 		m, err := f.nc.Read((*f.big)[have:min(n, len(*f.big))])
@@ -246,4 +254,20 @@ func (f *frames) large(n int) ([]byte, error) {
 		f.now = time.Now()
 	}
 	return (*f.big)[:n], nil
+}
+
+// grow makes big at least n bytes long.
+func (f *frames) grow(n int) error {
+	more := int64(n) - f.taken
+	if err := f.memory.Take(more, nil); err != nil {
+		return fmt.Errorf("frame of more than %d bytes: %w", f.taken, err)
+	}
+	f.taken += more
+	bigger := bigBuffer(n)
+	if f.big != nil {
+		copy(*bigger, *f.big)
+		releaseBig(f.big)
+	}
+	f.big = bigger
+	return nil
 }

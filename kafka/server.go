@@ -12,6 +12,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/kafka/group"
 )
 
@@ -36,6 +37,8 @@ type Options struct {
 	IdleTimeout time.Duration
 	// MaxFrameBytes bounds a Produce request; default wire.MaxFrameBytes.
 	MaxFrameBytes int
+	// Budget bounds the memory of requests and answers; default one of the server's own.
+	Budget *budget.Budget
 	// Logger takes what an operator should read; default slog.Default().
 	Logger *slog.Logger
 }
@@ -84,6 +87,9 @@ func (o *Options) defaults() {
 	}
 	if o.MaxFrameBytes == 0 {
 		o.MaxFrameBytes = maxFrameBytes
+	}
+	if o.Budget == nil {
+		o.Budget = budget.New(budget.Options{})
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

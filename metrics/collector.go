@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 )
 
 // Source is where the figures come from; *broker.Broker is one.
@@ -27,6 +28,8 @@ type Options struct {
 	Version string
 	// Disk reads the free and the total bytes of the file system with the data; nil leaves them out.
 	Disk func() (free, total uint64, err error)
+	// Requests reads how much memory requests take; nil leaves it out.
+	Requests func() budget.Stats
 }
 
 // Collector is a prometheus.Collector over the broker's figures.
@@ -71,6 +74,9 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 			gauge(diskTotal, float64(total))
 		}
 	}
+	if c.Requests != nil {
+		collectRequests(out, c.Requests())
+	}
 	c.collectStore(out, stats)
 	for i := range stats.Queues {
 		collectQueue(gauge, &stats.Queues[i])
@@ -89,6 +95,16 @@ func (c *Collector) collectStore(out chan<- prometheus.Metric, stats broker.Stat
 		buckets[b.Le] = b.Count
 	}
 	out <- prometheus.MustNewConstHistogram(syncSeconds.desc, s.Syncs, s.SyncSeconds, buckets)
+}
+
+func collectRequests(out chan<- prometheus.Metric, s budget.Stats) {
+	gauge := func(d *serie, v int64) {
+		out <- prometheus.MustNewConstMetric(d.desc, prometheus.GaugeValue, float64(v))
+	}
+	gauge(requestBytes, s.Used)
+	gauge(requestLimit, s.Bytes)
+	gauge(requestsWaiting, int64(s.Waiting))
+	out <- prometheus.MustNewConstMetric(requestsRefused.desc, prometheus.CounterValue, float64(s.Refused))
 }
 
 func collectQueue(gauge func(*serie, float64, ...string), q *broker.QueueStats) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -53,7 +54,8 @@ func scrape(t *testing.T, o Options) string {
 }
 
 func TestScrapeShowsTheFiguresOfTheirOwners(t *testing.T) {
-	page := scrape(t, Options{Source: sample(), Version: "v1", Disk: func() (uint64, uint64, error) { return 10, 20, nil }})
+	page := scrape(t, Options{Source: sample(), Version: "v1", Disk: func() (uint64, uint64, error) { return 10, 20, nil },
+		Requests: func() budget.Stats { return budget.Stats{Bytes: 100, Used: 7, Waiting: 3, Refused: 2} }})
 	for _, want := range []string{
 		`leveret_messages_published_total 12`,
 		`leveret_messages_acked_total 7`,
@@ -67,6 +69,10 @@ func TestScrapeShowsTheFiguresOfTheirOwners(t *testing.T) {
 		`leveret_store_writable 1`,
 		`leveret_disk_free_bytes 10`,
 		`leveret_queues 2`,
+		`leveret_request_memory_bytes 7`,
+		`leveret_request_memory_limit_bytes 100`,
+		`leveret_request_memory_waiting 3`,
+		`leveret_request_memory_refused_total 2`,
 		`durability="group"`,
 		`process_resident_memory_bytes`,
 	} {

@@ -78,6 +78,11 @@ var (
 	diskFree      = newSerie("gauge", "disk_free_bytes", "Free bytes of the file system with the data.")
 	diskTotal     = newSerie("gauge", "disk_total_bytes", "Size of the file system with the data.")
 
+	requestBytes    = newSerie("gauge", "request_memory_bytes", "Memory that requests of clients take while they arrive, are worked on and wait to be answered; small ones are not counted.")
+	requestLimit    = newSerie("gauge", "request_memory_limit_bytes", "Most that these may take.")
+	requestsWaiting = newSerie("gauge", "request_memory_waiting", "Requests that wait for others to give memory back.")
+	requestsRefused = newSerie("counter", "request_memory_refused_total", "Requests that were refused because they took more than one client may, or because too little was given back in time.")
+
 	buildInfo = newSerie("gauge", "build_info", "Always 1; the labels say what runs, and which durability mode is the default.", "version", "goversion", "durability")
 )
 

@@ -22,7 +22,7 @@ func (s *Server) openAMQP() error {
 	}
 	a := amqp.New(amqp.Options{
 		Broker: s.broker, Users: s.users, FrameMaxBytes: int(s.config.AMQPFrameMax), ChannelMax: s.config.AMQPChannelMax,
-		Heartbeat: heartbeat, Version: s.version, Logger: s.logger,
+		Heartbeat: heartbeat, Version: s.version, Logger: s.logger, Budget: s.budget,
 	})
 	finish := func() { a.CloseAll("the broker is stopping") }
 	return s.serveProtocol("amqp", "amqp-addr", s.config.AMQPAddr, a.Handle, finish)
@@ -36,6 +36,7 @@ func (s *Server) openKafka() error {
 	k, err := kafka.New(kafka.Options{
 		Broker: s.broker, Users: s.users, Advertised: s.config.KafkaAdvertised,
 		NoAutoCreate: !s.config.KafkaAutoCreate, Partitions: s.config.KafkaPartitions, Logger: s.logger,
+		Budget: s.budget,
 	})
 	if err != nil {
 		return err

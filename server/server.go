@@ -12,6 +12,7 @@ import (
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/config"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -34,6 +35,7 @@ type Server struct {
 	store  store.Store
 	broker *broker.Broker
 	users  *auth.Users
+	budget *budget.Budget // of the memory that requests take
 
 	parts  []part // in the order in which they were started
 	failed chan error
@@ -62,6 +64,7 @@ func Start(c *config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{config: c, version: o.Version, logger: o.Logger, started: time.Now(), failed: make(chan error, 8)}
 	tuneMemory()
+	s.budget = budget.New(budget.Options{Bytes: requestMemory(int64(c.RequestMemory), memoryBytes())})
 	for _, step := range []func() error{s.openStore, s.openBroker, s.openUsers, s.openAdmin, s.openPprof, s.openAMQP, s.openKafka} {
 		if err := step(); err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownGrace)

@@ -30,6 +30,30 @@ func tuneMemory() {
 	}
 }
 
+// Bounds of what requests may take when the configuration says nothing.
+const (
+	requestShare = 4 // of the memory, one part in so many
+	minRequests  = 64 << 20
+	maxRequests  = 4 << 30
+)
+
+// requestMemory is what requests may take: what was set, else a part of memory.
+func requestMemory(set, memory int64) int64 {
+	if set != 0 {
+		return set
+	}
+	return min(max(memory/requestShare, minRequests), maxRequests)
+}
+
+// memoryBytes is the memory of the container, or of the machine; 0 when neither
+// can be told.
+func memoryBytes() int64 {
+	if limit := containerLimit(os.ReadFile); limit > 0 {
+		return limit
+	}
+	return machineMemory()
+}
+
 // containerLimit is the memory limit of the control group in bytes, or 0 when
 // there is none.
 func containerLimit(readFile func(string) ([]byte, error)) int64 {

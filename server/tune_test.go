@@ -28,3 +28,20 @@ func TestContainerLimit(t *testing.T) {
 		}
 	}
 }
+
+func TestRequestMemory(t *testing.T) {
+	for _, c := range []struct{ set, memory, want int64 }{
+		{0, 8 << 30, 2 << 30},
+		{0, 0, 64 << 20},
+		{0, 128 << 20, 64 << 20},
+		{0, 1 << 40, 4 << 30},
+		{30 << 20, 8 << 30, 30 << 20},
+	} {
+		if got := requestMemory(c.set, c.memory); got != c.want {
+			t.Errorf("set to %d with %d bytes of memory: %d, want %d", c.set, c.memory, got, c.want)
+		}
+	}
+	if memoryBytes() <= 0 {
+		t.Error("this machine's memory can't be told")
+	}
+}

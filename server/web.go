@@ -22,7 +22,7 @@ func (s *Server) openAdmin() error {
 	if s.config.MetricsAddr == config.Off {
 		return nil
 	}
-	collector := metrics.New(metrics.Options{Source: s.broker, Version: s.version, Disk: s.disk})
+	collector := metrics.New(metrics.Options{Source: s.broker, Version: s.version, Disk: s.disk, Requests: s.budget.Stats})
 	return s.serveHTTP("metrics", "metrics-addr", s.config.MetricsAddr, admin.Handler(admin.Options{
 		Version: s.version, Durability: s.config.Sync, Started: s.started,
 		Listeners: s.listenerStates, Metrics: collector.Handler(),

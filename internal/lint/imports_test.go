@@ -15,23 +15,26 @@ var imports = map[string][]string{
 	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program"},
 	"cmd/leveret-bench": {"bench", "internal/program"},
 	"server": {"config", "auth", "broker", "store", "store/local", "store/cluster", "amqp", "kafka", "stomp", "xmpp",
-		"admin", "metrics", "message", "internal/fs", "internal/netx"},
+		"admin", "metrics", "message", "internal/fs", "internal/netx", "internal/budget"},
 
 	// Listeners.
-	"amqp":          {"amqp/wire", "broker", "message", "auth", "internal/netx"},
+	"amqp":          {"amqp/wire", "broker", "message", "auth", "internal/netx", "internal/budget"},
 	"amqp/wire":     {},
-	"kafka":         {"kafka/wire", "kafka/group", "broker", "message", "auth", "internal/netx", "internal/batch"},
+	"kafka":         {"kafka/wire", "kafka/group", "broker", "message", "auth", "internal/netx", "internal/batch", "internal/budget"},
 	"kafka/wire":    {"internal/batch"},
 	"kafka/group":   {"kafka/wire"},
-	"stomp":         {"stomp/frame", "broker", "message", "auth", "internal/netx"},
+	"stomp":         {"stomp/frame", "broker", "message", "auth", "internal/netx", "internal/budget"},
 	"stomp/frame":   {},
-	"xmpp":          {"xmpp/stanza", "broker", "message", "auth", "internal/netx"},
+	"xmpp":          {"xmpp/stanza", "broker", "message", "auth", "internal/netx", "internal/budget"},
 	"xmpp/stanza":   {},
 	"admin":         {"broker", "metrics", "auth"},
-	"metrics":       {"broker"},
+	"metrics":       {"broker", "internal/budget"},
 	"auth":          {},
 	"config":        {},
 	"internal/netx": {},
+
+	// What listeners share of memory.
+	"internal/budget": {},
 
 	// The broker and what it is made of.
 	"broker":   {"exchange", "consumer", "store", "message", "auth", "internal/batch"},

@@ -1,0 +1,207 @@
+package budget
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestWhatIsTakenIsBoundedForOneAndForAll(t *testing.T) {
+	b := New(Options{Bytes: 100, Share: 60, Free: -1})
+	one, two := b.Open(), b.Open()
+	for _, step := range []struct {
+		name string
+		a    *Account
+		take int64
+		want error
+	}{
+		{"a share", one, 60, nil},
+		{"more than a share", one, 1, ErrShare},
+		{"what others hold", two, 50, ErrFull},
+		{"the rest", two, 40, nil},
+		{"more than there is", two, 1, ErrFull},
+		{"an overflow", two, -1, ErrShare},
+	} {
+		if err := step.a.Try(step.take); !errors.Is(err, step.want) {
+			t.Errorf("%s: %v, want %v", step.name, err, step.want)
+		}
+	}
+	one.Give(60)
+	two.Give(40)
+	if s := b.Stats(); s.Used != 0 || s.Peak != 100 || s.Refused != 4 {
+		t.Errorf("after all was given back: %+v", s)
+	}
+}
+
+func TestTheFreePartIsThereWhenAllElseIsTaken(t *testing.T) {
+	b := New(Options{Bytes: 100, Share: 200, Free: 10})
+	hog, small := b.Open(), b.Open()
+	if err := hog.Try(110); !errors.Is(err, ErrShare) {
+		t.Errorf("a share beyond the whole: %v", err)
+	}
+	if err := hog.Try(100); err != nil {
+		t.Fatal(err)
+	}
+	other := b.Open()
+	if err := other.Try(20); err != nil {
+		t.Fatal(err)
+	}
+	if err := small.Try(10); err != nil {
+		t.Errorf("the free part: %v", err)
+	}
+	if err := small.Try(1); !errors.Is(err, ErrFull) {
+		t.Errorf("beyond the free part: %v", err)
+	}
+	hog.Give(100)
+	other.Give(20)
+	small.Give(10)
+	if s := b.Stats(); s.Used != 0 {
+		t.Errorf("%d bytes are left over", s.Used)
+	}
+}
+
+func TestTheLineIsServedInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Bytes: 100, Share: 100, Free: -1})
+		holder := b.Open()
+		_ = holder.Try(100)
+		var order []int64
+		var mu sync.Mutex
+		for _, n := range []int64{90, 20, 30} {
+			go func() {
+				if err := b.Open().Take(n, nil); err != nil {
+					t.Errorf("%d: %v", n, err)
+				}
+				mu.Lock()
+				order = append(order, n)
+				mu.Unlock()
+			}()
+			synctest.Wait()
+		}
+		if err := b.Open().Try(1); !errors.Is(err, ErrFull) {
+			t.Errorf("passed those who wait: %v", err)
+		}
+		holder.Give(50)
+		synctest.Wait()
+		if len(order) != 0 {
+			t.Errorf("%v overtook a larger wish", order)
+		}
+		holder.Give(50)
+		synctest.Wait()
+		if len(order) != 1 || order[0] != 90 {
+			t.Errorf("%v was served first", order)
+		}
+		b.give(90)
+		synctest.Wait()
+		if len(order) != 3 {
+			t.Errorf("only %v were served", order)
+		}
+	})
+}
+
+func TestWaitingEnds(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		end   func(gone chan struct{}, a *Account)
+		after time.Duration
+		want  error
+	}{
+		{"with patience", func(chan struct{}, *Account) {}, 3 * time.Second, ErrFull},
+		{"with the client", func(gone chan struct{}, _ *Account) { close(gone) }, time.Second, ErrGone},
+		{"with the account", func(_ chan struct{}, a *Account) { a.Close() }, time.Second, ErrGone},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := New(Options{Bytes: 100, Share: 100, Free: -1, Patience: 3 * time.Second})
+				_ = b.Open().Try(95)
+				a, gone := b.Open(), make(chan struct{})
+				time.AfterFunc(time.Second, func() { c.end(gone, a) })
+				behind := make(chan error, 1)
+				began := time.Now()
+				go func() {
+					time.Sleep(time.Millisecond)
+					behind <- b.Open().Take(5, nil)
+				}()
+				if err := a.Take(10, gone); !errors.Is(err, c.want) {
+					t.Errorf("%v, want %v", err, c.want)
+				}
+				if waited := time.Since(began); waited != c.after {
+					t.Errorf("waited %v, want %v", waited, c.after)
+				}
+				if err := <-behind; err != nil {
+					t.Errorf("who wanted less stayed in the line: %v", err)
+				}
+				if s := b.Stats(); s.Used != 100 || s.Waiting != 0 || a.Held() != 0 {
+					t.Errorf("%+v, %d held", s, a.Held())
+				}
+			})
+		})
+	}
+}
+
+func TestAClosedAccountTakesNothing(t *testing.T) {
+	a := New(Options{}).Open()
+	a.Close()
+	a.Close()
+	if err := a.Try(1); !errors.Is(err, ErrGone) {
+		t.Errorf("Try: %v", err)
+	}
+	if err := a.Take(1<<20, nil); !errors.Is(err, ErrGone) {
+		t.Errorf("Take: %v", err)
+	}
+}
+
+// Which bytes are free ones changes while others of the same account wait, so
+// the sum is checked under chance.
+func TestTheSumHoldsUnderConcurrency(t *testing.T) {
+	b := New(Options{Bytes: 1000, Share: 900, Free: 100, Patience: time.Millisecond})
+	accounts := []*Account{b.Open(), b.Open(), b.Open()}
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() {
+			a, dice := accounts[i%3], rand.New(rand.NewPCG(uint64(i), 1))
+			for range 300 {
+				n := dice.Int64N(500)
+				take := a.Try
+				if dice.IntN(2) == 0 {
+					take = func(n int64) error { return a.Take(n, nil) }
+				}
+				if take(n) == nil {
+					a.Give(n)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if s := b.Stats(); s.Used != 0 || s.Waiting != 0 || s.Peak > 1300 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestSmallRequestsCostNoAllocationAndNoLock(t *testing.T) {
+	b := New(Options{})
+	a := b.Open()
+	b.mu.Lock() // Try and Give would wait for ever
+	defer b.mu.Unlock()
+	if n := testing.AllocsPerRun(100, func() {
+		if a.Try(32<<10) != nil {
+			t.Error("refused")
+		}
+		a.Give(32 << 10)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestTheShareFollowsTheWhole(t *testing.T) {
+	for _, c := range []struct{ bytes, share int64 }{
+		{64 << 20, 32 << 20}, {256 << 20, 128 << 20}, {512 << 20, 160 << 20}, {4 << 30, 1 << 30},
+	} {
+		if got := New(Options{Bytes: c.bytes}).Open().Share(); got != c.share {
+			t.Errorf("of %d bytes a share is %d, want %d", c.bytes, got, c.share)
+		}
+	}
+}
