@@ -28,7 +28,7 @@ func TestWrongProtocolHeaderIsAnsweredWithOurs(t *testing.T) {
 }
 
 func TestServerAnnouncesWhatItCanDo(t *testing.T) {
-	r := newRig(t, rigOptions{})
+	r := newRig(t, rigOptions{server: func(o *Options) { o.Version = "9.8.7" }})
 	p := r.peer(r.dial())
 	p.raw([]byte(wire.ProtocolHeader))
 	start := p.expect(0, wire.IDConnectionStart).method.(*wire.ConnectionStart)
@@ -37,13 +37,15 @@ func TestServerAnnouncesWhatItCanDo(t *testing.T) {
 	}
 	f, _ := start.ServerProperties.Get("capabilities")
 	caps, ok := f.Table()
-	for _, name := range []string{"publisher_confirms", "basic.nack", "consumer_cancel_notify", "per_consumer_qos", "authentication_failure_close"} {
+	for _, name := range announced {
 		if f, there := caps.Get(name); !ok || !there {
 			t.Errorf("capability %s: %v", name, f)
 		}
 	}
-	if v, ok := start.ServerProperties.Get("version"); !ok || strings.Count(string(v.Value), ".") != 2 {
-		t.Errorf("version %q", v.Value)
+	for name, want := range map[string]string{"product": "RabbitMQ", "version": "3.13.7", "broker": "Leveret", "broker_version": "9.8.7"} {
+		if v, ok := start.ServerProperties.Get(name); !ok || v.Tag != 'S' || string(v.Value) != want {
+			t.Errorf("%s is %q, want %q", name, v.Value, want)
+		}
 	}
 }
 

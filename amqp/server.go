@@ -24,7 +24,7 @@ type Options struct {
 	Heartbeat time.Duration
 	// HandshakeTimeout is how long a client may take from connecting to connection.open; default 10 s.
 	HandshakeTimeout time.Duration
-	// Version and ClusterName are told to clients in server-properties.
+	// Version and ClusterName are told to clients in server-properties; see serverProperties.
 	Version     string
 	ClusterName string
 	// Budget bounds the memory of unfinished bodies; default one of the server's own.
@@ -127,21 +127,4 @@ func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-}
-
-func serverProperties(o *Options) wire.Table {
-	var capabilities []byte
-	for _, name := range []string{
-		"publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify",
-		"connection.blocked", "consumer_priorities", "authentication_failure_close", "per_consumer_qos",
-	} {
-		capabilities = wire.AppendTableBool(capabilities, name, true)
-	}
-	t := wire.AppendTableTable(nil, "capabilities", capabilities)
-	t = wire.AppendTableString(t, "cluster_name", o.ClusterName)
-	t = wire.AppendTableString(t, "copyright", "Copyright the Leveret authors")
-	t = wire.AppendTableString(t, "information", "Licensed under the Apache License 2.0")
-	t = wire.AppendTableString(t, "platform", "Go")
-	t = wire.AppendTableString(t, "product", "Leveret")
-	return wire.AppendTableString(t, "version", o.Version)
 }
