@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
@@ -24,6 +25,10 @@ type channel struct {
 	shared   *broker.Credit // see credit
 
 	gone bool // guarded by conn.outMu: no confirm may follow
+
+	// answering holds the notices of cancelled consumers back until the answer of the method that cancelled them stands
+	// in the outbox: clients take a notice that comes in between for a failure of their own call.
+	answering atomic.Bool
 
 	mu        sync.Mutex // guards the fields below and every consumer's subscription
 	consumers map[string]*consumer
@@ -50,14 +55,11 @@ func (c *conn) openChannel(f wire.Frame) *closeError {
 	if id != wire.IDChannelOpen {
 		return &closeError{code: wire.ChannelError, text: "expected 'channel.open'", method: m.ID()}
 	}
-	if int(f.Channel) > c.channelMax {
+	if c.channels.open >= c.channelMax {
 		return &closeError{code: wire.NotAllowed, method: id,
-			text: refuse(0, "number of channels opened (%d) has reached the negotiated channel_max (%d)", f.Channel, c.channelMax).text}
+			text: refuse(0, "number of channels opened (%d) has reached the negotiated channel_max (%d)", c.channels.open, c.channelMax).text}
 	}
-	if n := int(f.Channel) + 1; n > len(c.channels) {
-		c.channels = append(c.channels, make([]*channel, n-len(c.channels))...)
-	}
-	c.channels[f.Channel] = &channel{c: c, number: f.Channel}
+	c.channels.add(&channel{c: c, number: f.Channel})
 	c.send(f.Channel, &wire.ChannelOpenOk{})
 	return nil
 }
@@ -115,7 +117,11 @@ func (ch *channel) whileClosing(f wire.Frame) *closeError {
 		ch.c.send(ch.number, &wire.ChannelCloseOk{})
 		fallthrough
 	case wire.IDChannelCloseOk:
-		ch.c.channels[ch.number] = nil
+		ch.c.channels.remove(ch)
+	case wire.IDChannelOpen:
+		// A client that waits for open-ok without having answered would wait for ever.
+		return &closeError{code: wire.ChannelError, method: wire.IDChannelOpen,
+			text: refuse(0, "channel %d was closed by the server and channel.close-ok has not come: expected 'channel.close-ok', got 'channel.open'", ch.number).text}
 	}
 	return nil
 }
@@ -225,7 +231,7 @@ func answer(noWait bool, m wire.Method) wire.Method {
 func (ch *channel) close() error {
 	ch.release()
 	ch.leave(&wire.ChannelCloseOk{})
-	ch.c.channels[ch.number] = nil
+	ch.c.channels.remove(ch)
 	return nil
 }
 

@@ -41,7 +41,7 @@ type conn struct {
 	renewed  int64        // when the read deadline was set, ms
 	lastRead atomic.Int64 // when bytes came last, ms; the writer reads it
 
-	channels []*channel  // by number; nil where none is open
+	channels channelTable
 	partial  int         // bytes of unfinished bodies on all channels
 	closing  bool        // connection.close was sent; only its answer counts
 	ended    bool        // nothing more is to be read
@@ -129,17 +129,9 @@ func (c *conn) end(inOrder bool) {
 func (c *conn) closeChannels() {
 	c.outMu.Lock()
 	c.out = c.confirms.appendDone(c.out)
-	for _, ch := range c.channels {
-		if ch != nil {
-			ch.gone = true
-		}
-	}
+	c.channels.each(func(ch *channel) { ch.gone = true })
 	c.outMu.Unlock()
-	for _, ch := range c.channels {
-		if ch != nil {
-			ch.release()
-		}
-	}
+	c.channels.each((*channel).release)
 }
 
 // read takes frames until the connection ends. nil is an end in order.
@@ -280,10 +272,7 @@ func (c *conn) takePublish(buf []byte) (n int, done bool, err *closeError) {
 
 // live finds a channel that is open and not on its way out.
 func (c *conn) live(number uint16) *channel {
-	if int(number) >= len(c.channels) || c.closing {
-		return nil
-	}
-	if ch := c.channels[number]; ch != nil && !ch.closing {
+	if ch := c.channels.get(number); ch != nil && !ch.closing && !c.closing {
 		return ch
 	}
 	return nil
@@ -303,10 +292,7 @@ func (c *conn) frame(f wire.Frame) *closeError {
 	if c.closing {
 		return nil
 	}
-	var ch *channel
-	if int(f.Channel) < len(c.channels) {
-		ch = c.channels[f.Channel]
-	}
+	ch := c.channels.get(f.Channel)
 	if ch == nil {
 		return c.openChannel(f)
 	}

@@ -66,6 +66,12 @@ func (k *consumer) queueGone() {
 	k.ch.c.signal()
 }
 
+// answered lets the notices out that answering held back.
+func (ch *channel) answered() {
+	ch.answering.Store(false)
+	ch.c.signal()
+}
+
 func (ch *channel) qos(m *wire.BasicQos) error {
 	if m.PrefetchSize != 0 {
 		return refuse(wire.NotImplemented, "prefetch_size!=0 (%d)", m.PrefetchSize)

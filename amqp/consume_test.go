@@ -390,6 +390,26 @@ func TestPrefetchOfTheChannelHoldsForConsumersThatWereThereBefore(t *testing.T) 
 	p.nothing()
 }
 
+// A consumer learns of its queue's end behind the answer to its own channel's delete; the writer, which tells it,
+// is given every chance to come first.
+func TestDeleteOkComesBeforeTheNoticeToTheChannelsOwnConsumers(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	p := r.connect()
+	for n := range 200 {
+		durable := n%2 == 0
+		p.call(1, &wire.QueueDeclare{Queue: "q", Durable: durable}, wire.IDQueueDeclareOk)
+		for range n % 4 {
+			p.publish(1, text("q", "x"))
+		}
+		p.call(1, &wire.BasicConsume{Queue: "q", ConsumerTag: "mine", NoAck: true}, wire.IDBasicConsumeOk)
+		for range n % 4 {
+			p.expect(1, wire.IDBasicDeliver)
+		}
+		p.call(1, &wire.QueueDelete{Queue: "q"}, wire.IDQueueDeleteOk)
+		p.expect(1, wire.IDBasicCancel)
+	}
+}
+
 // countingLog counts the messages of one text.
 type countingLog struct {
 	slog.Handler

@@ -50,6 +50,8 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 		{"declare of a reserved exchange name", method(&wire.ExchangeDeclare{Exchange: "amq.mine", Type: "direct"}), wire.AccessRefused, "", wire.IDExchangeDeclare},
 		{"delete of a predeclared exchange", method(&wire.ExchangeDelete{Exchange: "amq.topic"}), wire.AccessRefused, "", wire.IDExchangeDelete},
 		{"bind to the default exchange", func(p *peer, q string) { p.send(1, &wire.QueueBind{Queue: q, RoutingKey: "k"}) }, wire.AccessRefused, "", wire.IDQueueBind},
+		{"passive declare of the default exchange", method(&wire.ExchangeDeclare{Type: "direct", Passive: true}), wire.AccessRefused, "operation not permitted on the default exchange", wire.IDExchangeDeclare},
+		{"declare of the default exchange", method(&wire.ExchangeDeclare{Type: "direct"}), wire.AccessRefused, "operation not permitted on the default exchange", wire.IDExchangeDeclare},
 		{"publish to an internal exchange", func(p *peer, _ string) {
 			p.call(1, &wire.ExchangeDeclare{Exchange: "inner", Type: "fanout", Internal: true}, wire.IDExchangeDeclareOk)
 			p.publish(1, wire.Publish{Exchange: []byte("inner")})
@@ -109,7 +111,6 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 		{"second channel.open", method(&wire.ChannelOpen{}), wire.ChannelError, "second 'channel.open' seen", wire.IDChannelOpen},
 		{"method on a channel that is not open", func(p *peer, _ string) { p.send(5, &wire.BasicQos{}) }, wire.ChannelError, "expected 'channel.open'", wire.IDBasicQos},
 		{"publish on a channel that is not open", func(p *peer, q string) { p.publish(5, text(q, "x")) }, wire.ChannelError, "expected 'channel.open'", wire.IDBasicPublish},
-		{"channel above the limit", func(p *peer, _ string) { p.send(2048, &wire.ChannelOpen{}) }, wire.NotAllowed, "", wire.IDChannelOpen},
 		{"header without a method", func(p *peer, _ string) { p.raw(wire.AppendContentHeader(nil, 1, 0, nil)) }, wire.UnexpectedFrame, "", 0},
 		{"body without a header", func(p *peer, _ string) { p.raw(wire.AppendFrame(nil, wire.FrameBody, 1, []byte("x"))) }, wire.UnexpectedFrame, "", 0},
 		{"body larger than announced", func(p *peer, q string) {
@@ -180,7 +181,7 @@ func TestFramesOfAClosingChannelAreDropped(t *testing.T) {
 	r := newRig(t, rigOptions{})
 	p := r.connect()
 	q := p.declare(1)
-	p.send(1, &wire.QueueDeclare{Queue: "none", Passive: true}, &wire.BasicAck{DeliveryTag: 9}, &wire.ChannelOpen{}, &wire.TxSelect{})
+	p.send(1, &wire.QueueDeclare{Queue: "none", Passive: true}, &wire.BasicAck{DeliveryTag: 9}, &wire.TxSelect{})
 	p.publish(1, text(q, "lost"))
 	p.expect(1, wire.IDChannelClose)
 	p.publish(1, text(q, "lost too"))
@@ -189,5 +190,33 @@ func TestFramesOfAClosingChannelAreDropped(t *testing.T) {
 	p.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
 	if n := p.ready(1, q); n != 0 {
 		t.Errorf("%d messages of the closing channel were stored", n)
+	}
+}
+
+func TestOpenInPlaceOfCloseOkIsToldSo(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	p := r.connect()
+	p.call(1, &wire.QueueDeclare{Queue: "none", Passive: true}, wire.IDChannelClose)
+	p.send(1, &wire.ChannelOpen{})
+	if m := p.refused(wire.ChannelError); wire.MethodID(m.ClassID)<<16|wire.MethodID(m.MethodID) != wire.IDChannelOpen {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestChannelsAreCountedNotNumbered(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	p := r.handshake(&wire.ConnectionTuneOk{ChannelMax: 3, FrameMax: 131072})
+	numbers := []uint16{7, lowChannels, 65535}
+	for _, n := range numbers {
+		p.call(n, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+	}
+	for _, n := range numbers { // each is a channel of its own, and one that goes makes room for another
+		p.call(n, &wire.ExchangeDeclare{Exchange: "amq.direct", Passive: true}, wire.IDExchangeDeclareOk)
+		p.call(n, &wire.ChannelClose{}, wire.IDChannelCloseOk)
+		p.call(n-1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+	}
+	p.send(1, &wire.ChannelOpen{})
+	if m := p.refused(wire.NotAllowed); m.ReplyText != "NOT_ALLOWED - number of channels opened (3) has reached the negotiated channel_max (3)" {
+		t.Error(m.ReplyText)
 	}
 }

@@ -18,9 +18,12 @@ func cleanName(name string) string {
 func (ch *channel) exchangeDeclare(m *wire.ExchangeDeclare) error {
 	name := cleanName(m.Exchange)
 	var err error
-	if m.Passive {
+	switch {
+	case m.Passive && name == "":
+		err = refuse(wire.AccessRefused, "operation not permitted on the default exchange")
+	case m.Passive:
 		_, err = ch.c.session.Exchange(broker.Look, name)
-	} else {
+	default:
 		_, err = ch.c.session.DeclareExchange(name, broker.ExchangeOptions{
 			Type: m.Type, Durable: m.Durable, AutoDelete: m.AutoDelete, Internal: m.Internal, Args: m.Arguments,
 		})

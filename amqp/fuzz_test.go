@@ -46,7 +46,7 @@ func feed(t *testing.T, r *rig, in []byte) {
 	c.rb = newReadBuffer()
 	defer c.rb.free()
 	ch := &channel{c: c, number: 1}
-	c.channels = []*channel{nil, ch}
+	c.channels.add(ch)
 	q, err := c.session.DeclareQueue("fuzz", broker.QueueOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) 
 	c.rb = newReadBuffer()
 	c.rb.resize(len(readClasses) - 1)
 	ch := &channel{c: c, number: 1, confirm: confirm}
-	c.channels = []*channel{nil, ch}
+	c.channels.add(ch)
 	q, err := c.session.DeclareQueue("bench", broker.QueueOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -96,6 +96,8 @@ func (ch *channel) queuePurge(m *wire.QueuePurge) error {
 }
 
 func (ch *channel) queueDelete(m *wire.QueueDelete) error {
+	ch.answering.Store(true)
+	defer ch.answered()
 	name, err := ch.queueName(m.Queue)
 	if err != nil {
 		return err

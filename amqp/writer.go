@@ -155,6 +155,9 @@ func (w *writer) deliveries() (more bool, err error) {
 	for i := range n {
 		k := w.consumers[(w.next+i)%n]
 		if k.cancelled.Load() {
+			if k.ch.answering.Load() {
+				continue // answered wakes us
+			}
 			w.tellCancelled(k)
 			more = true
 			continue

@@ -1,6 +1,10 @@
 package wire
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
 
 // Code is a reply code of section 1.2 of the specification.
 type Code uint16
@@ -70,11 +74,19 @@ func (c Code) Hard() bool {
 // MaxShortStringBytes is the most that a short string holds: names, keys, tags and reply texts.
 const MaxShortStringBytes = 255
 
-// ReplyText is the text of a close: "NAME - explanation", cut to what a short string holds.
-func ReplyText(c Code, explanation string) string {
-	s := c.String() + " - " + explanation
-	if len(s) > MaxShortStringBytes {
-		s = s[:MaxShortStringBytes-3] + "..."
+// ReplyText is the text of a close: "NAME - explanation", as ShortText.
+func ReplyText(c Code, explanation string) string { return ShortText(c.String() + " - " + explanation) }
+
+// ShortText makes text for people of what may quote any bytes: valid UTF-8, because clients decode it strictly, cut
+// between characters to what a short string holds.
+func ShortText(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= MaxShortStringBytes {
+		return s
 	}
-	return s
+	end := MaxShortStringBytes - len("...")
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "..."
 }
