@@ -110,7 +110,7 @@ func TestHeadNamesWhatDeliveriesHaveBesideTheirBody(t *testing.T) {
 		}
 		if i%50 == 0 {
 			flush(t, p)
-			if _, err := q.Partitions()[i/50%3].Log().Append(foreign(3)); err != nil {
+			if _, err := q.Partitions()[i/50%3].log.Append(foreign(3)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -161,7 +161,7 @@ func BenchmarkPullOfACompressedBatch(b *testing.B) {
 			defer sub.Close()
 			b.ReportAllocs()
 			for n := 0; n < b.N; n += records {
-				if _, err := q.Partitions()[0].Log().Append(packed); err != nil {
+				if _, err := q.Partitions()[0].log.Append(packed); err != nil {
 					b.Fatal(err)
 				}
 				for got := 0; got < records; {

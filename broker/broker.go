@@ -56,9 +56,10 @@ func (o *Options) defaults() {
 
 // Broker holds the virtual hosts over one store.
 type Broker struct {
-	opts  Options
-	store store.Store
-	defs  store.Table
+	opts   Options
+	store  store.Store
+	defs   store.Table
+	groups store.Table // what Kafka's groups committed
 
 	mu     sync.RWMutex // guards vhosts
 	vhosts map[string]*VHost
@@ -87,7 +88,11 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open definitions: %w", err)
 	}
-	b := &Broker{opts: o, store: s, defs: defs, vhosts: map[string]*VHost{}, stop: make(chan struct{})}
+	groups, err := s.Table(offsetsTable)
+	if err != nil {
+		return nil, fmt.Errorf("open committed offsets: %w", err)
+	}
+	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, stop: make(chan struct{})}
 	if err := b.load(); err != nil {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
@@ -114,9 +119,6 @@ func (b *Broker) Close() error {
 	}
 	return errors.Join(errs...)
 }
-
-// Store is the storage under the broker, for commits and group state.
-func (b *Broker) Store() store.Store { return b.store }
 
 // ClusterID is a random name made when the data directory was.
 func (b *Broker) ClusterID() string { return b.clusterID }

@@ -550,7 +550,7 @@ func TestTopicsAreConsumedWithAcksToo(t *testing.T) {
 		t.Errorf("%d left, want 1", n)
 	}
 	for i, p := range topic.Partitions() {
-		if first, end := p.Log().Bounds(); p.Log().Records(first, end) != 2 {
+		if first, end := p.log.Bounds(); p.log.Records(first, end) != 2 {
 			t.Errorf("partition %d lost its history", i)
 		}
 	}

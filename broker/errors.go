@@ -25,6 +25,8 @@ const (
 	Internal                     // ours (541)
 	Exists                       // a Kafka topic of that name is there (Kafka 36)
 	Collides                     // a Kafka topic differs only in "." and "_" (Kafka 17)
+	OutOfRange                   // no such offset in the log (Kafka 1)
+	Unreadable                   // what is stored can't be read (Kafka 56)
 )
 
 // Error is a failure of a few kinds, for people in Text, with its cause.
@@ -75,6 +77,8 @@ func KindOf(err error) Kind {
 		return Closed
 	case errors.Is(err, store.ErrNotFound):
 		return NotFound
+	case errors.Is(err, store.ErrOutOfRange):
+		return OutOfRange
 	}
 	return Internal
 }

@@ -54,25 +54,6 @@ func (p *Partition) Queue() *Queue { return p.q }
 // Index numbers the partition in its queue from 0.
 func (p *Partition) Index() int32 { return p.index }
 
-// Log is the partition's log, for reading by offset.
-func (p *Partition) Log() store.Log { return p.log }
-
-// Bounds are where the log begins and ends. The log's own take one that can't be
-// opened for empty; these fail then, for whoever would draw conclusions from it: a
-// consumer that is told that its offset is out of range begins elsewhere.
-func (p *Partition) Bounds() (start, end message.Offset, err error) {
-	if start, end = p.log.Bounds(); end > 0 {
-		return start, end, nil
-	}
-	v, err := p.log.Read(0, 1)
-	if err != nil && !errors.Is(err, store.ErrOutOfRange) {
-		return 0, 0, err
-	}
-	v.Done()
-	start, end = p.log.Bounds()
-	return start, end, nil
-}
-
 // work returns the work cursor, and makes it at first use.
 func (p *Partition) work() (*consumer.Cursor, error) {
 	if c := p.cursor.Load(); c != nil {
@@ -110,7 +91,7 @@ func (p *Partition) ready() (int64, error) {
 	if c := p.cursor.Load(); c != nil {
 		return c.Ready(), nil
 	}
-	if start, end, err := p.Bounds(); err != nil || start == end {
+	if start, end, err := p.bounds(); err != nil || start == end {
 		return 0, err
 	}
 	c, err := p.work()

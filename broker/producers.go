@@ -183,7 +183,7 @@ func (p *Partition) loadProducers() error {
 	if ps.loaded {
 		return nil
 	}
-	from, end, err := p.Bounds()
+	from, end, err := p.bounds()
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,6 @@
 package broker
 
-import (
-	"sync/atomic"
-
-	"github.com/leveret-mq/leveret/store"
-)
+import "sync/atomic"
 
 // Counters are running totals since the start. Their owners add to them once per
 // batch; a scrape reads them.
@@ -42,14 +38,39 @@ type QueueStats struct {
 
 // Stats is what a scrape reads.
 type Stats struct {
-	Store  store.Stats
+	Store  StoreStats
 	Err    string // why nothing can be written, if so
 	Queues []QueueStats
 }
 
+// StoreStats are the figures of the storage, running totals since it was opened.
+type StoreStats struct {
+	Mode          string // what a confirm means by default
+	AppendedBytes uint64
+	Syncs         uint64
+	SyncErrors    uint64
+	SyncBuckets   []SyncBucket // cumulative, as Prometheus wants them
+	SyncSeconds   float64
+}
+
+// SyncBucket counts the flushes that took at most Le seconds.
+type SyncBucket struct {
+	Le    float64
+	Count uint64
+}
+
+func (b *Broker) storeStats() StoreStats {
+	s := b.store.Stats()
+	out := StoreStats{Mode: s.Mode.String(), AppendedBytes: s.AppendedBytes, Syncs: s.Syncs, SyncErrors: s.SyncErrors, SyncSeconds: s.SyncSeconds}
+	for _, k := range s.SyncBuckets {
+		out.SyncBuckets = append(out.SyncBuckets, SyncBucket(k))
+	}
+	return out
+}
+
 // Stats collects the figures of every queue.
 func (b *Broker) Stats() Stats {
-	out := Stats{Store: b.store.Stats()}
+	out := Stats{Store: b.storeStats()}
 	if err := b.store.Err(); err != nil {
 		out.Err = err.Error()
 	}

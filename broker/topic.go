@@ -4,8 +4,6 @@ import (
 	"maps"
 	"strconv"
 	"strings"
-
-	"github.com/leveret-mq/leveret/message"
 )
 
 // LegalTopicName reports whether Kafka clients can see a queue of that name:
@@ -126,12 +124,4 @@ func (s *Session) SetConfig(q *Queue, set map[string]string) error {
 func configInt(config map[string]string, key string) (int64, bool) {
 	n, err := strconv.ParseInt(config[key], 10, 64)
 	return n, err == nil
-}
-
-// Truncate moves a partition's start up to before, for Kafka's DeleteRecords.
-func (s *Session) Truncate(p *Partition, before message.Offset) error {
-	if err := s.May(Truncate, OnQueue, p.q.Name); err != nil {
-		return err
-	}
-	return p.log.Truncate(before)
 }

@@ -250,29 +250,16 @@ func (c *conn) deleteRecords(r *kmsg.DeleteRecordsRequest) kmsg.Response {
 
 // cutBefore moves a partition's start; -1 is its end.
 func (c *conn) cutBefore(part *broker.Partition, offset int64) (low int64, code wire.Code) {
-	if part == nil {
+	switch {
+	case part == nil:
 		return 0, wire.UnknownTopicOrPartition
-	}
-	if !part.Queue().Topic {
+	case !part.Queue().Topic:
 		return 0, wire.PolicyViolation
-	}
-	start, end, err := part.Bounds()
-	if err != nil {
-		return 0, wire.StorageError
-	}
-	if offset == -1 {
-		offset = int64(end)
-	}
-	if offset < 0 || offset > int64(end) {
+	case offset < -1:
 		return 0, wire.OffsetOutOfRange
 	}
-	if offset > int64(start) {
-		if err := c.session.Truncate(part, message.Offset(offset)); err != nil {
-			return 0, codeOf(err)
-		}
-		start, _ = part.Log().Bounds()
-	}
-	return int64(start), wire.None
+	start, err := c.session.Truncate(part, message.Offset(offset))
+	return int64(start), codeOf(err)
 }
 
 // Key 22, InitProducerId, versions 0 to 4. Every call without a transactional

@@ -23,6 +23,7 @@ type conn struct {
 	log    interface {
 		Debug(msg string, args ...any)
 		Warn(msg string, args ...any)
+		Error(msg string, args ...any)
 	}
 
 	who     auth.Identity
@@ -113,7 +114,7 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 	}
 	c.who, c.in, c.vhost = who, true, v
 	c.session = v.NewSession(who)
-	c.groups = c.s.groupsOf(vhost)
+	c.groups = c.s.groupsOf(v)
 	clear(c.topics)
 	c.publisher = nil
 	return nil

@@ -40,8 +40,10 @@ func codeOf(err error) wire.Code {
 		return wire.InvalidTopic
 	case broker.TooLarge:
 		return wire.MessageTooLarge
-	case broker.Full:
+	case broker.Full, broker.Unreadable:
 		return wire.StorageError
+	case broker.OutOfRange:
+		return wire.OffsetOutOfRange
 	}
 	return wire.UnknownServerError
 }

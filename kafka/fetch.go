@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
-	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -16,15 +15,6 @@ const (
 	// leaderEpoch never changes: there is one node.
 	leaderEpoch = 0
 )
-
-// pin holds bytes of a mapping in place.
-type pin interface{ Release() }
-
-// piece is a run of whole batches, borrowed from a log.
-type piece struct {
-	data []byte
-	pin  pin
-}
 
 // fetched is what was found for one partition: pieces[first : first+n].
 type fetched struct {
@@ -37,7 +27,7 @@ type fetcher struct {
 	req    wire.FetchRequest
 	res    wire.FetchResponse
 	found  []fetched // of all partitions, in request order
-	pieces []piece
+	pieces []broker.Batches
 	bytes  int
 	count  int64 // of records in pieces
 	failed bool  // an answer that must not wait
@@ -107,7 +97,8 @@ func (c *conn) collect() {
 	}
 }
 
-// readPartition borrows the batches of one partition and fills in its state.
+// readPartition borrows the batches of one partition and fills in its state. The
+// first batch of an answer is sent whatever its size.
 func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *wire.FetchState) wire.Code {
 	part := t.partition(p.Index)
 	switch {
@@ -118,89 +109,22 @@ func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *w
 	case p.LeaderEpoch > leaderEpoch:
 		return wire.UnknownLeaderEpoch
 	}
-	log := part.Log()
-	start, end, err := part.Bounds()
+	f := &c.fetch
+	var got broker.Fetched
+	var err error
+	got, f.pieces, err = c.session.Fetch(part, broker.Fetch{
+		From: message.Offset(p.Offset), MaxBytes: min(int(p.MaxBytes), left), Whole: f.bytes == 0,
+	}, f.pieces)
 	if err != nil {
-		return c.readFailed(part, p.Offset, state, err)
+		if broker.KindOf(err) == broker.Unreadable {
+			c.log.Warn("can't fetch", "offset", p.Offset, "error", err)
+		}
+		return codeOf(err)
 	}
-	if p.Offset < int64(start) || p.Offset > int64(end) {
-		return wire.OffsetOutOfRange
-	}
-	state.HighWatermark, state.LastStableOffset, state.LogStartOffset = int64(end), int64(end), int64(start)
-	budget := min(int(p.MaxBytes), left)
-	from := message.Offset(p.Offset)
-	for first := true; from < end; first = false {
-		room := budget - state.Records
-		must := first && c.fetch.bytes == 0 // the first batch of an answer is sent whatever its size
-		if room < batch.HeaderBytes && !must {
-			return wire.None
-		}
-		n, next, err := c.borrow(log, from, max(room, 1), must)
-		if err != nil {
-			return c.readFailed(part, p.Offset, state, err)
-		}
-		if n == 0 {
-			return wire.None
-		}
-		state.Records += n
-		from = next
-		if state.Records >= budget/2 {
-			return wire.None
-		}
-	}
+	state.HighWatermark, state.LastStableOffset, state.LogStartOffset = int64(got.End), int64(got.End), int64(got.Start)
+	state.Records = got.Bytes
+	f.count += got.Records
 	return wire.None
-}
-
-// borrow takes the next run of batches into pieces. It takes none when the
-// first of them is larger than room, unless it must.
-func (c *conn) borrow(log broker.Log, from message.Offset, room int, must bool) (n int, next message.Offset, err error) {
-	v, err := log.Read(from, room)
-	if err != nil {
-		return 0, from, err
-	}
-	if len(v.Data) == 0 || (len(v.Data) > room && !must) {
-		v.Done()
-		return 0, from, nil
-	}
-	next, count, err := lastOf(v.Data)
-	if err != nil {
-		v.Done()
-		return 0, from, err
-	}
-	c.fetch.count += count
-	c.fetch.pieces = append(c.fetch.pieces, piece{v.Data, v.Pin})
-	return len(v.Data), next, nil
-}
-
-// lastOf walks the headers of whole batches: the offset behind the last one,
-// and how many records there are.
-func lastOf(data []byte) (next message.Offset, count int64, err error) {
-	for len(data) > 0 {
-		b, rest, err := batch.Next(data)
-		if err != nil {
-			return 0, 0, err
-		}
-		next = message.Offset(b.LastOffset()) + 1
-		count += int64(b.Count())
-		data = rest
-	}
-	return next, count, nil
-}
-
-// readFailed tells an offset that retention took meanwhile from a broken log.
-func (c *conn) readFailed(part *broker.Partition, offset int64, state *wire.FetchState, err error) wire.Code {
-	if state.Records > 0 {
-		return wire.None // what was read before is good; the client comes again
-	}
-	state.HighWatermark, state.LastStableOffset, state.LogStartOffset = -1, -1, -1
-	if start, end, err := part.Bounds(); err == nil && (offset < int64(start) || offset > int64(end)) {
-		return wire.OffsetOutOfRange
-	}
-	if part.Queue().Deleted() {
-		return wire.UnknownTopicOrPartition
-	}
-	c.log.Warn("can't read a partition", "topic", part.Queue().Name, "partition", part.Index(), "offset", offset, "error", err)
-	return wire.StorageError
 }
 
 var errStopping = errors.New("the server is stopping")
@@ -252,7 +176,7 @@ func (c *conn) watch() {
 		}
 		for _, p := range f.req.Of(t) {
 			if part := known.partition(p.Index); part != nil {
-				f.stops = append(f.stops, part.Log().Watch(f.notify))
+				f.stops = append(f.stops, c.session.Watch(part, f.notify))
 			}
 		}
 	}
@@ -276,7 +200,7 @@ func (c *conn) encodeFetch(h wire.Header, code wire.Code) [][]byte {
 		for _, got := range f.found[t.First : t.First+t.Len] {
 			f.res.Partition(got.state)
 			for _, p := range f.pieces[got.first : got.first+got.n] {
-				f.res.Records(p.data)
+				f.res.Records(p.Data)
 			}
 			f.res.EndPartition()
 		}
@@ -289,10 +213,7 @@ func (c *conn) encodeFetch(h wire.Header, code wire.Code) [][]byte {
 func (c *conn) releaseFetched() {
 	f := &c.fetch
 	for i := range f.pieces {
-		if f.pieces[i].pin != nil {
-			f.pieces[i].pin.Release()
-		}
-		f.pieces[i] = piece{}
+		f.pieces[i].Release()
 	}
 	f.pieces, f.found = f.pieces[:0], f.found[:0]
 	f.bytes, f.count, f.failed = 0, 0, false

@@ -242,7 +242,7 @@ func (c *conn) deleteGroups(r *kmsg.DeleteGroupsRequest) kmsg.Response {
 		out := kmsg.NewDeleteGroupsResponseGroup()
 		code := c.mayGroup(broker.Delete, name)
 		if code == wire.None {
-			code = c.groups.Delete(name)
+			code = c.groups.Delete(journal{c}, name)
 		}
 		out.Group, out.ErrorCode = name, int16(code)
 		res.Groups = append(res.Groups, out)

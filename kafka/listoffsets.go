@@ -1,12 +1,9 @@
 package kafka
 
 import (
-	"sort"
-
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/broker"
-	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -55,9 +52,9 @@ func (c *conn) listOne(t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *
 	case p.CurrentLeaderEpoch > leaderEpoch:
 		return wire.UnknownLeaderEpoch
 	}
-	start, end, err := part.Bounds()
+	start, end, err := c.session.Bounds(part)
 	if err != nil {
-		return wire.StorageError
+		return codeOf(err)
 	}
 	out.LeaderEpoch = leaderEpoch
 	switch {
@@ -66,81 +63,26 @@ func (c *conn) listOne(t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *
 	case p.Timestamp == askStart, p.Timestamp == askLocalStart:
 		out.Offset = int64(start)
 	case p.Timestamp == askLatest:
-		return latest(part, out)
+		return foundAt(out)(c.session.LatestOffset(part))
 	case p.Timestamp < 0:
 		return wire.UnsupportedVersion
 	default:
-		return offsetAt(part, p.Timestamp, out)
+		return foundAt(out)(c.session.OffsetForTime(part, p.Timestamp))
 	}
 	return wire.None
 }
 
-// offsetAt looks a timestamp up, exactly to the record.
-func offsetAt(part *broker.Partition, ms int64, out *kmsg.ListOffsetsResponseTopicPartition) wire.Code {
-	base, timestamp, ok, err := part.Log().OffsetForTime(ms)
-	if err != nil {
-		return wire.StorageError
-	}
-	if !ok {
-		out.LeaderEpoch = -1
+// foundAt fills in what a look-up by time found.
+func foundAt(out *kmsg.ListOffsetsResponseTopicPartition) func(message.Offset, int64, bool, error) wire.Code {
+	return func(offset message.Offset, timestamp int64, ok bool, err error) wire.Code {
+		switch {
+		case err != nil:
+			return codeOf(err)
+		case ok:
+			out.Offset, out.Timestamp = int64(offset), timestamp
+		default:
+			out.LeaderEpoch = -1
+		}
 		return wire.None
-	}
-	out.Offset, out.Timestamp = int64(base), timestamp
-	v, err := part.Log().Read(base, 1)
-	if err != nil || len(v.Data) == 0 {
-		return wire.None // retention took it meanwhile: the batch's start must do
-	}
-	defer v.Done()
-	if b, _, err := batch.Next(v.Data); err == nil {
-		if offset, at, ok := recordAt(b, ms); ok {
-			out.Offset, out.Timestamp = offset, at
-		}
-	}
-	return wire.None
-}
-
-// latest finds the record with the largest timestamp by halving the time in
-// which it can lie: a log only tells whether there is anything at or after one.
-func latest(part *broker.Partition, out *kmsg.ListOffsetsResponseTopicPartition) wire.Code {
-	var failed error
-	n := sort.Search(maxTimestampMs, func(ms int) bool {
-		_, _, ok, err := part.Log().OffsetForTime(int64(ms) + 1)
-		if err != nil {
-			failed = err
-		}
-		return !ok
-	})
-	if failed != nil {
-		return wire.StorageError
-	}
-	return offsetAt(part, int64(n), out)
-}
-
-// maxTimestampMs is later than any timestamp that is taken for a real one: the
-// year 5138.
-const maxTimestampMs = 100_000_000_000_000
-
-// recordAt finds the first record of a batch with a timestamp at or after ms.
-func recordAt(b batch.Batch, ms int64) (offset, timestamp int64, ok bool) {
-	if b.Attributes()&batch.LogAppendTime != 0 {
-		return b.BaseOffset(), b.MaxTimestamp(), b.MaxTimestamp() >= ms
-	}
-	raw := b.Records()
-	if b.Codec() != message.CodecNone {
-		var err error
-		if raw, err = message.Unpack(nil, b.Codec(), raw); err != nil {
-			return 0, 0, false
-		}
-	}
-	records := message.NewRecords(raw)
-	var rec message.Record
-	for {
-		more, err := records.Next(&rec)
-		if err != nil || !more {
-			return 0, 0, false
-		}
-		if at := b.BaseTimestamp() + rec.TimestampDelta; at >= ms {
-			return b.BaseOffset() + int64(rec.OffsetDelta), at, true
-		}
 	}
 }

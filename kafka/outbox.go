@@ -29,8 +29,8 @@ type slot struct {
 	frame []byte // the encoded answer, which says success
 	body  int    // where in frame the body begins
 	ver   int16
-	logs  []broker.Log
-	done  func(error) // committed, bound once
+	wrote broker.Writes // what an acks=all answer waits for
+	done  func(error)   // committed, bound once
 	// pending counts the calls of done that are still to come; the answer is
 	// ready at 0. The reader holds one of them while it builds the answer.
 	pending atomic.Int32
@@ -66,8 +66,8 @@ func (s *slot) finish() []byte {
 }
 
 func (s *slot) recycle() {
-	clear(s.logs)
-	s.out, s.frame, s.logs = nil, s.frame[:0], s.logs[:0]
+	s.wrote.Reset()
+	s.out, s.frame = nil, s.frame[:0]
 	s.failed.Store(false)
 	slotPool.Put(s)
 }

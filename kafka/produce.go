@@ -45,9 +45,9 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	sl.frame = wire.AppendResponseHeader(sl.frame[:0], h)
 	sl.body = len(sl.frame)
 	sl.frame = wire.Finish(q.AppendResponse(sl.frame), 0, 0)
-	if q.Acks == -1 && len(sl.logs) > 0 {
+	if q.Acks == -1 && !sl.wrote.Empty() {
 		sl.pending.Add(1)
-		c.s.broker.Commit(sl.logs, sl.done)
+		c.session.Commit(&sl.wrote, sl.done)
 	}
 	sl.done(nil)
 	return c.out.produce(sl)
@@ -110,5 +110,5 @@ func (c *conn) produceToLog(sl *slot, t *topic, b batch.Batch, p *wire.ProducePa
 		stamp = out.Timestamp
 	}
 	p.BaseOffset, p.LogAppendTimeMillis, p.LogStartOffset = int64(out.Base), stamp, int64(out.LogStart)
-	sl.logs = append(sl.logs, part.Log())
+	sl.wrote.Add(part)
 }

@@ -53,16 +53,15 @@ type Server struct {
 	host   string // advertised; empty: the address the client reached
 	port   int32
 
-	offsets broker.Table
-	mu      sync.Mutex // guards groups and conns
-	groups  map[string]*group.Coordinator
-	conns   map[*conn]struct{}
+	mu     sync.Mutex // guards groups and conns
+	groups map[string]*group.Coordinator
+	conns  map[*conn]struct{}
 
 	stop   chan struct{}
 	closed atomic.Bool
 }
 
-// New reads the committed offsets from the broker's store and returns a server.
+// New reads the committed offsets and returns a server.
 func New(o Options) (*Server, error) {
 	if o.Broker == nil {
 		return nil, errors.New("kafka: no broker")
@@ -130,13 +129,13 @@ func (s *Server) Close() {
 }
 
 // groupsOf is the coordinator of a virtual host.
-func (s *Server) groupsOf(vhost string) *group.Coordinator {
+func (s *Server) groupsOf(v *broker.VHost) *group.Coordinator {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.groups[vhost]
+	c := s.groups[v.Name]
 	if c == nil {
-		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: &journal{s, vhost}})
-		s.groups[vhost] = c
+		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: sweeper{s, v}})
+		s.groups[v.Name] = c
 		if s.closed.Load() {
 			c.Close()
 		}

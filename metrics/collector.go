@@ -65,7 +65,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(connections, float64(totals.AMQPConns.Load()), "amqp")
 	gauge(connections, float64(totals.KafkaConns.Load()), "kafka")
-	gauge(buildInfo, 1, c.Version, runtime.Version(), stats.Store.Mode.String())
+	gauge(buildInfo, 1, c.Version, runtime.Version(), stats.Store.Mode)
 	gauge(writable, boolean(stats.Err == ""))
 	gauge(queues, float64(len(stats.Queues)))
 	if c.Disk != nil {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
-	"github.com/leveret-mq/leveret/store"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md")
@@ -27,9 +26,9 @@ func (f *figures) Counters() *broker.Counters { return &f.counters }
 
 func sample() *figures {
 	f := &figures{stats: broker.Stats{
-		Store: store.Stats{
-			Mode: store.ModeGroup, AppendedBytes: 1000, Syncs: 3, SyncErrors: 1, SyncSeconds: 0.5,
-			SyncBuckets: []store.Bucket{{Le: 0.001, Count: 1}, {Le: 0.25, Count: 3}},
+		Store: broker.StoreStats{
+			Mode: "group", AppendedBytes: 1000, Syncs: 3, SyncErrors: 1, SyncSeconds: 0.5,
+			SyncBuckets: []broker.SyncBucket{{Le: 0.001, Count: 1}, {Le: 0.25, Count: 3}},
 		},
 		Queues: []broker.QueueStats{
 			{VHost: "/", Name: "orders", Ready: 5, Unacked: 2, Consumers: 1, Bytes: 65536, Segments: 1, Partitions: 1},

@@ -182,7 +182,7 @@ func (c *Coordinator) Describe(id string) Description {
 }
 
 // Delete removes a group without members, and its offsets.
-func (c *Coordinator) Delete(id string) wire.Code {
+func (c *Coordinator) Delete(j Journal, id string) wire.Code {
 	g := c.lock(id)
 	if g == nil {
 		return c.missing(id, wire.GroupIDNotFound)
@@ -192,7 +192,7 @@ func (c *Coordinator) Delete(id string) wire.Code {
 		return wire.GroupNotEmpty
 	}
 	g.mu.Unlock()
-	if code := c.remove(g, func(string, int32, Offset) bool { return true }); code != wire.None {
+	if code := c.remove(j, g, func(string, int32, Offset) bool { return true }); code != wire.None {
 		return code
 	}
 	c.forgetIfUnused(id)

@@ -307,13 +307,13 @@ func TestRequestsOfAnotherGeneration(t *testing.T) {
 		if r := <-m.startSync(nil); r.Err != wire.IllegalGeneration {
 			t.Errorf("sync: %v", r.Err)
 		}
-		if code := c.Commit(Identity{"g", m.id, "", m.gen}, []Position{{Topic: "t"}}); code != wire.IllegalGeneration {
+		if code := c.Commit(c.opts.Journal, Identity{"g", m.id, "", m.gen}, []Position{{Topic: "t"}}); code != wire.IllegalGeneration {
 			t.Errorf("commit: %v", code)
 		}
-		if code := c.Commit(Identity{"g", "nobody", "", m.gen}, nil); code != wire.UnknownMemberID {
+		if code := c.Commit(c.opts.Journal, Identity{"g", "nobody", "", m.gen}, nil); code != wire.UnknownMemberID {
 			t.Errorf("commit of a stranger: %v", code)
 		}
-		if code := c.Commit(Identity{"g", "", "", -1}, nil); code != wire.UnknownMemberID {
+		if code := c.Commit(c.opts.Journal, Identity{"g", "", "", -1}, nil); code != wire.UnknownMemberID {
 			t.Errorf("commit without membership to a group with members: %v", code)
 		}
 	})
@@ -520,7 +520,7 @@ func TestOffsetsSurviveARestart(t *testing.T) {
 		ps := []Position{{Topic: "t", Partition: 1, Offset: Offset{Offset: 7, LeaderEpoch: 0, Metadata: "note"}},
 			{Topic: "t", Partition: 2, Offset: Offset{Offset: 8, Metadata: string(make([]byte, 5000))}},
 			{Topic: "gone", Err: wire.UnknownTopicOrPartition}}
-		if code := c.Commit(id, ps); code != wire.None || ps[1].Err != wire.OffsetMetadataTooLarge {
+		if code := c.Commit(c.opts.Journal, id, ps); code != wire.None || ps[1].Err != wire.OffsetMetadataTooLarge {
 			t.Fatalf("%v %+v", code, ps)
 		}
 		if len(j.changes) != 1 {
@@ -548,7 +548,7 @@ func TestCommitThatCannotBeKeptIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{Journal: &memoryJournal{err: errors.New("disk")}})
 		ps := []Position{{Topic: "t", Offset: Offset{Offset: 1}}}
-		if code := c.Commit(Identity{"g", "", "", -1}, ps); code != wire.CoordinatorNotAvailable {
+		if code := c.Commit(c.opts.Journal, Identity{"g", "", "", -1}, ps); code != wire.CoordinatorNotAvailable {
 			t.Fatal(code)
 		}
 		if c.Committed("g", ps); ps[0].Offset.Offset != -1 {
@@ -564,20 +564,20 @@ func TestDeletingGroupsAndOffsets(t *testing.T) {
 		subscription := "\x00\x00\x00\x00\x00\x01\x00\x01t"
 		m := form(t, c, 1, func(_ int, m *client) { m.topics = subscription })[0]
 		ps := []Position{{Topic: "t", Offset: Offset{Offset: 1}}, {Topic: "old", Offset: Offset{Offset: 2}}}
-		if code := c.Commit(Identity{"g", m.id, "", m.gen}, ps); code != wire.None {
+		if code := c.Commit(c.opts.Journal, Identity{"g", m.id, "", m.gen}, ps); code != wire.None {
 			t.Fatal(code)
 		}
-		if code := c.Delete("g"); code != wire.GroupNotEmpty {
+		if code := c.Delete(c.opts.Journal, "g"); code != wire.GroupNotEmpty {
 			t.Errorf("delete with members: %v", code)
 		}
-		if code := c.DeleteOffsets("g", ps); code != wire.None || ps[0].Err != wire.GroupSubscribedToTopic || ps[1].Err != wire.None {
+		if code := c.DeleteOffsets(c.opts.Journal, "g", ps); code != wire.None || ps[0].Err != wire.GroupSubscribedToTopic || ps[1].Err != wire.None {
 			t.Errorf("%v %+v", code, ps)
 		}
 		c.Leave("g", []Leaver{{MemberID: m.id}})
-		if code := c.Delete("g"); code != wire.None {
+		if code := c.Delete(c.opts.Journal, "g"); code != wire.None {
 			t.Errorf("delete: %v", code)
 		}
-		if code := c.Delete("g"); code != wire.GroupIDNotFound {
+		if code := c.Delete(c.opts.Journal, "g"); code != wire.GroupIDNotFound {
 			t.Errorf("delete again: %v", code)
 		}
 		if d := c.Describe("g"); d.State != Dead {
@@ -593,7 +593,7 @@ func TestOffsetsOfAnAbandonedGroupAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{OffsetRetention: time.Hour, SweepEvery: time.Minute, Journal: &memoryJournal{}})
 		for _, topic := range []string{"a", "b"} {
-			if code := c.Commit(Identity{"g", "", "", -1}, []Position{{Topic: topic}}); code != wire.None {
+			if code := c.Commit(c.opts.Journal, Identity{"g", "", "", -1}, []Position{{Topic: topic}}); code != wire.None {
 				t.Fatal(code)
 			}
 		}
@@ -622,7 +622,7 @@ func TestACommitOnItsWayIsNotSweptAway(t *testing.T) {
 	g.commit.Lock() // a commit writes to the journal
 	swept := make(chan struct{})
 	go func() {
-		c.remove(g, func(_ string, _ int32, o Offset) bool { return o.Offset == 1 })
+		c.remove(c.opts.Journal, g, func(_ string, _ int32, o Offset) bool { return o.Offset == 1 })
 		close(swept)
 	}()
 	g.mu.Lock()

@@ -28,7 +28,7 @@ func (c *Coordinator) Restore(ch Change) {
 // Commit stores offsets for a group. The code refuses all of them; positions
 // refused one by one have theirs in Err. Positions whose Err is set already
 // are left out. It returns when the offsets are durable.
-func (c *Coordinator) Commit(id Identity, positions []Position) wire.Code {
+func (c *Coordinator) Commit(j Journal, id Identity, positions []Position) wire.Code {
 	g, code := c.lockForCommit(id)
 	if code != wire.None {
 		return code
@@ -50,7 +50,7 @@ func (c *Coordinator) Commit(id Identity, positions []Position) wire.Code {
 			changes = append(changes, Change{Group: id.Group, Topic: p.Topic, Partition: p.Partition, Offset: p.Offset})
 		}
 	}
-	return c.save(g, changes)
+	return c.save(j, g, changes)
 }
 
 // lockForCommit locks the group that a commit is for. Whoever is no member may
@@ -87,20 +87,20 @@ func (g *group) mayCommit(id Identity) wire.Code {
 	return wire.None
 }
 
-// save writes changes of one group to the journal, then to memory.
-func (c *Coordinator) save(g *group, changes []Change) wire.Code {
+// save writes changes of one group to a journal, then to memory.
+func (c *Coordinator) save(j Journal, g *group, changes []Change) wire.Code {
 	g.commit.Lock()
 	defer g.commit.Unlock()
-	return c.write(g, changes)
+	return c.write(j, g, changes)
 }
 
 // write is save for callers that hold commit.
-func (c *Coordinator) write(g *group, changes []Change) wire.Code {
+func (c *Coordinator) write(j Journal, g *group, changes []Change) wire.Code {
 	if len(changes) == 0 {
 		return wire.None
 	}
-	if c.opts.Journal != nil {
-		if err := c.opts.Journal.Save(changes); err != nil {
+	if j != nil {
+		if err := j.Save(changes); err != nil {
 			return wire.CoordinatorNotAvailable
 		}
 	}
@@ -118,13 +118,13 @@ func (c *Coordinator) write(g *group, changes []Change) wire.Code {
 // remove deletes the offsets for which which is true. It holds commit from the look
 // to the deletion, or it would delete what was committed in between. which runs
 // under the group's lock.
-func (c *Coordinator) remove(g *group, which func(topic string, partition int32, o Offset) bool) wire.Code {
+func (c *Coordinator) remove(j Journal, g *group, which func(topic string, partition int32, o Offset) bool) wire.Code {
 	g.commit.Lock()
 	defer g.commit.Unlock()
 	g.mu.Lock()
 	changes := g.removals(which)
 	g.mu.Unlock()
-	return c.write(g, changes)
+	return c.write(j, g, changes)
 }
 
 func (g *group) apply(ch Change) {
@@ -192,7 +192,7 @@ func (c *Coordinator) AllCommitted(group string) []Position {
 }
 
 // DeleteOffsets removes offsets of topics that no member is subscribed to.
-func (c *Coordinator) DeleteOffsets(group string, positions []Position) wire.Code {
+func (c *Coordinator) DeleteOffsets(j Journal, group string, positions []Position) wire.Code {
 	g := c.lock(group)
 	if g == nil {
 		return c.missing(group, wire.GroupIDNotFound)
@@ -213,13 +213,13 @@ func (c *Coordinator) DeleteOffsets(group string, positions []Position) wire.Cod
 			changes = append(changes, Change{Group: group, Topic: p.Topic, Partition: p.Partition, Delete: true})
 		}
 	}
-	return c.save(g, changes)
+	return c.save(j, g, changes)
 }
 
 // ForgetTopic removes what groups committed for a topic that was deleted.
 func (c *Coordinator) ForgetTopic(topic string) {
 	for _, g := range c.all() {
-		c.remove(g, func(t string, _ int32, _ Offset) bool { return t == topic })
+		c.remove(c.opts.Journal, g, func(t string, _ int32, _ Offset) bool { return t == topic })
 	}
 }
 
@@ -238,7 +238,7 @@ func (c *Coordinator) all() []*group {
 func (c *Coordinator) sweepAndRearm() {
 	for _, g := range c.all() {
 		limit := time.Now().Add(-c.opts.OffsetRetention)
-		c.remove(g, func(_ string, _ int32, o Offset) bool {
+		c.remove(c.opts.Journal, g, func(_ string, _ int32, o Offset) bool {
 			return g.state == Empty && o.Committed.Before(limit) && g.since.Before(limit)
 		})
 		c.forgetIfUnused(g.id)

@@ -27,13 +27,15 @@ type Options struct {
 	OffsetRetention time.Duration
 	// SweepEvery is the time between two looks for offsets to forget; default 10 min.
 	SweepEvery time.Duration
-	// Journal keeps the offsets; nil keeps them in memory only.
+	// Journal is told of offsets that are forgotten without a client asking for it;
+	// nil tells nobody.
 	Journal Journal
 	// NewID returns the random part of a member id; default 128 random bits.
 	NewID func() string
 }
 
-// Journal keeps committed offsets across restarts.
+// Journal keeps committed offsets across restarts. A client's commits and deletions
+// go to one of its own.
 type Journal interface {
 	// Save writes all changes at once or none, and returns when they are durable.
 	Save(changes []Change) error

@@ -1,18 +1,16 @@
-package kafka
+package broker
 
 import (
 	"encoding/hex"
 	"errors"
 	"testing"
 	"time"
-
-	"github.com/leveret-mq/leveret/kafka/group"
 )
 
 func TestCommittedOffsetRecordIsAsDrawn(t *testing.T) {
-	ch := group.Change{Group: "a/b c", Topic: "t.1", Partition: 7, Offset: group.Offset{
-		Offset: 0x0102030405060708, LeaderEpoch: -1, Committed: time.UnixMilli(0x1122334455), Metadata: "note"}}
-	key, value := offsetKey("/", &ch), appendOffset(nil, ch.Offset)
+	o := GroupOffset{Group: "a/b c", Topic: "t.1", Partition: 7,
+		Offset: 0x0102030405060708, LeaderEpoch: -1, Committed: time.UnixMilli(0x1122334455), Metadata: "note"}
+	key, value := o.key("/"), o.append(nil)
 	if want := "o/%2F/a%2Fb%20c/t.1/7"; key != want {
 		t.Errorf("key %q, want %q", key, want)
 	}
@@ -20,17 +18,17 @@ func TestCommittedOffsetRecordIsAsDrawn(t *testing.T) {
 		t.Errorf("value %s, want %s", got, want)
 	}
 	vhost, back, err := parseOffset(key, value)
-	if err != nil || vhost != "/" || !back.Offset.Committed.Equal(ch.Offset.Committed) {
+	if err != nil || vhost != "/" || !back.Committed.Equal(o.Committed) {
 		t.Fatalf("%q %+v %v", vhost, back, err)
 	}
-	back.Offset.Committed = ch.Offset.Committed
-	if back != ch {
-		t.Errorf("%+v, want %+v", back, ch)
+	back.Committed = o.Committed
+	if back != o {
+		t.Errorf("%+v, want %+v", back, o)
 	}
 }
 
 func TestDamagedCommittedOffsetsAreRefused(t *testing.T) {
-	good := appendOffset(nil, group.Offset{Offset: 1})
+	good := (&GroupOffset{Offset: 1}).append(nil)
 	for _, tc := range []struct {
 		name, key string
 		value     []byte
@@ -51,30 +49,16 @@ func TestDamagedCommittedOffsetsAreRefused(t *testing.T) {
 }
 
 func FuzzCommittedOffset(f *testing.F) {
-	f.Add("o/v/g/t/1", appendOffset(nil, group.Offset{Offset: 1, Metadata: "m"}))
+	f.Add("o/v/g/t/1", (&GroupOffset{Offset: 1, Metadata: "m"}).append(nil))
 	f.Add("o/%2F/g%20/t/0", []byte{1})
 	f.Fuzz(func(t *testing.T, key string, value []byte) {
-		vhost, ch, err := parseOffset(key, value)
+		vhost, o, err := parseOffset(key, value)
 		if err != nil {
 			return
 		}
-		again, back, err := parseOffset(offsetKey(vhost, &ch), appendOffset(nil, ch.Offset))
-		if err != nil || again != vhost || back.Group != ch.Group || back.Offset.Offset != ch.Offset.Offset {
+		again, back, err := parseOffset(o.key(vhost), o.append(nil))
+		if err != nil || again != vhost || back.Group != o.Group || back.Offset != o.Offset {
 			t.Fatalf("%q %x became %q %+v: %v", key, value, again, back, err)
-		}
-	})
-}
-
-func FuzzCheckBatch(f *testing.F) {
-	f.Add([]byte(makeBatch(nil, "a", "b")))
-	f.Add([]byte("short"))
-	f.Fuzz(func(t *testing.T, records []byte) {
-		b, code, _ := checkBatch(records, 1<<20, time.Now())
-		if code == 0 && (b.Count() <= 0 || len(b) != len(records)) {
-			t.Fatalf("took %x", records)
-		}
-		if len(records) >= 61 {
-			dense(records)
 		}
 	})
 }

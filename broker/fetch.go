@@ -1,0 +1,201 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Fetch says what to read of a partition.
+type Fetch struct {
+	From     message.Offset
+	MaxBytes int
+	// Whole takes the first batches even if they are longer than MaxBytes, so that
+	// a reader gets on whatever its limit is.
+	Whole bool
+}
+
+// Fetched is what was there.
+type Fetched struct {
+	Start, End message.Offset // of the log
+	Bytes      int
+	Records    int64
+}
+
+// Batches are whole record batches as they are stored, borrowed until Release.
+type Batches struct {
+	Data []byte
+	pin  store.Pin
+}
+
+// Release ends the borrowing. Call it once.
+func (b *Batches) Release() {
+	if b.pin != nil {
+		b.pin.Release()
+	}
+	*b = Batches{}
+}
+
+// Fetch reads record batches by offset, appends them to into and returns that,
+// beginning with the batch that holds From. It ends when half of MaxBytes is
+// there: what is left would be a small piece of another segment. Nothing at the
+// end of the log is no error. An error means that nothing was appended: OutOfRange
+// when From is outside the log, NotFound when the queue was deleted, Unreadable
+// when the log can't be read.
+func (s *Session) Fetch(p *Partition, f Fetch, into []Batches) (Fetched, []Batches, error) {
+	if err := s.May(Consume, OnQueue, p.q.Name); err != nil {
+		return Fetched{}, into, err
+	}
+	var got Fetched
+	var err error
+	if got.Start, got.End, err = p.bounds(); err != nil {
+		return Fetched{}, into, p.fetchFailed(f.From, err)
+	}
+	if f.From < got.Start || f.From > got.End {
+		return Fetched{}, into, p.outOfRange(f.From)
+	}
+	for from := f.From; from < got.End && got.Bytes*2 < max(f.MaxBytes, 1); {
+		room, whole := f.MaxBytes-got.Bytes, f.Whole && got.Bytes == 0
+		if room < batch.HeaderBytes && !whole {
+			break
+		}
+		run, next, n, err := p.borrow(from, max(room, 1), whole)
+		if err != nil && got.Bytes > 0 {
+			break // what was read before is good; the reader comes again
+		}
+		if err != nil {
+			return Fetched{}, into, p.fetchFailed(f.From, err)
+		}
+		if len(run.Data) == 0 {
+			break
+		}
+		into = append(into, run)
+		got.Bytes += len(run.Data)
+		got.Records += n
+		from = next
+	}
+	return got, into, nil
+}
+
+// borrow takes the next run of batches: none when the first of them is longer than
+// room, unless that is to be taken whole. next is the offset behind them, n how
+// many records they hold.
+func (p *Partition) borrow(from message.Offset, room int, whole bool) (run Batches, next message.Offset, n int64, err error) {
+	v, err := p.log.Read(from, room)
+	if err != nil {
+		return Batches{}, from, 0, err
+	}
+	if len(v.Data) == 0 || len(v.Data) > room && !whole {
+		v.Done()
+		return Batches{}, from, 0, nil
+	}
+	if next, n, err = behind(v.Data); err != nil {
+		v.Done()
+		return Batches{}, from, 0, err
+	}
+	return Batches{v.Data, v.Pin}, next, n, nil
+}
+
+// behind walks the headers of whole batches: the offset behind the last one, and
+// how many records there are.
+func behind(data []byte) (next message.Offset, records int64, err error) {
+	for len(data) > 0 {
+		b, rest, err := batch.Next(data)
+		if err != nil {
+			return 0, 0, err
+		}
+		next = message.Offset(b.LastOffset()) + 1
+		records += int64(b.Count())
+		data = rest
+	}
+	return next, records, nil
+}
+
+func (p *Partition) outOfRange(at message.Offset) error {
+	return fail(OutOfRange, "offset %d is not in partition %d of '%s'", at, p.index, p.q.Name)
+}
+
+// fetchFailed tells an offset that retention took meanwhile, and a queue that was
+// deleted, from a broken log.
+func (p *Partition) fetchFailed(from message.Offset, err error) error {
+	if start, end, e := p.bounds(); e == nil && (from < start || from > end) {
+		return p.outOfRange(from)
+	}
+	if p.q.Deleted() {
+		return fail(NotFound, "topic '%s' was deleted", p.q.Name)
+	}
+	return p.unreadable(err)
+}
+
+func (p *Partition) unreadable(err error) error {
+	return &Error{Kind: Unreadable, Text: fmt.Sprintf("can't read partition %d of '%s'", p.index, p.q.Name), Err: err}
+}
+
+// Watch has wake called after messages were added to the partition, until stop is
+// called. wake must not block; it may come more often or less often than messages,
+// but always after the last one.
+func (s *Session) Watch(p *Partition, wake func()) (stop func()) {
+	if s.May(Consume, OnQueue, p.q.Name) != nil {
+		return func() {} // Fetch says why
+	}
+	return p.log.Watch(wake)
+}
+
+// Bounds are where a partition's log begins and ends.
+func (s *Session) Bounds(p *Partition) (start, end message.Offset, err error) {
+	if err := s.May(Look, OnQueue, p.q.Name); err != nil {
+		return 0, 0, err
+	}
+	if start, end, err = p.bounds(); err != nil {
+		return 0, 0, p.unreadable(err)
+	}
+	return start, end, nil
+}
+
+// bounds are where the log begins and ends. The log's own take one that can't be
+// opened for empty; these fail then, for whoever would draw conclusions from it: a
+// consumer that is told that its offset is out of range begins elsewhere.
+func (p *Partition) bounds() (start, end message.Offset, err error) {
+	if start, end = p.log.Bounds(); end > 0 {
+		return start, end, nil
+	}
+	v, err := p.log.Read(0, 1)
+	if err != nil && !errors.Is(err, store.ErrOutOfRange) {
+		return 0, 0, err
+	}
+	v.Done()
+	start, end = p.log.Bounds()
+	return start, end, nil
+}
+
+// Truncate moves a partition's start up to before, or to its end if that is
+// negative, and returns where it begins now.
+func (s *Session) Truncate(p *Partition, before message.Offset) (start message.Offset, err error) {
+	if err := s.May(Truncate, OnQueue, p.q.Name); err != nil {
+		return 0, err
+	}
+	if !p.q.Topic {
+		return 0, fail(Precondition, "'%s' is a queue: its messages belong to its consumers", p.q.Name)
+	}
+	start, end, err := p.bounds()
+	if err != nil {
+		return 0, p.unreadable(err)
+	}
+	if before < 0 {
+		before = end
+	}
+	if before > end {
+		return 0, p.outOfRange(before)
+	}
+	if before <= start {
+		return start, nil
+	}
+	if err := p.log.Truncate(before); err != nil {
+		return 0, err
+	}
+	start, _ = p.log.Bounds()
+	return start, nil
+}

@@ -1,0 +1,141 @@
+package broker
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/leveret-mq/leveret/store"
+)
+
+// GroupOffset is how far a group has come in one partition of a topic.
+type GroupOffset struct {
+	Group       string
+	Topic       string
+	Partition   int32
+	Offset      int64
+	LeaderEpoch int32
+	Committed   time.Time
+	Metadata    string
+}
+
+// Committed offsets are kept in the store's table "groups", an entry each:
+//
+//	key    o/VHOST/GROUP/TOPIC/PARTITION     parts escaped as in a URL's path
+//	value  0         1          9            13              21
+//	      +---------+----------+------------+---------------+------------ ...
+//	      | version | offset   | leader     | committed at  | metadata,
+//	      | 1, u8   | int64    | epoch i32  | ms, int64     | UTF-8
+//	      +---------+----------+------------+---------------+------------ ...
+//
+// Integers are big-endian. A version that is not known refuses to start, since
+// a group that begins anew would work everything off twice.
+const (
+	offsetsTable   = "groups"
+	offsetsPrefix  = "o/"
+	offsetVersion  = 1
+	offsetMinBytes = 21
+)
+
+var errOffsetRecord = errors.New("malformed committed offset")
+
+func (o *GroupOffset) key(vhost string) string {
+	return offsetsPrefix + url.PathEscape(vhost) + "/" + url.PathEscape(o.Group) + "/" + url.PathEscape(o.Topic) +
+		"/" + strconv.Itoa(int(o.Partition))
+}
+
+func (o *GroupOffset) append(dst []byte) []byte {
+	dst = append(dst, offsetVersion)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(o.Offset))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(o.LeaderEpoch))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(o.Committed.UnixMilli()))
+	return append(dst, o.Metadata...)
+}
+
+// parseOffset reads an entry back.
+func parseOffset(key string, value []byte) (vhost string, o GroupOffset, err error) {
+	parts := strings.Split(strings.TrimPrefix(key, offsetsPrefix), "/")
+	if len(parts) != 4 {
+		return "", o, fmt.Errorf("%w: key %q", errOffsetRecord, key)
+	}
+	var names [3]string
+	for i := range names {
+		if names[i], err = url.PathUnescape(parts[i]); err != nil {
+			return "", o, fmt.Errorf("%w: key %q: %w", errOffsetRecord, key, err)
+		}
+	}
+	partition, err := strconv.ParseInt(parts[3], 10, 32)
+	if err != nil {
+		return "", o, fmt.Errorf("%w: key %q: %w", errOffsetRecord, key, err)
+	}
+	switch {
+	case len(value) > 0 && value[0] != offsetVersion:
+		return "", o, fmt.Errorf("committed offset %q has version %d: was it written by a newer version?", key, value[0])
+	case len(value) < offsetMinBytes:
+		return "", o, fmt.Errorf("%w: %q has %d bytes", errOffsetRecord, key, len(value))
+	}
+	return names[0], GroupOffset{Group: names[1], Topic: names[2], Partition: int32(partition),
+		Offset:      int64(binary.BigEndian.Uint64(value[1:])),
+		LeaderEpoch: int32(binary.BigEndian.Uint32(value[9:])),
+		Committed:   time.UnixMilli(int64(binary.BigEndian.Uint64(value[13:]))),
+		Metadata:    string(value[offsetMinBytes:]),
+	}, nil
+}
+
+// GroupOffsets calls fn with everything that groups have committed.
+func (b *Broker) GroupOffsets(fn func(v *VHost, o GroupOffset)) error {
+	return b.groups.Load(func(e store.Entry) error {
+		if !strings.HasPrefix(e.Key, offsetsPrefix) {
+			return nil
+		}
+		vhost, o, err := parseOffset(e.Key, e.Value)
+		if err != nil {
+			return err
+		}
+		v, err := b.VHost(vhost)
+		if err != nil {
+			b.opts.Log.Warn("a committed offset is of a virtual host that is gone; left out", "vhost", vhost, "group", o.Group)
+			return nil
+		}
+		fn(v, o)
+		return nil
+	})
+}
+
+// CommitOffsets keeps how far a group has come. It returns when that is durable.
+func (s *Session) CommitOffsets(group string, list []GroupOffset) error {
+	if err := s.May(Consume, OnGroup, group); err != nil {
+		return err
+	}
+	entries := make([]store.Entry, len(list))
+	for i := range list {
+		o := &list[i]
+		o.Group = group
+		entries[i] = store.Entry{Key: o.key(s.vhost.Name), Value: o.append(nil)}
+	}
+	return s.vhost.b.groups.Put(entries...)
+}
+
+// DeleteOffsets forgets how far a group has come.
+func (s *Session) DeleteOffsets(group string, list []GroupOffset) error {
+	if err := s.May(Delete, OnGroup, group); err != nil {
+		return err
+	}
+	return s.vhost.ForgetOffsets(group, list)
+}
+
+// ForgetOffsets is DeleteOffsets for what no client asked for: offsets that are too
+// old, or whose topic is gone.
+func (v *VHost) ForgetOffsets(group string, list []GroupOffset) error {
+	entries := make([]store.Entry, len(list))
+	for i := range list {
+		o := &list[i]
+		o.Group = group
+		entries[i] = store.Entry{Key: o.key(v.Name)}
+	}
+	return v.b.groups.Put(entries...)
+}
