@@ -30,8 +30,7 @@
 //
 //	                          process killed        power lost
 //	synced                    nothing               nothing
-//	appended, not synced      nothing               any batches of it; in the last segment
-//	                                                all from some batch on
+//	appended, not synced      nothing               any batches of it
 //	not yet returned          all of it or nothing  as above
 //
 // After a failed sync, a full disk aside, nobody knows what the disk holds: the

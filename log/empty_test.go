@@ -8,23 +8,23 @@ import (
 	"github.com/leveret-mq/leveret/segment"
 )
 
-func TestWhatStandsBehindALostFirstPageStaysLost(t *testing.T) {
+func TestWhatStandsFarBehindALostBeginningStaysLost(t *testing.T) {
 	m := fs.NewMem(1)
-	o := Options{FS: m, Dir: "/q", Pool: newPool(t, m, "/", 0), FirstSegmentBytes: 64 << 10}
+	o := Options{FS: m, Dir: "/q", Pool: newPool(t, m, "/", 0), FirstSegmentBytes: 8 << 20}
 	l := open(t, o)
 	for i := range 40 {
-		appendBatch(t, l, makeBatch(1, 1000, byte(i), int64(i)))
+		appendBatch(t, l, makeBatch(1, 100_000, byte(i), int64(i)))
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// A power cut before the first flush: one page did not reach the disk, nor did the index.
+	// A power cut before the first flush: the first pages did not reach the disk, nor did the index.
 	name := "/q/" + segment.FileName(0)
 	f, err := m.Open(name, os.O_RDWR)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt(make([]byte, fs.PageBytes), 0); err != nil {
+	if _, err := f.WriteAt(make([]byte, 3<<20), 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Remove(segment.IndexName(name)); err != nil {

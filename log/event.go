@@ -8,7 +8,7 @@ type EventKind uint8
 // Kinds of events.
 const (
 	Scanned     EventKind = iota + 1 // a segment was read because no checkpoint covered it
-	TornTail                         // bytes behind the last good batch were cut off
+	TornTail                         // bytes behind the last good batch were cut off; with records, a batch was
 	Damaged                          // a range in the middle is skipped; its records are lost
 	Missing                          // records between two segments are lost
 	BadHeader                        // a segment's header is damaged, its batches are used

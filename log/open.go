@@ -178,7 +178,8 @@ func (l *Log) tell(s *segment.Segment, f segment.Found) {
 		l.report(Event{Kind: Scanned, Segment: s.Name(), Position: f.ScannedFrom, Bytes: f.ScannedBytes})
 	}
 	if f.CutBytes > 0 {
-		l.report(Event{Kind: TornTail, Segment: s.Name(), Position: s.Position(), Bytes: f.CutBytes, Err: f.CutErr})
+		l.report(Event{Kind: TornTail, Segment: s.Name(), Position: s.Position(), Bytes: f.CutBytes,
+			From: s.Next(), To: s.Next() + f.CutRecords, Err: f.CutErr})
 	}
 	if !s.Finished() {
 		l.unsynced.Store(true)

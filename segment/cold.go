@@ -111,7 +111,7 @@ func (s *Segment) loadIndex(f fs.File) (*index.Index, error) {
 		return x, nil
 	}
 	c := newScan(s, f, x, s.position.Load(), s.next.Load())
-	if err := c.all(true); err != nil {
+	if err := c.all(); err != nil {
 		return nil, err
 	}
 	s.addDamage(c.damage...)

@@ -44,46 +44,43 @@ func (s *Segment) addDamage(spans ...Span) {
 	}
 }
 
-// isolate notes the damage that begins at a place and returns where the next
-// good batch stands. Only the damaged batch's own length and the index lead
-// there: searching byte by byte could take the body of a message for a batch.
+// isolate notes the damage that begins at a place and returns where the next good batch
+// stands: at the next index entry with a good one, or before.
 func (s *Segment) isolate(x *index.Index, f fs.File, p place, limit int64) place {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d, known := s.damageAt(p.position); known {
 		return place{d.ToPosition, d.ToOffset}
 	}
-	next := place{limit, s.next.Load()}
 	h, err := readBatch(f, p.position, limit)
 	if h != nil && err == nil {
 		err = fmt.Errorf("%w: base offset %d, want %d", errOffset, h.BaseOffset(), p.offset)
 	}
-	e, ok := x.After(uint32(p.position))
-	if c, landed := s.jump(h, f, p, limit); landed && (!ok || c.position <= int64(e.Position)) {
-		next, ok = c, false
-	}
-	for ; ok; e, ok = x.After(e.Position) {
-		c := place{int64(e.Position), s.base + int64(e.Relative)}
-		if b, err := readBatch(f, c.position, limit); err == nil && s.good(b) && b.BaseOffset() == c.offset {
-			next = c
-			break
-		}
+	next := s.nextEntry(x, f, p, limit)
+	if to, ok := s.between(f, h, p, next); ok {
+		next = to
 	}
 	s.addDamage(Span{FromPosition: p.position, ToPosition: next.position, FromOffset: p.offset, ToOffset: next.offset, Err: err})
 	return next
 }
 
-// jump tries the place behind a damaged batch whose length seems good.
-func (s *Segment) jump(bad batch.Batch, f fs.File, p place, limit int64) (place, bool) {
-	if bad == nil {
-		return place{}, false
+// nextEntry is the place of the first good batch behind p to which an index entry leads,
+// or the segment's end.
+func (s *Segment) nextEntry(x *index.Index, f fs.File, p place, limit int64) place {
+	for e, ok := x.After(uint32(p.position)); ok; e, ok = x.After(e.Position) {
+		c := place{int64(e.Position), s.base + int64(e.Relative)}
+		if b, err := readBatch(f, c.position, limit); err == nil && s.good(b) && b.BaseOffset() == c.offset {
+			return c
+		}
 	}
-	at := p.position + int64(len(bad))
-	b, err := readBatch(f, at, limit)
-	if err != nil || !s.good(b) || b.BaseOffset() <= p.offset {
-		return place{}, false
-	}
-	return place{at, b.BaseOffset()}, true
+	return place{limit, s.next.Load()}
+}
+
+// between looks for good batches behind a damaged one and before the next place that is known.
+func (s *Segment) between(f fs.File, bad batch.Batch, from, to place) (place, bool) {
+	c := newScan(s, f, nil, to.position, to.offset)
+	c.at, c.t.next = from.position, from.offset
+	return c.behind(bad)
 }
 
 var errOffset = errors.New("offsets out of order")

@@ -81,10 +81,12 @@ func (d *dumper) batches(f fs.File, size int64) {
 			continue
 		}
 		at, next := c.at, c.t.next
-		if !c.resync(b) {
+		to, ok := c.behind(b)
+		if !ok {
 			d.rest(c, err)
 			return
 		}
+		c.at, c.t.next = to.position, to.offset
 		d.damaged++
 		d.printf("%10d damaged: %d bytes, records %d to %d: %v\n", at, c.at-at, next, c.t.next-1, err)
 	}

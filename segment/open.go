@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/leveret-mq/leveret/index"
+	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
@@ -14,6 +15,7 @@ type Found struct {
 	ScannedBytes int64  // read because no checkpoint covered them; 0 for a sealed segment
 	ScannedFrom  int64  // where that began
 	CutBytes     int64  // behind the last good batch, not all of them zero: a torn tail
+	CutRecords   int64  // in the batch that was cut, if its header tells
 	CutErr       error  // what was wrong there
 	HeaderErr    error  // the header is damaged, the batches are not
 	IndexErr     error  // the index file is there but of no use
@@ -30,8 +32,8 @@ type Found struct {
 //	sealed index                    taken as it is; checksums are checked when it is first read
 //	checkpoints only                read from the last one
 //	no index, or not this life's    read from the start
-//	bad batch, last segment         cut there: torn tail
-//	bad batch, earlier segment      isolated, goes on at the next good batch
+//	bad batch, good ones behind it  isolated, goes on at the next good batch
+//	bad batch, none behind it       last segment: cut there, a torn tail; earlier one: isolated
 //	bad header, good first batch    read from the start, the header is reported
 //	nothing good                    Empty
 //	shorter than its seal           the missing end is a damaged range
@@ -112,31 +114,27 @@ func (s *Segment) openScanned(f fs.File, size, bound int64, found *Found) error 
 	c := newScan(s, f, x, size, bound)
 	s.resume(c, size, found)
 	found.ScannedFrom = c.at
-	last := bound < 0
-	if err := c.all(!last); err != nil {
+	if err := c.all(); err != nil {
 		return err
 	}
 	found.ScannedBytes = c.at - found.ScannedFrom
 	found.Damage = c.damage
 	found.Empty = c.t.next == s.base && len(c.damage) == 0
-	if c.reason != nil && len(c.damage) == 0 {
+	if c.reason != nil {
 		if found.CutBytes = c.used(); found.CutBytes > 0 {
-			found.CutErr = c.reason
+			found.CutErr, found.CutRecords = c.reason, c.torn()
 		}
 	}
 	s.tail = c.t
-	if !last && len(c.damage) > 0 {
-		s.tail.next = max(s.tail.next, c.damage[len(c.damage)-1].ToOffset)
+	if n := len(c.damage); n > 0 {
+		s.tail.next = max(s.tail.next, c.damage[n-1].ToOffset)
 	}
 	s.index.Store(x)
 	s.position.Store(c.at)
 	s.next.Store(s.tail.next)
 	s.verified.Store(HeaderBytes) // what a checkpoint covered is checked when it is first read
 	if found.ScannedFrom == HeaderBytes {
-		s.verified.Store(HeaderBytes)
-		if found.ScannedFrom == HeaderBytes {
-			s.verified.Store(c.at) // nothing was taken on trust
-		}
+		s.verified.Store(c.at) // nothing was taken on trust
 	}
 	s.addDamage(c.damage...)
 	if s.generation == 0 {
@@ -168,6 +166,20 @@ func (s *Segment) resume(c *scan, size int64, found *Found) {
 		c.t.marked = int64(d.Entries[n-1].Position) + s.o.IndexIntervalBytes
 	}
 	s.indexBytes, s.indexed, s.checkpointed = int64(d.Bytes), len(d.Entries), c.at
+}
+
+// torn returns how many records the batch had that is cut, as far as its header can be
+// believed: it must be the one that was to come here.
+func (c *scan) torn() int64 {
+	b, err := c.bytes(c.at, batch.HeaderBytes)
+	if err != nil {
+		return 0
+	}
+	h := batch.Batch(b)
+	if n := int64(h.Count()); h.Magic() == batch.Magic && h.BaseOffset() == c.t.next && n <= int64(h.LastOffsetDelta())+1 {
+		return max(n, 0)
+	}
+	return 0
 }
 
 // used returns how many bytes behind the scan's end belong to the batch that is

@@ -1,8 +1,9 @@
 package segment
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 
 	"github.com/leveret-mq/leveret/index"
 	"github.com/leveret-mq/leveret/internal/batch"
@@ -11,10 +12,6 @@ import (
 
 // scanBytes is the size of a scan's reads.
 const scanBytes = 1 << 20
-
-// searchBytes bounds how much is read while searching for a good batch behind
-// damage that no index leads across.
-const searchBytes = 256 << 20
 
 // scan reads batches one after another, checks each and builds the index.
 type scan struct {
@@ -26,7 +23,9 @@ type scan struct {
 	bound  int64 // offset that none may reach, -1 when unknown
 	t      tail
 	reason error // why the scan ended before limit
+	failed error // the device's error, if it had one
 	damage []Span
+	ahead  []chain // good batches that a search has found behind c.at, rising
 
 	buf   []byte
 	start int64 // position of buf[0]
@@ -39,9 +38,9 @@ func newScan(s *Segment, f fs.File, x *index.Index, limit, bound int64) *scan {
 	}
 }
 
-// all reads up to limit, or to the first batch that is not good; with isolate
-// it goes on behind that one if there is something good.
-func (c *scan) all(isolate bool) error {
+// all reads up to limit. Behind a batch that is not good it goes on where good ones
+// follow; if none do, it ends there.
+func (c *scan) all() error {
 	defer func() { c.buf = nil }()
 	for c.at < c.limit {
 		b, err := c.next()
@@ -50,19 +49,28 @@ func (c *scan) all(isolate bool) error {
 			continue
 		}
 		c.reason = err
-		if !isolate {
-			return nil
+		lost := Span{FromPosition: c.at, FromOffset: c.t.next, Err: err}
+		to, ok := c.behind(b)
+		if !ok {
+			return c.giveUp(lost)
 		}
-		from := Span{FromPosition: c.at, FromOffset: c.t.next, Err: err}
-		if !c.resync(b) {
-			if c.bound > c.t.next {
-				from.ToPosition, from.ToOffset = c.limit, c.bound
-				c.damage = append(c.damage, from)
-			}
-			return nil
-		}
-		from.ToPosition, from.ToOffset = c.at, c.t.next
-		c.damage = append(c.damage, from)
+		lost.ToPosition, lost.ToOffset = to.position, to.offset
+		c.damage = append(c.damage, lost)
+		c.at, c.t.next, c.reason = to.position, to.offset, nil
+		c.t.marked = c.at // an entry leads readers across the damage
+	}
+	return nil
+}
+
+// giveUp ends a scan at a batch behind which nothing good follows. In the last segment
+// that is a torn tail. A device that can't be read is no tail to be cut.
+func (c *scan) giveUp(lost Span) error {
+	if c.bound < 0 && c.failed != nil {
+		return c.failed
+	}
+	if c.bound > c.t.next {
+		lost.ToPosition, lost.ToOffset = c.limit, c.bound
+		c.damage, c.reason = append(c.damage, lost), nil
 	}
 	return nil
 }
@@ -115,6 +123,9 @@ func (c *scan) bytes(at, n int64) ([]byte, error) {
 	c.buf, c.start = c.buf[:size], at
 	if err := readFull(c.f, c.buf, at); err != nil {
 		c.buf = c.buf[:0]
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			c.failed = err
+		}
 		return nil, err
 	}
 	return c.buf[:n], nil
@@ -131,50 +142,4 @@ func (c *scan) take(b batch.Batch) {
 	t.records += int64(b.Count())
 	t.maxTime = max(t.maxTime, b.MaxTimestamp())
 	c.at += int64(len(b))
-}
-
-// resync moves to the next good batch behind a bad one: by the bad one's length
-// if that leads to one, else by searching.
-func (c *scan) resync(bad batch.Batch) bool {
-	if bad != nil && c.lands(c.at+int64(len(bad))) {
-		return true
-	}
-	budget := int64(searchBytes)
-	for at := c.at + 1; at+batch.HeaderBytes <= c.limit; at++ {
-		head, err := c.bytes(at, batch.HeaderBytes)
-		if err != nil {
-			return false
-		}
-		if !c.plausible(head) {
-			continue
-		}
-		if budget -= int64(batch.Batch(head).SizeBytes()); budget < 0 {
-			return false
-		}
-		if c.lands(at) {
-			return true
-		}
-	}
-	return false
-}
-
-// plausible is a cheap test of bytes that may be a header.
-func (c *scan) plausible(head []byte) bool {
-	h := batch.Batch(head)
-	if h.Magic() != batch.Magic || binary.BigEndian.Uint32(head[8:]) > uint32(c.limit) {
-		return false
-	}
-	base := h.BaseOffset()
-	return base > c.t.next && base-c.s.base < 1<<32 && (c.bound < 0 || base < c.bound)
-}
-
-// lands moves to a position if a good batch of a later offset stands there.
-func (c *scan) lands(at int64) bool {
-	b, err := c.peek(at)
-	if err != nil || b.BaseOffset() <= c.t.next || b.BaseOffset()-c.s.base >= 1<<32 ||
-		c.bound >= 0 && b.LastOffset() >= c.bound {
-		return false
-	}
-	c.at, c.t.next = at, b.BaseOffset()
-	return true
 }

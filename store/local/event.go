@@ -7,10 +7,11 @@ import (
 
 // event is something that an operator should hear of: what recovery did, or a fault.
 type event struct {
-	Kind  eventKind
-	Name  string // which log or table
-	Bytes int64  // how many, where it is about bytes
-	Text  string // for people
+	Kind     eventKind
+	Name     string // which log or table
+	Bytes    int64  // how many, where it is about bytes
+	Messages int64  // how many of them are lost
+	Text     string // for people
 }
 
 type eventKind uint8
@@ -37,7 +38,7 @@ func (s *Store) note(e event) {
 		level = slog.LevelWarn
 	case eventNotice, eventRecovered:
 	}
-	s.logger.Log(context.Background(), level, e.Text, "name", e.Name, "bytes", e.Bytes)
+	s.logger.Log(context.Background(), level, e.Text, "name", e.Name, "bytes", e.Bytes, "messages", e.Messages)
 	s.eventMu.Lock()
 	defer s.eventMu.Unlock()
 	if len(s.events) < maxEvents && e.Kind != eventNotice {

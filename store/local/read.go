@@ -92,6 +92,9 @@ func (l *Log) report(e log.Event) {
 	switch e.Kind {
 	case log.TornTail:
 		kind = eventTorn
+		if e.To > e.From {
+			kind = eventDamaged // it may have been confirmed
+		}
 		if l.inner.Load() == nil {
 			l.cut = true // told by Open, under mu
 		}
@@ -103,6 +106,6 @@ func (l *Log) report(e log.Event) {
 		kind = eventFault
 	default: // an empty file removed, an index not written: nothing was lost
 	}
-	l.store.note(event{Kind: kind, Name: l.name(), Bytes: e.Bytes,
+	l.store.note(event{Kind: kind, Name: l.name(), Bytes: e.Bytes, Messages: e.To - e.From,
 		Text: fmt.Sprintf("log %d (%s): %s", l.id, l.name(), e)})
 }
