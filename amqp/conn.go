@@ -12,13 +12,19 @@ import (
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 // maxOutboxBytes is what may wait to be written before the reader stops reading.
 const maxOutboxBytes = 1 << 20
 
-// closeTimeout is how long a client may take to answer a connection.close.
-const closeTimeout = 5 * time.Second
+const (
+	// closeTimeout is how long a client may take to answer a connection.close.
+	closeTimeout = 5 * time.Second
+	// closeWait is how long a client may take to close its socket after connection.close-ok. It is the one to do so:
+	// many take the end of the stream for a failure when they read it before they have handled close-ok.
+	closeWait = 10 * time.Second
+)
 
 // conn is one connection. Fields belong to the reader goroutine unless they stand under a lock.
 type conn struct {
@@ -45,6 +51,7 @@ type conn struct {
 	partial  int         // bytes of unfinished bodies on all channels
 	closing  bool        // connection.close was sent; only its answer counts
 	ended    bool        // nothing more is to be read
+	closeOk  bool        // the client closed the connection, and got its answer
 	running  atomic.Bool // the handshake is done
 	forced   atomic.Bool // force was called
 
@@ -80,7 +87,16 @@ func newConn(s *Server, nc net.Conn) *conn {
 
 // serve runs the connection from its first byte to its last.
 func (c *conn) serve() {
-	defer c.nc.Close()
+	c.run()
+	wait := time.Duration(0)
+	if c.closeOk {
+		wait = closeWait
+	}
+	netx.Part(c.s.stopping, c.nc, wait)
+}
+
+// run serves the connection until its last word is written, or the socket is closed.
+func (c *conn) run() {
 	c.rb = newReadBuffer()
 	defer c.rb.free()
 	if err := c.handshake(); err != nil {
@@ -91,6 +107,8 @@ func (c *conn) serve() {
 			c.refuseHandshake(e)
 		case !ordinaryEnd(err):
 			c.s.opts.Logger.Debug("handshake failed", "listener", "amqp", "client", c.nc.RemoteAddr(), "error", err)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			c.nc.Close() // there is no last word
 		}
 		if c.session != nil {
 			c.session.Close()
@@ -340,7 +358,7 @@ func (c *conn) connectionMethod(payload []byte) *closeError {
 		c.closeChannels()
 		c.session.Close()
 		c.send(0, &wire.ConnectionCloseOk{})
-		c.ended = true
+		c.ended, c.closeOk = true, true
 		return nil
 	case *wire.ConnectionCloseOk:
 		c.ended = true

@@ -92,7 +92,7 @@ func (c *conn) expect(want wire.MethodID) (wire.Method, error) {
 		case want:
 			return m, nil
 		case wire.IDConnectionClose:
-			c.writeNow(&wire.ConnectionCloseOk{})
+			c.closeOk = c.writeNow(&wire.ConnectionCloseOk{}) == nil
 			return nil, io.EOF
 		}
 		return nil, &closeError{code: wire.CommandInvalid, text: "expected " + want.String() + ", got " + m.ID().String(), method: m.ID()}

@@ -35,7 +35,7 @@ func (c *conn) waitOutbox() {
 		c.outMu.Lock()
 		low := len(c.out) <= maxOutboxBytes && c.confirms.n <= maxConfirms
 		c.outMu.Unlock()
-		if low {
+		if low || c.closing { // nothing is added any more
 			return
 		}
 		select {

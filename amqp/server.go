@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"sync"
@@ -65,6 +66,8 @@ func (o *Options) defaults() {
 type Server struct {
 	opts       Options
 	properties wire.Table // server-properties, the same for everyone
+	stopping   context.Context
+	stop       context.CancelFunc
 
 	mu     sync.Mutex // guards the two below
 	conns  map[*conn]struct{}
@@ -74,7 +77,9 @@ type Server struct {
 // New makes a server. It owns no listener: give its Handle to one.
 func New(o Options) *Server {
 	o.defaults()
-	return &Server{opts: o, properties: serverProperties(&o), conns: map[*conn]struct{}{}}
+	s := &Server{opts: o, properties: serverProperties(&o), conns: map[*conn]struct{}{}}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	return s
 }
 
 // Handle serves one connection until it ends, and closes it.
@@ -101,6 +106,7 @@ func (s *Server) CloseAll(reason string) {
 		list = append(list, c)
 	}
 	s.mu.Unlock()
+	s.stop()
 	for _, c := range list {
 		c.force(reason)
 	}

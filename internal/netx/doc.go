@@ -7,6 +7,9 @@
 //	             ├─ Close      stops accepting; open connections go on
 //	             └─ Shutdown   also waits for handlers, then cuts what is left
 //
+// A handler that said the last word of its protocol ends with Part, which sees to
+// it that the client gets to read it.
+//
 // It owns the goroutine of each connection and the connection itself: both end
 // when handle returns. What handle gets is the accepted connection, on Linux with
 // reads and writes that cost less: see conn. It knows no protocol, and must not
