@@ -42,7 +42,7 @@ func asClose(err error, method wire.MethodID) *closeError {
 		code = wire.AccessRefused
 	case broker.Locked:
 		code = wire.ResourceLocked
-	case broker.Precondition, broker.Exists, broker.TooLarge, broker.UnknownType:
+	case broker.Precondition, broker.Exists, broker.TooLarge, broker.UnknownType, broker.BadSetting:
 		code = wire.PreconditionFailed
 	case broker.Unsupported:
 		code = wire.NotImplemented

@@ -7,58 +7,80 @@ import (
 	"github.com/leveret-mq/leveret/message"
 )
 
-// queueSettings are the arguments that change what a queue does.
-type queueSettings struct {
-	kind      string        // x-queue-type; "" is classic
-	retention time.Duration // x-retention
+// declaredArgs reads the arguments of a declaration: the type of queue, and what is
+// set for it. Unknown ones are ignored, as RabbitMQ does. The errors are RabbitMQ's,
+// and begin with the argument.
+func (v *VHost) declaredArgs(queue string, raw []byte) (*queueType, layer, error) {
+	return v.readArgs(queue, raw, func(err error) error { return err })
 }
 
-// Arguments of a queue, by what is done with them.
-const (
-	argType      = "x-queue-type"
-	argRetention = "x-retention"
-)
-
-// laterQueueArgs come with a later release; they are refused by name, not ignored.
-var laterQueueArgs = map[string]bool{
-	"x-message-ttl": true, "x-expires": true, "x-max-length": true, "x-max-length-bytes": true, "x-overflow": true,
-	"x-dead-letter-exchange": true, "x-dead-letter-routing-key": true, "x-dead-letter-strategy": true,
-	"x-delivery-limit": true, "x-max-priority": true, "x-single-active-consumer": true, "x-max-age": true,
-	"x-stream-max-segment-size-bytes": true, "x-stream-filter-size-bytes": true, "x-consumer-timeout": true,
-	"x-consumer-disconnected-timeout": true, "x-delayed-retry-type": true, "x-delayed-retry-min": true, "x-delayed-retry-max": true,
+// keptArgs reads the arguments of a queue that is there. What an older version
+// ignored and this one knows to be wrong is still ignored.
+func (v *VHost) keptArgs(queue string, raw []byte) (*queueType, layer, error) {
+	return v.readArgs(queue, raw, func(err error) error {
+		v.b.opts.Log.Warn("an argument of a queue has no effect", "queue", queue, "error", err)
+		return nil
+	})
 }
 
-// parseQueueArgs reads the arguments of a declaration. Unknown ones are ignored, as
-// RabbitMQ does; those that only place a queue in a cluster have no effect here.
-func parseQueueArgs(queue string, raw []byte) (queueSettings, error) {
-	var s queueSettings
-	t := message.NewTableReader(raw)
-	for t.Next() {
-		name := string(t.Name())
+// readArgs is both; wrong decides on an argument that does not fit.
+func (v *VHost) readArgs(queue string, raw []byte, wrong func(error) error) (*queueType, layer, error) {
+	kind, err := v.typeArg(queue, raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	var l layer
+	f := message.NewTableReader(raw)
+	for f.Next() {
+		t := byArg(string(f.Name()))
+		if t == nil || t.Arg == "" {
+			continue
+		}
+		if t.later {
+			return nil, nil, v.invalidArg(t.Arg, queue, "not supported yet")
+		}
+		value, why := t.argument(&f)
 		switch {
-		case laterQueueArgs[name]:
-			return s, fail(Precondition, "invalid arg '%s' for queue '%s': not supported yet", name, queue)
-		case name == argType:
-			s.kind = string(t.Text())
-			switch s.kind {
-			case "classic", "quorum":
-			case "stream":
-				return s, fail(Precondition, "invalid arg '%s' for queue '%s': type 'stream' is not supported yet; '%s' keeps a queue's history", name, queue, argRetention)
-			default:
-				return s, fail(Precondition, "invalid arg '%s' for queue '%s': unknown type '%s'", name, queue, s.kind)
-			}
-		case name == argRetention:
-			d, ok := ParseAge(string(t.Text()))
-			if !ok {
-				return s, fail(Precondition, "invalid arg '%s' for queue '%s': want a number and one of Y, M, D, h, m, s, such as \"7D\"", name, queue)
-			}
-			s.retention = d
+		case t.of&kind.set == 0:
+			err = fail(Precondition, "invalid arg '%s' for queue '%s' in vhost '%s' of queue type %s", t.Arg, queue, v.Name, kind.name)
+		case why != "":
+			err = v.invalidArg(t.Arg, queue, why)
+		case l == nil:
+			l = layer{t: value}
+			continue
+		default:
+			l[t] = value
+			continue
+		}
+		if err = wrong(err); err != nil {
+			return nil, nil, err
 		}
 	}
-	if t.Err() != nil {
-		return s, fail(Precondition, "malformed arguments for queue '%s'", queue)
+	if f.Err() != nil {
+		return nil, nil, fail(Precondition, "malformed arguments for queue '%s' in vhost '%s'", queue, v.Name)
 	}
-	return s, nil
+	return kind, l, nil
+}
+
+func (v *VHost) invalidArg(arg, queue, wrong string) error {
+	return fail(Precondition, "invalid arg '%s' for queue '%s' in vhost '%s': %s", arg, queue, v.Name, wrong)
+}
+
+// typeArg finds the type that a declaration asks for.
+func (v *VHost) typeArg(queue string, raw []byte) (*queueType, error) {
+	f, ok := message.Find(raw, argType)
+	if !ok {
+		return classic, nil
+	}
+	name := string(f.Text())
+	switch kind := queueTypes[name]; {
+	case name == "stream":
+		return nil, v.invalidArg(argType, queue, "type 'stream' is not supported yet; '"+argRetention+"' keeps a queue's history")
+	case kind == nil || name == "":
+		return nil, v.invalidArg(argType, queue, "unsupported queue type '"+name+"'")
+	default:
+		return kind, nil
+	}
 }
 
 // ParseAge reads a duration as RabbitMQ writes x-max-age: a whole number and a
@@ -83,36 +105,50 @@ func ParseAge(s string) (time.Duration, bool) {
 // same is RabbitMQ's check of a second declaration: the flags, and of the
 // arguments those that this type of queue knows, by value.
 func (q *Queue) same(o QueueOptions) error {
-	inequivalent := func(what string, got, have any) error {
-		return fail(Precondition, "inequivalent arg '%s' for queue '%s' in vhost '%s': received '%v' but current is '%v'", what, q.Name, q.vhost.Name, got, have)
-	}
 	switch {
 	case q.Durable != o.Durable:
-		return inequivalent("durable", o.Durable, q.Durable)
+		return q.inequivalent("durable", quoted(o.Durable), quoted(q.Durable))
 	case q.AutoDelete != o.AutoDelete:
-		return inequivalent("auto_delete", o.AutoDelete, q.AutoDelete)
+		return q.inequivalent("auto_delete", quoted(o.AutoDelete), quoted(q.AutoDelete))
 	case q.Exclusive != o.Exclusive:
 		return fail(Locked, "cannot obtain exclusive access to locked queue '%s' in vhost '%s'", q.Name, q.vhost.Name)
 	}
-	set, err := parseQueueArgs(q.Name, o.Args)
+	kind, declared, err := q.vhost.declaredArgs(q.Name, o.Args)
 	if err != nil {
 		return err
 	}
 	if q.Topic { // made by a Kafka client: arguments of a work queue say nothing about it
 		return nil
 	}
-	if a, b := orClassic(set.kind), orClassic(q.settings.kind); a != b {
-		return inequivalent(argType, a, b)
+	have := q.Settings()
+	if kind != have.kind {
+		return q.inequivalent(argType, "'"+kind.name+"'", "'"+have.kind.name+"'")
 	}
-	if set.retention != q.settings.retention {
-		return inequivalent(argRetention, set.retention, q.settings.retention)
+	for _, t := range settingTable {
+		if t.Arg == "" || t.Arg == argType {
+			continue
+		}
+		a, isA := declared[t]
+		b, isB := have.layers.declared[t]
+		if a != b || isA != isB {
+			return q.inequivalent(t.Arg, argText(o.Args, t.Arg), argText(q.Args, t.Arg))
+		}
 	}
 	return nil
 }
 
-func orClassic(kind string) string {
-	if kind == "" {
-		return "classic"
+func (q *Queue) inequivalent(what, got, have string) error {
+	return fail(Precondition, "inequivalent arg '%s' for queue '%s' in vhost '%s': received %s but current is %s", what, q.Name, q.vhost.Name, got, have)
+}
+
+func quoted(b bool) string { return "'" + strconv.FormatBool(b) + "'" }
+
+// argText is an argument as RabbitMQ shows it: with its type, or none.
+func argText(raw []byte, name string) string {
+	f, ok := message.Find(raw, name)
+	if !ok {
+		return "none"
 	}
-	return kind
+	text, _ := f.AppendValueText(nil)
+	return "the value '" + string(text) + "' of type '" + argTypeName(f.Tag()) + "'"
 }

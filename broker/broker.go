@@ -73,6 +73,8 @@ type Broker struct {
 	dirty   []*Partition // cursors that changed since they were saved
 
 	policyGeneration atomic.Uint64 // see PolicyChanged
+	server           layer         // of settings
+	plainSettings    map[*queueType]*Settings
 
 	counters Counters
 	stop     chan struct{}
@@ -93,6 +95,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 		return nil, fmt.Errorf("open committed offsets: %w", err)
 	}
 	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, stop: make(chan struct{})}
+	b.makePlain()
 	if err := b.load(); err != nil {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
@@ -125,9 +128,6 @@ func (b *Broker) ClusterID() string { return b.clusterID }
 
 // MaxMessageBytes is the limit of one publish's body.
 func (b *Broker) MaxMessageBytes() int { return b.opts.MaxMessageBytes }
-
-// MaxBatchBytes is the limit of one batch of a Kafka producer.
-func (b *Broker) MaxBatchBytes() int { return b.opts.MaxBatchBytes }
 
 // VHost finds a virtual host.
 func (b *Broker) VHost(name string) (*VHost, error) {

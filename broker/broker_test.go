@@ -74,6 +74,15 @@ func (r *rig) queue(name string, o QueueOptions) *Queue {
 	return q
 }
 
+// configs are settings of a topic: names and values in turn.
+func configs(list ...string) map[string]*string {
+	out := map[string]*string{}
+	for i := 0; i < len(list); i += 2 {
+		out[list[i]] = &list[i+1]
+	}
+	return out
+}
+
 func (r *rig) exchange(name, kind string) {
 	r.t.Helper()
 	if _, err := r.s.DeclareExchange(name, ExchangeOptions{Type: kind, Durable: true}); err != nil {
@@ -219,7 +228,7 @@ func TestDefinitionsAndMessagesSurviveARestart(t *testing.T) {
 	q := r.queue("q", QueueOptions{Durable: true})
 	r.queue("gone", QueueOptions{})
 	r.bind("x", "q", "k")
-	topic, err := r.s.CreateTopic("t", 3, map[string]string{"retention.ms": "1000"})
+	topic, err := r.s.CreateTopic("t", 3, configs("retention.ms", "1000"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +259,7 @@ func TestDefinitionsAndMessagesSurviveARestart(t *testing.T) {
 	if _, err := r.v.Queue("gone"); err == nil {
 		t.Error("a queue that is not durable came back")
 	}
-	if topic, err = r.v.Queue("t"); err != nil || len(topic.Partitions()) != 3 || topic.TopicID != id || topic.Config()["retention.ms"] != "1000" {
+	if topic, err = r.v.Queue("t"); err != nil || len(topic.Partitions()) != 3 || topic.TopicID != id || topic.Settings().RetentionAge != time.Second {
 		t.Errorf("topic: %v", err)
 	}
 	q, err = r.v.Queue("q")

@@ -24,6 +24,7 @@ const (
 	Closed                       // the broker is stopping, or the thing is gone (320)
 	Internal                     // ours (541)
 	Exists                       // a Kafka topic of that name is there (Kafka 36)
+	BadSetting                   // no such setting, or a value that it does not take (406; Kafka 40)
 	Collides                     // a Kafka topic differs only in "." and "_" (Kafka 17)
 	OutOfRange                   // no such offset in the log (Kafka 1)
 	Unreadable                   // what is stored can't be read (Kafka 56)

@@ -521,7 +521,7 @@ func TestADeletedTopicStaysDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	kind(t, r.s.AddPartitions(q, 2), NotFound)
-	kind(t, r.s.SetConfig(q, map[string]string{"retention.ms": "1"}), NotFound)
+	kind(t, r.s.SetConfig(q, configs("retention.ms", "1")), NotFound)
 	_, err := r.s.Purge(q.Name)
 	kind(t, err, NotFound)
 	_, err = r.s.CreateTopic("none", 0, nil)

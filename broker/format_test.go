@@ -24,7 +24,7 @@ func TestDefinitionsFormatIsKept(t *testing.T) {
 	}
 	r.queue("jobs", QueueOptions{Durable: true, AutoDelete: true, Args: args})
 	r.bind("log/s ü", "jobs", "a.*/b")
-	if _, err := r.s.CreateTopic("t", 2, map[string]string{"retention.ms": "5"}); err != nil {
+	if _, err := r.s.CreateTopic("t", 2, configs("retention.ms", "5")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.s.NewProducerID(); err != nil {
@@ -120,12 +120,16 @@ func FuzzQueueArguments(f *testing.F) {
 	f.Add(message.AppendString(message.AppendName(nil, "x-retention"), []byte("1h")))
 	f.Add(message.AppendString(message.AppendName(nil, "x-queue-type"), []byte("stream")))
 	f.Add(message.AppendInt(message.AppendName(nil, "x-max-length"), 1))
+	b := &Broker{}
+	b.opts.defaults()
+	b.makePlain()
+	v := newVHost(b, "/")
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		s, err := parseQueueArgs("q", raw)
+		kind, declared, err := v.declaredArgs("q", raw)
 		if err != nil && KindOf(err) != Precondition {
 			t.Fatalf("a bad argument is of kind %d: %v", KindOf(err), err)
 		}
-		if s.retention < 0 {
+		if err == nil && v.b.settingsOf(kind, declared).History < 0 {
 			t.Fatal("negative retention")
 		}
 		if _, _, err := exchangeArgs("x", raw); err != nil && KindOf(err) != Precondition {

@@ -5,11 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unicode/utf8"
 
 	"github.com/leveret-mq/leveret/exchange"
@@ -29,16 +27,15 @@ type Queue struct {
 
 	vhost    *VHost
 	owner    *Session // of an exclusive queue
-	settings queueSettings
+	settings atomic.Pointer[Settings]
 	target   exchange.Target       // guarded by VHost.mu
 	bindings map[string]bindingDef // that lead here; guarded by VHost.mu
 	deleted  atomic.Bool
 
-	mu     sync.Mutex // guards subs, hadConsumer, exclusiveConsumer, config, and changes of parts
-	subs   map[*Subscription]struct{}
-	had    bool // had a consumer, so that auto-delete may act
-	config map[string]string
-	parts  atomic.Pointer[[]*Partition]
+	mu    sync.Mutex // guards subs, had, and changes of parts
+	subs  map[*Subscription]struct{}
+	had   bool // had a consumer, so that auto-delete may act
+	parts atomic.Pointer[[]*Partition]
 }
 
 // QueueOptions are what a client declares.
@@ -54,6 +51,9 @@ func (q *Queue) VHost() *VHost { return q.vhost }
 
 // Partitions are the queue's logs in order. The slice must not be changed.
 func (q *Queue) Partitions() []*Partition { return *q.parts.Load() }
+
+// Settings are what the queue obeys now.
+func (q *Queue) Settings() *Settings { return q.settings.Load() }
 
 // Deleted reports whether the queue is gone.
 func (q *Queue) Deleted() bool { return q.deleted.Load() }
@@ -107,12 +107,13 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 	if _, taken := v.feeds.Load(name); taken {
 		return nil, fail(Precondition, "'%s' is the Kafka topic of an exchange in vhost '%s'", name, v.Name)
 	}
-	set, err := parseQueueArgs(name, o.Args)
+	kind, declared, err := v.declaredArgs(name, o.Args)
 	if err != nil {
 		return nil, err
 	}
 	q := v.newQueue(name)
-	q.Durable, q.AutoDelete, q.Exclusive, q.settings = o.Durable, o.AutoDelete, o.Exclusive, set
+	q.Durable, q.AutoDelete, q.Exclusive = o.Durable, o.AutoDelete, o.Exclusive
+	q.settings.Store(v.b.settingsOf(kind, declared))
 	q.Args = append([]byte(nil), o.Args...)
 	if o.Exclusive {
 		q.owner = s
@@ -127,12 +128,17 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 	return q, nil
 }
 
-// CreateTopic makes a queue that is kept by time and bytes, with that many partitions.
-func (s *Session) CreateTopic(name string, partitions int, config map[string]string) (*Queue, error) {
+// CreateTopic makes a queue that is kept by time and bytes, with that many
+// partitions and, of its settings, these configs under Kafka's names.
+func (s *Session) CreateTopic(name string, partitions int, config map[string]*string) (*Queue, error) {
 	if err := s.May(Create, OnQueue, name); err != nil {
 		return nil, err
 	}
 	v := s.vhost
+	set, err := v.b.TopicConfig(config)
+	if err != nil {
+		return nil, err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	_, feed := v.feeds.Load(name)
@@ -147,10 +153,7 @@ func (s *Session) CreateTopic(name string, partitions int, config map[string]str
 	}
 	q := v.newQueue(name)
 	q.Durable, q.Topic = true, true
-	q.config = map[string]string{}
-	for k, val := range config {
-		q.config[k] = val
-	}
+	q.settings.Store(set)
 	if err := v.create(q, partitions); err != nil {
 		return nil, err
 	}
@@ -192,7 +195,7 @@ func (v *VHost) create(q *Queue, partitions int) error {
 	if err != nil {
 		return err
 	}
-	if err := q.write(parts); err != nil {
+	if err := q.write(parts, q.Settings()); err != nil {
 		return errors.Join(err, removeAll(parts))
 	}
 	q.parts.Store(&parts)
@@ -230,12 +233,13 @@ func (q *Queue) open(ids []store.LogID) ([]*Partition, error) {
 	return list, nil
 }
 
-// write puts the definition of a queue that lives on, with these logs, into the table.
-func (q *Queue) write(parts []*Partition) error {
+// write puts the definition of a queue that lives on, with these logs and settings,
+// into the table.
+func (q *Queue) write(parts []*Partition, set *Settings) error {
 	if !q.lives() {
 		return nil
 	}
-	d := queueDef{VHost: q.vhost.Name, Name: q.Name, AutoDelete: q.AutoDelete, Args: q.Args, Topic: q.Topic, TopicID: q.TopicID[:], Config: q.config}
+	d := queueDef{VHost: q.vhost.Name, Name: q.Name, AutoDelete: q.AutoDelete, Args: q.Args, Topic: q.Topic, TopicID: q.TopicID[:], Config: set.configs()}
 	for _, p := range parts {
 		d.Logs = append(d.Logs, p.log.ID())
 	}
@@ -246,12 +250,16 @@ func (v *VHost) restoreQueue(d queueDef) error {
 	if len(d.Logs) == 0 {
 		return fail(Internal, "queue '%s' in vhost '%s' has no log", d.Name, v.Name)
 	}
-	set, err := parseQueueArgs(d.Name, d.Args)
+	kind, declared, err := v.keptArgs(d.Name, d.Args)
 	if err != nil {
 		return err
 	}
+	if d.Topic {
+		kind, declared = topic, v.keptConfigs(d.Name, d.Config)
+	}
 	q := v.newQueue(d.Name)
-	q.Durable, q.AutoDelete, q.Args, q.settings, q.Topic, q.config = true, d.AutoDelete, d.Args, set, d.Topic, d.Config
+	q.Durable, q.AutoDelete, q.Args, q.Topic = true, d.AutoDelete, d.Args, d.Topic
+	q.settings.Store(v.b.settingsOf(kind, declared))
 	if len(d.TopicID) == len(q.TopicID) {
 		copy(q.TopicID[:], d.TopicID)
 	}
@@ -287,7 +295,7 @@ func (s *Session) AddPartitions(q *Queue, n int) error {
 	if err != nil {
 		return err
 	}
-	if err := q.write(parts); err != nil { // first: what lies in a log that is not written down is lost
+	if err := q.write(parts, q.Settings()); err != nil { // first: what lies in a log that is not written down is lost
 		return errors.Join(err, removeAll(parts[have:]))
 	}
 	q.parts.Store(&parts)
@@ -432,23 +440,5 @@ func (q *Queue) saveCursors() error {
 
 // logOptions is how the queue's logs are kept.
 func (q *Queue) logOptions() store.LogOptions {
-	o := store.LogOptions{Name: q.vhost.Name + " " + q.Name, Transient: !q.lives()}
-	if !q.Topic {
-		o.Retention = store.Retention{Consumed: true, Age: q.settings.retention}
-		return o
-	}
-	if n, ok := configInt(q.config, "segment.bytes"); ok && n > 0 {
-		o.SegmentBytes = n
-	}
-	if policy, set := q.config["cleanup.policy"]; set && !slices.Contains(strings.Split(policy, ","), "delete") {
-		return o // nothing is deleted by age or size
-	}
-	o.Retention.Age = q.vhost.b.opts.TopicRetention
-	if ms, ok := configInt(q.config, "retention.ms"); ok {
-		o.Retention.Age = max(0, time.Duration(ms)*time.Millisecond)
-	}
-	if n, ok := configInt(q.config, "retention.bytes"); ok && n > 0 {
-		o.Retention.Bytes = n
-	}
-	return o
+	return q.Settings().logOptions(q.vhost.Name+" "+q.Name, !q.lives())
 }

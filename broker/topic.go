@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"maps"
-	"strconv"
 	"strings"
 )
 
@@ -70,19 +68,9 @@ func (s *Session) Feeds() []string {
 	return out
 }
 
-// Config returns the topic's settings that differ from the defaults.
-func (q *Queue) Config() map[string]string {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return maps.Clone(q.config)
-}
-
-// TopicRetention is the age at which a topic's segments go when it does not say.
-func (b *Broker) TopicRetentionMs() int64 { return b.opts.TopicRetention.Milliseconds() }
-
-// SetConfig replaces settings of a topic; an empty value takes one away. Names and
-// values were checked by the caller. It acts on the live log.
-func (s *Session) SetConfig(q *Queue, set map[string]string) error {
+// SetConfig changes settings of a topic, under Kafka's names; nil brings the default
+// back. All of the change holds or none, and it acts on the live logs.
+func (s *Session) SetConfig(q *Queue, change map[string]*string) error {
 	if err := s.May(Alter, OnQueue, q.Name); err != nil {
 		return err
 	}
@@ -95,33 +83,48 @@ func (s *Session) SetConfig(q *Queue, set map[string]string) error {
 	if !q.Topic {
 		return fail(Precondition, "queue '%s' was not created as a topic; its settings are queue arguments", q.Name)
 	}
-	q.mu.Lock()
-	before := q.config
-	q.config = maps.Clone(before)
-	if q.config == nil {
-		q.config = map[string]string{}
-	}
-	for k, val := range set {
-		if val == "" {
-			delete(q.config, k)
-		} else {
-			q.config[k] = val
-		}
-	}
-	q.mu.Unlock()
-	if err := q.write(q.Partitions()); err != nil {
-		q.mu.Lock()
-		q.config = before
-		q.mu.Unlock()
+	declared, err := q.Settings().with(change)
+	if err != nil {
 		return err
 	}
+	return q.obey(v.b.settingsOf(topic, declared))
+}
+
+// CheckConfig says what SetConfig would, and changes nothing.
+func (q *Queue) CheckConfig(change map[string]*string) error {
+	_, err := q.Settings().with(change)
+	return err
+}
+
+// obey makes these the queue's settings. VHost.mu is held.
+func (q *Queue) obey(set *Settings) error {
+	if err := q.write(q.Partitions(), set); err != nil {
+		return err
+	}
+	q.settings.Store(set)
 	for _, p := range q.Partitions() {
 		p.log.SetOptions(q.logOptions())
 	}
 	return nil
 }
 
-func configInt(config map[string]string, key string) (int64, bool) {
-	n, err := strconv.ParseInt(config[key], 10, 64)
-	return n, err == nil
+// emptyList is how older versions kept a list without words.
+const emptyList = "none"
+
+// keptConfigs reads the configs of a topic that is there. What this version does not
+// take any more has no effect.
+func (v *VHost) keptConfigs(name string, configs map[string]string) layer {
+	l := layer{}
+	for config, value := range configs {
+		t := TopicSetting(config)
+		if t != nil && t.Type == List && value == emptyList {
+			value = ""
+		}
+		if t == nil || t.check(value) != "" {
+			v.b.opts.Log.Warn("a setting of a topic has no effect", "topic", name, "setting", config, "value", value)
+			continue
+		}
+		l[t] = value
+	}
+	return l
 }

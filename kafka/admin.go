@@ -72,11 +72,13 @@ func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, 
 	if err != nil {
 		return err
 	}
-	config := map[string]string{}
+	config := map[string]*string{}
 	for _, kv := range t.Configs {
-		if err := setConfig(config, kv.Name, kv.Value); err != nil {
-			return err
-		}
+		config[kv.Name] = kv.Value
+	}
+	set, err := c.s.broker.TopicConfig(config)
+	if err != nil {
+		return err
 	}
 	out.NumPartitions, out.ReplicationFactor = int32(partitions), 1
 	if validateOnly {
@@ -90,13 +92,13 @@ func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, 
 			return faultf(wire.InvalidTopic, "topic '%s' collides with existing topic '%s'", t.Topic, other)
 		}
 	} else {
-		q, err := c.session.CreateTopic(t.Topic, partitions, stored(config))
+		q, err := c.session.CreateTopic(t.Topic, partitions, config)
 		if err != nil {
 			return err
 		}
 		out.TopicID = q.TopicID
 	}
-	for _, s := range c.settings(config) {
+	for _, s := range describeSettings(set) {
 		one := kmsg.NewCreateTopicsResponseTopicConfig()
 		one.Name, one.Value, one.Source = s.name, kmsg.StringPtr(s.value), int8(s.source)
 		out.Configs = append(out.Configs, one)

@@ -13,135 +13,6 @@ import (
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
-// configKind is how a topic setting's value is checked.
-type configKind uint8
-
-const (
-	wholeNumber configKind = iota // between min and max
-	oneOf                         // one of the words
-	listOf                        // any of the words, with commas between, or none
-)
-
-// topicConfig is one setting of a topic.
-type topicConfig struct {
-	name     string
-	standard string // default; of retention.ms and max.message.bytes the server's
-	kind     configKind
-	min, max int64
-	words    []string
-	typ      kmsg.ConfigType
-	// clusterWide marks what Kafka 4 reports as the cluster's own choice and
-	// not as the built-in default.
-	clusterWide bool
-}
-
-// topicConfigs are the settings that can be made, in order of their names.
-//
-// Some are taken although nothing is done for them, because what they ask for is
-// never visible in what is read: batches stay in the producer's codec whatever
-// compression.type says; a compacted topic keeps the older records of a key too
-// (and, without "delete" in its policy, everything for ever), so its timing has
-// nothing to steer; sizes of indexes and delays of deletions are the store's.
-// What would break a promise is refused: a second replica in
-// min.insync.replicas, and flush.messages, which the durability mode decides.
-var topicConfigs = []topicConfig{
-	{name: "cleanup.policy", standard: "delete", kind: listOf, words: []string{"delete", "compact"}, typ: kmsg.ConfigTypeList},
-	{name: "compression.type", standard: "producer", kind: oneOf, words: []string{"producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"}, typ: kmsg.ConfigTypeString},
-	{name: "delete.retention.ms", standard: "86400000", max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
-	{name: "file.delete.delay.ms", standard: "60000", max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
-	{name: "index.interval.bytes", standard: "4096", max: math.MaxInt32, typ: kmsg.ConfigTypeInt},
-	{name: "max.compaction.lag.ms", standard: "9223372036854775807", min: 1, max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
-	{name: "max.message.bytes", standard: "1048588", min: 0, max: math.MaxInt32, typ: kmsg.ConfigTypeInt},
-	{name: "message.timestamp.type", standard: "CreateTime", kind: oneOf, words: []string{"CreateTime", "LogAppendTime"}, typ: kmsg.ConfigTypeString},
-	{name: "min.compaction.lag.ms", standard: "0", max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
-	{name: "min.insync.replicas", standard: "1", min: 1, max: 1, typ: kmsg.ConfigTypeInt, clusterWide: true},
-	{name: "preallocate", standard: "true", kind: oneOf, words: []string{"true", "false"}, typ: kmsg.ConfigTypeBoolean},
-	{name: "retention.bytes", standard: "-1", min: -1, max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
-	{name: "retention.ms", standard: "604800000", min: -1, max: math.MaxInt64 / 1_000_000, typ: kmsg.ConfigTypeLong},
-	{name: "segment.bytes", standard: "67108864", min: 64 << 10, max: math.MaxInt32, typ: kmsg.ConfigTypeInt},
-	{name: "segment.index.bytes", standard: "10485760", min: 4, max: math.MaxInt32, typ: kmsg.ConfigTypeInt},
-	{name: "segment.jitter.ms", standard: "0", max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
-	{name: "segment.ms", standard: "604800000", min: 1, max: math.MaxInt64, typ: kmsg.ConfigTypeLong},
-}
-
-func configNamed(name string) *topicConfig {
-	for i := range topicConfigs {
-		if topicConfigs[i].name == name {
-			return &topicConfigs[i]
-		}
-	}
-	return nil
-}
-
-func (t *topicConfig) check(value string) error {
-	switch {
-	case t.kind == listOf && value == "":
-		return nil
-	case t.kind == listOf:
-		for _, v := range strings.Split(value, ",") {
-			if !slices.Contains(t.words, v) {
-				return faultf(wire.InvalidConfig, "%s=%s is not supported (%s)", t.name, value, strings.Join(t.words, ", "))
-			}
-		}
-		return nil
-	case t.kind == oneOf:
-		if !slices.Contains(t.words, value) {
-			return faultf(wire.InvalidConfig, "%s=%s is not supported (%s)", t.name, value, strings.Join(t.words, ", "))
-		}
-		return nil
-	}
-	n, err := strconv.ParseInt(value, 10, 64)
-	if err != nil || n < t.min || n > t.max {
-		return faultf(wire.InvalidConfig, "%s=%s is not a number from %d to %d", t.name, value, t.min, t.max)
-	}
-	return nil
-}
-
-// setConfig checks a setting and puts it into config; nil is the default.
-func setConfig(config map[string]string, name string, value *string) error {
-	t := configNamed(name)
-	if t == nil {
-		return faultf(wire.InvalidConfig, "unknown or unsupported topic setting '%s'", name)
-	}
-	if value == nil {
-		delete(config, name)
-		return nil
-	}
-	if err := t.check(*value); err != nil {
-		return err
-	}
-	config[name] = *value
-	return nil
-}
-
-// noWords is how an empty list is stored: the broker takes an empty value for
-// one that is not set.
-const noWords = "none"
-
-// configOf is a topic's settings as clients see them.
-func configOf(q *broker.Queue) map[string]string {
-	out := map[string]string{}
-	for name, v := range q.Config() {
-		if v == noWords && configNamed(name) != nil && configNamed(name).kind == listOf {
-			v = ""
-		}
-		out[name] = v
-	}
-	return out
-}
-
-// stored is a client's settings as the broker keeps them.
-func stored(config map[string]string) map[string]string {
-	out := map[string]string{}
-	for name, v := range config {
-		if v == "" {
-			v = noWords
-		}
-		out[name] = v
-	}
-	return out
-}
-
 // setting is one line of a description.
 type setting struct {
 	name, value, standard string
@@ -150,35 +21,44 @@ type setting struct {
 	readOnly              bool
 }
 
-// settings lists a topic's settings, those that are not set with their defaults.
-func (c *conn) settings(config map[string]string) []setting {
-	out := make([]setting, 0, len(topicConfigs))
-	for _, t := range topicConfigs {
-		s := setting{name: t.name, standard: c.standard(&t), source: kmsg.ConfigSourceDefaultConfig, typ: t.typ}
-		s.value = s.standard
-		if t.clusterWide {
-			s.source = kmsg.ConfigSourceDynamicDefaultBrokerConfig
-		}
-		if v, ok := config[t.name]; ok {
-			s.value, s.source = v, kmsg.ConfigSourceDynamicTopicConfig
-		}
+// describeSettings lists a topic's settings, those that are not set with their defaults.
+func describeSettings(set *broker.Settings) []setting {
+	var out []setting
+	for _, t := range broker.TopicSettings() {
+		s := setting{name: t.Config, typ: configType(t)}
+		value, from := set.Value(t)
+		s.value, s.source = value, configSource(t, from)
+		s.standard, _ = set.Default(t)
 		out = append(out, s)
 	}
 	return out
 }
 
-// standard is a setting's default as this server has it.
-func (c *conn) standard(t *topicConfig) string {
-	switch t.name {
-	case "retention.ms":
-		if ms := c.s.broker.TopicRetentionMs(); ms > 0 {
-			return strconv.FormatInt(ms, 10)
+func configType(t *broker.Setting) kmsg.ConfigType {
+	switch t.Type {
+	case broker.Flag:
+		return kmsg.ConfigTypeBoolean
+	case broker.List:
+		return kmsg.ConfigTypeList
+	case broker.Whole:
+		if t.Max <= math.MaxInt32 {
+			return kmsg.ConfigTypeInt
 		}
-		return "-1"
-	case "max.message.bytes":
-		return strconv.Itoa(c.s.broker.MaxBatchBytes())
+		return kmsg.ConfigTypeLong
 	}
-	return t.standard
+	return kmsg.ConfigTypeString
+}
+
+func configSource(t *broker.Setting, from broker.SettingSource) kmsg.ConfigSource {
+	switch {
+	case from == broker.FromDeclared:
+		return kmsg.ConfigSourceDynamicTopicConfig
+	case t.ClusterWide:
+		return kmsg.ConfigSourceDynamicDefaultBrokerConfig
+	case from == broker.FromServer:
+		return kmsg.ConfigSourceStaticBrokerConfig
+	}
+	return kmsg.ConfigSourceDefaultConfig
 }
 
 // nodeSettings are what tools ask of a broker. They are set where the server is
@@ -187,7 +67,8 @@ func (c *conn) nodeSettings() []setting {
 	fixed := func(name, value string, typ kmsg.ConfigType) setting {
 		return setting{name: name, value: value, standard: value, source: kmsg.ConfigSourceStaticBrokerConfig, typ: typ, readOnly: true}
 	}
-	retention := c.standard(configNamed("retention.ms"))
+	defaults := c.s.broker.TopicDefaults()
+	retention, _ := defaults.Value(broker.TopicSetting("retention.ms"))
 	host, port := c.s.address(c.nc.LocalAddr())
 	return []setting{
 		fixed("advertised.listeners", "PLAINTEXT://"+net.JoinHostPort(host, strconv.Itoa(int(port))), kmsg.ConfigTypeString),
@@ -197,7 +78,7 @@ func (c *conn) nodeSettings() []setting {
 		fixed("default.replication.factor", "1", kmsg.ConfigTypeInt),
 		fixed("log.cleanup.policy", "delete", kmsg.ConfigTypeList),
 		fixed("log.retention.ms", retention, kmsg.ConfigTypeLong),
-		fixed("message.max.bytes", strconv.Itoa(c.s.broker.MaxBatchBytes()), kmsg.ConfigTypeInt),
+		fixed("message.max.bytes", strconv.Itoa(defaults.MaxBatchBytes), kmsg.ConfigTypeInt),
 		fixed("min.insync.replicas", "1", kmsg.ConfigTypeInt),
 		fixed("num.partitions", strconv.Itoa(c.s.opts.Partitions), kmsg.ConfigTypeInt),
 		fixed("offsets.topic.replication.factor", "1", kmsg.ConfigTypeShort),
@@ -230,11 +111,10 @@ func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting,
 		if err != nil {
 			return nil, err
 		}
-		if t.queue == nil || !t.queue.Topic {
-			list := c.settings(map[string]string{"retention.ms": "-1"}) // kept until it is acked
-			return list, nil
+		if t.queue == nil {
+			return describeSettings(c.s.broker.TopicDefaults()), nil
 		}
-		return c.settings(configOf(t.queue)), nil
+		return describeSettings(t.queue.Settings()), nil
 	case kmsg.ConfigResourceTypeBroker:
 		if name != "" && name != strconv.Itoa(NodeID) {
 			return nil, faultf(wire.InvalidRequest, "there is one broker, number %d", NodeID)
@@ -289,16 +169,13 @@ func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, 
 	if err != nil {
 		return err
 	}
-	after := configOf(q)
+	change := map[string]*string{}
 	for _, kv := range asked.Configs {
-		if err := c.alterOne(after, kv.Name, kv.Op, kv.Value); err != nil {
+		if change[kv.Name], err = alterOne(q.Settings(), change, kv.Name, kv.Op, kv.Value); err != nil {
 			return err
 		}
 	}
-	if validateOnly {
-		return nil
-	}
-	return c.applyConfig(q, after)
+	return c.applyConfig(q, change, validateOnly)
 }
 
 // alterable finds the topic whose settings are to be changed.
@@ -335,35 +212,38 @@ func (c *conn) replaceConfigs(asked *kmsg.AlterConfigsRequestResource, validateO
 	if err != nil {
 		return err
 	}
-	after := map[string]string{}
-	for _, kv := range asked.Configs {
-		if err := setConfig(after, kv.Name, kv.Value); err != nil {
-			return err
+	change := map[string]*string{}
+	for _, t := range broker.TopicSettings() {
+		if _, from := q.Settings().Value(t); from == broker.FromDeclared {
+			change[t.Config] = nil // what is not named goes back to its default
 		}
 	}
-	if validateOnly {
-		return nil
+	for _, kv := range asked.Configs {
+		change[kv.Name] = kv.Value
 	}
-	return c.applyConfig(q, after)
+	return c.applyConfig(q, change, validateOnly)
 }
 
-func (c *conn) alterOne(config map[string]string, name string, op kmsg.IncrementalAlterConfigOp, value *string) error {
+// alterOne is what a setting is to become; change is what the same request did before.
+func alterOne(set *broker.Settings, change map[string]*string, name string, op kmsg.IncrementalAlterConfigOp, value *string) (*string, error) {
 	switch op {
 	case kmsg.IncrementalAlterConfigOpSet:
 		if value == nil {
-			return faultf(wire.InvalidConfig, "no value for '%s'", name)
+			return nil, faultf(wire.InvalidConfig, "no value for '%s'", name)
 		}
-		return setConfig(config, name, value)
+		return value, nil
 	case kmsg.IncrementalAlterConfigOpDelete:
-		return setConfig(config, name, nil)
+		return nil, nil
 	}
-	t := configNamed(name)
-	if t == nil || t.typ != kmsg.ConfigTypeList {
-		return faultf(wire.InvalidConfig, "'%s' is not a list that could be added to or taken from", name)
+	t := broker.TopicSetting(name)
+	if t == nil || t.Type != broker.List {
+		return nil, faultf(wire.InvalidConfig, "'%s' is not a list that could be added to or taken from", name)
 	}
-	now, ok := config[name]
-	if !ok {
-		now = c.standard(t)
+	now, _ := set.Value(t)
+	if v, changed := change[name]; changed && v != nil {
+		now = *v
+	} else if changed {
+		now, _ = set.Default(t)
 	}
 	list := slices.DeleteFunc(strings.Split(now, ","), func(have string) bool { return have == "" })
 	for _, v := range strings.Split(deref(value), ",") {
@@ -373,25 +253,13 @@ func (c *conn) alterOne(config map[string]string, name string, op kmsg.Increment
 		}
 	}
 	joined := strings.Join(list, ",")
-	return setConfig(config, name, &joined)
+	return &joined, nil
 }
 
-// applyConfig has the broker change what differs.
-func (c *conn) applyConfig(q *broker.Queue, config map[string]string) error {
-	before, after := q.Config(), stored(config)
-	change := map[string]string{}
-	for name, v := range after {
-		if before[name] != v {
-			change[name] = v
-		}
-	}
-	for name := range before {
-		if _, kept := after[name]; !kept {
-			change[name] = ""
-		}
-	}
-	if len(change) == 0 {
-		return nil
+// applyConfig has the broker change the topic, or only look whether it would.
+func (c *conn) applyConfig(q *broker.Queue, change map[string]*string, validateOnly bool) error {
+	if validateOnly {
+		return q.CheckConfig(change)
 	}
 	return c.session.SetConfig(q, change)
 }

@@ -36,6 +36,8 @@ func codeOf(err error) wire.Code {
 		return wire.InvalidRequest
 	case broker.Exists:
 		return wire.TopicAlreadyExists
+	case broker.BadSetting:
+		return wire.InvalidConfig
 	case broker.Collides:
 		return wire.InvalidTopic
 	case broker.TooLarge:

@@ -74,7 +74,8 @@ func (c *conn) produceOne(sl *slot, t *topic, denied error, p *wire.ProduceParti
 		p.Fail(codeOf(denied), denied.Error())
 		return
 	}
-	b, code, why := checkBatch(p.Records, t.maxBatchBytes, c.frames.now)
+	set := t.settings(c.s.broker)
+	b, code, why := checkBatch(p.Records, set.MaxBatchBytes, c.frames.now)
 	if code != wire.None {
 		p.Fail(code, why)
 		return
@@ -87,17 +88,17 @@ func (c *conn) produceOne(sl *slot, t *topic, denied error, p *wire.ProduceParti
 		c.produceToFeed(t, b, p)
 		return
 	}
-	c.produceToLog(sl, t, b, p)
+	c.produceToLog(sl, t, set, b, p)
 }
 
-func (c *conn) produceToLog(sl *slot, t *topic, b batch.Batch, p *wire.ProducePartition) {
+func (c *conn) produceToLog(sl *slot, t *topic, set *broker.Settings, b batch.Batch, p *wire.ProducePartition) {
 	part := t.partition(p.Index)
 	if part == nil {
 		p.Fail(wire.UnknownTopicOrPartition, "")
 		return
 	}
 	stamp := int64(-1)
-	if t.logAppendTime {
+	if set.LogAppendTime {
 		stamp = c.frames.now.UnixMilli()
 		stampAppendTime(b, stamp)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/auth"
@@ -155,7 +156,11 @@ func (r *rig) topic(name string, partitions int, config map[string]string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if _, err := v.NewSession(auth.Identity{Name: "guest"}).CreateTopic(name, partitions, config); err != nil {
+	settings := map[string]*string{}
+	for k, val := range config {
+		settings[k] = &val
+	}
+	if _, err := v.NewSession(auth.Identity{Name: "guest"}).CreateTopic(name, partitions, settings); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -378,6 +383,23 @@ func TestLogAppendTimeIsTheBrokersClock(t *testing.T) {
 	b, _, err := batch.Next(stored.RecordBatches)
 	if err != nil || b.Check() != nil || b.MaxTimestamp() != got.LogAppendTime || b.Attributes()&batch.LogAppendTime == 0 {
 		t.Errorf("stored batch: %v %v", err, b.Check())
+	}
+}
+
+func TestAChangedSettingHoldsForTheNextBatch(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("t", 1, nil)
+	c, adm := r.raw(), r.admin()
+	if got := c.produce("t", 1, makeBatch(nil, string(make([]byte, 1000)))); got.ErrorCode != 0 {
+		t.Fatalf("%+v", got)
+	}
+	value := "500"
+	res, err := adm.AlterTopicConfigs(testContext(t), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &value}}, "t")
+	if err != nil || res[0].Err != nil {
+		t.Fatal(err, res)
+	}
+	if got := c.produce("t", 1, makeBatch(nil, string(make([]byte, 1000)))); wire.Code(got.ErrorCode) != wire.MessageTooLarge {
+		t.Errorf("on a connection that produced before: %+v", got)
 	}
 }
 

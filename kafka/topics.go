@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
@@ -14,20 +13,27 @@ type topic struct {
 	queue   *broker.Queue
 	feed    *broker.Exchange // a topic that only leads into an exchange; queue is nil
 	checked time.Time
-
-	maxBatchBytes int
-	logAppendTime bool
 }
 
-// settingsAge is how long a changed setting may take to reach a connection.
-const settingsAge = time.Second
+// settings are what a batch for the topic obeys; read them once for each batch.
+func (t *topic) settings(b *broker.Broker) *broker.Settings {
+	if t.queue != nil {
+		return t.queue.Settings()
+	}
+	return b.TopicDefaults()
+}
+
+// feedAge is how long it may take until a connection sees that a topic leads elsewhere.
+const feedAge = time.Second
 
 // topicOf finds a topic by its name on the wire for what is to be done with it,
 // mostly in the connection's own map.
 func (c *conn) topicOf(verb broker.Verb, name []byte) (*topic, error) {
 	t := c.topics[string(name)]
 	now := c.frames.now
-	if t != nil && now.Sub(t.checked) < settingsAge && (t.queue == nil || !t.queue.Deleted()) {
+	switch {
+	case t == nil:
+	case t.queue != nil && !t.queue.Deleted(), t.queue == nil && now.Sub(t.checked) < feedAge:
 		return t, t.allow(c, verb)
 	}
 	t, err := c.lookup(verb, string(name))
@@ -54,20 +60,14 @@ func (t *topic) allow(c *conn, verb broker.Verb) error {
 // lookup finds a topic in the broker for what is to be done with it.
 func (c *conn) lookup(verb broker.Verb, name string) (*topic, error) {
 	if x := c.vhost.Feed(name); x != nil {
-		t := &topic{name: name, feed: x, maxBatchBytes: c.s.broker.MaxBatchBytes()}
+		t := &topic{name: name, feed: x}
 		return t, t.allow(c, verb)
 	}
 	q, err := c.queueFor(verb, name)
 	if err != nil {
 		return nil, err
 	}
-	t := &topic{name: name, queue: q, maxBatchBytes: c.s.broker.MaxBatchBytes()}
-	config := q.Config()
-	if n, err := strconv.Atoi(config["max.message.bytes"]); err == nil {
-		t.maxBatchBytes = n
-	}
-	t.logAppendTime = config["message.timestamp.type"] == "LogAppendTime"
-	return t, nil
+	return &topic{name: name, queue: q}, nil
 }
 
 // queueFor finds the queue that Kafka clients see under a name, for what is to be

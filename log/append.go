@@ -184,6 +184,13 @@ func (l *Log) nextSize(now time.Time, n int64) int64 {
 	return size
 }
 
+// SetSegmentBytes changes the size of a full segment, from the next one on.
+func (l *Log) SetSegmentBytes(n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.o.SegmentBytes = n
+}
+
 // backlog is the bytes in segments that are not wholly below the start.
 func (l *Log) backlog() (bytes int64) {
 	for _, s := range l.segments() {

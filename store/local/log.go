@@ -316,6 +316,9 @@ func (l *Log) SetOptions(o store.LogOptions) {
 
 func (l *Log) setOptions(o store.LogOptions) {
 	l.options.Store(&o)
+	if inner := l.inner.Load(); inner != nil {
+		inner.SetSegmentBytes(l.segmentBytes())
+	}
 	l.flushes.Store(l.mode() != store.ModeOS)
 }
 

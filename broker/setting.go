@@ -1,0 +1,172 @@
+package broker
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/leveret-mq/leveret/message"
+)
+
+// Setting is one thing about a queue or topic that can be set: a line of the table
+// in settingtable.go. Values are texts in the form of Kafka's configs; what an AMQP
+// argument says is brought into that form first.
+type Setting struct {
+	Arg    string // argument of an AMQP declaration; "" if there is none
+	Config string // config of a Kafka topic; "" if there is none
+	Policy string // key of a policy; "" if there is none
+
+	Type     SettingType
+	Min, Max int64    // of a Whole
+	Words    []string // of a Word or a List
+	Default  string   // what holds where neither a type of queue nor anybody else says something
+	Live     Changer  // who may change it while the queue is there; 0: nobody
+
+	// ClusterWide marks what Kafka 4 reports as the cluster's own choice and not as
+	// the built-in default.
+	ClusterWide bool
+
+	age   bool    // the argument is written as an age, "7D"; the value is in milliseconds
+	later bool    // no code obeys it yet: a declaration with it is refused, not ignored
+	of    typeSet // whose argument it is; of other types of queue it is refused
+	obey  func(s *Settings, value string)
+}
+
+// SettingType is how a setting's value is written.
+type SettingType uint8
+
+// The types.
+const (
+	Whole SettingType = iota // a whole number from Min to Max
+	Flag                     // true or false
+	Word                     // one of Words
+	List                     // any of Words, with commas between, or none
+	Text                     // anything
+)
+
+// Changer says who may change a setting of a queue that is there.
+type Changer uint8
+
+// The ways to change a setting; more than one may be open.
+const (
+	ByConfig Changer = 1 << iota // AlterConfigs of a Kafka client
+	ByPolicy                     // a policy of the virtual host
+)
+
+// settingNamed finds a line by one of its names.
+func settingNamed(name string, which func(*Setting) string) *Setting {
+	for _, t := range settingTable {
+		if which(t) == name {
+			return t
+		}
+	}
+	return nil
+}
+
+func byArg(name string) *Setting {
+	return settingNamed(name, func(t *Setting) string { return t.Arg })
+}
+
+// TopicSetting finds what Kafka clients call by that name, nil if there is no such setting.
+func TopicSetting(config string) *Setting {
+	t := settingNamed(config, func(t *Setting) string { return t.Config })
+	if t == nil || config == "" || t.later {
+		return nil
+	}
+	return t
+}
+
+// TopicSettings lists what Kafka clients can set, in the order of the names.
+func TopicSettings() []*Setting {
+	var out []*Setting
+	for _, t := range settingTable {
+		if t.Config != "" && !t.later {
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Setting) int { return strings.Compare(a.Config, b.Config) })
+	return out
+}
+
+// check says in Kafka's words what is wrong with a value, "" if nothing is.
+func (t *Setting) check(value string) string {
+	words := []string{value}
+	switch t.Type {
+	case Text:
+		return ""
+	case Flag:
+		if value != "true" && value != "false" {
+			return "Expected value to be either true or false"
+		}
+		return ""
+	case List:
+		words = splitList(value)
+		fallthrough
+	case Word:
+		for _, w := range words {
+			if !slices.Contains(t.Words, w) {
+				return "String must be one of: " + strings.Join(t.Words, ", ")
+			}
+		}
+		return ""
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	switch {
+	case err != nil && t.Max > 1<<31-1:
+		return "Not a number of type LONG"
+	case err != nil:
+		return "Not a number of type INT"
+	case n < t.Min:
+		return fmt.Sprintf("Value must be at least %d", t.Min)
+	case n > t.Max:
+		return fmt.Sprintf("Value must be no more than %d", t.Max)
+	}
+	return ""
+}
+
+// splitList is what a List holds.
+func splitList(value string) []string {
+	return slices.DeleteFunc(strings.Split(value, ","), func(w string) bool { return w == "" })
+}
+
+// argument brings the value of an AMQP argument into the table's form, or says what
+// is wrong with it.
+func (t *Setting) argument(f *message.TableReader) (value, wrong string) {
+	switch {
+	case t.age:
+		d, ok := ParseAge(string(f.Text()))
+		if !ok {
+			return "", `want a number and one of Y, M, D, h, m, s, such as "7D"`
+		}
+		return strconv.FormatInt(d.Milliseconds(), 10), ""
+	case t.Type == Flag:
+		v, ok := f.Bool()
+		if !ok {
+			return "", "expected boolean, got " + argTypeName(f.Tag())
+		}
+		return strconv.FormatBool(v), ""
+	case t.Type == Whole:
+		n, ok := f.Int()
+		if !ok {
+			return "", "expected integer, got " + argTypeName(f.Tag())
+		}
+		value = strconv.FormatInt(n, 10)
+		return value, t.check(value)
+	}
+	if f.Text() == nil {
+		return "", "expected a string, got " + argTypeName(f.Tag())
+	}
+	return string(f.Text()), t.check(string(f.Text()))
+}
+
+// argTypeNames are RabbitMQ's names of the types of a field.
+var argTypeNames = map[byte]string{
+	message.TagBool: "bool", message.TagInt8: "byte", message.TagUint8: "unsignedbyte", message.TagInt16: "short",
+	message.TagUint16: "unsignedshort", message.TagInt32: "signedint", message.TagUint32: "unsignedint",
+	message.TagInt64: "long", message.TagInt64Alt: "long", message.TagFloat32: "float", message.TagFloat64: "double",
+	message.TagDecimal: "decimal", message.TagString: "longstr", message.TagBytes: "binary",
+	message.TagTimestamp: "timestamp", message.TagTable: "table", message.TagArray: "array", message.TagVoid: "void",
+}
+
+func argTypeName(tag byte) string { return argTypeNames[tag] }

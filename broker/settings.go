@@ -1,0 +1,190 @@
+package broker
+
+import (
+	"cmp"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Settings are what one queue or topic obeys at a moment: one value that never
+// changes. A change makes another and stores it in the queue, so a reader takes the
+// pointer once and has settings that belong together.
+type Settings struct {
+	History        time.Duration // how long a work queue keeps what was acked; 0: not at all
+	RetentionAge   time.Duration // of a topic; 0: for ever
+	RetentionBytes int64         // of each log of a topic; 0: no limit
+	DeleteOld      bool          // false: a topic keeps everything
+	SegmentBytes   int64         // largest segment; 0 is the store's own
+	MaxBatchBytes  int           // largest batch of a Kafka producer
+	LogAppendTime  bool          // records bear the time of their arrival
+
+	kind   *queueType
+	layers layers
+}
+
+// layer is what one source says, by setting. It is not changed any more once it
+// belongs to Settings.
+type layer map[*Setting]string
+
+// layers are the sources, the strongest first.
+type layers struct {
+	declared layer // arguments of the declaration, or configs of the topic
+	policy   layer // of the virtual host's policies, of which there are none yet
+	server   layer // what the server was started with
+}
+
+// SettingSource says where a value comes from.
+type SettingSource uint8
+
+// The sources, the weakest first.
+const (
+	FromDefault  SettingSource = iota // the table, or the type of the queue
+	FromServer                        // how the server was started
+	FromPolicy                        // a policy
+	FromDeclared                      // the declaration, or a change of the topic's configs
+)
+
+// newSettings computes what holds for a queue of that type.
+func newSettings(kind *queueType, l layers) *Settings {
+	s := &Settings{kind: kind, layers: l}
+	for _, t := range settingTable {
+		if t.obey == nil {
+			continue
+		}
+		t.obey(s, s.value(t))
+	}
+	if _, from := s.Value(TopicSetting("segment.bytes")); from == FromDefault {
+		s.SegmentBytes = 0
+	}
+	return s
+}
+
+func (s *Settings) value(t *Setting) string {
+	v, _ := s.Value(t)
+	return v
+}
+
+// Value is what holds for one setting, and who says so.
+func (s *Settings) Value(t *Setting) (string, SettingSource) {
+	if v, ok := s.layers.declared[t]; ok {
+		return v, FromDeclared
+	}
+	if v, ok := s.layers.policy[t]; ok {
+		return v, FromPolicy
+	}
+	return s.Default(t)
+}
+
+// Default is what would hold for a setting if nothing were declared for this queue.
+func (s *Settings) Default(t *Setting) (string, SettingSource) {
+	if v, ok := s.kind.defaults[cmp.Or(t.Config, t.Arg)]; ok {
+		return v, FromDefault
+	}
+	if v, ok := s.layers.server[t]; ok {
+		return v, FromServer
+	}
+	return t.Default, FromDefault
+}
+
+// Type is the name of the queue's type: classic, quorum or topic.
+func (s *Settings) Type() string { return s.kind.name }
+
+// configs are the declared settings as a definition keeps them, under Kafka's names.
+func (s *Settings) configs() map[string]string {
+	out := map[string]string{}
+	for t, v := range s.layers.declared {
+		if t.Config != "" {
+			out[t.Config] = v
+		}
+	}
+	return out
+}
+
+// logOptions is how the logs of a queue with these settings are kept.
+func (s *Settings) logOptions(name string, transient bool) store.LogOptions {
+	o := store.LogOptions{Name: name, Transient: transient, SegmentBytes: s.SegmentBytes}
+	switch {
+	case s.kind != topic:
+		o.Retention = store.Retention{Consumed: true, Age: s.History}
+	case s.DeleteOld:
+		o.Retention = store.Retention{Age: s.RetentionAge, Bytes: s.RetentionBytes}
+	}
+	return o
+}
+
+// serverLayer is what the broker's options say, where they say something else than the table.
+func serverLayer(o *Options) layer {
+	l := layer{}
+	set := func(config, value string) {
+		if t := TopicSetting(config); t.Default != value {
+			l[t] = value
+		}
+	}
+	set("max.message.bytes", strconv.Itoa(o.MaxBatchBytes))
+	retention := "-1"
+	if o.TopicRetention > 0 {
+		retention = strconv.FormatInt(o.TopicRetention.Milliseconds(), 10)
+	}
+	set("retention.ms", retention)
+	return l
+}
+
+// plain are the settings of a queue that declared none: one value for all of them.
+func (b *Broker) plain(kind *queueType) *Settings { return b.plainSettings[kind] }
+
+func (b *Broker) makePlain() {
+	b.server = serverLayer(&b.opts)
+	b.plainSettings = map[*queueType]*Settings{}
+	for _, kind := range []*queueType{classic, quorum, topic} {
+		b.plainSettings[kind] = newSettings(kind, layers{server: b.server})
+	}
+}
+
+// settingsOf computes the settings of a queue with that declaration.
+func (b *Broker) settingsOf(kind *queueType, declared layer) *Settings {
+	if len(declared) == 0 {
+		return b.plain(kind)
+	}
+	return newSettings(kind, layers{declared: declared, server: b.server})
+}
+
+// TopicDefaults are the settings of a topic for which nothing was set.
+func (b *Broker) TopicDefaults() *Settings { return b.plain(topic) }
+
+// TopicConfig checks the configs of a topic and computes what they come to, without
+// making one. A nil value is the default.
+func (b *Broker) TopicConfig(configs map[string]*string) (*Settings, error) {
+	declared, err := b.plain(topic).with(configs)
+	if err != nil {
+		return nil, err
+	}
+	return b.settingsOf(topic, declared), nil
+}
+
+// with is the declared layer after a change, in which nil stands for the default.
+func (s *Settings) with(change map[string]*string) (layer, error) {
+	out := maps.Clone(s.layers.declared)
+	if out == nil {
+		out = layer{}
+	}
+	for name, v := range change {
+		t := TopicSetting(name)
+		switch {
+		case t == nil:
+			return nil, fail(BadSetting, "Unknown topic config name: %s", name)
+		case t.Live&ByConfig == 0:
+			return nil, fail(BadSetting, "%s can't be changed", name)
+		case v == nil:
+			delete(out, t)
+			continue
+		}
+		if wrong := t.check(*v); wrong != "" {
+			return nil, fail(BadSetting, "Invalid value %s for configuration %s: %s", *v, name, wrong)
+		}
+		out[t] = *v
+	}
+	return out, nil
+}

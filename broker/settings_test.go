@@ -1,0 +1,283 @@
+package broker
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+	"github.com/leveret-mq/leveret/store/local"
+)
+
+func TestEveryLineOfTheTableHoldsTogether(t *testing.T) {
+	names := map[string]bool{}
+	for _, s := range settingTable {
+		for _, name := range []string{"arg " + s.Arg, "config " + s.Config, "policy " + s.Policy} {
+			if !strings.HasSuffix(name, " ") && names[name] {
+				t.Errorf("%s stands in two lines", name)
+			}
+			names[name] = true
+		}
+		name := s.Arg + s.Config
+		switch {
+		case name == "":
+			t.Errorf("a line has neither an argument nor a config: %+v", s)
+		case s.later:
+			continue
+		case s.Default != "" && s.check(s.Default) != "":
+			t.Errorf("%s does not take its own default %q: %s", name, s.Default, s.check(s.Default))
+		case s.Config != "" && s.Live&ByConfig == 0:
+			t.Errorf("%s is a config that Kafka clients can't alter", name)
+		case (s.Type == Word || s.Type == List) != (len(s.Words) > 0):
+			t.Errorf("%s has words %v", name, s.Words)
+		case s.Arg != "" && s.of == 0:
+			t.Errorf("%s is the argument of no type of queue", name)
+		}
+	}
+	for _, kind := range []*queueType{classic, quorum, topic} {
+		for name, v := range kind.defaults {
+			s := TopicSetting(name)
+			if s == nil {
+				s = byArg(name)
+			}
+			if s == nil || s.check(v) != "" {
+				t.Errorf("%s has the default %s=%s", kind.name, name, v)
+			}
+		}
+	}
+}
+
+func TestTheStrongestSourceOfASettingHolds(t *testing.T) {
+	s := TopicSetting("max.message.bytes")
+	for name, c := range map[string]struct {
+		l    layers
+		want int
+		from SettingSource
+	}{
+		"nobody says anything":     {layers{}, 1048588, FromDefault},
+		"the server does":          {layers{server: layer{s: "5"}}, 5, FromServer},
+		"a policy before it":       {layers{server: layer{s: "5"}, policy: layer{s: "6"}}, 6, FromPolicy},
+		"the declaration before":   {layers{server: layer{s: "5"}, policy: layer{s: "6"}, declared: layer{s: "7"}}, 7, FromDeclared},
+		"another setting declared": {layers{server: layer{s: "5"}, declared: layer{TopicSetting("retention.ms"): "7"}}, 5, FromServer},
+	} {
+		set := newSettings(topic, c.l)
+		if _, from := set.Value(s); set.MaxBatchBytes != c.want || from != c.from {
+			t.Errorf("%s: %d from %d, want %d from %d", name, set.MaxBatchBytes, from, c.want, c.from)
+		}
+	}
+	if v, from := newSettings(classic, layers{server: layer{TopicSetting("retention.ms"): "7"}}).Value(TopicSetting("retention.ms")); v != "-1" || from != FromDefault {
+		t.Errorf("a work queue says that it keeps its messages for %s ms", v)
+	}
+}
+
+func TestQueuesThatDeclareNothingShareTheirSettings(t *testing.T) {
+	r := start(t)
+	a, b := r.queue("a", QueueOptions{}), r.queue("b", QueueOptions{Durable: true})
+	if a.Settings() != b.Settings() {
+		t.Error("each has its own")
+	}
+}
+
+// TestChangedSettingsReachTheLiveLog has a topic with some segments, changes a
+// setting, and looks at what the log does afterwards without anybody's help.
+func TestChangedSettingsReachTheLiveLog(t *testing.T) {
+	for name, c := range map[string]struct {
+		created, change []string
+		wait            time.Duration
+		reached         func(start message.Offset, segments int) bool
+	}{
+		"nothing is changed":        {nil, nil, time.Hour, func(start message.Offset, _ int) bool { return start == 0 }},
+		"shorter age":               {nil, []string{"retention.ms", "60000"}, time.Hour, func(start message.Offset, _ int) bool { return start > 0 }},
+		"fewer bytes":               {nil, []string{"retention.bytes", "100000"}, time.Minute, func(start message.Offset, _ int) bool { return start > 0 }},
+		"nothing is deleted":        {[]string{"retention.ms", "600000"}, []string{"cleanup.policy", "compact"}, time.Hour, func(start message.Offset, _ int) bool { return start == 0 }},
+		"kept for ever":             {[]string{"retention.ms", "600000"}, []string{"retention.ms", "-1"}, time.Hour, func(start message.Offset, _ int) bool { return start == 0 }},
+		"larger segments from then": {nil, []string{"segment.bytes", "10000000"}, time.Minute, func(_ message.Offset, segments int) bool { return segments < 16 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				st, err := local.Open(local.Options{Dir: "data", FS: fs.NewMem(1), Mode: store.ModeOS})
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := Open(st, Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() {
+					if err := errors.Join(b.Close(), st.Close()); err != nil {
+						t.Error(err)
+					}
+				}()
+				v, _ := b.VHost("/")
+				s := v.NewSession(auth.Identity{Name: "guest"})
+				q, err := s.CreateTopic("t", 1, configs(append([]string{"segment.bytes", "65536"}, c.created...)...))
+				if err != nil {
+					t.Fatal(err)
+				}
+				fill := func() {
+					p := s.NewPublisher()
+					for range 10 {
+						if _, err := p.Publish(&Inbound{Key: []byte("t"), Properties: []byte{0, 0}, Body: make([]byte, 60_000), TimestampMs: time.Now().UnixMilli()}); err != nil {
+							t.Fatal(err)
+						}
+						p.Flush(nil)
+					}
+				}
+				fill()
+				if err := s.SetConfig(q, configs(c.change...)); err != nil {
+					t.Fatal(err)
+				}
+				fill()
+				time.Sleep(c.wait)
+				l := q.Partitions()[0].log
+				start, _ := l.Bounds()
+				if _, segments := l.Size(); !c.reached(start, segments) {
+					t.Errorf("the log starts at %d and has %d segments", start, segments)
+				}
+			})
+		})
+	}
+}
+
+func TestSettingsThatCantBeAreRefusedInKafkasWords(t *testing.T) {
+	r := start(t)
+	q, err := r.s.CreateTopic("t", 1, configs("retention.ms", "5000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for change, want := range map[[2]string]string{
+		{"no.such", "1"}:                            "Unknown topic config name: no.such",
+		{"", "1"}:                                   "Unknown topic config name: ",
+		{"retention.ms", "soon"}:                    "Invalid value soon for configuration retention.ms: Not a number of type LONG",
+		{"retention.ms", "-2"}:                      "Invalid value -2 for configuration retention.ms: Value must be at least -1",
+		{"segment.bytes", "5"}:                      "Invalid value 5 for configuration segment.bytes: Value must be at least 65536",
+		{"min.insync.replicas", "2"}:                "Invalid value 2 for configuration min.insync.replicas: Value must be no more than 1",
+		{"max.message.bytes", "many"}:               "Invalid value many for configuration max.message.bytes: Not a number of type INT",
+		{"cleanup.policy", "delete,burn"}:           "Invalid value delete,burn for configuration cleanup.policy: String must be one of: compact, delete",
+		{"message.timestamp.type", "Mine"}:          "Invalid value Mine for configuration message.timestamp.type: String must be one of: CreateTime, LogAppendTime",
+		{"preallocate", "maybe"}:                    "Invalid value maybe for configuration preallocate: Expected value to be either true or false",
+		{"flush.messages", "1"}:                     "Unknown topic config name: flush.messages",
+		{"x-retention", "1h"}:                       "Unknown topic config name: x-retention",
+		{"retention.bytes", "99999999999999999999"}: "Invalid value 99999999999999999999 for configuration retention.bytes: Not a number of type LONG",
+	} {
+		both := configs(change[0], change[1], "segment.ms", "9")
+		_, create := r.s.CreateTopic("other", 1, both)
+		for verb, err := range map[string]error{"alter": r.s.SetConfig(q, both), "look": q.CheckConfig(both), "create": create} {
+			if err == nil || err.Error() != want || KindOf(err) != BadSetting {
+				t.Errorf("%s %v: %v (kind %d), want %s", verb, change, err, KindOf(err), want)
+			}
+		}
+	}
+	if _, from := q.Settings().Value(TopicSetting("segment.ms")); from != FromDefault || q.Settings().RetentionAge != 5*time.Second {
+		t.Error("half of a refused change holds")
+	}
+}
+
+// arguments are a table: names and AMQP values in turn, of which an int is sent as long.
+func arguments(list ...any) []byte {
+	var out []byte
+	for i := 0; i < len(list); i += 2 {
+		out = message.AppendName(out, list[i].(string))
+		switch v := list[i+1].(type) {
+		case string:
+			out = message.AppendString(out, []byte(v))
+		case int:
+			out = message.AppendInt(out, int64(v))
+		case bool:
+			out = message.AppendBool(out, v)
+		case byte:
+			out = append(out, message.TagUint8, v)
+		}
+	}
+	return out
+}
+
+func TestArgumentsThatCantBeAreRefusedInRabbitMQsWords(t *testing.T) {
+	r := start(t)
+	for _, c := range []struct {
+		args []byte
+		want string
+	}{
+		{arguments("x-queue-type", "odd"), "invalid arg 'x-queue-type' for queue 'q' in vhost '/': unsupported queue type 'odd'"},
+		{arguments("x-queue-type", 5), "invalid arg 'x-queue-type' for queue 'q' in vhost '/': unsupported queue type ''"},
+		{arguments("x-queue-type", "stream"), "invalid arg 'x-queue-type' for queue 'q' in vhost '/': type 'stream' is not supported yet; 'x-retention' keeps a queue's history"},
+		{arguments("x-retention", "long"), `invalid arg 'x-retention' for queue 'q' in vhost '/': want a number and one of Y, M, D, h, m, s, such as "7D"`},
+		{arguments("x-retention", 7), `invalid arg 'x-retention' for queue 'q' in vhost '/': want a number and one of Y, M, D, h, m, s, such as "7D"`},
+		{arguments("x-queue-version", "2"), "invalid arg 'x-queue-version' for queue 'q' in vhost '/': expected integer, got longstr"},
+		{arguments("x-queue-version", 3), "invalid arg 'x-queue-version' for queue 'q' in vhost '/': Value must be no more than 2"},
+		{arguments("x-queue-mode", true), "invalid arg 'x-queue-mode' for queue 'q' in vhost '/': expected a string, got bool"},
+		{arguments("x-queue-mode", "lazy", "x-queue-type", "quorum"), "invalid arg 'x-queue-mode' for queue 'q' in vhost '/' of queue type quorum"},
+		{arguments("x-max-priority", 5), "invalid arg 'x-max-priority' for queue 'q' in vhost '/': not supported yet"},
+		{[]byte{5, 'x'}, "malformed arguments for queue 'q' in vhost '/'"},
+	} {
+		_, err := r.s.DeclareQueue("q", QueueOptions{Durable: true, Args: c.args})
+		if err == nil || err.Error() != c.want || KindOf(err) != Precondition {
+			t.Errorf("%q: %v, want %s", c.args, err, c.want)
+		}
+	}
+}
+
+func TestASecondDeclarationIsHeldAgainstTheFirst(t *testing.T) {
+	for name, c := range map[string]struct {
+		first, second []byte
+		want          string
+	}{
+		"the same":                       {arguments("x-retention", "1D"), arguments("x-retention", "1D"), ""},
+		"the same in other words":        {arguments("x-retention", "1D"), arguments("x-retention", "24h"), ""},
+		"the default, named":             {nil, arguments("x-queue-type", "classic"), ""},
+		"integers of another width":      {arguments("x-queue-version", 2), arguments("x-queue-version", byte(2)), ""},
+		"an argument that nobody checks": {nil, arguments("foo", "bar"), ""},
+		"another type":                   {nil, arguments("x-queue-type", "quorum"), "received 'quorum' but current is 'classic'"},
+		"another value":                  {arguments("x-retention", "1D"), arguments("x-retention", "2D"), "received the value '2D' of type 'longstr' but current is the value '1D' of type 'longstr'"},
+		"one less":                       {arguments("x-retention", "1D"), nil, "received none but current is the value '1D' of type 'longstr'"},
+		"one more":                       {nil, arguments("x-queue-version", 2), "received the value '2' of type 'long' but current is none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t)
+			r.queue("q", QueueOptions{Durable: true, Args: c.first})
+			_, err := r.s.DeclareQueue("q", QueueOptions{Durable: true, Args: c.second})
+			switch {
+			case c.want == "" && err != nil:
+				t.Error(err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), "inequivalent arg 'x-") || !strings.HasSuffix(err.Error(), "for queue 'q' in vhost '/': "+c.want)):
+				t.Errorf("%v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
+// TestDefinitionsOfOlderVersionsOpen has a list that was kept as "none", a config and
+// an argument that this version does not take.
+func TestDefinitionsOfOlderVersionsOpen(t *testing.T) {
+	r := startWith(t, 0)
+	args := arguments("x-queue-type", "quorum", "x-queue-mode", "lazy")
+	r.queue("q", QueueOptions{Durable: true})
+	if _, err := r.s.CreateTopic("t", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	for key, d := range map[string]queueDef{
+		"q/%2F/q": {VHost: "/", Name: "q", Args: args, Logs: []store.LogID{1}},
+		"q/%2F/t": {VHost: "/", Name: "t", Topic: true, Logs: []store.LogID{2}, Config: map[string]string{"cleanup.policy": "none", "gone.ms": "1", "retention.ms": "5000"}},
+	} {
+		if err := r.putJSON(key, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.restart()
+	q, err := r.v.Queue("q")
+	if err != nil || q.Settings().Type() != "quorum" {
+		t.Fatal(err)
+	}
+	topic, err := r.v.Queue("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := topic.Settings().Value(TopicSetting("cleanup.policy")); v != "" || topic.Settings().DeleteOld || topic.Settings().RetentionAge != 5*time.Second {
+		t.Errorf("%+v", topic.Settings())
+	}
+}

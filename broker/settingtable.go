@@ -1,0 +1,93 @@
+package broker
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// settingTable is every setting there is. To add one, add its line here, a field to
+// Settings if code has to look at it, and the code that obeys it: declarations, Kafka
+// configs, their descriptions and their errors all read this table.
+//
+// Some are taken although nothing is done for them, because what they ask for is
+// never visible in what is read: batches stay in the producer's codec whatever
+// compression.type says; a compacted topic keeps the older records of a key too
+// (and, without "delete" in its policy, everything for ever), so its timing has
+// nothing to steer; sizes of indexes and delays of deletions are the store's; there
+// is one node to place a queue on. What would break a promise is refused: a second
+// replica in min.insync.replicas, and flush.messages, which the durability mode decides.
+var settingTable = []*Setting{
+	// Of a queue.
+	{Arg: argType, Type: Word, Words: []string{"classic", "quorum"}, Default: "classic", of: everyType},
+	{Arg: argRetention, age: true, Max: math.MaxInt64 / 1_000_000, Default: "0", of: workTypes,
+		obey: func(s *Settings, v string) { s.History = milliseconds(v) }},
+	{Arg: "x-queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set},
+	{Arg: "x-queue-version", Policy: "queue-version", Min: 1, Max: 2, Default: "2", of: classic.set},
+	{Arg: "x-queue-master-locator", Policy: "queue-master-locator", Type: Text, of: classic.set},
+	{Arg: "x-queue-leader-locator", Policy: "queue-leader-locator", Type: Text, of: workTypes},
+	{Arg: "x-quorum-initial-group-size", Min: 1, Max: math.MaxInt64, Default: "1", of: quorum.set},
+	{Arg: "x-max-in-memory-length", Policy: "max-in-memory-length", Max: math.MaxInt64, of: quorum.set},
+	{Arg: "x-max-in-memory-bytes", Policy: "max-in-memory-bytes", Max: math.MaxInt64, of: quorum.set},
+
+	// Of a topic. For Kafka clients every queue is one.
+	{Config: "cleanup.policy", Type: List, Words: []string{"compact", "delete"}, Default: "delete", Live: ByConfig,
+		obey: func(s *Settings, v string) { s.DeleteOld = slices.Contains(splitList(v), "delete") }},
+	{Config: "compression.type", Type: Word, Words: []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}, Default: "producer", Live: ByConfig},
+	{Config: "delete.retention.ms", Max: math.MaxInt64, Default: "86400000", Live: ByConfig},
+	{Config: "file.delete.delay.ms", Max: math.MaxInt64, Default: "60000", Live: ByConfig},
+	{Config: "index.interval.bytes", Max: math.MaxInt32, Default: "4096", Live: ByConfig},
+	{Config: "max.compaction.lag.ms", Min: 1, Max: math.MaxInt64, Default: "9223372036854775807", Live: ByConfig},
+	{Config: "max.message.bytes", Max: math.MaxInt32, Default: "1048588", Live: ByConfig,
+		obey: func(s *Settings, v string) { s.MaxBatchBytes = int(whole(v)) }},
+	{Config: "message.timestamp.type", Type: Word, Words: []string{"CreateTime", "LogAppendTime"}, Default: "CreateTime", Live: ByConfig,
+		obey: func(s *Settings, v string) { s.LogAppendTime = v == "LogAppendTime" }},
+	{Config: "min.compaction.lag.ms", Max: math.MaxInt64, Default: "0", Live: ByConfig},
+	{Config: "min.insync.replicas", Min: 1, Max: 1, Default: "1", Live: ByConfig, ClusterWide: true},
+	{Config: "preallocate", Type: Flag, Default: "true", Live: ByConfig},
+	{Config: "retention.bytes", Min: -1, Max: math.MaxInt64, Default: "-1", Live: ByConfig,
+		obey: func(s *Settings, v string) { s.RetentionBytes = max(0, whole(v)) }},
+	{Config: "retention.ms", Min: -1, Max: math.MaxInt64 / 1_000_000, Default: "604800000", Live: ByConfig,
+		obey: func(s *Settings, v string) { s.RetentionAge = max(0, milliseconds(v)) }},
+	{Config: "segment.bytes", Min: 64 << 10, Max: math.MaxInt32, Default: "67108864", Live: ByConfig,
+		obey: func(s *Settings, v string) { s.SegmentBytes = whole(v) }},
+	{Config: "segment.index.bytes", Min: 4, Max: math.MaxInt32, Default: "10485760", Live: ByConfig},
+	{Config: "segment.jitter.ms", Max: math.MaxInt64, Default: "0", Live: ByConfig},
+	{Config: "segment.ms", Min: 1, Max: math.MaxInt64, Default: "604800000", Live: ByConfig},
+
+	// Those of a later release.
+	{Arg: "x-message-ttl", Policy: "message-ttl", later: true},
+	{Arg: "x-expires", Policy: "expires", later: true},
+	{Arg: "x-max-length", Policy: "max-length", later: true},
+	{Arg: "x-max-length-bytes", Policy: "max-length-bytes", later: true},
+	{Arg: "x-overflow", Policy: "overflow", later: true},
+	{Arg: "x-dead-letter-exchange", Policy: "dead-letter-exchange", later: true},
+	{Arg: "x-dead-letter-routing-key", Policy: "dead-letter-routing-key", later: true},
+	{Arg: "x-dead-letter-strategy", Policy: "dead-letter-strategy", later: true},
+	{Arg: "x-delivery-limit", Policy: "delivery-limit", later: true},
+	{Arg: "x-max-priority", later: true},
+	{Arg: "x-single-active-consumer", later: true},
+	{Arg: "x-max-age", Policy: "max-age", later: true},
+	{Arg: "x-stream-max-segment-size-bytes", Policy: "stream-max-segment-size-bytes", later: true},
+	{Arg: "x-stream-filter-size-bytes", Policy: "stream-filter-size-bytes", later: true},
+	{Arg: "x-consumer-timeout", Policy: "consumer-timeout", later: true},
+	{Arg: "x-consumer-disconnected-timeout", later: true},
+	{Arg: "x-delayed-retry-type", later: true},
+	{Arg: "x-delayed-retry-min", later: true},
+	{Arg: "x-delayed-retry-max", later: true},
+}
+
+// Arguments that other code has to name.
+const (
+	argType      = "x-queue-type"
+	argRetention = "x-retention"
+)
+
+// whole is a value that was checked.
+func whole(v string) int64 {
+	n, _ := strconv.ParseInt(v, 10, 64)
+	return n
+}
+
+func milliseconds(v string) time.Duration { return time.Duration(whole(v)) * time.Millisecond }
