@@ -154,7 +154,8 @@ func (p *Partition) append(data []byte, n int) error {
 	return nil
 }
 
-// source is what a cursor sees of a log.
+// source is what a cursor sees of a log. Next and Records read it; a cursor asks
+// them without its mutex.
 type source struct{ log store.Log }
 
 // headBytes is how much of a log is looked at to find the next run. Only batch

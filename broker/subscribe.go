@@ -77,6 +77,11 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 	case q.Topic && o.Prefetch > 0: // one limit over all partitions, of which there may be more later
 		sub.o.Shared, sub.o.Prefetch = o.Shared.Within(o.Prefetch), 0
 	}
+	for _, p := range q.Partitions() {
+		if _, err := p.work(); err != nil { // it may have to be read: not under the mutex
+			return nil, err
+		}
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.deleted.Load() {

@@ -17,16 +17,17 @@ var (
 	ErrNewerState = errors.New("cursor state of a newer version")
 )
 
-// Source is what a cursor needs of its log. Its methods are called with the
-// cursor's mutex held, so they take no lock that is held around a cursor's method,
-// and return at once.
+// Source is what a cursor needs of its log. Next and Records may wait for a disk:
+// they are called without the cursor's mutex, by several goroutines at a time.
+// Bounds is called with it, so it takes no lock that is held around a cursor's
+// method or over a read or a write, and returns at once.
 type Source interface {
 	// Next is the first run of offsets at or after from that all exist: one
 	// batch's worth or several. ok is false when there is none yet.
 	Next(from message.Offset) (first, last message.Offset, ok bool, err error)
 	// Bounds are the first offset that can be read and the one after the last.
 	Bounds() (start, end message.Offset)
-	// Records counts the records in [from, to), exactly at batch borders.
+	// Records counts the records in [from, to), of which to is the border of a batch.
 	Records(from, to message.Offset) int64
 }
 
@@ -69,8 +70,12 @@ type Cursor struct {
 
 	run     Run            // the run of the source that next is in, if runOK
 	runOK   bool           //
+	looking int            // calls of the source's Next that are under way
+	asker   *Consumer      // whose Take waits for one of them; nil: nobody's
 	fresh   int64          // messages in [next, counted)
 	counted message.Offset //
+	dealtN  int64          // fresh messages that were dealt since New
+	skips   int64          // times that fresh messages were passed over
 
 	levels    []*level // by priority, highest first; none is empty
 	consumers int
@@ -130,32 +135,13 @@ func (c *Cursor) setAt(i int) *set {
 	return c.returned.digit(i - 2)
 }
 
-// Ready is how many messages wait for a consumer.
+// Ready is how many messages wait for a consumer. What was never counted is asked
+// of the source, and the call may wait for that.
 func (c *Cursor) Ready() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.look()
 	return c.back.count + c.countFresh()
-}
-
-// countFresh counts up to the log's end. Most of the way it was counted before, or
-// lies in the run that the cursor stands in.
-func (c *Cursor) countFresh() int64 {
-	if c.runOK && c.run.First <= c.counted && c.counted <= c.run.Last {
-		c.fresh += int64(c.run.Last-c.counted) + 1
-		c.counted = c.run.Last + 1
-	} else if c.counted < c.end {
-		first, last, ok, err := c.src.Next(c.counted) // counted may stand within a batch
-		if ok && err == nil {
-			c.fresh += int64(last-first) + 1
-			c.counted = last + 1
-		}
-	}
-	if c.counted < c.end {
-		c.fresh += c.src.Records(c.counted, c.end)
-		c.counted = c.end
-	}
-	return c.fresh
 }
 
 // Unacked is how many messages consumers hold, or have in their inboxes.
@@ -211,12 +197,13 @@ func (c *Cursor) Returned(o message.Offset) int {
 }
 
 // Purge drops all messages that are ready, and says how many. What consumers hold
-// or were dealt stays theirs.
+// or were dealt stays theirs. It counts as Ready does.
 func (c *Cursor) Purge() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.look()
-	n := c.back.count + c.countFresh()
+	fresh := c.countFresh()
+	n := c.back.count + fresh
 	for {
 		first, last, ok := c.back.run(0, 1<<62)
 		if !ok {
@@ -225,17 +212,29 @@ func (c *Cursor) Purge() int64 {
 		c.back.remove(first, last)
 		c.forget(first, last)
 	}
-	c.skipTo(c.counted) // beyond c.end when the log grew since look
+	c.skipTo(c.counted)
 	return n
 }
 
 // Get hands out the first ready message outside any consumer's turn (AMQP
-// basic.get). It is settled with Getter.
+// basic.get). It is settled with Getter. The call may wait for the source.
 func (c *Cursor) Get() (Run, bool) {
+	var w wakes
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.err = nil // try again
 	c.look()
+	for !c.dealable() && c.unknown() {
+		c.lookUp(&w)
+	}
+	r, ok := c.handOne()
+	c.kick(&w) // who came while the source was asked waits for the answer
+	c.mu.Unlock()
+	w.fire()
+	return r, ok
+}
+
+// handOne hands out the first message that is known to be ready.
+func (c *Cursor) handOne() (Run, bool) {
 	r, back, ok := c.peek(1)
 	if !ok {
 		return Run{}, false
@@ -289,15 +288,9 @@ func (c *Cursor) skipTo(o message.Offset) {
 	if o <= c.next {
 		return
 	}
+	c.skips++
 	c.next, c.runOK = o, false
 	c.counted, c.fresh = o, 0 // counted again when someone asks
-}
-
-// ready says if there may be a message for someone; gaps at the log's end look
-// like messages until someone steps over them.
-// A log that failed has none until it grows or someone takes.
-func (c *Cursor) ready() bool {
-	return c.back.count > 0 || c.next < c.end && c.err == nil
 }
 
 // peek gives the first ready run of at most limit messages and leaves it there.
@@ -307,7 +300,7 @@ func (c *Cursor) peek(limit int64) (r Run, back, ok bool) {
 		r.First, r.Last, _ = c.back.run(low, limit)
 		return c.flagged(r), true, true
 	}
-	if !c.findRun() {
+	if !c.known() {
 		return Run{}, false, false
 	}
 	r.First, r.Last = c.next, min(c.run.Last, c.next+message.Offset(limit)-1)
@@ -315,36 +308,6 @@ func (c *Cursor) peek(limit int64) (r Run, back, ok bool) {
 		r.Last, r.Redelivered = min(r.Last, c.old-1), true
 	}
 	return r, false, true
-}
-
-// findRun makes next stand in a run of the source, over a gap if need be.
-func (c *Cursor) findRun() bool {
-	if c.runOK && c.next <= c.run.Last {
-		return true
-	}
-	if c.next >= c.end {
-		return false
-	}
-	first, last, ok, err := c.src.Next(c.next)
-	if err != nil {
-		c.err = err
-		return false
-	}
-	if !ok {
-		c.skipTo(c.end) // nothing but a gap
-		return false
-	}
-	c.advance(max(first, c.next))
-	c.run, c.runOK = Run{First: first, Last: last}, true
-	return true
-}
-
-// advance moves next over a gap, in which there is nothing to count.
-func (c *Cursor) advance(to message.Offset) {
-	c.next = to
-	if to >= c.counted {
-		c.counted, c.fresh = to, 0
-	}
 }
 
 // flagged cuts a returned run where the redelivered flag changes, and sets it.
@@ -371,6 +334,7 @@ func (c *Cursor) step(r Run, back bool) {
 		return
 	}
 	c.next = r.Last + 1
+	c.dealtN += r.Len()
 	if c.next >= c.counted {
 		c.counted, c.fresh = c.next, 0
 	} else {

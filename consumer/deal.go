@@ -14,6 +14,10 @@ const (
 // What is appended is handed out: it counts against the prefetch until it is
 // settled, or is settled already for a NoAck consumer. Runs of one call are joined
 // where they meet. Take does not allocate unless into grows.
+//
+// When nothing that is ready is known, one of the consumers asks the source, and
+// its Take may wait for a disk, without the mutex; the others find nothing and are
+// woken with the answer. Nobody asks who has something to deliver.
 func (k *Consumer) Take(max int, into []Run) []Run {
 	if max <= 0 {
 		return into
@@ -31,7 +35,17 @@ func (k *Consumer) Take(max int, into []Run) []Run {
 	c.look()
 	d.collect()
 	d.deal(&w)
-	for d.taken == 0 {
+	for d.taken == 0 && !k.closed {
+		if k.inRing && c.looking == 0 && c.unknown() {
+			c.asker = k
+			c.lookUp(&w)
+			c.asker = nil
+			if k.boxed > 0 { // dealt by others before they saw it ask
+				d.collect()
+			}
+			d.deal(&w)
+			continue
+		}
 		k.setWaiting(true)
 		if !k.inRing {
 			break
@@ -103,7 +117,7 @@ func appendRun(runs []Run, base int, r Run) []Run {
 
 // deal gives out turns until k has enough or nothing is left to give or to take.
 func (d *dealing) deal(w *wakes) {
-	for d.want > 0 && d.c.ready() {
+	for d.want > 0 && d.c.dealable() {
 		l := d.c.topLevel()
 		if l == nil {
 			return
@@ -135,10 +149,14 @@ func (d *dealing) mayGive(l *level, k *Consumer) bool {
 	return l.full == 0 || d.taken < fairTake
 }
 
-// topLevel is the highest priority at which someone can take.
+// topLevel is the highest priority at which someone can take, with that one at its
+// head. Nothing is dealt to who waits for the source: it could not come for it.
 func (c *Cursor) topLevel() *level {
 	for _, l := range c.levels {
-		if l.inRing > 0 {
+		if l.inRing > 1 && l.head == c.asker {
+			l.head = l.head.next
+		}
+		if l.inRing > 0 && l.head != c.asker {
 			return l
 		}
 	}

@@ -166,8 +166,8 @@ func TestAConsumerIsWokenOnceUntilItTakes(t *testing.T) {
 	if wakes != 1 {
 		t.Fatalf("woken %d times, want once", wakes)
 	}
-	if n := total(take(k, 100)); n != 5 {
-		t.Fatalf("took %d", n)
+	if n := total(k.Take(100, nil)); n == 0 {
+		t.Fatal("took nothing")
 	}
 	log.add(1, 0)
 	c.Notify() // it took something, so it is going to take again by itself

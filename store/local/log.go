@@ -27,6 +27,7 @@ type Log struct {
 	floor   atomic.Int64 // what Release said last
 	grown   atomic.Int64 // bytes appended since a limit in bytes was looked at
 	newDirs atomic.Bool  // directories above the log's were not flushed yet
+	fresh   bool         // it had no directory at first, so it is empty until inner is there
 	state   syncState
 
 	mu     sync.Mutex // opening, options, removing; guards the following
@@ -40,7 +41,7 @@ type Log struct {
 var _ store.Log = (*Log)(nil)
 
 func newLog(s *Store, id store.LogID, o store.LogOptions, onDisk bool) *Log {
-	l := &Log{id: id, store: s, onDisk: onDisk}
+	l := &Log{id: id, store: s, onDisk: onDisk, fresh: !onDisk}
 	l.cursor.state.Boot = s.boot
 	l.setOptions(o)
 	return l
@@ -223,10 +224,14 @@ func (l *Log) Append(batches []byte) (message.Offset, error) {
 	return message.Offset(base), nil
 }
 
-// Bounds are where the log begins and ends. A log that can't be opened is empty.
+// Bounds are where the log begins and ends. A log that can't be opened is empty. A
+// log in use answers without a lock: its first append may be waiting for the disk.
 func (l *Log) Bounds() (start, end message.Offset) {
-	inner, err := l.use()
-	if err != nil || inner == nil {
+	inner := l.inner.Load()
+	if inner == nil && !l.fresh {
+		inner, _ = l.use()
+	}
+	if inner == nil {
 		return 0, 0
 	}
 	from, to := inner.Bounds()
