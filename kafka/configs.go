@@ -181,6 +181,9 @@ func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, 
 // alterable finds the topic whose settings are to be changed.
 func (c *conn) alterable(kind kmsg.ConfigResourceType, name string) (*broker.Queue, error) {
 	if kind != kmsg.ConfigResourceTypeTopic {
+		if err := c.session.May(broker.Alter, broker.OnCluster, ""); err != nil {
+			return nil, err
+		}
 		return nil, faultf(wire.InvalidRequest, "only topics have settings that can be changed here")
 	}
 	q, err := c.queueFor(broker.Alter, name)

@@ -22,7 +22,7 @@ const (
 // operationsOf are the operations that a verb of the broker stands for.
 var operationsOf = map[broker.Verb]int32{
 	broker.Consume: 1 << 3, broker.Publish: 1<<4 | 1<<12, broker.Create: 1 << 5, broker.Delete: 1 << 6,
-	broker.Alter: 1<<7 | 1<<11, broker.Look: 1<<8 | 1<<10,
+	broker.Alter: 1<<7 | 1<<9 | 1<<11, broker.Look: 1<<8 | 1<<10,
 }
 
 // operations are those of all that the client may do.

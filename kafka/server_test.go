@@ -34,6 +34,7 @@ type rig struct {
 	addr     string
 	edit     func(*Options)
 	mode     store.Mode
+	policy   broker.Policy
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
@@ -54,7 +55,7 @@ func (r *rig) start() {
 	if r.store, err = local.Open(local.Options{Dir: "data", FS: r.mem, Mode: r.mode, SegmentBytes: 1 << 20, Logger: quiet()}); err != nil {
 		r.t.Fatal(err)
 	}
-	if r.broker, err = broker.Open(r.store, broker.Options{Log: quiet()}); err != nil {
+	if r.broker, err = broker.Open(r.store, broker.Options{Log: quiet(), Policy: r.policy}); err != nil {
 		r.t.Fatal(err)
 	}
 	o := Options{Broker: r.broker, Logger: quiet()}

@@ -71,15 +71,15 @@ func (c *conn) lookup(verb broker.Verb, name string) (*topic, error) {
 }
 
 // queueFor finds the queue that Kafka clients see under a name, for what is to be
-// done with it: an exclusive one is its owner's alone. An error that is no refusal
-// says that the topic does not exist.
+// done with it: an exclusive one is its owner's alone. For those who may
+// ask it does not exist otherwise.
 func (c *conn) queueFor(verb broker.Verb, name string) (*broker.Queue, error) {
 	if broker.LegalTopicName(name) {
 		q, err := c.session.Queue(verb, name)
 		if err == nil && !q.Exclusive {
 			return q, nil
 		}
-		if broker.RefusedOn(err) != 0 {
+		if k := broker.KindOf(err); err != nil && k != broker.NotFound && k != broker.Locked {
 			return nil, err
 		}
 	}

@@ -1,0 +1,328 @@
+package kafka
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/kafka/wire"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// refusedRequest is how a request is made that has the broker do something, and
+// the one code that may stand in its answer. Code 0 is an answer that shows nothing.
+type refusedRequest struct {
+	code wire.Code
+	make func() kmsg.Request
+}
+
+// refusedRequests is every key but harmlessKeys. A key that is missing in both fails
+// the test.
+var refusedRequests = map[wire.Key]refusedRequest{
+	wire.Produce: {29, func() kmsg.Request {
+		q := produceRequest("t", 0, -1, makeBatch(nil, "lost"))
+		for _, name := range []string{"feed", "none"} {
+			q.Topics = append(q.Topics, produceRequest(name, 0, -1, makeBatch(nil, "lost")).Topics...)
+		}
+		return q
+	}},
+	wire.Fetch: {29, func() kmsg.Request {
+		q := kmsg.NewPtrFetchRequest()
+		q.MaxWaitMillis, q.MinBytes, q.SessionEpoch = 10_000, 1, -1
+		for _, name := range []string{"t", "none"} {
+			t := kmsg.NewFetchRequestTopic()
+			p := kmsg.NewFetchRequestTopicPartition()
+			p.PartitionMaxBytes, p.CurrentLeaderEpoch = 1<<20, -1
+			t.Topic, t.Partitions = name, append(t.Partitions, p)
+			q.Topics = append(q.Topics, t)
+		}
+		return q
+	}},
+	wire.ListOffsets: {29, func() kmsg.Request {
+		q := kmsg.NewPtrListOffsetsRequest()
+		t := kmsg.NewListOffsetsRequestTopic()
+		t.Topic, t.Partitions = "t", append(t.Partitions, kmsg.NewListOffsetsRequestTopicPartition())
+		q.Topics = append(q.Topics, t)
+		return q
+	}},
+	wire.Metadata: {29, func() kmsg.Request {
+		q := kmsg.NewPtrMetadataRequest()
+		q.AllowAutoTopicCreation = true
+		for _, name := range []string{"t", "feed", "new"} {
+			t := kmsg.NewMetadataRequestTopic()
+			t.Topic = kmsg.StringPtr(name)
+			q.Topics = append(q.Topics, t)
+		}
+		return q
+	}},
+	wire.OffsetCommit: {30, func() kmsg.Request {
+		q := kmsg.NewPtrOffsetCommitRequest()
+		q.Group, q.Generation = "g", -1
+		t := kmsg.NewOffsetCommitRequestTopic()
+		t.Topic, t.Partitions = "t", append(t.Partitions, kmsg.NewOffsetCommitRequestTopicPartition())
+		q.Topics = append(q.Topics, t)
+		return q
+	}},
+	wire.OffsetFetch: {30, func() kmsg.Request {
+		q := kmsg.NewPtrOffsetFetchRequest()
+		q.Group = "g"
+		t := kmsg.NewOffsetFetchRequestTopic()
+		t.Topic, t.Partitions = "t", []int32{0}
+		q.Topics = append(q.Topics, t)
+		g := kmsg.NewOffsetFetchRequestGroup()
+		g.Group = "g"
+		q.Groups = append(q.Groups, g)
+		return q
+	}},
+	wire.FindCoordinator: {30, func() kmsg.Request {
+		q := kmsg.NewPtrFindCoordinatorRequest()
+		q.CoordinatorKey, q.CoordinatorKeys = "g", []string{"g"}
+		return q
+	}},
+	wire.JoinGroup: {30, func() kmsg.Request {
+		q := kmsg.NewPtrJoinGroupRequest()
+		q.Group, q.ProtocolType, q.SessionTimeoutMillis = "g", "consumer", 10_000
+		return q
+	}},
+	wire.Heartbeat: {30, func() kmsg.Request { q := kmsg.NewPtrHeartbeatRequest(); q.Group = "g"; return q }},
+	wire.LeaveGroup: {30, func() kmsg.Request {
+		q := kmsg.NewPtrLeaveGroupRequest()
+		q.Group, q.MemberID = "g", "m"
+		q.Members = append(q.Members, kmsg.NewLeaveGroupRequestMember())
+		return q
+	}},
+	wire.SyncGroup:      {30, func() kmsg.Request { q := kmsg.NewPtrSyncGroupRequest(); q.Group = "g"; return q }},
+	wire.DescribeGroups: {30, func() kmsg.Request { q := kmsg.NewPtrDescribeGroupsRequest(); q.Groups = []string{"g"}; return q }},
+	wire.ListGroups:     {0, func() kmsg.Request { return kmsg.NewPtrListGroupsRequest() }},
+	wire.CreateTopics: {29, func() kmsg.Request {
+		q := kmsg.NewPtrCreateTopicsRequest()
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = "new", 1, 1
+		q.Topics = append(q.Topics, t)
+		return q
+	}},
+	wire.DeleteTopics: {29, func() kmsg.Request {
+		q := kmsg.NewPtrDeleteTopicsRequest()
+		for _, name := range []string{"t", "none"} {
+			t := kmsg.NewDeleteTopicsRequestTopic()
+			t.Topic = kmsg.StringPtr(name)
+			q.Topics, q.TopicNames = append(q.Topics, t), append(q.TopicNames, name)
+		}
+		return q
+	}},
+	wire.DeleteRecords: {29, func() kmsg.Request {
+		q := kmsg.NewPtrDeleteRecordsRequest()
+		t := kmsg.NewDeleteRecordsRequestTopic()
+		p := kmsg.NewDeleteRecordsRequestTopicPartition()
+		p.Offset = -1
+		t.Topic, t.Partitions = "t", append(t.Partitions, p)
+		q.Topics = append(q.Topics, t)
+		return q
+	}},
+	wire.InitProducerID: {31, func() kmsg.Request { return kmsg.NewPtrInitProducerIDRequest() }},
+	wire.DescribeConfigs: {29, func() kmsg.Request {
+		q := kmsg.NewPtrDescribeConfigsRequest()
+		t := kmsg.NewDescribeConfigsRequestResource()
+		t.ResourceType, t.ResourceName = kmsg.ConfigResourceTypeTopic, "t"
+		q.Resources = append(q.Resources, t)
+		return q
+	}},
+	wire.AlterConfigs: {29, func() kmsg.Request {
+		q := kmsg.NewPtrAlterConfigsRequest()
+		t := kmsg.NewAlterConfigsRequestResource()
+		t.ResourceType, t.ResourceName = kmsg.ConfigResourceTypeTopic, "t"
+		q.Resources = append(q.Resources, t)
+		return q
+	}},
+	wire.CreatePartitions: {29, func() kmsg.Request {
+		q := kmsg.NewPtrCreatePartitionsRequest()
+		t := kmsg.NewCreatePartitionsRequestTopic()
+		t.Topic, t.Count = "t", 5
+		q.Topics = append(q.Topics, t)
+		return q
+	}},
+	wire.DeleteGroups: {30, func() kmsg.Request { q := kmsg.NewPtrDeleteGroupsRequest(); q.Groups = []string{"g"}; return q }},
+	wire.IncrementalAlterConfigs: {29, func() kmsg.Request {
+		q := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		t := kmsg.NewIncrementalAlterConfigsRequestResource()
+		t.ResourceType, t.ResourceName = kmsg.ConfigResourceTypeTopic, "t"
+		one := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		one.Name, one.Value = "retention.ms", kmsg.StringPtr("1")
+		t.Configs = append(t.Configs, one)
+		q.Resources = append(q.Resources, t)
+		return q
+	}},
+	wire.OffsetDelete: {30, func() kmsg.Request {
+		q := kmsg.NewPtrOffsetDeleteRequest()
+		q.Group = "g"
+		t := kmsg.NewOffsetDeleteRequestTopic()
+		t.Topic, t.Partitions = "t", append(t.Partitions, kmsg.NewOffsetDeleteRequestTopicPartition())
+		q.Topics = append(q.Topics, t)
+		return q
+	}},
+}
+
+// harmlessKeys say who is asked and what can be asked; Kafka answers them to everybody.
+var harmlessKeys = []wire.Key{wire.APIVersions, wire.SASLHandshake, wire.SASLAuthenticate, wire.DescribeCluster}
+
+// codesIn collects every error code of an answer.
+func codesIn(v reflect.Value, into map[wire.Code]bool) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			codesIn(v.Elem(), into)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			codesIn(v.Index(i), into)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).Name == "ErrorCode" {
+				into[wire.Code(v.Field(i).Int())] = true
+			} else {
+				codesIn(v.Field(i), into)
+			}
+		}
+	}
+}
+
+// newRefusingRig has a topic t with a record, an exchange with the topic feed and a
+// group g with an offset, and lets nobody but their owner do anything.
+func newRefusingRig(t *testing.T) (*rig, *broker.VHost, *broker.Session) {
+	t.Helper()
+	r := &rig{t: t, mem: fs.NewMem(1), mode: store.ModeOS, policy: func(q broker.Request) error {
+		if q.User == "owner" {
+			return nil
+		}
+		return errors.New("says the test")
+	}}
+	r.start()
+	t.Cleanup(r.stop)
+	v, _ := r.broker.VHost("/")
+	owner := v.NewSession(auth.Identity{Name: "owner"})
+	q, err := owner.CreateTopic("t", 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := owner.Produce(q.Partitions()[0], makeBatch(nil, "kept")); err != nil {
+		t.Fatal(err)
+	}
+	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("feed"))
+	if _, err := owner.DeclareExchange("x", broker.ExchangeOptions{Type: "fanout", Args: args}); err != nil {
+		t.Fatal(err)
+	}
+	if err := owner.CommitOffsets("g", []broker.GroupOffset{{Topic: "t", Offset: 1, Committed: time.Now()}}); err != nil {
+		t.Fatal(err)
+	}
+	r.restart() // the group is known now
+	if v, err = r.broker.VHost("/"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.NewSession(auth.Identity{Name: "owner"}).DeclareExchange("x", broker.ExchangeOptions{Type: "fanout", Args: args}); err != nil {
+		t.Fatal(err)
+	}
+	return r, v, v.NewSession(auth.Identity{Name: "owner"})
+}
+
+func TestASessionThatMayNothingDoesNothing(t *testing.T) {
+	r, v, owner := newRefusingRig(t)
+	c := r.raw()
+	for _, s := range wire.Supported {
+		q, listed := refusedRequests[s.Key]
+		if !listed && !slices.Contains(harmlessKeys, s.Key) {
+			t.Errorf("%s stands in no list of this test: what does it do for one who may nothing?", s.Name)
+		}
+		for version := s.Serve; listed && version <= s.Max; version++ {
+			req := q.make()
+			if req.MaxVersion() < version {
+				continue
+			}
+			c.send(req, version)
+			res := req.ResponseKind()
+			c.receive(res, version)
+			codes := map[wire.Code]bool{}
+			codesIn(reflect.ValueOf(res), codes)
+			delete(codes, wire.None)
+			if len(codes) > 1 || (len(codes) == 1) != (q.code != 0) || q.code != 0 && !codes[q.code] {
+				t.Errorf("%s version %d: codes %v, want %d", s.Name, version, codes, q.code)
+			}
+			switch res := res.(type) {
+			case *kmsg.ListGroupsResponse:
+				if len(res.Groups) != 0 {
+					t.Errorf("groups are listed: %+v", res.Groups)
+				}
+			}
+		}
+	}
+	untouched(t, r, v, owner)
+}
+
+// untouched looks for what a refused request may have done.
+func untouched(t *testing.T, r *rig, v *broker.VHost, owner *broker.Session) {
+	t.Helper()
+	q, err := v.Queue("t")
+	if err != nil || len(v.Queues()) != 1 || len(q.Partitions()) != 1 || q.Settings().RetentionAge != 7*24*time.Hour {
+		t.Fatalf("topics were changed: %v, %d queues", err, len(v.Queues()))
+	}
+	if start, end, err := owner.Bounds(q.Partitions()[0]); start != 0 || end != 1 || err != nil {
+		t.Errorf("records %d to %d, %v", start, end, err)
+	}
+	offsets := 0
+	if err := r.broker.GroupOffsets(func(*broker.VHost, broker.GroupOffset) { offsets++ }); offsets != 1 || err != nil {
+		t.Errorf("%d offsets are committed, %v", offsets, err)
+	}
+	if groups := r.server.groupsOf(v).List(); len(groups) != 1 {
+		t.Errorf("groups: %v", groups)
+	}
+}
+
+// What may be seen is what is shown: lists leave out what a client may not look at,
+// and ids tell nothing.
+func TestListsShowWhatASessionMaySee(t *testing.T) {
+	r, v, _ := newRefusingRig(t)
+	c := r.raw()
+	all := kmsg.NewPtrMetadataRequest()
+	all.IncludeTopicAuthorizedOperations, all.IncludeClusterAuthorizedOperations = true, true
+	c.send(all, 10)
+	var res kmsg.MetadataResponse
+	if c.receive(&res, 10); len(res.Topics) != 0 || res.AuthorizedOperations != 0 {
+		t.Errorf("%+v", res)
+	}
+	q, _ := v.Queue("t")
+	byID := kmsg.NewPtrDeleteTopicsRequest()
+	one := kmsg.NewDeleteTopicsRequestTopic()
+	one.TopicID = q.TopicID
+	byID.Topics = append(byID.Topics, one)
+	c.send(byID, 6)
+	var deleted kmsg.DeleteTopicsResponse
+	if c.receive(&deleted, 6); deleted.Topics[0].ErrorCode != int16(wire.UnknownTopicID) {
+		t.Errorf("%+v", deleted)
+	}
+	configs := kmsg.NewPtrDescribeConfigsRequest()
+	for kind, name := range map[kmsg.ConfigResourceType]string{kmsg.ConfigResourceTypeBroker: "1", kmsg.ConfigResourceTypeGroupConfig: "g"} {
+		x := kmsg.NewDescribeConfigsRequestResource()
+		x.ResourceType, x.ResourceName = kind, name
+		configs.Resources = append(configs.Resources, x)
+	}
+	c.send(configs, 4)
+	var described kmsg.DescribeConfigsResponse
+	c.receive(&described, 4)
+	for _, x := range described.Resources {
+		want := wire.ClusterAuthorizationFailed
+		if x.ResourceType == kmsg.ConfigResourceTypeGroupConfig {
+			want = wire.GroupAuthorizationFailed
+		}
+		if x.ErrorCode != int16(want) || len(x.Configs) != 0 {
+			t.Errorf("%+v", x)
+		}
+	}
+}
