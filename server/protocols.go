@@ -11,11 +11,29 @@ import (
 	"github.com/leveret-mq/leveret/kafka"
 )
 
-// openAMQP serves AMQP 0-9-1 clients.
-func (s *Server) openAMQP() error {
-	if s.config.AMQPAddr == config.Off {
-		return nil
-	}
+// protocols is the table of listeners, in the order in which they start. One more
+// is a line here, with its address in config.
+var protocols = []protocol{
+	{"amqp", "amqp-addr", func(c *config.Config) string { return c.AMQPAddr }, openAMQP},
+	{"kafka", "kafka-addr", func(c *config.Config) string { return c.KafkaAddr }, openKafka},
+}
+
+// protocol is one line of the table.
+type protocol struct {
+	name, flag string
+	addr       func(*config.Config) string
+	open       func(*Server) (handler, error)
+}
+
+// handler is what serves the connections of a protocol.
+type handler struct {
+	// handle serves one connection until it ends.
+	handle func(net.Conn)
+	// finish tells all of them to end, and does not wait for that.
+	finish func()
+}
+
+func openAMQP(s *Server) (handler, error) {
 	heartbeat := s.config.AMQPHeartbeat
 	if heartbeat == 0 {
 		heartbeat = -1 // none; zero would be the default there
@@ -24,39 +42,51 @@ func (s *Server) openAMQP() error {
 		Broker: s.broker, Users: s.users, FrameMaxBytes: int(s.config.AMQPFrameMax), ChannelMax: s.config.AMQPChannelMax,
 		Heartbeat: heartbeat, Version: s.version, Logger: s.logger, Budget: s.budget,
 	})
-	finish := func() { a.CloseAll("the broker is stopping") }
-	return s.serveProtocol("amqp", "amqp-addr", s.config.AMQPAddr, a.Handle, finish)
+	return handler{a.Handle, func() { a.CloseAll("the broker is stopping") }}, nil
 }
 
-// openKafka serves Kafka clients.
-func (s *Server) openKafka() error {
-	if s.config.KafkaAddr == config.Off {
-		return nil
-	}
+func openKafka(s *Server) (handler, error) {
 	k, err := kafka.New(kafka.Options{
 		Broker: s.broker, Users: s.users, Advertised: s.config.KafkaAdvertised,
 		NoAutoCreate: !s.config.KafkaAutoCreate, Partitions: s.config.KafkaPartitions, Logger: s.logger,
 		Budget: s.budget,
 	})
 	if err != nil {
-		return err
+		return handler{}, err
 	}
-	return s.serveProtocol("kafka", "kafka-addr", s.config.KafkaAddr, k.Handle, k.Close)
+	return handler{k.Handle, k.Close}, nil
 }
 
-// serveProtocol binds an address and runs handle for each connection. finish
-// tells the handlers to end; it does not wait for them.
-func (s *Server) serveProtocol(name, flag, address string, handle func(net.Conn), finish func()) error {
-	inner, l, err := s.listen(name, flag, address)
+// openProtocols starts every listener of the table that is not off.
+func (s *Server) openProtocols() error {
+	for _, p := range protocols {
+		address := p.addr(s.config)
+		if address == config.Off {
+			continue
+		}
+		h, err := p.open(s)
+		if err != nil {
+			return err
+		}
+		if err := s.serveProtocol(p, address, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serveProtocol binds an address and serves its connections.
+func (s *Server) serveProtocol(p protocol, address string, h handler) error {
+	inner, l, err := s.listen(p.name, p.flag, address)
 	if err != nil {
-		finish()
+		h.finish()
 		return err
 	}
-	accept := netx.Wrap(inner, netx.Options{Name: name, MaxConns: s.config.MaxConnections, Logger: s.logger})
-	ended := s.run(l, func() error { return accept.Serve(handle) })
-	s.push(name+" listener", func(ctx context.Context) error {
+	accept := netx.Wrap(inner, netx.Options{Name: p.name, MaxConns: s.config.MaxConnections, Logger: s.logger})
+	ended := s.run(l, func() error { return accept.Serve(h.handle) })
+	s.push(p.name+" listener", func(ctx context.Context) error {
 		err := accept.Close()
-		finish()
+		h.finish()
 		err = errors.Join(err, accept.Shutdown(ctx))
 		<-ended
 		return err

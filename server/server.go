@@ -65,7 +65,7 @@ func Start(c *config.Config, o Options) (*Server, error) {
 	s := &Server{config: c, version: o.Version, logger: o.Logger, started: time.Now(), failed: make(chan error, 8)}
 	tuneMemory()
 	s.budget = budget.New(budget.Options{Bytes: requestMemory(int64(c.RequestMemory), memoryBytes())})
-	for _, step := range []func() error{s.openStore, s.openBroker, s.openUsers, s.openAdmin, s.openPprof, s.openAMQP, s.openKafka} {
+	for _, step := range []func() error{s.openStore, s.openBroker, s.openUsers, s.openAdmin, s.openPprof, s.openProtocols} {
 		if err := step(); err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownGrace)
 			defer cancel()

@@ -1,5 +1,3 @@
-//go:build linux && !race
-
 package netx
 
 import (
@@ -9,7 +7,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"unsafe"
 )
 
 // quietBytes is the longest buffer that is read or written without telling the
@@ -100,7 +97,7 @@ func (h *half) run(b []byte, wait func(func(fd uintptr) bool) error, call func(f
 
 // read is done when the kernel gave bytes, the end, or an error.
 func (h *half) read(fd uintptr) (done bool) {
-	n, errno := transfer(syscall.SYS_READ, fd, h.rest)
+	n, errno := readQuietly(fd, h.rest)
 	if errno == syscall.EAGAIN {
 		return false
 	}
@@ -111,7 +108,7 @@ func (h *half) read(fd uintptr) (done bool) {
 // write is done when the kernel took everything, or had an error.
 func (h *half) write(fd uintptr) (done bool) {
 	for len(h.rest) > 0 {
-		n, errno := transfer(syscall.SYS_WRITE, fd, h.rest)
+		n, errno := writeQuietly(fd, h.rest)
 		if errno == syscall.EAGAIN {
 			return false
 		}
@@ -123,20 +120,6 @@ func (h *half) write(fd uintptr) (done bool) {
 		h.rest = h.rest[n:]
 	}
 	return true
-}
-
-// transfer is read(2) or write(2), again when a signal came first.
-func transfer(trap, fd uintptr, b []byte) (int, syscall.Errno) {
-	for {
-		n, _, errno := syscall.RawSyscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-		switch errno {
-		case 0:
-			return int(n), 0
-		case syscall.EINTR:
-		default:
-			return 0, errno
-		}
-	}
 }
 
 func callError(name string, errno syscall.Errno) error {
