@@ -73,7 +73,8 @@ type Broker struct {
 	dirty   []*Partition // cursors that changed since they were saved
 
 	policyGeneration atomic.Uint64 // see PolicyChanged
-	server           layer         // of settings
+	deletions        *deletions
+	server           layer // of settings
 	plainSettings    map[*queueType]*Settings
 
 	counters Counters
@@ -95,12 +96,13 @@ func Open(s store.Store, o Options) (*Broker, error) {
 		return nil, fmt.Errorf("open committed offsets: %w", err)
 	}
 	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, stop: make(chan struct{})}
+	b.deletions = newDeletions()
 	b.makePlain()
 	if err := b.load(); err != nil {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
-	b.stopped.Add(1)
-	go b.saver()
+	b.stopped.Go(b.saver)
+	b.stopped.Go(func() { b.deletions.run(b.stop) })
 	return b, nil
 }
 
@@ -179,7 +181,6 @@ func (b *Broker) newProducerID() (int64, error) {
 
 // saver saves the changed cursors every now and then until the broker closes.
 func (b *Broker) saver() {
-	defer b.stopped.Done()
 	t := time.NewTicker(b.opts.SaveEvery)
 	defer t.Stop()
 	lagging := thinning{}

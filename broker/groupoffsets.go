@@ -16,6 +16,7 @@ import (
 type GroupOffset struct {
 	Group       string
 	Topic       string
+	TopicID     [16]byte // the topic it was committed for, not another of that name
 	Partition   int32
 	Offset      int64
 	LeaderEpoch int32
@@ -26,19 +27,22 @@ type GroupOffset struct {
 // Committed offsets are kept in the store's table "groups", an entry each:
 //
 //	key    o/VHOST/GROUP/TOPIC/PARTITION     parts escaped as in a URL's path
-//	value  0         1          9            13              21
-//	      +---------+----------+------------+---------------+------------ ...
-//	      | version | offset   | leader     | committed at  | metadata,
-//	      | 1, u8   | int64    | epoch i32  | ms, int64     | UTF-8
-//	      +---------+----------+------------+---------------+------------ ...
+//	value  0         1          9            13              21         37
+//	      +---------+----------+------------+---------------+----------+------------ ...
+//	      | version | offset   | leader     | committed at  | topic id | metadata,
+//	      | 2, u8   | int64    | epoch i32  | ms, int64     | 16 bytes | UTF-8
+//	      +---------+----------+------------+---------------+----------+------------ ...
 //
+// Version 1 has no topic id: it is taken to be for the topic that bears the name.
 // Integers are big-endian. A version that is not known refuses to start, since
 // a group that begins anew would work everything off twice.
 const (
-	offsetsTable   = "groups"
-	offsetsPrefix  = "o/"
-	offsetVersion  = 1
-	offsetMinBytes = 21
+	offsetsTable    = "groups"
+	offsetsPrefix   = "o/"
+	offsetVersion   = 2
+	offsetV1Bytes   = 21
+	offsetMinBytes  = offsetV1Bytes + 16
+	offsetV1Version = 1
 )
 
 var errOffsetRecord = errors.New("malformed committed offset")
@@ -53,6 +57,7 @@ func (o *GroupOffset) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(o.Offset))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(o.LeaderEpoch))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(o.Committed.UnixMilli()))
+	dst = append(dst, o.TopicID[:]...)
 	return append(dst, o.Metadata...)
 }
 
@@ -72,23 +77,35 @@ func parseOffset(key string, value []byte) (vhost string, o GroupOffset, err err
 	if err != nil {
 		return "", o, fmt.Errorf("%w: key %q: %w", errOffsetRecord, key, err)
 	}
-	switch {
-	case len(value) > 0 && value[0] != offsetVersion:
-		return "", o, fmt.Errorf("committed offset %q has version %d: was it written by a newer version?", key, value[0])
-	case len(value) < offsetMinBytes:
-		return "", o, fmt.Errorf("%w: %q has %d bytes", errOffsetRecord, key, len(value))
-	}
-	return names[0], GroupOffset{Group: names[1], Topic: names[2], Partition: int32(partition),
-		Offset:      int64(binary.BigEndian.Uint64(value[1:])),
-		LeaderEpoch: int32(binary.BigEndian.Uint32(value[9:])),
-		Committed:   time.UnixMilli(int64(binary.BigEndian.Uint64(value[13:]))),
-		Metadata:    string(value[offsetMinBytes:]),
-	}, nil
+	o = GroupOffset{Group: names[1], Topic: names[2], Partition: int32(partition)}
+	return names[0], o, o.parse(key, value)
 }
 
-// GroupOffsets calls fn with everything that groups have committed.
+func (o *GroupOffset) parse(key string, value []byte) error {
+	least := offsetMinBytes
+	if len(value) > 0 && value[0] == offsetV1Version {
+		least = offsetV1Bytes
+	}
+	switch {
+	case len(value) > 0 && (value[0] == 0 || value[0] > offsetVersion):
+		return fmt.Errorf("committed offset %q has version %d: was it written by a newer version?", key, value[0])
+	case len(value) < least:
+		return fmt.Errorf("%w: %q has %d bytes", errOffsetRecord, key, len(value))
+	}
+	o.Offset = int64(binary.BigEndian.Uint64(value[1:]))
+	o.LeaderEpoch = int32(binary.BigEndian.Uint32(value[9:]))
+	o.Committed = time.UnixMilli(int64(binary.BigEndian.Uint64(value[13:])))
+	copy(o.TopicID[:], value[offsetV1Bytes:least])
+	o.Metadata = string(value[least:])
+	return nil
+}
+
+// GroupOffsets calls fn with everything that groups have committed. What was
+// committed for a topic that is gone is forgotten: a kill may have come between the
+// topic's end and that of its offsets.
 func (b *Broker) GroupOffsets(fn func(v *VHost, o GroupOffset)) error {
-	return b.groups.Load(func(e store.Entry) error {
+	var stale []store.Entry
+	err := b.groups.Load(func(e store.Entry) error {
 		if !strings.HasPrefix(e.Key, offsetsPrefix) {
 			return nil
 		}
@@ -97,13 +114,31 @@ func (b *Broker) GroupOffsets(fn func(v *VHost, o GroupOffset)) error {
 			return err
 		}
 		v, err := b.VHost(vhost)
-		if err != nil {
-			b.opts.Log.Warn("a committed offset is of a virtual host that is gone; left out", "vhost", vhost, "group", o.Group)
+		if err != nil || !v.holds(&o) {
+			stale = append(stale, store.Entry{Key: e.Key})
 			return nil
 		}
 		fn(v, o)
 		return nil
 	})
+	if err != nil || len(stale) == 0 {
+		return err
+	}
+	b.opts.Log.Info("forgot what groups had committed for topics that are gone", "offsets", len(stale))
+	return b.groups.Put(stale...)
+}
+
+// holds says whether the topic for which that was committed is there. An offset that
+// does not say which topic it was is given the one of that name.
+func (v *VHost) holds(o *GroupOffset) bool {
+	q, err := v.Queue(o.Topic)
+	if err != nil {
+		return false
+	}
+	if o.TopicID == ([16]byte{}) {
+		o.TopicID = q.TopicID
+	}
+	return o.TopicID == q.TopicID
 }
 
 // CommitOffsets keeps how far a group has come. It returns when that is durable.

@@ -355,6 +355,7 @@ func (v *VHost) removeQueue(q *Queue) error {
 		return err
 	}
 	v.hide(q)
+	v.b.deletions.add(q)
 	v.freeEnd(q.target)
 	v.changed()
 	if q.owner != nil {

@@ -180,11 +180,8 @@ func (c *conn) named(verb broker.Verb, name *string, id [16]byte) (*broker.Queue
 }
 
 func (c *conn) deleteTopic(q *broker.Queue) error {
-	if _, err := c.session.DeleteQueue(q.Name, false, false); err != nil {
-		return err
-	}
-	c.groups.ForgetTopic(q.Name)
-	return nil
+	_, err := c.session.DeleteQueue(q.Name, false, false)
+	return err
 }
 
 // Key 37, CreatePartitions, versions 0 to 3.

@@ -20,8 +20,12 @@ func (c *conn) offsetCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
 		for _, p := range t.Partitions {
 			pos := group.Position{Topic: t.Topic, Partition: p.Partition,
 				Offset: group.Offset{Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, Metadata: deref(p.Metadata)}}
-			if pos.Err = codeOf(err); err == nil && known.partition(p.Partition) == nil {
+			switch pos.Err = codeOf(err); {
+			case err != nil:
+			case known.partition(p.Partition) == nil:
 				pos.Err = wire.UnknownTopicOrPartition
+			default:
+				pos.Offset.TopicID = known.queue.TopicID
 			}
 			positions = append(positions, pos)
 		}
@@ -112,7 +116,7 @@ func (c *conn) fetchGroup(g kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchResp
 	var positions []group.Position
 	if g.Topics == nil {
 		positions = slices.DeleteFunc(c.groups.AllCommitted(g.Group), func(p group.Position) bool {
-			return c.session.May(broker.Look, broker.OnQueue, p.Topic) != nil
+			return !c.holds(&p) || c.session.May(broker.Look, broker.OnQueue, p.Topic) != nil
 		})
 		slices.SortFunc(positions, func(a, b group.Position) int {
 			return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
@@ -125,6 +129,11 @@ func (c *conn) fetchGroup(g kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchResp
 			}
 		}
 		c.groups.Committed(g.Group, positions)
+		for i := range positions {
+			if !c.holds(&positions[i]) {
+				positions[i].Offset = group.NoOffset
+			}
+		}
 	}
 	var out []kmsg.OffsetFetchResponseGroupTopic
 	for _, p := range positions {
@@ -140,6 +149,13 @@ func (c *conn) fetchGroup(g kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchResp
 		t.Partitions = append(t.Partitions, one)
 	}
 	return out
+}
+
+// holds says whether the topic that the offset was committed for is there. Another of
+// its name must not be begun where the first was left.
+func (c *conn) holds(p *group.Position) bool {
+	q, err := c.vhost.Queue(p.Topic)
+	return err == nil && q.TopicID == p.Offset.TopicID
 }
 
 // Key 47, OffsetDelete, version 0.

@@ -9,15 +9,20 @@ import (
 func (s *Server) restoreOffsets() error {
 	return s.broker.GroupOffsets(func(v *broker.VHost, o broker.GroupOffset) {
 		s.groupsOf(v).Restore(group.Change{Group: o.Group, Topic: o.Topic, Partition: o.Partition, Offset: group.Offset{
-			Offset: o.Offset, LeaderEpoch: o.LeaderEpoch, Committed: o.Committed, Metadata: o.Metadata}})
+			TopicID: o.TopicID, Offset: o.Offset, LeaderEpoch: o.LeaderEpoch, Committed: o.Committed, Metadata: o.Metadata}})
 	})
+}
+
+// forgetTopic drops what groups committed for a queue that was deleted.
+func (s *Server) forgetTopic(q *broker.Queue) {
+	s.groupsOf(q.VHost()).ForgetTopic(q.Name, q.TopicID)
 }
 
 // committed are changes of one group as the broker keeps them.
 func committed(changes []group.Change) []broker.GroupOffset {
 	out := make([]broker.GroupOffset, len(changes))
 	for i, ch := range changes {
-		out[i] = broker.GroupOffset{Topic: ch.Topic, Partition: ch.Partition, Offset: ch.Offset.Offset,
+		out[i] = broker.GroupOffset{Topic: ch.Topic, TopicID: ch.Offset.TopicID, Partition: ch.Partition, Offset: ch.Offset.Offset,
 			LeaderEpoch: ch.Offset.LeaderEpoch, Committed: ch.Offset.Committed, Metadata: ch.Offset.Metadata}
 	}
 	return out

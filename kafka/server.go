@@ -57,6 +57,8 @@ type Server struct {
 	groups map[string]*group.Coordinator
 	conns  map[*conn]struct{}
 
+	unsubscribe func() // from deletions
+
 	stop   chan struct{}
 	closed atomic.Bool
 }
@@ -71,7 +73,9 @@ func New(o Options) (*Server, error) {
 	if err := s.parseAdvertised(); err != nil {
 		return nil, err
 	}
+	s.unsubscribe = s.broker.OnDeleted(s.forgetTopic)
 	if err := s.restoreOffsets(); err != nil {
+		s.unsubscribe()
 		return nil, fmt.Errorf("kafka: read committed offsets: %w", err)
 	}
 	return s, nil
@@ -118,6 +122,7 @@ func (s *Server) Close() {
 		return
 	}
 	close(s.stop)
+	s.unsubscribe()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range s.groups {

@@ -597,7 +597,11 @@ func TestOffsetsOfAnAbandonedGroupAreForgotten(t *testing.T) {
 				t.Fatal(code)
 			}
 		}
-		c.ForgetTopic("b")
+		c.ForgetTopic("b", [16]byte{1})
+		if len(c.AllCommitted("g")) != 2 {
+			t.Error("forgotten with another topic of that name")
+		}
+		c.ForgetTopic("b", [16]byte{})
 		if got := c.AllCommitted("g"); len(got) != 1 || got[0].Topic != "a" {
 			t.Errorf("after the topic's end: %+v", got)
 		}

@@ -165,7 +165,7 @@ func (c *Coordinator) Committed(group string, positions []Position) {
 	}
 	for i := range positions {
 		p := &positions[i]
-		p.Offset = Offset{Offset: -1, LeaderEpoch: -1}
+		p.Offset = NoOffset
 		if g == nil || p.Err != wire.None {
 			continue
 		}
@@ -216,10 +216,11 @@ func (c *Coordinator) DeleteOffsets(j Journal, group string, positions []Positio
 	return c.save(j, g, changes)
 }
 
-// ForgetTopic removes what groups committed for a topic that was deleted.
-func (c *Coordinator) ForgetTopic(topic string) {
+// ForgetTopic removes what groups committed for a topic that was deleted, and leaves
+// what they did for the next one of that name.
+func (c *Coordinator) ForgetTopic(topic string, id [16]byte) {
 	for _, g := range c.all() {
-		c.remove(c.opts.Journal, g, func(t string, _ int32, _ Offset) bool { return t == topic })
+		c.remove(c.opts.Journal, g, func(t string, _ int32, o Offset) bool { return t == topic && o.TopicID == id })
 	}
 }
 

@@ -52,11 +52,15 @@ type Change struct {
 
 // Offset is what was committed for a partition.
 type Offset struct {
+	TopicID     [16]byte // of the topic it is for, not of another of that name
 	Offset      int64
 	LeaderEpoch int32 // -1 when the client told none
 	Metadata    string
 	Committed   time.Time
 }
+
+// NoOffset is what a partition has for which nothing was committed.
+var NoOffset = Offset{Offset: -1, LeaderEpoch: -1}
 
 // State is where a group stands; the strings are Kafka's own.
 type State string

@@ -1,0 +1,76 @@
+package broker
+
+import "sync"
+
+// deletions tells whoever hangs on a queue that it is gone: by which protocol it was
+// deleted, or whether it went by itself, makes no difference. One goroutine tells
+// them, in the order of the deletions, so they may write to a disk.
+//
+//	removeQueue ─► pending ─► tell ─► each subscriber
+type deletions struct {
+	wake chan struct{}
+
+	mu      sync.Mutex // guards the rest; a leaf
+	pending []*Queue
+	tell    map[*func(*Queue)]struct{}
+}
+
+func newDeletions() *deletions {
+	return &deletions{wake: make(chan struct{}, 1), tell: map[*func(*Queue)]struct{}{}}
+}
+
+// OnDeleted has fn called for every queue that is deleted from now on, one at a time
+// and some time after nobody could find the queue any more: another of its name may
+// be there already, which has another TopicID. What is being told when stop
+// is called may still come after it.
+func (b *Broker) OnDeleted(fn func(*Queue)) (stop func()) {
+	d := b.deletions
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tell[&fn] = struct{}{}
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.tell, &fn)
+	}
+}
+
+// add notes a queue that nobody finds any more.
+func (d *deletions) add(q *Queue) {
+	d.mu.Lock()
+	d.pending = append(d.pending, q)
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run tells of deletions until stop is closed, and then of those before.
+func (d *deletions) run(stop <-chan struct{}) {
+	for {
+		select {
+		case <-d.wake:
+			d.tellAll()
+		case <-stop:
+			d.tellAll()
+			return
+		}
+	}
+}
+
+func (d *deletions) tellAll() {
+	d.mu.Lock()
+	list := d.pending
+	d.pending = nil
+	subscribers := make([]func(*Queue), 0, len(d.tell))
+	for fn := range d.tell {
+		subscribers = append(subscribers, *fn)
+	}
+	d.mu.Unlock()
+	for _, q := range list {
+		for _, fn := range subscribers {
+			fn(q)
+		}
+	}
+}
