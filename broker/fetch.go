@@ -134,9 +134,9 @@ func (p *Partition) unreadable(err error) error {
 	return &Error{Kind: Unreadable, Text: fmt.Sprintf("can't read partition %d of '%s'", p.index, p.q.Name), Err: err}
 }
 
-// Watch has wake called after messages were added to the partition, until stop is
-// called. wake must not block; it may come more often or less often than messages,
-// but always after the last one.
+// Watch has wake called after messages were added to the partition, its start was
+// moved or it was deleted, until stop is called. wake must not block; it may come
+// more often or less often than changes, but always after the last one.
 func (s *Session) Watch(p *Partition, wake func()) (stop func()) {
 	if s.May(Consume, OnQueue, p.q.Name) != nil {
 		return func() {} // Fetch says why

@@ -142,9 +142,9 @@ type Log interface {
 	OffsetForTime(ms int64) (offset message.Offset, timestamp int64, ok bool, err error)
 	// Records counts the records in [from, to), exactly at batch borders.
 	Records(from, to message.Offset) int64
-	// Watch has wake called after appends until stop is called. wake must not
-	// block, and may be called more often or less often than there are appends, but
-	// always after the last one.
+	// Watch has wake called after appends, a truncation and the log's deletion until
+	// stop is called. wake must not block, and may be called more often or less often
+	// than there are changes, but always after the last one.
 	Watch(wake func()) (stop func())
 
 	// LoadCursor returns the work cursor as it was last known; a log that never

@@ -24,7 +24,7 @@ const quietBytes = 256 << 10
 // TCPConn's own) and sendfile: their bytes may lie in a mapping, where a page fault
 // waits for a disk. So nobody may give Write bytes that lie in a mapping.
 type conn struct {
-	*net.TCPConn
+	*watched
 	raw      syscall.RawConn
 	in, out  half
 	inCall   func(fd uintptr) bool // in.read, bound once
@@ -39,17 +39,13 @@ type half struct {
 	err  error
 }
 
-// ready makes the connection the one to use in place of an accepted one.
-func ready(c net.Conn) net.Conn {
-	tcp, ok := c.(*net.TCPConn)
-	if !ok {
-		return c
-	}
-	raw, err := tcp.SyscallConn()
+// quick gives the connection reads and writes of its own.
+func quick(w *watched) net.Conn {
+	raw, err := w.SyscallConn()
 	if err != nil {
-		return c
+		return w
 	}
-	q := &conn{TCPConn: tcp, raw: raw}
+	q := &conn{watched: w, raw: raw}
 	q.inCall, q.outCalls = q.in.read, q.out.write
 	return q
 }

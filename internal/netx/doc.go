@@ -12,6 +12,7 @@
 //
 // It owns the goroutine of each connection and the connection itself: both end
 // when handle returns. What handle gets is the accepted connection, on Linux with
-// reads and writes that cost less: see conn. It knows no protocol, and must not
+// reads and writes that cost less (see conn) and a word when its client is gone while
+// nobody reads (Gone, see watched). It knows no protocol, and must not
 // import any other package of this module.
 package netx

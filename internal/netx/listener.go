@@ -30,6 +30,7 @@ type Listener struct {
 	maxConns int
 	logger   *slog.Logger
 	inner    net.Listener
+	hangups  hangups
 
 	accepted, refused atomic.Uint64
 
@@ -100,7 +101,7 @@ func (l *Listener) Serve(handle func(net.Conn)) error {
 			continue
 		}
 		pause = 0
-		conn = ready(conn)
+		conn = l.ready(conn)
 		if l.add(conn) {
 			go l.run(conn, handle)
 		}
@@ -171,14 +172,19 @@ func (l *Listener) Shutdown(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
-		return err
 	case <-ctx.Done():
+		l.cut()
+		<-done
 	}
+	l.hangups.close()
+	return err
+}
+
+// cut closes every connection.
+func (l *Listener) cut() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	for conn := range l.conns {
 		_ = conn.Close()
 	}
-	l.mu.Unlock()
-	<-done
-	return err
 }

@@ -368,6 +368,7 @@ func (l *Log) remove() error {
 	l.gone, l.onDisk = true, false
 	inner := l.inner.Load()
 	l.mu.Unlock()
+	l.wake() // nothing will come any more
 	errs := []error{l.cursor.drop()}
 	if inner != nil {
 		errs = append(errs, inner.Delete())

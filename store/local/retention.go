@@ -101,6 +101,7 @@ func (l *Log) Truncate(before message.Offset) error {
 	if err := inner.Truncate(int64(before)); err != nil {
 		return l.appendError(inner, err)
 	}
+	l.wake()
 	start, _ := inner.Bounds()
 	if err := l.cursor.truncated(l, start); err != nil {
 		return fmt.Errorf("log %d (%s): keep the new start: %w", l.id, l.name(), storeError(err))

@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// watcher is one party that wants to hear of appends.
+// watcher is one party that wants to hear of changes.
 type watcher struct{ wake func() }
 
-// Watch has wake called after every append until stop; see store.Log. An append
+// Watch has wake called after every change until stop; see store.Log. An append
 // to a log that nobody watches pays one load for it.
 func (l *Log) Watch(wake func()) (stop func()) {
 	w := &watcher{wake}

@@ -31,6 +31,7 @@ var logTests = map[string]func(*testing.T, Opener){
 	"a log is the same when opened twice":         testOpenTwice,
 	"a watcher hears of every append":             testWatch,
 	"a stopped watcher hears nothing":             testWatchStop,
+	"a watcher hears that a log was cut and gone": testWatchEnd,
 	"size grows with what is stored":              testSize,
 	"an append that is no batch changes nothing":  testNoBatch,
 }
@@ -405,6 +406,24 @@ func testWatch(t *testing.T, fresh Opener) {
 			t.Fatalf("append %d woke nobody", i)
 		}
 	}
+}
+
+func testWatchEnd(t *testing.T, fresh Opener) {
+	s := fresh()
+	defer shut(t, s)
+	l := open(t, s, topic("t"))
+	add(t, l, records(0, "a"))
+	var heard atomic.Int64
+	defer l.Watch(func() { heard.Add(1) })()
+	if err := l.Truncate(1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a word of the truncation", func() bool { return heard.Load() > 0 })
+	heard.Store(0)
+	if err := s.DeleteLog(l.ID()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a word of the deletion", func() bool { return heard.Load() > 0 })
 }
 
 func testWatchStop(t *testing.T, fresh Opener) {
