@@ -92,13 +92,13 @@ func (c *conn) handle(h wire.Header, req kmsg.Request) (kmsg.Response, error) {
 	case *kmsg.FindCoordinatorRequest:
 		return c.findCoordinator(r), nil
 	case *kmsg.JoinGroupRequest:
-		return c.joinGroup(h, r), nil
+		return c.joinGroup(h, r)
 	case *kmsg.HeartbeatRequest:
 		return c.heartbeat(r), nil
 	case *kmsg.LeaveGroupRequest:
 		return c.leaveGroup(r), nil
 	case *kmsg.SyncGroupRequest:
-		return c.syncGroup(r), nil
+		return c.syncGroup(r)
 	case *kmsg.DescribeGroupsRequest:
 		return c.describeGroups(r), nil
 	case *kmsg.ListGroupsRequest:

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
@@ -24,16 +25,17 @@ type fetched struct {
 
 // fetcher is a connection's memory for fetching. The zero value is ready.
 type fetcher struct {
-	req    wire.FetchRequest
-	res    wire.FetchResponse
-	found  []fetched // of all partitions, in request order
-	pieces []broker.Batches
-	bytes  int
-	count  int64 // of records in pieces
-	failed bool  // an answer that must not wait
-	wake   chan struct{}
-	notify func()
-	stops  []func()
+	req     wire.FetchRequest
+	res     wire.FetchResponse
+	found   []fetched // of all partitions, in request order
+	pieces  []broker.Batches
+	bytes   int
+	count   int64 // of records in pieces
+	failed  bool  // an answer that must not wait
+	wake    chan struct{}
+	notify  func()
+	stops   []func()
+	watched []*broker.Partition // what stops end the watching of
 }
 
 // Key 1, Fetch, versions 4 to 12.
@@ -129,7 +131,8 @@ func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *w
 
 var errStopping = errors.New("the server is stopping")
 
-// waitForMore parks until enough was appended or the request's time is up.
+// waitForMore parks until enough was appended, a topic changed so that there is an
+// error to tell, the request's time is up, or the client is gone.
 func (c *conn) waitForMore() error {
 	f := &c.fetch
 	if f.wake == nil {
@@ -146,23 +149,29 @@ func (c *conn) waitForMore() error {
 	}
 	c.watch()
 	defer c.unwatch()
-	// A client that is gone is not seen while its request is parked.
 	timer := time.NewTimer(min(time.Duration(f.req.MaxWaitMillis)*time.Millisecond, c.s.opts.IdleTimeout))
 	defer timer.Stop()
+	gone := c.gone()
 	defer func() { c.frames.now = time.Now() }()
 	for {
-		c.collect() // after watching, so that no append falls between
+		c.collect() // after watching, so that no change falls between
 		if c.enough() {
 			return nil
 		}
 		c.releaseFetched()
 		select {
 		case <-f.wake:
+			if f.replaced() {
+				c.collect()
+				return nil
+			}
 		case <-timer.C:
 			c.collect()
 			return nil
 		case <-c.s.stop:
 			return errStopping
+		case <-gone:
+			return errGone
 		}
 	}
 }
@@ -176,6 +185,7 @@ func (c *conn) watch() {
 		}
 		for _, p := range f.req.Of(t) {
 			if part := known.partition(p.Index); part != nil {
+				f.watched = append(f.watched, part)
 				f.stops = append(f.stops, c.session.Watch(part, f.notify))
 			}
 		}
@@ -188,7 +198,14 @@ func (c *conn) unwatch() {
 		stop()
 	}
 	clear(f.stops)
-	f.stops = f.stops[:0]
+	clear(f.watched)
+	f.stops, f.watched = f.stops[:0], f.watched[:0]
+}
+
+// replaced reports whether a topic that is waited for was deleted. One of the same
+// name may be there already, of which nobody would hear.
+func (f *fetcher) replaced() bool {
+	return slices.ContainsFunc(f.watched, func(p *broker.Partition) bool { return p.Queue().Deleted() })
 }
 
 // encodeFetch builds the answer's pieces, valid until releaseFetched.

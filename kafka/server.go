@@ -53,6 +53,8 @@ type Server struct {
 	host   string // advertised; empty: the address the client reached
 	port   int32
 
+	members *budget.Account // of what members of groups say of themselves
+
 	mu     sync.Mutex // guards groups and conns
 	groups map[string]*group.Coordinator
 	conns  map[*conn]struct{}
@@ -70,6 +72,7 @@ func New(o Options) (*Server, error) {
 	}
 	o.defaults()
 	s := &Server{opts: o, broker: o.Broker, groups: map[string]*group.Coordinator{}, conns: map[*conn]struct{}{}, stop: make(chan struct{})}
+	s.members = o.Budget.OpenCommon()
 	if err := s.parseAdvertised(); err != nil {
 		return nil, err
 	}
@@ -139,7 +142,7 @@ func (s *Server) groupsOf(v *broker.VHost) *group.Coordinator {
 	defer s.mu.Unlock()
 	c := s.groups[v.Name]
 	if c == nil {
-		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: sweeper{s, v}})
+		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: sweeper{s, v}, Memory: s.members})
 		s.groups[v.Name] = c
 		if s.closed.Load() {
 			c.Close()

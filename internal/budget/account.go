@@ -22,10 +22,10 @@ func (b *Budget) Open() *Account {
 	return &Account{b: b, share: b.opts.Share, closed: make(chan struct{})}
 }
 
-// OpenLarge returns an account that may hold up to bytes instead of one
-// connection's share: for what keeps memory of many clients.
-func (b *Budget) OpenLarge(bytes int64) *Account {
-	return &Account{b: b, share: min(bytes, b.opts.Bytes), closed: make(chan struct{})}
+// OpenCommon returns the account of what keeps memory of many clients beyond their
+// connections. It may hold half of the whole.
+func (b *Budget) OpenCommon() *Account {
+	return &Account{b: b, share: b.opts.Bytes / 2, closed: make(chan struct{})}
 }
 
 // Share is the most that the account may hold.

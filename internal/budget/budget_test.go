@@ -196,6 +196,16 @@ func TestSmallRequestsCostNoAllocationAndNoLock(t *testing.T) {
 	}
 }
 
+func TestWhatIsCommonToManyMayHoldHalf(t *testing.T) {
+	a := New(Options{Bytes: 1000, Share: 100}).OpenCommon()
+	if err := a.Try(500); err != nil {
+		t.Error(err)
+	}
+	if err := a.Try(1); !errors.Is(err, ErrShare) {
+		t.Error(err)
+	}
+}
+
 func TestTheShareFollowsTheWhole(t *testing.T) {
 	for _, c := range []struct{ bytes, share int64 }{
 		{64 << 20, 32 << 20}, {256 << 20, 128 << 20}, {512 << 20, 160 << 20}, {4 << 30, 1 << 30},

@@ -3,7 +3,8 @@ package group
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"sort"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,11 +12,11 @@ import (
 )
 
 // Coordinator holds the groups of one virtual host. All methods may be called
-// from any goroutine.
+// from any goroutine. What one group does keeps no other waiting.
 type Coordinator struct {
 	opts Options
 
-	mu     sync.Mutex // guards groups, sweep and closed
+	mu     sync.Mutex // guards groups, sweep and closed; never held while a group's is waited for
 	groups map[string]*group
 	sweep  *time.Timer
 	closed bool
@@ -68,24 +69,30 @@ func randomID() string {
 // timers. Calls after it get the same answer.
 func (c *Coordinator) Close() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.closed = true
 	c.sweep.Stop()
-	for _, g := range c.groups {
+	groups := c.groups
+	c.groups = map[string]*group{}
+	c.mu.Unlock()
+	for _, g := range groups {
 		g.mu.Lock()
 		g.close()
 		g.mu.Unlock()
 	}
-	clear(c.groups)
 }
 
 // lock finds a group and locks it; nil when it is not there.
 func (c *Coordinator) lock(id string) *group {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	g := c.groups[id]
-	if g != nil {
-		g.mu.Lock()
+	c.mu.Unlock()
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	if g.dead {
+		g.mu.Unlock()
+		return nil
 	}
 	return g
 }
@@ -95,6 +102,21 @@ func (c *Coordinator) lockOrMake(id string) (*group, wire.Code) {
 	if id == "" {
 		return nil, wire.InvalidGroupID
 	}
+	for {
+		g, code := c.findOrMake(id)
+		if code != wire.None {
+			return nil, code
+		}
+		g.mu.Lock()
+		if !g.dead {
+			return g, wire.None
+		}
+		g.mu.Unlock()
+		c.drop(g) // whoever ended it is about to
+	}
+}
+
+func (c *Coordinator) findOrMake(id string) (*group, wire.Code) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -108,8 +130,23 @@ func (c *Coordinator) lockOrMake(id string) (*group, wire.Code) {
 		g = newGroup(id, &c.opts)
 		c.groups[id] = g
 	}
-	g.mu.Lock()
 	return g, wire.None
+}
+
+// has reports whether a group is there.
+func (c *Coordinator) has(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.groups[id] != nil
+}
+
+// drop takes a group that has ended out of the list.
+func (c *Coordinator) drop(g *group) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.groups[g.id] == g {
+		delete(c.groups, g.id)
+	}
 }
 
 // missing is the answer of calls that name a group that is not there.
@@ -134,15 +171,16 @@ type Listed struct {
 
 // List returns all groups in order of their names.
 func (c *Coordinator) List() []Listed {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := make([]Listed, 0, len(c.groups))
-	for id, g := range c.groups {
+	groups := c.all()
+	out := make([]Listed, 0, len(groups))
+	for _, g := range groups {
 		g.mu.Lock()
-		out = append(out, Listed{id, g.protocolType, g.state})
+		if !g.dead {
+			out = append(out, Listed{g.id, g.protocolType, g.state})
+		}
 		g.mu.Unlock()
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Group < out[j].Group })
+	slices.SortFunc(out, func(a, b Listed) int { return strings.Compare(a.Group, b.Group) })
 	return out
 }
 
@@ -201,16 +239,16 @@ func (c *Coordinator) Delete(j Journal, id string) wire.Code {
 
 // forgetIfUnused drops a group that has neither members nor offsets.
 func (c *Coordinator) forgetIfUnused(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	g := c.groups[id]
+	g := c.lock(id)
 	if g == nil {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.members) == 0 && len(g.pending) == 0 && len(g.offsets) == 0 {
+	unused := len(g.members) == 0 && len(g.pending) == 0 && len(g.offsets) == 0
+	if unused {
 		g.close()
-		delete(c.groups, id)
+	}
+	g.mu.Unlock()
+	if unused {
+		c.drop(g)
 	}
 }

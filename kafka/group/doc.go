@@ -16,6 +16,7 @@
 // for other members. Every callback is called exactly once, perhaps before the
 // call returns, with the group's lock held: it must not block nor call back.
 //
-// Lock order: Coordinator.mu, then group.commit, then group.mu. Timers only
-// take group.mu.
+// Lock order: group.commit, then group.mu. Coordinator.mu is held for a look at
+// the list only, alone, so that a group with much to do keeps no other waiting.
+// Timers only take group.mu.
 package group

@@ -24,6 +24,8 @@ type group struct {
 	leader       string             // id of a member
 	members      []*member          // in order of joining
 	byID         map[string]*member // the same members
+	knowing      map[string]int     // how many members know a protocol, by its name
+	joined       int                // how many members wait for the next generation
 	static       map[string]*member // those with an instance id, by it
 	pending      map[string]*time.Timer
 	offsets      map[string]map[int32]Offset // by topic and partition
@@ -34,6 +36,7 @@ type group struct {
 	timer     *time.Timer // of the rebalance: initial delay, join or sync
 	initial   bool        // the initial delay runs
 	grew      bool        // a member came during the initial delay
+	stalled   bool        // the rebalance's time is up, and nobody has joined
 	remaining time.Duration
 }
 
@@ -44,18 +47,20 @@ type member struct {
 	protocols            []Protocol
 	session, rebalance   time.Duration
 	assignment           []byte
-	join                 func(JoinReply) // waits for the generation; nil when not
-	sync                 func(SyncReply) // waits for the assignment; nil when not
-	synced               bool            // asked for this generation's assignment
-	deadline             time.Time       // of the session
-	expiry               *time.Timer     // fires at or before deadline
+	bytes                int64       // of memory that it takes
+	join                 *Parked     // waits for the generation; nil when not
+	sync                 *Parked     // waits for the assignment; nil when not
+	told                 bool        // the client knows its id
+	synced               bool        // asked for this generation's assignment
+	deadline             time.Time   // of the session
+	expiry               *time.Timer // fires at or before deadline
 	gone                 bool
 }
 
 func newGroup(id string, o *Options) *group {
 	return &group{
 		id: id, opts: o, state: Empty, since: time.Now(),
-		byID: map[string]*member{}, static: map[string]*member{}, pending: map[string]*time.Timer{},
+		byID: map[string]*member{}, knowing: map[string]int{}, static: map[string]*member{}, pending: map[string]*time.Timer{},
 		offsets: map[string]map[int32]Offset{},
 	}
 }
@@ -75,22 +80,6 @@ func (m *member) sameProtocols(ps []Protocol) bool {
 	return slices.EqualFunc(m.protocols, ps, func(a, b Protocol) bool {
 		return a.Name == b.Name && bytes.Equal(a.Metadata, b.Metadata)
 	})
-}
-
-// answerJoin answers a parked join, if there is one.
-func (m *member) answerJoin(r JoinReply) {
-	if m.join != nil {
-		m.join(r)
-		m.join = nil
-	}
-}
-
-// answerSync answers a parked sync, if there is one.
-func (m *member) answerSync(r SyncReply) {
-	if m.sync != nil {
-		m.sync(r)
-		m.sync = nil
-	}
 }
 
 // touch starts the session anew.
@@ -121,11 +110,12 @@ func (g *group) sessionTimer(m *member) {
 	g.removeAndUpdate(m)
 }
 
-// add makes a member of a join and leaves the join parked.
-func (g *group) add(id string, r *JoinRequest, reply func(JoinReply)) {
-	m := &member{id: id, instance: r.InstanceID}
-	m.update(r)
-	m.join = reply
+// add makes a member of a join, parks the join and sees to the rebalance.
+func (g *group) add(id string, r *JoinRequest, call *Parked) wire.Code {
+	m := &member{id: id, instance: r.InstanceID, told: r.MemberID != ""}
+	if code := g.update(m, r); code != wire.None {
+		return code
+	}
 	if len(g.members) == 0 {
 		g.protocolType = r.ProtocolType
 		g.leader = id
@@ -137,36 +127,81 @@ func (g *group) add(id string, r *JoinRequest, reply func(JoinReply)) {
 	}
 	g.grew = true
 	g.touch(m)
+	g.park(m, call)
+	g.rejoined()
+	return wire.None
 }
 
-func (m *member) update(r *JoinRequest) {
+// memberBytes is about what a member takes beside what it says.
+const memberBytes = 1 << 10
+
+// update takes over what a member says of itself.
+func (g *group) update(m *member, r *JoinRequest) wire.Code {
+	bytes := int64(memberBytes + len(r.ClientID) + len(m.id) + len(m.instance))
+	for _, p := range r.Protocols {
+		bytes += int64(len(p.Name) + len(p.Metadata))
+	}
+	if code := g.opts.take(bytes - m.bytes); code != wire.None {
+		return code
+	}
+	m.bytes = bytes
+	g.unlearn(m)
 	m.clientID, m.clientHost = r.ClientID, r.ClientHost
 	m.protocols = r.Protocols
+	for _, p := range m.protocols {
+		g.knowing[p.Name]++
+	}
 	m.session, m.rebalance = r.SessionTimeout, r.RebalanceTimeout
+	return wire.None
 }
 
-// remove takes a member out; whoever still waits in its name is told.
-func (g *group) remove(m *member) {
-	m.gone = true
-	m.expiry.Stop()
-	m.answerJoin(JoinReply{Err: wire.UnknownMemberID, Generation: -1, MemberID: m.id})
-	m.answerSync(SyncReply{Err: wire.UnknownMemberID})
-	delete(g.byID, m.id)
-	if g.static[m.instance] == m {
-		delete(g.static, m.instance)
+// unlearn forgets which protocols a member knows.
+func (g *group) unlearn(m *member) {
+	for _, p := range m.protocols {
+		if g.knowing[p.Name]--; g.knowing[p.Name] == 0 {
+			delete(g.knowing, p.Name)
+		}
 	}
-	g.members = slices.DeleteFunc(g.members, func(x *member) bool { return x == m })
-	if g.leader == m.id {
+	m.protocols = nil
+}
+
+// removeAll takes out the members for which which is true; whoever still waits in
+// their name is told.
+func (g *group) removeAll(which func(*member) bool) (removed bool) {
+	before := len(g.members)
+	g.members = slices.DeleteFunc(g.members, func(m *member) bool {
+		if !which(m) {
+			return false
+		}
+		g.forget(m)
+		return true
+	})
+	if g.byID[g.leader] == nil {
 		g.leader = ""
 		if len(g.members) > 0 {
 			g.leader = g.members[0].id
 		}
 	}
+	return len(g.members) < before
+}
+
+// forget ends a member that is taken out of the list.
+func (g *group) forget(m *member) {
+	m.gone = true
+	m.expiry.Stop()
+	g.answerJoin(m, JoinReply{Err: wire.UnknownMemberID, Generation: -1, MemberID: m.id})
+	m.answerSync(SyncReply{Err: wire.UnknownMemberID})
+	g.unlearn(m)
+	g.opts.give(m.bytes + int64(len(m.assignment)))
+	delete(g.byID, m.id)
+	if g.static[m.instance] == m {
+		delete(g.static, m.instance)
+	}
 }
 
 // removeAndUpdate takes a member out and starts or completes a rebalance.
 func (g *group) removeAndUpdate(m *member) {
-	g.remove(m)
+	g.removeAll(func(x *member) bool { return x == m })
 	switch g.state {
 	case Stable, Completing:
 		g.prepare()
@@ -202,14 +237,11 @@ func (g *group) close() {
 	}
 	clear(g.pending)
 	for _, m := range g.members {
-		m.gone = true
-		m.expiry.Stop()
-		m.answerJoin(JoinReply{Err: wire.CoordinatorNotAvailable, Generation: -1, MemberID: m.id})
+		g.answerJoin(m, JoinReply{Err: wire.CoordinatorNotAvailable, Generation: -1, MemberID: m.id})
 		m.answerSync(SyncReply{Err: wire.CoordinatorNotAvailable})
+		g.forget(m)
 	}
 	g.members = nil
-	clear(g.byID)
-	clear(g.static)
 }
 
 func (g *group) stopTimer() {

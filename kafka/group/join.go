@@ -1,55 +1,78 @@
 package group
 
 import (
+	"slices"
 	"time"
 
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
 // Join adds a member, or has a member take part in the next generation. reply
-// is called once, when the generation stands or the join is refused.
-func (c *Coordinator) Join(r JoinRequest, reply func(JoinReply)) {
-	refuse := func(code wire.Code, memberID string) {
-		reply(JoinReply{Err: code, Generation: -1, MemberID: memberID})
+// is called once, when the generation stands or the join is refused; the result is
+// nil when it was called already.
+func (c *Coordinator) Join(r JoinRequest, reply func(JoinReply)) *Parked {
+	refuse := func(code wire.Code) *Parked {
+		reply(JoinReply{Err: code, Generation: -1, MemberID: r.MemberID})
+		return nil
 	}
-	if r.Group == "" {
-		refuse(wire.InvalidGroupID, r.MemberID)
-		return
+	if code := c.checkJoin(&r); code != wire.None {
+		return refuse(code)
 	}
-	if r.SessionTimeout < c.opts.MinSession || r.SessionTimeout > c.opts.MaxSession {
-		refuse(wire.InvalidSessionTimeout, r.MemberID)
-		return
+	g, code := c.lockOrMake(r.Group)
+	if code != wire.None {
+		return refuse(code)
+	}
+	defer g.mu.Unlock()
+	if code := g.admit(&r); code != wire.None {
+		return refuse(code)
+	}
+	call := &Parked{g: g, join: reply}
+	if r.MemberID == "" {
+		code = g.joinUnknown(&r, call)
+	} else {
+		code = g.joinKnown(&r, call)
+	}
+	switch {
+	case code != wire.None:
+		return refuse(code)
+	case call.m == nil || call.m.join != call:
+		return nil
+	}
+	return call
+}
+
+// checkJoin holds a join against what can be told without the group, and brings
+// its timeouts to what can be kept.
+func (c *Coordinator) checkJoin(r *JoinRequest) wire.Code {
+	switch {
+	case r.Group == "":
+		return wire.InvalidGroupID
+	case r.SessionTimeout < c.opts.MinSession || r.SessionTimeout > c.opts.MaxSession:
+		return wire.InvalidSessionTimeout
 	}
 	if r.RebalanceTimeout <= 0 {
 		r.RebalanceTimeout = r.SessionTimeout
 	}
-	if r.MemberID != "" {
-		c.mu.Lock()
-		known := c.groups[r.Group] != nil
-		c.mu.Unlock()
-		if !known {
-			refuse(c.missing(r.Group, wire.UnknownMemberID), r.MemberID)
-			return
-		}
+	r.RebalanceTimeout = max(r.RebalanceTimeout, minRebalance)
+	r.Protocols = distinct(r.Protocols)
+	if r.MemberID != "" && !c.has(r.Group) {
+		return c.missing(r.Group, wire.UnknownMemberID)
 	}
-	g, code := c.lockOrMake(r.Group)
-	if code != wire.None {
-		refuse(code, r.MemberID)
-		return
-	}
-	defer g.mu.Unlock()
-	if code := g.admit(&r); code != wire.None {
-		refuse(code, r.MemberID)
-		return
-	}
-	if r.MemberID == "" {
-		code = g.joinUnknown(&r, reply)
-	} else {
-		code = g.joinKnown(&r, reply)
-	}
-	if code != wire.None {
-		refuse(code, r.MemberID)
-	}
+	return wire.None
+}
+
+// minRebalance is the shortest time that members get to join again, whatever they
+// say: a group must not be busy with rebalances alone.
+const minRebalance = 100 * time.Millisecond
+
+// distinct leaves out protocols whose name came before.
+func distinct(ps []Protocol) []Protocol {
+	seen := make(map[string]bool, len(ps))
+	return slices.DeleteFunc(ps, func(p Protocol) bool {
+		again := seen[p.Name]
+		seen[p.Name] = true
+		return again
+	})
 }
 
 // admit checks what holds for every join: protocols that fit the group's, and room.
@@ -72,35 +95,15 @@ func (g *group) supports(r *JoinRequest) bool {
 	if g.protocolType != r.ProtocolType {
 		return false
 	}
-	for _, p := range r.Protocols {
-		if g.allKnow(p.Name) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.Protocols, func(p Protocol) bool { return g.allKnow(p.Name) })
 }
 
-func (g *group) allKnow(protocol string) bool {
-	for _, m := range g.members {
-		if !m.knows(protocol) {
-			return false
-		}
-	}
-	return true
-}
-
-func (m *member) knows(protocol string) bool {
-	for _, p := range m.protocols {
-		if p.Name == protocol {
-			return true
-		}
-	}
-	return false
-}
+// allKnow reports whether every member knows a protocol.
+func (g *group) allKnow(protocol string) bool { return g.knowing[protocol] == len(g.members) }
 
 // joinUnknown handles a join without a member id. A code other than None means
-// that reply was not kept.
-func (g *group) joinUnknown(r *JoinRequest, reply func(JoinReply)) wire.Code {
+// that call was neither answered nor kept.
+func (g *group) joinUnknown(r *JoinRequest, call *Parked) wire.Code {
 	prefix := r.ClientID
 	if r.InstanceID != "" {
 		prefix = r.InstanceID
@@ -108,17 +111,14 @@ func (g *group) joinUnknown(r *JoinRequest, reply func(JoinReply)) wire.Code {
 	id := prefix + "-" + g.opts.NewID()
 	if r.InstanceID != "" {
 		if old := g.static[r.InstanceID]; old != nil {
-			g.replaceStatic(old, id, r, reply)
-			return wire.None
+			return g.replaceStatic(old, id, r, call)
 		}
 	} else if r.MustKnowID {
 		g.promise(id, r.SessionTimeout)
-		reply(JoinReply{Err: wire.MemberIDRequired, Generation: -1, MemberID: id})
+		call.join(JoinReply{Err: wire.MemberIDRequired, Generation: -1, MemberID: id})
 		return wire.None
 	}
-	g.add(id, r, reply)
-	g.rejoined()
-	return wire.None
+	return g.add(id, r, call)
 }
 
 // promise remembers an id that was given out, until the member comes with it
@@ -136,18 +136,25 @@ func (g *group) promise(id string, session time.Duration) {
 
 // rejoined starts a rebalance, or sees whether the one that runs is complete.
 func (g *group) rejoined() {
-	if g.state == Preparing {
-		g.maybeComplete()
+	if g.state != Preparing {
+		g.prepare()
 		return
 	}
-	g.prepare()
+	if g.stalled {
+		g.stalled = false
+		g.after(g.longestRebalance(), g.complete)
+	}
+	g.maybeComplete()
 }
 
 // replaceStatic gives a static member's place to a new process with the same
 // instance id. The assignment stays as it is when nothing it depends on changed.
-func (g *group) replaceStatic(m *member, id string, r *JoinRequest, reply func(JoinReply)) {
+func (g *group) replaceStatic(m *member, id string, r *JoinRequest, call *Parked) wire.Code {
+	if code := g.update(m, r); code != wire.None {
+		return code
+	}
 	oldID, wasLeader := m.id, g.leader == m.id
-	m.answerJoin(JoinReply{Err: wire.FencedInstanceID, Generation: -1, MemberID: oldID})
+	g.answerJoin(m, JoinReply{Err: wire.FencedInstanceID, Generation: -1, MemberID: oldID})
 	m.answerSync(SyncReply{Err: wire.FencedInstanceID})
 	delete(g.byID, oldID)
 	m.id = id
@@ -155,12 +162,11 @@ func (g *group) replaceStatic(m *member, id string, r *JoinRequest, reply func(J
 	if wasLeader {
 		g.leader = id
 	}
-	m.update(r)
 	g.touch(m)
 	if g.state != Stable || g.choose() != g.protocol {
-		m.join = reply
+		g.park(m, call)
 		g.rejoined()
-		return
+		return wire.None
 	}
 	answer := g.currentReply(m)
 	if wasLeader && !r.MaySkipAssignment {
@@ -168,34 +174,34 @@ func (g *group) replaceStatic(m *member, id string, r *JoinRequest, reply func(J
 		answer.Leader, answer.Members = oldID, nil
 	}
 	answer.SkipAssignment = wasLeader && r.MaySkipAssignment
-	reply(answer)
+	call.join(answer)
+	return wire.None
 }
 
 // joinKnown handles a join of a member with an id.
-func (g *group) joinKnown(r *JoinRequest, reply func(JoinReply)) wire.Code {
+func (g *group) joinKnown(r *JoinRequest, call *Parked) wire.Code {
 	if t, ok := g.pending[r.MemberID]; ok && r.InstanceID == "" {
 		t.Stop()
 		delete(g.pending, r.MemberID)
-		g.add(r.MemberID, r, reply)
-		g.rejoined()
-		return wire.None
+		return g.add(r.MemberID, r, call)
 	}
 	m, code := g.check(r.MemberID, r.InstanceID)
 	if code != wire.None {
 		return code
 	}
 	same := m.sameProtocols(r.Protocols)
-	switch {
-	case g.state == Completing && same, g.state == Stable && same && g.leader != m.id:
+	if g.state == Completing && same || g.state == Stable && same && g.leader != m.id {
 		// The answer to an earlier join was lost: give it again.
 		g.touch(m)
-		reply(g.currentReply(m))
-	default:
-		m.answerJoin(JoinReply{Err: wire.RebalanceInProgress, Generation: -1, MemberID: m.id})
-		m.update(r)
-		m.join = reply
-		g.rejoined()
+		call.join(g.currentReply(m))
+		return wire.None
 	}
+	if code := g.update(m, r); code != wire.None {
+		return code
+	}
+	g.answerJoin(m, JoinReply{Err: wire.RebalanceInProgress, Generation: -1, MemberID: m.id})
+	g.park(m, call)
+	g.rejoined()
 	return wire.None
 }
 

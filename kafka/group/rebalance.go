@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"time"
 
 	"github.com/leveret-mq/leveret/kafka/wire"
@@ -18,6 +19,7 @@ func (g *group) prepare() {
 		}
 	}
 	for _, m := range g.members {
+		g.opts.give(int64(len(m.assignment)))
 		m.assignment, m.synced = nil, false
 	}
 	wasEmpty := g.state == Empty
@@ -59,26 +61,21 @@ func (g *group) maybeComplete() {
 	if g.state != Preparing || g.initial || len(g.pending) > 0 {
 		return
 	}
-	for _, m := range g.members {
-		if m.join == nil {
-			return
-		}
+	if g.joined == len(g.members) {
+		g.complete()
 	}
-	g.complete()
 }
 
 // complete begins the next generation with those who joined. Static members who
 // did not come keep their place until their session ends.
 func (g *group) complete() {
-	for _, m := range append([]*member(nil), g.members...) {
-		if m.join == nil && m.instance == "" {
-			g.remove(m)
-		}
-	}
+	g.removeAll(func(m *member) bool { return m.join == nil && m.instance == "" })
 	if len(g.members) > 0 && !g.electJoinedLeader() {
-		g.after(g.longestRebalance(), g.complete)
+		g.stopTimer()
+		g.stalled = true // until somebody joins, or the last session has ended
 		return
 	}
+	g.stalled = false
 	g.stopTimer()
 	g.generation++
 	if len(g.members) == 0 {
@@ -89,7 +86,7 @@ func (g *group) complete() {
 	g.protocol = g.choose()
 	for _, m := range g.members {
 		g.touch(m)
-		m.answerJoin(g.currentReply(m))
+		g.answerJoin(m, g.currentReply(m))
 	}
 	g.after(g.longestRebalance(), g.dropUnsynced)
 }
@@ -111,13 +108,7 @@ func (g *group) electJoinedLeader() bool {
 // dropUnsynced removes members that took part in the join but never asked for
 // their assignment: they would hold partitions without reading them.
 func (g *group) dropUnsynced() {
-	dropped := false
-	for _, m := range append([]*member(nil), g.members...) {
-		if !m.synced && m.instance == "" {
-			g.remove(m)
-			dropped = true
-		}
-	}
+	dropped := g.removeAll(func(m *member) bool { return !m.synced && m.instance == "" })
 	if dropped || g.state == Completing {
 		g.prepare()
 	}
@@ -128,15 +119,14 @@ func (g *group) choose() string {
 	votes := map[string]int{}
 	best := ""
 	for _, m := range g.members {
-		for _, p := range m.protocols {
-			if !g.allKnow(p.Name) {
-				continue
-			}
-			votes[p.Name]++
-			if best == "" || votes[p.Name] > votes[best] {
-				best = p.Name
-			}
-			break
+		i := slices.IndexFunc(m.protocols, func(p Protocol) bool { return g.allKnow(p.Name) })
+		if i < 0 {
+			continue
+		}
+		name := m.protocols[i].Name
+		votes[name]++
+		if best == "" || votes[name] > votes[best] {
+			best = name
 		}
 	}
 	return best

@@ -3,33 +3,34 @@ package group
 import "github.com/leveret-mq/leveret/kafka/wire"
 
 // Sync answers with the member's assignment once the leader has brought it.
-// reply is called once.
-func (c *Coordinator) Sync(r SyncRequest, reply func(SyncReply)) {
+// reply is called once; the result is nil when it was called already.
+func (c *Coordinator) Sync(r SyncRequest, reply func(SyncReply)) *Parked {
 	g := c.lock(r.Group)
 	if g == nil {
 		reply(SyncReply{Err: c.missing(r.Group, wire.UnknownMemberID)})
-		return
+		return nil
 	}
 	defer g.mu.Unlock()
 	m, code := g.check(r.MemberID, r.InstanceID)
 	if code == wire.None {
 		code = g.checkSync(&r)
 	}
+	if code == wire.None && m.id == g.leader && g.state == Completing {
+		code = g.assign(r.Assignments)
+	}
 	if code != wire.None {
 		reply(SyncReply{Err: code})
-		return
+		return nil
 	}
 	g.touch(m)
 	m.synced = true
+	m.answerSync(SyncReply{Err: wire.RebalanceInProgress}) // an older request of the same member
 	if g.state == Stable {
 		reply(g.syncReply(m))
-		return
+		return nil
 	}
-	m.answerSync(SyncReply{Err: wire.RebalanceInProgress}) // an older request of the same member
-	m.sync = reply
-	if m.id == g.leader {
-		g.assign(r.Assignments)
-	}
+	m.sync = &Parked{g: g, m: m, sync: reply}
+	return m.sync
 }
 
 func (g *group) checkSync(r *SyncRequest) wire.Code {
@@ -49,7 +50,14 @@ func (g *group) checkSync(r *SyncRequest) wire.Code {
 
 // assign stores what the leader decided and answers all who wait for it. A
 // member the leader forgot gets nothing.
-func (g *group) assign(assignments map[string][]byte) {
+func (g *group) assign(assignments map[string][]byte) wire.Code {
+	bytes := int64(0)
+	for _, m := range g.members {
+		bytes += int64(len(assignments[m.id]))
+	}
+	if code := g.opts.take(bytes); code != wire.None {
+		return code
+	}
 	g.state = Stable
 	for _, m := range g.members {
 		m.assignment = assignments[m.id]
@@ -58,6 +66,7 @@ func (g *group) assign(assignments map[string][]byte) {
 			m.answerSync(g.syncReply(m))
 		}
 	}
+	return wire.None
 }
 
 func (g *group) syncReply(m *member) SyncReply {

@@ -30,9 +30,34 @@ type Options struct {
 	// Journal is told of offsets that are forgotten without a client asking for it;
 	// nil tells nobody.
 	Journal Journal
+	// Memory counts what members take; nil counts nothing.
+	Memory Memory
 	// NewID returns the random part of a member id; default 128 random bits.
 	NewID func() string
 }
+
+// Memory counts the bytes that members make the coordinator keep, beyond the life
+// of their connections.
+type Memory interface {
+	// Try takes n bytes, or fails because there are not so many.
+	Try(n int64) error
+	// Give returns n bytes that were taken.
+	Give(n int64)
+}
+
+// take counts n bytes more, or less when n is negative.
+func (o *Options) take(n int64) wire.Code {
+	switch {
+	case o.Memory == nil:
+	case n < 0:
+		o.Memory.Give(-n)
+	case o.Memory.Try(n) != nil:
+		return wire.GroupMaxSizeReached
+	}
+	return wire.None
+}
+
+func (o *Options) give(n int64) { _ = o.take(-n) } // giving does not fail
 
 // Journal keeps committed offsets across restarts. A client's commits and deletions
 // go to one of its own.

@@ -1,0 +1,186 @@
+package kafka
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/group"
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// ref is s, or nil for the empty string.
+func ref(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+var errGone = errors.New("the client closed the connection while its request waited")
+
+// gone is closed when the client has closed its end; nil where that can't be seen.
+func (c *conn) gone() <-chan struct{} {
+	if w, ok := c.nc.(interface{ Gone() <-chan struct{} }); ok {
+		return w.Gone()
+	}
+	return nil
+}
+
+// await waits for the answer of a request that may be parked until other clients
+// have done their part. A client that is gone is waited for no longer. When the
+// server stops its coordinators answer everybody.
+func await[T any](c *conn, answer <-chan T, parked *group.Parked) (got T, err error) {
+	defer func() { c.frames.now = time.Now() }()
+	select {
+	case got = <-answer:
+		return got, nil
+	default:
+	}
+	if err = c.out.flush(); err != nil {
+		parked.Abandon()
+		return got, err
+	}
+	select {
+	case got = <-answer:
+		return got, nil
+	case <-c.gone():
+	}
+	if c.s.closed.Load() {
+		return <-answer, nil // it was us who cut the connection
+	}
+	parked.Abandon()
+	return got, errGone
+}
+
+// maxProtocols bounds the assignment strategies of one member. Clients bring up to
+// four.
+const maxProtocols = 100
+
+// Key 11, JoinGroup, versions 0 to 9. The connection waits until the group's
+// next generation stands.
+func (c *conn) joinGroup(h wire.Header, r *kmsg.JoinGroupRequest) (kmsg.Response, error) {
+	code := c.mayGroup(broker.Consume, r.Group)
+	if code == wire.None && len(r.Protocols) > maxProtocols {
+		code = wire.InconsistentGroupProtocol
+	}
+	if code != wire.None {
+		res := kmsg.NewPtrJoinGroupResponse()
+		res.ErrorCode, res.MemberID = int16(code), r.MemberID
+		return res, nil
+	}
+	host, _, _ := net.SplitHostPort(c.nc.RemoteAddr().String())
+	join := group.JoinRequest{
+		Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID),
+		ClientID: string(h.ClientID), ClientHost: "/" + host, ProtocolType: r.ProtocolType,
+		SessionTimeout:   time.Duration(r.SessionTimeoutMillis) * time.Millisecond,
+		RebalanceTimeout: time.Duration(r.RebalanceTimeoutMillis) * time.Millisecond,
+		MustKnowID:       r.Version >= 4, MaySkipAssignment: r.Version >= 9,
+	}
+	if r.Version == 0 {
+		join.RebalanceTimeout = join.SessionTimeout
+	}
+	for _, p := range r.Protocols {
+		join.Protocols = append(join.Protocols, group.Protocol{Name: p.Name, Metadata: bytes.Clone(p.Metadata)})
+	}
+	answer := make(chan group.JoinReply, 1)
+	parked := c.groups.Join(join, func(reply group.JoinReply) { answer <- reply })
+	got, err := await(c, answer, parked)
+	if err != nil {
+		return nil, err
+	}
+	res := kmsg.NewPtrJoinGroupResponse()
+	res.ErrorCode, res.Generation, res.MemberID = int16(got.Err), got.Generation, got.MemberID
+	res.LeaderID, res.SkipAssignment = got.Leader, got.SkipAssignment
+	if got.Err == wire.None {
+		res.ProtocolType, res.Protocol = &got.ProtocolType, &got.Protocol
+	}
+	for _, m := range got.Members {
+		one := kmsg.NewJoinGroupResponseMember()
+		one.MemberID, one.InstanceID, one.ProtocolMetadata = m.ID, ref(m.InstanceID), m.Metadata
+		res.Members = append(res.Members, one)
+	}
+	return res, nil
+}
+
+// Key 14, SyncGroup, versions 0 to 5. The connection waits until the leader has
+// brought the assignments.
+func (c *conn) syncGroup(r *kmsg.SyncGroupRequest) (kmsg.Response, error) {
+	if code := c.mayGroup(broker.Consume, r.Group); code != wire.None {
+		res := kmsg.NewPtrSyncGroupResponse()
+		res.ErrorCode = int16(code)
+		return res, nil
+	}
+	s := group.SyncRequest{
+		Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation,
+		ProtocolType: deref(r.ProtocolType), Protocol: deref(r.Protocol), Assignments: map[string][]byte{},
+	}
+	for _, a := range r.GroupAssignment {
+		s.Assignments[a.MemberID] = bytes.Clone(a.MemberAssignment)
+	}
+	answer := make(chan group.SyncReply, 1)
+	parked := c.groups.Sync(s, func(reply group.SyncReply) { answer <- reply })
+	got, err := await(c, answer, parked)
+	if err != nil {
+		return nil, err
+	}
+	res := kmsg.NewPtrSyncGroupResponse()
+	res.ErrorCode, res.MemberAssignment = int16(got.Err), got.Assignment
+	if got.Err == wire.None {
+		res.ProtocolType, res.Protocol = &got.ProtocolType, &got.Protocol
+	}
+	return res, nil
+}
+
+// Key 12, Heartbeat, versions 0 to 4.
+func (c *conn) heartbeat(r *kmsg.HeartbeatRequest) kmsg.Response {
+	res := kmsg.NewPtrHeartbeatResponse()
+	code := c.mayGroup(broker.Consume, r.Group)
+	if code == wire.None {
+		code = c.groups.Heartbeat(group.Identity{
+			Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation,
+		})
+	}
+	res.ErrorCode = int16(code)
+	return res
+}
+
+// Key 13, LeaveGroup, versions 0 to 5; from 3 on several members at once.
+func (c *conn) leaveGroup(r *kmsg.LeaveGroupRequest) kmsg.Response {
+	res := kmsg.NewPtrLeaveGroupResponse()
+	if code := c.mayGroup(broker.Consume, r.Group); code != wire.None {
+		res.ErrorCode = int16(code)
+		return res
+	}
+	if r.Version < 3 {
+		leaver := []group.Leaver{{MemberID: r.MemberID}}
+		code := c.groups.Leave(r.Group, leaver)
+		if code == wire.None {
+			code = leaver[0].Err
+		}
+		res.ErrorCode = int16(code)
+		return res
+	}
+	leavers := make([]group.Leaver, len(r.Members))
+	for i, m := range r.Members {
+		leavers[i] = group.Leaver{MemberID: m.MemberID, InstanceID: deref(m.InstanceID)}
+	}
+	res.ErrorCode = int16(c.groups.Leave(r.Group, leavers))
+	for i, m := range r.Members {
+		one := kmsg.NewLeaveGroupResponseMember()
+		one.MemberID, one.InstanceID, one.ErrorCode = m.MemberID, m.InstanceID, int16(leavers[i].Err)
+		res.Members = append(res.Members, one)
+	}
+	return res
+}

@@ -1,0 +1,159 @@
+package kafka
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/group"
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// eventually waits for what is about to be true.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not after 15 s", what)
+		}
+	}
+}
+
+// longFetch waits for records of a topic that has none.
+func longFetch(topic string, offset int64) *kmsg.FetchRequest {
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 120_000, 1, 1<<20
+	ft := kmsg.NewFetchRequestTopic()
+	ft.Topic = topic
+	fp := kmsg.NewFetchRequestTopicPartition()
+	fp.FetchOffset, fp.PartitionMaxBytes = offset, 1<<20
+	ft.Partitions = append(ft.Partitions, fp)
+	req.Topics = append(req.Topics, ft)
+	return req
+}
+
+func joinOf(name, member string) *kmsg.JoinGroupRequest {
+	req := kmsg.NewPtrJoinGroupRequest()
+	req.Group, req.MemberID, req.ProtocolType = name, member, "consumer"
+	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 300_000, 300_000
+	p := kmsg.NewJoinGroupRequestProtocol()
+	p.Name = "range"
+	req.Protocols = append(req.Protocols, p)
+	return req
+}
+
+// session is one of an administrator, as other listeners have them.
+func (r *rig) session() *broker.Session {
+	v, err := r.broker.VHost(broker.DefaultVHost)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	s := v.NewSession(auth.Identity{Name: "other"})
+	r.t.Cleanup(s.Close)
+	return s
+}
+
+func (r *rig) groups() *group.Coordinator {
+	v, err := r.broker.VHost(broker.DefaultVHost)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.server.groupsOf(v)
+}
+
+func TestRequestsThatWaitEndWithTheirClients(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		park func(c *raw)
+	}{
+		{"fetch", func(c *raw) { c.send(longFetch("t", 0), 11) }},
+		{"fetch with requests behind it", func(c *raw) {
+			for range 50 {
+				c.send(longFetch("t", 0), 11)
+			}
+		}},
+		{"join", func(c *raw) { c.send(joinOf("busy", ""), 3) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.topic("t", 1, nil)
+			stays := r.raw() // a member that does not join again keeps others waiting
+			stays.send(joinOf("busy", ""), 3)
+			stays.receive(kmsg.NewPtrJoinGroupResponse(), 3)
+			var clients []*raw
+			for range 20 {
+				client := r.raw()
+				clients = append(clients, client)
+				c.park(client)
+			}
+			time.Sleep(50 * time.Millisecond) // most are parked by now; each must end either way
+			for _, client := range clients {
+				client.nc.Close()
+			}
+			eventually(t, "the connections end", func() bool { return r.listener.Stats().Open == 1 })
+			if d := r.groups().Describe("busy"); len(d.Members) != 1 {
+				t.Errorf("%d members are kept, of which %d can't come back", len(d.Members), len(d.Members)-1)
+			}
+		})
+	}
+}
+
+func TestASyncThatWaitsEndsWithItsClient(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.InitialRebalanceDelay = 100 * time.Millisecond })
+	leader, client := r.raw(), r.raw()
+	leader.send(joinOf("unled", ""), 3)
+	eventually(t, "the leader's join", func() bool { return len(r.groups().Describe("unled").Members) == 1 })
+	client.send(joinOf("unled", ""), 3)
+	var in kmsg.JoinGroupResponse
+	client.receive(&in, 3)
+	if in.LeaderID == in.MemberID {
+		t.Fatal("the second member leads")
+	}
+	req := kmsg.NewPtrSyncGroupRequest()
+	req.Group, req.MemberID, req.Generation = "unled", in.MemberID, in.Generation
+	client.send(req, 2)
+	time.Sleep(20 * time.Millisecond)
+	client.nc.Close()
+	eventually(t, "the connection ends", func() bool { return r.listener.Stats().Open == 1 })
+}
+
+func TestAFetchThatWaitsHearsThatItsTopicIsDeleted(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(r *rig, s *broker.Session) error
+		want   wire.Code
+	}{
+		{"deleted", func(_ *rig, s *broker.Session) error {
+			_, err := s.DeleteQueue("t", false, false)
+			return err
+		}, wire.UnknownTopicOrPartition},
+		{"deleted and made again", func(r *rig, s *broker.Session) error {
+			if _, err := s.DeleteQueue("t", false, false); err != nil {
+				return err
+			}
+			r.topic("t", 1, nil)
+			return nil
+		}, wire.None},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.topic("t", 1, nil)
+			client, s := r.raw(), r.session()
+			client.send(longFetch("t", 0), 11)
+			time.Sleep(30 * time.Millisecond)
+			began := time.Now()
+			if err := c.change(r, s); err != nil {
+				t.Fatal(err)
+			}
+			var res kmsg.FetchResponse
+			client.receive(&res, 11)
+			got := wire.Code(res.Topics[0].Partitions[0].ErrorCode)
+			if waited := time.Since(began); waited > 10*time.Second || got != c.want && got != wire.UnknownTopicOrPartition {
+				t.Errorf("answered %v after %v", got, waited)
+			}
+		})
+	}
+}
