@@ -9,6 +9,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # Rounds of the kill -9 loop, and the seed of its choices (empty: a new one, printed).
 ROUNDS ?= 200
 SEED   ?=
+# Rounds of each campaign of `make torture`.
+TORTURE ?= 20
 # Time for each fuzz target.
 FUZZTIME ?= 10s
 # Extra arguments of `make run` and `make bench`.
@@ -26,7 +28,7 @@ RACE := ./auth ./internal/netx ./metrics ./server ./consumer ./exchange ./segmen
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fmt interop reports crash fuzz bench bench-curves bench-compare bench-guard bench-peers demo clean need-go need-cc
+.PHONY: help run build test check lint race fmt interop reports crash torture fuzz bench bench-curves bench-compare bench-guard bench-peers demo clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -70,6 +72,10 @@ reports: build ## situations from bug reports, as programs that others keep (REP
 crash: build ## kill -9 loop under confirmed load (ROUNDS=200, SEED=)
 	$(GO) build -o bin/crash ./test/crash
 	./bin/crash --broker $(BIN) --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+torture: crash ## kill -9, damage, full and failing disks, hostile clients (TORTURE=20 rounds each, SEED=, ONLY=campaign)
+	$(GO) build -o bin/torture ./test/torture
+	./bin/torture --broker $(BIN) --rounds $(TORTURE) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 fuzz: need-go ## run every fuzz target for a short while (FUZZTIME=10s)
 	GO='$(GO)' FUZZTIME='$(FUZZTIME)' test/fuzz

@@ -59,7 +59,9 @@ var imports = map[string][]string{
 	"internal/alloc":   {},
 	"internal/program": {},
 	"internal/testkit": {"server", "config"},
-	"test/crash":       {"internal/testkit"},
+	"test/crash":       {"test/process"},
+	"test/torture":     {"test/process"},
+	"test/process":     {},
 	"test/interop":     {"internal/testkit"},
 }
 

@@ -38,7 +38,7 @@ func openChannel(addr string) (*amqp.Connection, *amqp.Channel, error) {
 
 // declare makes the exchange, the queues and the topic, in the first life.
 func (h *harness) declare(ctx context.Context) error {
-	c, ch, err := openChannel(h.broker.amqpAddr)
+	c, ch, err := openChannel(h.broker.AMQP)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (h *harness) declare(ctx context.Context) error {
 			}
 		}
 	}
-	return h.kafka.declare(ctx, h.broker.kafkaAddr)
+	return h.kafka.declare(ctx, h.broker.Kafka)
 }
 
 // A body is the publisher's number, the message's number, and padding:

@@ -21,7 +21,7 @@ func startLoad(ctx context.Context, h *harness, round int) (*load, error) {
 	h.model.restarted()
 	l := new(load)
 	for p := range publishers {
-		ch, err := l.channel(h.broker.amqpAddr)
+		ch, err := l.channel(h.broker.AMQP)
 		if err != nil {
 			return nil, err
 		}
@@ -41,7 +41,7 @@ func startLoad(ctx context.Context, h *harness, round int) (*load, error) {
 			}
 		}
 	}
-	if err := h.kafka.startLoad(ctx, h.broker.kafkaAddr, round, h.fork(), &l.wg); err != nil {
+	if err := h.kafka.startLoad(ctx, h.broker.Kafka, round, h.fork(), &l.wg); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -60,7 +60,7 @@ func (l *load) channel(addr string) (*amqp.Channel, error) {
 }
 
 func (l *load) consume(h *harness, queue string, round int) error {
-	ch, err := l.channel(h.broker.amqpAddr)
+	ch, err := l.channel(h.broker.AMQP)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (h *harness) drain(ctx context.Context, round int) error {
 }
 
 func (h *harness) drainQueue(ctx context.Context, queue string, round int) error {
-	c, ch, err := openChannel(h.broker.amqpAddr)
+	c, ch, err := openChannel(h.broker.AMQP)
 	if err != nil {
 		return err
 	}

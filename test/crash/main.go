@@ -55,10 +55,10 @@ func run(ctx context.Context, o options, out *os.File) error {
 	if err != nil {
 		return err
 	}
-	defer b.kill()
+	defer b.Kill()
 	h := &harness{broker: b, rng: rng, model: newModel(), kafka: newKafkaModel(), out: out}
 	if err := h.rounds(ctx, o.rounds); err != nil {
-		return fmt.Errorf("%w\ncrash: the data directory is kept in %s, the broker's last words are in %s", err, dir, b.logName())
+		return fmt.Errorf("%w\ncrash: the data directory is kept in %s, the broker's last words are in %s", err, dir, b.LogFile)
 	}
 	fmt.Fprintf(out, "crash: %d rounds held: %s\n", o.rounds, h.summary())
 	if o.dir == "" {
@@ -103,18 +103,18 @@ func (h *harness) rounds(ctx context.Context, n int) error {
 	if err := h.drain(ctx, n+1); err != nil {
 		return fmt.Errorf("after the last round: %w", err)
 	}
-	return h.kafka.finish(ctx, h.broker.kafkaAddr)
+	return h.kafka.finish(ctx, h.broker.Kafka)
 }
 
 // round is one life of the broker.
 func (h *harness) round(ctx context.Context, round int, drain bool) error {
 	if h.rng.IntN(10) == 0 {
 		// A life that ends before anybody connects: recovery itself is interrupted.
-		if err := h.broker.startProcess(h.rng); err != nil {
+		if err := h.broker.Begin(h.broker.flags(h.rng)...); err != nil {
 			return err
 		}
 		time.Sleep(time.Duration(h.rng.IntN(30)) * time.Millisecond)
-		h.broker.kill()
+		h.broker.Kill()
 		h.killedIn++
 	}
 	if err := h.start(); err != nil {
@@ -135,19 +135,19 @@ func (h *harness) round(ctx context.Context, round int, drain bool) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	time.Sleep(time.Duration(100+h.rng.IntN(300)) * time.Millisecond)
-	died := h.broker.died()
-	h.broker.kill()
+	died := h.broker.Died()
+	h.broker.Kill()
 	cancel()
 	load.wait()
 	if died {
-		return fmt.Errorf("the broker ended by itself: %s", h.broker.lastWords())
+		return fmt.Errorf("the broker ended by itself: %s", h.broker.LastWords())
 	}
 	return h.model.violation()
 }
 
 func (h *harness) start() error {
 	from := time.Now()
-	if err := h.broker.start(h.rng); err != nil {
+	if err := h.broker.Start(h.broker.flags(h.rng)...); err != nil {
 		return err
 	}
 	h.slowest = max(h.slowest, time.Since(from))
@@ -159,7 +159,7 @@ func (h *harness) verify(ctx context.Context, round int) error {
 	if round == 1 {
 		return h.declare(ctx)
 	}
-	return h.kafka.verify(ctx, h.broker.kafkaAddr)
+	return h.kafka.verify(ctx, h.broker.Kafka)
 }
 
 func (h *harness) summary() string {
