@@ -6,6 +6,7 @@ import (
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/unacked"
 )
 
 // channel is one channel of a connection. Fields belong to the reader goroutine unless they stand under a lock.
@@ -32,11 +33,15 @@ type channel struct {
 
 	mu        sync.Mutex // guards the fields below and every consumer's subscription
 	consumers map[string]*consumer
-	unacked   unacked
-	holders   []holder
-	byLease   map[*broker.Lease]uint32
-	settling  []uint32 // holders with a verdict that the broker was not told yet
-	isDirty   bool     // in conn.dirty
+	unacked   unacked.Set
+	gotten    unacked.Near // of what basic.get took
+	isDirty   bool         // in conn.dirty: it has verdicts that the broker was not told yet
+}
+
+func newChannel(c *conn, number uint16) *channel {
+	ch := &channel{c: c, number: number}
+	ch.unacked.Failed = ch.settleFailed
+	return ch
 }
 
 // openChannel handles a frame on a number where no channel is open.
@@ -59,7 +64,7 @@ func (c *conn) openChannel(f wire.Frame) *closeError {
 		return &closeError{code: wire.NotAllowed, method: id,
 			text: refuse(0, "number of channels opened (%d) has reached the negotiated channel_max (%d)", c.channels.open, c.channelMax).text}
 	}
-	c.channels.add(&channel{c: c, number: f.Channel})
+	c.channels.add(newChannel(c, f.Channel))
 	c.send(f.Channel, &wire.ChannelOpenOk{})
 	return nil
 }
@@ -83,7 +88,6 @@ func (ch *channel) release() {
 		k.close()
 	}
 	ch.requeueAll()
-	ch.tellBroker()
 }
 
 // fail closes the channel from our side and waits for the client's answer.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/unacked"
 )
 
 // consumer is one basic.consume. Its subscription is used under channel.mu, by the writer to pull and by
@@ -27,7 +28,7 @@ type consumer struct {
 	// Guarded by channel.mu.
 	closed   bool
 	borrowed bool // bodies that it emitted are being written from the log's own bytes
-	holder   uint32
+	near     unacked.Near
 	mean     int // bytes of frames a delivery took in its last turn; 0 before the first
 }
 
@@ -192,11 +193,9 @@ func (ch *channel) get(m *wire.BasicGet) error {
 	ch.mu.Lock()
 	var tag uint64
 	if m.NoAck {
-		tag = ch.unacked.skip()
+		tag = ch.unacked.Skip()
 	} else {
-		n := ch.holderOf(got.Lease)
-		ch.holders[n].live++
-		tag = ch.unacked.push(got.Offset, n)
+		tag = ch.unacked.Hold(&ch.gotten, got.Lease, got.Offset)
 	}
 	ch.mu.Unlock()
 	ch.c.sendContent(ch.number, &wire.BasicGetOk{

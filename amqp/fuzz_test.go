@@ -45,7 +45,7 @@ func feed(t *testing.T, r *rig, in []byte) {
 	c.frameMax, c.maxPayload, c.channelMax = 4096, 4088, 10
 	c.rb = newReadBuffer()
 	defer c.rb.free()
-	ch := &channel{c: c, number: 1}
+	ch := newChannel(c, 1)
 	c.channels.add(ch)
 	q, err := c.session.DeclareQueue("fuzz", broker.QueueOptions{})
 	if err != nil {

@@ -47,7 +47,8 @@ func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) 
 	c.frameMax, c.maxPayload, c.channelMax = 131072, 131064, 2047
 	c.rb = newReadBuffer()
 	c.rb.resize(len(readClasses) - 1)
-	ch := &channel{c: c, number: 1, confirm: confirm}
+	ch := newChannel(c, 1)
+	ch.confirm = confirm
 	c.channels.add(ch)
 	q, err := c.session.DeclareQueue("bench", broker.QueueOptions{})
 	if err != nil {
@@ -94,9 +95,9 @@ func (b *bench) deliver() {
 // ack plays the reader for single acks of everything that was delivered.
 func (b *bench) ack() {
 	b.acks = b.acks[:0]
-	for tag := b.ch.unacked.last - uint64(b.n) + 1; tag <= b.ch.unacked.last; tag++ {
+	for tag := b.ch.unacked.Last() - uint64(b.n) + 1; tag <= b.ch.unacked.Last(); tag++ {
 		b.acks = wire.AppendConfirm(b.acks, 1, tag, false, false)
-		if len(b.acks) > maxReadBytes-100 || tag == b.ch.unacked.last {
+		if len(b.acks) > maxReadBytes-100 || tag == b.ch.unacked.Last() {
 			b.c.rb.start, b.c.rb.end = 0, copy(b.c.rb.buf, b.acks)
 			b.c.takeAll()
 			b.acks = b.acks[:0]
@@ -149,9 +150,9 @@ func TestATurnIsBoundedByTheFramesItWrites(t *testing.T) {
 		left := 4 * b.n
 		for turn := 0; left > 0; turn++ {
 			b.k.ready.Store(true)
-			before := b.ch.unacked.last
+			before := b.ch.unacked.Last()
 			b.c.w.pull(b.k)
-			got := int(b.ch.unacked.last - before)
+			got := int(b.ch.unacked.Last() - before)
 			if got == 0 {
 				t.Fatalf("%d messages were left behind", left)
 			}

@@ -4,62 +4,14 @@ import (
 	"slices"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
-	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/unacked"
 	"github.com/leveret-mq/leveret/message"
 )
 
-// verdict is what becomes of a message that was delivered.
-type verdict uint8
-
-const (
-	ack verdict = iota
-	requeue
-	reject
-)
-
-// holder is one lease under which the channel holds messages, and the range of offsets that was settled
-// under it but not told to the broker yet.
-type holder struct {
-	lease       *broker.Lease
-	live        int // unacked entries that name it
-	waiting     bool
-	verdict     verdict
-	first, last message.Offset
-}
-
-// holderOf gives the number of a lease. mu is held.
-func (ch *channel) holderOf(lease *broker.Lease) uint32 {
-	if n, ok := ch.byLease[lease]; ok {
-		return n
-	}
-	if ch.byLease == nil {
-		ch.byLease = map[*broker.Lease]uint32{}
-	}
-	n := -1
-	if len(ch.holders) > 16+2*len(ch.consumers) {
-		n = ch.sweepHolders()
-	}
-	if n < 0 {
-		n = len(ch.holders)
-		ch.holders = append(ch.holders, holder{})
-	}
-	ch.holders[n] = holder{lease: lease}
-	ch.byLease[lease] = uint32(n)
-	return uint32(n)
-}
-
-// sweepHolders forgets leases under which nothing is held any more, and gives a free number or -1.
-func (ch *channel) sweepHolders() int {
-	free := -1
-	for i := range ch.holders {
-		h := &ch.holders[i]
-		if h.live == 0 && !h.waiting {
-			delete(ch.byLease, h.lease)
-			h.lease = nil
-			free = i
-		}
-	}
-	return free
+// settleFailed is told of verdicts that the broker did not take. That means that the queue or its disk is
+// gone, which other verbs report.
+func (ch *channel) settleFailed(first, last message.Offset, err error) {
+	ch.c.s.opts.Logger.Error("can't settle messages", "listener", "amqp", "first", first, "last", last, "error", err)
 }
 
 // takeSettles handles the acks, nacks and rejects of one channel that stand together at the front of the
@@ -91,93 +43,35 @@ func (ch *channel) settle(s *wire.Settle) error {
 }
 
 func (ch *channel) settleLocked(s *wire.Settle) *closeError {
-	v := ack
+	v := unacked.Ack
 	if s.Method != wire.IDBasicAck {
-		v = reject
+		v = unacked.Reject
 		if s.Requeue {
-			v = requeue
+			v = unacked.Requeue
 		}
 	}
-	if !s.Multiple {
-		e, ok := ch.unacked.take(s.Tag)
-		if !ok {
-			return refuse(wire.PreconditionFailed, "unknown delivery tag %d", s.Tag)
-		}
-		ch.note(e, v)
-		return nil
+	known := true
+	switch {
+	case !s.Multiple:
+		known = ch.unacked.Settle(s.Tag, v)
+	case s.Tag == 0:
+		ch.unacked.SettleAll(v)
+	default:
+		known = ch.unacked.SettleUpTo(s.Tag, v)
 	}
-	upTo := s.Tag
-	if upTo == 0 {
-		upTo = ch.unacked.last
-	} else if i := ch.unacked.find(upTo); i < 0 || ch.unacked.at(i).holder == settled {
+	if !known {
 		return refuse(wire.PreconditionFailed, "unknown delivery tag %d", s.Tag)
 	}
-	ch.popAll(upTo, v)
+	if !ch.isDirty && ch.unacked.Waiting() {
+		ch.isDirty = true
+		ch.c.dirty = append(ch.c.dirty, ch)
+	}
 	return nil
 }
 
-func (ch *channel) popAll(upTo uint64, v verdict) {
-	for {
-		e, ok := ch.unacked.pop(upTo)
-		if !ok {
-			return
-		}
-		ch.note(e, v)
-	}
-}
-
-// requeueAll returns everything that is unacked. mu is held.
-func (ch *channel) requeueAll() { ch.popAll(ch.unacked.last, requeue) }
-
-// note adds one verdict to its holder's range, or begins a new range.
-func (ch *channel) note(e unackedEntry, v verdict) {
-	h := &ch.holders[e.holder]
-	h.live--
-	if h.waiting {
-		switch {
-		case h.verdict == v && e.offset == h.last+1:
-			h.last = e.offset
-			return
-		case h.verdict == v && e.offset == h.first-1:
-			h.first = e.offset
-			return
-		}
-		ch.tell(h)
-	} else {
-		ch.settling = append(ch.settling, e.holder)
-		if !ch.isDirty {
-			ch.isDirty = true
-			ch.c.dirty = append(ch.c.dirty, ch)
-		}
-	}
-	h.waiting, h.verdict, h.first, h.last = true, v, e.offset, e.offset
-}
-
-// tell hands a holder's range to the broker. Its errors mean that the queue or its disk is gone, which
-// other verbs report; the message is not ours any more either way.
-func (ch *channel) tell(h *holder) {
-	var err error
-	switch h.verdict {
-	case ack:
-		err = h.lease.Ack(h.first, h.last)
-	case requeue:
-		err = h.lease.Requeue(h.first, h.last)
-	case reject:
-		err = h.lease.Reject(h.first, h.last)
-	}
-	if err != nil {
-		ch.c.s.opts.Logger.Error("can't settle messages", "listener", "amqp", "first", h.first, "last", h.last, "error", err)
-	}
-}
-
-// tellBroker hands all waiting ranges to the broker. mu is held.
+// tellBroker hands all verdicts to the broker. mu is held.
 func (ch *channel) tellBroker() {
-	for _, n := range ch.settling {
-		h := &ch.holders[n]
-		h.waiting = false
-		ch.tell(h)
-	}
-	ch.settling = ch.settling[:0]
+	ch.unacked.Tell()
 	if ch.isDirty {
 		ch.isDirty = false
 		if i := slices.Index(ch.c.dirty, ch); i >= 0 {
@@ -196,14 +90,19 @@ func (c *conn) flushSettles() {
 	}
 }
 
-// recover returns everything that is unacked to its queue.
+// requeueAll returns everything that is unacked to its queue. mu is held.
+func (ch *channel) requeueAll() {
+	ch.unacked.SettleAll(unacked.Requeue)
+	ch.tellBroker()
+}
+
+// recover is basic.recover.
 func (ch *channel) recover(again bool, reply wire.Method) error {
 	if !again {
 		return refuse(wire.NotImplemented, "requeue=false")
 	}
 	ch.mu.Lock()
 	ch.requeueAll()
-	ch.tellBroker()
 	ch.mu.Unlock()
 	return ch.reply(reply)
 }

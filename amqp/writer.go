@@ -227,13 +227,9 @@ func (k *consumer) deliver(d *broker.Delivery) {
 	w := &ch.c.w
 	var tag uint64
 	if k.noAck {
-		tag = ch.unacked.skip()
+		tag = ch.unacked.Skip()
 	} else {
-		if int(k.holder) >= len(ch.holders) || ch.holders[k.holder].lease != d.Lease {
-			k.holder = ch.holderOf(d.Lease)
-		}
-		ch.holders[k.holder].live++
-		tag = ch.unacked.push(d.Offset, k.holder)
+		tag = ch.unacked.Hold(&k.near, d.Lease, d.Offset)
 	}
 	w.sized += len(d.Body)
 	inPlace := len(d.Body) >= inPlaceBytes

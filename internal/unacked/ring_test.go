@@ -1,4 +1,4 @@
-package amqp
+package unacked
 
 import (
 	"math/rand/v2"
@@ -9,7 +9,7 @@ import (
 )
 
 func TestUnackedEntryTakesSixteenBytes(t *testing.T) {
-	if n := unsafe.Sizeof(unackedEntry{}); n != 16 {
+	if n := unsafe.Sizeof(entry{}); n != 16 {
 		t.Fatal(n)
 	}
 }
@@ -19,7 +19,7 @@ func TestUnackedAgreesWithAMap(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	var u unacked
+	var u ring
 	u.last = 1<<32 - 500 // so that the low half of the tags wraps
 	want := map[uint64]message.Offset{}
 	oldest := u.last + 1
@@ -78,7 +78,7 @@ func TestUnackedAgreesWithAMap(t *testing.T) {
 }
 
 func TestOneOldUnackedDeliveryKeepsNoMemoryForLaterOnes(t *testing.T) {
-	var u unacked
+	var u ring
 	first := u.push(1, 0)
 	for i := range 1_000_000 {
 		tag := u.push(message.Offset(i), 0)
@@ -86,8 +86,8 @@ func TestOneOldUnackedDeliveryKeepsNoMemoryForLaterOnes(t *testing.T) {
 			t.Fatal(tag)
 		}
 	}
-	if len(u.ring) > 4*minUnackedRing {
-		t.Fatalf("ring of %d for one unacked delivery", len(u.ring))
+	if len(u.entries) > 4*minRing {
+		t.Fatalf("ring of %d for one unacked delivery", len(u.entries))
 	}
 	if e, ok := u.take(first); !ok || e.offset != 1 {
 		t.Fatal(e, ok)
@@ -95,7 +95,7 @@ func TestOneOldUnackedDeliveryKeepsNoMemoryForLaterOnes(t *testing.T) {
 }
 
 func TestUnackedRefusesTagsItDoesNotKnow(t *testing.T) {
-	var u unacked
+	var u ring
 	u.push(1, 0)
 	two := u.push(2, 0)
 	for _, tag := range []uint64{0, 3, 1 << 60} {
@@ -112,7 +112,7 @@ func TestUnackedRefusesTagsItDoesNotKnow(t *testing.T) {
 }
 
 func BenchmarkUnackedInOrder(b *testing.B) {
-	var u unacked
+	var u ring
 	for range 200 {
 		u.push(0, 0)
 	}
