@@ -87,19 +87,29 @@ var Supported = []Support{
 }
 
 // byKey finds a key's entry without searching; nil where a key is not served.
-var byKey = func() (table [64]*Support) {
-	for i := range Supported {
-		table[Supported[i].Key] = &Supported[i]
+var byKey = index(Supported)
+
+// index is a table as long as the highest key wants it.
+func index(supported []Support) []*Support {
+	var table []*Support
+	for i := range supported {
+		s := &supported[i]
+		if short := int(s.Key) + 1 - len(table); short > 0 {
+			table = append(table, make([]*Support, short)...)
+		}
+		table[s.Key] = s
 	}
 	return table
-}()
+}
 
 // Lookup returns what is known of a key, nil when it is not served.
-func Lookup(k Key) *Support {
-	if k < 0 || int(k) >= len(byKey) {
+func Lookup(k Key) *Support { return find(byKey, k) }
+
+func find(table []*Support, k Key) *Support {
+	if k < 0 || int(k) >= len(table) {
 		return nil
 	}
-	return byKey[k]
+	return table[k]
 }
 
 // Serves reports whether a version of this key is answered.
