@@ -20,6 +20,8 @@ type Settings struct {
 	SegmentBytes   int64         // largest segment; 0 is the store's own
 	MaxBatchBytes  int           // largest batch of a Kafka producer
 	LogAppendTime  bool          // records bear the time of their arrival
+	TimeBeforeMs   int64         // how much older than now a Kafka record may be
+	TimeAfterMs    int64         // how much newer
 
 	kind   *queueType
 	layers layers

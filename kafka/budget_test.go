@@ -134,22 +134,6 @@ func TestFetchStaysWithinItsAllocations(t *testing.T) {
 	}
 }
 
-func BenchmarkCheckBatch(b *testing.B) {
-	value := string(make([]byte, 100))
-	values := make([]string, 9500)
-	for i := range values {
-		values[i] = value
-	}
-	records := makeBatch(nil, values...)
-	now := time.Now()
-	b.SetBytes(int64(len(records)))
-	for b.Loop() {
-		if _, code, why := checkBatch(records, 2<<20, now); code != wire.None {
-			b.Fatal(why)
-		}
-	}
-}
-
 func BenchmarkParseAndCheck16KiB(b *testing.B) {
 	frames := make([]string, 15)
 	for i := range frames {
@@ -157,13 +141,14 @@ func BenchmarkParseAndCheck16KiB(b *testing.B) {
 	}
 	frame := framed(produceRequest("t", 0, 1, makeBatch(nil, frames...)), 9)
 	var q wire.ProduceRequest
+	set, a := testSettings(), arrival{now: time.Now(), version: 9}
 	b.SetBytes(int64(len(frame)))
 	for b.Loop() {
 		h, body, err := wire.ParseHeader(frame)
 		if err != nil || q.Parse(h.Version, body) != nil {
 			b.Fatal(err)
 		}
-		if _, code, _ := checkBatch(q.Partitions[0].Records, 1<<20, time.Time{}.AddDate(5000, 0, 0)); code != wire.None {
+		if _, code, _ := a.check(q.Partitions[0].Records, set); code != wire.None {
 			b.Fatal(code)
 		}
 	}

@@ -9,7 +9,8 @@ import (
 // Key 0, Produce, versions 3 to 9 (0 to 2 are advertised and refused, see
 // wire.Supported).
 //
-// A batch is stored as it came, whatever its codec. acks=0 gets no answer and
+// A batch is stored as it came, whatever its codec, but for what its header says of
+// times, which is checked against the records (validate.go). acks=0 gets no answer and
 // closes the connection on an error; acks=1 answers once the batch is in the
 // log; acks=all once it is as durable as the queue promises. While an acks=all
 // answer waits for its flush the connection's next Produce is taken in.
@@ -75,7 +76,7 @@ func (c *conn) produceOne(sl *slot, t *topic, denied error, p *wire.ProduceParti
 		return
 	}
 	set := t.settings(c.s.broker)
-	b, code, why := checkBatch(p.Records, set.MaxBatchBytes, c.frames.now)
+	b, code, why := c.arrived(q.Version).check(p.Records, set)
 	if code != wire.None {
 		p.Fail(code, why)
 		return
@@ -99,8 +100,7 @@ func (c *conn) produceToLog(sl *slot, t *topic, set *broker.Settings, b batch.Ba
 	}
 	stamp := int64(-1)
 	if set.LogAppendTime {
-		stamp = c.frames.now.UnixMilli()
-		stampAppendTime(b, stamp)
+		stamp = b.MaxTimestamp()
 	}
 	out, err := c.session.Produce(part, b)
 	if err != nil {

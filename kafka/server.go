@@ -37,6 +37,8 @@ type Options struct {
 	IdleTimeout time.Duration
 	// MaxFrameBytes bounds a Produce request; default wire.MaxFrameBytes.
 	MaxFrameBytes int
+	// TrustCompressed stores compressed batches without looking into them.
+	TrustCompressed bool
 	// Budget bounds the memory of requests and answers; default one of the server's own.
 	Budget *budget.Budget
 	// Logger takes what an operator should read; default slog.Default().

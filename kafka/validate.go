@@ -1,30 +1,79 @@
 package kafka
 
 import (
-	"encoding/binary"
-	"hash/crc32"
+	"errors"
+	"fmt"
 	"time"
 
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
 )
 
-// maxFuture is how far ahead of our clock a record's timestamp may be.
-const maxFuture = time.Hour
+// ratioMax bounds what a compressed batch may unpack to, as a multiple of what the
+// topic takes in one batch. The answer, too large, has producers send less at once.
+const ratioMax = 64
 
-// checkBatch holds the records of one partition of a Produce request against
-// the rules, and returns the one batch they must be.
+// unpackedBytes is the most that a batch may unpack to.
+func unpackedBytes(set *broker.Settings) int {
+	return int(min(max(int64(set.MaxBatchBytes), 1<<18)*ratioMax, message.MaxUnpackedBytes))
+}
+
+// arrival is how a batch came: when, by which version of Produce, and whose memory
+// there is for unpacking it.
+type arrival struct {
+	now     time.Time
+	version int16
+	trust   bool // compressed records are not looked into
+	memory  *budget.Account
+}
+
+func (c *conn) arrived(version int16) arrival {
+	return arrival{c.frames.now, version, c.s.opts.TrustCompressed, c.memory}
+}
+
+// check holds the records of one partition of a Produce request against the rules,
+// and returns the one batch they must be. What its header says of the records' times
+// is then what the records say: producers' claims are not believed (old ones leave -1).
 //
 //	null or empty records, several batches, magic 0 or 1         87
 //	count 0, count not last delta + 1, control batch             87
 //	producer id without a sequence number                        87
-//	uncompressed records that are not numbered 0…n               87
 //	checksum wrong                                                2
-//	larger than the topic's max.message.bytes                    10
-//	unknown codec                                                76
-//	more than an hour in the future                              32
-func checkBatch(records []byte, maxBytes int, now time.Time) (batch.Batch, wire.Code, string) {
+//	larger than the topic's max.message.bytes, or 64 times that
+//	when it is unpacked                                          10
+//	unknown codec, zstd by a Produce request before version 7    76
+//	records that can't be unpacked or decoded, that are not as
+//	many as the header says, or not numbered 0…n                 87
+//	too far before or behind our clock (message.timestamp.before.max.ms
+//	and .after.max.ms), unless the topic keeps the broker's time 32
+//
+// Compressed records are not looked into when the server trusts its producers.
+func (a arrival) check(records []byte, set *broker.Settings) (batch.Batch, wire.Code, string) {
+	b, code, why := a.checkHeader(records, set)
+	if code != wire.None {
+		return nil, code, why
+	}
+	times, code, why := a.checkRecords(b, set)
+	if code != wire.None {
+		return nil, code, why
+	}
+	now := a.now.UnixMilli()
+	if set.LogAppendTime {
+		b.SetTimes(true, now)
+		return b, wire.None, ""
+	}
+	if times.Latest()-set.TimeAfterMs > now || set.TimeBeforeMs < now && times.Oldest() < now-set.TimeBeforeMs {
+		return nil, wire.InvalidTimestamp, "a timestamp is too far from the broker's: see message.timestamp.after.max.ms and message.timestamp.before.max.ms"
+	}
+	b.SetTimes(false, times.Latest())
+	return b, wire.None, ""
+}
+
+// checkHeader is the part of check that looks at no record.
+func (a arrival) checkHeader(records []byte, set *broker.Settings) (batch.Batch, wire.Code, string) {
 	if len(records) <= 16 || records[16] != batch.Magic {
 		return nil, wire.InvalidRecord, "the records are not one batch of format 2"
 	}
@@ -35,79 +84,72 @@ func checkBatch(records []byte, maxBytes int, now time.Time) (batch.Batch, wire.
 	switch {
 	case len(rest) > 0:
 		return nil, wire.InvalidRecord, "more than one batch for a partition"
-	case len(b) > maxBytes:
+	case len(b) > set.MaxBatchBytes:
 		return nil, wire.MessageTooLarge, "the batch is larger than max.message.bytes"
 	case b.Codec() > message.CodecZstd:
 		return nil, wire.UnsupportedCompression, "unknown compression"
-	}
-	if b.Count() <= 0 || int64(b.Count()) != int64(b.LastOffsetDelta())+1 {
+	case b.Codec() == message.CodecZstd && a.version < zstdSince:
+		return nil, wire.UnsupportedCompression, "zstd by a Produce request before version 7"
+	case b.Count() <= 0 || int64(b.Count()) != int64(b.LastOffsetDelta())+1:
 		return nil, wire.InvalidRecord, "the batch's record count does not fit its last offset"
-	}
-	if b.IsControl() {
+	case int64(b.Count())*message.MinRecordBytes > message.MaxUnpackedBytes:
+		return nil, wire.InvalidRecord, "the batch's record count is more than a batch can hold"
+	case b.IsControl():
 		return nil, wire.InvalidRecord, "control batches are the broker's own"
-	}
-	if b.ProducerID() >= 0 && b.BaseSequence() < 0 {
+	case b.ProducerID() >= 0 && b.BaseSequence() < 0:
 		return nil, wire.InvalidRecord, "a producer's batch without a sequence number"
 	}
 	if err := b.Check(); err != nil {
 		return nil, wire.CorruptMessage, err.Error()
 	}
-	if b.MaxTimestamp() > now.Add(maxFuture).UnixMilli() {
-		return nil, wire.InvalidTimestamp, "a timestamp is more than an hour in the future"
-	}
-	if int64(b.Count())*minRecordBytes > message.MaxUnpackedBytes { // what is compressed is not looked into
-		return nil, wire.InvalidRecord, "the batch's record count is more than a batch can hold"
-	}
-	if b.Codec() == message.CodecNone && !dense(b) {
-		return nil, wire.InvalidRecord, "the records are not numbered from 0 on"
-	}
 	return b, wire.None, ""
 }
 
-// minRecordBytes is a record without anything: its length, attributes, time, number,
-// null key, null value and no headers.
-const minRecordBytes = 7
+// zstdSince is the version of Produce that came with zstd. Who sends an older one may
+// read with clients that have no zstd.
+const zstdSince = 7
 
-// dense walks an uncompressed batch: exactly count records, numbered 0, 1, 2 …
-// Only the head of each record is read. One record:
-//
-//	length varint │ attributes i8 │ timestamp delta varlong │ offset delta varint │ …
-func dense(b batch.Batch) bool {
-	raw := b.Records()
-	n := uint64(b.Count())
-	for i := uint64(0); i < n; i++ {
-		length, w := binary.Varint(raw)
-		if w <= 0 || length < 0 || length > int64(len(raw)-w) {
-			return false
+// checkRecords walks the records of a batch and tells their times.
+func (a arrival) checkRecords(b batch.Batch, set *broker.Settings) (message.Check, wire.Code, string) {
+	c := message.NewCheck(b.Count(), b.BaseTimestamp())
+	var err error
+	switch {
+	case b.Codec() == message.CodecNone:
+		var used int
+		if used, err = c.Records(b.Records()); err == nil {
+			err = c.End(len(b.Records()) - used)
 		}
-		rec := raw[w : w+int(length)]
-		raw = raw[w+int(length):]
-		at := 1 // behind the attributes
-		for at < len(rec) && rec[at] >= 0x80 {
-			at++
-		}
-		at++
-		if at >= len(rec) {
-			return false
-		}
-		delta, dw := uint64(rec[at]), 1
-		if delta >= 0x80 {
-			delta, dw = binary.Uvarint(rec[at:])
-		}
-		if dw <= 0 || delta != 2*i { // zigzag
-			return false
-		}
+	case a.trust:
+		return message.Claimed(b.BaseTimestamp(), b.MaxTimestamp()), wire.None, ""
+	default:
+		err = a.unpack(&c, b, unpackedBytes(set))
 	}
-	return len(raw) == 0
+	switch {
+	case err == nil:
+		return c, wire.None, ""
+	case errors.Is(err, message.ErrUnpacked):
+		return c, wire.MessageTooLarge, fmt.Sprintf("the batch unpacks to more than %d bytes", unpackedBytes(set))
+	case errors.Is(err, budget.ErrShare), errors.Is(err, message.ErrMemory):
+		return c, wire.MessageTooLarge, "the batch takes more memory to look into than one client may hold"
+	case errors.Is(err, budget.ErrFull), errors.Is(err, budget.ErrGone):
+		return c, wire.RequestTimedOut, err.Error()
+	}
+	return c, wire.InvalidRecord, err.Error()
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// stampAppendTime makes the batch's times the broker's own, for topics with
-// message.timestamp.type=LogAppendTime: the flag and the latest timestamp
-// change, and with them the checksum (Kafka protocol guide, "Record Batch").
-func stampAppendTime(b batch.Batch, ms int64) {
-	binary.BigEndian.PutUint16(b[21:], uint16(b.Attributes()|batch.LogAppendTime))
-	binary.BigEndian.PutUint64(b[35:], uint64(ms))
-	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], castagnoli))
+// unpack checks compressed records. What takes more memory than there is anyway
+// takes it from the client's account.
+func (a arrival) unpack(c *message.Check, b batch.Batch, limit int) error {
+	_, err := c.Packed(b.Codec(), b.Records(), limit, message.OrdinaryBytes)
+	if !errors.Is(err, message.ErrMemory) {
+		return err
+	}
+	allowed := min(int64(limit), a.memory.Share()-a.memory.Held())
+	if err := a.memory.Take(allowed, nil); err != nil {
+		return err
+	}
+	defer a.memory.Give(allowed)
+	*c = message.NewCheck(b.Count(), b.BaseTimestamp())
+	_, err = c.Packed(b.Codec(), b.Records(), limit, int(allowed))
+	return err
 }

@@ -1,19 +1,283 @@
 package kafka
 
 import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
 	"math"
 	"testing"
 	"time"
 
+	"github.com/golang/snappy"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
 )
 
-func TestABatchCantPromiseMoreRecordsThanItCanHold(t *testing.T) {
-	b := batch.Batch(make([]byte, batch.HeaderBytes+10))
-	b.Seal(batch.Header{Attributes: message.CodecSnappy, LastOffsetDelta: math.MaxInt32 - 1, ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1, Count: math.MaxInt32})
-	if _, code, why := checkBatch(b, 1<<20, time.Unix(1, 0)); code != wire.InvalidRecord {
-		t.Errorf("got %d %s", code, why)
+func testSettings() *broker.Settings {
+	return &broker.Settings{MaxBatchBytes: 1 << 20, TimeBeforeMs: math.MaxInt64, TimeAfterMs: 3600_000}
+}
+
+var testNow = time.UnixMilli(time.Now().UnixMilli())
+
+func anArrival() arrival {
+	return arrival{now: testNow, version: 9, memory: budget.New(budget.Options{}).Open()}
+}
+
+// seal makes a batch's checksum right.
+func seal(b batch.Batch) {
+	if len(b) >= batch.HeaderBytes {
+		binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))
 	}
+}
+
+func pack(codec int, raw []byte) []byte {
+	var b bytes.Buffer
+	switch codec {
+	case message.CodecGzip:
+		w := gzip.NewWriter(&b)
+		w.Write(raw)
+		w.Close()
+	case message.CodecSnappy:
+		return snappy.Encode(nil, raw)
+	case message.CodecLZ4:
+		w := lz4.NewWriter(&b)
+		w.Write(raw)
+		w.Close()
+	case message.CodecZstd:
+		w, _ := zstd.NewWriter(nil)
+		defer w.Close()
+		return w.EncodeAll(raw, nil)
+	default:
+		return raw
+	}
+	return b.Bytes()
+}
+
+// packBatch is makeBatch with compressed records.
+func packBatch(codec int, edit func(*batch.Header), values ...string) batch.Batch {
+	plain := makeBatch(nil, values...)
+	return sealed(codec, pack(codec, plain.Records()), len(values), edit)
+}
+
+// sealed is a batch of codec whose header promises count records, whatever packed is.
+func sealed(codec int, packed []byte, count int, edit func(*batch.Header)) batch.Batch {
+	b := batch.Batch(append(make([]byte, batch.HeaderBytes), packed...))
+	now := time.Now().UnixMilli()
+	h := batch.Header{Attributes: int16(codec), LastOffsetDelta: int32(count - 1), Count: int32(count), BaseTimestamp: now, MaxTimestamp: now,
+		ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1}
+	if edit != nil {
+		edit(&h)
+	}
+	b.Seal(h)
+	return b
+}
+
+// timed is a batch of records with these times; claim is the header's MaxTimestamp.
+func timed(codec int, claim int64, edit func(*batch.Header), times ...int64) batch.Batch {
+	var raw []byte
+	for i, ms := range times {
+		body := binary.AppendVarint([]byte{0}, ms-times[0])
+		body = binary.AppendVarint(body, int64(i))
+		body = append(body, 1, 0, 0)
+		raw = append(binary.AppendVarint(raw, int64(len(body))), body...)
+	}
+	return sealed(codec, pack(codec, raw), len(times), func(h *batch.Header) {
+		h.BaseTimestamp, h.MaxTimestamp = times[0], claim
+		if edit != nil {
+			edit(h)
+		}
+	})
+}
+
+func everyCodec(t *testing.T, test func(t *testing.T, codec int)) {
+	for codec := message.CodecNone; codec <= message.CodecZstd; codec++ {
+		t.Run(fmt.Sprint("codec ", codec), func(t *testing.T) { test(t, codec) })
+	}
+}
+
+func TestABatchCantPromiseMoreRecordsThanItCanHold(t *testing.T) {
+	for _, trust := range []bool{false, true} {
+		a := anArrival()
+		a.trust = trust
+		b := sealed(message.CodecSnappy, make([]byte, 10), math.MaxInt32, nil)
+		if _, code, why := a.check(b, testSettings()); code != wire.InvalidRecord {
+			t.Errorf("got %d %s", code, why)
+		}
+	}
+}
+
+func TestTheLatestTimeIsWhatTheRecordsSay(t *testing.T) {
+	now := testNow.UnixMilli()
+	everyCodec(t, func(t *testing.T, codec int) {
+		for _, claim := range []int64{-1, 0, now - 9*3600_000, now + 600_000, now + 48*3600_000, now - 1000, math.MaxInt64, math.MinInt64} {
+			r := testSettings()
+			b, code, why := anArrival().check(timed(codec, claim, nil, now-3000, now-1000, now-2000), r)
+			if code != wire.None {
+				t.Fatalf("claim %d: %d %s", claim, code, why)
+			}
+			if err := b.Check(); err != nil || b.MaxTimestamp() != now-1000 || b.BaseTimestamp() != now-3000 {
+				t.Errorf("claim now%+d: latest now%+d, %v", claim-now, b.MaxTimestamp()-now, err)
+			}
+		}
+		r := testSettings()
+		if b, code, _ := anArrival().check(timed(codec, now, nil, -1, -1), r); code != wire.None || b.MaxTimestamp() != message.NoTime {
+			t.Errorf("records without a time: code %d, latest %d", code, b.MaxTimestamp())
+		}
+	})
+}
+
+func TestTimesFarFromTheBrokersAreRefused(t *testing.T) {
+	now := testNow.UnixMilli()
+	const hour = 3600_000
+	for _, c := range []struct {
+		name          string
+		before, after int64
+		times         []int64
+		want          wire.Code
+	}{
+		{"an hour ahead", math.MaxInt64, int64(3600_000), []int64{now, now + hour}, wire.None},
+		{"more than an hour ahead", math.MaxInt64, int64(3600_000), []int64{now, now + hour + 1, now}, wire.InvalidTimestamp},
+		{"two days ahead, as allowed", math.MaxInt64, 48 * hour, []int64{now + 48*hour}, wire.None},
+		{"any time ahead", math.MaxInt64, math.MaxInt64, []int64{math.MaxInt64}, wire.None},
+		{"from 1970", math.MaxInt64, int64(3600_000), []int64{0, now}, wire.None},
+		{"from before 1970", math.MaxInt64, int64(3600_000), []int64{-1000, now}, wire.None},
+		{"an hour ago, as allowed", hour, int64(3600_000), []int64{now - hour, now}, wire.None},
+		{"more than an hour ago", hour, int64(3600_000), []int64{now, now - hour - 1, now}, wire.InvalidTimestamp},
+		{"no time", hour, int64(3600_000), []int64{-1, -1}, wire.None},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			everyCodec(t, func(t *testing.T, codec int) {
+				r := testSettings()
+				r.TimeBeforeMs, r.TimeAfterMs = c.before, c.after
+				if _, code, why := anArrival().check(timed(codec, now, nil, c.times...), r); code != c.want {
+					t.Errorf("%d %s, want %d", code, why, c.want)
+				}
+				r.LogAppendTime = true
+				if _, code, why := anArrival().check(timed(codec, now, nil, c.times...), r); code != wire.None {
+					t.Errorf("of a topic with the broker's time: %d %s", code, why)
+				}
+			})
+		})
+	}
+}
+
+func TestTheTopicSaysWhoseTimeABatchHas(t *testing.T) {
+	now := testNow.UnixMilli()
+	everyCodec(t, func(t *testing.T, codec int) {
+		for _, flag := range []int16{0, batch.LogAppendTime} {
+			r := testSettings()
+			edit := func(h *batch.Header) { h.Attributes |= flag }
+			b, code, why := anArrival().check(timed(codec, now-7, edit, now-5000, now-1000), r)
+			if code != wire.None || b.Check() != nil || b.Attributes()&batch.LogAppendTime != 0 || b.MaxTimestamp() != now-1000 || b.Codec() != codec {
+				t.Errorf("the producer's: %d %s, attributes %x, latest now%+d", code, why, b.Attributes(), b.MaxTimestamp()-now)
+			}
+			r.LogAppendTime = true
+			b, code, why = anArrival().check(timed(codec, now-7, edit, now-5000, now-1000), r)
+			if code != wire.None || b.Check() != nil || b.Attributes()&batch.LogAppendTime == 0 || b.MaxTimestamp() != now || b.Codec() != codec {
+				t.Errorf("the broker's: %d %s, attributes %x, latest now%+d", code, why, b.Attributes(), b.MaxTimestamp()-now)
+			}
+		}
+	})
+}
+
+func TestRecordsThatNobodyCouldReadAreNotStored(t *testing.T) {
+	three := makeBatch(nil, "a", "b", "c").Records()
+	everyCodec(t, func(t *testing.T, codec int) {
+		bad := map[string][]byte{
+			"two records of three":  pack(codec, makeBatch(nil, "a", "b").Records()),
+			"four records of three": pack(codec, makeBatch(nil, "a", "b", "c", "d").Records()),
+			"all numbered 0":        pack(codec, bytes.Repeat(record(0, "a"), 3)),
+			"a gap":                 pack(codec, append(append(record(0, "a"), record(2, "b")...), record(3, "c")...)),
+			"bytes behind":          pack(codec, append(bytes.Clone(three), 0)),
+			"rubbish":               bytes.Repeat([]byte("rubbish"), 10),
+			"nothing":               nil,
+		}
+		if codec != message.CodecNone {
+			bad["cut"] = pack(codec, three)[:len(pack(codec, three))-5]
+			bad["not compressed"] = three
+			bad["compressed twice"] = pack(codec, pack(codec, three))
+		}
+		for name, packed := range bad {
+			r := testSettings()
+			if _, code, _ := anArrival().check(sealed(codec, packed, 3, nil), r); code != wire.InvalidRecord {
+				t.Errorf("%s: %d", name, code)
+			}
+			trusting := arrival{now: time.Now(), version: 9, trust: true}
+			if _, code, why := trusting.check(sealed(codec, packed, 3, nil), r); codec != message.CodecNone && code != wire.None {
+				t.Errorf("%s, producers trusted: %d %s", name, code, why)
+			}
+		}
+	})
+}
+
+func TestABatchThatUnpacksToTooMuchIsTooLarge(t *testing.T) {
+	everyCodec(t, func(t *testing.T, codec int) {
+		if codec == message.CodecNone {
+			return
+		}
+		a := anArrival()
+		packed := pack(codec, record(0, string(make([]byte, 20<<20))))
+		r := testSettings()
+		if _, code, why := a.check(sealed(codec, packed, 1, nil), r); code != wire.None {
+			t.Errorf("20 MiB, 64 are taken: %d %s", code, why)
+		}
+		r.MaxBatchBytes = 1 << 18
+		b := sealed(codec, packed, 1, nil)
+		if len(b) > r.MaxBatchBytes {
+			r.MaxBatchBytes = len(b)
+		}
+		if _, code, _ := a.check(b, r); len(b) <= 1<<18 && code != wire.MessageTooLarge {
+			t.Errorf("20 MiB, 16 are taken: %d", code)
+		}
+		if held := a.memory.Held(); held != 0 {
+			t.Errorf("%d bytes of the client's memory are still held", held)
+		}
+	})
+}
+
+func TestUnpackingWaitsForMemoryThatOthersHold(t *testing.T) {
+	b := budget.New(budget.Options{Bytes: 64 << 20, Share: 64 << 20, Patience: time.Millisecond})
+	other := b.Open()
+	if err := other.Try(60 << 20); err != nil {
+		t.Fatal(err)
+	}
+	a := arrival{now: testNow, version: 9, memory: b.Open()}
+	large := sealed(message.CodecGzip, pack(message.CodecGzip, record(0, string(make([]byte, 20<<20)))), 1, nil)
+	small := packBatch(message.CodecGzip, nil, "a", "b")
+	r := testSettings()
+	if _, code, why := a.check(large, r); code != wire.RequestTimedOut {
+		t.Errorf("while others hold it: %d %s", code, why)
+	}
+	a.now = time.Now()
+	if _, code, why := a.check(small, r); code != wire.None {
+		t.Errorf("a small one: %d %s", code, why)
+	}
+	other.Give(60 << 20)
+	if _, code, why := a.check(large, r); code != wire.None {
+		t.Errorf("then: %d %s", code, why)
+	}
+}
+
+func TestZstdCameWithProduceSeven(t *testing.T) {
+	everyCodec(t, func(t *testing.T, codec int) {
+		for version := int16(3); version <= 9; version++ {
+			want := wire.None
+			if codec == message.CodecZstd && version < 7 {
+				want = wire.UnsupportedCompression
+			}
+			r := testSettings()
+			a := arrival{now: time.Now(), version: version, memory: anArrival().memory}
+			if _, code, why := a.check(packBatch(codec, nil, "a"), r); code != want {
+				t.Errorf("version %d: %d %s, want %d", version, code, why, want)
+			}
+		}
+	})
 }

@@ -133,18 +133,27 @@ func unpackSnappy(dst, src []byte) ([]byte, error) {
 	return dst, nil
 }
 
-func unpackBlock(dst, src []byte) ([]byte, error) {
+// snappyBytes is what a block says that it unpacks to.
+func snappyBytes(src []byte) (int, error) {
 	n, err := s2.DecodedLen(src)
 	if err != nil {
-		return dst, fmt.Errorf("snappy: %w", err)
-	}
-	if n > MaxUnpackedBytes {
-		return dst, ErrUnpacked
+		return 0, fmt.Errorf("snappy: %w", err)
 	}
 	// A block can't grow more than its two-byte copies allow, so a claimed length
 	// beyond 64 times the input is a lie and is not allocated for.
 	if n > 64*len(src)+64 {
-		return dst, fmt.Errorf("snappy: %w", ErrUnpacked)
+		return 0, fmt.Errorf("snappy: a block of %d bytes can't hold %d", len(src), n)
+	}
+	return n, nil
+}
+
+func unpackBlock(dst, src []byte) ([]byte, error) {
+	n, err := snappyBytes(src)
+	if err != nil {
+		return dst, err
+	}
+	if n > MaxUnpackedBytes {
+		return dst, ErrUnpacked
 	}
 	at := len(dst)
 	dst = append(dst, make([]byte, n)...)

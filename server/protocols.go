@@ -49,7 +49,7 @@ func openKafka(s *Server) (handler, error) {
 	k, err := kafka.New(kafka.Options{
 		Broker: s.broker, Users: s.users, Advertised: s.config.KafkaAdvertised,
 		NoAutoCreate: !s.config.KafkaAutoCreate, Partitions: s.config.KafkaPartitions, Logger: s.logger,
-		Budget: s.budget,
+		Budget: s.budget, TrustCompressed: s.config.KafkaTrustCompressed,
 	})
 	if err != nil {
 		return handler{}, err

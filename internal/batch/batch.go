@@ -201,6 +201,22 @@ func (b Batch) Check() error {
 	return nil
 }
 
+// SetTimes writes what a batch says of its records' times: whether they are the
+// broker's (LogAppendTime), and which is the latest. A batch that says so already is
+// left as it is; else the checksum is made anew.
+func (b Batch) SetTimes(appendTime bool, maxTimestamp int64) {
+	attributes := b.Attributes() &^ LogAppendTime
+	if appendTime {
+		attributes |= LogAppendTime
+	}
+	if attributes == b.Attributes() && maxTimestamp == b.MaxTimestamp() {
+		return
+	}
+	binary.BigEndian.PutUint16(b[posAttributes:], uint16(attributes))
+	binary.BigEndian.PutUint64(b[posMaxTimestamp:], uint64(maxTimestamp))
+	binary.BigEndian.PutUint32(b[posCRC:], crc32.Checksum(b[crcFrom:], castagnoli))
+}
+
 // CheckHeader is Check without the checksum: no byte of a record is read.
 func (b Batch) CheckHeader() error {
 	if len(b) < HeaderBytes {

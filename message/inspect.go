@@ -1,0 +1,316 @@
+package message
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/golang/snappy"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+)
+
+// ErrMemory says that a batch can't be inspected with the memory that was allowed.
+var ErrMemory = errors.New("the compressed batch takes more memory to look into")
+
+const (
+	// OrdinaryBytes is what an inspection may take of memory that is there anyway:
+	// longer records and blocks want more.
+	OrdinaryBytes = 1 << 20
+	// pieceBytes is how much is unpacked at a time.
+	pieceBytes = 64 << 10
+	// ordinaryWindow is the largest window of a zstd stream that is there anyway. It
+	// is what the format asks of every decoder (RFC 8878, 3.1.1.1.2).
+	ordinaryWindow = 8 << 20
+)
+
+// inspectors are the decoders that look into batches, as many as processors: more at
+// a time would be no quicker, and each keeps up to some 10 MiB.
+var inspectors = func() chan *inspector {
+	all := make(chan *inspector, runtime.GOMAXPROCS(0))
+	for range cap(all) {
+		all <- new(inspector)
+	}
+	return all
+}()
+
+// inspector is the memory of one inspection at a time. Its parts are made when
+// they are first needed.
+type inspector struct {
+	buf    []byte // OrdinaryBytes
+	src    bytes.Reader
+	gzip   *gzip.Reader
+	lz4    *lz4.Reader
+	snappy snappyReader
+	whole  *zstd.Decoder // into buf
+	stream *zstd.Decoder
+}
+
+// Packed unpacks the records of a batch piece by piece, checks them, and returns how
+// many bytes they are. Nothing of them is kept. ErrUnpacked says that they are more
+// than limit; ErrMemory that a record, a block or a window of the compression needs
+// more memory at once than allowed, which may be had for another try, with a new Check.
+func (c *Check) Packed(codec int, packed []byte, limit, allowed int) (unpacked int, err error) {
+	in := <-inspectors
+	defer func() {
+		in.src.Reset(nil)
+		inspectors <- in
+	}()
+	if in.buf == nil {
+		in.buf = make([]byte, OrdinaryBytes)
+	}
+	in.src.Reset(packed)
+	switch codec {
+	case CodecNone:
+		return in.walk(c, &in.src, limit, allowed)
+	case CodecGzip:
+		if in.gzip == nil {
+			in.gzip = new(gzip.Reader)
+		}
+		if err := in.gzip.Reset(&in.src); err != nil {
+			return 0, fmt.Errorf("gzip: %w", err)
+		}
+		in.gzip.Multistream(false) // not every reader goes on behind the first
+		unpacked, err = in.walk(c, in.gzip, limit, allowed)
+		if err == nil && in.src.Len() > 0 {
+			err = fmt.Errorf("gzip: %w", errBehind)
+		}
+		return unpacked, err
+	case CodecSnappy:
+		in.snappy.reset(packed, min(limit, max(allowed, OrdinaryBytes)))
+		defer in.snappy.reset(nil, 0)
+		return in.walk(c, &in.snappy, limit, allowed)
+	case CodecLZ4:
+		if in.lz4 == nil {
+			in.lz4 = lz4.NewReader(nil)
+		}
+		if err := oneLZ4Frame(packed); err != nil {
+			return 0, err
+		}
+		in.lz4.Reset(&in.src)
+		return in.walk(c, in.lz4, limit, allowed)
+	case CodecZstd:
+		return in.zstd(c, packed, limit, allowed)
+	}
+	return 0, fmt.Errorf("%w: %d", ErrCodec, codec)
+}
+
+var errBehind = errors.New("bytes follow the compressed records")
+
+// Bits of an LZ4 frame's first byte behind the magic number (LZ4 frame format 1.6).
+const (
+	lz4Magic       = 0x184D2204
+	lz4Dictionary  = 0x01
+	lz4Sum         = 0x04
+	lz4Size        = 0x08
+	lz4BlockSums   = 0x10
+	lz4Independent = 0x20
+)
+
+// oneLZ4Frame checks what Java's reader insists on beyond the format: one frame of
+// independent blocks, without a dictionary, and nothing behind it.
+func oneLZ4Frame(b []byte) error {
+	if len(b) < 7 || binary.LittleEndian.Uint32(b) != lz4Magic {
+		return errors.New("lz4: not a frame")
+	}
+	flags, at := b[4], 7
+	if flags&lz4Independent == 0 || flags&lz4Dictionary != 0 {
+		return errors.New("lz4: blocks that depend on others")
+	}
+	if flags&lz4Size != 0 {
+		at += 8
+	}
+	for size := uint32(1); size > 0; {
+		if at+4 > len(b) {
+			return fmt.Errorf("lz4: %w", io.ErrUnexpectedEOF)
+		}
+		size = binary.LittleEndian.Uint32(b[at:]) &^ (1 << 31) // the bit is for blocks that are not packed
+		if size > uint32(len(b)) {
+			return fmt.Errorf("lz4: %w", io.ErrUnexpectedEOF)
+		}
+		at += 4 + int(size)
+		if flags&lz4BlockSums != 0 && size > 0 {
+			at += 4
+		}
+	}
+	if flags&lz4Sum != 0 {
+		at += 4
+	}
+	if at < len(b) {
+		return fmt.Errorf("lz4: %w", errBehind)
+	}
+	return nil // what is missing is seen when it is unpacked
+}
+
+// zstd unpacks at once what fits the buffer, which is quicker, and the rest as a stream.
+func (in *inspector) zstd(c *Check, packed []byte, limit, allowed int) (unpacked int, err error) {
+	if in.whole == nil {
+		if in.whole, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true)); err != nil {
+			return 0, fmt.Errorf("zstd: %w", err)
+		}
+	}
+	raw, err := in.whole.DecodeAll(packed, in.buf[:0:min(limit, len(in.buf))])
+	if err == nil {
+		used, err := c.Records(raw)
+		if err == nil {
+			err = c.End(len(raw) - used)
+		}
+		return len(raw), err
+	}
+	// Mostly because the buffer is too small, which it says in several ways.
+	if in.stream == nil {
+		if in.stream, err = newZstdStream(ordinaryWindow); err != nil {
+			return 0, fmt.Errorf("zstd: %w", err)
+		}
+	}
+	z := in.stream
+	if allowed > ordinaryWindow { // not kept: such a window is rare
+		if z, err = newZstdStream(allowed); err != nil {
+			return 0, fmt.Errorf("zstd: %w", err)
+		}
+		defer z.Close()
+	}
+	if err = z.Reset(&in.src); err == nil {
+		unpacked, err = in.walk(c, z, limit, allowed)
+	}
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		err = ErrMemory
+	}
+	_ = z.Reset(nil) // it would keep the batch
+	return unpacked, err
+}
+
+func newZstdStream(window int) (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(uint64(window)))
+}
+
+// walk checks what comes out of r. It holds a piece at a time, and a record that is
+// longer than that as a whole.
+func (in *inspector) walk(c *Check, r io.Reader, limit, allowed int) (total int, err error) {
+	piece := in.buf[:pieceBytes]
+	have := 0
+	for idle := 0; ; {
+		n, err := r.Read(piece[have:])
+		have += n
+		if total += n; total > limit {
+			return total, ErrUnpacked
+		}
+		used, bad := c.Records(piece[:have])
+		if bad == nil && c.next == c.count && used < have {
+			bad = c.End(have - used)
+		}
+		if bad != nil {
+			return total, bad
+		}
+		have = copy(piece, piece[used:have])
+		switch {
+		case err == io.EOF:
+			return total, c.End(have)
+		case err != nil:
+			return total, err
+		case have == len(piece):
+			if piece, err = in.longer(piece, limit, allowed); err != nil {
+				return total, err
+			}
+		}
+		if idle++; n > 0 {
+			idle = 0
+		} else if idle > 100 {
+			return total, io.ErrNoProgress
+		}
+	}
+}
+
+// longer is a piece with room for the record that fills this one.
+func (in *inspector) longer(piece []byte, limit, allowed int) ([]byte, error) {
+	size, w := varint(piece)
+	want := int64(w) + size
+	switch {
+	case want > int64(limit):
+		return nil, ErrUnpacked
+	case want <= int64(len(in.buf)):
+		return in.buf, nil // it begins where piece does
+	case want > int64(allowed):
+		return nil, ErrMemory
+	}
+	return append(make([]byte, 0, want), piece...)[:want], nil
+}
+
+// snappyReader unpacks the blocks of a snappy batch, one at a time.
+type snappyReader struct {
+	rest     []byte // packed blocks
+	framed   bool   // each stands behind its length
+	err      error
+	allowed  int    // bytes that a block may unpack to
+	block    []byte // memory
+	unpacked []byte // of block, what was not read yet
+}
+
+func (s *snappyReader) reset(packed []byte, allowed int) {
+	s.rest, s.framed, s.err, s.allowed, s.unpacked = packed, false, nil, allowed, nil
+	if len(s.block) > OrdinaryBytes {
+		s.block = nil
+	}
+	if bytes.HasPrefix(packed, xerial) {
+		s.framed = true
+		s.rest = packed[min(xerialHeaderBytes, len(packed)):]
+		if len(packed) < xerialHeaderBytes {
+			s.err = io.ErrUnexpectedEOF
+		}
+	}
+}
+
+// Read implements io.Reader.
+func (s *snappyReader) Read(p []byte) (n int, err error) {
+	for len(s.unpacked) == 0 {
+		if s.err == nil {
+			s.err = s.next()
+		}
+		if s.err != nil {
+			return 0, s.err
+		}
+	}
+	n = copy(p, s.unpacked)
+	s.unpacked = s.unpacked[n:]
+	return n, nil
+}
+
+// next unpacks a block.
+func (s *snappyReader) next() error {
+	if len(s.rest) == 0 {
+		return io.EOF
+	}
+	packed := s.rest
+	if s.framed {
+		if len(packed) < 4 {
+			return fmt.Errorf("snappy: %w", io.ErrUnexpectedEOF)
+		}
+		n := binary.BigEndian.Uint32(packed)
+		if packed = packed[4:]; uint64(n) > uint64(len(packed)) {
+			return fmt.Errorf("snappy: %w", io.ErrUnexpectedEOF)
+		}
+		packed, s.rest = packed[:n], packed[n:]
+	} else {
+		s.rest = nil
+	}
+	n, err := snappyBytes(packed)
+	if err != nil {
+		return err
+	}
+	if n > s.allowed {
+		return ErrMemory
+	}
+	if n > len(s.block) {
+		s.block = make([]byte, max(n, pieceBytes))
+	}
+	// Not s2, which reads a superset that other readers do not.
+	if _, err := snappy.Decode(s.block[:n], packed); err != nil {
+		return fmt.Errorf("snappy: %w", err)
+	}
+	s.unpacked = s.block[:n]
+	return nil
+}

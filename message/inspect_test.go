@@ -1,0 +1,363 @@
+package message
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/golang/snappy"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+)
+
+var codecNames = map[int]string{CodecNone: "none", CodecGzip: "gzip", CodecSnappy: "snappy", CodecLZ4: "lz4", CodecZstd: "zstd"}
+
+// packers are encoders that others wrote, several forms a codec.
+var packers = []struct {
+	name  string
+	codec int
+	pack  func(raw []byte) []byte
+}{
+	{"none", CodecNone, bytes.Clone},
+	{"gzip", CodecGzip, func(raw []byte) []byte {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		must(w.Write(raw))
+		mustEnd(w.Close())
+		return b.Bytes()
+	}},
+	{"snappy block", CodecSnappy, func(raw []byte) []byte { return snappy.Encode(nil, raw) }},
+	{"snappy in Java's frames", CodecSnappy, func(raw []byte) []byte { return inFrames(raw, 32<<10) }},
+	{"lz4", CodecLZ4, func(raw []byte) []byte { return packLZ4(raw, lz4.Block64Kb, false) }},
+	{"lz4, large blocks, sums", CodecLZ4, func(raw []byte) []byte { return packLZ4(raw, lz4.Block4Mb, true) }},
+	{"zstd", CodecZstd, func(raw []byte) []byte { return packZstd(raw, zstd.SpeedDefault) }},
+	{"zstd, as a stream", CodecZstd, func(raw []byte) []byte {
+		var b bytes.Buffer
+		w, err := zstd.NewWriter(&b, zstd.WithEncoderConcurrency(1))
+		mustEnd(err)
+		for len(raw) > 0 { // no content size is known
+			n := min(len(raw), 10_000)
+			must(w.Write(raw[:n]))
+			mustEnd(w.Flush())
+			raw = raw[n:]
+		}
+		mustEnd(w.Close())
+		return b.Bytes()
+	}},
+}
+
+func must(_ int, err error) { mustEnd(err) }
+
+func mustEnd(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func packLZ4(raw []byte, size lz4.BlockSize, sums bool) []byte {
+	var b bytes.Buffer
+	w := lz4.NewWriter(&b)
+	mustEnd(w.Apply(lz4.BlockSizeOption(size), lz4.ChecksumOption(sums), lz4.BlockChecksumOption(sums)))
+	must(w.Write(raw))
+	mustEnd(w.Close())
+	return b.Bytes()
+}
+
+func packZstd(raw []byte, level zstd.EncoderLevel, more ...zstd.EOption) []byte {
+	w, err := zstd.NewWriter(nil, append(more, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1))...)
+	mustEnd(err)
+	defer w.Close()
+	return w.EncodeAll(raw, nil)
+}
+
+func inFrames(raw []byte, size int) []byte {
+	out := append(bytes.Clone(xerial), 0, 0, 0, 1, 0, 0, 0, 1)
+	for len(raw) > 0 {
+		n := min(size, len(raw))
+		packed := snappy.Encode(nil, raw[:n])
+		out = binary.BigEndian.AppendUint32(out, uint32(len(packed)))
+		out = append(out, packed...)
+		raw = raw[n:]
+	}
+	return out
+}
+
+// testRecord is one record in bytes.
+type testRecord struct {
+	ms         int64
+	delta      int
+	key, value []byte
+	headers    [][2][]byte
+}
+
+func (r testRecord) append(dst []byte) []byte {
+	body := appendVarint([]byte{0}, r.ms)
+	body = appendVarint(body, int64(r.delta))
+	body = appendBytes(appendBytes(body, r.key), r.value)
+	body = appendVarint(body, int64(len(r.headers)))
+	for _, h := range r.headers {
+		body = appendBytes(appendBytes(body, h[0]), h[1])
+	}
+	return append(appendVarint(dst, int64(len(body))), body...)
+}
+
+func checkWith(codec int, packed []byte, count int, limit, allowed int) (Check, int, error) {
+	c := NewCheck(int32(count), 1000)
+	n, err := c.Packed(codec, packed, limit, allowed)
+	return c, n, err
+}
+
+func TestRecordsOfAnyCodecAndShapeAreFoundGood(t *testing.T) {
+	long := bytes.Repeat([]byte("long "), 100_000)
+	shapes := map[string][]testRecord{
+		"one, empty":  {{}},
+		"null values": {{key: []byte("k")}, {delta: 1}},
+		"headers":     {{value: []byte("v"), headers: [][2][]byte{{[]byte("a"), nil}, {[]byte(""), []byte("b")}}}},
+		"long ones":   {{value: long}, {delta: 1, key: long, value: long}, {delta: 2, value: []byte("short")}},
+	}
+	for i := range 5000 {
+		shapes["many"] = append(shapes["many"], testRecord{ms: int64(i%700) * 31, delta: i, key: []byte(fmt.Sprint(i)), value: long[:i%300]})
+	}
+	for shape, records := range shapes {
+		var raw []byte
+		latest, oldest := int64(0), int64(math.MaxInt64)
+		for _, r := range records {
+			raw = r.append(raw)
+			latest, oldest = max(latest, 1000+r.ms), min(oldest, 1000+r.ms)
+		}
+		for _, p := range packers {
+			t.Run(shape+" "+p.name, func(t *testing.T) {
+				c, n, err := checkWith(p.codec, p.pack(raw), len(records), 64<<20, 64<<20)
+				if err != nil || n != len(raw) || c.Latest() != latest || c.Oldest() != oldest {
+					t.Errorf("%d of %d bytes, times %d to %d of %d to %d, %v", n, len(raw), c.Oldest(), c.Latest(), oldest, latest, err)
+				}
+				for _, other := range []int{len(records) - 1, len(records) + 1} {
+					if _, _, err := checkWith(p.codec, p.pack(raw), other, 64<<20, 64<<20); !errors.Is(err, ErrCount) {
+						t.Errorf("a count of %d: %v", other, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestRecordsThatNobodyCouldReadAreRefused(t *testing.T) {
+	good := testRecord{value: []byte("value"), key: []byte("key")}.append(nil)
+	second := testRecord{delta: 1}.append(nil)
+	bent := func(at int, v byte) []byte {
+		b := bytes.Clone(good)
+		b[at] = v
+		return append(b, second...)
+	}
+	for name, raw := range map[string][]byte{
+		"nothing":                    nil,
+		"rubbish":                    []byte("rubbish rubbish rubbish"),
+		"only one":                   good,
+		"a third":                    append(append(bytes.Clone(good), second...), second...),
+		"bytes behind":               append(append(bytes.Clone(good), second...), 0),
+		"cut":                        append(bytes.Clone(good), second[:len(second)-1]...),
+		"both numbered 0":            append(bytes.Clone(good), good...),
+		"first numbered 1":           append(bytes.Clone(second), good...),
+		"length 0":                   bent(0, 0),
+		"length negative":            bent(0, 3),
+		"length too short":           bent(0, good[0]-2),
+		"length too long":            bent(0, good[0]+2),
+		"key too long":               bent(4, 40),
+		"key of -2":                  bent(4, 3),
+		"value too long":             bent(8, 40),
+		"value of -2":                bent(8, 3),
+		"headers that are not there": bent(14, 4),
+		"headers of -1":              bent(14, 1),
+		"value too short":            bent(8, 8),
+		"null header name":           append(testRecord{headers: [][2][]byte{{nil, nil}}}.append(nil), second...),
+		"length without end":         bytes.Repeat([]byte{0xff}, 40),
+	} {
+		for _, p := range packers {
+			if _, _, err := checkWith(p.codec, p.pack(raw), 2, 1<<20, 1<<20); err == nil {
+				t.Errorf("%s, %s: taken", name, p.name)
+			}
+		}
+	}
+}
+
+func TestCompressionThatNotAllReadersReadIsRefused(t *testing.T) {
+	raw := testRecord{value: bytes.Repeat([]byte("abcdefgh"), 4000)}.append(nil)
+	pack := func(codec int) []byte {
+		for _, p := range packers {
+			if p.codec == codec {
+				return p.pack(raw)
+			}
+		}
+		return nil
+	}
+	twice := func(codec int, whole []byte) []byte {
+		a, b := whole[:len(whole)/2], whole[len(whole)/2:]
+		packA, packB := bytes.Clone(a), bytes.Clone(b)
+		for _, p := range packers {
+			if p.codec == codec {
+				packA, packB = p.pack(a), p.pack(b)
+				break
+			}
+		}
+		return append(packA, packB...)
+	}
+	for name, c := range map[string]struct {
+		codec  int
+		packed []byte
+	}{
+		"gzip rubbish":            {CodecGzip, []byte("rubbish rubbish rubbish")},
+		"snappy rubbish":          {CodecSnappy, bytes.Repeat([]byte{0xff}, 40)},
+		"lz4 rubbish":             {CodecLZ4, []byte("rubbish rubbish rubbish")},
+		"zstd rubbish":            {CodecZstd, []byte("rubbish rubbish rubbish")},
+		"gzip cut":                {CodecGzip, pack(CodecGzip)[:40]},
+		"snappy cut":              {CodecSnappy, pack(CodecSnappy)[:40]},
+		"lz4 cut":                 {CodecLZ4, pack(CodecLZ4)[:40]},
+		"zstd cut":                {CodecZstd, pack(CodecZstd)[:20]},
+		"gzip within gzip":        {CodecGzip, packers[1].pack(pack(CodecGzip))},
+		"gzip, bytes behind":      {CodecGzip, append(pack(CodecGzip), "behind"...)},
+		"gzip in two members":     {CodecGzip, twice(CodecGzip, raw)},
+		"lz4, bytes behind":       {CodecLZ4, append(pack(CodecLZ4), "behind"...)},
+		"lz4 in two frames":       {CodecLZ4, twice(CodecLZ4, raw)},
+		"zstd, bytes behind":      {CodecZstd, append(pack(CodecZstd), "behind"...)},
+		"snappy, bytes behind":    {CodecSnappy, append(pack(CodecSnappy), "behind"...)},
+		"snappy frame without it": {CodecSnappy, inFrames(raw, 1<<20)[:30]},
+		"snappy's superset s2":    {CodecSnappy, s2.EncodeBest(nil, raw)},
+		"unknown codec":           {5, raw},
+	} {
+		if _, _, err := checkWith(c.codec, c.packed, 1, 1<<20, 1<<20); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+func TestWhatGrowsBeyondItsLimitIsRefusedInLittleMemory(t *testing.T) {
+	zeros := make([]byte, 40<<20)
+	one := testRecord{value: zeros}.append(nil)
+	var many []byte
+	for i := range 40 << 10 {
+		many = testRecord{delta: i, value: zeros[:1000]}.append(many)
+	}
+	for _, p := range packers {
+		if p.codec == CodecNone {
+			continue
+		}
+		t.Run(p.name, func(t *testing.T) {
+			packedOne, packedMany := p.pack(one), p.pack(many)
+			if _, _, err := checkWith(p.codec, packedOne, 1, 8<<20, OrdinaryBytes); !errors.Is(err, ErrUnpacked) && !errors.Is(err, ErrMemory) {
+				t.Errorf("one of 40 MiB, limit 8 MiB: %v", err)
+			}
+			if _, _, err := checkWith(p.codec, packedOne, 1, 64<<20, OrdinaryBytes); !errors.Is(err, ErrMemory) {
+				t.Errorf("one of 40 MiB: %v", err)
+			}
+			if _, _, err := checkWith(p.codec, packedOne, 1, 64<<20, 64<<20); err != nil {
+				t.Errorf("one of 40 MiB, with memory: %v", err)
+			}
+			if _, _, err := checkWith(p.codec, packedMany, 40<<10, 8<<20, 64<<20); !errors.Is(err, ErrUnpacked) && !errors.Is(err, ErrMemory) {
+				t.Errorf("40 MiB of 1 KiB each, limit 8 MiB: %v", err)
+			}
+			allocated := testing.AllocsPerRun(1, func() {
+				_, _, err := checkWith(p.codec, packedMany, 40<<10, 64<<20, OrdinaryBytes)
+				if errors.Is(err, ErrMemory) && p.name == "snappy block" {
+					err = nil // one block: it can't be had in pieces
+				}
+				if err != nil {
+					t.Errorf("40 MiB of 1 KiB each: %v", err)
+				}
+			})
+			if allocated > 100 {
+				t.Errorf("%v allocations", allocated)
+			}
+		})
+	}
+}
+
+func TestAZstdWindowBeyondTheOrdinaryTakesAllowedMemory(t *testing.T) {
+	var raw []byte
+	for i := range 3000 {
+		raw = testRecord{delta: i, value: bytes.Repeat([]byte{byte(i)}, 1000)}.append(raw)
+	}
+	var b bytes.Buffer
+	w, err := zstd.NewWriter(&b, zstd.WithWindowSize(32<<20), zstd.WithEncoderConcurrency(1))
+	mustEnd(err)
+	must(w.Write(raw))
+	mustEnd(w.Close())
+	if _, _, err := checkWith(CodecZstd, b.Bytes(), 3000, 64<<20, OrdinaryBytes); !errors.Is(err, ErrMemory) {
+		t.Errorf("without: %v", err)
+	}
+	if _, _, err := checkWith(CodecZstd, b.Bytes(), 3000, 64<<20, 64<<20); err != nil {
+		t.Errorf("with: %v", err)
+	}
+}
+
+// Pieces of any size come to the same verdict as the whole, and a record that was
+// found good can be decoded.
+func FuzzCheck(f *testing.F) {
+	seed := testRecord{value: []byte("value"), key: []byte("key"), headers: [][2][]byte{{[]byte("a"), nil}}}.append(nil)
+	f.Add(testRecord{ms: 300, delta: 1}.append(seed), 2, 7)
+	f.Add([]byte("rubbish"), 3, 1)
+	f.Fuzz(func(t *testing.T, raw []byte, count, piece int) {
+		count, piece = count&0xff, 1+piece&0x3f
+		whole := NewCheck(int32(count), 0)
+		used, err := whole.Records(raw)
+		if err == nil {
+			err = whole.End(len(raw) - used)
+		}
+		pieces := NewCheck(int32(count), 0)
+		at, bad := 0, error(nil)
+		for end := 0; bad == nil && end < len(raw); {
+			end = min(end+piece, len(raw))
+			n := 0
+			n, bad = pieces.Records(raw[at:end])
+			at += n
+		}
+		if bad == nil {
+			bad = pieces.End(len(raw) - at)
+		}
+		if (err == nil) != (bad == nil) || err == nil && (whole.Latest() != pieces.Latest() || whole.Oldest() != pieces.Oldest()) {
+			t.Fatalf("whole: %v, in pieces of %d: %v", err, piece, bad)
+		}
+		if err != nil {
+			return
+		}
+		r := NewRecords(raw)
+		var rec Record
+		for i := range count {
+			if ok, err := r.Next(&rec); !ok || err != nil || int(rec.OffsetDelta) != i {
+				t.Fatalf("record %d: %v, %v, numbered %d", i, ok, err, rec.OffsetDelta)
+			}
+			for h := rec.Headers; h.Count > 0; {
+				if _, _, ok := h.Next(); !ok {
+					t.Fatalf("record %d: a header can't be read", i)
+				}
+			}
+		}
+	})
+}
+
+func FuzzPacked(f *testing.F) {
+	raw := testRecord{value: []byte("value")}.append(nil)
+	for _, p := range packers {
+		f.Add(p.codec, p.pack(raw))
+	}
+	f.Fuzz(func(t *testing.T, codec int, packed []byte) {
+		codec &= 7
+		c, n, err := checkWith(codec, packed, 1, 1<<20, 1<<20)
+		if err != nil {
+			return
+		}
+		out, err := Unpack(nil, codec, packed)
+		if err != nil || len(out) != n {
+			t.Fatalf("%s found good: unpacked to %d of %d bytes, %v", codecNames[codec], len(out), n, err)
+		}
+		var rec Record
+		r := NewRecords(out)
+		if ok, err := r.Next(&rec); !ok || err != nil || c.Latest() != max(NoTime, 1000+rec.TimestampDelta) {
+			t.Fatalf("%v, %v, %+v", ok, err, rec)
+		}
+	})
+}
