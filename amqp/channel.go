@@ -92,7 +92,7 @@ func (ch *channel) release() {
 
 // fail closes the channel from our side and waits for the client's answer.
 func (ch *channel) fail(e *closeError) {
-	ch.c.s.opts.Logger.Debug("channel closed with an error", "listener", "amqp", "user", ch.c.user.Name, "channel", ch.number, "error", e)
+	ch.c.log.Refused(e.what(), e, advice(e.code), "channel", ch.number)
 	ch.closing = true
 	ch.release()
 	ch.leave(&wire.ChannelClose{ReplyCode: e.code, ReplyText: wire.ReplyText(e.code, e.text),

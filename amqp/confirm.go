@@ -36,7 +36,7 @@ func (b *confirmBatch) finished(err error) {
 	state := confirmDone
 	if err != nil {
 		state = confirmRefused
-		b.c.s.opts.Logger.Error("publishes refused", "listener", "amqp", "user", b.c.user.Name, "error", err)
+		b.c.log.Refused(wire.IDBasicPublish.String(), err, advice(codeOf(err)))
 	}
 	b.state.Store(state)
 	b.c.signal()

@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -30,6 +31,7 @@ const (
 type conn struct {
 	s    *Server
 	nc   net.Conn
+	log  *netx.Client
 	name string
 	user auth.Identity
 	caps struct{ authFailureClose, cancelNotify bool }
@@ -79,7 +81,7 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{s: s, nc: nc, wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), writerDone: make(chan struct{})}
+	c := &conn{s: s, nc: nc, log: s.log.Client(nc.RemoteAddr()), wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), writerDone: make(chan struct{})}
 	c.flushed = func(err error) { c.flushErr = err }
 	c.w.c = c
 	return c
@@ -103,10 +105,10 @@ func (c *conn) run() {
 		var e *closeError
 		switch {
 		case errors.As(err, &e):
-			c.s.opts.Logger.Warn("handshake refused", "listener", "amqp", "client", c.nc.RemoteAddr(), "error", err)
+			c.refused(e)
 			c.refuseHandshake(e)
 		case !ordinaryEnd(err):
-			c.s.opts.Logger.Debug("handshake failed", "listener", "amqp", "client", c.nc.RemoteAddr(), "error", err)
+			c.log.Debug("connection ended in its handshake", "error", err)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			c.nc.Close() // there is no last word
 		}
@@ -119,7 +121,7 @@ func (c *conn) run() {
 	go c.w.run()
 	err := c.read()
 	if err != nil && !ordinaryEnd(err) {
-		c.s.opts.Logger.Debug("connection ended", "listener", "amqp", "client", c.nc.RemoteAddr(), "user", c.user.Name, "error", err)
+		c.log.Debug("connection ended", "error", err)
 	}
 	c.end(err == nil)
 }
@@ -183,7 +185,8 @@ func (c *conn) readFailed(err error) error {
 	case (c.closing || c.forced.Load()) && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF)):
 		return nil // it was told, and does not answer
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.s.opts.Logger.Warn("missed heartbeats, connection closed", "listener", "amqp", "client", c.nc.RemoteAddr(), "user", c.user.Name, "heartbeat", c.heartbeat)
+		c.log.Refused("connection", fmt.Errorf("no sign of life for two heartbeats of %v", c.heartbeat),
+			"look for a client that is stuck or a network that drops idle connections; a longer heartbeat helps who is only busy")
 	}
 	return err
 }
@@ -326,6 +329,15 @@ func (c *conn) frame(f wire.Frame) *closeError {
 	return ch.blame(ch.method(f.Payload))
 }
 
+// refused logs an error that ends the connection.
+func (c *conn) refused(e *closeError) {
+	if e.login == nil {
+		c.log.Refused(e.what(), e, advice(e.code))
+		return
+	}
+	c.log.LoginRefused(e.login)
+}
+
 // fail ends the channel or the connection, as the code says.
 func (c *conn) fail(e *closeError) {
 	if c.closing {
@@ -338,7 +350,7 @@ func (c *conn) fail(e *closeError) {
 		e.channel.fail(e)
 		return
 	}
-	c.s.opts.Logger.Warn("connection closed with an error", "listener", "amqp", "client", c.nc.RemoteAddr(), "user", c.user.Name, "error", e)
+	c.refused(e)
 	c.closing = true
 	c.closeChannels()
 	c.send(0, &wire.ConnectionClose{ReplyCode: e.code, ReplyText: wire.ReplyText(e.code, e.text),

@@ -16,6 +16,16 @@ type closeError struct {
 	method wire.MethodID
 	// channel is where it happened; nil if it is about the connection.
 	channel *channel
+	// login is why a login was refused, which the client is not to know; nil if it is about something else.
+	login error
+}
+
+// what names what the client asked for.
+func (e *closeError) what() string {
+	if e.method == 0 {
+		return "frame"
+	}
+	return e.method.String()
 }
 
 func (e *closeError) Error() string { return wire.ReplyText(e.code, e.text) }
@@ -34,6 +44,11 @@ func asClose(err error, method wire.MethodID) *closeError {
 		}
 		return e
 	}
+	return &closeError{code: codeOf(err), text: err.Error(), method: method}
+}
+
+// codeOf maps the broker's kinds of error.
+func codeOf(err error) wire.Code {
 	code := wire.InternalError
 	switch broker.KindOf(err) {
 	case broker.NotFound:
@@ -51,7 +66,30 @@ func asClose(err error, method wire.MethodID) *closeError {
 	case broker.Closed:
 		code = wire.ConnectionForced
 	}
-	return &closeError{code: code, text: err.Error(), method: method}
+	return code
+}
+
+// advice says what an operator can do about a code.
+func advice(code wire.Code) string {
+	switch code {
+	case wire.NotFound:
+		return "declare it before it is used, or correct its name or the virtual host"
+	case wire.AccessRefused:
+		return "use a name or a user for which it is allowed"
+	case wire.ResourceLocked:
+		return "close the connection that owns the queue, or declare it without exclusive"
+	case wire.PreconditionFailed:
+		return "compare what the client declares or sends with what is there; to change a setting delete it and declare it anew"
+	case wire.ResourceError, wire.InternalError:
+		return "look at the broker's disk and memory, and at the lines before"
+	case wire.NotAllowed:
+		return "correct the client's settings: limits, virtual host, consumer tags"
+	case wire.NotImplemented:
+		return "do without it: it is not supported here"
+	case wire.ConnectionForced:
+		return "connect again when the broker has started"
+	}
+	return "mend or update the client: it does not speak AMQP 0-9-1 as agreed"
 }
 
 // decodeError maps what the codec refuses.

@@ -1,8 +1,12 @@
 package amqp
 
 import (
+	"bytes"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
@@ -218,5 +222,64 @@ func TestChannelsAreCountedNotNumbered(t *testing.T) {
 	p.send(1, &wire.ChannelOpen{})
 	if m := p.refused(wire.NotAllowed); m.ReplyText != "NOT_ALLOWED - number of channels opened (3) has reached the negotiated channel_max (3)" {
 		t.Error(m.ReplyText)
+	}
+}
+
+// lines collects what is logged at the default level.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
+}
+
+func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
+	log := &lines{}
+	r := newRig(t, rigOptions{server: func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) }})
+	for range 20 { // a tool that tries again for ever
+		p := r.connect()
+		p.call(1, &wire.QueueDeclare{Queue: "none", Passive: true}, wire.IDChannelClose)
+		p.send(1, &wire.ChannelCloseOk{})
+		p.send(2, &wire.BasicQos{})
+		p.refused(wire.ChannelError)
+		p.nc.Close()
+	}
+	got := log.take()
+	for _, want := range []string{
+		`level=WARN msg="client refused" listener=amqp client=127.0.0.1:`,
+		"user=guest what=queue.declare error=\"NOT_FOUND - no queue 'none' in vhost '/'\" do=\"declare it",
+		"user=guest what=basic.qos error=\"CHANNEL_ERROR - expected 'channel.open'\" do=",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in the log:\n%s", want, got)
+		}
+	}
+	if n := strings.Count(got, "\n"); n != 2 {
+		t.Errorf("%d lines about two causes:\n%s", n, got)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{server: func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) }})
+		for range 3 {
+			p := r.peer(r.pipe())
+			p.raw([]byte(wire.ProtocolHeader))
+			p.expect(0, wire.IDConnectionStart)
+			p.send(0, &wire.ConnectionStartOk{ClientProperties: capabilities(), Mechanism: "PLAIN", Response: []byte("\x00guest\x00no")})
+			p.refused(wire.AccessRefused)
+			p.nc.Close()
+		}
+	})
+	if got := log.take(); !strings.Contains(got, `what=login error="user \"guest\": wrong password`) || strings.Contains(got, "\x00no") {
+		t.Errorf("the refused login reads\n%s", got)
 	}
 }

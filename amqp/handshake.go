@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -9,14 +10,11 @@ import (
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
-const (
-	// maxEarlyPayloadBytes bounds a frame before a client has proved who it is.
-	maxEarlyPayloadBytes = 64 << 10
-	// refusalDelay is how long a failed login waits, so that guessing passwords is slow.
-	refusalDelay = time.Second
-)
+// maxEarlyPayloadBytes bounds a frame before a client has proved who it is.
+const maxEarlyPayloadBytes = 64 << 10
 
 // errNoAMQP says that the peer speaks something else; it was told what we speak.
 var errNoAMQP = errors.New("not an AMQP 0-9-1 client")
@@ -143,28 +141,30 @@ func (c *conn) readCapabilities(properties wire.Table) {
 
 func (c *conn) login(mechanism string, response []byte) error {
 	var err error
+	stay, leave := netx.Stay(c.s.stopping, c.nc)
+	defer leave()
 	switch mechanism {
 	case "PLAIN":
-		c.user, err = c.s.opts.Users.Plain(response, c.nc.RemoteAddr())
+		c.user, err = c.s.opts.Users.Plain(stay, response, c.nc.RemoteAddr())
 	case "AMQPLAIN":
-		c.user, err = c.amqPlain(response)
+		c.user, err = c.amqPlain(stay, response)
 	default:
 		return &closeError{code: wire.CommandInvalid, text: "unknown authentication mechanism '" + mechanism + "'", method: wire.IDConnectionStartOk}
 	}
 	if err == nil {
-		return nil
+		c.log.LoggedIn(c.user.Name)
+		return c.nc.SetDeadline(time.Now().Add(c.s.opts.HandshakeTimeout)) // a check may have waited for others
 	}
-	c.s.opts.Logger.Warn("login refused", "listener", "amqp", "client", c.nc.RemoteAddr(), "error", err)
-	time.Sleep(refusalDelay)
-	if !c.caps.authFailureClose {
-		return io.EOF // an older client takes a closed socket for a refusal
+	if errors.Is(err, auth.ErrBusy) || !c.caps.authFailureClose { // an older client takes a closed socket for a refusal
+		c.log.LoginRefused(err)
+		return io.EOF
 	}
-	return &closeError{code: wire.AccessRefused, text: "Login was refused using authentication mechanism " + mechanism +
+	return &closeError{code: wire.AccessRefused, login: err, text: "Login was refused using authentication mechanism " + mechanism +
 		". For details see the broker logfile."}
 }
 
 // amqPlain reads the older form of PLAIN: a field table without its length.
-func (c *conn) amqPlain(response []byte) (auth.Identity, error) {
+func (c *conn) amqPlain(ctx context.Context, response []byte) (auth.Identity, error) {
 	t := wire.Table(response)
 	if err := t.Check(); err != nil {
 		return auth.Identity{}, err
@@ -174,7 +174,7 @@ func (c *conn) amqPlain(response []byte) (auth.Identity, error) {
 	if login.Tag != 'S' || password.Tag != 'S' {
 		return auth.Identity{}, errors.New("AMQPLAIN without LOGIN and PASSWORD")
 	}
-	return c.s.opts.Users.Login(string(login.Value), password.Value, c.nc.RemoteAddr())
+	return c.s.opts.Users.Login(ctx, string(login.Value), password.Value, c.nc.RemoteAddr())
 }
 
 func (c *conn) tune() error {

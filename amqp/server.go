@@ -11,6 +11,7 @@ import (
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 // Options are a server's settings. Broker and Users are required; the zero value of the rest is its default.
@@ -66,6 +67,7 @@ func (o *Options) defaults() {
 type Server struct {
 	opts       Options
 	properties wire.Table // server-properties, the same for everyone
+	log        *netx.Log
 	stopping   context.Context
 	stop       context.CancelFunc
 
@@ -78,6 +80,7 @@ type Server struct {
 func New(o Options) *Server {
 	o.defaults()
 	s := &Server{opts: o, properties: serverProperties(&o), conns: map[*conn]struct{}{}}
+	s.log = netx.NewLog("amqp", o.Logger)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s
 }

@@ -11,7 +11,7 @@ import (
 // settleFailed is told of verdicts that the broker did not take. That means that the queue or its disk is
 // gone, which other verbs report.
 func (ch *channel) settleFailed(first, last message.Offset, err error) {
-	ch.c.s.opts.Logger.Error("can't settle messages", "listener", "amqp", "first", first, "last", last, "error", err)
+	ch.c.log.Error("can't settle messages", "first", first, "last", last, "error", err)
 }
 
 // takeSettles handles the acks, nacks and rejects of one channel that stand together at the front of the

@@ -206,7 +206,7 @@ func (w *writer) pull(k *consumer) (more bool) {
 		k.mean = (len(w.buf) + w.inPlace - before) / n
 	}
 	if err != nil {
-		w.c.s.opts.Logger.Error("can't read messages", "listener", "amqp", "queue", k.sub.Queue().Name, "error", err)
+		w.c.log.Error("can't read messages", "queue", k.sub.Queue().Name, "error", err)
 		k.retryLater() // no wake-up need come for what can't be read
 	}
 	if k.borrowed {

@@ -8,6 +8,7 @@
 //
 //	amqp, kafka ──► Users.Login / Users.Plain / Users.Anonymous ──► Identity
 //	                         │
+//	                         ├─ too many wait   ─► not looked at
 //	                         ├─ unknown name    ─► the same work as a wrong password
 //	                         ├─ loopback only   ─► refused from any other address
 //	                         ├─ seen before     ─► keyed digest, about a microsecond
@@ -17,7 +18,9 @@
 // form ($argon2id$v=19$m=…,t=…,p=…$salt$hash). Because that is slow on purpose,
 // a password that was right once is remembered as a digest under a random key
 // that lives only in this process, so that ten thousand connections of one user
-// cost one hash. Nothing is remembered about wrong passwords.
+// cost one hash. Of wrong passwords is remembered how many there were, by source
+// and by name: a guess is answered the later the more there were, and a source that
+// guesses has few logins looked at at a time.
 //
 // The package must not import any other package of this module, must not log a
 // password and must not keep one longer than the call that brought it.

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -35,10 +36,10 @@ func SplitPlain(response []byte) (user string, password []byte, err error) {
 }
 
 // Plain checks a whole SASL PLAIN response, as AMQP and Kafka clients send it.
-func (u *Users) Plain(response []byte, from net.Addr) (Identity, error) {
+func (u *Users) Plain(ctx context.Context, response []byte, from net.Addr) (Identity, error) {
 	user, password, err := SplitPlain(response)
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: %w", err, ErrRefused)
 	}
-	return u.Login(user, password, from)
+	return u.Login(ctx, user, password, from)
 }

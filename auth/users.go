@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,12 +10,21 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // ErrRefused is what every failed login returns, wrapped with the reason for
 // the broker's own records. A listener tells its client only that the login was
 // refused, so that nobody learns which names exist.
 var ErrRefused = errors.New("login refused")
+
+// ErrBusy is a login that was not looked at, because too many wait or its client is
+// gone. A listener closes the connection without a word: to be told that it was
+// refused would be an answer.
+var ErrBusy = errors.New("login not looked at")
+
+// checkTimeout is how long a login may wait for its slow hash.
+const checkTimeout = 5 * time.Second
 
 // Identity is a user who has proved who they are.
 type Identity struct {
@@ -32,8 +42,7 @@ type User struct {
 	LoopbackOnly bool
 }
 
-// Users is the set of users. All methods may be called from any goroutine;
-// logging in takes no lock.
+// Users is the set of users. All methods may be called from any goroutine.
 type Users struct {
 	mu      sync.Mutex // guards changes: readers use the map in current
 	current atomic.Pointer[map[string]*entry]
@@ -43,7 +52,8 @@ type Users struct {
 
 	cacheKey [32]byte      // keys the digests of right passwords; never leaves the process
 	hashing  chan struct{} // bounds how many slow hashes run at once, and so their memory
-	decoy    Hash          // checked in place of an unknown user's hash
+	decoy    Hash          // checked where there is no hash to check
+	guard    *guard
 }
 
 // entry is a user with the digest of the password that was right last.
@@ -54,7 +64,7 @@ type entry struct {
 
 // NewUsers returns an empty set: nobody can log in.
 func NewUsers() *Users {
-	u := &Users{hashing: make(chan struct{}, 2), decoy: decoyHash()}
+	u := &Users{hashing: make(chan struct{}, 2), decoy: decoyHash(), guard: newGuard()}
 	// rand.Read never fails on the systems Go supports; it ends the process instead.
 	_, _ = rand.Read(u.cacheKey[:])
 	empty := map[string]*entry{}
@@ -110,27 +120,87 @@ func (u *Users) change(edit func(map[string]*entry)) {
 	u.current.Store(&next)
 }
 
-// Login checks a name and a password that came from the address from. The
-// password is not kept. The error wraps ErrRefused and says why.
-func (u *Users) Login(name string, password []byte, from net.Addr) (Identity, error) {
-	e, known := (*u.current.Load())[name]
-	if !known {
-		// The same work as for a known user, so that time tells nothing.
-		u.slowCheck(u.decoy, password)
-		return Identity{}, fmt.Errorf("user %q: no such user: %w", name, ErrRefused)
+// Has tells whether there is a user of that name. It is for a listener that must know
+// how a name is meant, not for its client to know.
+func (u *Users) Has(name string) bool {
+	_, ok := (*u.current.Load())[name]
+	return ok
+}
+
+// Login checks a name and a password that came from the address from. The password
+// is not kept. The error wraps ErrRefused and says why, or ErrBusy.
+//
+// A refusal takes its time: it comes late, the later the more there were from that
+// address or for that name, and counted from the beginning, so that neither the time
+// nor the work tells a name that exists from one that does not. ctx is the client's
+// stay: at its end Login returns at once.
+func (u *Users) Login(ctx context.Context, name string, password []byte, from net.Addr) (Identity, error) {
+	e := (*u.current.Load())[name]
+	source, seated, trusted := u.guard.begin(sourceOf(from), name)
+	if seated {
+		defer u.guard.end(source)
 	}
-	if err := e.allowedFrom(from); err != nil {
-		return Identity{}, err
+	if !seated && !trusted {
+		return Identity{}, fmt.Errorf("user %q: too many logins from there wait: %w", name, ErrBusy)
 	}
 	digest := u.digest(name, password)
-	if seen := e.seen.Load(); seen != nil && hmac.Equal(seen[:], digest[:]) {
+	if e.remembers(digest) && e.allowedFrom(from) == nil {
+		u.guard.succeeded(source, name)
 		return e.identity(), nil
 	}
-	if !u.slowCheck(e.Hash, password) {
-		return Identity{}, fmt.Errorf("user %q: wrong password: %w", name, ErrRefused)
+	if !seated {
+		return Identity{}, fmt.Errorf("user %q: too many logins from there wait, and it is not the password that was right last: %w", name, ErrBusy)
+	}
+	begun := time.Now()
+	err := u.check(ctx, e, digest, password, from)
+	if err == nil {
+		u.guard.succeeded(source, name)
+		return e.identity(), nil
+	}
+	if errors.Is(err, ErrRefused) && !sleep(ctx, u.guard.failed(source, name)-time.Since(begun)) {
+		return Identity{}, fmt.Errorf("user %q: its client did not wait for the refusal: %w", name, ErrBusy)
+	}
+	return Identity{}, fmt.Errorf("user %q: %w", name, err)
+}
+
+// check is the slow part of a login: the same work for every name, whether there is
+// such a user or not, and whether it may come from there or not.
+func (u *Users) check(ctx context.Context, e *entry, digest [sha256.Size]byte, password []byte, from net.Addr) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	select {
+	case u.hashing <- struct{}{}:
+		defer func() { <-u.hashing }()
+	case <-ctx.Done():
+		return ErrBusy
+	}
+	right := e.remembers(digest) // another login may have been first
+	if !right {
+		right = e.hash(u.decoy).Matches(password) && e != nil && e.Hash != ""
+	}
+	switch {
+	case e == nil:
+		return fmt.Errorf("no such user: %w", ErrRefused)
+	case !right:
+		return fmt.Errorf("wrong password: %w", ErrRefused)
+	}
+	if err := e.allowedFrom(from); err != nil {
+		return err
 	}
 	e.seen.Store(&digest)
-	return e.identity(), nil
+	return nil
+}
+
+// sleep waits, and reports whether ctx lasted that long.
+func sleep(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // Anonymous is the login of a client at the address from that sent no name.
@@ -144,9 +214,28 @@ func (u *Users) Anonymous(from net.Addr) (Identity, error) {
 		return Identity{}, fmt.Errorf("clients that do not log in are user %q, who does not exist: %w", *name, ErrRefused)
 	}
 	if err := e.allowedFrom(from); err != nil {
-		return Identity{}, err
+		return Identity{}, fmt.Errorf("clients that do not log in are user %q: %w", *name, err)
 	}
 	return e.identity(), nil
+}
+
+// remembers tells whether the digest is that of the password that was right last.
+// It may be called on nil, which is no user.
+func (e *entry) remembers(digest [sha256.Size]byte) bool {
+	if e == nil {
+		return false
+	}
+	seen := e.seen.Load()
+	return seen != nil && hmac.Equal(seen[:], digest[:])
+}
+
+// hash is the stored password, or the decoy where there is none: a user whose
+// password was given in clear, or no user.
+func (e *entry) hash(decoy Hash) Hash {
+	if e == nil || e.Hash == "" {
+		return decoy
+	}
+	return e.Hash
 }
 
 func (e *entry) identity() Identity { return Identity{Name: e.Name} }
@@ -156,7 +245,7 @@ func (e *entry) allowedFrom(from net.Addr) error {
 	if !e.LoopbackOnly || IsLoopback(from) {
 		return nil
 	}
-	return fmt.Errorf("user %q can only connect from this machine: %w", e.Name, ErrRefused)
+	return fmt.Errorf("can only connect from this machine: %w", ErrRefused)
 }
 
 // digest is what is remembered of a right password: useless without the key,
@@ -168,13 +257,6 @@ func (u *Users) digest(name string, password []byte) (d [sha256.Size]byte) {
 	mac.Write(password)
 	mac.Sum(d[:0])
 	return d
-}
-
-// slowCheck runs the slow hash, a few at a time: each takes 19 MiB while it runs.
-func (u *Users) slowCheck(h Hash, password []byte) bool {
-	u.hashing <- struct{}{}
-	defer func() { <-u.hashing }()
-	return h.Matches(password)
 }
 
 // IsLoopback tells whether the address is this machine talking to itself. An

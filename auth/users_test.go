@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 var (
@@ -26,51 +27,53 @@ func guests(t *testing.T) *Users {
 }
 
 func TestLogin(t *testing.T) {
-	u := guests(t)
-	for _, c := range []struct {
-		name, user, password string
-		from                 net.Addr
-		want                 string // part of the error; empty = in
-	}{
-		{"default user from loopback", "guest", "guest", here, ""},
-		{"default user from IPv6 loopback", "guest", "guest", here6, ""},
-		{"default user from elsewhere", "guest", "guest", there, "only connect from this machine"},
-		{"default user, wrong password", "guest", "Guest", here, "wrong password"},
-		{"default user, no password", "guest", "", here, "wrong password"},
-		{"stored user", "ann", "s3cret", there, ""},
-		{"stored user again, from the cache", "ann", "s3cret", there, ""},
-		{"stored user, wrong after right", "ann", "s3cre", there, "wrong password"},
-		{"name and password shifted by a byte", "an", "ns3cret", there, "no such user"},
-		{"unknown", "bob", "s3cret", here, "no such user"},
-		{"address unknown", "guest", "guest", nil, "only connect from this machine"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			id, err := u.Login(c.user, []byte(c.password), c.from)
-			if c.want == "" {
-				if err != nil || id.Name != c.user {
-					t.Fatalf("got %+v, %v", id, err)
+	synctest.Test(t, func(t *testing.T) {
+		u := guests(t)
+		for _, c := range []struct {
+			name, user, password string
+			from                 net.Addr
+			want                 string // part of the error; empty = in
+		}{
+			{"default user from loopback", "guest", "guest", here, ""},
+			{"default user from IPv6 loopback", "guest", "guest", here6, ""},
+			{"default user from elsewhere", "guest", "guest", there, "only connect from this machine"},
+			{"default user, wrong password", "guest", "Guest", here, "wrong password"},
+			{"default user, no password", "guest", "", here, "wrong password"},
+			{"stored user", "ann", "s3cret", there, ""},
+			{"stored user again, from the cache", "ann", "s3cret", there, ""},
+			{"stored user, wrong after right", "ann", "s3cre", there, "wrong password"},
+			{"name and password shifted by a byte", "an", "ns3cret", there, "no such user"},
+			{"unknown", "bob", "s3cret", here, "no such user"},
+			{"address unknown", "guest", "guest", nil, "only connect from this machine"},
+		} {
+			func() {
+				id, err := u.Login(t.Context(), c.user, []byte(c.password), c.from)
+				if c.want == "" {
+					if err != nil || id.Name != c.user {
+						t.Fatalf("%s: got %+v, %v", c.name, id, err)
+					}
+					return
 				}
-				return
-			}
-			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("got %v, want a refusal with %q", err, c.want)
-			}
-			if c.password != "" && strings.Contains(err.Error(), c.password) && c.password != c.user {
-				t.Fatalf("the error shows the password: %v", err)
-			}
-		})
-	}
+				if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want) {
+					t.Fatalf("%s: got %v, want a refusal with %q", c.name, err, c.want)
+				}
+				if c.password != "" && strings.Contains(err.Error(), c.password) && c.password != c.user {
+					t.Fatalf("%s: the error shows the password: %v", c.name, err)
+				}
+			}()
+		}
+	})
 }
 
 func TestSecondLoginSkipsTheSlowHash(t *testing.T) {
 	u := guests(t)
-	if _, err := u.Login("ann", []byte("s3cret"), there); err != nil {
+	if _, err := u.Login(t.Context(), "ann", []byte("s3cret"), there); err != nil {
 		t.Fatal(err)
 	}
 	// With both places of the slow hash taken, only the remembered digest can answer.
 	u.hashing <- struct{}{}
 	u.hashing <- struct{}{}
-	if _, err := u.Login("ann", []byte("s3cret"), there); err != nil {
+	if _, err := u.Login(t.Context(), "ann", []byte("s3cret"), there); err != nil {
 		t.Fatal(err)
 	}
 	<-u.hashing
@@ -78,20 +81,22 @@ func TestSecondLoginSkipsTheSlowHash(t *testing.T) {
 }
 
 func TestChangedPasswordForgetsTheOldOne(t *testing.T) {
-	u := guests(t)
-	if _, err := u.Login("ann", []byte("s3cret"), there); err != nil {
-		t.Fatal(err)
-	}
-	if err := u.Put(User{Name: "ann", Hash: HashPassword([]byte("new"))}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := u.Login("ann", []byte("s3cret"), there); !errors.Is(err, ErrRefused) {
-		t.Fatalf("the old password still works: %v", err)
-	}
-	u.Remove("ann")
-	if _, err := u.Login("ann", []byte("new"), there); !errors.Is(err, ErrRefused) {
-		t.Fatalf("a removed user still works: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		u := guests(t)
+		if _, err := u.Login(t.Context(), "ann", []byte("s3cret"), there); err != nil {
+			t.Fatal(err)
+		}
+		if err := u.Put(User{Name: "ann", Hash: HashPassword([]byte("new"))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := u.Login(t.Context(), "ann", []byte("s3cret"), there); !errors.Is(err, ErrRefused) {
+			t.Fatalf("the old password still works: %v", err)
+		}
+		u.Remove("ann")
+		if _, err := u.Login(t.Context(), "ann", []byte("new"), there); !errors.Is(err, ErrRefused) {
+			t.Fatalf("a removed user still works: %v", err)
+		}
+	})
 }
 
 func TestAnonymous(t *testing.T) {
@@ -183,7 +188,7 @@ func BenchmarkLoginCached(b *testing.B) {
 	}
 	password := []byte("guest")
 	for b.Loop() {
-		if _, err := u.Login("guest", password, here); err != nil {
+		if _, err := u.Login(b.Context(), "guest", password, here); err != nil {
 			b.Fatal(err)
 		}
 	}

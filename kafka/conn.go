@@ -2,12 +2,15 @@ package kafka
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
@@ -20,14 +23,11 @@ type conn struct {
 	memory *budget.Account // of what requests take; see package budget
 	frames *frames
 	out    *outbox
-	log    interface {
-		Debug(msg string, args ...any)
-		Warn(msg string, args ...any)
-		Error(msg string, args ...any)
-	}
+	log    *netx.Client
 
 	who     auth.Identity
 	in      bool   // logged in, or let in without
+	refused bool   // the login was refused: the answer is the last one
 	mech    string // of a SASL handshake whose token is awaited
 	rawSASL bool   // the token comes without a request header (handshake v0)
 	vhost   *broker.VHost
@@ -46,7 +46,7 @@ type conn struct {
 func (s *Server) Handle(nc net.Conn) {
 	c := &conn{s: s, nc: nc, memory: s.opts.Budget.Open(), out: newOutbox(nc), topics: map[string]*topic{}}
 	c.frames = newFrames(nc, c.memory, s.opts.IdleTimeout)
-	c.log = s.opts.Logger.With("listener", "kafka", "remote", nc.RemoteAddr().String())
+	c.log = s.log.Client(nc.RemoteAddr())
 	counters := s.broker.Counters()
 	counters.KafkaConns.Add(1)
 	defer counters.KafkaConns.Add(-1)
@@ -54,15 +54,25 @@ func (s *Server) Handle(nc net.Conn) {
 	s.track(c)
 	defer s.untrack(c)
 	if err := c.enter(); err != nil {
-		c.log.Warn("connection refused", "error", err)
+		c.log.Refused("connection", err, "let the clients log in, with a user of the virtual host that they need")
 		return
 	}
-	err := c.run()
+	c.end(c.run())
+}
+
+// end closes the connection. Unless it is the client that is gone, what was answered before goes out first.
+func (c *conn) end(why error) {
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
-		c.log.Debug("connection ended")
+	case errors.Is(why, io.EOF), errors.Is(why, net.ErrClosed), errors.Is(why, os.ErrDeadlineExceeded) && !c.s.closed.Load():
+		c.log.Debug("connection ended", "error", why)
+		return
+	case errors.As(why, new(*wire.Refused)), errors.Is(why, wire.ErrMalformed), errors.Is(why, errBeforeLogin):
+		c.log.Refused("request", why, "mend or update the client, or send it to the port of its protocol")
 	default:
-		c.log.Debug("connection closed", "error", err)
+		c.log.Debug("connection ended", "error", why)
+	}
+	if c.out.drain() == nil && c.out.flush() == nil {
+		netx.Part(c.s.stopping, c.nc, 0)
 	}
 }
 
@@ -83,13 +93,7 @@ func (s *Server) untrack(c *conn) {
 }
 
 // cut ends the connection after the request that runs. Any goroutine may call it.
-func (c *conn) cut() {
-	if tcp, ok := c.nc.(interface{ CloseRead() error }); ok {
-		_ = tcp.CloseRead()
-		return
-	}
-	_ = c.nc.Close()
-}
+func (c *conn) cut() { c.frames.stop() }
 
 // enter lets a client in that may come without a login.
 func (c *conn) enter() error {
@@ -113,6 +117,7 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 		c.session.Close()
 	}
 	c.who, c.in, c.vhost = who, true, v
+	c.log.LoggedIn(who.Name)
 	c.session = v.NewSession(who)
 	c.groups = c.s.groupsOf(v)
 	clear(c.topics)
@@ -164,6 +169,9 @@ func (c *conn) limit(k wire.Key) int {
 	return min(wire.LimitOf(k), c.s.opts.MaxFrameBytes)
 }
 
+// errBeforeLogin ends the connection of a client that asks before it has logged in.
+var errBeforeLogin = errors.New("a request before the login")
+
 // serve answers one request. An error ends the connection: the protocol has no
 // answer to what is unknown or malformed.
 func (c *conn) serve(frame []byte) error {
@@ -176,7 +184,7 @@ func (c *conn) serve(frame []byte) error {
 		return err
 	}
 	if !c.in && h.Key != wire.APIVersions && h.Key != wire.SASLHandshake && h.Key != wire.SASLAuthenticate {
-		return errors.New("request before the login")
+		return fmt.Errorf("%s: %w", h.Key, errBeforeLogin)
 	}
 	if h.Key == wire.Produce {
 		return c.serveProduce(h, body)

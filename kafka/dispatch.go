@@ -75,6 +75,9 @@ func (c *conn) serveGenerated(h wire.Header, body []byte) error {
 	if cap(c.body) > 1<<20 {
 		c.body = nil
 	}
+	if err == nil && c.refused {
+		return errLoginRefused
+	}
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/budget"
@@ -41,7 +42,8 @@ type frames struct {
 	memory     *budget.Account // of the connection
 	taken      int64           // of it, for big
 	deadline   time.Time       // what is set on the socket
-	now        time.Time       // when bytes last arrived
+	stopped    atomic.Bool
+	now        time.Time // when bytes last arrived
 }
 
 var (
@@ -191,7 +193,7 @@ func (f *frames) fill() error {
 		}
 		return nil
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) && f.end == f.start && len(f.buf) == readBytes && time.Since(f.now) < f.idle {
+	if errors.Is(err, os.ErrDeadlineExceeded) && f.end == f.start && len(f.buf) == readBytes && time.Since(f.now) < f.idle && !f.stopped.Load() {
 		f.start, f.end = 0, 0
 		f.release()
 		f.buf = make([]byte, smallBytes)
@@ -224,7 +226,19 @@ func (f *frames) arm(between bool) {
 	if d := want.Sub(f.deadline); d > time.Second || d < -time.Second {
 		f.deadline = want
 		_ = f.nc.SetReadDeadline(want) // a closed socket says so on Read
+		if f.stopped.Load() {
+			_ = f.nc.SetReadDeadline(over)
+		}
 	}
+}
+
+// over is a deadline that has passed.
+var over = time.Unix(1, 0)
+
+// stop has the next read fail, and one that waits. Any goroutine may call it.
+func (f *frames) stop() {
+	f.stopped.Store(true)
+	_ = f.nc.SetReadDeadline(over)
 }
 
 // large reads a frame of n bytes that does not fit the buffer. While other

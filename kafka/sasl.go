@@ -3,13 +3,13 @@ package kafka
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -42,10 +42,10 @@ func (c *conn) saslAuthenticate(r *kmsg.SASLAuthenticateRequest) kmsg.Response {
 		return res
 	}
 	if err := c.login(r.SASLAuthBytes); err != nil {
-		c.log.Warn("login refused", "error", err)
-		c.in = false
+		c.log.LoginRefused(err)
+		c.in, c.refused = false, true
 		res.ErrorCode = int16(wire.SASLAuthenticationFailed)
-		res.ErrorMessage = kmsg.StringPtr("login refused")
+		res.ErrorMessage = kmsg.StringPtr(refusalText(err))
 		return res
 	}
 	res.SASLAuthBytes = []byte{}
@@ -61,7 +61,8 @@ func (c *conn) rawToken() error {
 	}
 	c.rawSASL = false
 	if err := c.login(token); err != nil {
-		return err
+		c.log.LoginRefused(err)
+		return errLoginRefused
 	}
 	return c.out.add(binary.BigEndian.AppendUint32(nil, 0))
 }
@@ -75,17 +76,28 @@ func (c *conn) login(token []byte) error {
 		return err
 	}
 	vhost := broker.DefaultVHost
-	from := c.nc.RemoteAddr()
-	who, err := c.s.opts.Users.Login(user, password, from)
-	if at := strings.LastIndexByte(user, '@'); err != nil && at > 0 {
-		vhost = user[at+1:]
-		who, err = c.s.opts.Users.Login(user[:at], password, from)
+	if at := strings.LastIndexByte(user, '@'); at > 0 && !c.s.opts.Users.Has(user) {
+		user, vhost = user[:at], user[at+1:]
 	}
+	stay, leave := netx.Stay(c.s.stopping, c.nc)
+	defer leave()
+	who, err := c.s.opts.Users.Login(stay, user, password, c.nc.RemoteAddr())
 	if err != nil {
 		return err
 	}
-	if err := c.admit(who, vhost); err != nil {
-		return fmt.Errorf("%w: %w", errors.New("login refused"), err)
+	return c.admit(who, vhost)
+}
+
+// errLoginRefused ends the connection behind the answer that says so.
+var errLoginRefused = errors.New("login refused")
+
+// refusalText is what a client is told: nothing of names and passwords, which it is to guess.
+func refusalText(err error) string {
+	if errors.Is(err, auth.ErrRefused) {
+		return "login refused: the name or the password is wrong, or not for this address"
 	}
-	return nil
+	if errors.Is(err, auth.ErrBusy) {
+		return "login not looked at: too many logins from this address wait; try again later"
+	}
+	return "login refused: " + err.Error()
 }

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka/group"
 )
 
@@ -63,8 +65,12 @@ type Server struct {
 
 	unsubscribe func() // from deletions
 
-	stop   chan struct{}
-	closed atomic.Bool
+	log *netx.Log
+
+	stopping context.Context // ends with stop
+	leave    context.CancelFunc
+	stop     <-chan struct{}
+	closed   atomic.Bool
 }
 
 // New reads the committed offsets and returns a server.
@@ -73,8 +79,10 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("kafka: no broker")
 	}
 	o.defaults()
-	s := &Server{opts: o, broker: o.Broker, groups: map[string]*group.Coordinator{}, conns: map[*conn]struct{}{}, stop: make(chan struct{})}
+	s := &Server{opts: o, broker: o.Broker, groups: map[string]*group.Coordinator{}, conns: map[*conn]struct{}{}, log: netx.NewLog("kafka", o.Logger)}
 	s.members = o.Budget.OpenCommon()
+	s.stopping, s.leave = context.WithCancel(context.Background())
+	s.stop = s.stopping.Done()
 	if err := s.parseAdvertised(); err != nil {
 		return nil, err
 	}
@@ -126,7 +134,7 @@ func (s *Server) Close() {
 	if s.closed.Swap(true) {
 		return
 	}
-	close(s.stop)
+	s.leave()
 	s.unsubscribe()
 	s.mu.Lock()
 	defer s.mu.Unlock()

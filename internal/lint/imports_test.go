@@ -74,7 +74,7 @@ var treeRules = map[string][]string{
 }
 
 // maxImports bounds how much one package may lean on; server builds everything.
-const maxImports = 7
+const maxImports = 9
 
 // maxChain bounds how long a chain of imports may get.
 const maxChain = 9

@@ -7,6 +7,9 @@
 //	             ├─ Close      stops accepting; open connections go on
 //	             └─ Shutdown   also waits for handlers, then cuts what is left
 //
+// What a client was refused is written by a Log, in the same words for every
+// protocol and once a cause and interval.
+//
 // A handler that said the last word of its protocol ends with Part, which sees to
 // it that the client gets to read it.
 //

@@ -112,7 +112,7 @@ func (l *Listener) run(conn net.Conn, handle func(net.Conn)) {
 	defer l.remove(conn)
 	defer func() {
 		if broken := recover(); broken != nil {
-			l.logger.Error("a connection's handler panicked", "remote", conn.RemoteAddr(), "panic", broken, "stack", string(debug.Stack()))
+			l.logger.Error("a connection's handler panicked", "client", conn.RemoteAddr(), "panic", broken, "stack", string(debug.Stack()))
 		}
 	}()
 	handle(conn)

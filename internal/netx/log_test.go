@@ -1,0 +1,95 @@
+package netx
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// written is a log and what came into it.
+func written() (*Log, *bytes.Buffer) {
+	var b bytes.Buffer
+	return NewLog("amqp", slog.New(slog.NewTextHandler(&b, nil))), &b
+}
+
+func at(ip string, port int) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: port} }
+
+func TestARefusalIsSaidOnceACauseAndInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, out := written()
+		gone := errors.New("no queue 'q' in vhost '/'")
+		refuse := func(ip string, port int, user, what string, why error) {
+			c := log.Client(at(ip, port))
+			c.LoggedIn(user)
+			c.Refused(what, why, "declare it first", "channel", port)
+		}
+		for n := range 100 { // a tool that tries again, from another port each time
+			refuse("192.0.2.7", 5000+n, "ann", "basic.consume", gone)
+		}
+		first := out.String()
+		for _, want := range []string{`level=WARN msg="client refused" listener=amqp client=192.0.2.7:5000 user=ann what=basic.consume`, `error="no queue 'q' in vhost '/'"`, `do="declare it first"`, "channel=5000"} {
+			if strings.Count(first, want) != 1 || strings.Count(first, "\n") != 1 {
+				t.Fatalf("no single line with %s in %s", want, first)
+			}
+		}
+		refuse("192.0.2.8", 1, "ann", "basic.consume", gone)
+		refuse("192.0.2.7", 1, "bob", "basic.consume", gone)
+		refuse("192.0.2.7", 1, "ann", "basic.get", gone)
+		refuse("192.0.2.7", 1, "ann", "basic.consume", errors.New("another"))
+		if n := strings.Count(out.String(), "\n"); n != 5 {
+			t.Errorf("%d lines of 5 causes:\n%s", n, out)
+		}
+		time.Sleep(causeEvery)
+		out.Reset()
+		refuse("192.0.2.7", 1, "ann", "basic.consume", gone)
+		if !strings.Contains(out.String(), "left_out=99") {
+			t.Errorf("what was left out is not counted: %s", out)
+		}
+	})
+}
+
+func TestRefusedLoginsAreSaidOnceASecondAndSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, out := written()
+		for n := range 300 { // three seconds of guessing names
+			log.Client(at("192.0.2.7", n)).LoginRefused(fmt.Errorf("user %d: no such user", n))
+			time.Sleep(10 * time.Millisecond)
+		}
+		if n := strings.Count(out.String(), "what=login"); n != 3 {
+			t.Errorf("%d lines in three seconds:\n%s", n, out)
+		}
+	})
+}
+
+func TestRefusalsTakeBoundedMemoryAndLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, out := written()
+		for n := range 100_000 {
+			log.Client(at(fmt.Sprintf("10.0.%d.%d", n/256%256, n%256), 1)).Refused("x", fmt.Errorf("cause %d %s", n, strings.Repeat("y", 1000)), "z")
+		}
+		noisy := log.Client(at("192.0.2.7", 1))
+		for n := range 1000 {
+			noisy.Refused("x", fmt.Errorf("cause %d", n), "z")
+		}
+		if len(log.causes) > maxCauses || len(log.hosts) > maxCauses || strings.Count(out.String(), "\n") > maxCauses {
+			t.Errorf("%d causes and %d hosts are remembered, %d lines", len(log.causes), len(log.hosts), strings.Count(out.String(), "\n"))
+		}
+		if out.Len() > maxCauses*1000 {
+			t.Errorf("%d bytes were written", out.Len())
+		}
+		time.Sleep(3 * causeEvery)
+		out.Reset()
+		for n := range 1000 {
+			noisy.Refused("x", fmt.Errorf("cause %d", n), "z")
+		}
+		if n := strings.Count(out.String(), "what=x"); n != maxCausesOf || !strings.Contains(out.String(), "left_out=") {
+			t.Errorf("%d lines of one address:\n%s", n, out)
+		}
+	})
+}
