@@ -104,7 +104,7 @@ func (ch *channel) fail(e *closeError) {
 func (ch *channel) leave(m wire.Method) {
 	c := ch.c
 	c.outMu.Lock()
-	c.out = c.confirms.appendDone(c.out)
+	c.out = c.appendConfirms(c.out)
 	ch.gone = true
 	c.out = wire.AppendMethod(c.out, ch.number, m)
 	c.outMu.Unlock()

@@ -44,10 +44,7 @@ type conn struct {
 	session   *broker.Session
 	publisher *broker.Publisher
 
-	rb       *readBuffer
-	nowMs    int64
-	renewed  int64        // when the read deadline was set, ms
-	lastRead atomic.Int64 // when bytes came last, ms; the writer reads it
+	rb *netx.Reader
 
 	channels channelTable
 	partial  int         // bytes of unfinished bodies on all channels
@@ -74,7 +71,7 @@ type conn struct {
 
 	outMu     sync.Mutex // guards the fields below
 	out       []byte     // frames for the writer, in order
-	confirms  confirmQueue
+	confirms  *netx.Answers[[]confirmMark]
 	consumers []*consumer
 	version   int  // of consumers
 	finish    bool // the writer ends when all of out is written
@@ -83,7 +80,9 @@ type conn struct {
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{s: s, nc: nc, log: s.log.Client(nc.RemoteAddr()), wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), writerDone: make(chan struct{})}
 	c.flushed = func(err error) { c.flushErr = err }
+	c.confirms = netx.NewAnswers[[]confirmMark](c.signal, c.unstored)
 	c.w.c = c
+	c.w.net = netx.NewWriter(nc, writeTimeout, c.patience)
 	return c
 }
 
@@ -99,8 +98,8 @@ func (c *conn) serve() {
 
 // run serves the connection until its last word is written, or the socket is closed.
 func (c *conn) run() {
-	c.rb = newReadBuffer()
-	defer c.rb.free()
+	c.rb = netx.NewReader(c.nc, netx.MaxReadBytes)
+	defer c.rb.Free()
 	if err := c.handshake(); err != nil {
 		var e *closeError
 		switch {
@@ -137,7 +136,7 @@ func (c *conn) end(inOrder bool) {
 	c.outMu.Unlock()
 	c.signal()
 	if inOrder {
-		c.nc.SetWriteDeadline(time.Now().Add(closeTimeout))
+		c.w.net.Until(time.Now().Add(closeTimeout))
 	}
 	<-c.writerDone
 	c.closeChannels()
@@ -148,26 +147,18 @@ func (c *conn) end(inOrder bool) {
 // nothing after that.
 func (c *conn) closeChannels() {
 	c.outMu.Lock()
-	c.out = c.confirms.appendDone(c.out)
+	c.out = c.appendConfirms(c.out)
 	c.channels.each(func(ch *channel) { ch.gone = true })
 	c.outMu.Unlock()
 	c.channels.each((*channel).release)
 }
 
-// read takes frames until the connection ends. nil is an end in order.
+// read takes frames until the connection ends. nil is an end in order. The client may be silent for two
+// heartbeats.
 func (c *conn) read() error {
-	c.nowMs = time.Now().UnixMilli()
 	for {
-		if err := c.renewDeadline(); err != nil {
-			return err
-		}
-		n, err := c.rb.fill(c.nc)
-		if n == 0 && c.overdue(err) {
-			n, err = c.rb.fill(c.nc)
-		}
+		n, err := c.rb.Fill(2 * c.heartbeat)
 		if n > 0 {
-			c.nowMs = time.Now().UnixMilli()
-			c.lastRead.Store(c.nowMs)
 			c.takeAll()
 			if c.ended {
 				return nil
@@ -191,39 +182,6 @@ func (c *conn) readFailed(err error) error {
 	return err
 }
 
-// overdue gives a client that let two heartbeats pass without a byte a bit more. The deadline may as well
-// have passed while we were busy, with a disk that stalled or a client that did not read: then its bytes
-// are there, and a read after the deadline would not have looked.
-func (c *conn) overdue(err error) bool {
-	if !errors.Is(err, os.ErrDeadlineExceeded) || c.closing || c.heartbeat == 0 || c.forced.Load() {
-		return false
-	}
-	c.renewed = 0
-	return c.setDeadline(c.heartbeat/4) == nil
-}
-
-// renewDeadline lets two heartbeats pass without a byte. It is set again only when a quarter of
-// a heartbeat has gone by: setting it costs more than a small publish.
-func (c *conn) renewDeadline() error {
-	if c.closing || c.heartbeat == 0 {
-		return nil
-	}
-	if c.renewed != 0 && c.nowMs-c.renewed < c.heartbeat.Milliseconds()/4 {
-		return nil
-	}
-	c.renewed = c.nowMs
-	return c.setDeadline(2 * c.heartbeat)
-}
-
-// setDeadline bounds the next reads, unless force has done so.
-func (c *conn) setDeadline(wait time.Duration) error {
-	err := c.nc.SetReadDeadline(time.Now().Add(wait))
-	if c.forced.Load() {
-		return c.nc.SetReadDeadline(time.Now().Add(time.Second))
-	}
-	return err
-}
-
 // takeAll parses what the buffer holds, then stores, confirms and settles all of it at once.
 func (c *conn) takeAll() {
 	for !c.ended {
@@ -243,10 +201,10 @@ func (c *conn) takeAll() {
 // takeOne parses one thing from the front of the buffer: a publish with its content, a run of
 // acknowledgements, or any other frame. more is false when it takes more bytes to go on.
 func (c *conn) takeOne() (more bool, err *closeError) {
-	buf := c.rb.bytes()
+	buf := c.rb.Unread()
 	if wire.IsPublish(buf) {
 		if n, done, err := c.takePublish(buf); done {
-			c.rb.advance(n)
+			c.rb.Advance(n)
 			return n > 0, err
 		}
 	} else if wire.ParseSettle(buf, &c.settle) > 0 {
@@ -262,11 +220,11 @@ func (c *conn) takeOne() (more bool, err *closeError) {
 		return false, refuse(wire.FrameError, "%v", ferr)
 	}
 	if n == 0 {
-		c.rb.want(need)
+		c.rb.Want(need)
 		return false, nil
 	}
 	err = c.frame(f)
-	c.rb.advance(n)
+	c.rb.Advance(n)
 	return true, err
 }
 
@@ -275,10 +233,10 @@ func (c *conn) takePublish(buf []byte) (n int, done bool, err *closeError) {
 	n, found := c.pub.Parse(buf, c.maxPayload)
 	switch found {
 	case wire.Short:
-		if n > maxReadBytes {
+		if n > netx.MaxReadBytes {
 			return 0, false, nil
 		}
-		c.rb.want(n)
+		c.rb.Want(n)
 		return 0, true, nil
 	case wire.Other:
 		return 0, false, nil
@@ -355,7 +313,7 @@ func (c *conn) fail(e *closeError) {
 	c.closeChannels()
 	c.send(0, &wire.ConnectionClose{ReplyCode: e.code, ReplyText: wire.ReplyText(e.code, e.text),
 		ClassID: e.method.Class(), MethodID: e.method.Number()})
-	c.nc.SetReadDeadline(time.Now().Add(closeTimeout))
+	c.rb.Until(time.Now().Add(closeTimeout))
 }
 
 // connectionMethod handles the methods of channel 0 after the handshake.
@@ -401,5 +359,5 @@ func (c *conn) force(reason string) {
 	}
 	c.send(0, &wire.ConnectionClose{ReplyCode: wire.ConnectionForced,
 		ReplyText: wire.ReplyText(wire.ConnectionForced, "broker forced connection closure with reason '"+reason+"'")})
-	c.nc.SetReadDeadline(time.Now().Add(time.Second))
+	c.rb.Until(time.Now().Add(time.Second))
 }

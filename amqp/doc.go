@@ -1,6 +1,6 @@
 // Package amqp serves AMQP 0-9-1 clients: connections, channels and one verb a file over the broker's API.
 //
-//	socket ─► reader goroutine ─► readBuffer ─► wire ─► Publisher, VHost, Subscription.Ack …
+//	socket ─► reader goroutine ─► netx.Reader ─► wire ─► Publisher, VHost, Subscription.Ack …
 //	             │ replies                                        │ wake
 //	             ▼                                                ▼
 //	          outbox ──────────────► writer goroutine ◄── Subscription.Take

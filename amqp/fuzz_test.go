@@ -7,6 +7,7 @@ import (
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 // FuzzConnection feeds any bytes to a connection that is open, with one channel and one consumer: they may
@@ -39,12 +40,13 @@ func feed(t *testing.T, r *rig, in []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newConn(r.server, sink{server})
+	nc := &sink{Conn: server, in: in}
+	c := newConn(r.server, nc)
 	c.session = vhost.NewSession(auth.Identity{Name: "guest"})
 	c.publisher = c.session.NewPublisher()
 	c.frameMax, c.maxPayload, c.channelMax = 4096, 4088, 10
-	c.rb = newReadBuffer()
-	defer c.rb.free()
+	c.rb = netx.NewReader(nc, netx.MaxReadBytes)
+	defer c.rb.Free()
 	ch := newChannel(c, 1)
 	c.channels.add(ch)
 	q, err := c.session.DeclareQueue("fuzz", broker.QueueOptions{})
@@ -54,16 +56,10 @@ func feed(t *testing.T, r *rig, in []byte) {
 	if err := ch.consume(&wire.BasicConsume{Queue: "fuzz", ConsumerTag: "tag"}); err != nil {
 		t.Fatal(err)
 	}
-	for len(in) > 0 && !c.ended && !c.closing {
-		if c.rb.start == c.rb.end {
-			c.rb.start, c.rb.end = 0, 0
+	for !c.ended && !c.closing {
+		if n, _ := c.rb.Fill(0); n == 0 {
+			break // the end, or it waits for more than a buffer holds
 		}
-		n := copy(c.rb.buf[c.rb.end:], in)
-		if n == 0 {
-			break // it waits for more than a buffer holds
-		}
-		c.rb.end += n
-		in = in[n:]
 		c.takeAll()
 		if _, err := c.w.turns(); err != nil {
 			t.Fatal(err)

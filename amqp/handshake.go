@@ -21,7 +21,7 @@ var errNoAMQP = errors.New("not an AMQP 0-9-1 client")
 
 // handshake goes from the protocol header to connection.open-ok. A *closeError is for the client to hear.
 func (c *conn) handshake() error {
-	if err := c.nc.SetDeadline(time.Now().Add(c.s.opts.HandshakeTimeout)); err != nil {
+	if err := c.bound(time.Now().Add(c.s.opts.HandshakeTimeout)); err != nil {
 		return err
 	}
 	c.maxPayload = maxEarlyPayloadBytes
@@ -37,45 +37,53 @@ func (c *conn) handshake() error {
 	if err := c.open(); err != nil {
 		return err
 	}
-	return c.nc.SetDeadline(time.Time{})
+	return c.bound(time.Time{})
+}
+
+// bound has what is read and written end at a time; the zero time lifts that.
+func (c *conn) bound(at time.Time) error {
+	if err := c.rb.Until(at); err != nil {
+		return err
+	}
+	return c.nc.SetWriteDeadline(at)
 }
 
 func (c *conn) protocolHeader() error {
-	for len(c.rb.bytes()) < len(wire.ProtocolHeader) {
-		have := c.rb.bytes()
+	for len(c.rb.Unread()) < len(wire.ProtocolHeader) {
+		have := c.rb.Unread()
 		if string(have) != wire.ProtocolHeader[:len(have)] {
 			break // whatever it is, the rest of it will not help
 		}
-		if _, err := c.rb.fill(c.nc); err != nil {
+		if _, err := c.rb.Fill(0); err != nil {
 			return err
 		}
 	}
-	have := c.rb.bytes()
+	have := c.rb.Unread()
 	if len(have) < len(wire.ProtocolHeader) || string(have[:len(wire.ProtocolHeader)]) != wire.ProtocolHeader {
 		if _, err := io.WriteString(c.nc, wire.ProtocolHeader); err != nil {
 			return err
 		}
 		return errNoAMQP
 	}
-	c.rb.advance(len(wire.ProtocolHeader))
+	c.rb.Advance(len(wire.ProtocolHeader))
 	return nil
 }
 
 // expect reads the one method that may come next; connection.close ends the handshake politely.
 func (c *conn) expect(want wire.MethodID) (wire.Method, error) {
 	for {
-		f, n, need, err := wire.ParseFrame(c.rb.bytes(), c.maxPayload)
+		f, n, need, err := wire.ParseFrame(c.rb.Unread(), c.maxPayload)
 		if err != nil {
 			return nil, refuse(wire.FrameError, "%v", err)
 		}
 		if n == 0 {
-			c.rb.want(need)
-			if _, err := c.rb.fill(c.nc); err != nil {
+			c.rb.Want(need)
+			if _, err := c.rb.Fill(0); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		c.rb.advance(n)
+		c.rb.Advance(n)
 		switch {
 		case f.Type == wire.FrameHeartbeat:
 			continue
@@ -153,7 +161,7 @@ func (c *conn) login(mechanism string, response []byte) error {
 	}
 	if err == nil {
 		c.log.LoggedIn(c.user.Name)
-		return c.nc.SetDeadline(time.Now().Add(c.s.opts.HandshakeTimeout)) // a check may have waited for others
+		return c.bound(time.Now().Add(c.s.opts.HandshakeTimeout)) // a check may have waited for others
 	}
 	if errors.Is(err, auth.ErrBusy) || !c.caps.authFailureClose { // an older client takes a closed socket for a refusal
 		c.log.LoginRefused(err)
@@ -226,7 +234,7 @@ func (c *conn) open() error {
 
 // refuseHandshake tells the client why its handshake ends and waits a moment for it to hear.
 func (c *conn) refuseHandshake(e *closeError) {
-	if err := c.nc.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+	if err := c.bound(time.Now().Add(2 * time.Second)); err != nil {
 		return
 	}
 	err := c.writeNow(&wire.ConnectionClose{ReplyCode: e.code, ReplyText: wire.ReplyText(e.code, e.text),

@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"testing"
 
@@ -9,16 +10,29 @@ import (
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/alloc"
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
-// sink is a socket that swallows what is written.
-type sink struct{ net.Conn }
+// sink is a socket that swallows what is written, and on which in comes in.
+type sink struct {
+	net.Conn
+	in []byte
+}
 
-func (sink) Write(b []byte) (int, error) { return len(b), nil }
+func (*sink) Write(b []byte) (int, error) { return len(b), nil }
+
+func (s *sink) Read(b []byte) (int, error) {
+	n := copy(b, s.in)
+	if s.in = s.in[n:]; n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
 
 // bench is a connection with one channel and one consumer, whose two goroutines are played by the caller.
 type bench struct {
 	c     *conn
+	nc    *sink
 	ch    *channel
 	k     *consumer
 	block []byte // publishes that fill a read buffer
@@ -41,12 +55,12 @@ func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) 
 	}
 	client, server := net.Pipe()
 	t.Cleanup(func() { client.Close(); server.Close() })
-	c := newConn(r.server, sink{server})
+	nc := &sink{Conn: server}
+	c := newConn(r.server, nc)
 	c.session = vhost.NewSession(auth.Identity{Name: "guest"})
 	c.publisher = c.session.NewPublisher()
 	c.frameMax, c.maxPayload, c.channelMax = 131072, 131064, 2047
-	c.rb = newReadBuffer()
-	c.rb.resize(len(readClasses) - 1)
+	c.rb = netx.NewReader(nc, netx.MaxReadBytes)
 	ch := newChannel(c, 1)
 	ch.confirm = confirm
 	c.channels.add(ch)
@@ -54,7 +68,7 @@ func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{c: c, ch: ch}
+	b := &bench{c: c, nc: nc, ch: ch}
 	if err := ch.consume(&wire.BasicConsume{Queue: q.Name, ConsumerTag: "ctag", NoAck: noAck, NoWait: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +85,7 @@ func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) 
 			m.Key = fmt.Appendf(nil, "key.%d", b.n%keys)
 		}
 		block := wire.AppendPublish(b.block, &m, c.maxPayload)
-		if len(block) > maxReadBytes {
+		if len(block) > netx.MaxReadBytes {
 			break
 		}
 		b.block = block
@@ -80,10 +94,17 @@ func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) 
 	return b
 }
 
+// take plays the reader for what came in with one read.
+func (b *bench) take(in []byte) {
+	b.nc.in = in
+	b.c.rb.Want(len(in))
+	b.c.rb.Fill(0)
+	b.c.takeAll()
+}
+
 // publish plays the reader for one full buffer.
 func (b *bench) publish() {
-	b.c.rb.start, b.c.rb.end = 0, copy(b.c.rb.buf, b.block)
-	b.c.takeAll()
+	b.take(b.block)
 }
 
 // deliver plays the writer until all is delivered.
@@ -97,9 +118,8 @@ func (b *bench) ack() {
 	b.acks = b.acks[:0]
 	for tag := b.ch.unacked.Last() - uint64(b.n) + 1; tag <= b.ch.unacked.Last(); tag++ {
 		b.acks = wire.AppendConfirm(b.acks, 1, tag, false, false)
-		if len(b.acks) > maxReadBytes-100 || tag == b.ch.unacked.Last() {
-			b.c.rb.start, b.c.rb.end = 0, copy(b.c.rb.buf, b.acks)
-			b.c.takeAll()
+		if len(b.acks) > netx.MaxReadBytes-100 || tag == b.ch.unacked.Last() {
+			b.take(b.acks)
 			b.acks = b.acks[:0]
 		}
 	}
@@ -139,7 +159,7 @@ func TestATurnIsBoundedByTheFramesItWrites(t *testing.T) {
 	long := props(wire.Properties{Headers: wire.AppendTableString(nil, "h", string(make([]byte, 400)))})
 	m := wire.Publish{Channel: 1, Key: []byte("bench"), Properties: long, Body: make([]byte, 12)}
 	b.block, b.n = nil, 0
-	for len(b.block) < maxReadBytes-1000 {
+	for len(b.block) < netx.MaxReadBytes-1000 {
 		b.block = wire.AppendPublish(b.block, &m, b.c.maxPayload)
 		b.n++
 	}

@@ -37,7 +37,7 @@ func (ch *channel) publish(p *wire.Publish, again bool) *closeError {
 	} else if err := ch.examine(p); err != nil {
 		return err
 	}
-	in.TimestampMs = c.nowMs
+	in.TimestampMs = c.rb.NowMs()
 	in.Persistent = ch.confirm && in.persistent
 	routed, err := c.publisher.Publish(&in.Inbound)
 	if err != nil {

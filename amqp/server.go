@@ -39,7 +39,7 @@ func (o *Options) defaults() {
 	if o.FrameMaxBytes == 0 {
 		o.FrameMaxBytes = 128 << 10
 	}
-	o.FrameMaxBytes = min(max(o.FrameMaxBytes, 8<<10), maxReadBytes)
+	o.FrameMaxBytes = min(max(o.FrameMaxBytes, 8<<10), netx.MaxReadBytes)
 	if o.ChannelMax <= 0 || o.ChannelMax > 65535 {
 		o.ChannelMax = 2047
 	}

@@ -20,11 +20,11 @@ func (c *conn) takeSettles(ch *channel) *closeError {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	for {
-		n := wire.ParseSettle(c.rb.bytes(), &c.settle)
+		n := wire.ParseSettle(c.rb.Unread(), &c.settle)
 		if n == 0 || c.settle.Channel != ch.number {
 			return nil
 		}
-		c.rb.advance(n)
+		c.rb.Advance(n)
 		if err := ch.settleLocked(&c.settle); err != nil {
 			err.method = c.settle.Method
 			return err

@@ -1,15 +1,13 @@
 package amqp
 
 import (
-	"errors"
-	"net"
-	"os"
 	"runtime"
 	"sync"
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 const (
@@ -40,7 +38,7 @@ type writer struct {
 	cuts      []cut  // where in buf the log's own bytes come in between
 	inPlace   int    // bytes in cuts
 	vec       [][]byte
-	nb        net.Buffers
+	net       *netx.Writer
 	consumers []*consumer // as of version
 	version   int
 	next      int // whose turn is first
@@ -59,23 +57,17 @@ type cut struct {
 func (w *writer) run() {
 	c := w.c
 	defer close(c.writerDone)
-	every := writeTimeout / 3
+	var beat <-chan time.Time
 	if c.heartbeat > 0 {
-		every = min(every, c.heartbeat/2)
+		tick := time.NewTicker(c.heartbeat / 2)
+		defer tick.Stop()
+		beat = tick.C
 	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	var beat time.Duration
-	c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
 	for {
 		select {
 		case <-c.wake:
-		case <-tick.C:
-			c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-			if beat += every; c.heartbeat > 0 && beat >= c.heartbeat/2 {
-				beat = 0
-				w.heartbeat()
-			}
+		case <-beat:
+			w.heartbeat()
 		}
 		if ended, err := w.turns(); ended || err != nil {
 			if err != nil {
@@ -128,7 +120,7 @@ func (w *writer) collect() (finish bool) {
 		w.control = nil
 	}
 	c.outMu.Lock()
-	c.out = c.confirms.appendDone(c.out)
+	c.out = c.appendConfirms(c.out)
 	w.control, c.out = c.out, w.control[:0]
 	if w.version != c.version {
 		clear(w.consumers)
@@ -307,13 +299,7 @@ func (w *writer) writeVector() error {
 		from = cut.at
 	}
 	w.vec = append(w.vec, w.buf[from:])
-	w.nb = w.vec
-	var err error
-	for len(w.nb) > 0 {
-		if _, err = w.nb.WriteTo(w.c.nc); err == nil || !w.patience(err) {
-			break
-		}
-	}
+	err := w.net.WriteVector(w.vec)
 	w.wrote = true
 	clear(w.vec)
 	clear(w.cuts)
@@ -325,30 +311,16 @@ func (w *writer) write(b []byte) error {
 	if len(b) > wire.FrameOverheadBytes { // more than a heartbeat
 		w.wrote = true
 	}
-	for {
-		n, err := w.c.nc.Write(b)
-		if err == nil || !w.patience(err) {
-			return err
-		}
-		b = b[n:]
-	}
+	return w.net.Write(b)
 }
 
 // patience decides about a client that does not read. As long as it sends, if only heartbeats, or did
 // not want heartbeats, it may take its time: it holds up nobody but itself.
-func (w *writer) patience(err error) bool {
-	c := w.c
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return false
-	}
+func (c *conn) patience() bool {
 	c.outMu.Lock()
 	finish := c.finish
 	c.outMu.Unlock()
-	quiet := time.Since(time.UnixMilli(c.lastRead.Load()))
-	if finish || c.heartbeat > 0 && quiet > max(writeTimeout, 2*c.heartbeat) {
-		return false
-	}
-	return c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)) == nil
+	return !finish && (c.heartbeat == 0 || time.Since(c.rb.Seen()) <= max(writeTimeout, 2*c.heartbeat))
 }
 
 // tellCancelled ends a consumer whose queue was deleted.

@@ -1,0 +1,100 @@
+package netx
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// pieceBytes is what one vectored call takes: larger ones fall out of the
+// processor's cache, and a slow peer is noticed by the piece and not by the answer.
+const pieceBytes = 512 << 10
+
+// Writer is the write side of a connection, with patience for a peer that does not
+// read. One goroutine uses it at a time, but for Until and Bytes.
+type Writer struct {
+	nc       net.Conn
+	timeout  time.Duration
+	patience func() bool
+	deadline deadline
+	memory   [][]byte    // of WriteVector
+	call     net.Buffers // under way, in memory
+	bytes    atomic.Uint64
+}
+
+// NewWriter makes the Writer of a connection. A write that stands still for
+// timeout, or half of it at least, asks patience whether to go on; nil says no.
+func NewWriter(nc net.Conn, timeout time.Duration, patience func() bool) *Writer {
+	w := &Writer{nc: nc, timeout: timeout, patience: patience}
+	w.deadline.set = nc.SetWriteDeadline
+	return w
+}
+
+// Bytes is how much was written.
+func (w *Writer) Bytes() uint64 { return w.bytes.Load() }
+
+// Until has all writes end at a time, as Reader.Until does for reads.
+func (w *Writer) Until(at time.Time) error { return w.deadline.fix(at) }
+
+// arm gives the next call its time. The deadline moves when half of it is gone.
+func (w *Writer) arm() {
+	w.deadline.arm(time.Now().Add(w.timeout), w.timeout/2)
+}
+
+// goOn decides on a write that ended with an error.
+func (w *Writer) goOn(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) && w.deadline.fixed.Load() == 0 && w.patience != nil && w.patience()
+}
+
+// Write writes all of b, or says why not.
+func (w *Writer) Write(b []byte) error {
+	for {
+		w.arm()
+		n, err := w.nc.Write(b)
+		w.bytes.Add(uint64(n))
+		if err == nil || !w.goOn(err) {
+			return err
+		}
+		b = b[n:]
+	}
+}
+
+// WriteVector writes all pieces in order, which may lie in a mapping, in calls of
+// about pieceBytes. The slice is used up: its elements are changed.
+func (w *Writer) WriteVector(pieces [][]byte) error {
+	for len(pieces) > 0 {
+		w.call = w.memory[:0]
+		for bytes := 0; len(pieces) > 0 && bytes < pieceBytes; {
+			p := pieces[0]
+			if room := pieceBytes - bytes; len(p) > room+room/2 {
+				pieces[0] = p[room:]
+				p = p[:room]
+			} else {
+				pieces = pieces[1:]
+			}
+			w.call = append(w.call, p)
+			bytes += len(p)
+		}
+		w.memory = w.call
+		err := w.writeCall()
+		clear(w.memory)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeCall writes what stands in call; it shrinks by what was written.
+func (w *Writer) writeCall() error {
+	for {
+		w.arm()
+		n, err := w.call.WriteTo(w.nc)
+		w.bytes.Add(uint64(n))
+		if err == nil || !w.goOn(err) {
+			return err
+		}
+	}
+}

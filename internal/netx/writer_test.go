@@ -1,0 +1,121 @@
+package netx
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A peer that reads slowly gets everything, once and in order, while patience lasts.
+func TestAWriteGoesOnWhereItStoodStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := pipe(t)
+		asked := 0
+		w := NewWriter(here, 10*time.Second, func() bool { asked++; return true })
+		sent := someBytes(1200)
+		got := make(chan []byte)
+		go func() {
+			var all []byte
+			for len(all) < 2*len(sent) {
+				time.Sleep(time.Minute)
+				b := make([]byte, 500)
+				n, _ := there.Read(b)
+				all = append(all, b[:n]...)
+			}
+			got <- all
+		}()
+		if err := w.Write(sent); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.WriteVector([][]byte{sent[:100], sent[100:700], nil, sent[700:]}); err != nil {
+			t.Fatal(err)
+		}
+		if all := <-got; !bytes.Equal(all, append(bytes.Clone(sent), sent...)) || asked < 4 || w.Bytes() != 2400 {
+			t.Errorf("%d bytes, asked %d times, %d counted", len(all), asked, w.Bytes())
+		}
+	})
+}
+
+func TestAWriteEndsWhenPatienceDoes(t *testing.T) {
+	for name, patience := range map[string]func() bool{"none": nil, "lost": func() bool { return false }} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				here, _ := pipe(t)
+				w := NewWriter(here, 10*time.Second, patience)
+				began := time.Now()
+				err := w.Write([]byte("x"))
+				if waited := time.Since(began); !errors.Is(err, os.ErrDeadlineExceeded) || waited < 5*time.Second || waited > 10*time.Second {
+					t.Errorf("%v after %v", err, waited)
+				}
+			})
+		})
+	}
+}
+
+func TestUntilEndsWritesOfThePatientToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, _ := pipe(t)
+		w := NewWriter(here, 10*time.Second, func() bool { return true })
+		go func() {
+			time.Sleep(time.Minute)
+			w.Until(time.Now().Add(time.Second))
+		}()
+		began := time.Now()
+		if err := w.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) > 62*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
+func TestLargeVectorsArriveInOrder(t *testing.T) {
+	accepted, client := pair(t)
+	sent := someBytes(5<<20 + 3)
+	var pieces [][]byte
+	for at, n := 0, 1; at < len(sent); n = n*7%2_000_003 + 1 {
+		end := min(at+n, len(sent))
+		pieces = append(pieces, sent[at:end])
+		at = end
+	}
+	w := NewWriter(accepted, time.Minute, nil)
+	written := make(chan error, 1)
+	go func() {
+		err := w.WriteVector(pieces)
+		_ = accepted.Close()
+		written <- err
+	}()
+	got, err := io.ReadAll(client)
+	if err != nil || !bytes.Equal(got, sent) {
+		t.Fatalf("%d bytes arrived, or others than the %d that were sent: %v", len(got), len(sent), err)
+	}
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range w.memory[:cap(w.memory)] {
+		if p != nil {
+			t.Fatal("the writer still holds bytes that are not its own")
+		}
+	}
+}
+
+func TestWritingAllocatesNothing(t *testing.T) {
+	c := &fakeConn{took: make([]byte, 0, 1<<20)}
+	w := NewWriter(c, time.Minute, nil)
+	b := make([]byte, 100)
+	pieces := make([][]byte, 3)
+	n := testing.AllocsPerRun(100, func() {
+		c.took = c.took[:0]
+		for i := range pieces {
+			pieces[i] = b
+		}
+		if err := errors.Join(w.Write(b), w.WriteVector(pieces)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
