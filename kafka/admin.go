@@ -72,6 +72,9 @@ func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, 
 	if err != nil {
 		return err
 	}
+	if err := c.charge(configBytes * len(broker.TopicSettings())); err != nil {
+		return err // the answer lists them all
+	}
 	config := map[string]*string{}
 	for _, kv := range t.Configs {
 		config[kv.Name] = kv.Value
@@ -154,10 +157,17 @@ func (c *conn) deleteTopics(r *kmsg.DeleteTopicsRequest) kmsg.Response {
 	for _, name := range r.TopicNames {
 		asked = append(asked, kmsg.DeleteTopicsRequestTopic{Topic: kmsg.StringPtr(name)})
 	}
+	ids := c.topicIDs()
 	for _, t := range asked {
 		out := kmsg.NewDeleteTopicsResponseTopic()
 		out.Topic, out.TopicID = t.Topic, t.TopicID
-		q, err := c.named(broker.Delete, t.Topic, t.TopicID)
+		var q *broker.Queue
+		var err error
+		if t.Topic != nil {
+			q, err = c.queueFor(broker.Delete, *t.Topic)
+		} else {
+			q, err = ids(t.TopicID)
+		}
 		if err == nil {
 			out.Topic = kmsg.StringPtr(q.Name)
 			err = c.deleteTopic(q)
@@ -168,17 +178,6 @@ func (c *conn) deleteTopics(r *kmsg.DeleteTopicsRequest) kmsg.Response {
 	return res
 }
 
-// named finds a topic by its name or, without one, by its id.
-func (c *conn) named(verb broker.Verb, name *string, id [16]byte) (*broker.Queue, error) {
-	if name != nil {
-		return c.queueFor(verb, *name)
-	}
-	if q := c.queueByID(id); q != nil {
-		return q, nil
-	}
-	return nil, faultf(wire.UnknownTopicID, "there is no topic of that id")
-}
-
 func (c *conn) deleteTopic(q *broker.Queue) error {
 	_, err := c.session.DeleteQueue(q.Name, false, false)
 	return err
@@ -187,10 +186,20 @@ func (c *conn) deleteTopic(q *broker.Queue) error {
 // Key 37, CreatePartitions, versions 0 to 3.
 func (c *conn) createPartitions(r *kmsg.CreatePartitionsRequest) kmsg.Response {
 	res := kmsg.NewPtrCreatePartitionsResponse()
+	named := map[string]int{}
+	for _, t := range r.Topics {
+		named[t.Topic]++
+	}
 	for _, t := range r.Topics {
 		out := kmsg.NewCreatePartitionsResponseTopic()
 		out.Topic = t.Topic
-		out.ErrorCode, out.ErrorMessage = outcome(c.addPartitions(&t, r.ValidateOnly))
+		err := error(nil)
+		if named[t.Topic] > 1 {
+			err = faultf(wire.InvalidRequest, "topic '%s' is named twice in the request", t.Topic)
+		} else {
+			err = c.addPartitions(&t, r.ValidateOnly)
+		}
+		out.ErrorCode, out.ErrorMessage = outcome(err)
 		res.Topics = append(res.Topics, out)
 	}
 	return res

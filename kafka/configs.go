@@ -89,10 +89,20 @@ func (c *conn) nodeSettings() []setting {
 // which have no settings yet.
 func (c *conn) describeConfigs(r *kmsg.DescribeConfigsRequest) kmsg.Response {
 	res := kmsg.NewPtrDescribeConfigsResponse()
-	for _, asked := range r.Resources {
+	type resource struct {
+		kind kmsg.ConfigResourceType
+		name string
+	}
+	for _, asked := range onlyOnce(r.Resources, func(a *kmsg.DescribeConfigsRequestResource) resource { return resource{a.ResourceType, a.ResourceName} }) {
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = asked.ResourceType, asked.ResourceName
 		list, err := c.settingsOf(asked.ResourceType, asked.ResourceName)
+		if err == nil {
+			err = c.charge(configBytes * len(list))
+		}
+		if err != nil {
+			list = nil
+		}
 		out.ErrorCode, out.ErrorMessage = outcome(err)
 		for _, s := range list {
 			if asked.ConfigNames == nil || slices.Contains(asked.ConfigNames, s.name) {

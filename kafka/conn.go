@@ -40,6 +40,7 @@ type conn struct {
 	fed       bool              // records went to publisher since its last flush
 	publisher *broker.Publisher // for topics that lead into an exchange; nil until used
 	body      []byte            // memory of encoded answers
+	bill      bill
 }
 
 // Handle serves one connection until it ends.

@@ -2,66 +2,24 @@ package kafka
 
 import (
 	"fmt"
-	"reflect"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
-// decodeSlots bounds how many large frames are decoded at once: generated
-// decoders reserve memory by what a frame claims, up to about a hundred times
-// its size.
-var decodeSlots = make(chan struct{}, 2)
-
-const (
-	largeFrameBytes = 64 << 10
-	// maxElements bounds the topics, partitions, groups and so on in one request:
-	// elements of a byte or two would be answered with ten times as many, and
-	// an answer stays in memory until its client has read it.
-	maxElements = 50_000
-)
-
-// decode reads a request of a generated type.
-func decode(h wire.Header, body []byte) (kmsg.Request, error) {
-	if len(body) <= largeFrameBytes {
-		return wire.Decode(h, body)
-	}
-	decodeSlots <- struct{}{}
-	defer func() { <-decodeSlots }()
-	req, err := wire.Decode(h, body)
-	if err != nil {
-		return nil, err
-	}
-	if n := elements(reflect.ValueOf(req).Elem()); n > maxElements {
-		return nil, fmt.Errorf("%s with %d elements: %w", h.Key, n, wire.ErrMalformed)
-	}
-	return req, nil
-}
-
-// elements counts the members of all arrays in a generated request, nested ones
-// included. It is for large requests, which are rare.
-func elements(v reflect.Value) (n int) {
-	switch v.Kind() {
-	case reflect.Struct:
-		for i := range v.NumField() {
-			n += elements(v.Field(i))
-		}
-	case reflect.Slice:
-		if v.Type().Elem().Kind() == reflect.Uint8 {
-			return 0
-		}
-		n = v.Len()
-		for i := 0; i < v.Len() && n <= maxElements; i++ {
-			n += elements(v.Index(i))
-		}
-	}
-	return n
-}
-
-// serveGenerated answers every request but Produce and Fetch.
+// serveGenerated answers every request but Produce and Fetch. What it decodes to is
+// charged before it is decoded, and what the handlers build before they build it.
 func (c *conn) serveGenerated(h wire.Header, body []byte) error {
-	req, err := decode(h, body)
+	defer c.settleBill()
+	m, err := wire.Measure(h, body)
+	if err != nil {
+		return err
+	}
+	if err := c.charge(m.Memory()); err != nil {
+		return fmt.Errorf("%s with %d elements: %w", h.Key, m.Elements, err)
+	}
+	req, err := wire.Decode(h, body)
 	if err != nil {
 		return err
 	}
@@ -71,8 +29,12 @@ func (c *conn) serveGenerated(h wire.Header, body []byte) error {
 	}
 	res.SetVersion(h.Version)
 	c.body = wire.Finish(res.AppendTo(wire.AppendResponseHeader(c.body[:0], h)), 0, 0)
-	err = c.out.add(c.body)
-	if cap(c.body) > 1<<20 {
+	if len(c.body) >= flushBytes {
+		err = c.out.vector([][]byte{c.body}) // not gathered: that would be a copy
+	} else {
+		err = c.out.add(c.body)
+	}
+	if cap(c.body) > 4*flushBytes {
 		c.body = nil
 	}
 	if err == nil && c.refused {
@@ -87,7 +49,7 @@ func (c *conn) handle(h wire.Header, req kmsg.Request) (kmsg.Response, error) {
 	case *kmsg.ListOffsetsRequest:
 		return c.listOffsets(r), nil
 	case *kmsg.MetadataRequest:
-		return c.metadata(r), nil
+		return c.metadata(r)
 	case *kmsg.OffsetCommitRequest:
 		return c.offsetCommit(r), nil
 	case *kmsg.OffsetFetchRequest:

@@ -16,10 +16,14 @@ var refusedCode = map[broker.ResourceKind]wire.Code{
 
 // codeOf is the one place where the broker's errors become Kafka's codes.
 func codeOf(err error) wire.Code {
+	if err == nil {
+		return wire.None
+	}
+	if code, ok := budgetCode(err); ok {
+		return code
+	}
 	var f *fault
 	switch {
-	case err == nil:
-		return wire.None
 	case errors.As(err, &f):
 		return f.code
 	case errors.Is(err, broker.ErrOutOfOrderSequence):

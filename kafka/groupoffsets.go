@@ -61,28 +61,27 @@ func (c *conn) offsetCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
 func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 	res := kmsg.NewPtrOffsetFetchResponse()
 	if r.Version >= 8 {
-		for _, g := range r.Groups {
+		for _, g := range mergeGroups(r.Groups) {
 			out := kmsg.NewOffsetFetchResponseGroup()
 			out.Group = g.Group
-			code := c.mayGroup(broker.Look, g.Group)
-			if out.ErrorCode = int16(code); code == wire.None {
-				out.Topics = c.fetchGroup(g)
-			}
+			topics, code := c.fetchGroup(g)
+			out.Topics, out.ErrorCode = topics, int16(code)
 			res.Groups = append(res.Groups, out)
 		}
 		return res
-	}
-	if code := c.mayGroup(broker.Look, r.Group); code != wire.None {
-		return c.refuseOffsets(r, res, code)
 	}
 	asked := kmsg.OffsetFetchRequestGroup{Group: r.Group}
 	for _, t := range r.Topics {
 		asked.Topics = append(asked.Topics, kmsg.OffsetFetchRequestGroupTopic{Topic: t.Topic, Partitions: t.Partitions})
 	}
 	if r.Topics != nil && asked.Topics == nil {
-		return res // a list, and nothing on it
+		asked.Topics = []kmsg.OffsetFetchRequestGroupTopic{} // a list, and nothing on it
 	}
-	for _, t := range c.fetchGroup(asked) {
+	topics, code := c.fetchGroup(asked)
+	if code != wire.None {
+		return c.refuseOffsets(r, res, code)
+	}
+	for _, t := range topics {
 		out := kmsg.NewOffsetFetchResponseTopic()
 		out.Topic = t.Topic
 		for _, p := range t.Partitions {
@@ -93,6 +92,26 @@ func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 		res.Topics = append(res.Topics, out)
 	}
 	return res
+}
+
+// mergeGroups makes one of a group that is named more than once, with all that is
+// asked of it.
+func mergeGroups(list []kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroup {
+	at := make(map[string]int, len(list))
+	merged := list[:0]
+	for _, g := range list {
+		i, again := at[g.Group]
+		switch {
+		case !again:
+			at[g.Group] = len(merged)
+			merged = append(merged, g)
+		case g.Topics == nil:
+			merged[i].Topics = nil // all of them
+		case merged[i].Topics != nil:
+			merged[i].Topics = append(merged[i].Topics, g.Topics...)
+		}
+	}
+	return merged
 }
 
 // refuseOffsets answers for a group that the client may not look at. Version 1 has
@@ -112,31 +131,22 @@ func (c *conn) refuseOffsets(r *kmsg.OffsetFetchRequest, res *kmsg.OffsetFetchRe
 	return res
 }
 
-func (c *conn) fetchGroup(g kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchResponseGroupTopic {
-	var positions []group.Position
+// fetchGroup answers for one group, or says why not.
+func (c *conn) fetchGroup(g kmsg.OffsetFetchRequestGroup) ([]kmsg.OffsetFetchResponseGroupTopic, wire.Code) {
+	if code := c.mayGroup(broker.Look, g.Group); code != wire.None {
+		return nil, code
+	}
+	find := c.namedOffsets
 	if g.Topics == nil {
-		positions = slices.DeleteFunc(c.groups.AllCommitted(g.Group), func(p group.Position) bool {
-			return !c.holds(&p) || c.session.May(broker.Look, broker.OnQueue, p.Topic) != nil
-		})
-		slices.SortFunc(positions, func(a, b group.Position) int {
-			return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
-		})
-	} else {
-		for _, t := range g.Topics {
-			refused := codeOf(c.session.May(broker.Look, broker.OnQueue, t.Topic))
-			for _, p := range t.Partitions {
-				positions = append(positions, group.Position{Topic: t.Topic, Partition: p, Err: refused})
-			}
-		}
-		c.groups.Committed(g.Group, positions)
-		for i := range positions {
-			if !c.holds(&positions[i]) {
-				positions[i].Offset = group.NoOffset
-			}
-		}
+		find = c.allOffsets
+	}
+	positions, err := find(g)
+	if err != nil {
+		return nil, groupCode(err)
 	}
 	var out []kmsg.OffsetFetchResponseGroupTopic
-	for _, p := range positions {
+	for i := range positions {
+		p := &positions[i]
 		if len(out) == 0 || out[len(out)-1].Topic != p.Topic {
 			t := kmsg.NewOffsetFetchResponseGroupTopic()
 			t.Topic = p.Topic
@@ -148,7 +158,43 @@ func (c *conn) fetchGroup(g kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchResp
 		t := &out[len(out)-1]
 		t.Partitions = append(t.Partitions, one)
 	}
-	return out
+	return out, wire.None
+}
+
+// allOffsets is everything that a group has committed, in order.
+func (c *conn) allOffsets(g kmsg.OffsetFetchRequestGroup) ([]group.Position, error) {
+	n, bytes := c.groups.CommittedSize(g.Group)
+	if err := c.charge(n*offsetBytes + 2*bytes); err != nil {
+		return nil, err
+	}
+	positions := slices.DeleteFunc(c.groups.AllCommitted(g.Group), func(p group.Position) bool {
+		return !c.holds(&p) || c.session.May(broker.Look, broker.OnQueue, p.Topic) != nil
+	})
+	slices.SortFunc(positions, func(a, b group.Position) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return positions, nil
+}
+
+// namedOffsets are those that a request names, each once.
+func (c *conn) namedOffsets(g kmsg.OffsetFetchRequestGroup) ([]group.Position, error) {
+	var positions []group.Position
+	for _, t := range g.Topics {
+		refused := codeOf(c.session.May(broker.Look, broker.OnQueue, t.Topic))
+		for _, p := range t.Partitions {
+			positions = append(positions, group.Position{Topic: t.Topic, Partition: p, Err: refused})
+		}
+	}
+	positions = onlyOnce(positions, func(p *group.Position) place { return place{p.Topic, p.Partition} })
+	c.groups.Committed(g.Group, positions)
+	size := 0
+	for i := range positions {
+		if !c.holds(&positions[i]) {
+			positions[i].Offset = group.NoOffset
+		}
+		size += 2 * len(positions[i].Offset.Metadata)
+	}
+	return positions, c.charge(size)
 }
 
 // holds says whether the topic that the offset was committed for is there. Another of

@@ -23,7 +23,7 @@ func (c *conn) findCoordinator(r *kmsg.FindCoordinatorRequest) kmsg.Response {
 		res.ErrorCode, res.NodeID, res.Host, res.Port = int16(c.mayFind(code, r.CoordinatorType, r.CoordinatorKey)), NodeID, host, port
 		return res
 	}
-	for _, key := range r.CoordinatorKeys {
+	for _, key := range onlyOnce(r.CoordinatorKeys, itself) {
 		one := kmsg.NewFindCoordinatorResponseCoordinator()
 		one.Key, one.ErrorCode, one.NodeID, one.Host, one.Port = key, int16(c.mayFind(code, r.CoordinatorType, key)), NodeID, host, port
 		res.Coordinators = append(res.Coordinators, one)
@@ -47,34 +47,49 @@ func (c *conn) mayGroup(verb broker.Verb, name string) wire.Code {
 // Key 15, DescribeGroups, versions 0 to 5. A group that is not there is "Dead".
 func (c *conn) describeGroups(r *kmsg.DescribeGroupsRequest) kmsg.Response {
 	res := kmsg.NewPtrDescribeGroupsResponse()
-	for _, name := range r.Groups {
+	for _, name := range onlyOnce(r.Groups, itself) {
 		out := kmsg.NewDescribeGroupsResponseGroup()
-		if code := c.mayGroup(broker.Look, name); code != wire.None {
-			out.Group, out.ErrorCode, out.AuthorizedOperations = name, int16(code), notAsked
-			res.Groups = append(res.Groups, out)
-			continue
+		out.Group, out.AuthorizedOperations = name, notAsked
+		code := c.mayGroup(broker.Look, name)
+		if code == wire.None {
+			code = c.describeGroup(name, &out)
 		}
-		d := c.groups.Describe(name)
-		out.Group, out.State, out.ProtocolType, out.Protocol = name, string(d.State), d.ProtocolType, d.Protocol
-		out.AuthorizedOperations = notAsked
-		if r.IncludeAuthorizedOperations {
+		if out.ErrorCode = int16(code); code == wire.None && r.IncludeAuthorizedOperations {
 			out.AuthorizedOperations = c.operations(groupOperations, broker.OnGroup, name)
-		}
-		for _, m := range d.Members {
-			one := kmsg.NewDescribeGroupsResponseGroupMember()
-			one.MemberID, one.InstanceID, one.ClientID, one.ClientHost = m.ID, ref(m.InstanceID), m.ClientID, m.ClientHost
-			one.ProtocolMetadata, one.MemberAssignment = m.Metadata, m.Assignment
-			out.Members = append(out.Members, one)
 		}
 		res.Groups = append(res.Groups, out)
 	}
 	return res
 }
 
+func (c *conn) describeGroup(name string, out *kmsg.DescribeGroupsResponseGroup) wire.Code {
+	d := c.groups.Describe(name)
+	size := 0
+	for _, m := range d.Members {
+		size += memberBytes + 2*(len(m.ID)+len(m.InstanceID)+len(m.ClientID)+len(m.Metadata)+len(m.Assignment))
+	}
+	if err := c.charge(size); err != nil {
+		return groupCode(err)
+	}
+	out.State, out.ProtocolType, out.Protocol = string(d.State), d.ProtocolType, d.Protocol
+	for _, m := range d.Members {
+		one := kmsg.NewDescribeGroupsResponseGroupMember()
+		one.MemberID, one.InstanceID, one.ClientID, one.ClientHost = m.ID, ref(m.InstanceID), m.ClientID, m.ClientHost
+		one.ProtocolMetadata, one.MemberAssignment = m.Metadata, m.Assignment
+		out.Members = append(out.Members, one)
+	}
+	return wire.None
+}
+
 // Key 16, ListGroups, versions 0 to 4; version 4 may ask for some states only.
 func (c *conn) listGroups(r *kmsg.ListGroupsRequest) kmsg.Response {
 	res := kmsg.NewPtrListGroupsResponse()
-	for _, g := range c.groups.List() {
+	groups := c.groups.List()
+	if err := c.charge(groupBytes * len(groups)); err != nil {
+		res.ErrorCode = int16(groupCode(err))
+		return res
+	}
+	for _, g := range groups {
 		if len(r.StatesFilter) > 0 && !slices.Contains(r.StatesFilter, string(g.State)) {
 			continue
 		}
@@ -91,7 +106,7 @@ func (c *conn) listGroups(r *kmsg.ListGroupsRequest) kmsg.Response {
 // Key 42, DeleteGroups, versions 0 to 2.
 func (c *conn) deleteGroups(r *kmsg.DeleteGroupsRequest) kmsg.Response {
 	res := kmsg.NewPtrDeleteGroupsResponse()
-	for _, name := range r.Groups {
+	for _, name := range onlyOnce(r.Groups, itself) {
 		out := kmsg.NewDeleteGroupsResponseGroup()
 		code := c.mayGroup(broker.Delete, name)
 		if code == wire.None {

@@ -24,6 +24,12 @@ const (
 //	t   the first record with a timestamp at or after t, else offset -1
 func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 	res := kmsg.NewPtrListOffsetsResponse()
+	named := map[place]int{}
+	for _, t := range r.Topics {
+		for _, p := range t.Partitions {
+			named[place{t.Topic, p.Partition}]++
+		}
+	}
 	for _, t := range r.Topics {
 		out := kmsg.NewListOffsetsResponseTopic()
 		out.Topic = t.Topic
@@ -31,7 +37,12 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 		for _, p := range t.Partitions {
 			one := kmsg.NewListOffsetsResponseTopicPartition()
 			one.Partition, one.Timestamp, one.Offset = p.Partition, -1, -1
-			if one.ErrorCode = int16(codeOf(err)); err == nil {
+			switch {
+			case err != nil:
+				one.ErrorCode = int16(codeOf(err))
+			case named[place{t.Topic, p.Partition}] > 1:
+				one.ErrorCode = int16(wire.InvalidRequest) // as Kafka has it: which one is meant?
+			default:
 				one.ErrorCode = int16(c.listOne(known, &p, &one))
 			}
 			out.Partitions = append(out.Partitions, one)

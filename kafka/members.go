@@ -100,6 +100,13 @@ func (c *conn) joinGroup(h wire.Header, r *kmsg.JoinGroupRequest) (kmsg.Response
 	if err != nil {
 		return nil, err
 	}
+	size := 0
+	for _, m := range got.Members {
+		size += memberBytes + 2*(len(m.ID)+len(m.InstanceID)+len(m.Metadata))
+	}
+	if err := c.charge(size); err != nil {
+		got = group.JoinReply{Err: groupCode(err), Generation: -1, MemberID: got.MemberID}
+	}
 	res := kmsg.NewPtrJoinGroupResponse()
 	res.ErrorCode, res.Generation, res.MemberID = int16(got.Err), got.Generation, got.MemberID
 	res.LeaderID, res.SkipAssignment = got.Leader, got.SkipAssignment
@@ -134,6 +141,9 @@ func (c *conn) syncGroup(r *kmsg.SyncGroupRequest) (kmsg.Response, error) {
 	got, err := await(c, answer, parked)
 	if err != nil {
 		return nil, err
+	}
+	if err := c.charge(2 * len(got.Assignment)); err != nil {
+		got = group.SyncReply{Err: groupCode(err)}
 	}
 	res := kmsg.NewPtrSyncGroupResponse()
 	res.ErrorCode, res.MemberAssignment = int16(got.Err), got.Assignment

@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"cmp"
 	"crypto/sha256"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -45,7 +47,7 @@ func (c *conn) operations(all int32, kind broker.ResourceKind, name string) int3
 // Older versions get Kafka's own answer, 3, and find the topic the next time:
 // kafka-go takes what it reads here for what existed before it asked. Versions
 // 10 and up may ask by topic id.
-func (c *conn) metadata(r *kmsg.MetadataRequest) kmsg.Response {
+func (c *conn) metadata(r *kmsg.MetadataRequest) (kmsg.Response, error) {
 	res := kmsg.NewPtrMetadataResponse()
 	host, port := c.s.address(c.nc.LocalAddr())
 	node := kmsg.NewMetadataResponseBroker()
@@ -58,11 +60,21 @@ func (c *conn) metadata(r *kmsg.MetadataRequest) kmsg.Response {
 		res.AuthorizedOperations = c.operations(clusterOperations, broker.OnCluster, "")
 	}
 	if r.Topics == nil || (r.Version == 0 && len(r.Topics) == 0) {
-		c.allTopics(res)
+		if err := c.allTopics(res); err != nil {
+			return nil, fmt.Errorf("metadata of all topics: %w", err)
+		}
 	}
+	r.Topics = onlyOnce(r.Topics, func(t *kmsg.MetadataRequestTopic) topicName {
+		return topicName{t.Topic == nil, deref(t.Topic), t.TopicID}
+	})
 	create := !c.s.opts.NoAutoCreate && (r.Version < 4 || r.AllowAutoTopicCreation)
+	ids := c.topicIDs()
 	for i := range r.Topics {
-		res.Topics = append(res.Topics, c.describeAsked(&r.Topics[i], create, r.Version >= 9))
+		if r.Topics[i].Topic == nil {
+			res.Topics = append(res.Topics, c.describeID(ids, r.Topics[i].TopicID))
+		} else {
+			res.Topics = append(res.Topics, c.describeNamed(*r.Topics[i].Topic, create, r.Version >= 9))
+		}
 	}
 	for i := range res.Topics {
 		res.Topics[i].AuthorizedOperations = notAsked
@@ -70,33 +82,53 @@ func (c *conn) metadata(r *kmsg.MetadataRequest) kmsg.Response {
 			res.Topics[i].AuthorizedOperations = c.operations(topicOperations, broker.OnQueue, deref(res.Topics[i].Topic))
 		}
 	}
-	return res
+	return res, nil
 }
 
-func (c *conn) allTopics(res *kmsg.MetadataResponse) {
+// topicName is what a topic is asked for by.
+type topicName struct {
+	byID bool
+	name string
+	id   [16]byte
+}
+
+// allTopics describes every topic, or fails: clients take what is not on the list
+// for deleted.
+func (c *conn) allTopics(res *kmsg.MetadataResponse) error {
+	var failed error
+	add := func(t kmsg.MetadataResponseTopic, err error) {
+		failed = cmp.Or(failed, err)
+		if failed == nil {
+			res.Topics = append(res.Topics, t)
+		}
+	}
 	for _, q := range c.session.Queues() {
 		if !q.Exclusive && broker.LegalTopicName(q.Name) {
-			res.Topics = append(res.Topics, describeTopic(q))
+			add(c.describeTopic(q))
 		}
 	}
 	for _, name := range c.session.Feeds() {
-		res.Topics = append(res.Topics, describeFeed(name))
+		add(c.describeFeed(name))
 	}
 	slices.SortFunc(res.Topics, func(a, b kmsg.MetadataResponseTopic) int { return strings.Compare(*a.Topic, *b.Topic) })
+	return failed
 }
 
-// describeAsked answers for one topic asked for by name or by id.
-func (c *conn) describeAsked(asked *kmsg.MetadataRequestTopic, create, atOnce bool) kmsg.MetadataResponseTopic {
-	out := kmsg.NewMetadataResponseTopic()
-	out.Topic, out.TopicID = asked.Topic, asked.TopicID
-	if asked.Topic == nil {
-		if q := c.queueByID(asked.TopicID); q != nil {
-			return describeTopic(q)
-		}
-		out.ErrorCode = int16(wire.UnknownTopicID)
-		return out
+// describeID answers for a topic asked for by id.
+func (c *conn) describeID(ids func([16]byte) (*broker.Queue, error), id [16]byte) kmsg.MetadataResponseTopic {
+	q, err := ids(id)
+	if err == nil {
+		return noted(c.describeTopic(q))
 	}
-	name := *asked.Topic
+	out := kmsg.NewMetadataResponseTopic()
+	out.TopicID = id
+	return noted(out, err)
+}
+
+// describeNamed answers for a topic asked for by name.
+func (c *conn) describeNamed(name string, create, atOnce bool) kmsg.MetadataResponseTopic {
+	out := kmsg.NewMetadataResponseTopic()
+	out.Topic = &name
 	if !broker.LegalTopicName(name) {
 		out.ErrorCode = int16(wire.InvalidTopic)
 		return out
@@ -114,9 +146,15 @@ func (c *conn) describeAsked(asked *kmsg.MetadataRequestTopic, create, atOnce bo
 		out.ErrorCode = int16(code)
 		return out
 	case t.feed != nil:
-		return describeFeed(name)
+		return noted(c.describeFeed(name))
 	}
-	return describeTopic(t.queue)
+	return noted(c.describeTopic(t.queue))
+}
+
+// noted has a topic that could not be described say why.
+func noted(t kmsg.MetadataResponseTopic, err error) kmsg.MetadataResponseTopic {
+	t.ErrorCode = int16(codeOf(err))
+	return t
 }
 
 // autoCreate makes a topic, unless somebody else just did, and returns what the
@@ -136,36 +174,55 @@ func (c *conn) autoCreate(name string) wire.Code {
 	return codeOf(err)
 }
 
-func (c *conn) queueByID(id [16]byte) *broker.Queue {
-	for _, q := range c.session.Queues() {
-		if q.TopicID == id && !q.Exclusive && broker.LegalTopicName(q.Name) {
-			return q
+// topicIDs looks topics up by their ids, for one request: the list is made when the
+// first is asked for.
+func (c *conn) topicIDs() func(id [16]byte) (*broker.Queue, error) {
+	var byID map[[16]byte]*broker.Queue
+	return func(id [16]byte) (*broker.Queue, error) {
+		if byID == nil {
+			queues := c.session.Queues()
+			if err := c.charge(idBytes * len(queues)); err != nil {
+				return nil, err
+			}
+			byID = make(map[[16]byte]*broker.Queue, len(queues))
+			for _, q := range queues {
+				if !q.Exclusive && broker.LegalTopicName(q.Name) {
+					byID[q.TopicID] = q
+				}
+			}
 		}
+		if q := byID[id]; q != nil {
+			return q, nil
+		}
+		return nil, faultf(wire.UnknownTopicID, "there is no topic of that id")
 	}
-	return nil
 }
 
-func describeTopic(q *broker.Queue) kmsg.MetadataResponseTopic {
-	return describe(q.Name, q.TopicID, len(q.Partitions()))
+func (c *conn) describeTopic(q *broker.Queue) (kmsg.MetadataResponseTopic, error) {
+	return c.describe(q.Name, q.TopicID, len(q.Partitions()))
 }
 
 // describeFeed shows a topic that leads into an exchange. Its id follows from
 // its name: nothing is stored under it that another topic could be taken for.
-func describeFeed(name string) kmsg.MetadataResponseTopic {
+func (c *conn) describeFeed(name string) (kmsg.MetadataResponseTopic, error) {
 	sum := sha256.Sum256([]byte(name))
-	return describe(name, [16]byte(sum[:16]), 1)
+	return c.describe(name, [16]byte(sum[:16]), 1)
 }
 
-func describe(name string, id [16]byte, partitions int) kmsg.MetadataResponseTopic {
+func (c *conn) describe(name string, id [16]byte, partitions int) (kmsg.MetadataResponseTopic, error) {
 	t := kmsg.NewMetadataResponseTopic()
-	t.Topic, t.TopicID = kmsg.StringPtr(name), id
+	t.Topic, t.TopicID = &name, id
+	if err := c.charge(topicBytes + 2*len(name) + partitions*partitionBytes); err != nil {
+		return t, err
+	}
+	t.Partitions = make([]kmsg.MetadataResponseTopicPartition, 0, partitions)
 	for i := range partitions {
 		p := kmsg.NewMetadataResponseTopicPartition()
 		p.Partition, p.Leader, p.LeaderEpoch = int32(i), NodeID, leaderEpoch
 		p.Replicas, p.ISR = onlyNode, onlyNode
 		t.Partitions = append(t.Partitions, p)
 	}
-	return t
+	return t, nil
 }
 
 var onlyNode = []int32{NodeID}

@@ -86,6 +86,12 @@ func (c *conn) queueFor(verb broker.Verb, name string) (*broker.Queue, error) {
 	return nil, faultf(wire.UnknownTopicOrPartition, "topic '%s' does not exist", name)
 }
 
+// place names a partition.
+type place struct {
+	topic     string
+	partition int32
+}
+
 // partition finds a partition by its number; nil is an unknown one.
 func (t *topic) partition(index int32) *broker.Partition {
 	if t == nil || t.queue == nil {

@@ -175,6 +175,23 @@ func (c *Coordinator) Committed(group string, positions []Position) {
 	}
 }
 
+// CommittedSize is how many offsets a group has, and the bytes of their texts and
+// topics.
+func (c *Coordinator) CommittedSize(group string) (offsets, bytes int) {
+	g := c.lock(group)
+	if g == nil {
+		return 0, 0
+	}
+	defer g.mu.Unlock()
+	for topic, partitions := range g.offsets {
+		for _, o := range partitions {
+			offsets++
+			bytes += len(topic) + len(o.Metadata)
+		}
+	}
+	return offsets, bytes
+}
+
 // AllCommitted returns every offset of a group.
 func (c *Coordinator) AllCommitted(group string) []Position {
 	g := c.lock(group)

@@ -23,7 +23,7 @@ func lookAt[T any](t *testing.T, c *Coordinator, read func(g *group) T) T {
 }
 
 func TestChoosingAProtocolIsLinear(t *testing.T) {
-	const members, protocols = 2000, 100
+	const members, protocols = 1500, 100
 	began := time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{InitialDelay: time.Second})

@@ -17,6 +17,7 @@ const (
 	RequestTimedOut            Code = 7
 	MessageTooLarge            Code = 10
 	OffsetMetadataTooLarge     Code = 12
+	CoordinatorLoadInProgress  Code = 14
 	CoordinatorNotAvailable    Code = 15
 	InvalidTopic               Code = 17
 	InvalidRequiredAcks        Code = 21

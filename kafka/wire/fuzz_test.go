@@ -85,6 +85,9 @@ func FuzzFrame(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if _, err := Measure(h, body); err != nil {
+			return
+		}
 		req, err := Decode(h, body)
 		if err == nil && req.Key() != int16(h.Key) {
 			t.Fatalf("key %d became %d", h.Key, req.Key())

@@ -7,9 +7,8 @@ import (
 )
 
 // Decode reads the body of any request but Produce and Fetch into its
-// generated type. Strings are copied; byte slices alias body. The caller has
-// bounded the frame by LimitOf, which bounds what the generated decoder can
-// reserve.
+// generated type. Strings are copied; byte slices alias body. Measure must have
+// seen it before: the generated decoder reserves what the body claims.
 func Decode(h Header, body []byte) (kmsg.Request, error) {
 	req := kmsg.RequestForKey(int16(h.Key))
 	if req == nil {

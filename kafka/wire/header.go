@@ -12,13 +12,9 @@ const (
 	// MaxUnauthenticatedBytes bounds what a stranger may send on a listener
 	// that asks for SASL.
 	MaxUnauthenticatedBytes = 64 << 10
-	// MaxPlainBytes bounds every other request. Generated
-	// decoders reserve arrays by the claimed number of elements, some 100
-	// bytes of memory for each byte of the frame, so their frames are small.
-	MaxPlainBytes = 1 << 20
-	// MaxListBytes bounds Fetch, whose decoder is our own, and JoinGroup and
-	// SyncGroup, whose size is mostly opaque metadata of all members.
-	MaxListBytes = 4 << 20
+	// MaxPlainBytes bounds every other request: what Kafka takes is bounded by
+	// memory alone, but these are lists of names.
+	MaxPlainBytes = 16 << 20
 	// MaxPartitions bounds the topics and the partitions named in one Produce
 	// or Fetch request.
 	MaxPartitions = 100_000
@@ -51,11 +47,8 @@ func FrameBytes(field []byte, limit int) (int, error) {
 // LimitOf returns how large a frame of a key may be on an authenticated
 // connection. Unknown keys get the smallest limit: they are refused anyway.
 func LimitOf(k Key) int {
-	switch k {
-	case Produce:
+	if k == Produce {
 		return MaxFrameBytes
-	case Fetch, JoinGroup, SyncGroup:
-		return MaxListBytes
 	}
 	return MaxPlainBytes
 }

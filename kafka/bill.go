@@ -1,0 +1,101 @@
+package kafka
+
+import (
+	"errors"
+
+	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// bill is what the request that is worked on has taken of its connection's memory:
+// what it decoded to, and its answer. It is given back when the answer was written,
+// which a client that does not read delays.
+type bill struct {
+	taken int64
+	full  bool // it waited in vain: what else it wants is there at once or not at all
+}
+
+// charge takes n bytes of memory for what is about to be built. Where it fails the
+// part of the answer is an error; codeOf says which. The first time that others hold
+// the memory it waits for them.
+func (c *conn) charge(n int) error {
+	var err error
+	if c.bill.full {
+		err = c.memory.Try(int64(n))
+	} else {
+		err = c.memory.Take(int64(n), c.patient())
+	}
+	if err != nil {
+		c.bill.full = c.bill.full || !errors.Is(err, budget.ErrShare)
+		return err
+	}
+	c.bill.taken += int64(n)
+	return nil
+}
+
+// patient is gone, or nil while the server stops, when it is we who cut the
+// connection.
+func (c *conn) patient() <-chan struct{} {
+	if c.s.closed.Load() {
+		return nil
+	}
+	return c.gone()
+}
+
+// settleBill gives everything back.
+func (c *conn) settleBill() {
+	c.memory.Give(c.bill.taken)
+	c.bill = bill{}
+}
+
+// budgetCode is what a client hears when its answer does not fit: that it asks for
+// too much, or that it may ask again.
+func budgetCode(err error) (wire.Code, bool) {
+	switch {
+	case errors.Is(err, budget.ErrShare):
+		return wire.InvalidRequest, true
+	case errors.Is(err, budget.ErrFull), errors.Is(err, budget.ErrGone):
+		return wire.RequestTimedOut, true
+	}
+	return wire.None, false
+}
+
+// groupCode is codeOf for what is asked of a coordinator, where clients know
+// another word for "ask again".
+func groupCode(err error) wire.Code {
+	if code := codeOf(err); code != wire.RequestTimedOut {
+		return code
+	}
+	return wire.CoordinatorLoadInProgress
+}
+
+// onlyOnce leaves out what was named before.
+func onlyOnce[T any, K comparable](list []T, name func(*T) K) []T {
+	if len(list) < 2 {
+		return list
+	}
+	seen := make(map[K]struct{}, len(list))
+	kept := list[:0]
+	for i := range list {
+		k := name(&list[i])
+		if _, again := seen[k]; !again {
+			seen[k] = struct{}{}
+			kept = append(kept, list[i])
+		}
+	}
+	return kept
+}
+
+func itself(s *string) string { return *s }
+
+// About what parts of answers take: the generated structure, its encoding, and some
+// room for how slices grow.
+const (
+	partitionBytes = 250 // of Metadata
+	topicBytes     = 400
+	groupBytes     = 400 // of ListGroups
+	memberBytes    = 500 // of DescribeGroups, beside what the member said
+	offsetBytes    = 250 // of OffsetFetch, beside the text
+	idBytes        = 100 // of a look-up by topic id, for each topic there is
+	configBytes    = 700 // of DescribeConfigs, synonyms included
+)
