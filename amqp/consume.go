@@ -189,7 +189,6 @@ func (ch *channel) get(m *wire.BasicGet) error {
 	if got == nil {
 		return ch.reply(&wire.BasicGetEmpty{})
 	}
-	defer got.Done()
 	ch.mu.Lock()
 	var tag uint64
 	if m.NoAck {

@@ -1,8 +1,10 @@
 package amqp
 
 import (
+	"errors"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
@@ -217,13 +219,18 @@ func (w *writer) pull(k *consumer) (more bool) {
 func (k *consumer) deliver(d *broker.Delivery) {
 	ch := k.ch
 	w := &ch.c.w
-	var tag uint64
-	if k.noAck {
-		tag = ch.unacked.Skip()
-	} else {
-		tag = ch.unacked.Hold(&k.near, d.Lease, d.Offset)
-	}
+	k.encode(w, ch.unacked.Last()+1, d)
+	// Only what was encoded counts: encoding ends early when the bytes can't be read.
 	w.sized += len(d.Body)
+	if k.noAck {
+		ch.unacked.Skip()
+	} else {
+		ch.unacked.Hold(&k.near, d.Lease, d.Offset)
+	}
+}
+
+// encode puts a delivery into the turn's buffer, or its body beside it.
+func (k *consumer) encode(w *writer, tag uint64, d *broker.Delivery) {
 	inPlace := len(d.Body) >= inPlaceBytes
 	if !inPlace {
 		var ok bool
@@ -300,11 +307,29 @@ func (w *writer) writeVector() error {
 	}
 	w.vec = append(w.vec, w.buf[from:])
 	err := w.net.WriteVector(w.vec)
+	if errors.Is(err, syscall.EFAULT) {
+		w.unreadable(err)
+	}
 	w.wrote = true
 	clear(w.vec)
 	clear(w.cuts)
 	w.cuts, w.inPlace = w.cuts[:0], 0
 	return err
+}
+
+// unreadable finds out and says whose body the kernel could not read. What the client has of it can't be
+// taken back, so its connection ends; it gets the message again, or what becomes of it.
+func (w *writer) unreadable(err error) {
+	for _, k := range w.lenders {
+		k.ch.mu.Lock()
+		cause := k.sub.Check()
+		k.ch.mu.Unlock()
+		if cause != nil {
+			err = cause
+		}
+	}
+	w.c.s.opts.Logger.Error("can't read a message while it is sent; the connection is closed",
+		"listener", "amqp", "client", w.c.nc.RemoteAddr(), "user", w.c.user.Name, "error", err)
 }
 
 func (w *writer) write(b []byte) error {

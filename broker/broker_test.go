@@ -140,7 +140,6 @@ func drain(t *testing.T, q *Queue) []string {
 			return out
 		}
 		out = append(out, string(g.Body))
-		g.Done()
 	}
 }
 
@@ -234,11 +233,9 @@ func TestDefinitionsAndMessagesSurviveARestart(t *testing.T) {
 	}
 	id := topic.TopicID
 	publish(t, r.s.NewPublisher(), "x", "k=1", "k=2", "k=3", "k=4")
-	g, err := r.s.Get(q.Name, false)
-	if err != nil {
+	if _, err := r.s.Get(q.Name, false); err != nil {
 		t.Fatal(err)
 	}
-	g.Done()
 	sub, err := r.s.Subscribe(q.Name, SubscribeOptions{Prefetch: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -276,7 +273,6 @@ func TestDefinitionsAndMessagesSurviveARestart(t *testing.T) {
 			break
 		}
 		got = append(got, fmt.Sprintf("%s %v", g.Body, g.Redelivered))
-		g.Done()
 	}
 	want(t, "after the restart", got, []string{"1 true", "2 true", "4 false"})
 	publish(t, r.s.NewPublisher(), "x", "k=5")
@@ -305,7 +301,6 @@ func TestRequeuedMessagesGoBackToTheirPlace(t *testing.T) {
 	if string(g.Body) != "2" || !g.Redelivered || g.Remaining != 1 {
 		t.Errorf("got %q redelivered %v, %d remain", g.Body, g.Redelivered, g.Remaining)
 	}
-	g.Done()
 	if err := held[0].Lease.Ack(held[0].Offset, held[0].Offset); err != nil {
 		t.Error("an ack after the subscription was closed:", err)
 	}
@@ -527,7 +522,6 @@ func TestKafkaRecordsAreRoutedByTheirKeys(t *testing.T) {
 	if g == nil || string(g.Body) != "one" || string(g.Exchange) != "logs" || string(g.Key) != "k" || g.TimestampMs != 1_000 {
 		t.Fatalf("got %+v", g)
 	}
-	g.Done()
 	want(t, "the rest", drain(t, q), []string{"two"})
 }
 
@@ -644,7 +638,6 @@ func TestMessagesExpireBeforeTheyAreDelivered(t *testing.T) {
 	if err != nil || string(g.Body) != "young" {
 		t.Fatalf("get: %v, %v", g, err)
 	}
-	g.Done()
 	sub, _ := r.s.Subscribe(q.Name, SubscribeOptions{Prefetch: 10})
 	defer sub.Close()
 	var got []string
@@ -674,7 +667,6 @@ func TestWhatWasTakenAndNeverSentIsNotRedelivered(t *testing.T) {
 	for range 3 {
 		g, _ := r.s.Get(q.Name, true)
 		got = append(got, fmt.Sprintf("%s %v", g.Body, g.Redelivered))
-		g.Done()
 	}
 	want(t, "flags", got, []string{"1 true", "2 false", "3 false"})
 	c := r.Counters()

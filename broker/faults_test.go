@@ -225,7 +225,6 @@ func TestExpiredMessagesBeforeAGetAreManyAndCostNoStack(t *testing.T) {
 	if err != nil || g == nil || string(g.Body) != "young" {
 		t.Fatalf("got %v, %v", g, err)
 	}
-	g.Done()
 	if n := r.Counters().Delivered.Load() - before; n != 1 {
 		t.Errorf("%d counted as delivered", n)
 	}
@@ -506,12 +505,10 @@ func TestLeavingReturnsAtOnceWhatWasNotSent(t *testing.T) {
 	if string(g.Body) != "one" || !g.Redelivered {
 		t.Errorf("got %q, redelivered %v", g.Body, g.Redelivered)
 	}
-	g.Done()
 	g, _ = r.s.Get(q.Name, true)
 	if string(g.Body) != "two" || g.Redelivered {
 		t.Errorf("got %q, redelivered %v", g.Body, g.Redelivered)
 	}
-	g.Done()
 }
 
 func TestADeletedTopicStaysDeleted(t *testing.T) {

@@ -27,15 +27,25 @@ type Fetched struct {
 
 // Batches are whole record batches as they are stored, borrowed until Release.
 type Batches struct {
-	Data []byte
-	pin  store.Pin
+	part *Partition
+	view store.View
+}
+
+// Raw is the bytes, for a system call and nothing else: they may lie in a file that
+// can't be read any more, which Check explains when the call fails with EFAULT.
+func (b *Batches) Raw() []byte { return b.view.Raw() }
+
+// Check looks whether the bytes can be read. If not, it says what has failed.
+func (b *Batches) Check() error {
+	if err := b.view.Check(); err != nil {
+		return b.part.unreadable(err)
+	}
+	return nil
 }
 
 // Release ends the borrowing. Call it once.
 func (b *Batches) Release() {
-	if b.pin != nil {
-		b.pin.Release()
-	}
+	b.view.Done()
 	*b = Batches{}
 }
 
@@ -69,11 +79,11 @@ func (s *Session) Fetch(p *Partition, f Fetch, into []Batches) (Fetched, []Batch
 		if err != nil {
 			return Fetched{}, into, p.fetchFailed(f.From, err)
 		}
-		if len(run.Data) == 0 {
+		if run.view.Len() == 0 {
 			break
 		}
 		into = append(into, run)
-		got.Bytes += len(run.Data)
+		got.Bytes += run.view.Len()
 		got.Records += n
 		from = next
 	}
@@ -88,15 +98,19 @@ func (p *Partition) borrow(from message.Offset, room int, whole bool) (run Batch
 	if err != nil {
 		return Batches{}, from, 0, err
 	}
-	if len(v.Data) == 0 || len(v.Data) > room && !whole {
+	if v.Len() == 0 || v.Len() > room && !whole {
 		v.Done()
 		return Batches{}, from, 0, nil
 	}
-	if next, n, err = behind(v.Data); err != nil {
+	err = v.Use(func(data []byte) (err error) {
+		next, n, err = behind(data)
+		return err
+	})
+	if err != nil {
 		v.Done()
 		return Batches{}, from, 0, err
 	}
-	return Batches{v.Data, v.Pin}, next, n, nil
+	return Batches{p, v}, next, n, nil
 }
 
 // behind walks the headers of whole batches: the offset behind the last one, and

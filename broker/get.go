@@ -2,15 +2,22 @@ package broker
 
 import "github.com/leveret-mq/leveret/consumer"
 
-// Got is one message taken with Get. Call Done when its bytes are not needed any more.
+// Got is one message taken with Get. Its bytes are the caller's own.
 type Got struct {
 	Delivery
 	Remaining int64 // messages still ready
-	reader    reader
 }
 
-// Done ends the borrowing of the message's bytes.
-func (g *Got) Done() { g.reader.release() }
+// take copies a delivery out of what the reader borrowed.
+func (g *Got) take(d *Delivery) {
+	g.Delivery = *d
+	b := make([]byte, 0, len(d.Exchange)+len(d.Key)+len(d.Properties)+len(d.Body))
+	for _, s := range []*[]byte{&g.Exchange, &g.Key, &g.Properties, &g.Body} {
+		at := len(b)
+		b = append(b, *s...)
+		*s = b[at:len(b):len(b)]
+	}
+}
 
 // Get takes the first message of a queue that is ready, without a consumer. It is nil when
 // there is none. Without noAck the caller acks or requeues it with its lease.
@@ -39,31 +46,32 @@ func (p *Partition) get(noAck bool) (*Got, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Got{reader: reader{part: p, lease: &p.getter, heads: new(uint64)}}
+	g := &Got{}
+	r := reader{part: p, lease: &p.getter, heads: new(uint64)}
+	defer r.release()
 	for {
 		run, ok := cursor.Get()
 		if !ok {
 			return nil, cursor.Err()
 		}
 		p.progress()
-		g.reader.redelivered = run.Redelivered
-		_, n, _, err := g.reader.read(run.First, run.Last, 1<<62, func(d *Delivery) { g.Delivery = *d })
+		r.redelivered = run.Redelivered
+		_, n, _, err := r.read(run.First, run.Last, 1<<62, g.take)
 		if err == nil && n == 1 && noAck {
 			err = p.getter.Ack(run.First, run.Last)
 		}
 		switch {
 		case err != nil:
-			g.Done()
 			_ = p.getter.member.ReturnRuns([]consumer.Run{run}) // not held any more when the Ack failed
 			return nil, err
 		case n == 0:
-			g.Done()
+			r.release()
 			continue
 		}
 		c := &p.q.vhost.b.counters
 		c.Delivered.Add(1)
 		c.DeliveredBytes.Add(uint64(len(g.Body)))
-		c.Redelivered.Add(g.reader.again)
+		c.Redelivered.Add(r.again)
 		return g, nil
 	}
 }

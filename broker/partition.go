@@ -168,19 +168,33 @@ func (s source) Bounds() (start, end message.Offset) { return s.log.Bounds() }
 // out: those are counted one by one.
 func (s source) Records(from, to message.Offset) int64 {
 	v, err := s.log.Read(from, 1)
-	if err != nil || len(v.Data) == 0 {
-		return s.log.Records(from, to)
-	}
-	defer v.Done()
-	b, _, err := batch.Next(v.Data)
 	if err != nil {
 		return s.log.Records(from, to)
 	}
-	end := message.Offset(b.LastOffset()) + 1
-	if message.Offset(b.BaseOffset()) >= from || end > to || int64(b.Count()) == int64(b.LastOffsetDelta())+1 {
-		return s.log.Records(from, to)
-	}
+	defer v.Done()
 	var n int64
+	_ = v.Use(func(data []byte) error { // the reader of the data gets the error
+		var end message.Offset
+		if n, end = recordsInside(data, from, to); end > from {
+			from = end
+		}
+		return nil
+	})
+	return n + s.log.Records(from, to)
+}
+
+// recordsInside counts the records from an offset on that lies within the first
+// batch of data, if that one has gaps and ends before to; end is where it ends, and
+// 0 if there is nothing to be counted so.
+func recordsInside(data []byte, from, to message.Offset) (n int64, end message.Offset) {
+	b, _, err := batch.Next(data)
+	if err != nil {
+		return 0, 0
+	}
+	end = message.Offset(b.LastOffset()) + 1
+	if message.Offset(b.BaseOffset()) >= from || end > to || int64(b.Count()) == int64(b.LastOffsetDelta())+1 {
+		return 0, 0
+	}
 	for at := from; at < end; {
 		first, last, ok, err := runInside(b, at)
 		if err != nil || !ok {
@@ -189,7 +203,7 @@ func (s source) Records(from, to message.Offset) int64 {
 		n += int64(last-first) + 1
 		at = last + 1
 	}
-	return n + s.log.Records(end, to)
+	return n, end
 }
 
 // Next finds the first run of consecutive messages at or after from.
@@ -206,11 +220,15 @@ func (s source) Next(from message.Offset) (first, last message.Offset, ok bool, 
 		if err != nil {
 			return 0, 0, false, err
 		}
-		if len(v.Data) == 0 {
+		if v.Len() == 0 {
 			v.Done()
 			return 0, 0, false, nil
 		}
-		first, last, ok, past, err := nextRun(v.Data, from)
+		var past message.Offset
+		err = v.Use(func(data []byte) (err error) {
+			first, last, ok, past, err = nextRun(data, from)
+			return err
+		})
 		v.Done()
 		if ok || err != nil {
 			return first, last, ok, err

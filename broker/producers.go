@@ -198,16 +198,18 @@ func (p *Partition) loadProducers() error {
 		if err != nil {
 			return err
 		}
-		if len(v.Data) == 0 {
+		if v.Len() == 0 {
 			v.Done()
 			break
 		}
-		next, err := ps.scan(v.Data, now)
+		err = v.Use(func(data []byte) (err error) {
+			from, err = ps.scan(data, now)
+			return err
+		})
 		v.Done()
 		if err != nil {
 			return err
 		}
-		from = next
 	}
 	ps.loaded = true
 	return nil

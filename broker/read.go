@@ -88,103 +88,120 @@ func (r *reader) viewBytes(messages int64) int {
 	return int(min(max(minViewBytes, min(messages, maxViewBytes)*each*5/4), maxViewBytes))
 }
 
+// stretch is how far a read has come: next is the first offset that it did not emit.
+type stretch struct {
+	next, last message.Offset
+	n, size    int // messages emitted, and bytes of their bodies
+	maxBytes   int
+}
+
+// more says whether there is something to emit, and room for it.
+func (s *stretch) more() bool { return s.next <= s.last && s.size < s.maxBytes }
+
 // read emits the messages in [first, last] until maxBytes of bodies are reached.
 // next is the first offset not emitted.
 func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Delivery)) (next message.Offset, n, size int, err error) {
-	next, r.nowMs = first, 0
-	for next <= last && size < maxBytes {
-		v, err := r.part.log.Read(next, r.viewBytes(int64(last-next)+1))
-		if errors.Is(err, store.ErrOutOfRange) {
-			return r.skipLost(next, last, n, size)
+	r.nowMs = 0
+	s := stretch{next: first, last: last, maxBytes: maxBytes}
+	for err == nil && s.more() {
+		err = r.view(&s, emit)
+	}
+	return s.next, s.n, s.size, err
+}
+
+// view emits what one view of the log has of the stretch.
+func (r *reader) view(s *stretch, emit func(*Delivery)) error {
+	v, err := r.part.log.Read(s.next, r.viewBytes(int64(s.last-s.next)+1))
+	if errors.Is(err, store.ErrOutOfRange) {
+		return r.skipLost(s)
+	}
+	if err != nil {
+		return err
+	}
+	if v.Len() == 0 {
+		v.Done()
+		return r.drop(s, s.last)
+	}
+	r.views = append(r.views, v)
+	err = v.Use(func(data []byte) error { return r.batches(data, s, emit) })
+	if err != nil {
+		// What is remembered may be half written.
+		r.size, r.known, r.unpacked = 0, known{}, nil
+		return fmt.Errorf("queue '%s': %w", r.part.q.Name, err)
+	}
+	return nil
+}
+
+// batches emits what whole batches have of the stretch.
+func (r *reader) batches(data []byte, s *stretch, emit func(*Delivery)) error {
+	for len(data) > 0 && s.more() {
+		var b batch.Batch
+		var err error
+		if b, data, err = batch.Next(data); err != nil {
+			return err
+		}
+		end := message.Offset(b.LastOffset())
+		switch {
+		case end < s.next || b.IsControl():
+		case message.Offset(b.BaseOffset()) > s.last:
+			err = r.drop(s, s.last)
+		case b.Count() == 0: // acked and thinned before a crash that lost the ack
+			err = r.drop(s, min(s.last, end))
+		default:
+			r.each = len(b)/int(b.Count()) + 1
+			if err = r.batch(b, s, emit); err != nil {
+				err = r.skipBad(b, s, err)
+			}
 		}
 		if err != nil {
-			return next, n, size, err
-		}
-		if len(v.Data) == 0 {
-			v.Done()
-			return last + 1, n, size, r.drop(next, last)
-		}
-		r.views = append(r.views, v)
-		for data := v.Data; len(data) > 0 && next <= last && size < maxBytes; {
-			var b batch.Batch
-			if b, data, err = batch.Next(data); err != nil {
-				return next, n, size, fmt.Errorf("queue '%s': %w", r.part.q.Name, err)
-			}
-			if message.Offset(b.LastOffset()) < next || b.IsControl() {
-				continue
-			}
-			if message.Offset(b.BaseOffset()) > last {
-				return last + 1, n, size, r.drop(next, last)
-			}
-			if b.Count() == 0 {
-				// Acked and thinned before a crash that lost the ack.
-				to := min(last, message.Offset(b.LastOffset()))
-				if err := r.drop(next, to); err != nil {
-					return next, n, size, err
-				}
-				next = to + 1
-				continue
-			}
-			r.each = len(b)/int(b.Count()) + 1
-			got, bytes, err := r.batch(b, &next, last, maxBytes-size, emit)
-			n += got
-			size += bytes
-			if err != nil {
-				if next, err = r.skipBad(b, next, last, err); err != nil {
-					return next, n, size, err
-				}
-			}
+			return err
 		}
 	}
-	return next, n, size, nil
+	return nil
 }
 
 // skipLost steps over messages that retention took while they were being handed out.
-func (r *reader) skipLost(next, last message.Offset, n, size int) (message.Offset, int, int, error) {
+func (r *reader) skipLost(s *stretch) error {
 	start, _ := r.part.log.Bounds()
-	to := min(last+1, max(start, next+1))
-	return to, n, size, r.drop(next, to-1)
+	return r.drop(s, min(s.last, max(start-1, s.next)))
 }
 
 // errMissing says that a batch does not have a record that its header promises.
 // The listener looks into no compressed batch before it is stored.
 var errMissing = fmt.Errorf("%w: fewer than the batch's header says, or numbered otherwise", message.ErrRecord)
 
-// skipBad steps over a batch whose records can't be read, which only a producer
-// can have made so: its checksum holds. Waiting at it would stop the queue for ever.
-func (r *reader) skipBad(b batch.Batch, next, last message.Offset, cause error) (message.Offset, error) {
-	to := min(last, message.Offset(b.LastOffset()))
+// skipBad steps over a batch whose records can't be read though its checksum holds,
+// which only a producer can have made so. Waiting at it would stop the queue for
+// ever. One whose checksum does not hold was damaged since.
+func (r *reader) skipBad(b batch.Batch, s *stretch, cause error) error {
+	if err := b.Check(); err != nil {
+		return fmt.Errorf("batch %d: %w", b.BaseOffset(), err)
+	}
+	to := min(s.last, message.Offset(b.LastOffset()))
 	r.part.q.vhost.b.opts.Log.Error("records can't be decoded and are left out; read them as raw batches by offset",
-		"queue", r.part.q.Name, "from", next, "to", to, "error", cause)
-	return to + 1, r.drop(next, to)
+		"queue", r.part.q.Name, "from", s.next, "to", to, "error", cause)
+	return r.drop(s, to)
 }
 
-// drop settles messages that can't be delivered.
-func (r *reader) drop(first, last message.Offset) error {
-	if r.noAck {
-		return nil
-	}
-	return r.lease.Reject(first, last)
-}
-
-// batch emits the records of one batch that lie in [*next, last].
-func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
-	raw, err := r.records(b)
-	if err != nil {
-		return 0, 0, err
-	}
-	base := message.Offset(b.BaseOffset())
-	if r.base != base || r.size != len(b) || r.next > *next {
-		r.base, r.size, r.next, r.position = base, len(b), base, 0
-	}
-	if g := r.part.guide.Load(); g != nil && r.next < *next {
-		if m := g.before(base, len(b), *next); m.next > r.next {
-			r.next, r.position = m.next, m.position
+// drop settles the messages of the stretch up to one, which can't be delivered.
+func (r *reader) drop(s *stretch, to message.Offset) error {
+	if !r.noAck {
+		if err := r.lease.Reject(s.next, to); err != nil {
+			return err
 		}
 	}
-	if r.position > len(raw) {
-		r.next, r.position = base, 0
+	s.next = to + 1
+	return nil
+}
+
+// batch emits the records of one batch that lie in the stretch.
+func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
+	raw, err := r.records(b)
+	if err != nil {
+		return err
 	}
+	base := message.Offset(b.BaseOffset())
+	r.enter(base, len(b), len(raw), s.next)
 	dense := int64(b.Count()) == int64(b.LastOffsetDelta())+1
 	r.d.Lease, r.d.Redelivered = r.lease, r.redelivered
 	baseMs, appendTime := b.BaseTimestamp(), b.Attributes()&batch.LogAppendTime != 0
@@ -193,31 +210,31 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 	}
 	records := message.NewRecords(raw[r.position:])
 	var rec message.Record
-	for *next <= last && size < maxBytes {
-		if dense && r.next < *next { // number known without decoding
+	for s.more() {
+		if dense && r.next < s.next { // number known without decoding
 			if ok, err := records.Skip(); err != nil || !ok {
-				return n, size, cmp.Or(err, errMissing)
+				return cmp.Or(err, errMissing)
 			}
 			r.next++
 			continue
 		}
 		more, err := records.Next(&rec)
 		if err != nil {
-			return n, size, fmt.Errorf("queue '%s', offset %d: %w", r.part.q.Name, *next, err)
+			return fmt.Errorf("offset %d: %w", s.next, err)
 		}
 		if !more {
-			if *next <= message.Offset(b.LastOffset()) {
-				return n, size, errMissing
+			if s.next <= message.Offset(b.LastOffset()) {
+				return errMissing
 			}
 			break
 		}
 		o := base + message.Offset(rec.OffsetDelta)
 		r.next = o + 1
-		if o < *next {
+		if o < s.next {
 			continue
 		}
-		if o > *next { // all up to last were promised by the header
-			return n, size, errMissing
+		if o > s.next { // all up to last were promised by the header
+			return errMissing
 		}
 		ms := baseMs
 		if !appendTime {
@@ -225,19 +242,18 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 		}
 		r.deliver(&rec, o, ms)
 		if r.expired() {
-			if err := r.drop(o, o); err != nil {
-				return n, size, err
+			if err := r.drop(s, o); err != nil {
+				return err
 			}
-			*next = o + 1
 			continue
 		}
 		emit(&r.d)
 		if r.redelivered {
 			r.again++
 		}
-		n++
-		size += len(rec.Value)
-		*next = o + 1
+		s.n++
+		s.size += len(rec.Value)
+		s.next = o + 1
 	}
 	r.position = len(raw) - records.Len()
 	if records.Len() == 0 {
@@ -245,7 +261,23 @@ func (r *reader) batch(b batch.Batch, next *message.Offset, last message.Offset,
 	} else {
 		r.part.guided().note(base, len(b), mark{r.next, r.position})
 	}
-	return n, size, nil
+	return nil
+}
+
+// enter stands the reader in a batch before the record with an offset, as close as
+// is known.
+func (r *reader) enter(base message.Offset, size, rawBytes int, next message.Offset) {
+	if r.base != base || r.size != size || r.next > next {
+		r.base, r.size, r.next, r.position = base, size, base, 0
+	}
+	if g := r.part.guide.Load(); g != nil && r.next < next {
+		if m := g.before(base, size, next); m.next > r.next {
+			r.next, r.position = m.next, m.position
+		}
+	}
+	if r.position > rawBytes {
+		r.next, r.position = base, 0
+	}
 }
 
 // records are the batch's records, unpacked once if they are compressed.
@@ -260,7 +292,7 @@ func (r *reader) records(b batch.Batch) ([]byte, error) {
 	// What was emitted from the last one may still be borrowed: take new memory.
 	out, err := message.Unpack(nil, b.Codec(), b.Records())
 	if err != nil {
-		return nil, fmt.Errorf("queue '%s', offset %d: %w", r.part.q.Name, base, err)
+		return nil, fmt.Errorf("offset %d: %w", base, err)
 	}
 	r.unpacked, r.unpackedBase = out, base
 	return out, nil

@@ -48,7 +48,9 @@ type way struct {
 }
 
 // Delivery is one message on its way out. Its slices are borrowed until the
-// subscription's Release, or until Done of a get.
+// subscription's Release, and may be looked at while they are emitted only: later
+// they are for a system call, which Check explains when it fails with EFAULT. emit
+// may be left where it stands when they can't be read, and the message comes again.
 type Delivery struct {
 	Lease       *Lease // settles it; nil when it counts as acked already
 	Offset      message.Offset
@@ -218,6 +220,19 @@ func (w *way) emit(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, size
 		run.First = next
 	}
 	return n, size, err
+}
+
+// Check looks whether everything that Pull emitted can still be read, which a
+// system call that was given it may have denied. If not, the error says what has failed.
+func (s *Subscription) Check() error {
+	for _, w := range s.ways {
+		for _, v := range w.reader.views {
+			if err := v.Check(); err != nil {
+				return fmt.Errorf("queue '%s': %w", s.q.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // Release ends the borrowing of everything that Pull emitted.

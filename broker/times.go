@@ -25,16 +25,24 @@ func (p *Partition) offsetForTime(ms int64) (offset message.Offset, timestamp in
 		return 0, 0, false, nil
 	}
 	v, err := p.log.Read(base, 1)
-	if err != nil || len(v.Data) == 0 {
+	if err != nil || v.Len() == 0 {
 		return base, timestamp, true, nil // retention took it meanwhile: the batch's start must do
 	}
 	defer v.Done()
-	if b, _, err := batch.Next(v.Data); err == nil {
-		if offset, at, ok := recordAt(b, ms); ok {
-			return offset, at, true, nil
+	err = v.Use(func(data []byte) error {
+		b, _, err := batch.Next(data)
+		if err != nil {
+			return err
 		}
+		if offset, ms, ok = recordAt(b, ms); !ok {
+			offset, ms = base, timestamp
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, false, p.unreadable(err)
 	}
-	return base, timestamp, true, nil
+	return offset, ms, true, nil
 }
 
 // maxTimestampMs is later than any timestamp that is taken for a real one: the

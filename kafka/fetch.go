@@ -3,6 +3,7 @@ package kafka
 import (
 	"errors"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
@@ -66,7 +67,21 @@ func (c *conn) serveFetch(h wire.Header, body []byte) error {
 	counters := c.s.broker.Counters()
 	counters.Fetched.Add(uint64(f.count))
 	counters.FetchedBytes.Add(uint64(f.bytes))
-	return c.out.vector(c.encodeFetch(h, code))
+	err := c.out.vector(c.encodeFetch(h, code))
+	if errors.Is(err, syscall.EFAULT) {
+		c.unreadable()
+	}
+	return err
+}
+
+// unreadable finds out and says whose bytes the kernel could not read. Part of the
+// answer is with the client, so the connection ends; when it asks again it is answered.
+func (c *conn) unreadable() {
+	for i := range c.fetch.pieces {
+		if err := c.fetch.pieces[i].Check(); err != nil {
+			c.log.Error("can't read what is being sent; the connection is closed", "error", err)
+		}
+	}
 }
 
 // enough reports whether the answer need not wait.
@@ -217,7 +232,7 @@ func (c *conn) encodeFetch(h wire.Header, code wire.Code) [][]byte {
 		for _, got := range f.found[t.First : t.First+t.Len] {
 			f.res.Partition(got.state)
 			for _, p := range f.pieces[got.first : got.first+got.n] {
-				f.res.Records(p.Data)
+				f.res.Records(p.Raw())
 			}
 			f.res.EndPartition()
 		}

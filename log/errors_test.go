@@ -12,6 +12,7 @@ import (
 
 	"github.com/leveret-mq/leveret/internal/alloc"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fault"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/segment"
 )
@@ -173,7 +174,7 @@ func TestAMemoryFaultIsAnErrorAndMakesTheLogReadOnly(t *testing.T) {
 			break
 		}
 	}
-	if !errors.Is(err, fs.ErrFault) {
+	if !errors.Is(err, fault.Err) {
 		t.Fatalf("append into a cut file: %v", err)
 	}
 	if _, err := l.Append(b); !errors.Is(err, ErrReadOnly) {

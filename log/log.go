@@ -142,6 +142,22 @@ func (l *Log) fail(err error) {
 	}
 }
 
+// Distrust makes the log read-only because bytes that it lent out of its memory
+// could not be read, or were not what had been appended. From here on readers get
+// what the files say, checked, and skip what is damaged there.
+func (l *Log) Distrust(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	l.fail(err)
+	if l.active != nil && !l.active.Sealed() {
+		l.active.Seal() // nothing more comes, and damage in it has an end
+	}
+	l.so.Distrust()
+}
+
 // usable returns why the log takes no appends. The caller holds mu.
 func (l *Log) usable() error {
 	if l.closed {

@@ -2,9 +2,11 @@ package log
 
 import (
 	"errors"
+	"fmt"
 	"math"
 
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fault"
 	"github.com/leveret-mq/leveret/segment"
 )
 
@@ -70,16 +72,21 @@ func (l *Log) walk(from, to int64, fn func(batch.Batch) bool) error {
 }
 
 func each(b []byte, to int64, fn func(batch.Batch) bool) (next int64, more bool, err error) {
-	for len(b) > 0 {
-		var h batch.Batch
-		if h, b, err = batch.Next(b); err != nil {
-			return 0, false, err
+	err = fault.Guard(func() error {
+		for rest := b; len(rest) > 0; {
+			var h batch.Batch
+			var err error
+			if h, rest, err = batch.Next(rest); err != nil {
+				return fmt.Errorf("%w: %w", segment.ErrCorrupt, err)
+			}
+			if next = h.LastOffset() + 1; h.BaseOffset() >= to || !fn(h) {
+				return nil
+			}
 		}
-		if next = h.LastOffset() + 1; h.BaseOffset() >= to || !fn(h) {
-			return next, false, nil
-		}
-	}
-	return next, true, nil
+		more = true
+		return nil
+	})
+	return next, more, err
 }
 
 // Records returns how many records lie in [from, to). It is exact when both are

@@ -7,7 +7,7 @@ import (
 
 	"github.com/leveret-mq/leveret/index"
 	"github.com/leveret-mq/leveret/internal/batch"
-	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/internal/fault"
 )
 
 // directBytes is from where on a run goes by pwrite instead of through the
@@ -72,7 +72,7 @@ func (s *Segment) Write(run []byte) (err error) {
 	}
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
-	defer fs.Catch(&err)
+	defer fault.Catch(&err)
 	at := s.position.Load()
 	end := at + int64(len(run))
 	if len(run) >= directBytes || !s.o.Transient && at-s.synced.Load() < freshBytes {

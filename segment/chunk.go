@@ -1,6 +1,8 @@
 package segment
 
 import (
+	"errors"
+	"io"
 	"runtime"
 	"slices"
 
@@ -77,7 +79,8 @@ func (s *Segment) pieceBytes(from, maxBytes int64) int64 {
 	return to - from
 }
 
-// fill reads a buffer from its byte have on. A file that ends before is io.ErrUnexpectedEOF.
+// fill reads a buffer from its byte have on. Of a file that ends within, because somebody
+// cut it, it is what there is; one that ends before is io.ErrUnexpectedEOF.
 func (s *Segment) fill(f fs.File, buf *readBuf, have int64) error {
 	from, to := buf.position+have, buf.end()
 	followed := s.o.trail.step(s, from, to)
@@ -88,6 +91,10 @@ func (s *Segment) fill(f fs.File, buf *readBuf, have int64) error {
 	}
 	letOthersPoll()
 	n, err := read(buf.b[have:], from)
+	if n > 0 && (err == nil || errors.Is(err, io.EOF)) {
+		buf.b = buf.b[:have+int64(n)]
+		return nil
+	}
 	return full(n, len(buf.b)-int(have), err)
 }
 

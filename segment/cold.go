@@ -77,7 +77,7 @@ func (s *Segment) openCold() (*index.Index, *handle, error) {
 // trusted reports whether the segment's bytes need no check: they will not change,
 // this process has seen all their checksums, and none was wrong.
 func (s *Segment) trusted() bool {
-	return s.Sealed() && s.verified.Load() >= s.position.Load() && len(s.Damage()) == 0
+	return !s.o.wary.Load() && s.Sealed() && s.verified.Load() >= s.position.Load() && len(s.Damage()) == 0
 }
 
 // mapResident maps the open file if all of it is in memory now. It is looked at
@@ -126,7 +126,7 @@ func (s *Segment) readCold(from, maxBytes int64) (View, error) {
 		return View{}, err
 	}
 	defer h.release()
-	if m := s.mem.Load(); m != nil && m.acquire() {
+	if m := s.mapped(); m != nil && m.acquire() {
 		v, err := s.readMapped(m, x, from, maxBytes)
 		if v.mem == nil {
 			m.release()
@@ -213,7 +213,7 @@ func (s *Segment) cut(buf *readBuf, p place, from, maxBytes int64) (v View, next
 // good ones that begins with the first that reaches from, and the place behind
 // the last one walked. If the first batch of all is longer than b, need is its size.
 func (s *Segment) pick(b []byte, p place, from, maxBytes int64) (first, end int, next place, need int64) {
-	check := p.position+int64(len(b)) > s.verified.Load()
+	check := s.o.wary.Load() || p.position+int64(len(b)) > s.verified.Load()
 	next, first = p, -1
 	for end < len(b) {
 		h, _, err := batch.Next(b[end:])

@@ -6,7 +6,7 @@ import (
 
 	"github.com/leveret-mq/leveret/index"
 	"github.com/leveret-mq/leveret/internal/batch"
-	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/internal/fault"
 )
 
 // Read returns whole batches, beginning with the one that holds offset from or,
@@ -19,7 +19,7 @@ func (s *Segment) Read(from int64, maxBytes int) (View, error) {
 		s.used.Store(true)
 	}
 	from = max(from, s.base)
-	if m := s.mem.Load(); m != nil && m.acquire() {
+	if m := s.mapped(); m != nil && m.acquire() {
 		if x := s.index.Load(); x != nil {
 			v, err := s.readMapped(m, x, from, int64(maxBytes))
 			if v.mem == nil {
@@ -32,12 +32,20 @@ func (s *Segment) Read(from int64, maxBytes int) (View, error) {
 	return s.readCold(from, int64(maxBytes))
 }
 
+// mapped is the mapping to read from, nil without one that is to be trusted.
+func (s *Segment) mapped() *memory {
+	if s.o.wary.Load() {
+		return nil
+	}
+	return s.mem.Load()
+}
+
 // readMapped cuts the View out of a pinned mapping. Mapped segments were written
 // by this process, or checked by it, so their bytes are not checked again.
 func (s *Segment) readMapped(m *memory, x *index.Index, from, maxBytes int64) (v View, err error) {
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
-	defer fs.Catch(&err)
+	defer fault.Catch(&err)
 	b := m.bytes[:s.position.Load()]
 	at, err := find(b, x, from, uint32(from-s.base))
 	if err != nil || at >= int64(len(b)) {

@@ -34,8 +34,13 @@ type Options struct {
 	// Damage, if not nil, is told of each range that a reader had to skip.
 	Damage func(s *Segment, d Span)
 
-	trail trail // who reads where, of what is not in memory
+	trail trail       // who reads where, of what is not in memory
+	wary  atomic.Bool // see Distrust
 }
+
+// Distrust has all segments read from their files, and every batch checked: memory
+// of them faulted, or did not hold what was written.
+func (o *Options) Distrust() { o.wary.Store(true) }
 
 // Segment is one file of a log. See the package comment for its life.
 type Segment struct {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/leveret-mq/leveret/index"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fault"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
@@ -189,7 +190,7 @@ func (p *thinning) walk(first, last int64, fn func(batch.Batch) error) error {
 // each calls fn for the batches in b that begin at or before last, and returns
 // where to go on.
 func each(b []byte, first, last int64, fn func(batch.Batch) error) (int64, error) {
-	err := fs.Guard(func() error {
+	err := fault.Guard(func() error {
 		for len(b) > 0 && first <= last {
 			one, rest, err := batch.Next(b)
 			if err == nil {

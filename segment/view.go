@@ -14,7 +14,7 @@ type View struct {
 
 // Bytes is the batches, back to back; empty in the zero View. Nobody may write
 // to it, nor read it after Release. Touching it may fault when the disk fails:
-// see fs.Guard.
+// see package fault.
 func (v View) Bytes() []byte { return v.bytes }
 
 // Mapped reports that the bytes are the file's own pages and not a copy.

@@ -13,6 +13,8 @@
 //   - What Commit reported as done survives what the log's Mode says it survives.
 //   - A reader never waits for a writer, and a slow reader never slows one.
 //   - A fault of the disk makes one log read-only, with the reason in Err; the rest goes on.
+//   - Bytes that are lent may turn out not to be readable while somebody looks at
+//     them. View.Use turns that into an error of this one log.
 //
 // The conformance suite in store/storetest holds these sentences; every backend runs it.
 package store
@@ -187,23 +189,6 @@ type CursorState struct {
 	Floor  message.Offset // all below are acked
 	Handed message.Offset // nothing from here on was ever handed out
 	Data   []byte         // what SaveCursor got last; may be older than Floor
-}
-
-// View is a run of whole batches, borrowed from the log until Done.
-type View struct {
-	Data []byte
-	Pin  Pin // what keeps Data in place; nil when nothing has to
-}
-
-// Pin holds borrowed bytes in place. It is an interface over a pointer, so that
-// a View costs no allocation.
-type Pin interface{ Release() }
-
-// Done ends the borrowing. Call it exactly once, also for an empty view.
-func (v View) Done() {
-	if v.Pin != nil {
-		v.Pin.Release()
-	}
 }
 
 // Entry is one key of a table. A nil Value deletes the key.

@@ -73,6 +73,17 @@ var (
 	ErrCount  = errors.New("record batch count does not fit its last offset")
 )
 
+// Wrong reports whether an error says that bytes are no record batch, or not the one
+// that they were.
+func Wrong(err error) bool {
+	for _, e := range [...]error{ErrShort, ErrLength, ErrMagic, ErrCRC, ErrCount} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Batch is one whole record batch: its header and its records. Methods panic

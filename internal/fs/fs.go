@@ -2,9 +2,7 @@ package fs
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -15,10 +13,6 @@ const PageBytes = 4096
 
 // ErrLocked is returned by Lock when another holder has the lock.
 var ErrLocked = errors.New("already locked")
-
-// ErrFault is what a memory fault inside Guard turns into: the mapping's pages
-// could not be read or written (a failing disk, a file cut under the map).
-var ErrFault = errors.New("memory fault in a mapping")
 
 // OutOfFiles reports whether an error says that the process or the system has no
 // descriptor left. Such an error comes before anything was written or flushed, and
@@ -88,7 +82,8 @@ type File interface {
 }
 
 // Mapping is a range of a file as memory. Its bytes and those of the file are
-// the same: what WriteAt stores is seen at once.
+// the same: what WriteAt stores is seen at once. Every touch of them runs under a
+// guard of package fault.
 type Mapping interface {
 	// Bytes is the mapped range, valid until Close.
 	Bytes() []byte
@@ -96,29 +91,4 @@ type Mapping interface {
 	// a hint: a system that cannot tell says yes.
 	Resident(from, to int64) bool
 	Close() error
-}
-
-// Guard runs fn and turns a memory fault in it into ErrFault instead of the
-// death of the process. Every touch of a mapping runs below a Guard or does the
-// same with Catch.
-func Guard(fn func() error) (err error) {
-	old := debug.SetPanicOnFault(true)
-	defer debug.SetPanicOnFault(old)
-	defer Catch(&err)
-	return fn()
-}
-
-// Catch is deferred by hot paths that cannot afford Guard's closure. It
-// recovers a memory fault into *err and lets every other panic pass. The caller
-// must have set debug.SetPanicOnFault.
-func Catch(err *error) {
-	r := recover()
-	if r == nil {
-		return
-	}
-	fault, ok := r.(interface{ Addr() uintptr })
-	if !ok {
-		panic(r)
-	}
-	*err = fmt.Errorf("%w at %#x", ErrFault, fault.Addr())
 }

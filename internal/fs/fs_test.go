@@ -382,30 +382,6 @@ func TestAFrozenFileSystemHoldsWhatItIsToldUntilTheThaw(t *testing.T) {
 	})
 }
 
-func TestGuardTurnsAFaultIntoAnErrorAndLetsPanicsPass(t *testing.T) {
-	file := create(t, Real(), filepath.Join(t.TempDir(), "f"), make([]byte, 3*PageBytes))
-	m, err := file.Map(3 * PageBytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	if err := file.Truncate(PageBytes); err != nil {
-		t.Fatal(err)
-	}
-	if err := Guard(func() error { m.Bytes()[2*PageBytes] = 1; return nil }); !errors.Is(err, ErrFault) {
-		t.Errorf("a store behind the end: %v", err)
-	}
-	if err := Guard(func() error { return syscall.EIO }); !errors.Is(err, syscall.EIO) {
-		t.Errorf("an error: %v", err)
-	}
-	defer func() {
-		if recover() == nil {
-			t.Error("a panic of another kind was swallowed")
-		}
-	}()
-	_ = Guard(func() error { panic("ours") })
-}
-
 func TestReadOnceReadsWhatReadAtReads(t *testing.T) {
 	each(t, func(t *testing.T, f FS, dir string) {
 		want := make([]byte, 3*PageBytes+17)

@@ -44,15 +44,16 @@ var imports = map[string][]string{
 	"message":  {"internal/batch"},
 
 	// Storage.
-	"store":           {"message", "internal/batch"},
-	"store/local":     {"store", "log", "segment", "message", "internal/fs", "internal/batch"},
+	"store":           {"message", "internal/batch", "internal/fault"},
+	"store/local":     {"store", "log", "segment", "message", "internal/fs", "internal/batch", "internal/fault"},
 	"store/cluster":   {"store", "message", "internal/batch"},
 	"store/storetest": {"store", "message", "internal/batch"},
-	"log":             {"segment", "internal/fs", "internal/batch"},
-	"segment":         {"index", "internal/fs", "internal/batch"},
+	"log":             {"segment", "internal/fs", "internal/batch", "internal/fault"},
+	"segment":         {"index", "internal/fs", "internal/batch", "internal/fault"},
 	"index":           {"internal/fs"},
 	"internal/fs":     {},
 	"internal/batch":  {},
+	"internal/fault":  {},
 
 	// Tools and tests.
 	"bench":            {"internal/batch", "internal/program"},
@@ -161,7 +162,7 @@ var bannedImports = []struct {
 	except    []string // packages, or folders that end in /
 }{
 	{"log", "our package is called log; write lines with log/slog", nil},
-	{"unsafe", "only mappings, system calls and zero-copy conversions need it, and they live in few places", []string{"internal/fs", "internal/netx", "message", "amqp/wire", "exchange", "segment", "store/local", "bench", "bench/"}},
+	{"unsafe", "only mappings, system calls and zero-copy conversions need it, and they live in few places", []string{"internal/fs", "internal/fault", "internal/netx", "message", "amqp/wire", "exchange", "segment", "store/local", "bench", "bench/"}},
 	{"github.com/twmb/franz-go/pkg/kgo", "only the cluster store, load generators and tests are Kafka clients", []string{"store/cluster", "bench", "examples/", "test/", "bench/"}},
 	{"github.com/nats-io/nats.go", "only load generators are NATS clients", []string{"bench", "bench/"}},
 	{"github.com/rabbitmq/amqp091-go", "only load generators and tests are AMQP clients", []string{"bench", "examples/", "test/", "bench/"}},

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fault"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
@@ -100,7 +101,7 @@ func (c *cursor) write(l *Log) (err error) {
 	c.state.Seq++
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
-	defer fs.Catch(&err)
+	defer fault.Catch(&err)
 	storeSlot(c.page.Bytes(), cursorSlotAt(c.state.Seq), &c.state)
 	if !c.dirty {
 		c.dirty = true

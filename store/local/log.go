@@ -254,7 +254,10 @@ func (l *Log) OffsetForTime(ms int64) (message.Offset, int64, bool, error) {
 		return 0, 0, false, err
 	}
 	offset, timestamp, ok, err := inner.OffsetForTime(ms)
-	return message.Offset(offset), timestamp, ok, err
+	if err != nil {
+		return 0, 0, false, l.readError(err)
+	}
+	return message.Offset(offset), timestamp, ok, nil
 }
 
 // Size is what the log takes on disk.

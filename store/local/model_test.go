@@ -220,11 +220,11 @@ func (m *model) survivors(l store.Log, ml *modelLog) []modelRecord {
 		if err != nil {
 			m.t.Fatalf("log %d: Read(%d): %v", ml.id, from, err)
 		}
-		if len(view.Data) == 0 {
+		if len(view.Raw()) == 0 {
 			view.Done()
 			break
 		}
-		for rest := view.Data; len(rest) > 0; {
+		for rest := view.Raw(); len(rest) > 0; {
 			var b batch.Batch
 			if b, rest, err = batch.Next(rest); err != nil {
 				m.t.Fatalf("log %d: Read(%d): %v", ml.id, from, err)

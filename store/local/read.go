@@ -5,8 +5,10 @@ import (
 	"fmt"
 
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fault"
 	"github.com/leveret-mq/leveret/log"
 	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/segment"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -35,9 +37,17 @@ func (l *Log) Read(from message.Offset, maxBytes int) (store.View, error) {
 		return store.View{}, l.readError(err)
 	}
 	if holder := view.Holder(); holder != nil {
-		return store.View{Data: view.Bytes(), Pin: holder}, nil
+		return store.NewView(view.Bytes(), holder, l), nil
 	}
-	return store.View{Data: view.Bytes()}, nil
+	return store.View{}, nil
+}
+
+// Distrust is told that lent bytes can't be read, or are not what was stored.
+func (l *Log) Distrust(reason error) error {
+	if inner := l.inner.Load(); inner != nil {
+		inner.Distrust(reason)
+	}
+	return fmt.Errorf("log %d (%s): read: %w", l.id, l.name(), reason)
 }
 
 // readError turns package log's errors into the store's.
@@ -47,6 +57,8 @@ func (l *Log) readError(err error) error {
 		return fmt.Errorf("log %d: %w: %w", l.id, store.ErrOutOfRange, err)
 	case errors.Is(err, log.ErrClosed):
 		return fmt.Errorf("log %d: %w", l.id, store.ErrClosed)
+	case errors.Is(err, fault.Err), errors.Is(err, segment.ErrCorrupt):
+		return l.Distrust(err)
 	}
 	return fmt.Errorf("log %d (%s): %w", l.id, l.name(), err)
 }

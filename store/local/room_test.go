@@ -149,8 +149,8 @@ func TestAMomentWithoutDescriptorsIsNotSeenByTheFirstRead(t *testing.T) {
 	l = openTestLog(t, s, l.ID(), store.LogOptions{})
 	left.Store(1)
 	v, err := l.Read(0, 1000)
-	if err != nil || len(v.Data) == 0 {
-		t.Fatalf("%d bytes, %v", len(v.Data), err)
+	if err != nil || len(v.Raw()) == 0 {
+		t.Fatalf("%d bytes, %v", len(v.Raw()), err)
 	}
 	v.Done()
 }

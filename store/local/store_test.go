@@ -275,7 +275,7 @@ func TestFullDiskIsAnError(t *testing.T) {
 	if err := l.Err(); err != nil {
 		t.Fatalf("a full disk made the log read-only: %v", err)
 	}
-	if view, err := l.Read(base, 1); err != nil || len(view.Data) == 0 {
+	if view, err := l.Read(base, 1); err != nil || len(view.Raw()) == 0 {
 		t.Fatalf("what is there can't be read: %v", err)
 	} else {
 		view.Done()

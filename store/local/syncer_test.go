@@ -248,7 +248,7 @@ func TestFailedFlushPoisons(t *testing.T) {
 			if err := commitOf(s, good); err != nil {
 				t.Fatalf("Commit of the other: %v", err)
 			}
-			if view, err := bad.Read(0, 1); err != nil || len(view.Data) == 0 {
+			if view, err := bad.Read(0, 1); err != nil || len(view.Raw()) == 0 {
 				t.Fatalf("Read: %v", err)
 			} else {
 				view.Done()

@@ -354,7 +354,7 @@ func testDelete(t *testing.T, fresh Opener) {
 	if err := s.DeleteLog(l.ID()); err != nil {
 		t.Fatalf("DeleteLog: %v", err)
 	}
-	if len(view.Data) == 0 {
+	if len(view.Raw()) == 0 {
 		t.Fatal("the view is empty")
 	}
 	view.Done()

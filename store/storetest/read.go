@@ -36,7 +36,7 @@ func testReadInside(t *testing.T, fresh Opener) {
 			if err != nil {
 				t.Fatalf("Read(%d): %v", from, err)
 			}
-			got, _, err := batch.Next(view.Data)
+			got, _, err := batch.Next(view.Raw())
 			if err != nil || message.Offset(got.BaseOffset()) != base {
 				t.Fatalf("Read(%d) begins with %d and should with %d (%v)", from, got.BaseOffset(), base, err)
 			}
@@ -60,12 +60,12 @@ func testReadLimit(t *testing.T, fresh Opener) {
 			if err != nil {
 				t.Fatalf("Read(%d, %d): %v", from, limit, err)
 			}
-			if len(view.Data) == 0 {
+			if len(view.Raw()) == 0 {
 				view.Done()
 				break
 			}
 			n := 0
-			for rest := view.Data; len(rest) > 0; n++ {
+			for rest := view.Raw(); len(rest) > 0; n++ {
 				var b batch.Batch
 				if b, rest, err = batch.Next(rest); err != nil {
 					t.Fatalf("Read(%d, %d): %v", from, limit, err)
@@ -73,8 +73,8 @@ func testReadLimit(t *testing.T, fresh Opener) {
 				total += int(b.Count())
 				from = message.Offset(b.LastOffset()) + 1
 			}
-			if n > 1 && len(view.Data) > limit {
-				t.Fatalf("Read(%d, %d) gave %d batches of %d bytes", from, limit, n, len(view.Data))
+			if n > 1 && len(view.Raw()) > limit {
+				t.Fatalf("Read(%d, %d) gave %d batches of %d bytes", from, limit, n, len(view.Raw()))
 			}
 			view.Done()
 		}
@@ -133,7 +133,7 @@ func testViewOutlives(t *testing.T, fresh Opener) {
 	if err != nil {
 		t.Fatalf("Read: %v", err)
 	}
-	want := string(view.Data)
+	want := string(view.Raw())
 	var last message.Offset
 	for range 100 {
 		last = add(t, l, numbered(0, 10, 1000))
@@ -145,7 +145,7 @@ func testViewOutlives(t *testing.T, fresh Opener) {
 	for range 100 {
 		add(t, l, numbered(0, 10, 1000))
 	}
-	if string(view.Data) != want {
+	if string(view.Raw()) != want {
 		t.Fatal("the borrowed bytes changed")
 	}
 	view.Done()
@@ -180,7 +180,7 @@ func followLog(t *testing.T, l store.Log, n int) {
 			t.Errorf("Read(%d): %v", from, err)
 			return
 		}
-		for rest := view.Data; len(rest) > 0; {
+		for rest := view.Raw(); len(rest) > 0; {
 			var b batch.Batch
 			if b, rest, err = batch.Next(rest); err == nil {
 				err = b.Check()

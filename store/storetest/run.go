@@ -130,11 +130,11 @@ func readAll(t *testing.T, l store.Log, from message.Offset, maxBytes int) []bat
 		if err != nil {
 			t.Fatalf("Read(%d): %v", from, err)
 		}
-		if len(view.Data) == 0 {
+		if len(view.Raw()) == 0 {
 			view.Done()
 			return all
 		}
-		for rest := view.Data; len(rest) > 0; {
+		for rest := view.Raw(); len(rest) > 0; {
 			var b batch.Batch
 			if b, rest, err = batch.Next(rest); err == nil {
 				err = b.Check()

@@ -35,14 +35,14 @@ func testThin(t *testing.T, fresh Opener) {
 	if err != nil {
 		t.Fatalf("Read: %v", err)
 	}
-	held := string(view.Data)
+	held := string(view.Raw())
 	for range 3 { // more often changes nothing
 		if err := l.Thin(end, keep); err != nil {
 			t.Fatalf("Thin: %v", err)
 		}
 		s.Commit([]store.Log{l}, func(error) {})
 	}
-	if string(view.Data) != held {
+	if string(view.Raw()) != held {
 		t.Error("a view changed while it was held")
 	}
 	view.Done()
