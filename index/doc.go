@@ -36,6 +36,9 @@
 //	│ 4 bytes         │ 4 bytes     │ before this one, ms, 8    │
 //	└─────────────────┴─────────────┴───────────────────────────┘
 //
+// Times are those of records; a batch whose records have none counts as of when it was
+// appended.
+//
 // Kind 1 is a checkpoint: the segment is whole up to the end position. Kind 2
 // seals: nothing follows that position. A block repeats no entry of an earlier
 // one; its figures are totals.

@@ -101,15 +101,32 @@ func (l *Log) roll(n int64, small bool) (*segment.Segment, error) {
 		s, err = l.newSegment(base, size, now)
 	}
 	if err != nil {
-		return nil, err
+		return nil, l.keptActive(base, err)
 	}
-	if l.active != nil {
+	list := slices.Clone(l.segments())
+	switch {
+	case l.active == nil:
+	case l.active.Base() == base: // empty, and too small: the new file has its name now
+		list = list[:len(list)-1]
+		l.active.Close()
+	default:
 		l.seal(l.active)
 	}
 	l.active, l.lastBytes, l.lastRoll = s, size, now
-	l.setSegments(append(slices.Clone(l.segments()), s))
+	l.setSegments(append(list, s))
 	l.dirtyDir.Store(true)
 	return s, nil
+}
+
+// keptActive is the error of a roll. An empty segment that was to be replaced may have
+// lost its name to the one that could not be made: nothing may be written to it then.
+func (l *Log) keptActive(base int64, err error) error {
+	if l.active != nil && l.active.Base() == base {
+		if _, lost := l.o.FS.Stat(l.active.Name()); lost != nil {
+			l.fail(err)
+		}
+	}
+	return err
 }
 
 // newSegment uses the prepared file if it is of the right size.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -175,8 +176,10 @@ func (h *history) work(steps int) {
 			h.append(i)
 		case n < 72:
 			h.sync(i)
-		case n < 82:
+		case n < 79:
 			h.truncate(i)
+		case n < 82:
+			h.expire(i)
 		case n < 88:
 			h.mem.Writeback()
 		case n < 92:
@@ -255,6 +258,20 @@ func (h *history) truncate(i int) {
 	if err := h.logs[i].Truncate(before); err != nil {
 		h.fatalf("truncate: %v", err)
 	}
+}
+
+// expire drops everything, because it is old; where the end was stays known.
+func (h *history) expire(i int) {
+	h.mu.Lock()
+	m := &h.model[i]
+	m.start = m.end
+	h.mu.Unlock()
+	if _, err := h.logs[i].DropExpired(math.MaxInt64-1, 0, math.MaxInt64); err != nil {
+		h.fatalf("expire: %v", err)
+	}
+	h.mu.Lock()
+	m.synced = max(m.synced, m.end)
+	h.mu.Unlock()
 }
 
 // thin gives up most batches below some offset for good and has the log thinned.

@@ -31,7 +31,7 @@ func Open(o Options) (*Log, error) {
 	}
 	l.so = segment.Options{
 		FS: o.FS, Pool: l.o.Pool, IndexIntervalBytes: int64(o.IndexIntervalBytes), Transient: o.Transient,
-		Owner: &l.mu, Damage: l.damaged,
+		Owner: &l.mu, Damage: l.damaged, Now: l.o.Now,
 	}
 	if err := l.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open log %s: %w", o.Dir, err), l.closePool())

@@ -1,6 +1,11 @@
 package log
 
-import "github.com/leveret-mq/leveret/segment"
+import (
+	"fmt"
+	"math"
+
+	"github.com/leveret-mq/leveret/segment"
+)
 
 // Truncate moves the logical start up to before, at once, and drops the
 // segments that lie wholly below it, except the last one, whose name remembers
@@ -28,17 +33,21 @@ func (l *Log) Truncate(before int64) error {
 //	no                                 yes                               dropped
 //	no                                 no                                kept, and all behind it
 //
-// olderThanMs and maxBytes are off when 0 or less. The last segment stays. It
-// returns the number of segments dropped.
+// olderThanMs and maxBytes are off when 0 or less. The last segment stays, but when
+// its time is up another one is begun behind it first; see renew. It returns the
+// number of segments dropped.
 func (l *Log) DropExpired(olderThanMs, maxBytes, below int64) (dropped int, err error) {
+	late := l.renew(olderThanMs, below) // without room for another one, the others still go
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return 0, ErrClosed
 	}
 	total := l.backlog()
+	list := l.segments()
 	dropped = l.dropWhile(func(s *segment.Segment) bool {
-		old := olderThanMs > 0 && s.MaxTime() < olderThanMs
+		list = list[1:] // those behind s
+		old := olderThanMs > 0 && ageTime(s, list) < olderThanMs
 		big := maxBytes > 0 && total > maxBytes
 		if s.Next() > below || !old && !big {
 			return false
@@ -49,7 +58,60 @@ func (l *Log) DropExpired(olderThanMs, maxBytes, below int64) (dropped int, err 
 	if dropped > 0 {
 		l.start.Store(max(l.start.Load(), l.segments()[0].Base()))
 	}
-	return dropped, nil
+	return dropped, late
+}
+
+// ageTime is the time from which on a segment ages, given those behind it. Where an
+// earlier version noted none, that is when the next one was begun: not before the
+// last record came. Without a next one it is not old.
+func ageTime(s *segment.Segment, behind []*segment.Segment) int64 {
+	if ms := s.MaxTime(); ms != segment.NoRecordTime {
+		return ms
+	}
+	if len(behind) > 0 && behind[0].CreatedMs() > 0 {
+		return behind[0].CreatedMs()
+	}
+	return math.MaxInt64
+}
+
+// renew begins a segment behind the last one when the last one's time is up, so that
+// it can go although nothing more is written:
+//
+//	all of it is older than olderThanMs, and below below     it goes now
+//	it is being written, and was begun before olderThanMs    it goes as a whole that much later
+//
+// Otherwise a log of which little is written would keep that for as long as it takes
+// to fill a segment. The new one is empty, small and on disk before the old one goes,
+// because its name remembers the end.
+func (l *Log) renew(olderThanMs, below int64) error {
+	if olderThanMs <= 0 || olderThanMs == math.MaxInt64 {
+		return nil // nothing has a time that could be up
+	}
+	if begun, err := l.beginNext(olderThanMs, below); err != nil || !begun {
+		return err
+	}
+	return l.Sync()
+}
+
+// beginNext does the first part of renew, under mu.
+func (l *Log) beginNext(olderThanMs, below int64) (begun bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.segments()
+	if len(list) == 0 || l.usable() != nil {
+		return false, nil
+	}
+	last := list[len(list)-1]
+	end := l.end.Load()
+	due := ageTime(last, nil) < olderThanMs && end <= below
+	if end == last.Base() || !due && (last != l.active || last.CreatedMs() >= olderThanMs) {
+		return false, nil
+	}
+	l.lastBytes = 0 // what fills slowly begins small
+	if _, err := l.roll(0, true); err != nil {
+		return false, fmt.Errorf("begin a segment behind %s: %w", last.Name(), err)
+	}
+	return true, nil
 }
 
 // dropWhile drops segments from the front while drop says so; the last one is

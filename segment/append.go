@@ -114,7 +114,7 @@ func (s *Segment) account(run []byte, at int64) {
 		}
 		t.next += int64(h.LastOffsetDelta()) + 1
 		t.records += int64(h.Count())
-		t.maxTime = max(t.maxTime, h.MaxTimestamp())
+		t.maxTime = max(t.maxTime, s.ageTime(h))
 		at += int64(h.SizeBytes())
 		run = run[h.SizeBytes():]
 	}

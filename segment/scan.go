@@ -140,6 +140,6 @@ func (c *scan) take(b batch.Batch) {
 	}
 	t.next = b.LastOffset() + 1
 	t.records += int64(b.Count())
-	t.maxTime = max(t.maxTime, b.MaxTimestamp())
+	t.maxTime = max(t.maxTime, c.s.ageTime(b))
 	c.at += int64(len(b))
 }

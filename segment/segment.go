@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/leveret-mq/leveret/index"
 	"github.com/leveret-mq/leveret/internal/fs"
@@ -31,6 +32,8 @@ type Options struct {
 	// Owner is the mutex under which the log appends; the sweep takes it before
 	// it unmaps a segment that is still being written.
 	Owner *sync.Mutex
+	// Now is the clock for batches that have no time of their own; default time.Now.
+	Now func() time.Time
 	// Damage, if not nil, is told of each range that a reader had to skip.
 	Damage func(s *Segment, d Span)
 
@@ -88,7 +91,7 @@ type tail struct {
 	next    int64 // offset of the next record
 	end     int64 // position behind the last batch written, for Publish
 	records int64
-	maxTime int64
+	maxTime int64 // see ageTime
 	marked  int64 // position behind which the next index entry is due
 	warm    int64 // bytes whose pages are resident since a former life
 }
@@ -197,7 +200,9 @@ func (s *Segment) Next() int64 { return s.next.Load() }
 // Sealed reports whether nothing can be appended any more.
 func (s *Segment) Sealed() bool { return s.next.Load() >= 0 }
 
-// MaxTime is the latest time of a record in ms, index.NoTime without records.
+// MaxTime is the latest time of a record in ms, index.NoTime without records. One
+// without a time of its own counts as of when it was appended (NoRecordTime: it was
+// an earlier version that appended it).
 // The caller holds the log's mutex, or the segment is sealed.
 func (s *Segment) MaxTime() int64 { return s.tail.maxTime }
 

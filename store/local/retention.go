@@ -18,8 +18,8 @@ type limits struct {
 	maxBytes  int64 // 0: no limit
 }
 
-// limitsOf is the rule of retention. A segment goes as a whole, when all of it
-// may, and never the one that is being written.
+// limitsOf is the rule of retention. A segment goes as a whole, when all of it may.
+// The one that is being written goes only by age, for which another one is begun.
 //
 //	log       Age   Bytes  goes: segments …
 //	────────  ────  ─────  ────────────────────────────────────────────────────────────
