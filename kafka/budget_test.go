@@ -48,7 +48,7 @@ func TestProduceStaysWithinItsAllocations(t *testing.T) {
 	r.topic("t", 1, nil)
 	c := r.direct(t)
 	frame := framed(produceRequest("t", 0, -1, makeBatch(nil, "some value")), 9)
-	c.frames.now = time.Now()
+	c.frames.Touch()
 	n := alloc.Least(1+poolSpill, 500, func() {
 		if err := c.serve(frame); err != nil {
 			t.Fatal(err)
@@ -82,7 +82,7 @@ func BenchmarkProduce(b *testing.B) {
 			c := r.direct(b)
 			values := slices.Repeat([]string{string(make([]byte, 1024))}, n)
 			frame := framed(produceRequest("t", 0, 1, makeBatch(nil, values...)), 9)
-			c.frames.now = time.Now()
+			c.frames.Touch()
 			b.SetBytes(int64(len(frame)))
 			b.ReportAllocs()
 			for b.Loop() {

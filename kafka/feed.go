@@ -25,17 +25,15 @@ func (c *conn) produceToFeed(t *topic, b batch.Batch, p *wire.ProducePartition) 
 }
 
 // flushFeed stores what was routed; an acks=all answer waits for it to be durable.
-func (c *conn) flushFeed(sl *slot) {
+func (c *conn) flushFeed(a *answer) {
 	if !c.fed {
 		return
 	}
 	c.fed = false
 	if c.produce.Acks != -1 {
-		if c.publisher.Store() != nil {
-			sl.failed.Store(true)
-		}
+		stored := a.Wait()
+		stored(c.publisher.Store())
 		return
 	}
-	sl.pending.Add(1)
-	c.publisher.Flush(sl.done)
+	c.publisher.Flush(a.Wait())
 }

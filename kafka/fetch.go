@@ -167,7 +167,7 @@ func (c *conn) waitForMore() error {
 	timer := time.NewTimer(min(time.Duration(f.req.MaxWaitMillis)*time.Millisecond, c.s.opts.IdleTimeout))
 	defer timer.Stop()
 	gone := c.gone()
-	defer func() { c.frames.now = time.Now() }()
+	defer c.frames.Touch()
 	for {
 		c.collect() // after watching, so that no change falls between
 		if c.enough() {

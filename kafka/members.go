@@ -42,7 +42,7 @@ func (c *conn) gone() <-chan struct{} {
 // have done their part. A client that is gone is waited for no longer. When the
 // server stops its coordinators answer everybody.
 func await[T any](c *conn, answer <-chan T, parked *group.Parked) (got T, err error) {
-	defer func() { c.frames.now = time.Now() }()
+	defer c.frames.Touch()
 	select {
 	case got = <-answer:
 		return got, nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -16,60 +17,28 @@ const (
 	maxWaiting = 128
 	// flushBytes is how many bytes of ready answers are gathered at most.
 	flushBytes = 32 << 10
-	// writePieceBytes is what one write call may take: larger ones fall out of
-	// the processor's cache.
-	writePieceBytes = 512 << 10
 	// writeTimeout is how long a client may take to accept one piece.
 	writeTimeout = 2 * time.Minute
 )
 
-// slot is one Produce answer that may have to wait for its flush.
+// slot is a Produce answer. One that may have to wait for its flush is an answer of
+// the outbox; the reader has it wait for itself while it builds it.
 type slot struct {
-	out   *outbox
 	frame []byte // the encoded answer, which says success
 	body  int    // where in frame the body begins
 	ver   int16
 	wrote broker.Writes // what an acks=all answer waits for
-	done  func(error)   // committed, bound once
-	// pending counts the calls of done that are still to come; the answer is
-	// ready at 0. The reader holds one of them while it builds the answer.
-	pending atomic.Int32
-	failed  atomic.Bool
 }
 
-func (s *slot) ready() bool { return s.pending.Load() == 0 }
+type answer = netx.Answer[slot]
 
-var slotPool = sync.Pool{New: func() any {
-	s := &slot{}
-	s.done = s.committed
-	return s
-}}
-
-// committed is called once for each thing that was waited for: on the store's
-// goroutine when a flush is done.
-func (s *slot) committed(err error) {
-	if err != nil {
-		s.failed.Store(true)
-	}
-	out := s.out
-	if s.pending.Add(-1) == 0 {
-		out.kick()
-	}
-}
-
-// finish returns the frame to be written.
-func (s *slot) finish() []byte {
-	if s.failed.Load() {
+// finished returns the frame to be written.
+func finished(a *answer) []byte {
+	s := &a.Value
+	if a.Failed() {
 		wire.FailResponse(s.frame[s.body:], s.ver, wire.StorageError)
 	}
 	return s.frame
-}
-
-func (s *slot) recycle() {
-	s.wrote.Reset()
-	s.out, s.frame = nil, s.frame[:0]
-	s.failed.Store(false)
-	slotPool.Put(s)
 }
 
 // outbox writes a connection's answers in order. The reader's goroutine writes
@@ -80,8 +49,8 @@ func (s *slot) recycle() {
 //	otherwise                               the writer
 type outbox struct {
 	nc    net.Conn
-	ready []byte   // answers that are complete and not written; the reader's own
-	call  [][]byte // memory of vectored writes; the reader's own
+	w     *netx.Writer
+	ready []byte // answers that are complete and not written; the reader's own
 
 	woken   chan struct{} // of capacity 1
 	stopped chan struct{} // closed when the writer has ended
@@ -89,14 +58,15 @@ type outbox struct {
 
 	mu      sync.Mutex // guards the rest
 	cond    sync.Cond  // signalled when waiting shrinks
-	waiting []*slot
+	waiting *netx.Answers[slot]
 	writing bool
 	started bool
 	err     error
 }
 
 func newOutbox(nc net.Conn) *outbox {
-	o := &outbox{nc: nc, woken: make(chan struct{}, 1), stopped: make(chan struct{})}
+	o := &outbox{nc: nc, w: netx.NewWriter(nc, writeTimeout, nil), woken: make(chan struct{}, 1), stopped: make(chan struct{})}
+	o.waiting = netx.NewAnswers[slot](o.kick, nil)
 	o.cond.L = &o.mu
 	return o
 }
@@ -108,14 +78,41 @@ func (o *outbox) kick() {
 	}
 }
 
-// produce hands over a Produce answer after its commit was asked for.
-func (o *outbox) produce(s *slot) error {
+// answer is an empty answer to a Produce request.
+func (o *outbox) answer() *answer {
 	o.mu.Lock()
-	direct := len(o.waiting) == 0 && !o.writing
-	if direct && s.ready() {
+	defer o.mu.Unlock()
+	return o.waiting.New()
+}
+
+// keptFrameBytes is the longest memory of an answer that is kept for the next one.
+const keptFrameBytes = 64 << 10
+
+// recycle gives an answer back that waits for nothing. mu is held.
+func (o *outbox) recycle(a *answer) {
+	s := &a.Value
+	s.wrote.Reset()
+	if s.frame = s.frame[:0]; cap(s.frame) > keptFrameBytes {
+		s.frame = nil
+	}
+	o.waiting.Recycle(a)
+}
+
+// drop forgets an answer that nobody gets.
+func (o *outbox) drop(a *answer) {
+	o.mu.Lock()
+	o.recycle(a)
+	o.mu.Unlock()
+}
+
+// produce hands over a Produce answer after its commit was asked for.
+func (o *outbox) produce(a *answer) error {
+	o.mu.Lock()
+	direct := o.waiting.Len() == 0 && !o.writing
+	if direct && a.Ready() {
+		o.ready = append(o.ready, finished(a)...)
+		o.recycle(a)
 		o.mu.Unlock()
-		o.ready = append(o.ready, s.finish()...)
-		s.recycle()
 		return o.flushIfLarge()
 	}
 	if direct && len(o.ready) > 0 {
@@ -129,15 +126,15 @@ func (o *outbox) produce(s *slot) error {
 		o.started = true
 		go o.run()
 	}
-	for len(o.waiting) >= maxWaiting && o.err == nil {
+	for o.waiting.Len() >= maxWaiting && o.err == nil {
 		o.cond.Wait()
 	}
-	o.waiting = append(o.waiting, s)
+	o.waiting.Push(a)
 	err := o.err
-	late := s.ready()
+	late := a.Ready()
 	o.mu.Unlock()
 	if late {
-		o.kick() // its own may have come before the slot was in the list
+		o.kick() // its own may have come before it was in the queue
 	}
 	return err
 }
@@ -146,7 +143,7 @@ func (o *outbox) produce(s *slot) error {
 func (o *outbox) drain() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for (len(o.waiting) > 0 || o.writing) && o.err == nil {
+	for (o.waiting.Len() > 0 || o.writing) && o.err == nil {
 		o.cond.Wait()
 	}
 	return o.err
@@ -170,8 +167,7 @@ func (o *outbox) flush() error {
 	if len(o.ready) == 0 {
 		return nil
 	}
-	_ = o.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, err := o.nc.Write(o.ready)
+	err := o.w.Write(o.ready)
 	if cap(o.ready) > 4*flushBytes {
 		o.ready = nil
 	}
@@ -184,32 +180,7 @@ func (o *outbox) vector(pieces [][]byte) error {
 	if err := o.flush(); err != nil {
 		return err
 	}
-	return o.writePieces(pieces)
-}
-
-// writePieces writes pieces in calls of about writePieceBytes each, so that a
-// slow client is noticed by the piece and not by the answer.
-func (o *outbox) writePieces(pieces [][]byte) error {
-	for len(pieces) > 0 {
-		call := net.Buffers(o.call[:0])
-		for bytes := 0; len(pieces) > 0 && bytes < writePieceBytes; {
-			p := pieces[0]
-			if room := writePieceBytes - bytes; len(p) > room+room/2 {
-				pieces[0] = p[room:]
-				p = p[:room]
-			} else {
-				pieces = pieces[1:]
-			}
-			call = append(call, p)
-			bytes += len(p)
-		}
-		o.call = call
-		_ = o.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if _, err := call.WriteTo(o.nc); err != nil {
-			return err
-		}
-	}
-	return nil
+	return o.w.WriteVector(pieces)
 }
 
 // run is the writer: it sleeps until the oldest answers are complete.
@@ -220,9 +191,7 @@ func (o *outbox) run() {
 		<-o.woken
 		gathered = o.takeReady(gathered[:0])
 		for len(gathered) > 0 {
-			_ = o.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-			_, err := o.nc.Write(gathered)
-			if err != nil {
+			if err := o.w.Write(gathered); err != nil {
 				o.fail(err)
 			}
 			gathered = o.takeReady(gathered[:0])
@@ -237,15 +206,14 @@ func (o *outbox) run() {
 func (o *outbox) takeReady(dst []byte) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := 0
-	for n < len(o.waiting) && len(dst) < flushBytes && o.waiting[n].ready() {
-		dst = append(dst, o.waiting[n].finish()...)
-		o.waiting[n].recycle()
-		n++
+	for len(dst) < flushBytes {
+		a := o.waiting.Next()
+		if a == nil {
+			break
+		}
+		dst = append(dst, finished(a)...)
+		o.recycle(a)
 	}
-	rest := copy(o.waiting, o.waiting[n:])
-	clear(o.waiting[rest:])
-	o.waiting = o.waiting[:rest]
 	o.writing = len(dst) > 0
 	o.cond.Broadcast()
 	return dst
@@ -261,8 +229,8 @@ func (o *outbox) fail(err error) {
 	_ = o.nc.Close() // the reader may be waiting for a request
 }
 
-// close ends the writer. Slots that still wait are left to their commit, which
-// finds nobody to wake.
+// close ends the writer. Answers that still wait are left to their commit,
+// which finds nobody to wake.
 func (o *outbox) close() {
 	o.mu.Lock()
 	started := o.started

@@ -21,8 +21,9 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	if err := q.Parse(h.Version, body); err != nil {
 		return err
 	}
-	sl := slotPool.Get().(*slot)
-	sl.out = c.out
+	a := c.out.answer()
+	sl := &a.Value
+	made := a.Wait()
 	failed := false
 	for _, t := range q.Topics {
 		known, err := c.topicOf(broker.Publish, t.Name)
@@ -32,11 +33,11 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 			failed = failed || parts[i].Err != wire.None
 		}
 	}
-	sl.pending.Store(1)
-	c.flushFeed(sl)
+	c.flushFeed(a)
 	if q.Acks == 0 {
-		failed = failed || sl.failed.Load()
-		sl.recycle()
+		failed = failed || a.Failed()
+		made(nil)
+		c.out.drop(a)
 		if failed {
 			return errProduceUnanswered
 		}
@@ -47,11 +48,10 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	sl.body = len(sl.frame)
 	sl.frame = wire.Finish(q.AppendResponse(sl.frame), 0, 0)
 	if q.Acks == -1 && !sl.wrote.Empty() {
-		sl.pending.Add(1)
-		c.session.Commit(&sl.wrote, sl.done)
+		c.session.Commit(&sl.wrote, a.Wait())
 	}
-	sl.done(nil)
-	return c.out.produce(sl)
+	made(nil)
+	return c.out.produce(a)
 }
 
 type refusal string

@@ -30,7 +30,7 @@ const feedAge = time.Second
 // mostly in the connection's own map.
 func (c *conn) topicOf(verb broker.Verb, name []byte) (*topic, error) {
 	t := c.topics[string(name)]
-	now := c.frames.now
+	now := c.frames.Now()
 	switch {
 	case t == nil:
 	case t.queue != nil && !t.queue.Deleted(), t.queue == nil && now.Sub(t.checked) < feedAge:

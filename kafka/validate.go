@@ -31,7 +31,7 @@ type arrival struct {
 }
 
 func (c *conn) arrived(version int16) arrival {
-	return arrival{c.frames.now, version, c.s.opts.TrustCompressed, c.memory}
+	return arrival{c.frames.Now(), version, c.s.opts.TrustCompressed, c.memory}
 }
 
 // check holds the records of one partition of a Produce request against the rules,
