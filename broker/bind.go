@@ -67,32 +67,56 @@ func (s *Session) Bind(b Binding) error {
 		return err
 	}
 	v := s.vhost
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	d := v.def(b)
-	src, q, x, err := v.endsOf(d)
-	if err != nil {
-		return err
-	}
-	if q != nil {
-		if err := q.allow(s); err != nil {
-			return err
-		}
-	}
 	key := d.key()
-	if _, there := src.bindings[key]; there {
-		return nil
-	}
-	if err := v.addBinding(key, d, src, q, x); err != nil {
-		return err
-	}
-	if stored(src, q, x) {
-		if err := v.b.putJSON(key, d); err != nil {
-			v.dropBinding(key, d)
+	return v.change(func(c *change) error {
+		if err := c.binding(key, d); err != nil {
 			return err
 		}
+		src, q, x, err := v.endsOf(d)
+		if err != nil {
+			return err
+		}
+		if q != nil {
+			if err := q.allow(s); err != nil {
+				return err
+			}
+		}
+		if _, there := src.bindings[key]; there {
+			return nil
+		}
+		if err := src.kind.Check(d.Args); err != nil {
+			return badBinding(err)
+		}
+		c.show = func() error { return v.addBinding(key, d, src, q, x) }
+		if stored(src, q, x) {
+			return c.put(key, d)
+		}
+		return nil
+	})
+}
+
+// binding claims a binding with its ends, which have to stay until it is made or gone.
+func (c *change) binding(key string, d bindingDef) error {
+	if err := c.along(exchangeClaim(d.Source)); err != nil {
+		return err
 	}
-	return nil
+	if err := c.along(d.destClaim()); err != nil {
+		return err
+	}
+	return c.alone(bindingClaim(key))
+}
+
+// destClaim is the claim of where the binding leads.
+func (d bindingDef) destClaim() string {
+	if d.ToExchange {
+		return exchangeClaim(d.Dest)
+	}
+	return queueClaim(d.Dest)
+}
+
+func badBinding(err error) error {
+	return &Error{Kind: Precondition, Text: "can't bind", Err: err}
 }
 
 // stored reports whether a binding outlives a restart, as both of its ends must.
@@ -103,7 +127,7 @@ func stored(src *Exchange, q *Queue, x *Exchange) bool {
 func (v *VHost) addBinding(key string, d bindingDef, src *Exchange, q *Queue, x *Exchange) error {
 	t, err := src.table.Load().With(exchange.Binding{Key: string(d.Key), Target: v.targetOf(q, x), Args: d.Args})
 	if err != nil {
-		return &Error{Kind: Precondition, Text: "can't bind", Err: err}
+		return badBinding(err)
 	}
 	src.table.Store(t)
 	src.bindings[key] = d
@@ -129,34 +153,36 @@ func (s *Session) Unbind(b Binding) error {
 	if err := s.mayBind(b); err != nil {
 		return err
 	}
-	v := s.vhost
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	if b.Source == "" {
 		return fail(Refused, "operation not permitted on the default exchange")
 	}
-	if !b.ToExchange {
-		if q, _ := v.Queue(b.Dest); q != nil {
-			if err := q.allow(s); err != nil {
-				return err
+	v := s.vhost
+	d := v.def(b)
+	key := d.key()
+	return v.change(func(c *change) error {
+		if err := c.binding(key, d); err != nil {
+			return err
+		}
+		if !b.ToExchange {
+			if q, _ := v.Queue(b.Dest); q != nil {
+				if err := q.allow(s); err != nil {
+					return err
+				}
 			}
 		}
-	}
-	d := v.def(b)
-	src, _ := v.Exchange(d.Source)
-	if src == nil {
-		return nil
-	}
-	if _, there := src.bindings[d.key()]; !there {
-		return nil
-	}
-	l := v.newLeaving()
-	l.binding(d.key(), d)
-	return l.do()
+		src, _ := v.Exchange(d.Source)
+		if src == nil {
+			return nil
+		}
+		if _, there := src.bindings[key]; !there {
+			return nil
+		}
+		return c.leaving().binding(key, d)
+	})
 }
 
-// dropBinding takes a binding out of memory and returns its source if that still exists.
-func (v *VHost) dropBinding(key string, d bindingDef) *Exchange {
+// dropBinding takes a binding out of memory.
+func (v *VHost) dropBinding(key string, d bindingDef) {
 	src, _ := v.Exchange(d.Source)
 	q, _ := v.Queue(d.Dest)
 	x, _ := v.Exchange(d.Dest)
@@ -178,7 +204,6 @@ func (v *VHost) dropBinding(key string, d bindingDef) *Exchange {
 		delete(x.incoming, key)
 	}
 	v.changed()
-	return src
 }
 
 // Bindings lists the bindings from the exchange.

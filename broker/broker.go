@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -77,6 +78,7 @@ type Broker struct {
 	server           layer // of settings
 	plainSettings    map[*queueType]*Settings
 
+	removals removals
 	counters Counters
 	stop     chan struct{}
 	stopped  sync.WaitGroup
@@ -98,11 +100,14 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, stop: make(chan struct{})}
 	b.deletions = newDeletions()
 	b.makePlain()
+	ctx, cancel := context.WithCancel(context.Background())
+	b.removals = removals{b: b, ctx: ctx, cancel: cancel, wake: make(chan struct{}, 1)}
 	if err := b.load(); err != nil {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
 	b.stopped.Go(b.saver)
 	b.stopped.Go(func() { b.deletions.run(b.stop) })
+	b.removals.start()
 	return b, nil
 }
 
@@ -114,6 +119,7 @@ func (b *Broker) Close() error {
 		return nil
 	}
 	close(b.stop)
+	b.removals.cancel()
 	b.stopped.Wait()
 	var errs []error
 	for _, v := range b.VHosts() {

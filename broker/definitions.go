@@ -19,6 +19,7 @@ import (
 //	x/VHOST/NAME         an exchange
 //	q/VHOST/NAME         a queue
 //	b/VHOST/SOURCE/KIND/DESTINATION/KEY/ARGS   a binding
+//	d/LOG                a log of a deleted queue, to be removed
 const (
 	keyClusterID  = "m/cluster"
 	keyProducerID = "m/producer"
@@ -26,6 +27,7 @@ const (
 	prefixEx      = "x/"
 	prefixQueue   = "q/"
 	prefixBinding = "b/"
+	prefixRemoval = "d/"
 )
 
 func defKey(prefix string, parts ...string) string {
@@ -124,6 +126,8 @@ func (b *Broker) load() error {
 		case strings.HasPrefix(e.Key, prefixBinding):
 			bindings = append(bindings, bindingDef{})
 			into = &bindings[len(bindings)-1]
+		case isRemoval(e.Key):
+			return b.removals.load(e)
 		default:
 			return fmt.Errorf("unknown definition %q: was the directory written by a newer version?", e.Key)
 		}

@@ -6,7 +6,7 @@ import "sync"
 // deleted, or whether it went by itself, makes no difference. One goroutine tells
 // them, in the order of the deletions, so they may write to a disk.
 //
-//	removeQueue ─► pending ─► tell ─► each subscriber
+//	leaving ─► pending ─► tell ─► each subscriber
 type deletions struct {
 	wake chan struct{}
 

@@ -16,7 +16,9 @@
 //
 // # Concurrency
 //
-// Names are looked up without a lock. Changes of topology hold VHost.mu. Routing
+// Names are looked up without a lock. A change of topology claims its names under
+// VHost.mu, is written without it, and shown under it (change.go): no lock is held
+// over a flush, and what is removed goes later (removal.go). Routing
 // reads immutable tables. Publisher and Subscription belong to one goroutine
 // each; everything else may be called from any. Lock order: VHost.mu, Queue.mu or
 // Session.mu, then the locks of a cursor or a log, which are leaves. The callbacks

@@ -27,7 +27,6 @@ type Exchange struct {
 	table       atomic.Pointer[exchange.Table]
 	bindings    map[string]bindingDef // by key; guarded by VHost.mu
 	incoming    map[string]bindingDef // bindings that lead here; guarded by VHost.mu
-	deleted     atomic.Bool
 }
 
 // ExchangeOptions are what a client declares.
@@ -89,11 +88,43 @@ func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, er
 	if !ok {
 		return nil, fail(UnknownType, "unknown exchange type '%s'", o.Type)
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if x, _ := v.Exchange(name); x != nil {
-		return x, x.same(v, o)
+	var x *Exchange
+	err := v.change(func(c *change) error {
+		if err := c.alone(exchangeClaim(name)); err != nil {
+			return err
+		}
+		if x, _ = v.Exchange(name); x != nil {
+			return x.same(v, o)
+		}
+		var err error
+		if x, err = v.newExchange(name, kind, o); err != nil {
+			return err
+		}
+		if x.feed != "" {
+			if err := c.alone(queueClaim(x.feed)); err != nil {
+				return err
+			}
+			if v.Feed(x.feed) != nil || v.queueBytes([]byte(x.feed)) != nil {
+				return fail(Precondition, "invalid arg 'x-kafka-topic' for exchange '%s': topic '%s' exists", name, x.feed)
+			}
+		}
+		c.show = func() error {
+			v.addExchange(x)
+			return nil
+		}
+		if o.Durable {
+			return c.put(defKey(prefixEx, v.Name, name), exchangeDef{v.Name, name, o.Type, o.AutoDelete, o.Internal, x.Args})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	return x, nil
+}
+
+// newExchange makes an exchange of a name that is free.
+func (v *VHost) newExchange(name string, kind exchange.Kind, o ExchangeOptions) (*Exchange, error) {
 	if !utf8.ValidString(name) {
 		return nil, fail(Precondition, "exchange name %q is not valid UTF-8", name)
 	}
@@ -104,20 +135,8 @@ func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, er
 	if err != nil {
 		return nil, err
 	}
-	if feed != "" {
-		if _, taken := v.feeds.Load(feed); taken || v.queueBytes([]byte(feed)) != nil {
-			return nil, fail(Precondition, "invalid arg 'x-kafka-topic' for exchange '%s': topic '%s' exists", name, feed)
-		}
-	}
-	x := &Exchange{Name: name, Type: o.Type, Durable: o.Durable, AutoDelete: o.AutoDelete, Internal: o.Internal,
-		Args: append([]byte(nil), o.Args...), kind: kind, plain: plain, feed: feed}
-	if o.Durable {
-		if err := v.b.putJSON(defKey(prefixEx, v.Name, name), exchangeDef{v.Name, name, o.Type, o.AutoDelete, o.Internal, x.Args}); err != nil {
-			return nil, err
-		}
-	}
-	v.addExchange(x)
-	return x, nil
+	return &Exchange{Name: name, Type: o.Type, Durable: o.Durable, AutoDelete: o.AutoDelete, Internal: o.Internal,
+		Args: append([]byte(nil), o.Args...), kind: kind, plain: plain, feed: feed}, nil
 }
 
 func (v *VHost) restoreExchange(d exchangeDef) error {
@@ -176,22 +195,23 @@ func (s *Session) DeleteExchange(name string, ifUnused bool) error {
 		return err
 	}
 	v := s.vhost
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	x, _ := v.Exchange(name)
-	if x == nil {
-		return nil
-	}
-	if x.predeclared {
-		if name == "" {
-			return fail(Refused, "operation not permitted on the default exchange")
+	return v.change(func(c *change) error {
+		if err := c.alone(exchangeClaim(name)); err != nil {
+			return err
 		}
-		return fail(Refused, "exchange name '%s' contains reserved prefix 'amq.*'", name)
-	}
-	if ifUnused && len(x.bindings) > 0 {
-		return fail(Precondition, "exchange '%s' in vhost '%s' in use", name, v.Name)
-	}
-	l := v.newLeaving()
-	l.exchange(x)
-	return l.do()
+		x, _ := v.Exchange(name)
+		if x == nil {
+			return nil
+		}
+		if x.predeclared {
+			if name == "" {
+				return fail(Refused, "operation not permitted on the default exchange")
+			}
+			return fail(Refused, "exchange name '%s' contains reserved prefix 'amq.*'", name)
+		}
+		if ifUnused && len(x.bindings) > 0 {
+			return fail(Precondition, "exchange '%s' in vhost '%s' in use", name, v.Name)
+		}
+		return c.leaving().exchange(x)
+	})
 }

@@ -155,7 +155,12 @@ func (s *Session) Watch(p *Partition, wake func()) (stop func()) {
 	if s.May(Consume, OnQueue, p.q.Name) != nil {
 		return func() {} // Fetch says why
 	}
-	return p.log.Watch(wake)
+	changed := p.log.Watch(wake)
+	gone := p.q.watchEnd(wake) // the log goes later than its queue
+	return func() {
+		changed()
+		gone()
+	}
 }
 
 // Bounds are where a partition's log begins and ends.

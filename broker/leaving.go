@@ -1,88 +1,131 @@
 package broker
 
-import "github.com/leveret-mq/leveret/store"
-
-// leaving is what goes together: a queue or an exchange, the bindings from and to
-// it, and the auto-delete exchanges that lose their last binding with these. All of
+// leaving is what goes together: queues or an exchange, the bindings from and to
+// them, and the auto-delete exchanges that lose their last binding with these. All of
 // it is taken out of the table in one write, so that a kill leaves all or nothing,
 // and only then out of memory. Its methods need VHost.mu held.
 type leaving struct {
-	v         *VHost
-	entries   []store.Entry
+	c         *change
 	bindings  map[string]bindingDef
 	exchanges map[*Exchange]int // of those that bindings leave, how many
-	gone      []*Exchange
+	gone      map[*Exchange]struct{}
+	queues    []*Queue
 }
 
-func (v *VHost) newLeaving() *leaving {
-	return &leaving{v: v, bindings: map[string]bindingDef{}, exchanges: map[*Exchange]int{}}
+// leaving begins a change that removes something.
+func (c *change) leaving() *leaving {
+	l := &leaving{c: c, bindings: map[string]bindingDef{}, exchanges: map[*Exchange]int{}, gone: map[*Exchange]struct{}{}}
+	c.show = l.forget
+	c.settle = l.bury
+	return l
 }
 
-// binding adds a binding that exists.
-func (l *leaving) binding(key string, d bindingDef) {
+// binding adds a binding that exists. An exchange that goes with its last binding
+// is claimed alone, so that two who take one each do not both leave it the other's.
+func (l *leaving) binding(key string, d bindingDef) error {
 	if _, have := l.bindings[key]; have {
-		return
+		return nil
+	}
+	src, q, x, err := l.c.v.endsOf(d)
+	if err != nil {
+		return err // can't be: what is bound is claimed
+	}
+	claim := l.c.along
+	if src.AutoDelete {
+		claim = l.c.alone
+	}
+	if err := claim(exchangeClaim(d.Source)); err != nil {
+		return err
+	}
+	if err := l.c.along(d.destClaim()); err != nil {
+		return err
 	}
 	l.bindings[key] = d
-	src, q, x, err := l.v.endsOf(d)
-	if err != nil {
-		return // can't be: both ends are there until do
-	}
 	if stored(src, q, x) {
-		l.entries = append(l.entries, store.Entry{Key: key})
+		l.c.drop(key)
 	}
 	if l.exchanges[src]++; src.AutoDelete && l.exchanges[src] == len(src.bindings) {
-		l.exchange(src)
+		return l.exchange(src)
 	}
+	return nil
 }
 
 // exchange adds an exchange with its bindings.
-func (l *leaving) exchange(x *Exchange) {
-	if x.deleted.Swap(true) {
-		return
+func (l *leaving) exchange(x *Exchange) error {
+	if _, gone := l.gone[x]; gone {
+		return nil
 	}
-	l.gone = append(l.gone, x)
+	if err := l.c.alone(exchangeClaim(x.Name)); err != nil {
+		return err
+	}
+	l.gone[x] = struct{}{}
 	if x.Durable {
-		l.entries = append(l.entries, store.Entry{Key: defKey(prefixEx, l.v.Name, x.Name)})
+		l.c.drop(defKey(prefixEx, l.c.v.Name, x.Name))
 	}
-	for key, d := range x.bindings {
-		l.binding(key, d)
+	if err := l.all(x.bindings); err != nil {
+		return err
 	}
-	for key, d := range x.incoming {
-		l.binding(key, d)
-	}
+	return l.all(x.incoming)
 }
 
-// queue adds a queue with its bindings.
-func (l *leaving) queue(q *Queue) {
+// queue adds a queue with its bindings, and notes that its logs are to be removed.
+func (l *leaving) queue(q *Queue) error {
+	if err := l.c.alone(queueClaim(q.Name)); err != nil {
+		return err
+	}
+	l.queues = append(l.queues, q)
 	if q.lives() {
-		l.entries = append(l.entries, store.Entry{Key: defKey(prefixQueue, l.v.Name, q.Name)})
+		l.c.drop(defKey(prefixQueue, l.c.v.Name, q.Name))
+		for _, p := range q.Partitions() {
+			if err := l.c.put(removalKey(p.log.ID()), removalDef{VHost: l.c.v.Name, Queue: q.Name, Log: p.log.ID()}); err != nil {
+				return err
+			}
+		}
 	}
-	for key, d := range q.bindings {
-		l.binding(key, d)
-	}
+	return l.all(q.bindings)
 }
 
-// do writes and then forgets what was added. After an error nothing has changed.
-func (l *leaving) do() error {
-	if len(l.entries) > 0 {
-		if err := l.v.b.putDef(l.entries...); err != nil {
-			for _, x := range l.gone {
-				x.deleted.Store(false)
-			}
+func (l *leaving) all(bindings map[string]bindingDef) error {
+	for key, d := range bindings {
+		if err := l.binding(key, d); err != nil {
 			return err
 		}
 	}
-	for key, d := range l.bindings {
-		l.v.dropBinding(key, d)
-	}
-	for _, x := range l.gone {
-		l.v.exchanges.Delete(x.Name)
-		if x.feed != "" {
-			l.v.feeds.Delete(x.feed)
-		}
-		l.v.freeEnd(x.target)
-	}
-	l.v.changed()
 	return nil
+}
+
+// forget takes out of memory what is not defined any more.
+func (l *leaving) forget() error {
+	v := l.c.v
+	for key, d := range l.bindings {
+		v.dropBinding(key, d)
+	}
+	for x := range l.gone {
+		v.exchanges.Delete(x.Name)
+		if x.feed != "" {
+			v.feeds.Delete(x.feed)
+		}
+		v.freeEnd(x.target)
+	}
+	for _, q := range l.queues {
+		v.hide(q)
+		v.b.deletions.add(q)
+		v.freeEnd(q.target)
+		if q.owner != nil {
+			q.owner.disown(q)
+		}
+		for _, p := range q.Partitions() {
+			p.removed.Store(true)
+		}
+		q.cancelAll()
+	}
+	v.changed()
+	return nil
+}
+
+// bury has the logs of what is gone removed, behind everybody's back.
+func (l *leaving) bury() {
+	for _, q := range l.queues {
+		l.c.v.b.removals.add(q.Partitions(), q.lives())
+	}
 }

@@ -127,15 +127,13 @@ func (p *Partition) saveCursor() error {
 	return nil
 }
 
-// remove deletes the log; the queue is gone.
-func (p *Partition) remove() error {
-	p.removed.Store(true)
+// unwatchLog lets the cursor hear of the log no more; the queue is gone.
+func (p *Partition) unwatchLog() {
 	p.makeCursor.Lock()
 	defer p.makeCursor.Unlock()
 	if p.unwatch != nil {
 		p.unwatch()
 	}
-	return p.q.vhost.b.store.DeleteLog(p.log.ID())
 }
 
 // append stores a batch of n messages. A queue that was deleted meanwhile takes

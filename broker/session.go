@@ -56,16 +56,5 @@ func (s *Session) Close() {
 	s.queues = map[*Queue]struct{}{}
 	s.closed = true
 	s.mu.Unlock()
-	v := s.vhost
-	for q := range list {
-		v.mu.Lock()
-		var err error
-		if q.retire(false) {
-			err = v.removeQueue(q)
-		}
-		v.mu.Unlock()
-		if err != nil {
-			v.b.opts.Log.Error("can't delete an exclusive queue", "queue", q.Name, "error", err)
-		}
-	}
+	s.vhost.deleteOwned(list)
 }

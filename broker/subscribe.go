@@ -282,37 +282,3 @@ func (s *Subscription) leaveCursors() {
 		w.member.Cancel()
 	}
 }
-
-// retire marks the queue deleted, after which nobody can subscribe to it. It does
-// not when it was deleted already or, if unused is asked for, has a consumer.
-func (q *Queue) retire(unused bool) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return (!unused || len(q.subs) == 0) && !q.deleted.Swap(true)
-}
-
-// deleteUnused removes an auto-delete queue that lost its last consumer, if it has
-// none again by now.
-func (v *VHost) deleteUnused(q *Queue) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if !q.retire(true) {
-		return
-	}
-	if err := v.removeQueue(q); err != nil {
-		v.b.opts.Log.Error("can't delete an auto-delete queue", "queue", q.Name, "error", err)
-	}
-}
-
-// cancelAll tells every subscription that the queue is gone.
-func (q *Queue) cancelAll() {
-	q.mu.Lock()
-	subs := q.subs
-	q.subs = nil
-	q.mu.Unlock()
-	for s := range subs {
-		if s.o.Cancelled != nil {
-			s.o.Cancelled()
-		}
-	}
-}

@@ -70,24 +70,24 @@ func (s *Session) Feeds() []string {
 
 // SetConfig changes settings of a topic, under Kafka's names; nil brings the default
 // back. All of the change holds or none, and it acts on the live logs.
-func (s *Session) SetConfig(q *Queue, change map[string]*string) error {
+func (s *Session) SetConfig(q *Queue, config map[string]*string) error {
 	if err := s.May(Alter, OnQueue, q.Name); err != nil {
 		return err
 	}
 	v := q.vhost
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if q.Deleted() { // or its definition would come back
-		return fail(NotFound, "no topic '%s'", q.Name)
-	}
-	if !q.Topic {
-		return fail(Precondition, "queue '%s' was not created as a topic; its settings are queue arguments", q.Name)
-	}
-	declared, err := q.Settings().with(change)
-	if err != nil {
-		return err
-	}
-	return q.obey(v.b.settingsOf(topic, declared))
+	return v.change(func(c *change) error {
+		if err := c.topic(q); err != nil {
+			return err
+		}
+		if !q.Topic {
+			return fail(Precondition, "queue '%s' was not created as a topic; its settings are queue arguments", q.Name)
+		}
+		declared, err := q.Settings().with(config)
+		if err != nil {
+			return err
+		}
+		return c.obey(q, v.b.settingsOf(topic, declared))
+	})
 }
 
 // CheckConfig says what SetConfig would, and changes nothing.
@@ -96,16 +96,18 @@ func (q *Queue) CheckConfig(change map[string]*string) error {
 	return err
 }
 
-// obey makes these the queue's settings. VHost.mu is held.
-func (q *Queue) obey(set *Settings) error {
-	if err := q.write(q.Partitions(), set); err != nil {
-		return err
+// obey makes these the queue's settings.
+func (c *change) obey(q *Queue, set *Settings) error {
+	c.show = func() error {
+		q.settings.Store(set)
+		return nil
 	}
-	q.settings.Store(set)
-	for _, p := range q.Partitions() {
-		p.log.SetOptions(q.logOptions())
+	c.settle = func() {
+		for _, p := range q.Partitions() {
+			p.log.SetOptions(q.logOptions())
+		}
 	}
-	return nil
+	return c.putQueue(q, q.Partitions(), set)
 }
 
 // emptyList is how older versions kept a list without words.

@@ -13,10 +13,13 @@ type VHost struct {
 	Name string
 	b    *Broker
 
-	mu        sync.Mutex // every change of topology
-	queues    sync.Map   // name → *Queue
-	exchanges sync.Map   // name → *Exchange
-	feeds     sync.Map   // Kafka topic name → *Exchange, of those declared with x-kafka-topic
+	// mu guards what is changed by changes of topology; see change. It is never held
+	// over anything that may wait.
+	mu        sync.Mutex
+	claims    map[string]*claim // names of changes under way; guarded by mu
+	queues    sync.Map          // name → *Queue
+	exchanges sync.Map          // name → *Exchange
+	feeds     sync.Map          // Kafka topic name → *Exchange, of those declared with x-kafka-topic
 
 	// topics are those that were created as such and whose names hold "." or "_", by
 	// likeness; guarded by mu.
@@ -47,7 +50,7 @@ const endQuarantine = 4096
 const noTarget = ^exchange.Target(0)
 
 func newVHost(b *Broker, name string) *VHost {
-	v := &VHost{Name: name, b: b, topics: map[string]string{}}
+	v := &VHost{Name: name, b: b, topics: map[string]string{}, claims: map[string]*claim{}}
 	v.ends.Store(&[]*endSlot{})
 	for _, d := range []struct{ name, kind string }{
 		{"", "direct"}, {"amq.direct", "direct"}, {"amq.fanout", "fanout"},

@@ -31,6 +31,16 @@ func ParseKind(name string) (k Kind, ok bool) {
 	return Kind(max(i, 0)), i >= 0
 }
 
+// Check tells whether a binding of these arguments can be made; the error wraps
+// ErrArgs.
+func (k Kind) Check(args []byte) error {
+	if k != Headers {
+		return nil
+	}
+	_, err := compileRule(args)
+	return err
+}
+
 // Target is the number of what a binding leads to. The owner of the tables gives
 // the numbers.
 type Target uint32

@@ -97,7 +97,7 @@ func TestDeletingALogUnderASyncIsNoFailure(t *testing.T) {
 	m := fs.NewMem(1)
 	f := fs.Failing(m, func(op fs.Op, name string) error {
 		if op == fs.OpSyncDir && name == "/q" && l != nil {
-			if err := l.Delete(); err != nil {
+			if err := l.Delete(noPace); err != nil {
 				t.Error(err)
 			}
 			l.o.Pool.Wait() // the folder is gone now

@@ -244,27 +244,35 @@ func (l *Log) closePool() error {
 	return l.o.Pool.Close()
 }
 
-// Delete drops all segments and removes the folder, in the background.
-func (l *Log) Delete() error {
+// Delete drops all segments, one after the other, and removes the folder. pace is
+// called before each piece of that; its error ends the work early, and leaves what
+// no Log opens any more.
+func (l *Log) Delete(pace func() error) error {
 	l.mu.Lock()
-	was := l.closed
 	l.closed = true
 	l.deleted.Store(true)
 	prepared := l.prepared
 	l.prepared = nil
 	list := l.segments()
 	l.setSegments(nil)
-	for _, s := range list {
-		s.Drop()
-	}
 	l.mu.Unlock()
 	if prepared != nil {
 		prepared.Discard()
 	}
-	removed := make(chan error, 1)
-	l.o.Pool.Later(func() { removed <- l.o.FS.RemoveAll(l.o.Dir) })
-	if was || !l.ownPool {
-		return nil
+	var err error
+	for _, s := range list {
+		if err == nil {
+			err = pace()
+		}
+		if err != nil {
+			s.Close()
+			continue
+		}
+		s.Drop() // nobody appends any more
+		l.o.Pool.Wait()
 	}
-	return errors.Join(l.closePool(), <-removed)
+	if err == nil {
+		err = l.o.FS.RemoveAll(l.o.Dir)
+	}
+	return errors.Join(err, l.closePool())
 }

@@ -230,7 +230,7 @@ func TestDeleteRemovesTheFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Delete(); err != nil {
+	if err := l.Delete(noPace); err != nil {
 		t.Fatal(err)
 	}
 	l.o.Pool.Wait()
@@ -305,3 +305,6 @@ func TestReadersAndOneAppenderRunSideBySide(t *testing.T) {
 		t.Errorf("nothing was recycled: %+v", st)
 	}
 }
+
+// noPace deletes without a pause.
+func noPace() error { return nil }

@@ -20,6 +20,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -105,9 +106,12 @@ type Store interface {
 	// OpenLog opens the log, or makes it. It is cheap: no file is touched before
 	// the log is used. Opening an open log returns the same Log with its options replaced.
 	OpenLog(id LogID, o LogOptions) (Log, error)
-	// DeleteLog removes the log and everything in it. Readers that hold a View
-	// keep it until they release it. A log that is not there is no error.
-	DeleteLog(id LogID) error
+	// DeleteLog removes the log and everything in it, piece by piece, and may take
+	// its time, so that nobody else notices. Readers that hold a View keep it until
+	// they release it. A log that is not there is no error. When ctx ends, or the
+	// process, what is left is unreadable rubbish: call it again, then or after the
+	// next start.
+	DeleteLog(ctx context.Context, id LogID) error
 	// Commit calls done once everything that was appended to logs before the call
 	// is as durable as each log's mode promises, or with the error that prevents
 	// it. done may run before Commit returns, or later on the store's own

@@ -1,9 +1,9 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -365,7 +365,7 @@ func (l *Log) close() error {
 }
 
 // remove deletes everything of the log.
-func (l *Log) remove() error {
+func (l *Log) remove(ctx context.Context) error {
 	l.mu.Lock()
 	onDisk := l.onDisk
 	l.gone, l.onDisk = true, false
@@ -373,13 +373,12 @@ func (l *Log) remove() error {
 	l.mu.Unlock()
 	l.wake() // nothing will come any more
 	errs := []error{l.cursor.drop()}
+	p := newPace(ctx)
 	if inner != nil {
-		errs = append(errs, inner.Delete())
+		errs = append(errs, inner.Delete(p.next))
 	}
-	if onDisk {
-		if err := l.store.fs.RemoveAll(l.dir()); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
-		}
+	if onDisk && errs[len(errs)-1] == nil {
+		errs = append(errs, l.store.removeDir(l.dir(), p))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("delete log %d (%s): %w", l.id, l.name(), err)

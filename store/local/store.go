@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -266,8 +267,8 @@ func (s *Store) OpenLog(id store.LogID, o store.LogOptions) (store.Log, error) {
 	return l, nil
 }
 
-// DeleteLog removes a log with everything in it.
-func (s *Store) DeleteLog(id store.LogID) error {
+// DeleteLog removes a log with everything in it; see store.Store.
+func (s *Store) DeleteLog(ctx context.Context, id store.LogID) error {
 	if s.closed.Load() {
 		return store.ErrClosed
 	}
@@ -277,15 +278,39 @@ func (s *Store) DeleteLog(id store.LogID) error {
 	delete(s.logs, id)
 	delete(s.onDisk, id)
 	s.mu.Unlock()
+	var err error
 	switch {
 	case l != nil:
-		return l.remove()
+		found = !l.transient() // those are wiped at the next start anyway
+		err = l.remove(ctx)
 	case found:
-		if err := s.fs.RemoveAll(s.logDir(id, false)); err != nil {
-			return fmt.Errorf("delete log %d: %w", id, err)
+		if err = s.removeDir(s.logDir(id, false), newPace(ctx)); err != nil {
+			err = fmt.Errorf("delete log %d: %w", id, err)
 		}
 	}
-	return nil
+	if err != nil && found {
+		s.mu.Lock()
+		s.onDisk[id] = struct{}{}
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// removeDir removes a log's directory file by file.
+func (s *Store) removeDir(dir string, p *pace) error {
+	names, err := s.fs.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, name := range names {
+		if err := p.next(); err != nil {
+			return err
+		}
+		if err := s.fs.Remove(dir + "/" + name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return errors.Join(err, s.fs.RemoveAll(dir))
 }
 
 // Table opens a table or makes it. Names are lower-case letters, digits and '-'.

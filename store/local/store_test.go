@@ -161,7 +161,7 @@ func TestIdleLogsTouchNoFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%2 == 0 {
-			if err := s.DeleteLog(l.ID()); err != nil {
+			if err := s.DeleteLog(t.Context(), l.ID()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -217,7 +217,7 @@ func TestDeletedLogLeavesNothing(t *testing.T) {
 	used.Progress(1, 2)
 	kept := newTestLog(t, s, store.LogOptions{Name: "kept"})
 	mustAppend(t, kept, batchOf(1, 1))
-	if err := s.DeleteLog(used.ID()); err != nil {
+	if err := s.DeleteLog(t.Context(), used.ID()); err != nil {
 		t.Fatal(err)
 	}
 	s.pool.Wait()
@@ -229,7 +229,7 @@ func TestDeletedLogLeavesNothing(t *testing.T) {
 	}
 	// One that was not opened since the start goes too.
 	s = openStore(t, Options{Dir: dir})
-	if err := s.DeleteLog(kept.ID()); err != nil {
+	if err := s.DeleteLog(t.Context(), kept.ID()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(kept.dir()); !errors.Is(err, os.ErrNotExist) {

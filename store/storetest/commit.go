@@ -185,7 +185,7 @@ func testCommitDeleted(t *testing.T, fresh Opener) {
 	}
 	done := make(chan error, 1)
 	s.Commit([]store.Log{l}, func(err error) { done <- err })
-	if err := s.DeleteLog(l.ID()); err != nil {
+	if err := s.DeleteLog(t.Context(), l.ID()); err != nil {
 		t.Fatalf("DeleteLog: %v", err)
 	}
 	select {

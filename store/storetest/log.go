@@ -351,7 +351,7 @@ func testDelete(t *testing.T, fresh Opener) {
 	if err != nil {
 		t.Fatalf("Read: %v", err)
 	}
-	if err := s.DeleteLog(l.ID()); err != nil {
+	if err := s.DeleteLog(t.Context(), l.ID()); err != nil {
 		t.Fatalf("DeleteLog: %v", err)
 	}
 	if len(view.Raw()) == 0 {
@@ -361,7 +361,7 @@ func testDelete(t *testing.T, fresh Opener) {
 	if _, err := l.Append(records(0, "z")); err == nil {
 		t.Fatal("append to a deleted log worked")
 	}
-	if err := s.DeleteLog(l.ID()); err != nil {
+	if err := s.DeleteLog(t.Context(), l.ID()); err != nil {
 		t.Fatalf("second DeleteLog: %v", err)
 	}
 	gone, there := l.ID(), kept.ID()
@@ -420,7 +420,7 @@ func testWatchEnd(t *testing.T, fresh Opener) {
 	}
 	eventually(t, "a word of the truncation", func() bool { return heard.Load() > 0 })
 	heard.Store(0)
-	if err := s.DeleteLog(l.ID()); err != nil {
+	if err := s.DeleteLog(t.Context(), l.ID()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "a word of the deletion", func() bool { return heard.Load() > 0 })

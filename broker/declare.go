@@ -1,0 +1,277 @@
+package broker
+
+import (
+	"crypto/rand"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/leveret-mq/leveret/store"
+)
+
+// DeclareQueue makes a queue, or checks that the one of that name is the same.
+// An empty name makes one up. Of two who declare a name at a time the second waits
+// for what becomes of the first.
+func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
+	given := name
+	if given == "" {
+		name = "amq.gen-" + randomName()
+	}
+	if err := s.May(Create, OnQueue, name); err != nil {
+		return nil, err
+	}
+	v := s.vhost
+	var q *Queue
+	err := v.change(func(c *change) error {
+		if err := c.alone(queueClaim(name)); err != nil {
+			return err
+		}
+		if q, _ = v.Queue(name); q != nil {
+			if err := q.allow(s); err != nil {
+				return err
+			}
+			return q.same(o)
+		}
+		if strings.HasPrefix(given, "amq.") {
+			return fail(Refused, "queue name '%s' contains reserved prefix 'amq.*'", name)
+		}
+		var err error
+		if q, err = v.declared(s, name, o); err != nil {
+			return err
+		}
+		c.create(q, 1)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+// declared makes the queue of a declaration. The name is free; mu is held.
+func (v *VHost) declared(s *Session, name string, o QueueOptions) (*Queue, error) {
+	if !utf8.ValidString(name) {
+		return nil, fail(Precondition, "queue name %q is not valid UTF-8", name)
+	}
+	if v.Feed(name) != nil {
+		return nil, fail(Precondition, "'%s' is the Kafka topic of an exchange in vhost '%s'", name, v.Name)
+	}
+	kind, args, err := v.declaredArgs(name, o.Args)
+	if err != nil {
+		return nil, err
+	}
+	q := v.newQueue(name)
+	q.Durable, q.AutoDelete, q.Exclusive = o.Durable, o.AutoDelete, o.Exclusive
+	q.settings.Store(v.b.settingsOf(kind, args))
+	q.Args = append([]byte(nil), o.Args...)
+	if o.Exclusive {
+		q.owner = s
+	}
+	return q, nil
+}
+
+// CreateTopic makes a queue that is kept by time and bytes, with that many
+// partitions and, of its settings, these configs under Kafka's names.
+func (s *Session) CreateTopic(name string, partitions int, config map[string]*string) (*Queue, error) {
+	if err := s.May(Create, OnQueue, name); err != nil {
+		return nil, err
+	}
+	v := s.vhost
+	set, err := v.b.TopicConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	var q *Queue
+	err = v.change(func(c *change) error {
+		if err := c.alone(queueClaim(name)); err != nil {
+			return err
+		}
+		if have, _ := v.Queue(name); have != nil || v.Feed(name) != nil {
+			return fail(Exists, "topic '%s' already exists", name)
+		}
+		if !LegalTopicName(name) {
+			return fail(Precondition, "topic name '%s' is illegal", name)
+		}
+		if partitions < 1 {
+			return fail(Precondition, "a topic needs a partition")
+		}
+		if like := likeness(name); like != "" {
+			if err := c.alone("like/" + like); err != nil {
+				return err
+			}
+		}
+		if other := v.likeTopic(name); other != "" {
+			return fail(Collides, "topic '%s' collides with existing topic '%s'", name, other)
+		}
+		q = v.newQueue(name)
+		q.Durable, q.Topic = true, true
+		q.settings.Store(set)
+		c.create(q, partitions)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+func (v *VHost) newQueue(name string) *Queue {
+	q := &Queue{Name: name, vhost: v, target: noTarget, bindings: map[string]bindingDef{}}
+	rand.Read(q.TopicID[:]) // never fails (crypto/rand)
+	q.parts.Store(&[]*Partition{})
+	return q
+}
+
+// show makes the queue known by its name; hide ends that. They need mu.
+func (v *VHost) show(q *Queue) {
+	v.queues.Store(q.Name, q)
+	if like := likeness(q.Name); q.Topic && like != "" {
+		v.topics[like] = q.Name
+	}
+}
+
+func (v *VHost) hide(q *Queue) {
+	v.queues.Delete(q.Name)
+	if like := likeness(q.Name); q.Topic && v.topics[like] == q.Name {
+		delete(v.topics, like)
+	}
+}
+
+// create has a new queue made, with its logs, and shown.
+func (c *change) create(q *Queue, partitions int) {
+	c.grow(q, partitions, func() error {
+		if q.owner != nil && !q.owner.own(q) {
+			return fail(Closed, "the session that declared queue '%s' is closed", q.Name)
+		}
+		c.v.show(q)
+		return nil
+	})
+}
+
+// grow gives a queue so many logs more. They are written down before anybody can
+// put something into them, and seen from show on, which mu is held for.
+func (c *change) grow(q *Queue, more int, show func() error) {
+	have := q.Partitions()
+	var parts []*Partition
+	c.prepare = func() error {
+		ids, err := c.v.newLogIDs(more)
+		if err != nil {
+			return err
+		}
+		if parts, err = q.open(ids); err != nil {
+			return err
+		}
+		return c.putQueue(q, parts, q.Settings())
+	}
+	c.show = func() error {
+		q.parts.Store(&parts)
+		return show()
+	}
+	c.undo = func() {
+		if parts != nil {
+			c.v.b.removals.add(parts[len(have):], false)
+		}
+	}
+}
+
+func (v *VHost) newLogIDs(n int) ([]store.LogID, error) {
+	ids := make([]store.LogID, n)
+	for i := range ids {
+		id, err := v.b.store.NewLogID()
+		if err != nil {
+			return nil, err
+		}
+		ids[i] = id
+	}
+	return ids, nil
+}
+
+// open opens further logs of the queue and returns all of its partitions with them,
+// which nobody sees until they are stored in parts.
+func (q *Queue) open(ids []store.LogID) ([]*Partition, error) {
+	have := q.Partitions()
+	list := append(make([]*Partition, 0, len(have)+len(ids)), have...)
+	for _, id := range ids {
+		p, err := openPartition(q, len(list), id)
+		if err != nil {
+			q.vhost.b.removals.add(list[len(have):], false)
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// lives reports whether the queue comes back after a restart.
+func (q *Queue) lives() bool { return q.Durable && !q.Exclusive }
+
+// putQueue has the definition of a queue that lives on written, with these logs and settings.
+func (c *change) putQueue(q *Queue, parts []*Partition, set *Settings) error {
+	if !q.lives() {
+		return nil
+	}
+	d := queueDef{VHost: c.v.Name, Name: q.Name, AutoDelete: q.AutoDelete, Args: q.Args, Topic: q.Topic, TopicID: q.TopicID[:], Config: set.configs()}
+	for _, p := range parts {
+		d.Logs = append(d.Logs, p.log.ID())
+	}
+	return c.put(defKey(prefixQueue, c.v.Name, q.Name), d)
+}
+
+func (v *VHost) restoreQueue(d queueDef) error {
+	if len(d.Logs) == 0 {
+		return fail(Internal, "queue '%s' in vhost '%s' has no log", d.Name, v.Name)
+	}
+	kind, declared, err := v.keptArgs(d.Name, d.Args)
+	if err != nil {
+		return err
+	}
+	if d.Topic {
+		kind, declared = topic, v.keptConfigs(d.Name, d.Config)
+	}
+	q := v.newQueue(d.Name)
+	q.Durable, q.AutoDelete, q.Args, q.Topic = true, d.AutoDelete, d.Args, d.Topic
+	q.settings.Store(v.b.settingsOf(kind, declared))
+	if len(d.TopicID) == len(q.TopicID) {
+		copy(q.TopicID[:], d.TopicID)
+	}
+	parts, err := q.open(d.Logs)
+	if err != nil {
+		return err
+	}
+	q.parts.Store(&parts)
+	v.show(q)
+	return nil
+}
+
+// AddPartitions grows a topic to n partitions.
+func (s *Session) AddPartitions(q *Queue, n int) error {
+	if err := s.May(Alter, OnQueue, q.Name); err != nil {
+		return err
+	}
+	v := q.vhost
+	return v.change(func(c *change) error {
+		if err := c.topic(q); err != nil {
+			return err
+		}
+		have := len(q.Partitions())
+		if !q.Topic || n <= have {
+			return fail(Precondition, "topic '%s' has %d partitions already", q.Name, have)
+		}
+		c.grow(q, n-have, func() error { return nil })
+		c.settle = func() {
+			v.changed()
+			q.wakeAll() // their next Pull joins the new partitions
+		}
+		return nil
+	})
+}
+
+// topic claims a topic that is to be altered.
+func (c *change) topic(q *Queue) error {
+	if err := c.alone(queueClaim(q.Name)); err != nil {
+		return err
+	}
+	if q.Deleted() { // or its definition would come back
+		return fail(NotFound, "no topic '%s'", q.Name)
+	}
+	return nil
+}

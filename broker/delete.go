@@ -1,0 +1,177 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+)
+
+func inUse(q *Queue) error {
+	return fail(Precondition, "queue '%s' in vhost '%s' in use", q.Name, q.vhost.Name)
+}
+
+// DeleteQueue removes a queue with all its messages and returns how many were
+// ready. One that is not there is no error. Its files go later.
+func (s *Session) DeleteQueue(name string, ifUnused, ifEmpty bool) (ready int64, err error) {
+	if err := s.May(Delete, OnQueue, name); err != nil {
+		return 0, err
+	}
+	v := s.vhost
+	err = v.change(func(c *change) error {
+		if err := c.alone(queueClaim(name)); err != nil {
+			return err
+		}
+		q, _ := v.Queue(name)
+		if q == nil {
+			return nil
+		}
+		if err := q.allow(s); err != nil {
+			return err
+		}
+		if ifUnused && q.Consumers() > 0 {
+			return inUse(q)
+		}
+		return c.delete([]*Queue{q}, func() (err error) {
+			ready, err = q.countToDelete(ifEmpty)
+			if err == nil && !q.retire(ifUnused) {
+				err = inUse(q)
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	return ready, nil
+}
+
+// countToDelete is what a deletion answers, and its condition.
+func (q *Queue) countToDelete(ifEmpty bool) (int64, error) {
+	ready, err := q.count()
+	if ifEmpty && err != nil {
+		return 0, fmt.Errorf("is queue '%s' empty? %w", q.Name, err)
+	}
+	if ifEmpty && ready > 0 {
+		return 0, fail(Precondition, "queue '%s' in vhost '%s' is not empty", q.Name, q.vhost.Name)
+	}
+	return ready, nil
+}
+
+// delete has queues removed that retire marks as deleted.
+func (c *change) delete(queues []*Queue, retire func() error) error {
+	l := c.leaving()
+	for _, q := range queues {
+		if err := l.queue(q); err != nil {
+			return err
+		}
+	}
+	c.prepare = retire
+	c.undo = func() {
+		for _, q := range queues {
+			q.deleted.Store(false)
+		}
+	}
+	return nil
+}
+
+// retire marks the queue deleted, after which nobody can subscribe to it. It does
+// not when it was deleted already or, if unused is asked for, has a consumer.
+func (q *Queue) retire(unused bool) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return (!unused || len(q.subs) == 0) && !q.deleted.Swap(true)
+}
+
+// errUsed ends the removal of an auto-delete queue that has a consumer again.
+var errUsed = errors.New("the queue has a consumer again")
+
+// deleteUnused removes an auto-delete queue that lost its last consumer, if it has
+// none again by now.
+func (v *VHost) deleteUnused(q *Queue) {
+	err := v.change(func(c *change) error {
+		if err := c.alone(queueClaim(q.Name)); err != nil {
+			return err
+		}
+		if q.Deleted() {
+			return nil
+		}
+		return c.delete([]*Queue{q}, func() error {
+			if !q.retire(true) {
+				return errUsed
+			}
+			return nil
+		})
+	})
+	if err != nil && !errors.Is(err, errUsed) {
+		v.b.opts.Log.Error("can't delete an auto-delete queue", "queue", q.Name, "error", err)
+	}
+}
+
+// deleteOwned removes the exclusive queues of a session that ends, in one change.
+func (v *VHost) deleteOwned(list map[*Queue]struct{}) {
+	if len(list) == 0 {
+		return
+	}
+	err := v.change(func(c *change) error {
+		var queues []*Queue
+		for q := range list {
+			if err := c.alone(queueClaim(q.Name)); err != nil {
+				return err
+			}
+			if !q.Deleted() {
+				queues = append(queues, q)
+			}
+		}
+		return c.delete(queues, func() error {
+			for _, q := range queues {
+				q.retire(false)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		v.b.opts.Log.Error("can't delete the exclusive queues of a session", "queues", len(list), "error", err)
+	}
+}
+
+// cancelAll tells every subscription, and whoever watches, that the queue is gone.
+func (q *Queue) cancelAll() {
+	q.mu.Lock()
+	subs, ends := q.subs, q.ends
+	q.subs, q.ends = nil, nil
+	q.mu.Unlock()
+	for s := range subs {
+		if s.o.Cancelled != nil {
+			s.o.Cancelled()
+		}
+	}
+	for wake := range ends {
+		(*wake)()
+	}
+}
+
+// watchEnd has wake called when the queue is gone, until stop is called. It must
+// not block.
+func (q *Queue) watchEnd(wake func()) (stop func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ends == nil {
+		q.ends = map[*func()]struct{}{}
+	}
+	q.ends[&wake] = struct{}{}
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		delete(q.ends, &wake)
+	}
+}
+
+// wakeAll has every subscription pull again.
+func (q *Queue) wakeAll() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for s := range q.subs {
+		if s.o.Wake != nil {
+			s.o.Wake()
+		}
+	}
+}
