@@ -93,6 +93,8 @@ func itself(s *string) string { return *s }
 const (
 	partitionBytes = 250 // of Metadata
 	topicBytes     = 400
+	producedBytes  = 250 // of Produce, with what was parsed
+	fetchedBytes   = 300 // of Fetch, the same
 	groupBytes     = 400 // of ListGroups
 	memberBytes    = 500 // of DescribeGroups, beside what the member said
 	offsetBytes    = 250 // of OffsetFetch, beside the text

@@ -28,8 +28,9 @@ func (sink) Close() error                     { return nil }
 // direct is a connection of r without a socket, to call handlers on.
 func (r *rig) direct(t testing.TB) *conn {
 	nc := sink{}
-	c := &conn{s: r.server, nc: nc, memory: budget.New(budget.Options{}).Open(), out: newOutbox(nc), topics: map[string]*topic{}, log: r.server.log.Client(nc.RemoteAddr())}
+	c := &conn{s: r.server, nc: nc, memory: budget.New(budget.Options{}).Open(), topics: map[string]*topic{}, log: r.server.log.Client(nc.RemoteAddr())}
 	c.frames = newFrames(nc, c.memory, time.Minute)
+	c.out = newOutbox(nc, c.memory)
 	if err := c.enter(); err != nil {
 		t.Fatal(err)
 	}

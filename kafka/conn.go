@@ -45,8 +45,9 @@ type conn struct {
 
 // Handle serves one connection until it ends.
 func (s *Server) Handle(nc net.Conn) {
-	c := &conn{s: s, nc: nc, memory: s.opts.Budget.Open(), out: newOutbox(nc), topics: map[string]*topic{}}
+	c := &conn{s: s, nc: nc, memory: s.opts.Budget.Open(), topics: map[string]*topic{}}
 	c.frames = newFrames(nc, c.memory, s.opts.IdleTimeout)
+	c.out = newOutbox(nc, c.memory)
 	c.log = s.log.Client(nc.RemoteAddr())
 	counters := s.broker.Counters()
 	counters.KafkaConns.Add(1)

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"syscall"
 	"time"
@@ -14,6 +15,8 @@ import (
 const (
 	// maxFetchBytes bounds one answer whatever the client asks for.
 	maxFetchBytes = 64 << 20
+	// smallFetchBytes is an answer that is not counted, and that is always to be had.
+	smallFetchBytes = 256 << 10
 	// leaderEpoch never changes: there is one node.
 	leaderEpoch = 0
 )
@@ -31,6 +34,7 @@ type fetcher struct {
 	found   []fetched // of all partitions, in request order
 	pieces  []broker.Batches
 	bytes   int
+	taken   int64 // of the connection's memory, for bytes
 	count   int64 // of records in pieces
 	failed  bool  // an answer that must not wait
 	wake    chan struct{}
@@ -56,6 +60,12 @@ func (c *conn) serveFetch(h wire.Header, body []byte) error {
 	if f.req.SessionID != 0 && f.req.SessionEpoch > 0 {
 		code = wire.FetchSessionIDNotFound
 		f.req.Topics, f.req.Partitions = f.req.Topics[:0], f.req.Partitions[:0]
+	}
+	if len(f.req.Partitions) > fewPartitions {
+		defer c.settleMany()
+		if err := c.charge(len(f.req.Partitions) * fetchedBytes); err != nil {
+			return fmt.Errorf("Fetch of %d partitions: %w", len(f.req.Partitions), err)
+		}
 	}
 	defer c.releaseFetched()
 	c.collect()
@@ -90,11 +100,26 @@ func (c *conn) enough() bool {
 	return f.failed || f.bytes >= int(f.req.MinBytes) || len(f.req.Partitions) == 0
 }
 
-// collect reads what is there for every partition asked for.
+// collect reads what is there for every partition asked for. A large answer is
+// counted, since it stays until its client has read it; when others hold the
+// memory the answer is a small one.
 func (c *conn) collect() {
+	f := &c.fetch
+	c.gather(int(min(maxFetchBytes, c.memory.Share()/2)))
+	if f.bytes <= smallFetchBytes {
+		return
+	}
+	if c.memory.Try(int64(f.bytes)) == nil {
+		f.taken = int64(f.bytes)
+	} else {
+		c.gather(smallFetchBytes)
+	}
+}
+
+// gather is collect with a limit.
+func (c *conn) gather(left int) {
 	c.releaseFetched()
 	f := &c.fetch
-	left := maxFetchBytes
 	if f.req.MaxBytes >= 0 {
 		left = min(left, int(f.req.MaxBytes))
 	}
@@ -249,5 +274,7 @@ func (c *conn) releaseFetched() {
 	}
 	f.pieces, f.found = f.pieces[:0], f.found[:0]
 	f.bytes, f.count, f.failed = 0, 0, false
+	c.memory.Give(f.taken)
+	f.taken = 0
 	f.res.Forget()
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/internal/budget"
@@ -271,4 +272,74 @@ func TestMembersWithAbsurdlyManyProtocolsAreRefused(t *testing.T) {
 	if client.receive(res, 2); res.ErrorCode != int16(wire.InconsistentGroupProtocol) {
 		t.Errorf("error %d", res.ErrorCode)
 	}
+}
+
+func TestAFetchIsSmallWhileOthersHoldTheMemory(t *testing.T) {
+	b := budget.New(budget.Options{Bytes: 8 << 20, Share: 4 << 20})
+	r := newRig(t, func(o *Options) { o.Budget = b })
+	r.topic("t", 1, nil)
+	cl := r.client(kgo.ProducerBatchCompression(kgo.NoCompression()))
+	for range 20 {
+		if err := cl.ProduceSync(testContext(t), &kgo.Record{Topic: "t", Value: make([]byte, 100<<10)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fetched := func() int {
+		req := longFetch("t", 0)
+		req.MaxBytes, req.Topics[0].Partitions[0].PartitionMaxBytes = 64<<20, 64<<20
+		client := r.raw()
+		client.send(req, 11)
+		var res kmsg.FetchResponse
+		client.receive(&res, 11)
+		return len(res.Topics[0].Partitions[0].RecordBatches)
+	}
+	if n := fetched(); n < 1<<20 {
+		t.Errorf("%d bytes, want at least 1 MiB", n)
+	}
+	eventually(t, "what it took is given back", func() bool { return b.Stats().Used == 0 })
+	for range 3 {
+		for hog := b.Open(); hog.Try(64<<10) == nil; {
+		}
+	}
+	if n := fetched(); n < 100<<10 || n > smallFetchBytes {
+		t.Errorf("%d bytes while others hold the memory", n)
+	}
+}
+
+func TestRequestsOfManyPartitionsLeaveNothingBehind(t *testing.T) {
+	b := budget.New(budget.Options{})
+	r := newRig(t, func(o *Options) { o.Budget = b })
+	r.topic("t", 1, nil)
+	const n = 20_000
+	client := r.raw()
+
+	fetch := longFetch("t", 0)
+	fetch.Topics[0].Partitions = times(n, fetch.Topics[0].Partitions[0])
+	fetch.Topics[0].Partitions[7].Partition = 1 // is not there, so that nothing waits
+	client.send(fetch, 11)
+	var fetched kmsg.FetchResponse
+	if client.receive(&fetched, 11); len(fetched.Topics[0].Partitions) != n {
+		t.Errorf("%d partitions", len(fetched.Topics[0].Partitions))
+	}
+	produce := produceRequest("t", 0, -1, makeBatch(nil, "some value"))
+	produce.Topics[0].Partitions = times(n, produce.Topics[0].Partitions[0])
+	for i := range produce.Topics[0].Partitions {
+		produce.Topics[0].Partitions[i].Partition = int32(i % 2 * 5)
+	}
+	client.send(produce, 9)
+	var produced kmsg.ProduceResponse
+	if client.receive(&produced, 9); len(produced.Topics[0].Partitions) != n || produced.Topics[0].Partitions[0].ErrorCode != 0 {
+		t.Errorf("%d partitions, the first has error %d", len(produced.Topics[0].Partitions), produced.Topics[0].Partitions[0].ErrorCode)
+	}
+	if b.Stats().Peak < n*fetchedBytes {
+		t.Errorf("at most %d bytes were counted", b.Stats().Peak)
+	}
+	eventually(t, "all of it is given back", func() bool { return b.Stats().Used == 0 })
+	r.server.mu.Lock()
+	for c := range r.server.conns {
+		if kept := cap(c.produce.Partitions) + cap(c.fetch.req.Partitions) + cap(c.fetch.found); kept > 0 {
+			t.Errorf("memory for %d partitions stays with the connection", kept)
+		}
+	}
+	r.server.mu.Unlock()
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
@@ -28,6 +29,7 @@ type slot struct {
 	body  int    // where in frame the body begins
 	ver   int16
 	wrote broker.Writes // what an acks=all answer waits for
+	taken int64         // of the connection's memory; 0 for most
 }
 
 type answer = netx.Answer[slot]
@@ -48,9 +50,10 @@ func finished(a *answer) []byte {
 //	waiting is empty and writing is false   the reader
 //	otherwise                               the writer
 type outbox struct {
-	nc    net.Conn
-	w     *netx.Writer
-	ready []byte // answers that are complete and not written; the reader's own
+	nc     net.Conn
+	w      *netx.Writer
+	ready  []byte          // answers that are complete and not written; the reader's own
+	memory *budget.Account // of the connection
 
 	woken   chan struct{} // of capacity 1
 	stopped chan struct{} // closed when the writer has ended
@@ -59,13 +62,14 @@ type outbox struct {
 	mu      sync.Mutex // guards the rest
 	cond    sync.Cond  // signalled when waiting shrinks
 	waiting *netx.Answers[slot]
+	taken   int64 // of memory, by answers that are not written
 	writing bool
 	started bool
 	err     error
 }
 
-func newOutbox(nc net.Conn) *outbox {
-	o := &outbox{nc: nc, w: netx.NewWriter(nc, writeTimeout, nil), woken: make(chan struct{}, 1), stopped: make(chan struct{})}
+func newOutbox(nc net.Conn, memory *budget.Account) *outbox {
+	o := &outbox{nc: nc, memory: memory, w: netx.NewWriter(nc, writeTimeout, nil), woken: make(chan struct{}, 1), stopped: make(chan struct{})}
 	o.waiting = netx.NewAnswers[slot](o.kick, nil)
 	o.cond.L = &o.mu
 	return o
@@ -95,6 +99,9 @@ func (o *outbox) recycle(a *answer) {
 	if s.frame = s.frame[:0]; cap(s.frame) > keptFrameBytes {
 		s.frame = nil
 	}
+	o.memory.Give(s.taken)
+	o.taken -= s.taken
+	s.taken = 0
 	o.waiting.Recycle(a)
 }
 
@@ -108,6 +115,7 @@ func (o *outbox) drop(a *answer) {
 // produce hands over a Produce answer after its commit was asked for.
 func (o *outbox) produce(a *answer) error {
 	o.mu.Lock()
+	o.taken += a.Value.taken
 	direct := o.waiting.Len() == 0 && !o.writing
 	if direct && a.Ready() {
 		o.ready = append(o.ready, finished(a)...)
@@ -230,15 +238,15 @@ func (o *outbox) fail(err error) {
 }
 
 // close ends the writer. Answers that still wait are left to their commit,
-// which finds nobody to wake.
+// which finds nobody to wake; their memory counts no longer.
 func (o *outbox) close() {
 	o.mu.Lock()
 	started := o.started
 	o.mu.Unlock()
-	if !started {
-		return
+	if started {
+		o.closing.Store(true)
+		o.kick()
+		<-o.stopped
 	}
-	o.closing.Store(true)
-	o.kick()
-	<-o.stopped
+	o.memory.Give(o.taken)
 }

@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"fmt"
+
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/kafka/wire"
@@ -20,6 +22,12 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	q := &c.produce
 	if err := q.Parse(h.Version, body); err != nil {
 		return err
+	}
+	if len(q.Partitions) > fewPartitions {
+		defer c.settleMany()
+		if err := c.charge(len(q.Partitions) * producedBytes); err != nil {
+			return fmt.Errorf("Produce of %d partitions: %w", len(q.Partitions), err)
+		}
 	}
 	a := c.out.answer()
 	sl := &a.Value
@@ -51,7 +59,19 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 		c.session.Commit(&sl.wrote, a.Wait())
 	}
 	made(nil)
+	sl.taken, c.bill.taken = c.bill.taken, 0 // it waits with its answer
 	return c.out.produce(a)
+}
+
+// fewPartitions are so many as are not counted: what they take is little beside the
+// buffers of their connection.
+const fewPartitions = 256
+
+// settleMany ends a request of more than that: its memory is not kept for the next.
+func (c *conn) settleMany() {
+	c.settleBill()
+	c.produce, c.fetch.req, c.fetch.found, c.fetch.pieces = wire.ProduceRequest{}, wire.FetchRequest{}, nil, nil
+	c.fetch.res = wire.FetchResponse{}
 }
 
 type refusal string
