@@ -13,6 +13,7 @@ import (
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/netx"
 )
 
@@ -47,12 +48,13 @@ type conn struct {
 	rb *netx.Reader
 
 	channels channelTable
-	partial  int         // bytes of unfinished bodies on all channels
-	closing  bool        // connection.close was sent; only its answer counts
-	ended    bool        // nothing more is to be read
-	closeOk  bool        // the client closed the connection, and got its answer
-	running  atomic.Bool // the handshake is done
-	forced   atomic.Bool // force was called
+	memory   *budget.Account // of unfinished bodies
+	spill    spill           // unfinished bodies that memory has no room for
+	closing  bool            // connection.close was sent; only its answer counts
+	ended    bool            // nothing more is to be read
+	closeOk  bool            // the client closed the connection, and got its answer
+	running  atomic.Bool     // the handshake is done
+	forced   atomic.Bool     // force was called
 
 	in       inbound     // the publish under way
 	touched  []*channel  // confirm channels with publishes since the last flush
@@ -78,7 +80,7 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{s: s, nc: nc, log: s.log.Client(nc.RemoteAddr()), wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), writerDone: make(chan struct{})}
+	c := &conn{s: s, nc: nc, log: s.log.Client(nc.RemoteAddr()), memory: s.opts.Budget.Open(), wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), writerDone: make(chan struct{})}
 	c.flushed = func(err error) { c.flushErr = err }
 	c.confirms = netx.NewAnswers[[]confirmMark](c.signal, c.unstored)
 	c.w.c = c
@@ -140,6 +142,7 @@ func (c *conn) end(inOrder bool) {
 	}
 	<-c.writerDone
 	c.closeChannels()
+	c.memory.Close()
 	c.session.Close()
 }
 

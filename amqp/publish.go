@@ -2,7 +2,6 @@ package amqp
 
 import (
 	"bytes"
-	"fmt"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
@@ -182,103 +181,4 @@ func (in *inbound) addKeys(name string, field wire.Field) error {
 		array = rest
 	}
 	return nil
-}
-
-// content is a message that comes frame by frame, because it does not fit the read buffer or because
-// other frames stand between its own.
-type content struct {
-	pending  bool // basic.publish was seen
-	headed   bool // the content header was seen
-	pub      wire.Publish
-	size     int
-	body     []byte
-	reserved int // counted in conn.partial
-}
-
-func (ch *channel) beginContent(m *wire.BasicPublish) {
-	ch.content = content{pending: true, body: ch.content.body[:0], pub: wire.Publish{
-		Channel: ch.number, Mandatory: m.Mandatory, Immediate: m.Immediate, Exchange: []byte(m.Exchange), Key: []byte(m.RoutingKey),
-	}}
-}
-
-// keptBodyBytes is the largest body buffer that a channel keeps for its next message.
-const keptBodyBytes = 1 << 20
-
-// dropContent forgets a message that will not be finished, or is.
-func (ch *channel) dropContent() {
-	ch.c.partial -= ch.content.reserved
-	body := ch.content.body
-	if cap(body) > keptBodyBytes {
-		body = nil
-		ch.c.in.Body = nil // or it would stay for as long as no publish follows
-	}
-	ch.content = content{body: body[:0]}
-}
-
-func (ch *channel) contentHeader(payload []byte) *closeError {
-	t := &ch.content
-	if !t.pending || t.headed {
-		return refuse(wire.UnexpectedFrame, "expected method frame, got content header frame instead")
-	}
-	h, err := wire.ParseContentHeader(payload)
-	if err != nil {
-		return decodeError(err, wire.IDBasicPublish)
-	}
-	if h.Class != wire.ClassBasic {
-		return refuse(wire.UnexpectedFrame, "content header of class %d for basic.publish", h.Class)
-	}
-	limit := uint64(ch.c.s.opts.Broker.MaxMessageBytes())
-	if h.BodySize > limit {
-		return &closeError{code: wire.PreconditionFailed, method: wire.IDBasicPublish,
-			text: fmt.Sprintf("message size %d is larger than configured max size %d", h.BodySize, limit)}
-	}
-	t.headed = true
-	t.size = int(h.BodySize)
-	t.pub.Properties = bytes.Clone(h.Properties)
-	if t.size == 0 {
-		return ch.finishContent()
-	}
-	return nil
-}
-
-func (ch *channel) contentBody(payload []byte) *closeError {
-	t := &ch.content
-	if !t.headed {
-		return refuse(wire.UnexpectedFrame, "expected method or content header frame, got content body frame instead")
-	}
-	if len(payload) > t.size-len(t.body) {
-		return refuse(wire.UnexpectedFrame, "content body of %d bytes where %d are left", len(payload), t.size-len(t.body))
-	}
-	c := ch.c
-	// Unfinished messages of all channels together are bounded, or 2,000 channels could hold 2,000 of the largest.
-	if c.partial+len(payload) > 2*c.s.opts.Broker.MaxMessageBytes() {
-		return refuse(wire.ResourceError, "too many unfinished messages")
-	}
-	c.partial += len(payload)
-	t.reserved += len(payload)
-	t.body = growBody(t.body, len(payload), t.size)
-	t.body = append(t.body, payload...)
-	if len(t.body) == t.size {
-		return ch.finishContent()
-	}
-	return nil
-}
-
-// growBody makes room for n more bytes of a body of size bytes. Memory follows what has arrived, at four
-// times its size at most, not what was announced.
-func growBody(body []byte, n, size int) []byte {
-	need := len(body) + n
-	if need <= cap(body) {
-		return body
-	}
-	grown := make([]byte, len(body), max(need, min(size, max(4*need, 64<<10))))
-	copy(grown, body)
-	return grown
-}
-
-func (ch *channel) finishContent() *closeError {
-	ch.content.pub.Body = ch.content.body
-	err := ch.publish(&ch.content.pub, false)
-	ch.dropContent()
-	return err
 }

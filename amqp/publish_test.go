@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
-	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -215,21 +214,6 @@ func TestBodiesOfTwentyMebibytesComeBackWhole(t *testing.T) {
 	if !bytes.Equal(got.body, body) || !got.method.(*wire.BasicDeliver).Redelivered {
 		t.Error("delivery differs")
 	}
-}
-
-func TestUnfinishedMessagesAreBoundedTogether(t *testing.T) {
-	r := newRig(t, rigOptions{broker: broker.Options{MaxMessageBytes: 300 << 10}})
-	p := r.connect()
-	part := make([]byte, 100<<10)
-	for ch := uint16(1); ch <= 7; ch++ {
-		if ch > 1 {
-			p.call(ch, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
-		}
-		p.send(ch, &wire.BasicPublish{RoutingKey: "q"})
-		p.raw(wire.AppendContentHeader(nil, ch, 300<<10, nil))
-		p.raw(wire.AppendFrame(nil, wire.FrameBody, ch, part))
-	}
-	p.refused(wire.ResourceError)
 }
 
 func TestCopiesGoToFurtherKeysAndBlindOnesAreHidden(t *testing.T) {

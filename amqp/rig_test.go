@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,8 @@ type rig struct {
 	socket  net.Listener
 	stopped bool
 	served  sync.WaitGroup
+
+	scratches atomic.Int32 // open now
 }
 
 type rigOptions struct {
@@ -52,6 +55,9 @@ func newRig(t testing.TB, o rigOptions) *rig {
 		t.Fatal(err)
 	}
 	o.broker.Log = quiet()
+	if o.broker.Scratch == nil {
+		o.broker.Scratch = r.scratch
+	}
 	if r.broker, err = broker.Open(r.store, o.broker); err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +90,26 @@ func (r *rig) stop() {
 	if err := r.store.Close(); err != nil {
 		r.t.Error(err)
 	}
+}
+
+// scratch opens a file of the store and counts it while it is open.
+func (r *rig) scratch() (broker.Scratch, error) {
+	f, err := r.store.Scratch()
+	if err != nil {
+		return nil, err
+	}
+	r.scratches.Add(1)
+	return &countedFile{f, &r.scratches}, nil
+}
+
+type countedFile struct {
+	broker.Scratch
+	open *atomic.Int32
+}
+
+func (f *countedFile) Close() error {
+	f.open.Add(-1)
+	return f.Scratch.Close()
 }
 
 // pipe is a connection without a system: it has no buffer, so a side that does not read stops the other.

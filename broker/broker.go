@@ -24,6 +24,9 @@ type Options struct {
 	MaxBatchBytes int
 	// TopicRetention is the age at which a topic's segments go; default 7 days.
 	TopicRetention time.Duration
+	// Scratch opens a file without a name; nil is none, and messages that come in
+	// pieces must fit the memory for requests.
+	Scratch func() (Scratch, error)
 	// SaveEvery is the time between two saves of the cursors; default 1 s.
 	SaveEvery time.Duration
 	// Policy decides what sessions may do; default everything.

@@ -32,10 +32,11 @@ type Server struct {
 	started time.Time
 	took    time.Duration // of the start
 
-	store  store.Store
-	broker *broker.Broker
-	users  *auth.Users
-	budget *budget.Budget // of the memory that requests take
+	store   store.Store
+	scratch func() (broker.Scratch, error) // of the store's file system
+	broker  *broker.Broker
+	users   *auth.Users
+	budget  *budget.Budget // of the memory that requests take
 
 	parts  []part // in the order in which they were started
 	failed chan error

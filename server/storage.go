@@ -32,6 +32,13 @@ func (s *Server) openStore() error {
 		return err
 	}
 	s.store = st
+	s.scratch = func() (broker.Scratch, error) {
+		f, err := st.Scratch()
+		if err != nil {
+			return nil, err // not a nil file in an interface
+		}
+		return f, nil
+	}
 	s.push("store", func(context.Context) error { return st.Close() })
 	return nil
 }
@@ -71,6 +78,7 @@ func (s *Server) openBroker() error {
 		MaxMessageBytes: int(s.config.MaxMessageBytes),
 		MaxBatchBytes:   int(s.config.KafkaMaxBatchBytes),
 		TopicRetention:  s.config.TopicRetention,
+		Scratch:         s.scratch,
 		Log:             s.logger,
 	})
 	if err != nil {

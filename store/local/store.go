@@ -43,10 +43,11 @@ type Store struct {
 	syncer *syncer
 	ids    idSource
 
-	appended atomic.Uint64 // bytes
-	closed   atomic.Bool
-	stop     chan struct{}  // ends the sweep
-	work     sync.WaitGroup // the sweep and short errands
+	appended  atomic.Uint64 // bytes
+	scratches atomic.Uint64 // numbers them
+	closed    atomic.Bool
+	stop      chan struct{}  // ends the sweep
+	work      sync.WaitGroup // the sweep and short errands
 
 	mu     sync.Mutex // guards the maps
 	logs   map[store.LogID]*Log

@@ -1,0 +1,253 @@
+package amqp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
+)
+
+// content is a message that comes frame by frame, because it does not fit the read buffer or because
+// other frames stand between its own. A client may have one under way on each of its channels; together
+// they may be more than memory has room for:
+//
+//	in memory        grows with what has come, taken from the budget, which they may fill by half
+//	in the spill     when that is refused; one piece of memory is needed again when it is whole
+//	failed           when the disk is full, too: the rest is dropped, and the publish fails when it is whole
+type content struct {
+	pending bool // basic.publish was seen
+	headed  bool // the content header was seen
+	pub     wire.Publish
+	size    int
+	got     int
+
+	body    []byte // in memory
+	taken   int64  // of conn.memory, for body
+	spilled bool
+	place   extent // in conn.spill
+	failed  error
+}
+
+func (ch *channel) beginContent(m *wire.BasicPublish) {
+	ch.content = content{pending: true, pub: wire.Publish{
+		Channel: ch.number, Mandatory: m.Mandatory, Immediate: m.Immediate, Exchange: []byte(m.Exchange), Key: []byte(m.RoutingKey),
+	}}
+}
+
+// keptBodyBytes is the largest body buffer that is kept for another message.
+const keptBodyBytes = 1 << 20
+
+var bodyPool sync.Pool // of *[]byte
+
+// dropContent forgets a message that will not be finished, or is.
+func (ch *channel) dropContent() {
+	c, t := ch.c, &ch.content
+	if t.body != nil {
+		c.in.Body = nil // or it would stay for as long as no publish follows
+	}
+	if n := cap(t.body); n > 0 && n <= keptBodyBytes {
+		body := t.body[:0]
+		bodyPool.Put(&body)
+	}
+	c.giveBody(t)
+	*t = content{}
+}
+
+// giveBody gives back what holds the body.
+func (c *conn) giveBody(t *content) {
+	if t.taken > 0 {
+		c.memory.Give(t.taken)
+	}
+	if t.spilled {
+		c.spill.give(t.place)
+	}
+	t.body, t.taken, t.spilled = nil, 0, false
+}
+
+func (ch *channel) contentHeader(payload []byte) *closeError {
+	t := &ch.content
+	if !t.pending || t.headed {
+		return refuse(wire.UnexpectedFrame, "expected method frame, got content header frame instead")
+	}
+	h, err := wire.ParseContentHeader(payload)
+	if err != nil {
+		return decodeError(err, wire.IDBasicPublish)
+	}
+	if h.Class != wire.ClassBasic {
+		return refuse(wire.UnexpectedFrame, "content header of class %d for basic.publish", h.Class)
+	}
+	limit := uint64(ch.c.s.opts.Broker.MaxMessageBytes())
+	if h.BodySize > limit {
+		return &closeError{code: wire.PreconditionFailed, method: wire.IDBasicPublish,
+			text: fmt.Sprintf("message size %d is larger than configured max size %d", h.BodySize, limit)}
+	}
+	t.headed = true
+	t.size = int(h.BodySize)
+	t.pub.Properties = bytes.Clone(h.Properties)
+	if t.size == 0 {
+		return ch.finishContent()
+	}
+	return nil
+}
+
+func (ch *channel) contentBody(payload []byte) *closeError {
+	t := &ch.content
+	if !t.headed {
+		return refuse(wire.UnexpectedFrame, "expected method or content header frame, got content body frame instead")
+	}
+	if len(payload) > t.size-t.got {
+		return refuse(wire.UnexpectedFrame, "content body of %d bytes where %d are left", len(payload), t.size-t.got)
+	}
+	if t.failed == nil {
+		if err := ch.c.keep(t, payload); err != nil {
+			ch.c.giveBody(t)
+			t.failed = err
+		}
+	}
+	if t.got += len(payload); t.got == t.size {
+		return ch.finishContent()
+	}
+	return nil
+}
+
+// keep holds on to a piece of a body.
+func (c *conn) keep(t *content, payload []byte) error {
+	if !t.spilled && c.grow(t, len(payload)) {
+		t.body = append(t.body, payload...)
+		return nil
+	}
+	if !t.spilled {
+		place, err := c.spill.take(c.s.opts.Broker, int64(t.size))
+		if err != nil {
+			return spillError(err)
+		}
+		t.spilled, t.place = true, place
+		if err := c.write(t, t.body, 0); err != nil {
+			return err
+		}
+		c.memory.Give(t.taken)
+		t.body, t.taken = nil, 0
+	}
+	return c.write(t, payload, t.got)
+}
+
+// write puts a piece of a spilled body where it belongs.
+func (c *conn) write(t *content, piece []byte, at int) error {
+	if len(piece) == 0 {
+		return nil
+	}
+	if _, err := c.spill.file.WriteAt(piece, t.place.at+int64(at)); err != nil {
+		return spillError(err)
+	}
+	return nil
+}
+
+func spillError(err error) error {
+	return &broker.Error{Kind: broker.Full, Text: "a message that comes in pieces finds no room in memory or on disk", Err: err}
+}
+
+// grow makes room for n more bytes of a body in memory, or says that there is none. Memory follows what
+// has arrived, at four times its size at most, not what was announced.
+func (c *conn) grow(t *content, n int) bool {
+	need := t.got + n
+	if need <= cap(t.body) {
+		return true
+	}
+	grown := newBody(max(need, min(t.size, max(4*need, 64<<10))))
+	if !c.roomFor(int64(cap(grown))) {
+		return false
+	}
+	grown = append(grown, t.body...)
+	c.memory.Give(t.taken)
+	t.body, t.taken = grown, int64(cap(grown))
+	return true
+}
+
+// newBody is an empty body with room for n bytes, one that was used before if there is.
+func newBody(n int) []byte {
+	if n <= keptBodyBytes {
+		if b, ok := bodyPool.Get().(*[]byte); ok && cap(*b) >= n {
+			return *b
+		}
+	}
+	return make([]byte, 0, n)
+}
+
+// roomFor takes memory for unfinished bodies. They may hold half of all: who holds such memory waits for
+// a client, who may wait for ever, and the rest must do for those that are finished.
+func (c *conn) roomFor(n int64) bool {
+	if c.memory.Try(n) != nil {
+		return false
+	}
+	if all := c.s.opts.Budget.Stats(); n > 64<<10 && all.Used > all.Bytes/2 {
+		c.memory.Give(n)
+		return false
+	}
+	return true
+}
+
+// finishContent publishes the message, which is whole.
+func (ch *channel) finishContent() *closeError {
+	defer ch.dropContent()
+	t := &ch.content
+	if t.failed == nil && t.spilled {
+		t.failed = ch.c.recall(t)
+	}
+	if t.failed != nil {
+		return ch.publishFailed(t.failed)
+	}
+	t.pub.Body = t.body
+	return ch.publish(&t.pub, false)
+}
+
+// recall reads a spilled body back, as soon as there is memory for it.
+func (c *conn) recall(t *content) error {
+	var gone <-chan struct{}
+	if w, ok := c.nc.(interface{ Gone() <-chan struct{} }); ok {
+		gone = w.Gone()
+	}
+	// One that is larger than anybody's share takes all of it.
+	need := min(int64(t.size), max(c.memory.Share()-c.memory.Held(), 0))
+	for {
+		err := c.memory.Take(need, gone)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, budget.ErrFull) || c.forced.Load() {
+			return spillError(err)
+		}
+	}
+	t.taken = need
+	t.body = make([]byte, t.size)
+	if _, err := c.spill.file.ReadAt(t.body, t.place.at); err != nil {
+		return spillError(err)
+	}
+	return nil
+}
+
+// publishFailed ends a publish that could not be taken: a negative confirm for who asked for one, else an
+// error of the channel.
+func (ch *channel) publishFailed(err error) *closeError {
+	c := ch.c
+	if !ch.confirm {
+		e := asClose(err, wire.IDBasicPublish)
+		e.code = wire.PreconditionFailed // it is about one message, and not worth the connection
+		return e
+	}
+	if err := c.flush(); err != nil { // confirms keep the order of their publishes
+		return asClose(err, wire.IDBasicPublish)
+	}
+	ch.confirmLast++
+	c.outMu.Lock()
+	refused := c.confirms.New()
+	refused.Value = append(refused.Value, confirmMark{ch: ch, first: ch.confirmLast, last: ch.confirmLast})
+	done := refused.Wait()
+	c.confirms.Push(refused)
+	c.outMu.Unlock()
+	done(err)
+	return nil
+}

@@ -1,0 +1,235 @@
+package amqp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/internal/fs"
+)
+
+// numbered is a body that differs from any other at every place.
+func numbered(n, size int) []byte {
+	b := make([]byte, size)
+	rng := rand.New(rand.NewPCG(uint64(n), 1))
+	for i := 0; i+8 <= size; i += 8 {
+		binary.LittleEndian.PutUint64(b[i:], rng.Uint64())
+	}
+	return b
+}
+
+// begin announces a body; piece sends some of it.
+func (p *peer) begin(channel uint16, queue string, size int) {
+	p.t.Helper()
+	p.send(channel, &wire.BasicPublish{RoutingKey: queue})
+	p.raw(wire.AppendContentHeader(nil, channel, uint64(size), nil))
+}
+
+func (p *peer) piece(channel uint16, b []byte) {
+	p.t.Helper()
+	p.raw(wire.AppendFrame(nil, wire.FrameBody, channel, b))
+}
+
+func smallBudget() *budget.Budget { return budget.New(budget.Options{Bytes: 2 << 20, Free: 4 << 10}) }
+
+// Whatever the memory for requests, the unfinished bodies of all channels are taken, and the connection goes on.
+func TestInterleavedBodiesAreStoredInBoundedMemory(t *testing.T) {
+	const channels, size, part = 20, 1 << 20, 100_000
+	memory := smallBudget()
+	r := newRig(t, rigOptions{server: func(o *Options) { o.Budget = memory }})
+	p := r.connect()
+	q := p.declare(1)
+	for ch := range uint16(channels) {
+		p.call(ch+2, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+		p.begin(ch+2, q, size)
+	}
+	for at := 0; at < size; at += part {
+		for ch := range uint16(channels) {
+			p.piece(ch+2, numbered(int(ch), size)[at:min(at+part, size)])
+		}
+	}
+	if n := p.ready(1, q); n != channels {
+		t.Fatalf("%d messages are stored", n)
+	}
+	for ch := range channels {
+		if m := p.call(1, &wire.BasicGet{Queue: q, NoAck: true}, wire.IDBasicGetOk); !bytes.Equal(m.body, numbered(ch, size)) {
+			t.Fatalf("body %d came back different", ch)
+		}
+	}
+	if s := memory.Stats(); s.Peak > s.Bytes || s.Used != 0 {
+		t.Errorf("%+v", s)
+	}
+	if n := r.scratches.Load(); n != 0 {
+		t.Errorf("%d scratch files are open", n)
+	}
+}
+
+func TestBodiesThatAreNeverFinishedAreLetGo(t *testing.T) {
+	memory := smallBudget()
+	ends := map[string]func(p *peer){
+		"a method within a body": func(p *peer) { p.send(2, &wire.ChannelClose{}); p.refused(wire.UnexpectedFrame) },
+		"socket cut":             func(p *peer) { p.nc.Close() },
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, rigOptions{server: func(o *Options) { o.Budget = memory }})
+			p := r.connect()
+			p.t = t
+			q := p.declare(1)
+			for ch := range uint16(10) {
+				p.call(ch+2, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+				p.begin(ch+2, q, 1<<20)
+			}
+			for range 10 {
+				for ch := range uint16(10) {
+					p.piece(ch+2, make([]byte, 100_000))
+				}
+			}
+			p.ready(1, q)
+			if r.scratches.Load() != 1 {
+				t.Fatalf("%d scratch files are open, %+v", r.scratches.Load(), memory.Stats())
+			}
+			end(p)
+			for begun := time.Now(); r.scratches.Load()+int32(memory.Stats().Used) != 0; time.Sleep(time.Millisecond) {
+				if time.Since(begun) > patience {
+					t.Fatalf("%d scratch files are open, %+v", r.scratches.Load(), memory.Stats())
+				}
+			}
+		})
+	}
+}
+
+// Who stops within a body holds memory for as long as it stays; others must get on.
+func TestUnfinishedBodiesLeaveMemoryForThoseThatAreFinished(t *testing.T) {
+	memory := budget.New(budget.Options{Bytes: 2 << 20, Free: 4 << 10, Patience: time.Millisecond})
+	r := newRig(t, rigOptions{server: func(o *Options) { o.Budget = memory }})
+	for range 5 { // each holds what it can get
+		p := r.connect()
+		q := p.declare(1)
+		p.begin(1, q, 1<<20)
+		p.piece(1, make([]byte, 100_000))
+		p.piece(1, make([]byte, 100_000))
+		p.piece(1, make([]byte, 100_000))
+		p.call(2, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+	}
+	p := r.connect()
+	q := p.declare(1)
+	want := numbered(1, 1<<20)
+	p.begin(1, q, len(want))
+	for at := 0; at < len(want); at += 100_000 {
+		p.piece(1, want[at:min(at+100_000, len(want))])
+	}
+	if m := p.call(1, &wire.BasicGet{Queue: q, NoAck: true}, wire.IDBasicGetOk); !bytes.Equal(m.body, want) {
+		t.Error("the body came back different")
+	}
+}
+
+func TestAFullDiskIsAnErrorOfThatPublish(t *testing.T) {
+	var full atomic.Bool
+	disk := fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
+		if full.Load() && strings.Contains(name, "scratch-") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	big := numbered(1, 3<<20)
+	send := func(p *peer, channel uint16, q string) {
+		p.begin(channel, q, len(big))
+		for at := 0; at < len(big); at += 100_000 {
+			if at == 2_000_000 {
+				full.Store(true)
+			}
+			p.piece(channel, big[at:min(at+100_000, len(big))])
+		}
+		full.Store(false)
+	}
+	memory := func(o *Options) { o.Budget = smallBudget() }
+	t.Run("with confirms", func(t *testing.T) {
+		r := newRig(t, rigOptions{fs: disk, server: memory})
+		p := r.connect()
+		p.t = t
+		q := p.declare(1)
+		p.call(1, &wire.ConfirmSelect{}, wire.IDConfirmSelectOk)
+		p.publish(1, text(q, "before"))
+		p.expect(1, wire.IDBasicAck)
+		full.Store(true)
+		p.begin(1, q, len(big))
+		for at := 0; at < len(big); at += 100_000 {
+			p.piece(1, big[at:min(at+100_000, len(big))])
+		}
+		if m := p.expect(1, wire.IDBasicNack).method.(*wire.BasicNack); m.DeliveryTag != 2 || m.Multiple {
+			t.Errorf("%+v", m)
+		}
+		full.Store(false)
+		p.publish(1, text(q, "after"))
+		if m := p.expect(1, wire.IDBasicAck).method.(*wire.BasicAck); m.DeliveryTag != 3 {
+			t.Errorf("%+v", m)
+		}
+		if n := p.ready(1, q); n != 2 {
+			t.Errorf("%d messages are stored", n)
+		}
+	})
+	t.Run("without", func(t *testing.T) {
+		r := newRig(t, rigOptions{fs: disk, server: memory})
+		p := r.connect()
+		p.t = t
+		q := p.declare(1)
+		p.call(2, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+		full.Store(true)
+		send(p, 2, q)
+		if m := p.expect(2, wire.IDChannelClose).method.(*wire.ChannelClose); m.ReplyCode != wire.PreconditionFailed {
+			t.Errorf("%+v", m)
+		}
+		p.publish(1, text(q, "the connection lives"))
+		if n := p.ready(1, q); n != 1 {
+			t.Errorf("%d messages are stored", n)
+		}
+	})
+}
+
+func TestPlacesInTheSpillDoNotOverlapAndAreUsedAgain(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	var s spill
+	var held []extent
+	rng := rand.New(rand.NewPCG(1, 2))
+	end := int64(0)
+	for range 10_000 {
+		if len(held) > 0 && rng.IntN(2) == 0 || len(held) == 20 {
+			i := rng.IntN(len(held))
+			s.give(held[i])
+			held = slices.Delete(held, i, i+1)
+			continue
+		}
+		place, err := s.take(r.broker, 1+rng.Int64N(1000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range held {
+			if place.at < other.at+other.size && other.at < place.at+place.size {
+				t.Fatalf("%+v overlaps %+v", place, other)
+			}
+		}
+		held = append(held, place)
+		end = max(end, place.at+place.size)
+	}
+	if end > 40*1000 {
+		t.Errorf("20 places of at most 1,000 bytes took %d", end)
+	}
+	for _, place := range held {
+		s.give(place)
+	}
+	if r.scratches.Load() != 0 || s.file != nil || len(s.used) != 0 {
+		t.Errorf("%d scratch files are open, %v", r.scratches.Load(), s.used)
+	}
+}
+
+var _ broker.Scratch = (*countedFile)(nil)
