@@ -214,6 +214,7 @@ func (b *Broker) saveDirty() []*Partition {
 	b.dirtyMu.Unlock()
 	for _, p := range list {
 		p.dirty.Store(false)
+		p.tellSpent(b.opts.Now())
 		if err := p.saveCursor(); err != nil {
 			b.opts.Log.Error("can't save a queue's cursor", "queue", p.q.Name, "error", err)
 			b.markDirty(p) // try again

@@ -59,6 +59,9 @@ func (v *VHost) declared(s *Session, name string, o QueueOptions) (*Queue, error
 	if err != nil {
 		return nil, err
 	}
+	if err := kind.check(v, name, &o); err != nil {
+		return nil, err
+	}
 	q := v.newQueue(name)
 	q.Durable, q.AutoDelete, q.Exclusive = o.Durable, o.AutoDelete, o.Exclusive
 	q.settings.Store(v.b.settingsOf(kind, args))

@@ -32,7 +32,7 @@ func (s *Session) DeleteQueue(name string, ifUnused, ifEmpty bool) (ready int64,
 		}
 		return c.delete([]*Queue{q}, func() (err error) {
 			ready, err = q.countToDelete(ifEmpty)
-			if err == nil && !q.retire(ifUnused) {
+			if err == nil && !q.end(ifUnused) {
 				err = inUse(q)
 			}
 			return err
@@ -56,15 +56,15 @@ func (q *Queue) countToDelete(ifEmpty bool) (int64, error) {
 	return ready, nil
 }
 
-// delete has queues removed that retire marks as deleted.
-func (c *change) delete(queues []*Queue, retire func() error) error {
+// delete has queues removed that end marks as deleted.
+func (c *change) delete(queues []*Queue, end func() error) error {
 	l := c.leaving()
 	for _, q := range queues {
 		if err := l.queue(q); err != nil {
 			return err
 		}
 	}
-	c.prepare = retire
+	c.prepare = end
 	c.undo = func() {
 		for _, q := range queues {
 			q.deleted.Store(false)
@@ -73,9 +73,9 @@ func (c *change) delete(queues []*Queue, retire func() error) error {
 	return nil
 }
 
-// retire marks the queue deleted, after which nobody can subscribe to it. It does
+// end marks the queue deleted, after which nobody can subscribe to it. It does
 // not when it was deleted already or, if unused is asked for, has a consumer.
-func (q *Queue) retire(unused bool) bool {
+func (q *Queue) end(unused bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return (!unused || len(q.subs) == 0) && !q.deleted.Swap(true)
@@ -95,7 +95,7 @@ func (v *VHost) deleteUnused(q *Queue) {
 			return nil
 		}
 		return c.delete([]*Queue{q}, func() error {
-			if !q.retire(true) {
+			if !q.end(true) {
 				return errUsed
 			}
 			return nil
@@ -123,7 +123,7 @@ func (v *VHost) deleteOwned(list map[*Queue]struct{}) {
 		}
 		return c.delete(queues, func() error {
 			for _, q := range queues {
-				q.retire(false)
+				q.end(false)
 			}
 			return nil
 		})

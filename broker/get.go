@@ -55,10 +55,10 @@ func (p *Partition) get(noAck bool) (*Got, error) {
 			return nil, cursor.Err()
 		}
 		p.progress()
-		r.redelivered = run.Redelivered
-		_, n, _, err := r.read(run.First, run.Last, 1<<62, g.take)
-		if err == nil && n == 1 && noAck {
-			err = p.getter.Ack(run.First, run.Last)
+		r.tell(&run)
+		next, n, _, err := r.read(run.First, run.Last, 1<<62, g.take)
+		if e := r.settle(noAck, run.First, min(next, run.Last+1)); err == nil {
+			err = e
 		}
 		switch {
 		case err != nil:

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"fmt"
-
 	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -20,30 +18,49 @@ func (l *Lease) Partition() *Partition { return l.part }
 // Ack ends the messages in [first, last], all of which were handed out under the
 // lease. Call it with whole runs: the cost is one of a run, not of a message.
 func (l *Lease) Ack(first, last message.Offset) error {
-	err := l.settle(first, last, (*consumer.Consumer).Ack)
-	if err == nil {
-		l.part.q.vhost.b.counters.Acked.Add(uint64(last-first) + 1)
-	}
-	return err
-}
-
-// Requeue gives the messages in [first, last] back to their places.
-func (l *Lease) Requeue(first, last message.Offset) error {
-	return l.settle(first, last, (*consumer.Consumer).Requeue)
-}
-
-// Reject drops the messages in [first, last], which no consumer did.
-func (l *Lease) Reject(first, last message.Offset) error {
-	return l.settle(first, last, (*consumer.Consumer).Drop)
-}
-
-func (l *Lease) settle(first, last message.Offset, how func(*consumer.Consumer, message.Offset, message.Offset) error) error {
 	if l.part.removed.Load() {
 		return nil // the queue is gone, and its messages with it
 	}
-	if err := how(l.member, first, last); err != nil {
-		return &Error{Kind: Precondition, Text: fmt.Sprintf("queue '%s', offsets %d to %d", l.part.q.Name, first, last), Err: err}
+	if err := l.member.Ack(first, last); err != nil {
+		return l.part.notHeld(first, last, err)
+	}
+	l.part.left(Acked, int64(last-first)+1)
+	l.part.progress()
+	return nil
+}
+
+// Requeue gives the messages in [first, last] back to their places, except for those
+// that came back as often as their queue allows.
+func (l *Lease) Requeue(first, last message.Offset) error {
+	limit := l.part.q.Settings().DeliveryLimit
+	if limit < 0 || l.part.removed.Load() {
+		return l.requeue(first, last)
+	}
+	for _, spent := range l.part.cursor.Load().Spent(first, last, limit, nil) {
+		if err := l.requeue(first, spent.First-1); err != nil {
+			return err
+		}
+		if _, err := l.part.retire(l.member, spent.First, spent.Last, DeliveryLimit); err != nil {
+			return err
+		}
+		first = spent.Last + 1
+	}
+	return l.requeue(first, last)
+}
+
+func (l *Lease) requeue(first, last message.Offset) error {
+	if last < first || l.part.removed.Load() {
+		return nil
+	}
+	if err := l.member.Requeue(first, last); err != nil {
+		return l.part.notHeld(first, last, err)
 	}
 	l.part.progress()
 	return nil
+}
+
+// Reject ends the messages in [first, last], which no consumer did what they ask for.
+func (l *Lease) Reject(first, last message.Offset) error {
+	_, err := l.part.retire(l.member, first, last, Rejected)
+	return err
 }

@@ -29,6 +29,9 @@ type Partition struct {
 	guide     atomic.Pointer[guide] // made by the first reader that stops within a batch
 	getter    Lease                 // settles what Get took; set with cursor
 	producers producers
+
+	spent     atomic.Int64 // left for their delivery limit, and nobody was told yet
+	spentTold int64        // when somebody was, in ms
 }
 
 func openPartition(q *Queue, index int, id store.LogID) (*Partition, error) {
@@ -89,7 +92,9 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 // ready counts what waits, without making a cursor for a log that nothing was put in.
 func (p *Partition) ready() (int64, error) {
 	if c := p.cursor.Load(); c != nil {
-		return c.Ready(), nil
+		n := c.Ready()
+		p.leftWithStart(c)
+		return n, nil
 	}
 	if start, end, err := p.bounds(); err != nil || start == end {
 		return 0, err
@@ -112,6 +117,7 @@ func (p *Partition) progress() {
 	p.log.Progress(floor, handed)
 	p.log.Release(floor)
 	p.moving.Unlock()
+	p.leftWithStart(c)
 	p.q.vhost.b.markDirty(p)
 }
 

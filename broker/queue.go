@@ -87,12 +87,11 @@ func (s *Session) Purge(name string) (int64, error) {
 func (q *Queue) purge() (int64, error) {
 	var n int64
 	for _, p := range q.Partitions() {
-		c, err := p.work()
+		gone, err := p.purge()
 		if err != nil {
 			return n, err
 		}
-		n += c.Purge()
-		p.progress()
+		n += gone
 	}
 	return n, nil
 }

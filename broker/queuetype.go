@@ -6,6 +6,8 @@ type queueType struct {
 	name     string
 	set      typeSet           // itself, alone
 	defaults map[string]string // of settings, by config or argument, where they differ from the table
+	counts   bool              // a message that came back says how often it did
+	lasting  bool              // its promise holds for a durable queue of everybody's alone
 }
 
 // typeSet is a set of types.
@@ -15,8 +17,9 @@ type typeSet uint8
 // not by consumption.
 var (
 	classic = &queueType{name: "classic", set: 1 << 0, defaults: map[string]string{"retention.ms": "-1"}}
-	quorum  = &queueType{name: "quorum", set: 1 << 1, defaults: map[string]string{"retention.ms": "-1"}}
-	topic   = &queueType{name: "topic", set: 1 << 2}
+	quorum  = &queueType{name: "quorum", set: 1 << 1, defaults: map[string]string{"retention.ms": "-1", argDeliveryLimit: "20"},
+		counts: true, lasting: true}
+	topic = &queueType{name: "topic", set: 1 << 2}
 )
 
 const (
@@ -25,3 +28,22 @@ const (
 )
 
 var queueTypes = map[string]*queueType{"": classic, "classic": classic, "quorum": quorum}
+
+// check holds a new queue's flags against its type, in RabbitMQ's order and words.
+func (t *queueType) check(v *VHost, name string, o *QueueOptions) error {
+	if !t.lasting {
+		return nil
+	}
+	property := ""
+	switch {
+	case o.AutoDelete:
+		property = "auto-delete"
+	case o.Exclusive:
+		property = "exclusive-owner"
+	case !o.Durable:
+		property = "non-durable"
+	default:
+		return nil
+	}
+	return fail(Precondition, "invalid property '%s' for queue '%s' in vhost '%s'", property, name, v.Name)
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
@@ -16,8 +17,9 @@ import (
 type reader struct {
 	part        *Partition
 	lease       *Lease
-	noAck       bool
 	redelivered bool
+	returned    int32        // to be told with each message; 0: nothing
+	gone        []gone       // what was left out, until settle
 	again       uint64       // messages emitted with redelivered set, until they are counted
 	views       []store.View // what was emitted lies in these
 
@@ -113,14 +115,16 @@ func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Deliv
 func (r *reader) view(s *stretch, emit func(*Delivery)) error {
 	v, err := r.part.log.Read(s.next, r.viewBytes(int64(s.last-s.next)+1))
 	if errors.Is(err, store.ErrOutOfRange) {
-		return r.skipLost(s)
+		r.skipLost(s)
+		return nil
 	}
 	if err != nil {
 		return err
 	}
 	if v.Len() == 0 {
 		v.Done()
-		return r.drop(s, s.last)
+		r.drop(s, s.last, Damaged)
+		return nil
 	}
 	r.views = append(r.views, v)
 	err = v.Use(func(data []byte) error { return r.batches(data, s, emit) })
@@ -144,9 +148,9 @@ func (r *reader) batches(data []byte, s *stretch, emit func(*Delivery)) error {
 		switch {
 		case end < s.next || b.IsControl():
 		case message.Offset(b.BaseOffset()) > s.last:
-			err = r.drop(s, s.last)
+			r.drop(s, s.last, Damaged)
 		case b.Count() == 0: // acked and thinned before a crash that lost the ack
-			err = r.drop(s, min(s.last, end))
+			r.drop(s, min(s.last, end), Acked)
 		default:
 			r.each = len(b)/int(b.Count()) + 1
 			if err = r.batch(b, s, emit); err != nil {
@@ -161,9 +165,9 @@ func (r *reader) batches(data []byte, s *stretch, emit func(*Delivery)) error {
 }
 
 // skipLost steps over messages that retention took while they were being handed out.
-func (r *reader) skipLost(s *stretch) error {
+func (r *reader) skipLost(s *stretch) {
 	start, _ := r.part.log.Bounds()
-	return r.drop(s, min(s.last, max(start-1, s.next)))
+	r.drop(s, min(s.last, max(start-1, s.next)), Retention)
 }
 
 // errMissing says that a batch does not have a record that its header promises.
@@ -180,17 +184,47 @@ func (r *reader) skipBad(b batch.Batch, s *stretch, cause error) error {
 	to := min(s.last, message.Offset(b.LastOffset()))
 	r.part.q.vhost.b.opts.Log.Error("records can't be decoded and are left out; read them as raw batches by offset",
 		"queue", r.part.q.Name, "from", s.next, "to", to, "error", cause)
-	return r.drop(s, to)
+	r.drop(s, to, Damaged)
+	return nil
 }
 
-// drop settles the messages of the stretch up to one, which can't be delivered.
-func (r *reader) drop(s *stretch, to message.Offset) error {
-	if !r.noAck {
-		if err := r.lease.Reject(s.next, to); err != nil {
+// gone is messages that are not delivered, and why.
+type gone struct {
+	first, last message.Offset
+	why         Reason
+}
+
+// drop steps over the messages of the stretch up to one, which can't be delivered;
+// settle ends them, a run at a time.
+func (r *reader) drop(s *stretch, to message.Offset, why Reason) {
+	first := s.next
+	s.next = to + 1
+	if n := len(r.gone); n > 0 && r.gone[n-1].why == why && r.gone[n-1].last+1 == first {
+		r.gone[n-1].last = to
+		return
+	}
+	r.gone = append(r.gone, gone{first, to, why})
+}
+
+// settle ends what a read of messages from first up to next left out and, without
+// acks, what it emitted.
+func (r *reader) settle(noAck bool, first, next message.Offset) error {
+	list := r.gone
+	r.gone = r.gone[:0]
+	for _, g := range list {
+		if noAck && first < g.first {
+			if err := r.lease.Ack(first, g.first-1); err != nil {
+				return err
+			}
+		}
+		if _, err := r.part.retire(r.lease.member, g.first, g.last, g.why); err != nil {
 			return err
 		}
+		first = g.last + 1
 	}
-	s.next = to + 1
+	if noAck && first < next {
+		return r.lease.Ack(first, next-1)
+	}
 	return nil
 }
 
@@ -242,10 +276,11 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 		}
 		r.deliver(&rec, o, ms)
 		if r.expired() {
-			if err := r.drop(s, o); err != nil {
-				return err
-			}
+			r.drop(s, o, Expired)
 			continue
+		}
+		if r.returned > 0 {
+			r.tellReturned()
 		}
 		emit(&r.d)
 		if r.redelivered {
@@ -337,6 +372,24 @@ func (r *reader) examine(rec *message.Record) {
 	r.props, d.Key = message.KafkaToAMQP(r.props, rec, d.TimestampMs, partition)
 	d.Properties = r.props[at:]
 	d.Exchange = nil
+}
+
+// tell takes over what is to be told with the messages of a run.
+func (r *reader) tell(run *consumer.Run) {
+	r.redelivered, r.returned = run.Redelivered, 0
+	if run.Returned > 0 && r.part.q.Settings().countsDeliveries() {
+		r.returned = run.Returned
+	}
+}
+
+// tellReturned puts into the headers how often the message came back, as RabbitMQ's
+// quorum queues do.
+func (r *reader) tellReturned() {
+	at := len(r.props)
+	r.props = message.AppendWithHeader(r.props, r.d.Properties, "x-delivery-count", message.AppendInt(nil, int64(r.returned)))
+	r.d.Properties = r.props[at:]
+	*r.heads++
+	r.d.Head, r.known.head = *r.heads, 0
 }
 
 // expired reports whether the message's own expiration has passed since it came.

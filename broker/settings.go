@@ -20,6 +20,7 @@ type Settings struct {
 	SegmentBytes   int64         // largest segment; 0 is the store's own
 	MaxBatchBytes  int           // largest batch of a Kafka producer
 	LogAppendTime  bool          // records bear the time of their arrival
+	DeliveryLimit  int           // returns of a message that the queue bears; negative: any number
 	TimeBeforeMs   int64         // how much older than now a Kafka record may be
 	TimeAfterMs    int64         // how much newer
 
@@ -93,6 +94,9 @@ func (s *Settings) Default(t *Setting) (string, SettingSource) {
 
 // Type is the name of the queue's type: classic, quorum or topic.
 func (s *Settings) Type() string { return s.kind.name }
+
+// countsDeliveries says whether a message that came back says how often it did.
+func (s *Settings) countsDeliveries() bool { return s.kind.counts || s.DeliveryLimit >= 0 }
 
 // configs are the declared settings as a definition keeps them, under Kafka's names.
 func (s *Settings) configs() map[string]string {

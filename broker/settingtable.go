@@ -23,6 +23,8 @@ var settingTable = []*Setting{
 	{Arg: argType, Type: Word, Words: []string{"classic", "quorum"}, Default: "classic", of: everyType},
 	{Arg: argRetention, age: true, Max: math.MaxInt64 / 1_000_000, Default: "0", of: workTypes,
 		obey: func(s *Settings, v string) { s.History = milliseconds(v) }},
+	{Arg: argDeliveryLimit, Policy: "delivery-limit", Min: math.MinInt64, Max: math.MaxInt64, Default: "-1", Live: ByPolicy, of: workTypes,
+		obey: func(s *Settings, v string) { s.DeliveryLimit = int(min(whole(v), 1<<30)) }},
 	{Arg: "x-queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set},
 	{Arg: "x-queue-version", Policy: "queue-version", Min: 1, Max: 2, Default: "2", of: classic.set},
 	{Arg: "x-queue-master-locator", Policy: "queue-master-locator", Type: Text, of: classic.set},
@@ -69,7 +71,6 @@ var settingTable = []*Setting{
 	{Arg: "x-dead-letter-exchange", Policy: "dead-letter-exchange", later: true},
 	{Arg: "x-dead-letter-routing-key", Policy: "dead-letter-routing-key", later: true},
 	{Arg: "x-dead-letter-strategy", Policy: "dead-letter-strategy", later: true},
-	{Arg: "x-delivery-limit", Policy: "delivery-limit", later: true},
 	{Arg: "x-max-priority", later: true},
 	{Arg: "x-single-active-consumer", later: true},
 	{Arg: "x-max-age", Policy: "max-age", later: true},
@@ -86,6 +87,8 @@ var settingTable = []*Setting{
 const (
 	argType      = "x-queue-type"
 	argRetention = "x-retention"
+
+	argDeliveryLimit = "x-delivery-limit"
 )
 
 // whole is a value that was checked.

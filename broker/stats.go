@@ -12,9 +12,9 @@ type Counters struct {
 	Stored         atomic.Uint64 // copies in queues
 	Delivered      atomic.Uint64 // messages handed to consumers, gets included
 	DeliveredBytes atomic.Uint64
-	Redelivered    atomic.Uint64 // of these, not for the first time
-	Acked          atomic.Uint64
-	Fetched        atomic.Uint64 // records read by offset
+	Redelivered    atomic.Uint64          // of these, not for the first time
+	Left           [Reasons]atomic.Uint64 // messages that left their queues, by reason
+	Fetched        atomic.Uint64          // records read by offset
 	FetchedBytes   atomic.Uint64
 	AMQPConns      atomic.Int64
 	KafkaConns     atomic.Int64

@@ -121,7 +121,7 @@ func (s *Subscription) join() error {
 			return &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
 		}
 		w := &way{Lease: Lease{part: p, member: k}}
-		w.reader.part, w.reader.lease, w.reader.noAck, w.reader.heads = p, &w.Lease, s.o.NoAck, &s.head
+		w.reader.part, w.reader.lease, w.reader.heads = p, &w.Lease, &s.head
 		s.ways = append(s.ways, w)
 	}
 	return nil
@@ -206,12 +206,10 @@ func (w *way) emit(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, size
 	if int64(last-run.First) >= int64(max) {
 		last = run.First + message.Offset(max) - 1
 	}
-	w.reader.redelivered = run.Redelivered
+	w.reader.tell(run)
 	next, n, size, err := w.reader.read(run.First, last, maxBytes, emit)
-	if noAck && next > run.First {
-		if e := w.Ack(run.First, min(next, run.Last+1)-1); err == nil {
-			err = e
-		}
+	if e := w.reader.settle(noAck, run.First, min(next, run.Last+1)); err == nil {
+		err = e
 	}
 	if next > run.Last {
 		copy(w.runs, w.runs[1:])

@@ -43,6 +43,7 @@ type State struct {
 type Run struct {
 	First, Last message.Offset // inclusive
 	Redelivered bool           // someone may have seen all of them before
+	Returned    int32          // how often each of them was returned
 }
 
 // Len is the number of messages in the run.
@@ -56,12 +57,14 @@ type Cursor struct {
 	// without the mutex; a consumer counts itself before it looks at the log's end
 	// for the last time, so that no append is missed.
 	hungry atomic.Int32
+	lost   atomic.Int64 // see Lost
 
 	mu       sync.Mutex // guards everything below
 	pages    pages
 	open     set            // in [floor, next) and not acked
 	back     set            // subset of open: ready again
 	dealt    set            // subset of open: in an inbox, not yet taken
+	holding  set            // subset of open: on hold
 	returned returns        // how often open messages were returned
 	next     message.Offset // first fresh offset
 	end      message.Offset // of the log, as of this call
@@ -98,7 +101,7 @@ func New(src Source, st State) (*Cursor, error) {
 	start, end := src.Bounds()
 	floor := min(max(st.Floor, start), end)
 	c := &Cursor{src: src, end: end}
-	for _, s := range []*set{&c.open, &c.back, &c.dealt, &c.returned.once} {
+	for _, s := range []*set{&c.open, &c.back, &c.dealt, &c.holding, &c.returned.once} {
 		s.pages = &c.pages
 	}
 	c.returned.pages = &c.pages
@@ -148,7 +151,7 @@ func (c *Cursor) Ready() int64 {
 func (c *Cursor) Unacked() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.open.count - c.back.count
+	return c.open.count - c.back.count - c.holding.count
 }
 
 // Consumers is how many consumers there are.
@@ -271,6 +274,7 @@ func (c *Cursor) look() {
 	start, end := c.src.Bounds()
 	c.end = end
 	if start > c.next {
+		c.loseFresh(start)
 		c.skipTo(start)
 	}
 	if c.back.count == 0 {
@@ -278,7 +282,7 @@ func (c *Cursor) look() {
 	}
 	for low, _ := c.back.min(); c.back.count > 0 && low < start; low, _ = c.back.min() {
 		first, last, _ := c.back.run(low, int64(start-low))
-		c.back.remove(first, last)
+		c.lost.Add(c.back.remove(first, last))
 		c.forget(first, last)
 	}
 }
@@ -310,20 +314,18 @@ func (c *Cursor) peek(limit int64) (r Run, back, ok bool) {
 	return r, false, true
 }
 
-// flagged cuts a returned run where the redelivered flag changes, and sets it.
+// flagged cuts a run that is back where the redelivered flag or the count of returns
+// changes, and sets both.
 func (c *Cursor) flagged(r Run) Run {
 	if r.First < c.old {
 		r.Last, r.Redelivered = min(r.Last, c.old-1), true
+	}
+	if c.returned.once.count == 0 {
 		return r
 	}
-	first, last, ok := c.returned.once.run(r.First, r.Len())
-	switch {
-	case !ok || first > r.Last:
-	case first > r.First:
-		r.Last = first - 1
-	default:
-		r.Last, r.Redelivered = min(last, r.Last), true
-	}
+	n, last := c.returned.same(r.First, r.Last)
+	r.Last, r.Returned = last, int32(n)
+	r.Redelivered = r.Redelivered || n > 0
 	return r
 }
 

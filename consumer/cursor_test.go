@@ -133,9 +133,9 @@ func TestTakeGivesOneRunAcrossBatchesAndStepsOverGaps(t *testing.T) {
 	c := newCursor(t, log, State{})
 	wantCounts(t, c, 25, 0, 0, 0)
 	k := add(t, c, ConsumerOptions{})
-	wantRuns(t, take(k, 12), Run{0, 11, false})
+	wantRuns(t, take(k, 12), Run{0, 11, false, 0})
 	wantCounts(t, c, 13, 12, 0, 12)
-	wantRuns(t, take(k, 100), Run{12, 19, false}, Run{23, 27, false})
+	wantRuns(t, take(k, 100), Run{12, 19, false, 0}, Run{23, 27, false, 0})
 	wantRuns(t, take(k, 100))
 	wantCounts(t, c, 0, 25, 0, 28)
 	must(t, k.Ack(0, 19))
@@ -153,7 +153,7 @@ func TestRequeuedMessagesGoBackToTheirPlace(t *testing.T) {
 	must(t, k.Requeue(1, 1))
 	must(t, k.Requeue(3, 4))
 	wantCounts(t, c, 7, 3, 0, 6)
-	wantRuns(t, take(k, 10), Run{1, 1, true}, Run{3, 4, true}, Run{6, 9, false})
+	wantRuns(t, take(k, 10), Run{1, 1, true, 1}, Run{3, 4, true, 1}, Run{6, 9, false, 0})
 	if n := c.Returned(3); n != 1 {
 		t.Fatalf("returned %d times", n)
 	}
@@ -185,7 +185,7 @@ func TestSettlingWhatIsNotHeldFailsAndChangesNothing(t *testing.T) {
 	take(k, 1)
 	held := c.Unacked()
 	must(t, k.Ack(0, 2))
-	for _, r := range []Run{{0, 0, false}, {2, 3, false}, {8, 16, false}, {12, 12, false}, {19, 19, false}, {30, 30, false}, {5, 4, false}, {-1, 5, false}, {3, 1 << 62, false}} {
+	for _, r := range []Run{{0, 0, false, 0}, {2, 3, false, 0}, {8, 16, false, 0}, {12, 12, false, 0}, {19, 19, false, 0}, {30, 30, false, 0}, {5, 4, false, 0}, {-1, 5, false, 0}, {3, 1 << 62, false, 0}} {
 		if err := k.Ack(r.First, r.Last); !errors.Is(err, ErrNotHeld) {
 			t.Errorf("ack %v: %v", r, err)
 		}
@@ -219,23 +219,23 @@ func TestRestartMarksExactlyWhatMayHaveBeenSeen(t *testing.T) {
 		t.Fatalf("count of a returned message did not survive: %d", n)
 	}
 	k = add(t, c, ConsumerOptions{})
-	wantRuns(t, take(k, 100), Run{2, 4, true}, Run{7, 9, true}, Run{10, 19, false})
+	wantRuns(t, take(k, 100), Run{2, 4, true, 0}, Run{7, 7, true, 0}, Run{8, 8, true, 1}, Run{9, 9, true, 0}, Run{10, 19, false, 0})
 
 	// Data older than floor and handed.
 	c = newCursor(t, log, State{Floor: 4, Handed: 15, Data: data})
 	wantCounts(t, c, 14, 0, 4, 15)
 	k = add(t, c, ConsumerOptions{})
-	wantRuns(t, take(k, 100), Run{4, 4, true}, Run{7, 14, true}, Run{15, 19, false})
+	wantRuns(t, take(k, 100), Run{4, 4, true, 0}, Run{7, 7, true, 0}, Run{8, 8, true, 1}, Run{9, 14, true, 0}, Run{15, 19, false, 0})
 
 	// No data: everything above the floor comes again.
 	c = newCursor(t, log, State{Floor: 2, Handed: 10})
 	k = add(t, c, ConsumerOptions{})
-	wantRuns(t, take(k, 100), Run{2, 9, true}, Run{10, 19, false})
+	wantRuns(t, take(k, 100), Run{2, 9, true, 0}, Run{10, 19, false, 0})
 
 	// Floor moved past everything that the data knows.
 	c = newCursor(t, log, State{Floor: 12, Handed: 14, Data: data})
 	k = add(t, c, ConsumerOptions{})
-	wantRuns(t, take(k, 100), Run{12, 13, true}, Run{14, 19, false})
+	wantRuns(t, take(k, 100), Run{12, 13, true, 0}, Run{14, 19, false, 0})
 }
 
 func TestOffsetsBeyondALostTailAreNotTakenForAcked(t *testing.T) {
@@ -255,7 +255,7 @@ func TestOffsetsBeyondALostTailAreNotTakenForAcked(t *testing.T) {
 	wantCounts(t, c, 0, 0, 10, 10)
 	log.add(10, 0)
 	k = add(t, c, ConsumerOptions{})
-	wantRuns(t, take(k, 100), Run{10, 19, false})
+	wantRuns(t, take(k, 100), Run{10, 19, false, 0})
 }
 
 func TestRetentionTakesReadyMessagesAway(t *testing.T) {
@@ -267,9 +267,9 @@ func TestRetentionTakesReadyMessagesAway(t *testing.T) {
 	must(t, k.Requeue(2, 4))
 	log.start = 4
 	wantCounts(t, c, 15, 3, 0, 6)
-	wantRuns(t, take(k, 1), Run{4, 4, true})
+	wantRuns(t, take(k, 1), Run{4, 4, true, 1})
 	log.start = 10
-	wantRuns(t, take(k, 100), Run{10, 19, false})
+	wantRuns(t, take(k, 100), Run{10, 19, false, 0})
 	must(t, k.Ack(0, 1))
 	must(t, k.Ack(4, 5))
 	wantCounts(t, c, 0, 10, 10, 20)
@@ -307,7 +307,7 @@ func TestPurgeDropsWhatItCountsWhileTheLogGrows(t *testing.T) {
 	}
 	log.meanwhile = nil
 	wantCounts(t, c, 1, 0, 20, 0)
-	wantRuns(t, take(k, 10), Run{20, 20, false})
+	wantRuns(t, take(k, 10), Run{20, 20, false, 0})
 }
 
 func TestGetHandsOutTheFirstReadyMessage(t *testing.T) {
@@ -316,12 +316,12 @@ func TestGetHandsOutTheFirstReadyMessage(t *testing.T) {
 	c := newCursor(t, log, State{})
 	for want := range offset(2) {
 		r, ok := c.Get()
-		if !ok || r != (Run{want, want, false}) {
+		if !ok || r != (Run{want, want, false, 0}) {
 			t.Fatalf("got %v %v", r, ok)
 		}
 	}
 	must(t, c.Getter().Requeue(0, 0))
-	if r, ok := c.Get(); !ok || r != (Run{0, 0, true}) {
+	if r, ok := c.Get(); !ok || r != (Run{0, 0, true, 1}) {
 		t.Fatalf("got %v %v", r, ok)
 	}
 	must(t, c.Getter().AckRuns([]Run{{First: 0, Last: 1}}))
@@ -347,7 +347,7 @@ func TestNoAckMessagesAreAckedWhenTaken(t *testing.T) {
 	}
 	wantCounts(t, c, 0, 3, 5, 9)
 	other.Cancel()
-	wantRuns(t, take(k, 100), Run{5, 5, false}, Run{7, 7, false}, Run{9, 9, false})
+	wantRuns(t, take(k, 100), Run{5, 5, false, 0}, Run{7, 7, false, 0}, Run{9, 9, false, 0})
 	wantCounts(t, c, 0, 0, 10, 10)
 }
 
@@ -357,7 +357,7 @@ func TestPrefetchLimitsAndAcksFreeIt(t *testing.T) {
 	c := newCursor(t, log, State{})
 	woken := 0
 	k := add(t, c, ConsumerOptions{Prefetch: 3, Wake: func() { woken++ }})
-	wantRuns(t, take(k, 100), Run{0, 2, false})
+	wantRuns(t, take(k, 100), Run{0, 2, false, 0})
 	wantRuns(t, take(k, 100))
 	woken = 0
 	must(t, k.Ack(1, 1))
@@ -365,9 +365,9 @@ func TestPrefetchLimitsAndAcksFreeIt(t *testing.T) {
 	if woken != 1 {
 		t.Fatalf("woken %d times, want once", woken)
 	}
-	wantRuns(t, take(k, 100), Run{3, 4, false})
+	wantRuns(t, take(k, 100), Run{3, 4, false, 0})
 	must(t, k.Requeue(2, 2))
-	wantRuns(t, take(k, 100), Run{2, 2, true})
+	wantRuns(t, take(k, 100), Run{2, 2, true, 1})
 	if k.Held() != 3 {
 		t.Fatalf("holds %d", k.Held())
 	}
@@ -385,20 +385,20 @@ func TestSharedCreditHoldsAcrossCursors(t *testing.T) {
 		log.add(10, 0)
 		ks = append(ks, add(t, newCursor(t, log, State{}), ConsumerOptions{Shared: credit, Wake: func() { woken[i]++ }}))
 	}
-	wantRuns(t, take(ks[0], 3), Run{0, 2, false})
-	wantRuns(t, take(ks[1], 3), Run{0, 0, false})
+	wantRuns(t, take(ks[0], 3), Run{0, 2, false, 0})
+	wantRuns(t, take(ks[1], 3), Run{0, 0, false, 0})
 	wantRuns(t, take(ks[1], 3))
 	woken[1] = 0
 	must(t, ks[0].Ack(0, 1))
 	if woken[1] != 1 {
 		t.Fatalf("the other queue's consumer was woken %d times", woken[1])
 	}
-	wantRuns(t, take(ks[1], 5), Run{1, 2, false})
+	wantRuns(t, take(ks[1], 5), Run{1, 2, false, 0})
 	wantRuns(t, take(ks[1], 5))
 	credit.SetLimit(5)
-	wantRuns(t, take(ks[1], 5), Run{3, 3, false})
+	wantRuns(t, take(ks[1], 5), Run{3, 3, false, 0})
 	credit.SetLimit(0)
-	wantRuns(t, take(ks[1], 3), Run{4, 6, false})
+	wantRuns(t, take(ks[1], 3), Run{4, 6, false, 0})
 	ks[1].Cancel()
 	must(t, ks[1].Requeue(0, 6))
 	if credit.Used() != 1 {
@@ -442,7 +442,7 @@ func TestAFailingLogIsReportedAndTriedAgain(t *testing.T) {
 	if woken != 1 {
 		t.Fatalf("woken %d", woken)
 	}
-	wantRuns(t, take(k, 10), Run{0, 9, false})
+	wantRuns(t, take(k, 10), Run{0, 9, false, 0})
 	if c.Err() != nil {
 		t.Fatal(c.Err())
 	}

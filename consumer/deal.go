@@ -108,7 +108,7 @@ func (d *dealing) hand(r Run) {
 
 // appendRun appends r, or lets the last run grow if r continues it.
 func appendRun(runs []Run, base int, r Run) []Run {
-	if n := len(runs); n > base && runs[n-1].Last+1 == r.First && runs[n-1].Redelivered == r.Redelivered {
+	if n := len(runs); n > base && runs[n-1].Last+1 == r.First && runs[n-1].Redelivered == r.Redelivered && runs[n-1].Returned == r.Returned {
 		runs[n-1].Last = r.Last
 		return runs
 	}

@@ -96,7 +96,7 @@ func TestNothingWaitsForADiskButWhoAsksIt(t *testing.T) {
 					t.Error("wrong figures beside a read")
 				}
 				late := add(t, c, ConsumerOptions{Priority: 1})
-				wantRuns(t, late.Take(1, nil), Run{mine[0].First, mine[0].First, true}) // what is back needs no disk
+				wantRuns(t, late.Take(1, nil), Run{mine[0].First, mine[0].First, true, 1}) // what is back needs no disk
 				late.Cancel()
 				other.Cancel()
 				close(log.thaw)
@@ -174,13 +174,13 @@ func TestAnAnswerThatWasOvertakenIsNotBelieved(t *testing.T) {
 		meanwhile func(l *busyLog, c *Cursor)
 		want      []Run
 	}{
-		{"nothing", func(*busyLog, *Cursor) {}, []Run{{0, 9, false}, {15, 24, false}}},
-		{"retention within the run", func(l *busyLog, c *Cursor) { l.start = 4 }, []Run{{4, 9, false}, {15, 24, false}}},
-		{"retention into the gap", func(l *busyLog, c *Cursor) { l.start = 12 }, []Run{{15, 24, false}}},
-		{"retention into the next run", func(l *busyLog, c *Cursor) { l.start = 20 }, []Run{{20, 24, false}}},
+		{"nothing", func(*busyLog, *Cursor) {}, []Run{{0, 9, false, 0}, {15, 24, false, 0}}},
+		{"retention within the run", func(l *busyLog, c *Cursor) { l.start = 4 }, []Run{{4, 9, false, 0}, {15, 24, false, 0}}},
+		{"retention into the gap", func(l *busyLog, c *Cursor) { l.start = 12 }, []Run{{15, 24, false, 0}}},
+		{"retention into the next run", func(l *busyLog, c *Cursor) { l.start = 20 }, []Run{{20, 24, false, 0}}},
 		{"a purge", func(_ *busyLog, c *Cursor) { c.Purge() }, nil},
-		{"another took first", func(_ *busyLog, c *Cursor) { c.Get(); c.Get() }, []Run{{2, 9, false}, {15, 24, false}}},
-		{"the log grew", func(l *busyLog, c *Cursor) { l.add(5, 0); c.Notify() }, []Run{{0, 9, false}, {15, 29, false}}},
+		{"another took first", func(_ *busyLog, c *Cursor) { c.Get(); c.Get() }, []Run{{2, 9, false, 0}, {15, 24, false, 0}}},
+		{"the log grew", func(l *busyLog, c *Cursor) { l.add(5, 0); c.Notify() }, []Run{{0, 9, false, 0}, {15, 29, false, 0}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			log := &busyLog{}
@@ -213,7 +213,7 @@ func TestAGapAtTheEndHidesNothingThatCame(t *testing.T) {
 		log.add(3, 0)
 		c.Notify()
 	}
-	wantRuns(t, take(k, 10), Run{5, 7, false})
+	wantRuns(t, take(k, 10), Run{5, 7, false, 0})
 }
 
 func TestACountThatWasOvertakenIsPutRight(t *testing.T) {

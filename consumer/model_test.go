@@ -15,6 +15,7 @@ type model struct {
 	seen   map[offset]bool      // a second delivery must say so
 	count  map[offset]int       // returns
 	holder map[offset]*Consumer // taken and unsettled
+	hold   map[offset]bool      // on their way out
 	handed offset
 	credit *Credit
 	limit  int
@@ -42,7 +43,7 @@ func (m *model) open(t *rapid.T, st State) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.c, m.holder, m.ks, m.credit = c, map[offset]*Consumer{}, nil, NewCredit(m.limit)
+	m.c, m.holder, m.hold, m.ks, m.credit = c, map[offset]*Consumer{}, map[offset]bool{}, nil, NewCredit(m.limit)
 }
 
 func (m *model) publish(t *rapid.T) {
@@ -110,7 +111,7 @@ func (m *model) take(t *rapid.T) {
 // meanwhile is what may happen while a consumer's Take asks the log.
 func (m *model) meanwhile(t *rapid.T, taker *modelConsumer) {
 	m.log.meanwhile = nil
-	switch rapid.SampledFrom([]string{"nothing", "publish", "get", "settle", "purge", "take"}).Draw(t, "meanwhile") {
+	switch rapid.SampledFrom([]string{"nothing", "publish", "get", "settle", "purge", "take", "leave", "release"}).Draw(t, "meanwhile") {
 	case "publish":
 		m.publish(t)
 	case "get":
@@ -119,6 +120,10 @@ func (m *model) meanwhile(t *rapid.T, taker *modelConsumer) {
 		m.settle(t)
 	case "purge":
 		m.purge(t)
+	case "leave":
+		m.leave(t)
+	case "release":
+		m.release(t)
 	case "take":
 		if mk := m.pick(t); mk != taker {
 			runs := mk.k.Take(3, nil)
@@ -139,7 +144,7 @@ func (m *model) checkInOrder(t *rapid.T, mk *modelConsumer, n int, runs []Run) {
 	}
 	var want []offset
 	for _, o := range m.msgs {
-		if len(want) < n && !m.acked[o] && m.holder[o] == nil {
+		if len(want) < n && !m.acked[o] && m.holder[o] == nil && !m.hold[o] {
 			want = append(want, o)
 		}
 	}
@@ -178,8 +183,11 @@ func (m *model) heldShared() (n int) {
 func (m *model) handOut(t *rapid.T, k *Consumer, noAck bool, runs []Run) {
 	for _, r := range runs {
 		for o := r.First; o <= r.Last; o++ {
-			if m.acked[o] || m.holder[o] != nil {
+			if m.acked[o] || m.holder[o] != nil || m.hold[o] {
 				t.Fatalf("message %d handed out twice", o)
+			}
+			if int(r.Returned) != m.count[o] {
+				t.Fatalf("message %d returned %d times, want %d", o, r.Returned, m.count[o])
 			}
 			if r.Redelivered != m.seen[o] {
 				t.Fatalf("message %d redelivered %v, want %v", o, r.Redelivered, m.seen[o])
@@ -219,7 +227,7 @@ func (m *model) settle(t *rapid.T) {
 	for n := rapid.SampledFrom([]int{1, 1, 3, 5000}).Draw(t, "n"); n > 1 && k != nil && m.holder[r.Last+1] == k; n-- {
 		r.Last++
 	}
-	how := rapid.SampledFrom([]settling{acked, acked, requeued, unseen}).Draw(t, "how")
+	how := rapid.SampledFrom([]settling{acked, acked, requeued, unseen, onHold}).Draw(t, "how")
 	if k == nil {
 		if mk := m.pick(t); mk != nil && mk.k.settle([]Run{r}, how) == nil {
 			t.Fatalf("settled %v, which nobody holds", r)
@@ -238,7 +246,47 @@ func (m *model) settle(t *rapid.T) {
 		case requeued:
 			m.seen[o] = true
 			m.count[o]++
+		case onHold:
+			m.hold[o] = true
 		}
+	}
+}
+
+// leave puts the first ready messages on hold.
+func (m *model) leave(t *rapid.T) {
+	n := rapid.SampledFrom([]int64{1, 2, 5000}).Draw(t, "most")
+	head, ok := m.c.Head(n)
+	if !ok {
+		return
+	}
+	if head.Len() > n {
+		t.Fatalf("head %v of at most %d", head, n)
+	}
+	for _, r := range m.c.HoldReady(head.First, head.Last, nil) {
+		for o := r.First; o <= r.Last; o++ {
+			if m.acked[o] || m.holder[o] != nil || m.hold[o] {
+				t.Fatalf("message %d was not ready", o)
+			}
+			m.hold[o] = true
+		}
+	}
+}
+
+// release ends a hold in one of the two ways.
+func (m *model) release(t *rapid.T) {
+	back := rapid.Bool().Draw(t, "back")
+	for _, o := range m.msgs {
+		switch {
+		case !m.hold[o]:
+			continue
+		case back:
+			m.c.Unhold(o, o)
+		default:
+			m.c.Free(o, o)
+			m.acked[o] = true
+			delete(m.count, o)
+		}
+		delete(m.hold, o)
 	}
 }
 
@@ -269,7 +317,7 @@ func (m *model) purge(t *rapid.T) {
 	m.c.mu.Lock()
 	defer m.c.mu.Unlock()
 	for _, o := range m.msgs { // what is in an inbox is not purged: ask the cursor which
-		if m.holder[o] == nil && !m.c.dealt.has(o) {
+		if m.holder[o] == nil && !m.c.dealt.has(o) && !m.hold[o] {
 			m.acked[o] = true
 			delete(m.count, o)
 		}
@@ -321,7 +369,7 @@ func (m *model) check(t *rapid.T) {
 		}
 	}
 	ready, unacked := m.c.Ready(), m.c.Unacked()
-	if ready+unacked != left || unacked < int64(len(m.holder)) {
+	if ready+unacked+int64(len(m.hold)) != left || unacked < int64(len(m.holder)) {
 		t.Fatalf("ready %d, unacked %d, but %d of %d left, %d held", ready, unacked, left, len(m.msgs), len(m.holder))
 	}
 	floor, handed := m.c.Progress()
@@ -375,6 +423,10 @@ func (m *model) drain(t *rapid.T) {
 		m.acked[o] = true
 	}
 	m.holder = map[offset]*Consumer{}
+	for o := range m.hold {
+		m.c.Unhold(o, o)
+	}
+	m.hold = map[offset]bool{}
 	m.ks = append(m.ks, &modelConsumer{k: add(t, m.c, ConsumerOptions{Priority: -1})})
 	for quiet := false; !quiet; {
 		quiet = true
@@ -419,6 +471,8 @@ func TestCursorAgreesWithModel(t *testing.T) {
 			"get":       m.get,
 			"cancel":    m.cancel,
 			"purge":     m.purge,
+			"leave":     m.leave,
+			"release":   m.release,
 			"save":      func(*rapid.T) { m.save() },
 			"crash":     m.crash,
 			"":          m.check,

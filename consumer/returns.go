@@ -76,6 +76,22 @@ func (r *returns) count(o message.Offset) int {
 	return n
 }
 
+// same is how often first was returned, and up to which offset, at most last, that
+// holds for all.
+func (r *returns) same(first, last message.Offset) (n int, end message.Offset) {
+	has, end := r.once.same(first, last)
+	if !has {
+		return 0, end
+	}
+	n = 1
+	for i := range r.digits {
+		if has, end = r.digits[i].same(first, end); has {
+			n += 1 << i
+		}
+	}
+	return n, end
+}
+
 func (r *returns) forget(first, last message.Offset) {
 	if r.once.count == 0 {
 		return

@@ -328,6 +328,19 @@ func (s *set) run(from message.Offset, limit int64) (first, last message.Offset,
 	return first, min(last, first+message.Offset(limit)-1), true
 }
 
+// same says whether first is a member, and up to which offset, at most last, that
+// holds for all.
+func (s *set) same(first, last message.Offset) (has bool, end message.Offset) {
+	from, to, ok := s.run(first, int64(last-first)+1)
+	switch {
+	case !ok || from > last:
+		return false, last
+	case from > first:
+		return false, from - 1
+	}
+	return true, min(to, last)
+}
+
 func firstBit(no int64, from message.Offset) int {
 	if int64(from)>>pageShift == no {
 		return int(from & (pageBits - 1))

@@ -15,6 +15,7 @@ const (
 	acked    settling = iota // done with
 	requeued                 // ready again, in its place, one return more
 	unseen                   // ready again as if it had never been taken
+	onHold                   // see HoldReady
 )
 
 // Ack settles the messages first..last, all of which this consumer took and did
@@ -27,10 +28,6 @@ func (k *Consumer) Ack(first, last message.Offset) error {
 // AckRuns settles several runs under one lock. It stops at the first run that is
 // not held, with that error.
 func (k *Consumer) AckRuns(runs []Run) error { return k.settle(runs, acked) }
-
-// Drop settles messages without success: rejected, expired or dead-lettered by the
-// caller. To the cursor they are done with, as after Ack.
-func (k *Consumer) Drop(first, last message.Offset) error { return k.Ack(first, last) }
 
 // Requeue makes messages ready again in their place, marked redelivered and with
 // one more return counted. Errors are Ack's.
@@ -83,6 +80,8 @@ func (k *Consumer) settleRun(r Run, how settling) error {
 		c.back.add(r.First, r.Last)
 	case unseen:
 		c.back.add(r.First, r.Last)
+	case onHold:
+		c.holding.add(r.First, r.Last)
 	default:
 		c.forget(r.First, r.Last)
 	}
@@ -101,5 +100,6 @@ func (k *Consumer) heldInBox() int64 {
 func (c *Cursor) holds(r Run) bool {
 	return c.open.size(r.First, r.Last) == r.Len() &&
 		c.back.size(r.First, r.Last) == 0 &&
+		c.holding.size(r.First, r.Last) == 0 &&
 		c.dealt.size(r.First, r.Last) == 0
 }

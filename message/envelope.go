@@ -239,6 +239,30 @@ func (r *propertyReader) end() error {
 	return nil
 }
 
+// AppendWithHeader appends properties with one header set: name to a tagged value, as
+// AppendInt and its like make them. props have been checked.
+func AppendWithHeader(dst, props []byte, name string, value []byte) []byte {
+	var p Properties
+	if p.Parse(props) != nil {
+		return append(dst, props...)
+	}
+	headers := make([]byte, 0, len(p.Headers)+1+len(name)+len(value))
+	headers = append(AppendName(headers, name), value...)
+	for t := NewTableReader(p.Headers); len(t.rest) > 0; {
+		rest := t.rest
+		if !t.Next() {
+			headers = append(headers, rest...) // a damaged table stays what it is
+			break
+		}
+		if string(t.Name()) != name {
+			headers = append(headers, rest[:len(rest)-len(t.rest)]...)
+		}
+	}
+	p.Headers = headers
+	p.Flags |= FlagHeaders
+	return p.Append(dst)
+}
+
 // Append writes the properties as flags and list. Only those with a flag are written.
 func (p *Properties) Append(dst []byte) []byte {
 	f := p.Flags & flagsKnown

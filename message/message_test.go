@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -413,6 +414,23 @@ func BenchmarkRecords(b *testing.B) {
 		}
 		if _, ok := rec.Envelope(); !ok {
 			b.Fatal("no envelope")
+		}
+	}
+}
+
+func TestAHeaderIsSetBesideTheOthers(t *testing.T) {
+	count := AppendInt(nil, 5)
+	others := AppendString(AppendName(nil, "a"), []byte("x"))
+	for name, c := range map[string]struct{ before, after Properties }{
+		"no properties":      {Properties{}, Properties{Flags: FlagHeaders}},
+		"others":             {Properties{Flags: FlagContentType | FlagAppID, ContentType: []byte("t"), AppID: []byte("i")}, Properties{Flags: FlagContentType | FlagHeaders | FlagAppID, ContentType: []byte("t"), AppID: []byte("i")}},
+		"headers":            {Properties{Flags: FlagHeaders, Headers: others}, Properties{Flags: FlagHeaders, Headers: others}},
+		"one of that name":   {Properties{Flags: FlagHeaders, Headers: append(AppendBool(AppendName(nil, "n"), true), others...)}, Properties{Flags: FlagHeaders, Headers: others}},
+		"damaged from there": {Properties{Flags: FlagHeaders, Headers: append(slices.Clone(others), 9)}, Properties{Flags: FlagHeaders, Headers: append(slices.Clone(others), 9)}},
+	} {
+		c.after.Headers = append(append(AppendName(nil, "n"), count...), c.after.Headers...)
+		if got, want := AppendWithHeader([]byte("-"), c.before.Append(nil), "n", count), "-"+string(c.after.Append(nil)); string(got) != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 }

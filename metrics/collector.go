@@ -60,6 +60,9 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	for _, t := range counters {
 		out <- prometheus.MustNewConstMetric(t.desc, prometheus.CounterValue, float64(t.read(totals)))
 	}
+	for why := range broker.Reasons {
+		out <- prometheus.MustNewConstMetric(left.desc, prometheus.CounterValue, float64(totals.Left[why].Load()), why.String())
+	}
 	gauge := func(s *serie, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, v, labels...)
 	}

@@ -36,7 +36,7 @@ func sample() *figures {
 		},
 	}}
 	f.counters.Published.Store(12)
-	f.counters.Acked.Store(7)
+	f.counters.Left[broker.Acked].Store(7)
 	f.counters.KafkaConns.Store(4)
 	return f
 }

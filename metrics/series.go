@@ -51,12 +51,15 @@ var counters = []total{
 	{newSerie("counter", "messages_redelivered_total", "Of these, the ones that were not handed out for the first time."),
 		func(c *broker.Counters) uint64 { return c.Redelivered.Load() }},
 	{newSerie("counter", "messages_acked_total", "Messages that consumers acked."),
-		func(c *broker.Counters) uint64 { return c.Acked.Load() }},
+		func(c *broker.Counters) uint64 { return c.Left[broker.Acked].Load() }},
 	{newSerie("counter", "records_fetched_total", "Records read by offset, as Kafka consumers do."),
 		func(c *broker.Counters) uint64 { return c.Fetched.Load() }},
 	{newSerie("counter", "records_fetched_bytes_total", "Bytes of the batches of these."),
 		func(c *broker.Counters) uint64 { return c.FetchedBytes.Load() }},
 }
+
+// left is the totals by reason.
+var left = newSerie("counter", "messages_left_total", "Messages that left their queues: acked, expired, rejected, dropped for a limit of the queue's length or of deliveries, purged, passed by the log's start, or damaged.", "reason")
 
 // The other families.
 var (
