@@ -144,12 +144,12 @@ func TestAFeedsProducerMaySendAgainWhatWasNotStored(t *testing.T) {
 	r.bind("logs", "q", "")
 	p := r.s.NewPublisher()
 	s.append[q.Partitions()[0].log.ID()] = store.ErrFull
-	if _, err := p.PublishBatch(x, produced(3, 0, 0, "one")); err != nil {
+	if _, err := publishBatch(p, x, produced(3, 0, 0, "one")); err != nil {
 		t.Fatal(err)
 	}
 	kind(t, result(p), Full)
 	clear(s.append)
-	if again, err := p.PublishBatch(x, produced(3, 0, 0, "one")); err != nil || again.Duplicate {
+	if again, err := publishBatch(p, x, produced(3, 0, 0, "one")); err != nil || again.Duplicate {
 		t.Errorf("sent again: %+v, %v", again, err)
 	}
 	flush(t, p)

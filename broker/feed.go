@@ -17,9 +17,9 @@ type feedState struct {
 
 // PublishBatch routes the records of a Kafka producer's batch one by one, each by
 // its key, through an exchange that was declared with x-kafka-topic. The batch was
-// checked by the caller. A duplicate of an idempotent producer is not routed
+// checked by the caller; raw are its records, unpacked. A duplicate of an idempotent producer is not routed
 // again. As with Publish, it is stored by the Flush after it.
-func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch) (Produced, error) {
+func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch, raw []byte) (Produced, error) {
 	if err := p.s.May(Publish, OnExchange, x.Name); err != nil {
 		return Produced{}, err
 	}
@@ -34,13 +34,6 @@ func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch) (Produced, error) {
 		}
 		if dup != nil {
 			return Produced{Base: dup.base, Duplicate: true, Timestamp: dup.timestamp}, nil
-		}
-	}
-	raw := b.Records()
-	if b.Codec() != message.CodecNone {
-		var err error
-		if raw, err = message.Unpack(nil, b.Codec(), raw); err != nil {
-			return Produced{}, &Error{Kind: Precondition, Text: "records can't be unpacked", Err: err}
 		}
 	}
 	if err := p.publishRecords(x, b, raw); err != nil {
@@ -136,6 +129,9 @@ func (p *Publisher) publishRecords(x *Exchange, b batch.Batch, raw []byte) error
 			return nil
 		}
 		in.TimestampMs = b.BaseTimestamp() + rec.TimestampDelta
+		if in.TimestampMs == message.NoTime {
+			in.TimestampMs = p.v.b.opts.Now().UnixMilli() // or it would be long expired
+		}
 		if e, ok := rec.Envelope(); ok { // copied from one of our logs by a Kafka bridge
 			in.Key, in.Properties = rec.Key, e.Properties
 			rec.Headers.Next() // the envelope, which is written anew

@@ -65,7 +65,7 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 		},
 		"NewPublisher": func() error {
 			p := s.NewPublisher()
-			if _, err := p.PublishBatch(x, produced(-1, -1, -1, "v")); KindOf(err) != Refused {
+			if _, err := publishBatch(p, x, produced(-1, -1, -1, "v")); KindOf(err) != Refused {
 				return err
 			}
 			return last(p.Publish(&Inbound{Exchange: []byte("x")}))

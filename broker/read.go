@@ -396,7 +396,7 @@ func (r *reader) tellReturned() {
 // A message expires when it would be delivered, so that it costs nothing before.
 func (r *reader) expired() bool {
 	p := r.d.Properties
-	if p[0]&(message.FlagExpiration>>8) == 0 {
+	if p[0]&(message.FlagExpiration>>8) == 0 || r.d.TimestampMs == message.NoTime {
 		return false
 	}
 	var props message.Properties

@@ -142,7 +142,7 @@ func BenchmarkParseAndCheck16KiB(b *testing.B) {
 	}
 	frame := framed(produceRequest("t", 0, 1, makeBatch(nil, frames...)), 9)
 	var q wire.ProduceRequest
-	set, a := testSettings(), arrival{now: time.Now(), version: 9}
+	set, a := testSettings(), &arrival{now: time.Now(), version: 9}
 	b.SetBytes(int64(len(frame)))
 	for b.Loop() {
 		h, body, err := wire.ParseHeader(frame)

@@ -3,11 +3,13 @@ package kafka
 import (
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/kafka/wire"
+	"github.com/leveret-mq/leveret/message"
 )
 
 // produceToFeed routes the records of a batch one by one through the exchange
 // that the topic stands for. They are stored by the flush at the request's end.
-func (c *conn) produceToFeed(t *topic, b batch.Batch, p *wire.ProducePartition) {
+// unpacked is how large they are when they are compressed.
+func (c *conn) produceToFeed(t *topic, b batch.Batch, unpacked int, p *wire.ProducePartition) {
 	if p.Index != 0 {
 		p.Fail(wire.UnknownTopicOrPartition, "")
 		return
@@ -15,7 +17,19 @@ func (c *conn) produceToFeed(t *topic, b batch.Batch, p *wire.ProducePartition) 
 	if c.publisher == nil {
 		c.publisher = c.session.NewPublisher()
 	}
-	out, err := c.publisher.PublishBatch(t.feed, b)
+	raw := b.Records()
+	if b.Codec() != message.CodecNone {
+		err := c.memory.Take(int64(unpacked), c.patient())
+		if err == nil {
+			defer c.memory.Give(int64(unpacked))
+			raw, err = message.Unpack(make([]byte, 0, unpacked), b.Codec(), raw)
+		}
+		if err != nil {
+			p.Fail(codeOf(err), err.Error())
+			return
+		}
+	}
+	out, err := c.publisher.PublishBatch(t.feed, b, raw)
 	c.fed = true
 	if err != nil {
 		p.Fail(codeOf(err), err.Error())

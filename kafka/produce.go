@@ -96,7 +96,9 @@ func (c *conn) produceOne(sl *slot, t *topic, denied error, p *wire.ProduceParti
 		return
 	}
 	set := t.settings(c.s.broker)
-	b, code, why := c.arrived(q.Version).check(p.Records, set)
+	a := c.arrived(q.Version)
+	a.trust = a.trust && t.feed == nil // those are unpacked anyway
+	b, code, why := a.check(p.Records, set)
 	if code != wire.None {
 		p.Fail(code, why)
 		return
@@ -106,7 +108,7 @@ func (c *conn) produceOne(sl *slot, t *topic, denied error, p *wire.ProduceParti
 		return
 	}
 	if t.feed != nil {
-		c.produceToFeed(t, b, p)
+		c.produceToFeed(t, b, a.unpacked, p)
 		return
 	}
 	c.produceToLog(sl, t, set, b, p)

@@ -28,10 +28,21 @@ type arrival struct {
 	version int16
 	trust   bool // compressed records are not looked into
 	memory  *budget.Account
+	client  interface{ patient() <-chan struct{} } // nil: one that waits
+
+	unpacked int // bytes of the records when they are unpacked, once they were checked
 }
 
 func (c *conn) arrived(version int16) arrival {
-	return arrival{c.frames.Now(), version, c.s.opts.TrustCompressed, c.memory}
+	return arrival{now: c.frames.Now(), version: version, trust: c.s.opts.TrustCompressed, memory: c.memory, client: c}
+}
+
+// gone is closed when the client is.
+func (a *arrival) gone() <-chan struct{} {
+	if a.client == nil {
+		return nil
+	}
+	return a.client.patient()
 }
 
 // check holds the records of one partition of a Produce request against the rules,
@@ -51,7 +62,7 @@ func (c *conn) arrived(version int16) arrival {
 //	and .after.max.ms), unless the topic keeps the broker's time 32
 //
 // Compressed records are not looked into when the server trusts its producers.
-func (a arrival) check(records []byte, set *broker.Settings) (batch.Batch, wire.Code, string) {
+func (a *arrival) check(records []byte, set *broker.Settings) (batch.Batch, wire.Code, string) {
 	b, code, why := a.checkHeader(records, set)
 	if code != wire.None {
 		return nil, code, why
@@ -73,7 +84,7 @@ func (a arrival) check(records []byte, set *broker.Settings) (batch.Batch, wire.
 }
 
 // checkHeader is the part of check that looks at no record.
-func (a arrival) checkHeader(records []byte, set *broker.Settings) (batch.Batch, wire.Code, string) {
+func (a *arrival) checkHeader(records []byte, set *broker.Settings) (batch.Batch, wire.Code, string) {
 	if len(records) <= 16 || records[16] != batch.Magic {
 		return nil, wire.InvalidRecord, "the records are not one batch of format 2"
 	}
@@ -110,19 +121,20 @@ func (a arrival) checkHeader(records []byte, set *broker.Settings) (batch.Batch,
 const zstdSince = 7
 
 // checkRecords walks the records of a batch and tells their times.
-func (a arrival) checkRecords(b batch.Batch, set *broker.Settings) (message.Check, wire.Code, string) {
-	c := message.NewCheck(b.Count(), b.BaseTimestamp())
+func (a *arrival) checkRecords(b batch.Batch, set *broker.Settings) (message.Check, wire.Code, string) {
+	var c message.Check
 	var err error
 	switch {
 	case b.Codec() == message.CodecNone:
 		var used int
+		c = message.NewCheck(b.Count(), b.BaseTimestamp())
 		if used, err = c.Records(b.Records()); err == nil {
 			err = c.End(len(b.Records()) - used)
 		}
 	case a.trust:
-		return message.Claimed(b.BaseTimestamp(), b.MaxTimestamp()), wire.None, ""
+		c = message.Claimed(b.BaseTimestamp(), b.MaxTimestamp())
 	default:
-		err = a.unpack(&c, b, unpackedBytes(set))
+		c, err = a.unpack(b, unpackedBytes(set))
 	}
 	switch {
 	case err == nil:
@@ -139,17 +151,18 @@ func (a arrival) checkRecords(b batch.Batch, set *broker.Settings) (message.Chec
 
 // unpack checks compressed records. What takes more memory than there is anyway
 // takes it from the client's account.
-func (a arrival) unpack(c *message.Check, b batch.Batch, limit int) error {
-	_, err := c.Packed(b.Codec(), b.Records(), limit, message.OrdinaryBytes)
-	if !errors.Is(err, message.ErrMemory) {
-		return err
+func (a *arrival) unpack(b batch.Batch, limit int) (message.Check, error) {
+	c := message.NewCheck(b.Count(), b.BaseTimestamp())
+	unpacked, err := message.Walk(&c, b.Codec(), b.Records(), limit, message.OrdinaryBytes)
+	if a.unpacked = unpacked; !errors.Is(err, message.ErrMemory) {
+		return c, err
 	}
 	allowed := min(int64(limit), a.memory.Share()-a.memory.Held())
-	if err := a.memory.Take(allowed, nil); err != nil {
-		return err
+	if err := a.memory.Take(allowed, a.gone()); err != nil {
+		return c, err
 	}
 	defer a.memory.Give(allowed)
-	*c = message.NewCheck(b.Count(), b.BaseTimestamp())
-	_, err = c.Packed(b.Codec(), b.Records(), limit, int(allowed))
-	return err
+	c = message.NewCheck(b.Count(), b.BaseTimestamp())
+	a.unpacked, err = message.Walk(&c, b.Codec(), b.Records(), limit, int(allowed))
+	return c, err
 }

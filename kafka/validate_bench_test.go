@@ -52,7 +52,7 @@ func BenchmarkCheckBatch(b *testing.B) {
 				}
 				b.Run(name+"/"+shape.name, func(b *testing.B) {
 					now := time.Now()
-					set, a := testSettings(), arrival{now: now, version: 9, memory: anArrival().memory}
+					set, a := testSettings(), &arrival{now: now, version: 9, memory: anArrival().memory}
 					a.trust, set.MaxBatchBytes = trust, 2<<20
 					all := sealed(codec, pack(codec, raw), n, func(h *batch.Header) { h.MaxTimestamp = h.BaseTimestamp + int64(n-1)/50 })
 					b.SetBytes(int64(len(raw)))

@@ -27,8 +27,8 @@ func testSettings() *broker.Settings {
 
 var testNow = time.UnixMilli(time.Now().UnixMilli())
 
-func anArrival() arrival {
-	return arrival{now: testNow, version: 9, memory: budget.New(budget.Options{}).Open()}
+func anArrival() *arrival {
+	return &arrival{now: testNow, version: 9, memory: budget.New(budget.Options{}).Open()}
 }
 
 // seal makes a batch's checksum right.
@@ -210,7 +210,7 @@ func TestRecordsThatNobodyCouldReadAreNotStored(t *testing.T) {
 			if _, code, _ := anArrival().check(sealed(codec, packed, 3, nil), r); code != wire.InvalidRecord {
 				t.Errorf("%s: %d", name, code)
 			}
-			trusting := arrival{now: time.Now(), version: 9, trust: true}
+			trusting := &arrival{now: time.Now(), version: 9, trust: true}
 			if _, code, why := trusting.check(sealed(codec, packed, 3, nil), r); codec != message.CodecNone && code != wire.None {
 				t.Errorf("%s, producers trusted: %d %s", name, code, why)
 			}
@@ -249,7 +249,7 @@ func TestUnpackingWaitsForMemoryThatOthersHold(t *testing.T) {
 	if err := other.Try(60 << 20); err != nil {
 		t.Fatal(err)
 	}
-	a := arrival{now: testNow, version: 9, memory: b.Open()}
+	a := &arrival{now: testNow, version: 9, memory: b.Open()}
 	large := sealed(message.CodecGzip, pack(message.CodecGzip, record(0, string(make([]byte, 20<<20)))), 1, nil)
 	small := packBatch(message.CodecGzip, nil, "a", "b")
 	r := testSettings()
@@ -274,7 +274,7 @@ func TestZstdCameWithProduceSeven(t *testing.T) {
 				want = wire.UnsupportedCompression
 			}
 			r := testSettings()
-			a := arrival{now: time.Now(), version: version, memory: anArrival().memory}
+			a := &arrival{now: time.Now(), version: version, memory: anArrival().memory}
 			if _, code, why := a.check(packBatch(codec, nil, "a"), r); code != want {
 				t.Errorf("version %d: %d %s, want %d", version, code, why, want)
 			}

@@ -86,11 +86,16 @@ const HeaderKafkaKey = "x-kafka-key"
 //	null value            header x-kafka-tombstone
 //	headers               headers table: UTF-8 as string, else as bytes, null as void,
 //	                      a repeated name as an array in order
-//	timestamp             timestamp property in seconds, header timestamp_in_ms
+//	timestamp             timestamp property in seconds, header timestamp_in_ms; none
+//	                      of a record that has none
 //	                      delivery-mode 2
 func KafkaToAMQP(dst []byte, rec *Record, timestampMs int64, partition int32) (props, routingKey []byte) {
-	const flags = FlagHeaders | FlagDeliveryMode | FlagTimestamp
-	dst = binary.BigEndian.AppendUint16(dst, flags)
+	const flags = FlagHeaders | FlagDeliveryMode
+	timed := uint16(FlagTimestamp)
+	if timestampMs == NoTime {
+		timed = 0
+	}
+	dst = binary.BigEndian.AppendUint16(dst, flags|timed)
 	at := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
 	dst = appendFields(dst, rec.Headers)
@@ -102,13 +107,18 @@ func KafkaToAMQP(dst []byte, rec *Record, timestampMs int64, partition int32) (p
 	if rec.Value == nil {
 		dst = AppendBool(AppendName(dst, "x-kafka-tombstone"), true)
 	}
-	dst = AppendInt(AppendName(dst, "timestamp_in_ms"), timestampMs)
+	if timed != 0 {
+		dst = AppendInt(AppendName(dst, "timestamp_in_ms"), timestampMs)
+	}
 	if partition >= 0 {
 		dst = AppendInt(AppendName(dst, "x-kafka-partition"), int64(partition))
 	}
 	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 	dst = append(dst, 2)
-	return binary.BigEndian.AppendUint64(dst, uint64(max(timestampMs, 0)/1000)), routingKey
+	if timed != 0 {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(max(timestampMs, 0)/1000))
+	}
+	return dst, routingKey
 }
 
 // appendFields turns record headers into table fields. What is beyond

@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -50,11 +51,21 @@ type inspector struct {
 	stream *zstd.Decoder
 }
 
-// Packed unpacks the records of a batch piece by piece, checks them, and returns how
-// many bytes they are. Nothing of them is kept. ErrUnpacked says that they are more
-// than limit; ErrMemory that a record, a block or a window of the compression needs
-// more memory at once than allowed, which may be had for another try, with a new Check.
-func (c *Check) Packed(codec int, packed []byte, limit, allowed int) (unpacked int, err error) {
+// Walker looks at the records of a batch, which come piece by piece.
+type Walker interface {
+	// Records walks the records that are whole in b and returns how many bytes they take.
+	Records(b []byte) (used int, err error)
+	// Enough reports whether nothing more is wanted.
+	Enough() bool
+	// End is the verdict when rest bytes were left over at the end, or when it was enough.
+	End(rest int) error
+}
+
+// Walk unpacks the records of a batch piece by piece for w, and returns how many bytes
+// they are. Nothing of them is kept. ErrUnpacked says that they are more than limit;
+// ErrMemory that a record, a block or a window of the compression needs more memory at
+// once than allowed, which may be had for another try, with a new Walker.
+func Walk(w Walker, codec int, packed []byte, limit, allowed int) (unpacked int, err error) {
 	in := <-inspectors
 	defer func() {
 		in.src.Reset(nil)
@@ -66,7 +77,7 @@ func (c *Check) Packed(codec int, packed []byte, limit, allowed int) (unpacked i
 	in.src.Reset(packed)
 	switch codec {
 	case CodecNone:
-		return in.walk(c, &in.src, limit, allowed)
+		return in.walk(w, &in.src, limit, allowed)
 	case CodecGzip:
 		if in.gzip == nil {
 			in.gzip = new(gzip.Reader)
@@ -75,15 +86,11 @@ func (c *Check) Packed(codec int, packed []byte, limit, allowed int) (unpacked i
 			return 0, fmt.Errorf("gzip: %w", err)
 		}
 		in.gzip.Multistream(false) // not every reader goes on behind the first
-		unpacked, err = in.walk(c, in.gzip, limit, allowed)
-		if err == nil && in.src.Len() > 0 {
-			err = fmt.Errorf("gzip: %w", errBehind)
-		}
-		return unpacked, err
+		return in.walk(w, (*gzipReader)(in), limit, allowed)
 	case CodecSnappy:
 		in.snappy.reset(packed, min(limit, max(allowed, OrdinaryBytes)))
 		defer in.snappy.reset(nil, 0)
-		return in.walk(c, &in.snappy, limit, allowed)
+		return in.walk(w, &in.snappy, limit, allowed)
 	case CodecLZ4:
 		if in.lz4 == nil {
 			in.lz4 = lz4.NewReader(nil)
@@ -92,11 +99,23 @@ func (c *Check) Packed(codec int, packed []byte, limit, allowed int) (unpacked i
 			return 0, err
 		}
 		in.lz4.Reset(&in.src)
-		return in.walk(c, in.lz4, limit, allowed)
+		return in.walk(w, in.lz4, limit, allowed)
 	case CodecZstd:
-		return in.zstd(c, packed, limit, allowed)
+		return in.zstd(w, packed, limit, allowed)
 	}
 	return 0, fmt.Errorf("%w: %d", ErrCodec, codec)
+}
+
+// gzipReader reads an inspector's one gzip member, behind which nothing may follow.
+type gzipReader inspector
+
+// Read implements io.Reader.
+func (r *gzipReader) Read(p []byte) (n int, err error) {
+	n, err = r.gzip.Read(p)
+	if err == io.EOF && r.src.Len() > 0 {
+		err = fmt.Errorf("gzip: %w", errBehind)
+	}
+	return n, err
 }
 
 var errBehind = errors.New("bytes follow the compressed records")
@@ -147,7 +166,7 @@ func oneLZ4Frame(b []byte) error {
 }
 
 // zstd unpacks at once what fits the buffer, which is quicker, and the rest as a stream.
-func (in *inspector) zstd(c *Check, packed []byte, limit, allowed int) (unpacked int, err error) {
+func (in *inspector) zstd(w Walker, packed []byte, limit, allowed int) (unpacked int, err error) {
 	if in.whole == nil {
 		if in.whole, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true)); err != nil {
 			return 0, fmt.Errorf("zstd: %w", err)
@@ -155,9 +174,9 @@ func (in *inspector) zstd(c *Check, packed []byte, limit, allowed int) (unpacked
 	}
 	raw, err := in.whole.DecodeAll(packed, in.buf[:0:min(limit, len(in.buf))])
 	if err == nil {
-		used, err := c.Records(raw)
+		used, err := w.Records(raw)
 		if err == nil {
-			err = c.End(len(raw) - used)
+			err = w.End(len(raw) - used)
 		}
 		return len(raw), err
 	}
@@ -175,7 +194,7 @@ func (in *inspector) zstd(c *Check, packed []byte, limit, allowed int) (unpacked
 		defer z.Close()
 	}
 	if err = z.Reset(&in.src); err == nil {
-		unpacked, err = in.walk(c, z, limit, allowed)
+		unpacked, err = in.walk(w, z, limit, allowed)
 	}
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		err = ErrMemory
@@ -190,7 +209,7 @@ func newZstdStream(window int) (*zstd.Decoder, error) {
 
 // walk checks what comes out of r. It holds a piece at a time, and a record that is
 // longer than that as a whole.
-func (in *inspector) walk(c *Check, r io.Reader, limit, allowed int) (total int, err error) {
+func (in *inspector) walk(w Walker, r io.Reader, limit, allowed int) (total int, err error) {
 	piece := in.buf[:pieceBytes]
 	have := 0
 	for idle := 0; ; {
@@ -199,17 +218,14 @@ func (in *inspector) walk(c *Check, r io.Reader, limit, allowed int) (total int,
 		if total += n; total > limit {
 			return total, ErrUnpacked
 		}
-		used, bad := c.Records(piece[:have])
-		if bad == nil && c.next == c.count && used < have {
-			bad = c.End(have - used)
-		}
-		if bad != nil {
-			return total, bad
+		used, bad := w.Records(piece[:have])
+		if bad != nil || w.Enough() && used < have {
+			return total, cmp.Or(bad, w.End(have-used))
 		}
 		have = copy(piece, piece[used:have])
 		switch {
 		case err == io.EOF:
-			return total, c.End(have)
+			return total, w.End(have)
 		case err != nil:
 			return total, err
 		case have == len(piece):

@@ -108,7 +108,7 @@ func (r testRecord) append(dst []byte) []byte {
 
 func checkWith(codec int, packed []byte, count int, limit, allowed int) (Check, int, error) {
 	c := NewCheck(int32(count), 1000)
-	n, err := c.Packed(codec, packed, limit, allowed)
+	n, err := Walk(&c, codec, packed, limit, allowed)
 	return c, n, err
 }
 
@@ -294,6 +294,27 @@ func TestAZstdWindowBeyondTheOrdinaryTakesAllowedMemory(t *testing.T) {
 	}
 }
 
+func TestSeekFindsTheFirstRecordThatIsLateEnough(t *testing.T) {
+	times := []int64{0, 500, 300, 900, 400, 900}
+	var raw []byte
+	for i, ms := range times {
+		raw = testRecord{ms: ms, delta: i, value: bytes.Repeat([]byte("v"), 40_000)}.append(raw)
+	}
+	for _, p := range packers {
+		for _, c := range []struct {
+			number int32
+			ms     int64
+			at     int32
+		}{{0, 0, 0}, {0, 1000, 0}, {0, 1001, 1}, {2, 1001, 2}, {2, 1301, 3}, {4, 1301, 4}, {4, 1401, 5}, {0, 1901, -1}, {6, 0, -1}} {
+			s := Seek{BaseMs: 1000, Number: c.number, Ms: c.ms}
+			_, err := Walk(&s, p.codec, p.pack(raw), 64<<20, OrdinaryBytes)
+			if s.Found != (c.at >= 0) || s.Found && (s.At != c.at || s.TimeMs != 1000+times[c.at]) || err != nil && !errors.Is(err, ErrMemory) {
+				t.Errorf("%s, from %d at or after %d: %+v, %v", p.name, c.number, c.ms, s, err)
+			}
+		}
+	}
+}
+
 // Pieces of any size come to the same verdict as the whole, and a record that was
 // found good can be decoded.
 func FuzzCheck(f *testing.F) {
@@ -339,7 +360,7 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-func FuzzPacked(f *testing.F) {
+func FuzzWalk(f *testing.F) {
 	raw := testRecord{value: []byte("value")}.append(nil)
 	for _, p := range packers {
 		f.Add(p.codec, p.pack(raw))

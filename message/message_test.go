@@ -212,6 +212,17 @@ func TestKafkaRecordsBecomeAMQPMessages(t *testing.T) {
 	}
 }
 
+func TestARecordWithoutATimeGetsNone(t *testing.T) {
+	props, _ := KafkaToAMQP(nil, &Record{Value: []byte("v")}, NoTime, -1)
+	var p Properties
+	if err := p.Parse(props); err != nil {
+		t.Fatal(err)
+	}
+	if p.Flags&FlagTimestamp != 0 || len(p.Headers) > 0 || p.DeliveryMode != 2 {
+		t.Errorf("flags %x, headers %x, delivery mode %d", p.Flags, p.Headers, p.DeliveryMode)
+	}
+}
+
 // valueText is a value with its type's letter.
 func valueText(r *TableReader) string {
 	if n, ok := r.Int(); ok {
