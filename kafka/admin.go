@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -67,6 +68,9 @@ func (c *conn) createTopics(r *kmsg.CreateTopicsRequest) kmsg.Response {
 func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, out *kmsg.CreateTopicsResponseTopic) error {
 	if !broker.LegalTopicName(t.Topic) {
 		return faultf(wire.InvalidTopic, "topic name '%s' is illegal", t.Topic)
+	}
+	if slices.Contains(internalTopics, t.Topic) {
+		return faultf(wire.InvalidTopic, "topic name '%s' belongs to the broker, which does without the topic", t.Topic)
 	}
 	partitions, err := c.partitionsOf(t)
 	if err != nil {
@@ -163,10 +167,13 @@ func (c *conn) deleteTopics(r *kmsg.DeleteTopicsRequest) kmsg.Response {
 		out.Topic, out.TopicID = t.Topic, t.TopicID
 		var q *broker.Queue
 		var err error
-		if t.Topic != nil {
-			q, err = c.queueFor(broker.Delete, *t.Topic)
-		} else {
-			q, err = ids(t.TopicID)
+		switch name := nameOf(t.Topic, t.TopicID); {
+		case name.byID && deref(t.Topic) != "":
+			err = faultf(wire.InvalidRequest, "topic '%s' is named by an id too: one of them must do", *t.Topic)
+		case name.byID:
+			q, err = ids(name.id)
+		default:
+			q, err = c.queueFor(broker.Delete, name.name)
 		}
 		if err == nil {
 			out.Topic = kmsg.StringPtr(q.Name)

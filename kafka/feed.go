@@ -1,7 +1,10 @@
 package kafka
 
 import (
+	"errors"
+
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -24,7 +27,11 @@ func (c *conn) produceToFeed(t *topic, b batch.Batch, unpacked int, p *wire.Prod
 			defer c.memory.Give(int64(unpacked))
 			raw, err = message.Unpack(make([]byte, 0, unpacked), b.Codec(), raw)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, budget.ErrShare): // producers send less at once then
+			p.Fail(wire.MessageTooLarge, err.Error())
+			return
+		case err != nil:
 			p.Fail(codeOf(err), err.Error())
 			return
 		}

@@ -64,16 +64,14 @@ func (c *conn) metadata(r *kmsg.MetadataRequest) (kmsg.Response, error) {
 			return nil, fmt.Errorf("metadata of all topics: %w", err)
 		}
 	}
-	r.Topics = onlyOnce(r.Topics, func(t *kmsg.MetadataRequestTopic) topicName {
-		return topicName{t.Topic == nil, deref(t.Topic), t.TopicID}
-	})
+	r.Topics = onlyOnce(r.Topics, func(t *kmsg.MetadataRequestTopic) topicName { return nameOf(t.Topic, t.TopicID) })
 	create := !c.s.opts.NoAutoCreate && (r.Version < 4 || r.AllowAutoTopicCreation)
 	ids := c.topicIDs()
 	for i := range r.Topics {
-		if r.Topics[i].Topic == nil {
-			res.Topics = append(res.Topics, c.describeID(ids, r.Topics[i].TopicID))
+		if t := nameOf(r.Topics[i].Topic, r.Topics[i].TopicID); t.byID {
+			res.Topics = append(res.Topics, c.describeID(ids, t.id))
 		} else {
-			res.Topics = append(res.Topics, c.describeNamed(*r.Topics[i].Topic, create, r.Version >= 9))
+			res.Topics = append(res.Topics, c.describeNamed(t.name, create, r.Version >= 9))
 		}
 	}
 	for i := range res.Topics {
@@ -90,6 +88,15 @@ type topicName struct {
 	byID bool
 	name string
 	id   [16]byte
+}
+
+// nameOf is what a request means by name and id. An id counts, whatever stands beside
+// it: some clients write an empty name for none.
+func nameOf(name *string, id [16]byte) topicName {
+	if name == nil || id != [16]byte{} {
+		return topicName{byID: true, id: id}
+	}
+	return topicName{name: *name}
 }
 
 // allTopics describes every topic, or fails: clients take what is not on the list
@@ -135,7 +142,7 @@ func (c *conn) describeNamed(name string, create, atOnce bool) kmsg.MetadataResp
 	}
 	t, err := c.lookup(broker.Look, name)
 	code := codeOf(err)
-	if code == wire.UnknownTopicOrPartition && create {
+	if code == wire.UnknownTopicOrPartition && create && !slices.Contains(internalTopics, name) {
 		code = c.autoCreate(name)
 		if atOnce {
 			t, err = c.lookup(broker.Look, name)

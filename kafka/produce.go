@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
@@ -37,7 +38,7 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 		known, err := c.topicOf(broker.Publish, t.Name)
 		parts := q.Of(t)
 		for i := range parts {
-			c.produceOne(sl, known, err, &parts[i])
+			c.produceOne(sl, t.Name, known, err, &parts[i])
 			failed = failed || parts[i].Err != wire.None
 		}
 	}
@@ -80,9 +81,18 @@ func (r refusal) Error() string { return string(r) }
 
 const errProduceUnanswered = refusal("a produce that wants no answer failed")
 
+// deniedCode is why there is no topic to produce to. Kafka's own are there for it, but
+// not for its clients: they hear at once what asking again would not change.
+func deniedCode(name []byte, denied error) wire.Code {
+	if code := codeOf(denied); code != wire.UnknownTopicOrPartition || !slices.Contains(internalTopics, string(name)) {
+		return code
+	}
+	return wire.InvalidTopic
+}
+
 // produceOne stores one partition's batch and notes the outcome in p. denied is why
 // there is no topic for it.
-func (c *conn) produceOne(sl *slot, t *topic, denied error, p *wire.ProducePartition) {
+func (c *conn) produceOne(sl *slot, name []byte, t *topic, denied error, p *wire.ProducePartition) {
 	q := &c.produce
 	switch {
 	case q.Acks < -1 || q.Acks > 1:
@@ -92,7 +102,7 @@ func (c *conn) produceOne(sl *slot, t *topic, denied error, p *wire.ProduceParti
 		p.Fail(wire.TransactionalIDAuthFailed, "transactions are not supported")
 		return
 	case denied != nil:
-		p.Fail(codeOf(denied), denied.Error())
+		p.Fail(deniedCode(name, denied), denied.Error())
 		return
 	}
 	set := t.settings(c.s.broker)

@@ -26,6 +26,10 @@ func (t *topic) settings(b *broker.Broker) *broker.Settings {
 // feedAge is how long it may take until a connection sees that a topic leads elsewhere.
 const feedAge = time.Second
 
+// internalTopics are those in which Kafka's brokers keep what we keep elsewhere. Tools
+// look whether they are there; nobody is to make them by that, or to write to them.
+var internalTopics = []string{"__consumer_offsets", "__transaction_state", "__share_group_state"}
+
 // topicOf finds a topic by its name on the wire for what is to be done with it,
 // mostly in the connection's own map.
 func (c *conn) topicOf(verb broker.Verb, name []byte) (*topic, error) {
