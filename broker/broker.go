@@ -33,6 +33,9 @@ type Options struct {
 	Policy Policy
 	// Now is the clock; default time.Now.
 	Now func() time.Time
+	// Recover starts although definitions are lost, and rebuilds of them what stands beside
+	// the messages. Otherwise such a store is refused.
+	Recover bool
 	// Log gets what an operator should read; default slog.Default().
 	Log *slog.Logger
 }
@@ -109,6 +112,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
 	b.stopped.Go(b.saver)
+	b.stopped.Go(b.settleFigures)
 	b.stopped.Go(func() { b.deletions.run(b.stop) })
 	b.removals.start()
 	return b, nil

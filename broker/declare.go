@@ -193,8 +193,9 @@ func (v *VHost) newLogIDs(n int) ([]store.LogID, error) {
 func (q *Queue) open(ids []store.LogID) ([]*Partition, error) {
 	have := q.Partitions()
 	list := append(make([]*Partition, 0, len(have)+len(ids)), have...)
+	o := q.logOptions(append(logsOf(have), ids...))
 	for _, id := range ids {
-		p, err := openPartition(q, len(list), id)
+		p, err := openPartition(q, len(list), id, o)
 		if err != nil {
 			q.vhost.b.removals.add(list[len(have):], false)
 			return nil, err
@@ -212,11 +213,23 @@ func (c *change) putQueue(q *Queue, parts []*Partition, set *Settings) error {
 	if !q.lives() {
 		return nil
 	}
-	d := queueDef{VHost: c.v.Name, Name: q.Name, AutoDelete: q.AutoDelete, Args: q.Args, Topic: q.Topic, TopicID: q.TopicID[:], Config: set.configs()}
-	for _, p := range parts {
-		d.Logs = append(d.Logs, p.log.ID())
+	return c.put(defKey(prefixQueue, c.v.Name, q.Name), q.definition(logsOf(parts), set))
+}
+
+// definition is what is written down of a queue with these logs and settings.
+func (q *Queue) definition(logs []store.LogID, set *Settings) queueDef {
+	return queueDef{
+		VHost: q.vhost.Name, Name: q.Name, AutoDelete: q.AutoDelete, Args: q.Args, Topic: q.Topic,
+		TopicID: q.TopicID[:], Logs: logs, Config: set.configs(),
 	}
-	return c.put(defKey(prefixQueue, c.v.Name, q.Name), d)
+}
+
+func logsOf(parts []*Partition) []store.LogID {
+	ids := make([]store.LogID, len(parts))
+	for i, p := range parts {
+		ids[i] = p.log.ID()
+	}
+	return ids
 }
 
 func (v *VHost) restoreQueue(d queueDef) error {
@@ -261,6 +274,7 @@ func (s *Session) AddPartitions(q *Queue, n int) error {
 		}
 		c.grow(q, n-have, func() error { return nil })
 		c.settle = func() {
+			q.setLogOptions()
 			v.changed()
 			q.wakeAll() // their next Pull joins the new partitions
 		}

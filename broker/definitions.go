@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -136,10 +137,17 @@ func (b *Broker) load() error {
 	if err != nil {
 		return err
 	}
+	lost := b.clusterID == "" && len(queues) == 0 // a store that was never used, or whose definitions are gone
+	if err := b.refuseLoss(lost); err != nil {
+		return err
+	}
 	if err := b.firstStart(); err != nil {
 		return err
 	}
-	return b.restore(exchanges, queues, bindings)
+	if err := b.restore(exchanges, queues, bindings); err != nil {
+		return err
+	}
+	return b.claim(lost)
 }
 
 func decodeDef(e store.Entry, into any) error {
@@ -176,14 +184,21 @@ func (b *Broker) restore(exchanges []exchangeDef, queues []queueDef, bindings []
 			return err
 		}
 	}
+	var missing []error
 	for _, d := range queues {
 		v := b.vhosts[d.VHost]
 		if v == nil {
 			return fmt.Errorf("queue %q is in vhost %q, which does not exist", d.Name, d.VHost)
 		}
-		if err := v.restoreQueue(d); err != nil {
+		err := v.restoreQueue(d)
+		if errors.Is(err, store.ErrMissing) {
+			missing = append(missing, err) // name all of them at once
+		} else if err != nil {
 			return err
 		}
+	}
+	if len(missing) > 0 {
+		return errors.Join(missing...)
 	}
 	var loose []store.Entry
 	for _, d := range bindings {

@@ -34,8 +34,8 @@ type Partition struct {
 	spentTold int64        // when somebody was, in ms
 }
 
-func openPartition(q *Queue, index int, id store.LogID) (*Partition, error) {
-	l, err := q.vhost.b.store.OpenLog(id, q.logOptions())
+func openPartition(q *Queue, index int, id store.LogID, o store.LogOptions) (*Partition, error) {
+	l, err := q.vhost.b.store.OpenLog(id, o)
 	if err != nil {
 		return nil, fmt.Errorf("open log of queue '%s': %w", q.Name, err)
 	}
@@ -89,12 +89,15 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 	return c, nil
 }
 
-// ready counts what waits, without making a cursor for a log that nothing was put in.
+// ready counts what waits, without making a cursor or opening a log of which that is known.
 func (p *Partition) ready() (int64, error) {
 	if c := p.cursor.Load(); c != nil {
 		n := c.Ready()
 		p.leftWithStart(c)
 		return n, nil
+	}
+	if f := p.log.Figures(); f.Certain {
+		return f.Waiting, nil
 	}
 	if start, end, err := p.bounds(); err != nil || start == end {
 		return 0, err
@@ -127,7 +130,9 @@ func (p *Partition) saveCursor() error {
 	if c == nil || p.removed.Load() {
 		return nil
 	}
-	if err := p.log.SaveCursor(c.AppendState(nil)); err != nil && !p.removed.Load() {
+	data := c.AppendState(nil)
+	open, next := c.Left()
+	if err := p.log.SaveCursor(data, open, next); err != nil && !p.removed.Load() {
 		return err
 	}
 	return nil

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"encoding/json"
 	"sync"
 	"sync/atomic"
 
@@ -140,7 +141,22 @@ func (q *Queue) saveCursors() error {
 	return err
 }
 
-// logOptions is how the queue's logs are kept.
-func (q *Queue) logOptions() store.LogOptions {
-	return q.Settings().logOptions(q.vhost.Name+" "+q.Name, !q.lives())
+// logOptions is how the queue's logs are kept. With each of them stands the queue's
+// definition, for the day on which the table of definitions is lost.
+func (q *Queue) logOptions(logs []store.LogID) store.LogOptions {
+	o := q.Settings().logOptions(q.vhost.Name+" "+q.Name, !q.lives())
+	if q.lives() {
+		if def, err := json.Marshal(q.definition(logs, q.Settings())); err == nil { // or putQueue fails, and tells
+			o.Definition = string(def)
+		}
+	}
+	return o
+}
+
+// setLogOptions has the queue's logs kept as it is defined now.
+func (q *Queue) setLogOptions() {
+	o := q.logOptions(logsOf(q.Partitions()))
+	for _, p := range q.Partitions() {
+		p.log.SetOptions(o)
+	}
 }

@@ -142,7 +142,7 @@ func TestAStopDoesNotWaitForALongRemoval(t *testing.T) {
 		for range 50 {
 			publish(t, r.s.NewPublisher(), "", "t="+strings.Repeat("x", 8000))
 		}
-		if _, segments := topic.Partitions()[0].log.Size(); segments < 3 {
+		if segments := topic.Partitions()[0].log.Figures().Segments; segments < 3 {
 			t.Fatalf("only %d segments", segments)
 		}
 		r.freezeRemoval()

@@ -136,7 +136,7 @@ func TestChangedSettingsReachTheLiveLog(t *testing.T) {
 				time.Sleep(c.wait)
 				l := q.Partitions()[0].log
 				start, _ := l.Bounds()
-				if _, segments := l.Size(); !c.reached(start, segments) {
+				if segments := l.Figures().Segments; !c.reached(start, segments) {
 					t.Errorf("the log starts at %d and has %d segments", start, segments)
 				}
 			})

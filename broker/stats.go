@@ -82,27 +82,21 @@ func (b *Broker) Stats() Stats {
 	return out
 }
 
-// Stats are the queue's figures.
+// Stats are the queue's figures. Nothing is opened and no cursor made for them.
 func (q *Queue) Stats() QueueStats {
 	s := QueueStats{VHost: q.vhost.Name, Name: q.Name, Topic: q.Topic, Consumers: q.Consumers(), Unacked: q.Unacked(), Partitions: len(q.Partitions())}
 	for _, p := range q.Partitions() {
-		bytes, segments := p.log.Size()
-		s.Bytes += bytes
-		s.Segments += segments
-		s.Ready += p.depth()
+		f := p.log.Figures()
+		s.Bytes += f.Bytes
+		s.Segments += f.Segments
+		if c := p.cursor.Load(); c != nil {
+			s.Ready += c.Ready()
+		} else {
+			s.Ready += f.Waiting // all records, if nobody ever worked on it
+		}
 		if err := p.log.Err(); err != nil {
 			s.ReadOnly = err.Error()
 		}
 	}
 	return s
-}
-
-// depth is ready for a work queue, and all records for a topic that no one consumes with acks.
-func (p *Partition) depth() int64 {
-	if p.q.Topic && p.cursor.Load() == nil {
-		start, end := p.log.Bounds()
-		return p.log.Records(start, end)
-	}
-	n, _ := p.ready()
-	return n
 }

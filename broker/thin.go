@@ -68,8 +68,9 @@ func (t thinning) run(b *Broker) {
 // last becomes thin only when it was flushed, so an unchanged log gets a few tries.
 func (s *thinState) thin(b *Broker, p *Partition, floor, handed message.Offset) {
 	c := p.cursor.Load()
-	open := c.Open()
-	bytes, segments := p.log.Size()
+	open, _ := c.Left()
+	f := p.log.Figures()
+	bytes, segments := f.Bytes, f.Segments
 	if open*thinShare > int64(handed-floor) || segments <= thinSegments && bytes <= thinBytes {
 		return
 	}
@@ -82,7 +83,7 @@ func (s *thinState) thin(b *Broker, p *Partition, floor, handed message.Offset) 
 	err := p.log.Thin(handed, c.Holds)
 	s.next = b.opts.Now().Add(max(thinSaves*b.opts.SaveEvery, thinPauses*time.Since(began)))
 	s.handed, s.open = handed, open
-	s.bytes, _ = p.log.Size()
+	s.bytes = p.log.Figures().Bytes
 	if err != nil && !p.removed.Load() {
 		b.opts.Log.Error("can't free the space of acked messages", "queue", p.q.Name, "error", err)
 		s.next = s.next.Add(time.Minute)

@@ -190,9 +190,9 @@ func TestAcksThatACrashForgotLeaveNoGhosts(t *testing.T) {
 	if err := <-wait; err != nil {
 		t.Fatal(err)
 	}
-	before, _ := part.log.Size()
+	before := part.log.Figures().Bytes
 	deadline := time.Now().Add(20 * time.Second)
-	for size := before; size > before/2; size, _ = part.log.Size() {
+	for size := before; size > before/2; size = part.log.Figures().Bytes {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of %d bytes are left", size, before)
 		}

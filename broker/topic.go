@@ -102,11 +102,7 @@ func (c *change) obey(q *Queue, set *Settings) error {
 		q.settings.Store(set)
 		return nil
 	}
-	c.settle = func() {
-		for _, p := range q.Partitions() {
-			p.log.SetOptions(q.logOptions())
-		}
-	}
+	c.settle = q.setLogOptions
 	return c.putQueue(q, q.Partitions(), set)
 }
 

@@ -22,6 +22,8 @@ const (
 type Config struct {
 	// DataDir is the directory that holds everything the broker stores.
 	DataDir string `flag:"data-dir" default:"./data" group:"Storage" usage:"directory for everything the broker stores; made when missing"`
+	// Recover opens a data directory from which something is missing.
+	Recover bool `flag:"recover" default:"false" group:"Storage" usage:"start although something that was stored is missing, go on with what is there, and say what is lost"`
 	// Sync is SyncOS, SyncGroup or SyncAlways.
 	Sync string `flag:"sync" default:"group" group:"Storage" usage:"what a confirm means: os = in the page cache, group = on disk, one flush for all who wait, always = on disk, a flush each"`
 	// SegmentBytes is the full size of a segment file.

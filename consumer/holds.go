@@ -10,10 +10,10 @@ func (c *Cursor) Holds(first, last message.Offset) bool {
 	return last >= c.next || c.open.size(first, last) > 0
 }
 
-// Open is how many messages below the fresh ones are not acked: unacked, in an
-// inbox, or returned and ready again.
-func (c *Cursor) Open() int64 {
+// Left is what is not acked: open messages below next, which are unacked, in an inbox,
+// or returned and ready again, and all that are fresh, from next on.
+func (c *Cursor) Left() (open int64, next message.Offset) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.open.count
+	return c.open.count, c.next
 }

@@ -22,7 +22,7 @@ func TestHoldsWhatIsOpenOrFresh(t *testing.T) {
 	if err := k.Requeue(30, 30); err != nil {
 		t.Fatal(err)
 	}
-	if n := c.Open(); n != 2 {
+	if n, _ := c.Left(); n != 2 {
 		t.Errorf("%d open, want 10 and 30", n)
 	}
 	for _, tt := range []struct {
@@ -36,4 +36,9 @@ func TestHoldsWhatIsOpenOrFresh(t *testing.T) {
 			t.Errorf("holds %d to %d: %v", tt.first, tt.last, got)
 		}
 	}
+}
+
+func leftOpen(c *Cursor) int64 {
+	open, _ := c.Left()
+	return open
 }

@@ -92,7 +92,7 @@ func TestNothingWaitsForADiskButWhoAsksIt(t *testing.T) {
 				woken = 0
 				c.Notify()
 				c.Progress()
-				if c.Unacked() != 8 || c.Open() != 9 || !c.Holds(2, 2) || c.Err() != nil || len(c.AppendState(nil)) == 0 || k.Held() == 0 {
+				if c.Unacked() != 8 || leftOpen(c) != 9 || !c.Holds(2, 2) || c.Err() != nil || len(c.AppendState(nil)) == 0 || k.Held() == 0 {
 					t.Error("wrong figures beside a read")
 				}
 				late := add(t, c, ConsumerOptions{Priority: 1})

@@ -56,6 +56,10 @@ type Options struct {
 	// whose end was lost does not give the same number twice.
 	NextOffset int64
 
+	// Known, if not nil, is what the owner remembers of the log. What is missing of it
+	// is reported, and the numbers of records that are lost are not given out again.
+	Known *Known
+
 	// Transient logs are never synced and not recovered: the owner empties
 	// their folders at the start.
 	Transient bool

@@ -33,6 +33,9 @@ func Open(o Options) (*Log, error) {
 		FS: o.FS, Pool: l.o.Pool, IndexIntervalBytes: int64(o.IndexIntervalBytes), Transient: o.Transient,
 		Owner: &l.mu, Damage: l.damaged, Now: l.o.Now,
 	}
+	if o.Known != nil {
+		l.so.Flushed = o.Known.Flushed
+	}
 	if err := l.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open log %s: %w", o.Dir, err), l.closePool())
 	}
@@ -63,7 +66,7 @@ func (l *Log) recover() error {
 		end = max(end, s.Next())
 		list = append(list, s)
 	}
-	l.settle(list, max(end, 0))
+	l.settle(list, l.compare(list, max(end, 0)))
 	return nil
 }
 

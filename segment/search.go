@@ -95,10 +95,11 @@ func (c *scan) withoutContradiction(offset int64) []chain {
 }
 
 // searchEnd is how far to look for batches behind c.at: to the end of the file in a
-// segment that was full, and if what stands at c.at was a batch.
+// segment that was full, if batches are known to be missing, and if what stands at c.at
+// was one.
 func (c *scan) searchEnd() int64 {
 	quiet := min(c.at+quietBytes, c.limit)
-	if c.bound >= 0 {
+	if c.bound >= 0 || c.t.next < c.s.o.Flushed {
 		return c.limit
 	}
 	b, err := c.bytes(c.at, batch.HeaderBytes)

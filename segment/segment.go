@@ -29,6 +29,9 @@ type Options struct {
 	IndexIntervalBytes int64
 	// Transient segments are never synced and never recovered.
 	Transient bool
+	// Flushed is an offset below which every record is known to have been on disk, so
+	// that Open looks for what follows damage further than it would otherwise.
+	Flushed int64
 	// Owner is the mutex under which the log appends; the sweep takes it before
 	// it unmaps a segment that is still being written.
 	Owner *sync.Mutex

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,9 +28,10 @@ func (s *Server) openStore() error {
 	}
 	st, err := local.Open(local.Options{
 		Dir: dir, Mode: mode, SegmentBytes: int64(s.config.SegmentBytes), Logger: s.logger,
+		Recover: s.config.Recover,
 	})
 	if err != nil {
-		return err
+		return adviseRecover(err)
 	}
 	s.store = st
 	s.scratch = func() (broker.Scratch, error) {
@@ -41,6 +43,15 @@ func (s *Server) openStore() error {
 	}
 	s.push("store", func(context.Context) error { return st.Close() })
 	return nil
+}
+
+// adviseRecover says what to do when a start is refused because something is missing.
+func adviseRecover(err error) error {
+	if !errors.Is(err, store.ErrMissing) {
+		return err
+	}
+	return fmt.Errorf("%w; put back what is missing from a backup, or start with --recover to go on with what is there: "+
+		"what can't be rebuilt is lost then, and the log says what", err)
 }
 
 // ours are the names in a data directory by which it is known as one, even when
@@ -79,10 +90,11 @@ func (s *Server) openBroker() error {
 		MaxBatchBytes:   int(s.config.KafkaMaxBatchBytes),
 		TopicRetention:  s.config.TopicRetention,
 		Scratch:         s.scratch,
+		Recover:         s.config.Recover,
 		Log:             s.logger,
 	})
 	if err != nil {
-		return err
+		return adviseRecover(err)
 	}
 	s.broker = b
 	s.push("broker", func(context.Context) error { return b.Close() })

@@ -36,6 +36,7 @@ var (
 	ErrConflict   = errors.New("revision conflict") // compare-and-set lost
 	ErrClosed     = errors.New("store is closed")
 	ErrTooLarge   = errors.New("batch too large")
+	ErrMissing    = errors.New("something that was stored is missing")
 )
 
 // Mode says what a commit means.
@@ -79,9 +80,11 @@ func ParseMode(s string) (Mode, error) {
 type LogID uint64
 
 // LogOptions are a log's settings. Name is for people: it is written beside the
-// data so that a directory can be told from another.
+// data so that a directory can be told from another. Definition is the owner's: it is
+// kept beside the data and comes back with Unclaimed.
 type LogOptions struct {
 	Name         string
+	Definition   string
 	Mode         Mode
 	Transient    bool  // need not survive the process; never flushed
 	SegmentBytes int64 // largest segment; 0 is the store's default
@@ -120,12 +123,22 @@ type Store interface {
 	Commit(logs []Log, done func(error))
 	// Table opens the table of that name, or makes it.
 	Table(name string) (Table, error)
+	// Unclaimed lists the logs that are stored and were not opened since the store was.
+	// Called when all that is defined has been opened, it tells what the definitions do
+	// not know of.
+	Unclaimed() []Unclaimed
 	// Stats fills in what the store measured of itself.
 	Stats() Stats
 	// Err is not nil when the store as a whole can't take writes, with the reason.
 	Err() error
 	// Close flushes, writes checkpoints and releases everything.
 	Close() error
+}
+
+// Unclaimed is a log that nobody asked for.
+type Unclaimed struct {
+	ID      LogID
+	Options LogOptions // as far as they could be read
 }
 
 // Log is one ordered sequence of record batches and its work cursor.
@@ -162,8 +175,10 @@ type Log interface {
 	// process. When handed must be durable first (modes group and always) it may
 	// wait for a reservation ahead of it, once every few thousand offsets.
 	Progress(floor, handed message.Offset)
-	// SaveCursor keeps the rest of the cursor's state, opaque to the store.
-	SaveCursor(data []byte) error
+	// SaveCursor keeps the rest of the cursor's state, opaque to the store. In data, open
+	// messages below next are left to be consumed, and all from next on: that is for
+	// Figures, which are told without reading data.
+	SaveCursor(data []byte, open int64, next message.Offset) error
 
 	// Release says that everything below floor was consumed, so that retention may take it.
 	Release(floor message.Offset)
@@ -182,10 +197,22 @@ type Log interface {
 	Thin(below message.Offset, keep func(first, last message.Offset) bool) error
 	// SetOptions changes mode and retention of an open log.
 	SetOptions(o LogOptions)
-	// Size is what the log takes on disk and in how many segments.
-	Size() (bytes int64, segments int)
+	// Figures are what is known of the log without opening it or waiting for a disk:
+	// of one that was not used since the start, what was saved at the end or a little before.
+	Figures() Figures
 	// Err is the reason for which the log is read-only, or nil.
 	Err() error
+}
+
+// Figures are a log's size and how much there is to do in it.
+type Figures struct {
+	Start, End message.Offset
+	Bytes      int64 // on disk
+	Segments   int
+	Waiting    int64 // messages that are left to be consumed, unacked ones included
+	// Certain is false when the log may have changed after the figures were saved, in a
+	// process that was killed. Who opens it makes them certain.
+	Certain bool
 }
 
 // CursorState is a work cursor at rest.

@@ -98,6 +98,9 @@ func (c *cursor) progress(l *Log, floor, handed int64) error {
 
 // write puts the state into the slot whose turn it is.
 func (c *cursor) write(l *Log) (err error) {
+	if !l.unsaved.Load() {
+		l.touch()
+	}
 	c.state.Seq++
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
@@ -235,13 +238,14 @@ func (c *cursor) unmap() error {
 }
 
 // SaveCursor keeps the consumer's data; see store.Log.
-func (l *Log) SaveCursor(data []byte) error {
+func (l *Log) SaveCursor(data []byte, open int64, next message.Offset) error {
 	if len(data) > cursorMaxBlob {
 		return fmt.Errorf("log %d: cursor data of %d bytes: %w", l.id, len(data), store.ErrTooLarge)
 	}
 	if _, err := l.use(); err != nil {
 		return err
 	}
+	l.left.Store(&left{open: open, next: int64(next)})
 	c := &l.cursor
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,6 +14,7 @@
 //	  defs/entries groups/entries …   one table each; .new while it is rewritten,
 //	                                  .damaged-<ms> the copy of one that was damaged
 //	  store/entries                   the store's own table: the next log id
+//	  checkpoint/                     what there is: see checkpoints
 //	  queues/<xx>/<id>/               a log; xx are two hexadecimal digits of the id's hash,
 //	    meta                          id 16 of them; whose it is
 //	    *.log *.idx …                 package log's
@@ -34,6 +35,7 @@
 // # Locks
 //
 // At most two of ours are held at a time, in this order: Store.mu, Log.mu,
-// cursor.mu, the store's list of mapped cursors; and table.flush before table.mu.
+// cursor.mu, the store's list of mapped cursors or the list of changes; and table.flush
+// before table.mu. A checkpoint is written under a lock of its own, before all others.
 // None of them is held while a log's segments are flushed.
 package local

@@ -22,12 +22,24 @@ import (
 // ErrVersion: it was made by a newer program and must not be touched. Anything
 // else that does not fit is ErrCorrupt.
 const (
-	headerBytes   = 32
-	magicTable    = "LVTB"
-	magicCursor   = "LVCU"
-	magicMeta     = "LVMT"
-	formatVersion = 1
+	headerBytes = 32
+	magicTable  = "LVTB"
+	magicCursor = "LVCU"
+	magicMeta   = "LVMT"
+
+	magicCheckpoint = "LVCP"
+	magicChanged    = "LVCH"
+
+	formatVersion = 1 // of every file that is not named in latestVersion
 )
+
+// latestVersion is the version in which a file is written. Every earlier one is read.
+func latestVersion(magic string) uint16 {
+	if magic == magicMeta {
+		return metaVersion
+	}
+	return formatVersion
+}
 
 // Errors of reading files; test with errors.Is.
 var (
@@ -40,6 +52,7 @@ var (
 // header is the decoded common header.
 type header struct {
 	Magic     string
+	Version   uint16 // 0 is the latest
 	Tag       uint64
 	CreatedMs int64
 }
@@ -48,7 +61,11 @@ type header struct {
 func (h header) appendTo(buf []byte) []byte {
 	at := len(buf)
 	buf = append(buf, h.Magic...)
-	buf = binary.LittleEndian.AppendUint16(buf, formatVersion)
+	version := h.Version
+	if version == 0 {
+		version = latestVersion(h.Magic)
+	}
+	buf = binary.LittleEndian.AppendUint16(buf, version)
 	buf = binary.LittleEndian.AppendUint16(buf, 0)
 	buf = binary.LittleEndian.AppendUint64(buf, h.Tag)
 	buf = binary.LittleEndian.AppendUint64(buf, uint64(h.CreatedMs))
@@ -66,11 +83,13 @@ func decodeHeader(data []byte, want string) (header, error) {
 	if sum := binary.LittleEndian.Uint64(data[24:]); sum != xxhash.Sum64(data[:24]) {
 		return header{}, fmt.Errorf("header hash differs: %w", ErrCorrupt)
 	}
-	if v := binary.LittleEndian.Uint16(data[4:]); v != formatVersion {
-		return header{}, fmt.Errorf("version is %d and this program knows %d: %w", v, formatVersion, ErrVersion)
+	v := binary.LittleEndian.Uint16(data[4:])
+	if latest := latestVersion(want); v == 0 || v > latest {
+		return header{}, fmt.Errorf("version is %d and this program knows %d: %w", v, latest, ErrVersion)
 	}
 	return header{
 		Magic:     want,
+		Version:   v,
 		Tag:       binary.LittleEndian.Uint64(data[8:]),
 		CreatedMs: int64(binary.LittleEndian.Uint64(data[16:])),
 	}, nil

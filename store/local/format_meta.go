@@ -14,18 +14,21 @@ import (
 // the directory is made and when the options change, by a temporary file and a rename.
 //
 //	0         32     36     37     38     40            48      56       64     68
-//	┌─────────┬──────┬──────┬──────┬──────┬─────────────┬───────┬────────┬──────┬──────┬────────┐
-//	│ header  │ body │ mode │ flag │ zero │ segment     │ age   │ bytes  │ name │ name │ hash   │
-//	│ tag=id  │ u32  │ u8   │ u8   │ u16  │ bytes i64   │ i64 ns│ i64    │ u32  │ text │ u64    │
-//	└─────────┴──────┴──────┴──────┴──────┴─────────────┴───────┴────────┴──────┴──────┴────────┘
+//	┌─────────┬──────┬──────┬──────┬──────┬─────────────┬───────┬────────┬──────┬──────┬────────┬────────┐
+//	│ header  │ body │ mode │ flag │ zero │ segment     │ age   │ bytes  │ name │ name │ defi-  │ hash   │
+//	│ tag=id  │ u32  │ u8   │ u8   │ u16  │ bytes i64   │ i64 ns│ i64    │ u32  │ text │ nition │ u64    │
+//	└─────────┴──────┴──────┴──────┴──────┴─────────────┴───────┴────────┴──────┴──────┴────────┴────────┘
 //
-// body counts the bytes from mode to the end of the name; the hash covers [0, end).
-// Flags: bit 0 transient, bit 1 consumed.
+// body counts the bytes from mode to the end of the definition; the hash covers [0, end).
+// Flags: bit 0 transient, bit 1 consumed. The definition is the owner's, kept here for
+// the day on which the table of definitions is lost. Version 1 ends with the name.
 const (
-	metaFixedBytes   = 32 // of the body, before the name
-	metaMaxNameBytes = 64 << 10
-	metaTransient    = 1 << 0
-	metaConsumed     = 1 << 1
+	metaVersion            = 2
+	metaFixedBytes         = 32 // of the body, before the name
+	metaMaxNameBytes       = 64 << 10
+	metaMaxDefinitionBytes = 1 << 20
+	metaTransient          = 1 << 0
+	metaConsumed           = 1 << 1
 )
 
 // Meta is what a meta file holds.
@@ -35,11 +38,15 @@ type Meta struct {
 	Options store.LogOptions
 }
 
-// encodeMeta is the content of the meta file. A name that is too long is cut.
+// encodeMeta is the content of the meta file. A name that is too long is cut, a
+// definition left out.
 func encodeMeta(m Meta) []byte {
-	name := m.Options.Name
+	name, definition := m.Options.Name, m.Options.Definition
 	if len(name) > metaMaxNameBytes {
 		name = name[:metaMaxNameBytes]
+	}
+	if len(definition) > metaMaxDefinitionBytes {
+		definition = ""
 	}
 	var flags byte
 	if m.Options.Transient {
@@ -49,13 +56,14 @@ func encodeMeta(m Meta) []byte {
 		flags |= metaConsumed
 	}
 	buf := header{Magic: magicMeta, Tag: uint64(m.ID), CreatedMs: m.Created.UnixMilli()}.appendTo(nil)
-	buf = binary.LittleEndian.AppendUint32(buf, uint32(metaFixedBytes+len(name)))
+	buf = binary.LittleEndian.AppendUint32(buf, uint32(metaFixedBytes+len(name)+len(definition)))
 	buf = append(buf, byte(m.Options.Mode), flags, 0, 0)
 	buf = binary.LittleEndian.AppendUint64(buf, uint64(m.Options.SegmentBytes))
 	buf = binary.LittleEndian.AppendUint64(buf, uint64(m.Options.Retention.Age))
 	buf = binary.LittleEndian.AppendUint64(buf, uint64(m.Options.Retention.Bytes))
 	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(name)))
 	buf = append(buf, name...)
+	buf = append(buf, definition...)
 	return binary.LittleEndian.AppendUint64(buf, xxhash.Sum64(buf))
 }
 
@@ -70,21 +78,23 @@ func decodeMeta(data []byte) (Meta, error) {
 	}
 	body := int(binary.LittleEndian.Uint32(data[headerBytes:]))
 	end := headerBytes + 4 + body
-	if body < metaFixedBytes || body > metaFixedBytes+metaMaxNameBytes || len(data) != end+8 {
+	if body < metaFixedBytes || body > metaFixedBytes+metaMaxNameBytes+metaMaxDefinitionBytes || len(data) != end+8 {
 		return Meta{}, fmt.Errorf("meta body says %d bytes of a file of %d: %w", body, len(data), ErrCorrupt)
 	}
 	if binary.LittleEndian.Uint64(data[end:]) != xxhash.Sum64(data[:end]) {
 		return Meta{}, fmt.Errorf("meta hash differs: %w", ErrCorrupt)
 	}
 	b := data[headerBytes+4 : end]
-	if n := int(binary.LittleEndian.Uint32(b[28:])); n != body-metaFixedBytes {
+	n := int(binary.LittleEndian.Uint32(b[28:]))
+	if n > min(body-metaFixedBytes, metaMaxNameBytes) || h.Version == 1 && n < body-metaFixedBytes {
 		return Meta{}, fmt.Errorf("meta name says %d bytes of %d: %w", n, body-metaFixedBytes, ErrCorrupt)
 	}
 	return Meta{
 		ID:      store.LogID(h.Tag),
 		Created: time.UnixMilli(h.CreatedMs),
 		Options: store.LogOptions{
-			Name:         string(b[metaFixedBytes:]),
+			Name:         string(b[metaFixedBytes : metaFixedBytes+n]),
+			Definition:   string(b[metaFixedBytes+n:]),
 			Mode:         store.Mode(b[0]),
 			Transient:    b[1]&metaTransient != 0,
 			SegmentBytes: int64(binary.LittleEndian.Uint64(b[4:])),

@@ -41,7 +41,8 @@ func sampleMeta() Meta {
 	return Meta{
 		ID: 42, Created: time.UnixMilli(1_700_000_000_123),
 		Options: store.LogOptions{
-			Name: "/orders:häßlich", Mode: store.ModeAlways, Transient: true, SegmentBytes: 1 << 20,
+			Definition: `{"vhost":"/","name":"orders"}`,
+			Name:       "/orders:häßlich", Mode: store.ModeAlways, Transient: true, SegmentBytes: 1 << 20,
 			Retention: store.Retention{Consumed: true, Age: time.Hour, Bytes: 5 << 30},
 		},
 	}
@@ -69,9 +70,81 @@ func sampleTable() []byte {
 
 func TestFormatsAreAsReleased(t *testing.T) {
 	golden(t, "layout-v1", encodeLayout(1))
-	golden(t, "meta-v1", encodeMeta(sampleMeta()))
+	golden(t, "meta-v2", encodeMeta(sampleMeta()))
+	golden(t, "checkpoint-v1", sampleCheckpoint())
+	golden(t, "changed-v1", sampleChanges())
 	golden(t, "cursor-v1", sampleCursor())
 	golden(t, "table-v1", sampleTable())
+}
+
+func sampleCheckpoint() []byte {
+	w := newCheckpoint(7, 0xB007, 1_700_000_000_123)
+	w.table(tableMark{Name: "defs", Revision: 9, Keys: 4, Digest: 0xD16E57, File: 3, Bytes: 320})
+	w.log(42, sampleRest())
+	w.log(43, &rest{First: -1, Last: -1, Start: 5, End: 5, Flushed: 5, Oldest: 1<<63 - 1})
+	return w.finish()
+}
+
+func sampleRest() *rest {
+	return &rest{First: 100, Last: 300, Start: 120, End: 340, Flushed: 330, Bytes: 1 << 20, Segments: 3,
+		Oldest: 1_700_000_000_000, Waiting: 17, Uncertain: true}
+}
+
+func sampleChanges() []byte {
+	b := header{Magic: magicChanged, Tag: 7, CreatedMs: 1_700_000_000_123}.appendTo(nil)
+	return change{43, logDeleted}.appendTo(change{42, logChanged}.appendTo(b))
+}
+
+// TestOlderFormatsAreRead reads the golden files of versions that are not written any more.
+func TestOlderFormatsAreRead(t *testing.T) {
+	want := sampleMeta()
+	want.Options.Definition = ""
+	if m, err := decodeMeta(goldenBytes(t, "meta-v1")); err != nil || m != want {
+		t.Errorf("meta of version 1 is %+v, %v", m, err)
+	}
+}
+
+// goldenBytes is the content of a golden file.
+func goldenBytes(t *testing.T, name string) (data []byte) {
+	t.Helper()
+	dump, err := os.ReadFile(filepath.Join("testdata", name+".hex"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(dump)) {
+		words := strings.Fields(strings.SplitN(line, "|", 2)[0])
+		for _, w := range words[1:] {
+			b, err := hex.DecodeString(w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data = append(data, b...)
+		}
+	}
+	return data
+}
+
+func TestCheckpointsComeBack(t *testing.T) {
+	c, err := decodeCheckpoint(sampleCheckpoint())
+	if err != nil || c.Number != 7 || c.Boot != 0xB007 || len(c.Logs) != 2 || *c.Logs[42] != *sampleRest() ||
+		!reflect.DeepEqual(c.Tables, []tableMark{{"defs", 9, 4, 0xD16E57, 3, 320}}) {
+		t.Errorf("checkpoint is %+v, %v", c, err)
+	}
+	changes, err := decodeChanges(sampleChanges())
+	if want := []change{{42, logChanged}, {43, logDeleted}}; err != nil || !reflect.DeepEqual(changes, want) {
+		t.Errorf("changes are %v, %v", changes, err)
+	}
+	good := sampleCheckpoint()
+	for at := range good {
+		bad := bytes.Clone(good)
+		bad[at] ^= 1
+		if _, err := decodeCheckpoint(bad); err == nil {
+			t.Errorf("byte %d changed and nobody saw it", at)
+		}
+		if _, err := decodeCheckpoint(good[:at]); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut at %d: %v", at, err)
+		}
+	}
 }
 
 func TestFormatsComeBack(t *testing.T) {
@@ -106,14 +179,17 @@ func asVersion(data []byte, version uint16) []byte {
 // that neither opens.
 func TestNewerIsNotCorrupt(t *testing.T) {
 	decode := map[string]func([]byte) error{
-		"meta":   func(b []byte) error { _, err := decodeMeta(b); return err },
-		"cursor": func(b []byte) error { _, err := decodeCursorPage(b); return err },
-		"table":  func(b []byte) error { _, err := scanTable(b); return err },
+		"meta":       func(b []byte) error { _, err := decodeMeta(b); return err },
+		"checkpoint": func(b []byte) error { _, err := decodeCheckpoint(b); return err },
+		"changes":    func(b []byte) error { _, err := decodeChanges(b); return err },
+		"cursor":     func(b []byte) error { _, err := decodeCursorPage(b); return err },
+		"table":      func(b []byte) error { _, err := scanTable(b); return err },
 	}
-	files := map[string][]byte{"meta": encodeMeta(sampleMeta()), "cursor": sampleCursor(), "table": sampleTable()}
+	files := map[string][]byte{"meta": encodeMeta(sampleMeta()), "cursor": sampleCursor(), "table": sampleTable(),
+		"checkpoint": sampleCheckpoint(), "changes": sampleChanges()}
 	for name, data := range files {
-		if err := decode[name](asVersion(data, 2)); !errors.Is(err, ErrVersion) || errors.Is(err, ErrCorrupt) {
-			t.Errorf("%s of version 2: %v", name, err)
+		if err := decode[name](asVersion(data, 3)); (!errors.Is(err, ErrVersion) || errors.Is(err, ErrCorrupt)) && name != "checkpoint" {
+			t.Errorf("%s of version 3: %v", name, err)
 		}
 		if name == "table" {
 			continue // its header is repaired: see TestTableRecovery

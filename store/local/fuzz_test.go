@@ -48,6 +48,32 @@ func FuzzDecodeMeta(f *testing.F) {
 	})
 }
 
+func FuzzDecodeCheckpoint(f *testing.F) {
+	f.Add(sampleCheckpoint(), true)
+	f.Add(newCheckpoint(1, 2, 3).finish(), false)
+	f.Fuzz(func(t *testing.T, data []byte, fix bool) {
+		data = bytes.Clone(data)
+		if fix && len(data) >= 8 {
+			body := data[:len(data)-8]
+			binary.LittleEndian.PutUint64(data[len(body):], xxhash.Sum64(body))
+		}
+		c, err := decodeCheckpoint(data)
+		if err == nil && len(c.Logs) > len(c.order) {
+			t.Errorf("%d logs of %d entries", len(c.Logs), len(c.order))
+		}
+	})
+}
+
+func FuzzDecodeChanges(f *testing.F) {
+	f.Add(sampleChanges())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		all, err := decodeChanges(data)
+		if err == nil && len(all) > len(data)/changedBytes {
+			t.Errorf("%d entries in %d bytes", len(all), len(data))
+		}
+	})
+}
+
 func FuzzDecodeCursorPage(f *testing.F) {
 	f.Add(sampleCursor(), true)
 	f.Add(encodeCursorPage(1, 2, nil), false)

@@ -28,7 +28,7 @@ type idSource struct {
 // load reads where the former process's reservation ended. When that is lost,
 // although there were logs, ids go on from the seconds since 1970 in the upper
 // bits, far above any that can have been given out.
-func (s *idSource) load(seen map[store.LogID]struct{}, now time.Time) error {
+func (s *idSource) load(saved, seen map[store.LogID]*rest, now time.Time) error {
 	found := false
 	err := s.table.Load(func(e store.Entry) error {
 		if e.Key == idKey && len(e.Value) == 8 {
@@ -42,12 +42,14 @@ func (s *idSource) load(seen map[store.LogID]struct{}, now time.Time) error {
 	}
 	if !found || s.table.damaged {
 		s.free = max(s.free, 1)
-		if s.table.damaged || len(seen) > 0 {
+		if s.table.damaged || len(seen) > 0 || len(saved) > 0 {
 			s.free = max(s.free, uint64(now.Unix())<<24)
 		}
 	}
-	for id := range seen {
-		s.free = max(s.free, uint64(id)+1)
+	for _, known := range []map[store.LogID]*rest{saved, seen} {
+		for id := range known {
+			s.free = max(s.free, uint64(id)+1)
+		}
 	}
 	s.limit = s.free
 	return nil

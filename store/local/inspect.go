@@ -35,6 +35,10 @@ func Inspect(w io.Writer, path string) error {
 		err = inspectCursor(out, data)
 	case len(data) >= 4 && string(data[:4]) == magicMeta:
 		err = inspectMeta(out, data)
+	case len(data) >= 4 && string(data[:4]) == magicCheckpoint:
+		err = inspectCheckpoint(out, data)
+	case len(data) >= 4 && string(data[:4]) == magicChanged:
+		err = inspectChanges(out, data)
 	default:
 		err = ErrUnknownFile
 	}
@@ -71,6 +75,47 @@ func inspectMeta(out *printer, data []byte) error {
 	out.printf("kind\tmeta\nid\t%d\nname\t%s\ncreated\t%s\n", m.ID, strconv.Quote(o.Name), m.Created.UTC().Format(time.RFC3339Nano))
 	out.printf("mode\t%s\ntransient\t%t\nsegment bytes\t%d\n", o.Mode, o.Transient, o.SegmentBytes)
 	out.printf("retention\tconsumed=%t age=%s bytes=%d\n", o.Retention.Consumed, o.Retention.Age, o.Retention.Bytes)
+	if o.Definition != "" {
+		out.printf("definition\t%s\n", quoteShort([]byte(o.Definition)))
+	}
+	return nil
+}
+
+func inspectCheckpoint(out *printer, data []byte) error {
+	c, err := decodeCheckpoint(data)
+	if err != nil {
+		return err
+	}
+	out.printf("kind\tcheckpoint\nnumber\t%d\ncreated\t%s\nboot\t%016x\ntables\t%d\nlogs\t%d\n",
+		c.Number, time.UnixMilli(c.CreatedMs).UTC().Format(time.RFC3339Nano), c.Boot, len(c.Tables), len(c.Logs))
+	for _, m := range c.Tables {
+		out.printf("table\t%s\trevision=%d keys=%d digest=%016x file=%d bytes=%d\n", strconv.Quote(m.Name), m.Revision, m.Keys, m.Digest, m.File, m.Bytes)
+	}
+	for _, id := range c.order {
+		r := c.Logs[id]
+		uncertain := ""
+		if r.Uncertain {
+			uncertain = " uncertain"
+		}
+		out.printf("log\t%016x\tsegments=%d from %d to %d, offsets %d to %d, flushed=%d bytes=%d oldest=%d waiting=%d%s\n",
+			uint64(id), r.Segments, r.First, r.Last, r.Start, r.End, r.Flushed, r.Bytes, r.Oldest, r.Waiting, uncertain)
+	}
+	return nil
+}
+
+func inspectChanges(out *printer, data []byte) error {
+	all, err := decodeChanges(data)
+	if err != nil {
+		return err
+	}
+	out.printf("kind\tlist of changes since a checkpoint\nlogs\t%d\n", len(all))
+	for _, e := range all {
+		what := "changed"
+		if e.What == logDeleted {
+			what = "deleted"
+		}
+		out.printf("%s\t%016x\n", what, uint64(e.ID))
+	}
 	return nil
 }
 
@@ -177,7 +222,7 @@ func IsInspectable(path string) bool {
 		return false
 	}
 	switch string(magic[:]) {
-	case magicTable, magicCursor, magicMeta:
+	case magicTable, magicCursor, magicMeta, magicCheckpoint, magicChanged:
 		return true
 	}
 	return false

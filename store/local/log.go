@@ -30,6 +30,10 @@ type Log struct {
 	fresh   bool         // it had no directory at first, so it is empty until inner is there
 	state   syncState
 
+	unsaved atomic.Bool          // it is not as the last checkpoint says: see touch
+	rest    atomic.Pointer[rest] // what the last checkpoint says; nil when nothing
+	left    atomic.Pointer[left] // what the consumer said with its state
+
 	mu     sync.Mutex // opening, options, removing; guards the following
 	onDisk bool       // the directory is there
 	gone   bool       // closed or removed
@@ -40,8 +44,9 @@ type Log struct {
 
 var _ store.Log = (*Log)(nil)
 
-func newLog(s *Store, id store.LogID, o store.LogOptions, onDisk bool) *Log {
+func newLog(s *Store, id store.LogID, o store.LogOptions, onDisk bool, r *rest) *Log {
 	l := &Log{id: id, store: s, onDisk: onDisk, fresh: !onDisk}
+	l.rest.Store(r)
 	l.cursor.state.Boot = s.boot
 	l.setOptions(o)
 	return l
@@ -115,7 +120,7 @@ func (l *Log) open() (*log.Log, error) {
 	inner, err := log.Open(log.Options{
 		FS: l.store.fs, Dir: l.dir(), Pool: l.store.pool,
 		SegmentBytes: l.segmentBytes(), MaxBatchBytes: l.store.o.MaxBatchBytes,
-		NextOffset: cursorReach(cursor), Transient: o.Transient, Now: l.store.now, Report: l.report,
+		NextOffset: cursorReach(cursor), Known: l.known(), Transient: o.Transient, Now: l.store.now, Report: l.report,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open log %d (%s): %w", l.id, o.Name, storeError(err))
@@ -136,6 +141,7 @@ func (l *Log) open() (*log.Log, error) {
 	}
 	l.floor.Store(l.cursor.state.Floor)
 	l.inner.Store(inner)
+	l.opened()
 	return inner, nil
 }
 
@@ -204,6 +210,9 @@ func (l *Log) Append(batches []byte) (message.Offset, error) {
 	if fault := l.fault.Load(); fault != nil {
 		return 0, readOnly(l, *fault)
 	}
+	if !l.unsaved.Load() {
+		l.touch()
+	}
 	if l.store.o.Gap > 0 {
 		batches = withGap(batches, l.store.o.Gap)
 	}
@@ -258,15 +267,6 @@ func (l *Log) OffsetForTime(ms int64) (message.Offset, int64, bool, error) {
 		return 0, 0, false, l.readError(err)
 	}
 	return message.Offset(offset), timestamp, ok, nil
-}
-
-// Size is what the log takes on disk.
-func (l *Log) Size() (bytes int64, segments int) {
-	inner, err := l.use()
-	if err != nil || inner == nil {
-		return 0, 0
-	}
-	return inner.Size()
 }
 
 // Err is why the log is read-only.
@@ -356,7 +356,12 @@ func (l *Log) close() error {
 		}
 	}
 	if inner != nil {
+		waiting := l.waiting(inner)
 		errs = append(errs, inner.Close())
+		if !l.transient() {
+			l.atRest(inner, waiting)
+			l.unsaved.Store(false)
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close log %d (%s): %w", l.id, l.name(), err)

@@ -200,7 +200,7 @@ func (m *model) put(s *Store, i int) {
 
 func (m *model) save(l store.Log, ml *modelLog, i int) {
 	data := fmt.Sprintf("%d/%d/%0*d", ml.id, m.round, m.rng.IntN(9000), i)
-	if err := l.SaveCursor([]byte(data)); err != nil {
+	if err := l.SaveCursor([]byte(data), 0, 0); err != nil {
 		m.t.Fatalf("SaveCursor: %v", err)
 	}
 	ml.data = append(ml.data, data)

@@ -19,6 +19,9 @@ import (
 
 // Options are a store's settings. The zero value of each but Dir is its default.
 type Options struct {
+	// Recover opens a directory from which something is missing, and goes on with what is
+	// there. Otherwise Open refuses it.
+	Recover bool
 	// Dir is the data directory; it is made if it is not there.
 	Dir string
 	// Mode is what ModeDefault of a log, and a table's Put, mean; default ModeGroup.

@@ -114,7 +114,11 @@ func (l *Log) drop(inner *log.Log, what limits) {
 	if what.none() {
 		return
 	}
-	if _, err := inner.DropExpired(what.olderThan, what.maxBytes, what.below); err != nil && !l.isGone() {
+	dropped, err := inner.DropExpired(what.olderThan, what.maxBytes, what.below)
+	if dropped > 0 && !l.unsaved.Load() {
+		l.touch()
+	}
+	if err != nil && !l.isGone() {
 		l.store.note(event{Kind: eventNotice, Name: l.name(),
 			Text: fmt.Sprintf("log %d (%s): retention: %v", l.id, l.name(), err)})
 	}
@@ -132,6 +136,7 @@ func (s *Store) sweep() {
 			s.sweepOnce()
 		case <-rest.C:
 			s.restCursors()
+			s.checkpoints.maybe()
 		case <-s.stop:
 			return
 		}
@@ -150,13 +155,25 @@ func (s *Store) sweepOnce() {
 		}
 		r := l.options.Load().Retention
 		inner := l.inner.Load()
-		if inner == nil && (r.Age > 0 || r.Bytes > 0) {
+		if inner == nil && l.mayBeDue(r, now) {
 			inner, _ = l.use() // an error is met, and told, by whoever uses the log
 		}
 		if inner != nil {
 			l.drop(inner, limitsOf(r, l.floor.Load(), now))
 		}
 	}
+}
+
+// mayBeDue says whether retention could take something of a log that is not open.
+func (l *Log) mayBeDue(r store.Retention, now time.Time) bool {
+	if r.Age <= 0 && r.Bytes <= 0 {
+		return false
+	}
+	f := l.rest.Load()
+	if f == nil || f.Uncertain {
+		return true
+	}
+	return r.Age > 0 && f.Oldest < now.Add(-r.Age).UnixMilli() || r.Bytes > 0 && f.Bytes > r.Bytes
 }
 
 // allLogs is a snapshot of the open logs.

@@ -100,7 +100,7 @@ func TestSweepOpensWhatAgeMakesDue(t *testing.T) {
 		for range 100 {
 			mustAppend(t, l, at(time.Now()))
 		}
-		before, _ := l.Size()
+		before := l.Figures().Bytes
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestSweepOpensWhatAgeMakesDue(t *testing.T) {
 		l = openTestLog(t, s, l.ID(), lo)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if after, _ := l.Size(); after > before/2 {
+		if after := l.Figures().Bytes; after > before/2 {
 			t.Errorf("%d bytes of %d are left", after, before)
 		}
 		if err := s.Close(); err != nil {

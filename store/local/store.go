@@ -43,6 +43,8 @@ type Store struct {
 	syncer *syncer
 	ids    idSource
 
+	checkpoints checkpoints
+
 	appended  atomic.Uint64 // bytes
 	scratches atomic.Uint64 // numbers them
 	closed    atomic.Bool
@@ -51,7 +53,8 @@ type Store struct {
 
 	mu     sync.Mutex // guards the maps
 	logs   map[store.LogID]*Log
-	onDisk map[store.LogID]struct{} // directories found at start of logs not opened yet
+	onDisk map[store.LogID]*rest // directories found at start of logs not opened yet, with what is known of them
+	lost   map[store.LogID]*rest // logs that were there, and whose directories are not
 	tables map[string]*table
 
 	dirMu sync.Mutex
@@ -79,9 +82,10 @@ func Open(options Options) (*Store, error) {
 	}
 	s := &Store{
 		o: o, dir: o.Dir, fs: o.FS, logger: o.Logger, now: o.Now, boot: bootHash(o.BootID),
-		stop: make(chan struct{}), logs: map[store.LogID]*Log{}, onDisk: map[store.LogID]struct{}{},
+		stop: make(chan struct{}), logs: map[store.LogID]*Log{}, onDisk: map[store.LogID]*rest{}, lost: map[store.LogID]*rest{},
 		tables: map[string]*table{}, made: map[string]struct{}{},
 	}
+	s.checkpoints.s, s.checkpoints.dir = s, s.dir+"/"+checkpointDir
 	if err := makeDirs(s.fs, s.dir); err != nil {
 		return nil, fmt.Errorf("open store in %s: %w", s.dir, err)
 	}
@@ -129,7 +133,11 @@ func (s *Store) start() error {
 	if err := s.findLogs(); err != nil {
 		return err
 	}
-	var err error
+	saved, err := s.checkpoints.load()
+	if err != nil {
+		return err
+	}
+	s.recall(saved)
 	s.pool, err = segment.NewPool(segment.PoolOptions{
 		FS: s.fs, Dir: s.dir + "/" + spareName, FreeBytes: s.o.RecycleBytes,
 		MaxOpen: s.o.MaxOpenSegments, LimitOpen: s.o.LimitOpenFiles, Logger: s.logger,
@@ -138,10 +146,22 @@ func (s *Store) start() error {
 		return err
 	}
 	s.syncer = newSyncer(s.fs, s.dir, s.o.FlushInterval)
-	if s.ids.table, err = s.openTable(ownTableName); err == nil {
-		err = s.ids.load(s.onDisk, s.now())
+	if err = s.checkWhole(saved); err == nil {
+		if err = s.checkpoints.soil(); err == nil {
+			_, err = s.checkpoints.begin()
+		}
+	}
+	if err == nil {
+		s.ids.table, err = s.openTable(ownTableName)
+	}
+	if err == nil {
+		err = s.ids.load(saved, s.onDisk, s.now())
 	}
 	if err != nil {
+		for _, t := range s.tables {
+			err = errors.Join(err, t.close())
+		}
+		err = errors.Join(err, s.checkpoints.close())
 		s.syncer.close()
 		return errors.Join(err, s.pool.Close())
 	}
@@ -193,7 +213,7 @@ func (s *Store) findLogs() error {
 		}
 		for _, name := range names {
 			if id, err := strconv.ParseUint(name, 16, 64); err == nil && len(name) == 16 {
-				s.onDisk[store.LogID(id)] = struct{}{}
+				s.onDisk[store.LogID(id)] = nil
 			}
 		}
 		s.made[root+"/"+group] = struct{}{}
@@ -256,11 +276,14 @@ func (s *Store) OpenLog(id store.LogID, o store.LogOptions) (store.Log, error) {
 	s.mu.Lock()
 	l := s.logs[id]
 	if l == nil {
-		_, found := s.onDisk[id]
+		defer s.mu.Unlock()
+		if gone := s.lost[id]; gone != nil {
+			return s.openLost(id, o, gone)
+		}
+		r, found := s.onDisk[id]
 		delete(s.onDisk, id)
-		l = newLog(s, id, o, found && !o.Transient)
+		l = newLog(s, id, o, found && !o.Transient, r)
 		s.logs[id] = l
-		s.mu.Unlock()
 		return l, nil
 	}
 	s.mu.Unlock()
@@ -279,6 +302,9 @@ func (s *Store) DeleteLog(ctx context.Context, id store.LogID) error {
 	delete(s.logs, id)
 	delete(s.onDisk, id)
 	s.mu.Unlock()
+	if found || l != nil && l.hasDir() {
+		s.checkpoints.gone(id)
+	}
 	var err error
 	switch {
 	case l != nil:
@@ -291,7 +317,7 @@ func (s *Store) DeleteLog(ctx context.Context, id store.LogID) error {
 	}
 	if err != nil && found {
 		s.mu.Lock()
-		s.onDisk[id] = struct{}{}
+		s.onDisk[id] = nil
 		s.mu.Unlock()
 	}
 	return err
@@ -328,7 +354,7 @@ func (s *Store) Table(name string) (store.Table, error) {
 // validTableName keeps tables from the other names in the directory.
 func validTableName(name string) bool {
 	switch name {
-	case "", queuesName, transientName, spareName, layoutName, ownTableName:
+	case "", queuesName, transientName, spareName, layoutName, ownTableName, checkpointDir:
 		return false
 	}
 	for _, r := range name {
@@ -347,7 +373,7 @@ func (s *Store) openTable(name string) (*table, error) {
 	}
 	t := &table{
 		name: name, dir: s.dir + "/" + name, fs: s.fs, syncer: s.syncer,
-		flushNow: s.o.Mode != store.ModeOS, note: s.note, now: s.now,
+		flushNow: s.o.Mode != store.ModeOS, note: s.note, now: s.now, check: s.checkTable,
 	}
 	if err := openTable(t); err != nil {
 		return nil, err
@@ -394,9 +420,12 @@ func (s *Store) Close() error {
 	s.syncer.close()
 	s.mu.Lock()
 	logs, tables := s.logs, s.tables
-	s.logs, s.tables = map[store.LogID]*Log{}, map[string]*table{}
 	s.mu.Unlock()
 	errs := closeLogs(logs)
+	errs = append(errs, s.checkpoints.write(errors.Join(errs...) == nil), s.checkpoints.close())
+	s.mu.Lock()
+	s.logs, s.tables = map[store.LogID]*Log{}, map[string]*table{}
+	s.mu.Unlock()
 	for _, t := range tables {
 		errs = append(errs, t.close())
 	}

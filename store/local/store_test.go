@@ -147,7 +147,7 @@ func TestIdleLogsTouchNoFile(t *testing.T) {
 	for i := range 100 {
 		l := newTestLog(t, s, store.LogOptions{Name: fmt.Sprint(i), Retention: store.Retention{Consumed: true, Age: time.Hour}})
 		l.Bounds()
-		l.Size()
+		l.Figures()
 		l.Records(0, 10)
 		l.Release(0)
 		l.Progress(0, 0)
@@ -157,7 +157,7 @@ func TestIdleLogsTouchNoFile(t *testing.T) {
 		if _, err := l.Read(0, 100); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.SaveCursor(nil); err != nil {
+		if err := l.SaveCursor(nil, 0, 0); err != nil {
 			t.Fatal(err)
 		}
 		if i%2 == 0 {

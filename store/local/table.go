@@ -1,12 +1,15 @@
 package local
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
@@ -36,7 +39,8 @@ type table struct {
 	flushNow bool // mode group or always: Put waits for a flush
 	note     func(event)
 	now      func() time.Time
-	damaged  bool // the file was, when it was opened
+	check    func(name string, scan *tableScan) error // of what was found, before anything is changed; nil without a file
+	damaged  bool                                     // the file was, when it was opened
 	state    syncState
 
 	flush sync.Mutex // held while files are flushed or closed
@@ -45,6 +49,7 @@ type table struct {
 	entries   map[string]tableEntry
 	revision  uint64
 	live      int64      // bytes of the records that count
+	digest    uint64     // sum of digestOf over the live keys
 	main      *tableFile // where a write must succeed
 	twin      *tableFile // the other one during a compaction, else nil
 	twinMust  bool       // after the rename a write must succeed there too
@@ -63,6 +68,27 @@ type tableEntry struct {
 	revision uint64
 }
 
+// digestOf is a live key's share of its table's digest.
+func digestOf(key string, revision uint64) uint64 {
+	var d xxhash.Digest
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], revision)
+	d.ResetWithSeed(0)
+	_, _ = d.Write(b[:])
+	_, _ = d.WriteString(key)
+	return d.Sum64()
+}
+
+// mark is what the table holds, for a checkpoint.
+func (t *table) mark() tableMark {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return tableMark{
+		Name: t.name, Revision: t.revision, Keys: uint64(len(t.entries)), Digest: t.digest,
+		File: t.main.tag, Bytes: t.main.size,
+	}
+}
+
 // openTable reads the table's file, or makes it.
 func openTable(t *table) error {
 	if err := t.fs.MkdirAll(t.dir); err != nil {
@@ -71,6 +97,9 @@ func openTable(t *table) error {
 	file := t.dir + "/" + tableName
 	data, err := readFile(t.fs, file)
 	if errors.Is(err, os.ErrNotExist) {
+		if err := t.whole(nil); err != nil {
+			return err
+		}
 		return t.create(file)
 	}
 	if err != nil {
@@ -80,11 +109,22 @@ func openTable(t *table) error {
 	if err != nil {
 		return fmt.Errorf("open table %s: %s: %w", t.name, file, err)
 	}
+	if err := t.whole(&scan); err != nil {
+		return err
+	}
 	if len(data) < headerBytes {
 		t.noteTorn(scan)
 		return t.create(file)
 	}
 	return t.adopt(file, data, scan)
+}
+
+// whole asks whether what was found is what there was.
+func (t *table) whole(scan *tableScan) error {
+	if t.check == nil {
+		return nil
+	}
+	return t.check(t.name, scan)
 }
 
 // create makes the file of a new table, flushed with its directories.
@@ -108,8 +148,8 @@ func (t *table) adopt(file string, data []byte, scan tableScan) error {
 	if err != nil {
 		return fmt.Errorf("open table %s: %w", t.name, err)
 	}
-	t.entries, t.revision, t.live = scan.entries, scan.revision, scan.live
-	t.main = &tableFile{file: f, size: scan.size}
+	t.entries, t.revision, t.live, t.digest = scan.entries, scan.revision, scan.live, scan.digest()
+	t.main = &tableFile{file: f, size: scan.size, tag: scan.tag}
 	t.noteTorn(scan)
 	if len(scan.damaged) > 0 {
 		t.damaged = true
@@ -304,12 +344,14 @@ func (t *table) fail(err error) {
 func (t *table) apply(e store.Entry) {
 	if old, had := t.entries[e.Key]; had {
 		t.live -= int64(recordSize(len(e.Key), len(old.value)))
+		t.digest -= digestOf(e.Key, old.revision)
 	}
 	if e.Value == nil {
 		delete(t.entries, e.Key)
 		return
 	}
 	t.entries[e.Key] = tableEntry{value: append([]byte{}, e.Value...), revision: t.revision}
+	t.digest += digestOf(e.Key, t.revision)
 	t.live += int64(recordSize(len(e.Key), len(e.Value)))
 }
 

@@ -20,11 +20,20 @@ import (
 //	part of a write before other writes  not applied, reported as damage
 type tableScan struct {
 	entries  map[string]tableEntry
+	tag      uint64 // of the header
 	revision uint64 // the highest seen
 	live     int64  // bytes of the records that count
 	size     int64  // end of the last whole write
 	torn     int64  // bytes after it
 	damaged  []damagedRange
+}
+
+// digest is the digest of the keys that were found.
+func (t *tableScan) digest() (sum uint64) {
+	for key, e := range t.entries {
+		sum += digestOf(key, e.revision)
+	}
+	return sum
 }
 
 // damagedRange is a range of positions in a file that could not be used.
@@ -56,7 +65,7 @@ func scanTable(data []byte) (tableScan, error) {
 	case err != nil:
 		scan.damaged = append(scan.damaged, damagedRange{0, headerBytes})
 	default:
-		scan.revision = h.Tag
+		scan.tag, scan.revision = h.Tag, h.Tag
 	}
 	s := tableScanner{data: data, at: headerBytes, scan: &scan}
 	s.run()

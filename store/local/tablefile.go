@@ -11,7 +11,8 @@ import (
 // tableFile is one open table file and how far it is written.
 type tableFile struct {
 	file fs.File
-	size int64 // where the next record goes
+	size int64  // where the next record goes
+	tag  uint64 // of its header
 }
 
 // createTableFile makes an empty table file; revision is the last one given out before.
@@ -23,7 +24,7 @@ func createTableFile(fsys fs.FS, name string, revision uint64, createdMs int64) 
 	if err != nil {
 		return nil, fmt.Errorf("create table file %s: %w", name, err)
 	}
-	t := &tableFile{file: f}
+	t := &tableFile{file: f, tag: revision}
 	if err := t.append(header{Magic: magicTable, Tag: revision, CreatedMs: createdMs}.appendTo(nil)); err != nil {
 		return nil, errors.Join(fmt.Errorf("create table file %s: %w", name, err), f.Close())
 	}

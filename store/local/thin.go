@@ -22,6 +22,7 @@ func (l *Log) Thin(below message.Offset, keep func(first, last message.Offset) b
 		return keep(message.Offset(first), message.Offset(last))
 	})
 	if freed > 0 {
+		l.touch()
 		l.store.logger.Debug("thinned a log", "log", l.id, "name", l.name(), "freed_bytes", freed)
 	}
 	if err != nil {

@@ -65,7 +65,7 @@ func testCursorSurvives(t *testing.T, fresh Opener) {
 		id := l.ID()
 		base := add(t, l, numbered(0, 100, 10))
 		l.Progress(base+7, base+20)
-		if err := l.SaveCursor([]byte("state")); err != nil {
+		if err := l.SaveCursor([]byte("state"), 0, 0); err != nil {
 			t.Fatalf("SaveCursor: %v", err)
 		}
 		for range 3 {
@@ -86,7 +86,7 @@ func testCursorData(t *testing.T, fresh Opener) {
 	l.Progress(base+1, base+2)
 	for _, n := range []int{1, 100, 10, 0, 5000, 4999, 100_000, 3, 70_000, 200_000, 0, 8} {
 		data := bytes.Repeat([]byte{byte(n), 0xA5}, (n+1)/2)[:n]
-		if err := l.SaveCursor(data); err != nil {
+		if err := l.SaveCursor(data, 0, 0); err != nil {
 			t.Fatalf("SaveCursor of %d bytes: %v", n, err)
 		}
 		wantCursor(t, l, base+1, base+2, data)
@@ -102,7 +102,7 @@ func testCursorDataThenProgress(t *testing.T, fresh Opener) {
 	s := fresh()
 	l := open(t, s, queue("q"))
 	base := add(t, l, numbered(0, 100, 10))
-	if err := l.SaveCursor([]byte("old")); err != nil {
+	if err := l.SaveCursor([]byte("old"), 0, 0); err != nil {
 		t.Fatalf("SaveCursor: %v", err)
 	}
 	l.Progress(base+50, base+60)
@@ -137,7 +137,7 @@ func testCursorEmpty(t *testing.T, fresh Opener) {
 	start, _ := l.Bounds()
 	l.Progress(start, start)
 	l.Release(start)
-	if err := l.SaveCursor(nil); err != nil {
+	if err := l.SaveCursor(nil, 0, 0); err != nil {
 		t.Fatalf("SaveCursor: %v", err)
 	}
 	wantCursor(t, l, start, start, nil)

@@ -260,7 +260,7 @@ func testCutCursor(t *testing.T, fresh Opener, d Damager) {
 	l.Progress(1, 2)
 	d.CutCursor(l)
 	l.Progress(3, 5)
-	if err := l.SaveCursor([]byte("state")); err == nil && l.Err() == nil {
+	if err := l.SaveCursor([]byte("state"), 0, 0); err == nil && l.Err() == nil {
 		t.Error("a cursor that is gone was written")
 	}
 	if err := l.Err(); err != nil && !errors.Is(err, store.ErrReadOnly) {

@@ -291,7 +291,7 @@ func testRelease(t *testing.T, fresh Opener) {
 	for i := range 60 {
 		bases = append(bases, add(t, l, numbered(int64(i), 10, 1000)))
 	}
-	full, _ := l.Size()
+	full := l.Figures().Bytes
 	for _, at := range []int{10, 30, 59} {
 		l.Release(bases[at])
 		if start, _ := l.Bounds(); start > bases[at] {
@@ -302,7 +302,7 @@ func testRelease(t *testing.T, fresh Opener) {
 		}
 	}
 	eventually(t, "the consumed segments to go", func() bool {
-		now, _ := l.Size()
+		now := l.Figures().Bytes
 		return now < full/2
 	})
 }
@@ -452,7 +452,8 @@ func testSize(t *testing.T, fresh Opener) {
 	for i := range 20 {
 		add(t, l, numbered(int64(i), 10, 1000))
 	}
-	bytes, segments := l.Size()
+	f := l.Figures()
+	bytes, segments := f.Bytes, f.Segments
 	if bytes < 20*10*1000 || segments < 1 {
 		t.Fatalf("%d bytes in %d segments", bytes, segments)
 	}
