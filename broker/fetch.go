@@ -90,6 +90,14 @@ func (s *Session) Fetch(p *Partition, f Fetch, into []Batches) (Fetched, []Batch
 	return got, into, nil
 }
 
+// SizeOf is what a partition takes on disk, in bytes. It opens nothing.
+func (s *Session) SizeOf(p *Partition) (int64, error) {
+	if err := s.May(Look, OnQueue, p.q.Name); err != nil {
+		return 0, err
+	}
+	return p.log.Figures().Bytes, nil
+}
+
 // borrow takes the next run of batches: none when the first of them is longer than
 // room, unless that is to be taken whole. next is the offset behind them, n how
 // many records they hold.

@@ -51,6 +51,7 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 			_, _, err := s.Bounds(part)
 			return err
 		},
+		"SizeOf": func() error { return last(s.SizeOf(part)) },
 		"Fetch": func() error {
 			_, _, err := s.Fetch(part, Fetch{MaxBytes: 1}, nil)
 			return err

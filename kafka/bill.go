@@ -98,6 +98,7 @@ const (
 	groupBytes     = 400 // of ListGroups
 	memberBytes    = 500 // of DescribeGroups, beside what the member said
 	offsetBytes    = 250 // of OffsetFetch, beside the text
+	sizeBytes      = 100 // of DescribeLogDirs
 	idBytes        = 100 // of a look-up by topic id, for each topic there is
 	configBytes    = 700 // of DescribeConfigs, synonyms included
 )

@@ -102,6 +102,8 @@ func (c *conn) handleAdmin(req kmsg.Request) (kmsg.Response, error) {
 		return c.incrementalAlterConfigs(r), nil
 	case *kmsg.OffsetDeleteRequest:
 		return c.offsetDelete(r), nil
+	case *kmsg.DescribeLogDirsRequest:
+		return c.describeLogDirs(r), nil
 	case *kmsg.DescribeClusterRequest:
 		return c.describeCluster(r), nil
 	}

@@ -43,6 +43,8 @@ type Options struct {
 	TrustCompressed bool
 	// Budget bounds the memory of requests and answers; default one of the server's own.
 	Budget *budget.Budget
+	// Disk is where the data is, for tools that ask; default one that does not say.
+	Disk func() (Disk, error)
 	// Logger takes what an operator should read; default slog.Default().
 	Logger *slog.Logger
 }
@@ -106,6 +108,9 @@ func (o *Options) defaults() {
 	}
 	if o.Budget == nil {
 		o.Budget = budget.New(budget.Options{})
+	}
+	if o.Disk == nil {
+		o.Disk = func() (Disk, error) { return Disk{}, errors.New("the broker was not told where its data is") }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 
 	"github.com/leveret-mq/leveret/amqp"
 	"github.com/leveret-mq/leveret/config"
@@ -49,12 +50,22 @@ func openKafka(s *Server) (handler, error) {
 	k, err := kafka.New(kafka.Options{
 		Broker: s.broker, Users: s.users, Advertised: s.config.KafkaAdvertised,
 		NoAutoCreate: !s.config.KafkaAutoCreate, Partitions: s.config.KafkaPartitions, Logger: s.logger,
-		Budget: s.budget, TrustCompressed: s.config.KafkaTrustCompressed,
+		Budget: s.budget, TrustCompressed: s.config.KafkaTrustCompressed, Disk: s.kafkaDisk,
 	})
 	if err != nil {
 		return handler{}, err
 	}
 	return handler{k.Handle, k.Close}, nil
+}
+
+// kafkaDisk is what Kafka's tools are told of the disk.
+func (s *Server) kafkaDisk() (kafka.Disk, error) {
+	dir, err := filepath.Abs(s.config.DataDir)
+	if err != nil {
+		return kafka.Disk{Dir: s.config.DataDir}, err
+	}
+	free, total, err := s.disk()
+	return kafka.Disk{Dir: dir, Free: free, Total: total}, err
 }
 
 // openProtocols starts every listener of the table that is not off.

@@ -66,6 +66,7 @@ var shapes = map[Key][]shape{
 	InitProducerID:          {text, i32, from(3, i64), from(3, i16)},
 	DescribeConfigs:         {list(i8, text, plain(text)), i8, from(3, i8)},
 	AlterConfigs:            {list(i8, text, list(text, text)), i8},
+	DescribeLogDirs:         {list(text, plain(i32))},
 	SASLAuthenticate:        {blob},
 	CreatePartitions:        {list(text, i32, list(plain(i32))), i32, i8},
 	DeleteGroups:            {plain(text)},

@@ -26,6 +26,7 @@ const (
 	InitProducerID          Key = 22
 	DescribeConfigs         Key = 32
 	AlterConfigs            Key = 33
+	DescribeLogDirs         Key = 35
 	SASLAuthenticate        Key = 36
 	CreatePartitions        Key = 37
 	DeleteGroups            Key = 42
@@ -78,6 +79,7 @@ var Supported = []Support{
 	{InitProducerID, 0, 4, 0, 2, "InitProducerId"},
 	{DescribeConfigs, 1, 4, 1, 4, "DescribeConfigs"},
 	{AlterConfigs, 0, 2, 0, 2, "AlterConfigs"},
+	{DescribeLogDirs, 1, 4, 1, 2, "DescribeLogDirs"},
 	{SASLAuthenticate, 0, 2, 0, 2, "SaslAuthenticate"},
 	{CreatePartitions, 0, 3, 0, 2, "CreatePartitions"},
 	{DeleteGroups, 0, 2, 0, 2, "DeleteGroups"},
