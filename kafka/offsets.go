@@ -13,6 +13,16 @@ func (s *Server) restoreOffsets() error {
 	})
 }
 
+// restoreGroups gives the groups their members back. One that can't be read begins
+// anew: its members join again.
+func (s *Server) restoreGroups() error {
+	return s.broker.Groups(func(v *broker.VHost, name string, state []byte) {
+		if err := s.groupsOf(v).RestoreGroup(name, state); err != nil {
+			s.opts.Logger.Warn("a consumer group's members could not be restored; they will join again", "listener", "kafka", "vhost", v.Name, "error", err)
+		}
+	})
+}
+
 // forgetTopic drops what groups committed for a queue that was deleted.
 func (s *Server) forgetTopic(q *broker.Queue) {
 	s.groupsOf(q.VHost()).ForgetTopic(q.Name, q.TopicID)
@@ -44,18 +54,27 @@ func (j journal) Save(changes []group.Change) error {
 	return err
 }
 
-// sweeper forgets what the groups of a virtual host committed and nobody asks for
-// any more.
-type sweeper struct {
+// housekeeper keeps the groups of a virtual host, and forgets what they committed and
+// nobody asks for any more.
+type housekeeper struct {
 	s     *Server
 	vhost *broker.VHost
 }
 
 // Save implements group.Journal.
-func (w sweeper) Save(changes []group.Change) error {
+func (w housekeeper) Save(changes []group.Change) error {
 	err := w.vhost.ForgetOffsets(changes[0].Group, committed(changes))
 	if err != nil {
 		w.s.opts.Logger.Error("can't forget committed offsets", "listener", "kafka", "group", changes[0].Group, "error", err)
+	}
+	return err
+}
+
+// Keep implements group.Keeper.
+func (w housekeeper) Keep(name string, state []byte) error {
+	err := w.vhost.KeepGroup(name, state)
+	if err != nil {
+		w.s.opts.Logger.Error("can't store the members of a consumer group", "listener", "kafka", "group", name, "error", err)
 	}
 	return err
 }

@@ -89,9 +89,9 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.unsubscribe = s.broker.OnDeleted(s.forgetTopic)
-	if err := s.restoreOffsets(); err != nil {
+	if err := errors.Join(s.restoreOffsets(), s.restoreGroups()); err != nil {
 		s.unsubscribe()
-		return nil, fmt.Errorf("kafka: read committed offsets: %w", err)
+		return nil, fmt.Errorf("kafka: read the groups and what they committed: %w", err)
 	}
 	return s, nil
 }
@@ -157,7 +157,7 @@ func (s *Server) groupsOf(v *broker.VHost) *group.Coordinator {
 	defer s.mu.Unlock()
 	c := s.groups[v.Name]
 	if c == nil {
-		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: sweeper{s, v}, Memory: s.members})
+		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: housekeeper{s, v}, Keeper: housekeeper{s, v}, Memory: s.members})
 		s.groups[v.Name] = c
 		if s.closed.Load() {
 			c.Close()

@@ -99,9 +99,6 @@ func (c *Coordinator) lock(id string) *group {
 
 // lockOrMake finds or makes a group and locks it.
 func (c *Coordinator) lockOrMake(id string) (*group, wire.Code) {
-	if id == "" {
-		return nil, wire.InvalidGroupID
-	}
 	for {
 		g, code := c.findOrMake(id)
 		if code != wire.None {
@@ -112,7 +109,8 @@ func (c *Coordinator) lockOrMake(id string) (*group, wire.Code) {
 			return g, wire.None
 		}
 		g.mu.Unlock()
-		c.drop(g) // whoever ended it is about to
+		g.commit.Lock() // until whoever ended it has dropped it, and what was kept of it
+		g.commit.Unlock()
 	}
 }
 
@@ -127,7 +125,7 @@ func (c *Coordinator) findOrMake(id string) (*group, wire.Code) {
 		if len(c.groups) >= c.opts.MaxGroups {
 			return nil, wire.CoordinatorNotAvailable
 		}
-		g = newGroup(id, &c.opts)
+		g = newGroup(id, c)
 		c.groups[id] = g
 	}
 	return g, wire.None
@@ -150,10 +148,7 @@ func (c *Coordinator) drop(g *group) {
 }
 
 // missing is the answer of calls that name a group that is not there.
-func (c *Coordinator) missing(id string, code wire.Code) wire.Code {
-	if id == "" {
-		return wire.InvalidGroupID
-	}
+func (c *Coordinator) missing(code wire.Code) wire.Code {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -223,7 +218,7 @@ func (c *Coordinator) Describe(id string) Description {
 func (c *Coordinator) Delete(j Journal, id string) wire.Code {
 	g := c.lock(id)
 	if g == nil {
-		return c.missing(id, wire.GroupIDNotFound)
+		return c.missing(wire.GroupIDNotFound)
 	}
 	if len(g.members) > 0 || len(g.pending) > 0 {
 		g.mu.Unlock()
@@ -233,22 +228,30 @@ func (c *Coordinator) Delete(j Journal, id string) wire.Code {
 	if code := c.remove(j, g, func(string, int32, Offset) bool { return true }); code != wire.None {
 		return code
 	}
-	c.forgetIfUnused(id)
-	return wire.None
+	return c.forgetIfUnused(id)
 }
 
-// forgetIfUnused drops a group that has neither members nor offsets.
-func (c *Coordinator) forgetIfUnused(id string) {
+// forgetIfUnused drops a group that has neither members nor offsets, and what is kept
+// of it. It holds commit, or a new group of that name could be kept in between.
+func (c *Coordinator) forgetIfUnused(id string) wire.Code {
 	g := c.lock(id)
 	if g == nil {
-		return
-	}
-	unused := len(g.members) == 0 && len(g.pending) == 0 && len(g.offsets) == 0
-	if unused {
-		g.close()
+		return wire.None
 	}
 	g.mu.Unlock()
-	if unused {
-		c.drop(g)
+	g.commit.Lock()
+	defer g.commit.Unlock()
+	g.mu.Lock()
+	unused, stored := len(g.members) == 0 && len(g.pending) == 0 && len(g.offsets) == 0, g.stored
+	if !unused || g.dead {
+		g.mu.Unlock()
+		return wire.None
 	}
+	g.close()
+	g.mu.Unlock()
+	defer c.drop(g)
+	if stored && c.opts.Keeper != nil && c.opts.Keeper.Keep(id, nil) != nil {
+		return wire.CoordinatorNotAvailable
+	}
+	return wire.None
 }

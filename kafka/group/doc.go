@@ -2,8 +2,9 @@
 // member, which generation it is, what the leader assigned, and how far the
 // group has committed. It is a state machine behind method calls: it opens no
 // socket, starts no goroutine of its own, and stores nothing but through the
-// Journal it is given. Time comes from package time, which testing/synctest
-// replaces in tests.
+// Journal and the Keeper it is given: offsets by the one, and by the other the last
+// generation that stood, so that its members go on after a restart. Time comes from
+// package time, which testing/synctest replaces in tests.
 //
 //	         first join                all joined or time is up
 //	Empty ──────────────► PreparingRebalance ──────────────► CompletingRebalance
@@ -14,9 +15,10 @@
 //
 // Join and Sync answer through a callback, because their answer may have to wait
 // for other members. Every callback is called exactly once, perhaps before the
-// call returns, with the group's lock held: it must not block nor call back.
+// call returns, with the group's lock held: it must not block nor call back. Only
+// Abandon takes a call back, whose client is gone.
 //
 // Lock order: group.commit, then group.mu. Coordinator.mu is held for a look at
 // the list only, alone, so that a group with much to do keeps no other waiting.
-// Timers only take group.mu.
+// What is kept of a group is written with group.commit held and group.mu free.
 package group

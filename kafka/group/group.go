@@ -13,7 +13,8 @@ import (
 // serialises writes to the journal, so that it and memory agree on the order.
 type group struct {
 	id     string
-	opts   *Options
+	c      *Coordinator
+	opts   *Options // of c
 	commit sync.Mutex
 
 	mu           sync.Mutex
@@ -31,6 +32,8 @@ type group struct {
 	offsets      map[string]map[int32]Offset // by topic and partition
 	since        time.Time                   // when the state became Empty
 	dead         bool                        // closed: no longer in the coordinator
+	changed      bool                        // what is kept of it is not what it is
+	stored       bool                        // something is kept of it
 
 	round     int         // counts rebalances, so that a late timer knows that it is late
 	timer     *time.Timer // of the rebalance: initial delay, join or sync
@@ -57,9 +60,9 @@ type member struct {
 	gone                 bool
 }
 
-func newGroup(id string, o *Options) *group {
+func newGroup(id string, c *Coordinator) *group {
 	return &group{
-		id: id, opts: o, state: Empty, since: time.Now(),
+		id: id, c: c, opts: &c.opts, state: Empty, since: time.Now(),
 		byID: map[string]*member{}, knowing: map[string]int{}, static: map[string]*member{}, pending: map[string]*time.Timer{},
 		offsets: map[string]map[int32]Offset{},
 	}
@@ -94,7 +97,7 @@ func (g *group) touch(m *member) {
 // A heartbeat only moves the deadline; the timer finds out here and is set anew.
 func (g *group) sessionTimer(m *member) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.c.unlock(g)
 	if m.gone {
 		return
 	}
@@ -120,16 +123,21 @@ func (g *group) add(id string, r *JoinRequest, call *Parked) wire.Code {
 		g.protocolType = r.ProtocolType
 		g.leader = id
 	}
-	g.members = append(g.members, m)
-	g.byID[id] = m
-	if m.instance != "" {
-		g.static[m.instance] = m
-	}
+	g.place(m)
 	g.grew = true
-	g.touch(m)
 	g.park(m, call)
 	g.rejoined()
 	return wire.None
+}
+
+// place puts a member on the lists, and begins its session.
+func (g *group) place(m *member) {
+	g.members = append(g.members, m)
+	g.byID[m.id] = m
+	if m.instance != "" {
+		g.static[m.instance] = m
+	}
+	g.touch(m)
 }
 
 // memberBytes is about what a member takes beside what it says.
@@ -258,7 +266,7 @@ func (g *group) after(d time.Duration, fn func()) {
 	round := g.round
 	g.timer = time.AfterFunc(d, func() {
 		g.mu.Lock()
-		defer g.mu.Unlock()
+		defer g.c.unlock(g)
 		if !g.dead && g.round == round {
 			fn()
 		}

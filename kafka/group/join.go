@@ -22,7 +22,7 @@ func (c *Coordinator) Join(r JoinRequest, reply func(JoinReply)) *Parked {
 	if code != wire.None {
 		return refuse(code)
 	}
-	defer g.mu.Unlock()
+	defer c.unlock(g)
 	if code := g.admit(&r); code != wire.None {
 		return refuse(code)
 	}
@@ -56,7 +56,7 @@ func (c *Coordinator) checkJoin(r *JoinRequest) wire.Code {
 	r.RebalanceTimeout = max(r.RebalanceTimeout, minRebalance)
 	r.Protocols = distinct(r.Protocols)
 	if r.MemberID != "" && !c.has(r.Group) {
-		return c.missing(r.Group, wire.UnknownMemberID)
+		return c.missing(wire.UnknownMemberID)
 	}
 	return wire.None
 }
@@ -126,7 +126,7 @@ func (g *group) joinUnknown(r *JoinRequest, call *Parked) wire.Code {
 func (g *group) promise(id string, session time.Duration) {
 	g.pending[id] = time.AfterFunc(session, func() {
 		g.mu.Lock()
-		defer g.mu.Unlock()
+		defer g.c.unlock(g)
 		if _, ok := g.pending[id]; ok && !g.dead {
 			delete(g.pending, id)
 			g.maybeComplete()
@@ -168,6 +168,7 @@ func (g *group) replaceStatic(m *member, id string, r *JoinRequest, call *Parked
 		g.rejoined()
 		return wire.None
 	}
+	g.changed = true
 	answer := g.currentReply(m)
 	if wasLeader && !r.MaySkipAssignment {
 		// Old clients would assign anew if they saw themselves as the leader.

@@ -60,18 +60,15 @@ func (c *Coordinator) lockForCommit(id Identity) (*group, wire.Code) {
 		return g, wire.None
 	}
 	if id.Generation >= 0 {
-		return nil, c.missing(id.Group, wire.IllegalGeneration)
+		return nil, c.missing(wire.IllegalGeneration)
 	}
 	return c.lockOrMake(id.Group)
 }
 
 // mayCommit holds a commit against the group's state.
 func (g *group) mayCommit(id Identity) wire.Code {
-	if id.Generation < 0 && id.MemberID == "" && id.InstanceID == "" {
-		if len(g.members) > 0 {
-			return wire.UnknownMemberID
-		}
-		return wire.None
+	if id.Generation < 0 && g.state == Empty {
+		return wire.None // an administrator, or somebody who assigns partitions by hand, whatever else he says
 	}
 	m, code := g.check(id.MemberID, id.InstanceID)
 	switch {
@@ -210,9 +207,12 @@ func (c *Coordinator) AllCommitted(group string) []Position {
 
 // DeleteOffsets removes offsets of topics that no member is subscribed to.
 func (c *Coordinator) DeleteOffsets(j Journal, group string, positions []Position) wire.Code {
+	if group == "" {
+		return wire.InvalidGroupID
+	}
 	g := c.lock(group)
 	if g == nil {
-		return c.missing(group, wire.GroupIDNotFound)
+		return c.missing(wire.GroupIDNotFound)
 	}
 	if len(g.members) > 0 && g.protocolType != ConsumerProtocol {
 		g.mu.Unlock()

@@ -20,7 +20,7 @@ func (p *Parked) Abandon() {
 	}
 	g := p.g
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.c.unlock(g)
 	m := p.m
 	switch {
 	case m.gone:

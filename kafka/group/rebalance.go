@@ -80,6 +80,7 @@ func (g *group) complete() {
 	g.generation++
 	if len(g.members) == 0 {
 		g.state, g.protocol, g.leader, g.since = Empty, "", "", time.Now()
+		g.changed = true
 		return
 	}
 	g.state = Completing

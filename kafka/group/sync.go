@@ -3,11 +3,16 @@ package group
 import "github.com/leveret-mq/leveret/kafka/wire"
 
 // Sync answers with the member's assignment once the leader has brought it.
-// reply is called once; the result is nil when it was called already.
+// reply is called once; the result is nil when it was called already. The leader's
+// call returns when the generation is durable, and only then do others hear of it.
 func (c *Coordinator) Sync(r SyncRequest, reply func(SyncReply)) *Parked {
+	if r.Group == "" {
+		reply(SyncReply{Err: wire.InvalidGroupID})
+		return nil
+	}
 	g := c.lock(r.Group)
 	if g == nil {
-		reply(SyncReply{Err: c.missing(r.Group, wire.UnknownMemberID)})
+		reply(SyncReply{Err: c.missing(wire.UnknownMemberID)})
 		return nil
 	}
 	defer g.mu.Unlock()
@@ -16,7 +21,7 @@ func (c *Coordinator) Sync(r SyncRequest, reply func(SyncReply)) *Parked {
 		code = g.checkSync(&r)
 	}
 	if code == wire.None && m.id == g.leader && g.state == Completing {
-		code = g.assign(r.Assignments)
+		code = c.establish(g, m, r.Assignments)
 	}
 	if code != wire.None {
 		reply(SyncReply{Err: code})
@@ -31,6 +36,37 @@ func (c *Coordinator) Sync(r SyncRequest, reply func(SyncReply)) *Parked {
 	}
 	m.sync = &Parked{g: g, m: m, sync: reply}
 	return m.sync
+}
+
+// establish makes the generation that is handed over the one that stands, with what
+// the leader decided. The group is unlocked while that is kept, and may not be the
+// same afterwards.
+func (c *Coordinator) establish(g *group, leader *member, assignments map[string][]byte) wire.Code {
+	if code := g.assign(assignments); code != wire.None {
+		return code
+	}
+	g.touch(leader)
+	leader.synced = true
+	generation := g.generation
+	g.mu.Unlock()
+	err := c.keep(g)
+	g.mu.Lock()
+	switch {
+	case err != nil, g.dead:
+		return wire.CoordinatorNotAvailable
+	case leader.gone:
+		return wire.UnknownMemberID
+	case g.generation != generation, g.state != Completing && g.state != Stable:
+		return wire.RebalanceInProgress
+	}
+	g.state = Stable
+	for _, m := range g.members {
+		if m.sync != nil {
+			g.touch(m)
+			m.answerSync(g.syncReply(m))
+		}
+	}
+	return wire.None
 }
 
 func (g *group) checkSync(r *SyncRequest) wire.Code {
@@ -48,23 +84,17 @@ func (g *group) checkSync(r *SyncRequest) wire.Code {
 	return wire.None
 }
 
-// assign stores what the leader decided and answers all who wait for it. A
-// member the leader forgot gets nothing.
+// assign stores what the leader decided. A member that it forgot gets nothing.
 func (g *group) assign(assignments map[string][]byte) wire.Code {
 	bytes := int64(0)
 	for _, m := range g.members {
-		bytes += int64(len(assignments[m.id]))
+		bytes += int64(len(assignments[m.id]) - len(m.assignment))
 	}
 	if code := g.opts.take(bytes); code != wire.None {
 		return code
 	}
-	g.state = Stable
 	for _, m := range g.members {
 		m.assignment = assignments[m.id]
-		if m.sync != nil {
-			g.touch(m)
-			m.answerSync(g.syncReply(m))
-		}
 	}
 	return wire.None
 }
@@ -75,9 +105,12 @@ func (g *group) syncReply(m *member) SyncReply {
 
 // Heartbeat keeps a member's session alive and tells it of a rebalance.
 func (c *Coordinator) Heartbeat(id Identity) wire.Code {
+	if id.Group == "" {
+		return wire.InvalidGroupID
+	}
 	g := c.lock(id.Group)
 	if g == nil {
-		return c.missing(id.Group, wire.UnknownMemberID)
+		return c.missing(wire.UnknownMemberID)
 	}
 	defer g.mu.Unlock()
 	m, code := g.check(id.MemberID, id.InstanceID)
@@ -96,9 +129,12 @@ func (c *Coordinator) Heartbeat(id Identity) wire.Code {
 
 // Leave removes members, and fills in what became of each.
 func (c *Coordinator) Leave(group string, leavers []Leaver) wire.Code {
+	if group == "" {
+		return wire.InvalidGroupID
+	}
 	g := c.lock(group)
 	if g == nil {
-		code := c.missing(group, wire.UnknownMemberID)
+		code := c.missing(wire.UnknownMemberID)
 		for i := range leavers {
 			leavers[i].Err = code
 		}
@@ -107,7 +143,7 @@ func (c *Coordinator) Leave(group string, leavers []Leaver) wire.Code {
 		}
 		return code
 	}
-	defer g.mu.Unlock()
+	defer c.unlock(g)
 	for i := range leavers {
 		leavers[i].Err = g.leave(leavers[i])
 	}

@@ -30,6 +30,8 @@ type Options struct {
 	// Journal is told of offsets that are forgotten without a client asking for it;
 	// nil tells nobody.
 	Journal Journal
+	// Keeper keeps the members of groups across restarts; nil forgets them.
+	Keeper Keeper
 	// Memory counts what members take; nil counts nothing.
 	Memory Memory
 	// NewID returns the random part of a member id; default 128 random bits.
@@ -160,7 +162,8 @@ type SyncReply struct {
 	Assignment   []byte
 }
 
-// Identity says who calls: a member of a generation.
+// Identity says who calls: a member of a generation. The group "" can't have
+// members, but clients who named no group have always committed to it.
 type Identity struct {
 	Group      string
 	MemberID   string
