@@ -65,11 +65,13 @@ func (l *Log) compare(list []*segment.Segment, end int64) int64 {
 	if end >= k.Flushed {
 		return end
 	}
-	from := end
+	from := max(end, min(l.cutTo, k.Flushed))
 	if len(list) == 0 && k.Exact {
-		from = max(end, k.Start)
+		from = max(from, k.Start)
 	}
-	l.report(Event{Kind: Missing, From: from, To: k.Flushed})
 	l.sparse.Store(true)
+	if from < k.Flushed {
+		l.report(Event{Kind: Missing, From: from, To: k.Flushed})
+	}
 	return k.Flushed
 }

@@ -64,6 +64,10 @@ type Options struct {
 	// their folders at the start.
 	Transient bool
 
+	// Begins, if not nil, is told where the log begins before what lies before that goes.
+	// It must not call the log.
+	Begins func(start int64)
+
 	// Now is the clock for segment headers and sizes; default time.Now. It is
 	// asked once a segment.
 	Now func() time.Time
@@ -113,6 +117,8 @@ type Log struct {
 	dropped   bool // segments were dropped, whose files may still be there
 	failure   error
 	newNames  []string // folders above that hold names not known to be durable
+
+	cutTo int64 // offset behind the records that recovery cut and told of
 
 	failed   atomic.Bool  // failure is set
 	deleted  atomic.Bool  // its files go, under a Sync perhaps

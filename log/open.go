@@ -181,8 +181,9 @@ func (l *Log) tell(s *segment.Segment, f segment.Found) {
 		l.report(Event{Kind: Scanned, Segment: s.Name(), Position: f.ScannedFrom, Bytes: f.ScannedBytes})
 	}
 	if f.CutBytes > 0 {
+		l.cutTo = s.Next() + f.CutRecords
 		l.report(Event{Kind: TornTail, Segment: s.Name(), Position: s.Position(), Bytes: f.CutBytes,
-			From: s.Next(), To: s.Next() + f.CutRecords, Err: f.CutErr})
+			From: s.Next(), To: l.cutTo, Err: f.CutErr})
 	}
 	if !s.Finished() {
 		l.unsynced.Store(true)

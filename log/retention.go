@@ -130,6 +130,9 @@ func (l *Log) dropWhile(drop func(*segment.Segment) bool) int {
 	rest := make([]*segment.Segment, len(list)-n)
 	copy(rest, list[n:])
 	l.setSegments(rest)
+	if l.o.Begins != nil {
+		l.o.Begins(rest[0].Base())
+	}
 	for _, s := range list[:n] {
 		s.Drop()
 	}

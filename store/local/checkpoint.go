@@ -41,6 +41,7 @@ type checkpoints struct {
 	exact bool                 // and nothing was written behind it
 	boot  uint64               // the run of the machine in which it was written
 	found checkpointFile
+	ends  ends
 
 	due     atomic.Bool // something changed since the last one
 	refused atomic.Bool // something is missing that nobody has agreed to: write none
@@ -72,6 +73,22 @@ func (c *checkpoints) load() (map[store.LogID]*rest, error) {
 		}
 	}
 	slices.SortFunc(found, func(a, b checkpointFile) int { return int(int64(b.number) - int64(a.number)) })
+	saved, err := c.newest(found)
+	if err != nil {
+		return nil, err
+	}
+	if saved.Logs == nil {
+		saved.Logs = map[store.LogID]*rest{}
+	}
+	if !c.exact {
+		c.takeEnds(names, saved.Logs)
+	}
+	c.takeChanges(saved, found)
+	return saved.Logs, nil
+}
+
+// newest reads the newest checkpoint that can be read.
+func (c *checkpoints) newest(found []checkpointFile) (checkpoint, error) {
 	broken := false
 	for _, f := range found {
 		if f.changed {
@@ -79,19 +96,21 @@ func (c *checkpoints) load() (map[store.LogID]*rest, error) {
 		}
 		saved, err := c.read(f.name)
 		if errors.Is(err, ErrVersion) {
-			return nil, err
+			return checkpoint{}, err
 		}
 		if err != nil {
 			broken = true
 			c.s.note(event{Kind: eventDamaged, Name: f.name, Text: fmt.Sprintf("checkpoint %s can't be read; the one before is used: %v", f.name, err)})
 			continue
 		}
-		c.exact = f.clean && !broken
-		c.take(saved, found)
-		c.found = f
-		return saved.Logs, nil
+		c.found, c.exact, c.boot = f, f.clean && !broken, saved.Boot
+		c.table = make(map[string]tableMark, len(saved.Tables))
+		for _, m := range saved.Tables {
+			c.table[m.Name] = m
+		}
+		return saved, nil
 	}
-	return nil, nil
+	return checkpoint{}, nil
 }
 
 // checkpointFile is one name in the directory.
@@ -122,13 +141,8 @@ func (c *checkpoints) read(name string) (checkpoint, error) {
 	return decodeCheckpoint(data)
 }
 
-// take notes what a checkpoint says, and which of its figures do not hold any more.
-func (c *checkpoints) take(saved checkpoint, found []checkpointFile) {
-	c.boot = saved.Boot
-	c.table = make(map[string]tableMark, len(saved.Tables))
-	for _, m := range saved.Tables {
-		c.table[m.Name] = m
-	}
+// takeChanges notes which of a checkpoint's figures do not hold any more.
+func (c *checkpoints) takeChanges(saved checkpoint, found []checkpointFile) {
 	for _, f := range found {
 		if !f.changed || f.number < saved.Number {
 			continue
@@ -166,6 +180,12 @@ func (c *checkpoints) soil() error {
 
 func checkpointName(number uint64) string { return fmt.Sprintf("%016x", number) }
 
+// holds says whether all that the checkpoint says of a log is still so: nothing was written
+// behind it, or the log is not among those that changed, and the machine ran on.
+func (c *checkpoints) holds(r *rest) bool {
+	return !r.Uncertain && (c.exact || c.boot == c.s.boot)
+}
+
 // touch notes that the log is not any more as the last checkpoint says, before it changes.
 func (l *Log) touch() {
 	if l.transient() || l.unsaved.Swap(true) {
@@ -173,7 +193,19 @@ func (l *Log) touch() {
 	}
 	c := &l.store.checkpoints
 	c.due.Store(true)
-	c.tell(c.changed(change{l.id, logChanged}))
+	err := c.changed(change{l.id, logChanged})
+	if l.end.Load() == nil {
+		start, end := int64(-1), int64(0)
+		if inner := l.inner.Load(); inner != nil {
+			start, end = inner.Bounds()
+		}
+		m, e := c.ends.take(l.id, start, end)
+		if e == nil {
+			l.end.Store(m)
+		}
+		err = errors.Join(err, e)
+	}
+	c.tell(err)
 }
 
 // tell says once that changes can't be noted.
@@ -239,6 +271,14 @@ func (c *checkpoints) begin() (uint64, error) {
 		return number, c.s.fs.SyncDir(c.s.dir) // of a new directory the name
 	}
 	return number, old.Close()
+}
+
+// beginFirst begins the first list of a process and returns its name.
+func (c *checkpoints) beginFirst() (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	number, err := c.begin()
+	return checkpointName(number), err
 }
 
 // maybe writes a checkpoint if one is due and the last one was long enough ago.
@@ -320,12 +360,14 @@ func (c *checkpoints) addLogs(w *checkpointWriter) {
 	}
 }
 
-// removeOld removes all but the last two checkpoints and the lists from the older one on.
+// removeOld removes all but the last two checkpoints and the lists from the older one on,
+// and what processes before this one noted of ends.
 func (c *checkpoints) removeOld(newest uint64) error {
 	names, err := c.s.fs.ReadDir(c.dir)
 	if err != nil {
 		return err
 	}
+	err = c.removeEnds(names)
 	var numbers []uint64
 	for _, name := range names {
 		if f, ok := parseCheckpointName(name); ok && !f.changed && f.number <= newest {
@@ -334,7 +376,7 @@ func (c *checkpoints) removeOld(newest uint64) error {
 	}
 	slices.Sort(numbers)
 	if len(numbers) <= keptCheckpoints {
-		return nil
+		return err
 	}
 	oldest := numbers[len(numbers)-keptCheckpoints]
 	for _, name := range names {

@@ -29,6 +29,7 @@ const (
 
 	magicCheckpoint = "LVCP"
 	magicChanged    = "LVCH"
+	magicEnds       = "LVEN"
 
 	formatVersion = 1 // of every file that is not named in latestVersion
 )

@@ -89,6 +89,7 @@ type rest struct {
 	Oldest      int64
 	Waiting     int64
 	Uncertain   bool
+	startNoted  bool // Start is right although the rest is uncertain; not in the file
 }
 
 // appendTo appends the log's entry.

@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"flag"
@@ -73,6 +74,7 @@ func TestFormatsAreAsReleased(t *testing.T) {
 	golden(t, "meta-v2", encodeMeta(sampleMeta()))
 	golden(t, "checkpoint-v1", sampleCheckpoint())
 	golden(t, "changed-v1", sampleChanges())
+	golden(t, "ends-v1", sampleEnds())
 	golden(t, "cursor-v1", sampleCursor())
 	golden(t, "table-v1", sampleTable())
 }
@@ -93,6 +95,14 @@ func sampleRest() *rest {
 func sampleChanges() []byte {
 	b := header{Magic: magicChanged, Tag: 7, CreatedMs: 1_700_000_000_123}.appendTo(nil)
 	return change{43, logDeleted}.appendTo(change{42, logChanged}.appendTo(b))
+}
+
+func sampleEnds() []byte {
+	b := header{Magic: magicEnds, Tag: 0xB007, CreatedMs: 1_700_000_000_123}.appendTo(nil)
+	for _, v := range []uint64{42, 17, 340, 0, 0, 0, 0, 0, 43, 0, 0, 0, 44, 1<<64 - 1, 1, 0} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return b
 }
 
 // TestOlderFormatsAreRead reads the golden files of versions that are not written any more.
@@ -133,6 +143,10 @@ func TestCheckpointsComeBack(t *testing.T) {
 	changes, err := decodeChanges(sampleChanges())
 	if want := []change{{42, logChanged}, {43, logDeleted}}; err != nil || !reflect.DeepEqual(changes, want) {
 		t.Errorf("changes are %v, %v", changes, err)
+	}
+	ends, boot, err := decodeEnds(sampleEnds())
+	if want := map[store.LogID]span{42: {17, 340}, 44: {-1, 1}}; err != nil || boot != 0xB007 || !reflect.DeepEqual(ends, want) {
+		t.Errorf("ends are %v of boot %x, %v", ends, boot, err)
 	}
 	good := sampleCheckpoint()
 	for at := range good {
@@ -181,12 +195,13 @@ func TestNewerIsNotCorrupt(t *testing.T) {
 	decode := map[string]func([]byte) error{
 		"meta":       func(b []byte) error { _, err := decodeMeta(b); return err },
 		"checkpoint": func(b []byte) error { _, err := decodeCheckpoint(b); return err },
+		"ends":       func(b []byte) error { _, _, err := decodeEnds(b); return err },
 		"changes":    func(b []byte) error { _, err := decodeChanges(b); return err },
 		"cursor":     func(b []byte) error { _, err := decodeCursorPage(b); return err },
 		"table":      func(b []byte) error { _, err := scanTable(b); return err },
 	}
 	files := map[string][]byte{"meta": encodeMeta(sampleMeta()), "cursor": sampleCursor(), "table": sampleTable(),
-		"checkpoint": sampleCheckpoint(), "changes": sampleChanges()}
+		"checkpoint": sampleCheckpoint(), "changes": sampleChanges(), "ends": sampleEnds()}
 	for name, data := range files {
 		if err := decode[name](asVersion(data, 3)); (!errors.Is(err, ErrVersion) || errors.Is(err, ErrCorrupt)) && name != "checkpoint" {
 			t.Errorf("%s of version 3: %v", name, err)

@@ -64,6 +64,15 @@ func FuzzDecodeCheckpoint(f *testing.F) {
 	})
 }
 
+func FuzzDecodeEnds(f *testing.F) {
+	f.Add(sampleEnds())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if found, _, err := decodeEnds(data); err == nil && len(found) > endsSlots {
+			t.Errorf("%d ends", len(found))
+		}
+	})
+}
+
 func FuzzDecodeChanges(f *testing.F) {
 	f.Add(sampleChanges())
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -39,6 +41,8 @@ func Inspect(w io.Writer, path string) error {
 		err = inspectCheckpoint(out, data)
 	case len(data) >= 4 && string(data[:4]) == magicChanged:
 		err = inspectChanges(out, data)
+	case len(data) >= 4 && string(data[:4]) == magicEnds:
+		err = inspectEnds(out, data)
 	default:
 		err = ErrUnknownFile
 	}
@@ -99,6 +103,18 @@ func inspectCheckpoint(out *printer, data []byte) error {
 		}
 		out.printf("log\t%016x\tsegments=%d from %d to %d, offsets %d to %d, flushed=%d bytes=%d oldest=%d waiting=%d%s\n",
 			uint64(id), r.Segments, r.First, r.Last, r.Start, r.End, r.Flushed, r.Bytes, r.Oldest, r.Waiting, uncertain)
+	}
+	return nil
+}
+
+func inspectEnds(out *printer, data []byte) error {
+	ends, boot, err := decodeEnds(data)
+	if err != nil {
+		return err
+	}
+	out.printf("kind\tends of logs\nboot\t%016x\nlogs\t%d\n", boot, len(ends))
+	for _, id := range slices.Sorted(maps.Keys(ends)) {
+		out.printf("log\t%016x\tfrom %d, written up to %d\n", uint64(id), ends[id].start, ends[id].end)
 	}
 	return nil
 }
@@ -222,7 +238,7 @@ func IsInspectable(path string) bool {
 		return false
 	}
 	switch string(magic[:]) {
-	case magicTable, magicCursor, magicMeta, magicCheckpoint, magicChanged:
+	case magicTable, magicCursor, magicMeta, magicCheckpoint, magicChanged, magicEnds:
 		return true
 	}
 	return false

@@ -33,6 +33,7 @@ type Log struct {
 	unsaved atomic.Bool          // it is not as the last checkpoint says: see touch
 	rest    atomic.Pointer[rest] // what the last checkpoint says; nil when nothing
 	left    atomic.Pointer[left] // what the consumer said with its state
+	end     atomic.Pointer[endMark]
 
 	mu     sync.Mutex // opening, options, removing; guards the following
 	onDisk bool       // the directory is there
@@ -120,7 +121,7 @@ func (l *Log) open() (*log.Log, error) {
 	inner, err := log.Open(log.Options{
 		FS: l.store.fs, Dir: l.dir(), Pool: l.store.pool,
 		SegmentBytes: l.segmentBytes(), MaxBatchBytes: l.store.o.MaxBatchBytes,
-		NextOffset: cursorReach(cursor), Known: l.known(), Transient: o.Transient, Now: l.store.now, Report: l.report,
+		NextOffset: cursorReach(cursor), Known: l.known(), Transient: o.Transient, Now: l.store.now, Report: l.report, Begins: l.noteStart,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open log %d (%s): %w", l.id, o.Name, storeError(err))
@@ -224,6 +225,8 @@ func (l *Log) Append(batches []byte) (message.Offset, error) {
 	if err != nil {
 		return 0, l.appendError(inner, err)
 	}
+	_, end := inner.Bounds()
+	l.noteEnd(end)
 	l.store.appended.Add(uint64(len(batches)))
 	l.dropGrown(inner, len(batches))
 	if !l.state.listed.Load() && !l.transient() {

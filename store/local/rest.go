@@ -77,7 +77,7 @@ func (l *Log) known() *log.Known {
 	if r == nil {
 		return nil
 	}
-	return &log.Known{Flushed: r.Flushed, Start: r.Start, Exact: l.store.checkpoints.exact && !r.Uncertain}
+	return &log.Known{Flushed: r.Flushed, Start: r.Start, Exact: r.startNoted || l.store.checkpoints.holds(r)}
 }
 
 // opened takes over what the checkpoint says of a log that has just been opened. What

@@ -86,6 +86,7 @@ func Open(options Options) (*Store, error) {
 		tables: map[string]*table{}, made: map[string]struct{}{},
 	}
 	s.checkpoints.s, s.checkpoints.dir = s, s.dir+"/"+checkpointDir
+	s.checkpoints.ends.c = &s.checkpoints
 	if err := makeDirs(s.fs, s.dir); err != nil {
 		return nil, fmt.Errorf("open store in %s: %w", s.dir, err)
 	}
@@ -148,7 +149,7 @@ func (s *Store) start() error {
 	s.syncer = newSyncer(s.fs, s.dir, s.o.FlushInterval)
 	if err = s.checkWhole(saved); err == nil {
 		if err = s.checkpoints.soil(); err == nil {
-			_, err = s.checkpoints.begin()
+			s.checkpoints.ends.prefix, err = s.checkpoints.beginFirst()
 		}
 	}
 	if err == nil {
@@ -305,6 +306,11 @@ func (s *Store) DeleteLog(ctx context.Context, id store.LogID) error {
 	if found || l != nil && l.hasDir() {
 		s.checkpoints.gone(id)
 	}
+	if l != nil {
+		if m := l.end.Swap(nil); m != nil {
+			s.checkpoints.ends.give(m)
+		}
+	}
 	var err error
 	switch {
 	case l != nil:
@@ -422,7 +428,8 @@ func (s *Store) Close() error {
 	logs, tables := s.logs, s.tables
 	s.mu.Unlock()
 	errs := closeLogs(logs)
-	errs = append(errs, s.checkpoints.write(errors.Join(errs...) == nil), s.checkpoints.close())
+	errs = append(errs, s.checkpoints.write(errors.Join(errs...) == nil))
+	errs = append(errs, s.checkpoints.ends.close(errors.Join(errs...) == nil), s.checkpoints.close())
 	s.mu.Lock()
 	s.logs, s.tables = map[store.LogID]*Log{}, map[string]*table{}
 	s.mu.Unlock()

@@ -139,7 +139,7 @@ func (s *Store) checkLog(id store.LogID, r *rest) error {
 		_, err := s.fs.Stat(dir + "/" + segment.FileName(base))
 		return err == nil
 	}
-	exact := s.checkpoints.exact && !r.Uncertain
+	exact := s.checkpoints.holds(r)
 	problem := ""
 	switch {
 	case r.Segments == 0:

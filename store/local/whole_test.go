@@ -2,7 +2,9 @@ package local
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
@@ -307,5 +309,102 @@ func TestFiguresAtRestAreRight(t *testing.T) {
 	changed := openTestLog(t, s, busy.ID(), store.LogOptions{Name: "busy"})
 	if _, end := changed.Bounds(); end != 101 || changed.Figures() != (store.Figures{End: message.Offset(101), Bytes: changed.Figures().Bytes, Segments: changed.Figures().Segments, Waiting: 101, Certain: true}) {
 		t.Errorf("opened: %+v", changed.Figures())
+	}
+}
+
+// TestAfterAKillWhatIsMissingIsToldToTheMessage cuts the only segment of a log that was
+// written after the last checkpoint, at any byte, or takes it away.
+func TestAfterAKillWhatIsMissingIsToldToTheMessage(t *testing.T) {
+	mem := fs.NewMem(1)
+	o := Options{Dir: "/data", FS: mem, BootID: "one", SegmentBytes: 64 << 10}
+	s := openStore(t, o)
+	l := newTestLog(t, s, store.LogOptions{Name: "orders"})
+	one := batchOf(3, 300)
+	for range 20 {
+		mustAppend(t, l, bytes.Clone(one))
+	}
+	if err := mem.SyncAll("/"); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int64{-1, 0, 50, segment.HeaderBytes, segment.HeaderBytes + int64(len(one))*7, segment.HeaderBytes + int64(len(one))*7 + 30, segment.HeaderBytes + int64(len(one))*12 + 200} {
+		t.Run(fmt.Sprint("at ", at), func(t *testing.T) {
+			killed := mem.Crash(rand.New(rand.NewPCG(1, 1)))
+			name := filepath.Join(l.dir(), segment.FileName(0))
+			if at < 0 {
+				if err := killed.Remove(name); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				cutFile(t, killed, name, at)
+			}
+			o := o
+			told := &lossLog{}
+			o.FS, o.Logger = killed, slog.New(told)
+			s := openStore(t, o)
+			l := openTestLog(t, s, l.ID(), store.LogOptions{Name: "orders"})
+			start, end := l.Bounds()
+			if left := l.Records(start, end); end != 60 || left+told.messages != 60 {
+				t.Errorf("[%d, %d) with %d messages, told of %d", start, end, left, told.messages)
+			}
+			if base := mustAppend(t, l, bytes.Clone(one)); base != 60 {
+				t.Errorf("appended at %d", base)
+			}
+		})
+	}
+}
+
+// lossLog adds up the messages that errors tell of.
+type lossLog struct{ messages int64 }
+
+func (h *lossLog) Enabled(context.Context, slog.Level) bool { return true }
+func (h *lossLog) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h *lossLog) WithGroup(string) slog.Handler            { return h }
+
+func (h *lossLog) Handle(_ context.Context, r slog.Record) error {
+	if r.Level == slog.LevelError {
+		r.Attrs(func(a slog.Attr) bool {
+			if a.Key == "messages" {
+				h.messages += a.Value.Int64()
+			}
+			return true
+		})
+	}
+	return nil
+}
+
+// TestAfterAKillALostBeginningIsToldAndAConsumedOneIsNot takes the first segment of a log away
+// whose own first segments were consumed before, after the last checkpoint.
+func TestAfterAKillALostBeginningIsToldAndAConsumedOneIsNot(t *testing.T) {
+	mem := fs.NewMem(1)
+	o := Options{Dir: "/data", FS: mem, BootID: "one", SegmentBytes: 64 << 10}
+	s := openStore(t, o)
+	l := newTestLog(t, s, store.LogOptions{Name: "orders", Retention: store.Retention{Consumed: true}})
+	for range 500 {
+		mustAppend(t, l, batchOf(1, 1000))
+	}
+	l.Progress(200, 200)
+	l.Release(200)
+	s.pool.Wait()
+	begins, _ := l.Bounds()
+	if begins == 0 {
+		t.Fatal("nothing was dropped")
+	}
+	if err := mem.SyncAll("/"); err != nil {
+		t.Fatal(err)
+	}
+	for _, spoil := range []bool{false, true} {
+		killed := mem.Crash(rand.New(rand.NewPCG(1, 1)))
+		if spoil {
+			if err := killed.Remove(logFile(t, killed, l.ID(), false)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o, told := o, &lossLog{}
+		o.FS, o.Logger = killed, slog.New(told)
+		at := openTestLog(t, openStore(t, o), l.ID(), store.LogOptions{Name: "orders", Retention: store.Retention{Consumed: true}})
+		start, end := at.Bounds()
+		if lost := int64(start - begins); end != 500 || told.messages != lost || (lost > 0) != spoil {
+			t.Errorf("spoilt %t: [%d, %d), began at %d, told of %d", spoil, start, end, begins, told.messages)
+		}
 	}
 }
