@@ -81,6 +81,7 @@ type Broker struct {
 
 	policyGeneration atomic.Uint64 // see PolicyChanged
 	deletions        *deletions
+	expirer          expirer
 	server           layer // of settings
 	plainSettings    map[*queueType]*Settings
 
@@ -105,6 +106,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	}
 	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, stop: make(chan struct{})}
 	b.deletions = newDeletions()
+	b.expirer.b = b
 	b.makePlain()
 	ctx, cancel := context.WithCancel(context.Background())
 	b.removals = removals{b: b, ctx: ctx, cancel: cancel, wake: make(chan struct{}, 1)}
@@ -113,6 +115,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	}
 	b.stopped.Go(b.saver)
 	b.stopped.Go(b.settleFigures)
+	b.stopped.Go(b.expirer.run)
 	b.stopped.Go(func() { b.deletions.run(b.stop) })
 	b.removals.start()
 	return b, nil

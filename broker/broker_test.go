@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
@@ -21,6 +23,7 @@ type rig struct {
 	*Broker
 	t     *testing.T
 	dir   string
+	files fs.FS // nil: real ones
 	gap   int32 // offsets left unused behind each append
 	store store.Store
 	v     *VHost
@@ -40,9 +43,23 @@ func startWith(t *testing.T, gap int32) *rig {
 	return r
 }
 
+// bubble runs a test on a rig in memory, whose clock is the test's.
+func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, dir: "data", files: fs.NewMem(1)}
+		r.open()
+		defer func() {
+			if err := errors.Join(r.Close(), r.store.Close()); err != nil {
+				t.Error(err)
+			}
+		}()
+		test(t, r)
+	})
+}
+
 func (r *rig) open() {
 	r.t.Helper()
-	st, err := local.Open(local.Options{Dir: r.dir, Mode: store.ModeOS, Gap: r.gap})
+	st, err := local.Open(local.Options{Dir: r.dir, FS: r.files, Mode: store.ModeOS, Gap: r.gap})
 	if err != nil {
 		r.t.Fatal(err)
 	}

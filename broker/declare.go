@@ -244,6 +244,7 @@ func (v *VHost) restoreQueue(d queueDef) error {
 		kind, declared = topic, v.keptConfigs(d.Name, d.Config)
 	}
 	q := v.newQueue(d.Name)
+	q.restored = true
 	q.Durable, q.AutoDelete, q.Args, q.Topic = true, d.AutoDelete, d.Args, d.Topic
 	q.settings.Store(v.b.settingsOf(kind, declared))
 	if len(d.TopicID) == len(q.TopicID) {

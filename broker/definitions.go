@@ -21,6 +21,7 @@ import (
 //	q/VHOST/NAME         a queue
 //	b/VHOST/SOURCE/KIND/DESTINATION/KEY/ARGS   a binding
 //	d/LOG                a log of a deleted queue, to be removed
+//	e/VHOST/NAME         a queue that got messages that expire
 const (
 	keyClusterID  = "m/cluster"
 	keyProducerID = "m/producer"
@@ -29,6 +30,7 @@ const (
 	prefixQueue   = "q/"
 	prefixBinding = "b/"
 	prefixRemoval = "d/"
+	prefixExpiry  = "e/"
 )
 
 func defKey(prefix string, parts ...string) string {
@@ -102,6 +104,7 @@ func (b *Broker) load() error {
 	var bindings []bindingDef
 	var exchanges []exchangeDef
 	var queues []queueDef
+	var expiries []expiryDef
 	err := b.defs.Load(func(e store.Entry) error {
 		var into any
 		switch {
@@ -127,6 +130,9 @@ func (b *Broker) load() error {
 		case strings.HasPrefix(e.Key, prefixBinding):
 			bindings = append(bindings, bindingDef{})
 			into = &bindings[len(bindings)-1]
+		case strings.HasPrefix(e.Key, prefixExpiry):
+			expiries = append(expiries, expiryDef{})
+			into = &expiries[len(expiries)-1]
 		case isRemoval(e.Key):
 			return b.removals.load(e)
 		default:
@@ -144,7 +150,7 @@ func (b *Broker) load() error {
 	if err := b.firstStart(); err != nil {
 		return err
 	}
-	if err := b.restore(exchanges, queues, bindings); err != nil {
+	if err := b.restore(exchanges, queues, bindings, expiries); err != nil {
 		return err
 	}
 	return b.claim(lost)
@@ -174,7 +180,7 @@ func (b *Broker) firstStart() error {
 	return nil
 }
 
-func (b *Broker) restore(exchanges []exchangeDef, queues []queueDef, bindings []bindingDef) error {
+func (b *Broker) restore(exchanges []exchangeDef, queues []queueDef, bindings []bindingDef, expiries []expiryDef) error {
 	for _, d := range exchanges {
 		v := b.vhosts[d.VHost]
 		if v == nil {
@@ -209,6 +215,11 @@ func (b *Broker) restore(exchanges []exchangeDef, queues []queueDef, bindings []
 		if err := v.restoreBinding(d); err != nil {
 			b.opts.Log.Warn("a binding's end is gone; left out", "vhost", d.VHost, "source", d.Source, "destination", d.Dest, "error", err)
 			loose = append(loose, store.Entry{Key: d.key()})
+		}
+	}
+	for _, d := range expiries {
+		if !b.restoreExpiry(d) {
+			loose = append(loose, store.Entry{Key: defKey(prefixExpiry, d.VHost, d.Queue)})
 		}
 	}
 	if len(loose) > 0 { // or they would come back once something of the end's name is declared

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/leveret-mq/leveret/internal/alloc"
 	"github.com/leveret-mq/leveret/message"
@@ -27,6 +28,8 @@ func TestDefinitionsFormatIsKept(t *testing.T) {
 	if _, err := r.s.CreateTopic("t", 2, configs("retention.ms", "5")); err != nil {
 		t.Fatal(err)
 	}
+	r.put("jobs", 1, expiring("60000"), time.Now())
+	r.expirer.sweep(0)
 	if _, err := r.s.NewProducerID(); err != nil {
 		t.Fatal(err)
 	}

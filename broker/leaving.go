@@ -76,6 +76,9 @@ func (l *leaving) queue(q *Queue) error {
 	l.queues = append(l.queues, q)
 	if q.lives() {
 		l.c.drop(defKey(prefixQueue, l.c.v.Name, q.Name))
+		if q.expires.Load() {
+			l.c.drop(q.expiryKey())
+		}
 		for _, p := range q.Partitions() {
 			if err := l.c.put(removalKey(p.log.ID()), removalDef{VHost: l.c.v.Name, Queue: q.Name, Log: p.log.ID()}); err != nil {
 				return err

@@ -29,6 +29,7 @@ type Partition struct {
 	guide     atomic.Pointer[guide] // made by the first reader that stops within a batch
 	getter    Lease                 // settles what Get took; set with cursor
 	producers producers
+	expiry    atomic.Pointer[expiry] // made by the first message that expires
 
 	spent     atomic.Int64 // left for their delivery limit, and nobody was told yet
 	spentTold int64        // when somebody was, in ms
@@ -86,27 +87,33 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 	p.getter = Lease{part: p, member: c.Getter()}
 	p.unwatch = p.log.Watch(c.Notify)
 	p.cursor.Store(c)
+	if _, end := p.log.Bounds(); p.q.restored && !p.q.Topic && st.Floor < end {
+		p.expects(false) // it may be; nobody knows until it was empty once
+	}
 	return c, nil
 }
 
-// ready counts what waits, without making a cursor or opening a log of which that is known.
+// ready counts what waits, without making a cursor or opening a log of which that is
+// known. The error is why it may be wrong.
 func (p *Partition) ready() (int64, error) {
-	if c := p.cursor.Load(); c != nil {
-		n := c.Ready()
-		p.leftWithStart(c)
-		return n, nil
-	}
-	if f := p.log.Figures(); f.Certain {
-		return f.Waiting, nil
-	}
-	if start, end, err := p.bounds(); err != nil || start == end {
-		return 0, err
+	if p.cursor.Load() == nil {
+		if f := p.log.Figures(); f.Certain && p.expiry.Load() == nil {
+			return f.Waiting, nil
+		}
+		if start, end, err := p.bounds(); err != nil || start == end {
+			return 0, err
+		}
 	}
 	c, err := p.work()
 	if err != nil {
 		return 0, err
 	}
-	return c.Ready(), nil
+	if p.expiry.Load() != nil {
+		err = p.expireIfDue(p.q.vhost.b.opts.Now().UnixMilli())
+	}
+	n := c.Ready()
+	p.leftWithStart(c)
+	return n, err
 }
 
 // progress tells the store how far the cursor is; called after everything that moves it.
@@ -120,6 +127,9 @@ func (p *Partition) progress() {
 	p.log.Progress(floor, handed)
 	p.log.Release(floor)
 	p.moving.Unlock()
+	if e := p.expiry.Load(); e != nil {
+		e.moved.Store(true)
+	}
 	p.leftWithStart(c)
 	p.q.vhost.b.markDirty(p)
 }

@@ -79,6 +79,7 @@ type targetSet struct {
 	routes  [2]route // of all keys that lead here: those of a plain exchange, and others
 	targets []*target
 	batch   *message.Builder // set while open
+	expires bool             // a message in it may expire
 	open    bool             // in Publisher.pending
 }
 
@@ -184,6 +185,7 @@ func (p *Publisher) add(set *targetSet, pub *message.Publish) {
 			t.open = set
 		}
 	}
+	set.expires = set.expires || mayExpire(pub.Properties)
 	set.batch.Add(pub)
 	p.again.batch = set.batch
 	if set.batch.SizeBytes() >= batchBytes {
@@ -221,12 +223,15 @@ func (p *Publisher) storeSet(set *targetSet) {
 			}
 			continue
 		}
+		if set.expires {
+			t.part.expects(true)
+		}
 		if !t.used {
 			t.used = true
 			p.used = append(p.used, t)
 		}
 	}
-	set.open = false
+	set.open, set.expires = false, false
 	set.batch.Reset(keepBatchBytes)
 	p.free = append(p.free, set.batch)
 	set.batch = nil

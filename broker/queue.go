@@ -27,6 +27,8 @@ type Queue struct {
 	target   exchange.Target       // guarded by VHost.mu
 	bindings map[string]bindingDef // that lead here; guarded by VHost.mu
 	deleted  atomic.Bool
+	restored bool        // of an earlier start
+	expires  atomic.Bool // marked in the definitions as one that got messages that expire
 
 	mu    sync.Mutex // guards subs, had and ends
 	subs  map[*Subscription]struct{}

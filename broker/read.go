@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/internal/batch"
@@ -392,20 +391,15 @@ func (r *reader) tellReturned() {
 	r.d.Head, r.known.head = *r.heads, 0
 }
 
-// expired reports whether the message's own expiration has passed since it came.
-// A message expires when it would be delivered, so that it costs nothing before.
+// expired reports whether the message's own expiration has passed since it came: at
+// the head of its queue it is gone soon anyway, but must not be delivered before.
 func (r *reader) expired() bool {
-	p := r.d.Properties
-	if p[0]&(message.FlagExpiration>>8) == 0 || r.d.TimestampMs == message.NoTime {
+	if !mayExpire(r.d.Properties) || r.d.TimestampMs == message.NoTime {
 		return false
 	}
-	var props message.Properties
-	if props.Parse(p) != nil {
+	ttl := expirationOf(r.d.Properties)
+	if ttl < 0 {
 		return false
-	}
-	ttl, err := strconv.ParseInt(string(props.Expiration), 10, 64)
-	if err != nil {
-		return false // a Kafka producer's own lv.a: AMQP publishers are checked
 	}
 	if r.nowMs == 0 {
 		r.nowMs = r.part.q.vhost.b.opts.Now().UnixMilli()

@@ -124,6 +124,9 @@ func TestMessagesLeaveForAReason(t *testing.T) {
 			if _, end := p.log.Bounds(); q.Ready() != 0 || q.Unacked() != 0 || floor < end-4 {
 				t.Errorf("ready %d, unacked %d, floor %d of %d", q.Ready(), q.Unacked(), floor, end)
 			}
+			if st, err := p.log.LoadCursor(); err != nil || st.Floor < floor-4 { // but for the gap at the end
+				t.Errorf("the store knows of floor %d, and it is %d: %v", st.Floor, floor, err)
+			}
 		})
 	}
 }

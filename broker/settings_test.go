@@ -1,17 +1,12 @@
 package broker
 
 import (
-	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/leveret-mq/leveret/auth"
-	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
-	"github.com/leveret-mq/leveret/store/local"
 )
 
 func TestEveryLineOfTheTableHoldsTogether(t *testing.T) {
@@ -99,22 +94,8 @@ func TestChangedSettingsReachTheLiveLog(t *testing.T) {
 		"larger segments from then": {nil, []string{"segment.bytes", "10000000"}, time.Minute, func(_ message.Offset, segments int) bool { return segments < 16 }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				st, err := local.Open(local.Options{Dir: "data", FS: fs.NewMem(1), Mode: store.ModeOS})
-				if err != nil {
-					t.Fatal(err)
-				}
-				b, err := Open(st, Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer func() {
-					if err := errors.Join(b.Close(), st.Close()); err != nil {
-						t.Error(err)
-					}
-				}()
-				v, _ := b.VHost("/")
-				s := v.NewSession(auth.Identity{Name: "guest"})
+			bubble(t, func(t *testing.T, r *rig) {
+				s := r.s
 				q, err := s.CreateTopic("t", 1, configs(append([]string{"segment.bytes", "65536"}, c.created...)...))
 				if err != nil {
 					t.Fatal(err)

@@ -1,0 +1,360 @@
+package broker
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Messages expire at the head of their queue, consumer or not. There is no timer and
+// no memory for a message: one goroutine looks at the heads of the queues that got a
+// message with an expiration, when the head is due or may be another than before, and
+// has a run of expired ones leave at once. Whoever asks for a count has it done first.
+//
+//	publish with an expiration ─► expects ─► list ─► run, every SaveEvery ─► expireHead ─► retire
+//	a start, from the mark in the definitions ─┘                  ready ─────┘
+//
+// Only the head counts, as in RabbitMQ: behind a message that lives, others wait.
+
+// expiry is what a log whose messages may expire has beside others.
+type expiry struct {
+	listed  atomic.Bool  // looked at: something in the log may expire
+	seen    atomic.Bool  // and did, or will
+	moved   atomic.Bool  // the head may be another than the one looked at last
+	due     atomic.Int64 // when the head expires, in ms; never when it does not
+	looking sync.Mutex   // held over a look
+}
+
+const (
+	never = math.MaxInt64
+	// headRun is how many messages are looked at before those of them that expired leave.
+	headRun = 1 << 14
+	// lookAgain is when a log is looked at again that could not be read.
+	lookAgain = time.Minute
+)
+
+// expirer looks at the queues whose messages may expire.
+type expirer struct {
+	b    *Broker
+	mu   sync.Mutex // guards list
+	list []*Partition
+}
+
+// expects notes that messages that expire were put into the log; seen is false when
+// nobody knows whether there are any.
+func (p *Partition) expects(seen bool) {
+	e := p.expiry.Load()
+	for e == nil {
+		p.expiry.CompareAndSwap(nil, new(expiry))
+		e = p.expiry.Load()
+	}
+	if seen && !e.seen.Load() {
+		e.seen.Store(true)
+	}
+	if !e.moved.Load() {
+		e.moved.Store(true)
+	}
+	if e.listed.Load() || e.listed.Swap(true) {
+		return
+	}
+	x := &p.q.vhost.b.expirer
+	x.mu.Lock()
+	x.list = append(x.list, p)
+	x.mu.Unlock()
+}
+
+// run looks at what is due until the broker closes.
+func (x *expirer) run() {
+	t := time.NewTicker(x.b.opts.SaveEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-x.b.stop:
+			x.mu.Lock()
+			list := x.list
+			x.mu.Unlock()
+			x.mark(list)
+			return
+		case <-t.C:
+			x.sweep(x.b.opts.Now().UnixMilli())
+		}
+	}
+}
+
+// sweep looks at the listed logs that are due, and lists on those in which something is left.
+func (x *expirer) sweep(nowMs int64) {
+	x.mu.Lock()
+	list := x.list
+	x.list = nil
+	x.mu.Unlock()
+	x.mark(list)
+	kept := list[:0]
+	for _, p := range list {
+		if p.removed.Load() || !p.stillExpires(nowMs) {
+			continue
+		}
+		kept = append(kept, p)
+	}
+	x.mu.Lock()
+	x.list = append(x.list, kept...)
+	x.mu.Unlock()
+}
+
+// stillExpires looks at the head if it is due, and says whether the log must be looked
+// at again. One that holds nothing any more is not, until it expects something.
+func (p *Partition) stillExpires(nowMs int64) bool {
+	e := p.expiry.Load()
+	if err := p.expireIfDue(nowMs); err != nil {
+		if !p.removed.Load() && !errors.Is(err, store.ErrClosed) {
+			p.q.vhost.b.opts.Log.Error("can't look for expired messages; it is tried again in a minute", "queue", p.q.Name, "error", err)
+		}
+		e.due.Store(nowMs + lookAgain.Milliseconds())
+		e.moved.Store(false)
+		return true
+	}
+	if !p.drained() {
+		return true
+	}
+	e.listed.Store(false)
+	return !p.drained() && !e.listed.Swap(true) // who appended before that saw it listed
+}
+
+// drained says that nothing is left in the log for its cursor.
+func (p *Partition) drained() bool {
+	c := p.cursor.Load()
+	if c == nil {
+		return false
+	}
+	floor, _ := c.Progress()
+	_, end := p.log.Bounds()
+	return floor >= end
+}
+
+// expireIfDue has what has expired at the head leave, if it may be due.
+func (p *Partition) expireIfDue(nowMs int64) error {
+	e := p.expiry.Load()
+	if e == nil || !e.moved.Load() && e.due.Load() > nowMs {
+		return nil
+	}
+	if p.q.Topic && p.cursor.Load() == nil {
+		return nil // nobody works on it: its records are kept by time and bytes alone
+	}
+	e.looking.Lock()
+	defer e.looking.Unlock()
+	for {
+		e.moved.Store(false) // what moves the head from here on is seen the next time
+		n, due, err := p.expireHead(nowMs)
+		if err != nil {
+			e.moved.Store(true)
+			return err
+		}
+		if n == 0 {
+			e.due.Store(due)
+			return nil
+		}
+	}
+}
+
+// expireHead retires the expired messages of the first ready run, at most headRun,
+// and says how many left. Otherwise it says when the head is due.
+func (p *Partition) expireHead(nowMs int64) (n, due int64, err error) {
+	c, err := p.work()
+	if err != nil {
+		return 0, never, err
+	}
+	run, ok := c.Head(headRun)
+	if !ok {
+		return 0, never, c.Err()
+	}
+	s := headScan{next: run.First, last: run.Last, nowMs: nowMs, due: never}
+	if err := s.read(p.log); err != nil {
+		return 0, never, err
+	}
+	if s.due < never || s.next > run.First {
+		p.expiry.Load().seen.Store(true)
+	}
+	if s.next == run.First {
+		return 0, s.due, nil
+	}
+	n, err = p.retire(nil, run.First, s.next-1, Expired)
+	return max(n, 1), never, err // none are left of them, also if others took them meanwhile
+}
+
+// headScan walks a run of messages as far as they have expired.
+type headScan struct {
+	next, last message.Offset // next is the first that has not, or was not looked at
+	nowMs      int64
+	due        int64 // when next expires
+	done       bool
+
+	headers []byte // of the record before, our own copy
+	ttl     int64  // what they say
+}
+
+func (s *headScan) read(l store.Log) error {
+	for !s.done && s.next <= s.last {
+		from := s.next
+		v, err := l.Read(from, 64<<10)
+		if errors.Is(err, store.ErrOutOfRange) {
+			return nil // retention took the head; the next look sees another
+		}
+		if err != nil {
+			return err
+		}
+		err = v.Use(s.batches)
+		v.Done()
+		if err != nil {
+			return err
+		}
+		if s.next == from {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (s *headScan) batches(data []byte) error {
+	for len(data) > 0 && !s.done && s.next <= s.last {
+		var b batch.Batch
+		var err error
+		if b, data, err = batch.Next(data); err != nil {
+			return err
+		}
+		if end := message.Offset(b.LastOffset()); end >= s.next && !b.IsControl() {
+			s.batch(b)
+		}
+	}
+	return nil
+}
+
+// batch walks the records of one batch. What a Kafka producer compressed is no
+// message that expires, and what can't be decoded is left to who reads it.
+func (s *headScan) batch(b batch.Batch) {
+	if b.Codec() != message.CodecNone {
+		s.done = true
+		return
+	}
+	base := message.Offset(b.BaseOffset())
+	baseMs, appendTime := b.BaseTimestamp(), b.Attributes()&batch.LogAppendTime != 0
+	if appendTime {
+		baseMs = b.MaxTimestamp()
+	}
+	records := message.NewRecords(b.Records())
+	var rec message.Record
+	for s.next <= s.last {
+		more, err := records.Next(&rec)
+		if err != nil {
+			s.done = true
+			return
+		}
+		if !more {
+			return
+		}
+		o := base + message.Offset(rec.OffsetDelta)
+		if o < s.next {
+			continue
+		}
+		ms := baseMs
+		if !appendTime {
+			ms += rec.TimestampDelta
+		}
+		if ttl := s.expiration(&rec); o > s.next || ttl < 0 || ms == message.NoTime || s.nowMs-ms <= ttl {
+			s.done = true
+			if ttl >= 0 && o == s.next && ms != message.NoTime {
+				s.due = ms + ttl + 1
+			}
+			return
+		}
+		s.next = o + 1
+	}
+}
+
+// expiration is after how many ms the record's message expires, -1 for never. Most
+// records have the same headers as the one before.
+func (s *headScan) expiration(rec *message.Record) int64 {
+	if s.headers != nil && bytes.Equal(rec.Headers.Raw, s.headers) {
+		return s.ttl
+	}
+	s.ttl = -1
+	if e, ok := rec.Envelope(); ok {
+		s.ttl = expirationOf(e.Properties)
+	}
+	s.headers = append(s.headers[:0], rec.Headers.Raw...)
+	return s.ttl
+}
+
+// mayExpire says whether AMQP property bytes have an expiration.
+func mayExpire(properties []byte) bool {
+	return len(properties) > 0 && properties[0]&(message.FlagExpiration>>8) != 0
+}
+
+// expirationOf is after how many ms a message with these properties expires, -1 for never.
+func expirationOf(properties []byte) int64 {
+	var p message.Properties
+	if !mayExpire(properties) || p.Parse(properties) != nil {
+		return -1
+	}
+	ttl, err := strconv.ParseInt(string(p.Expiration), 10, 64)
+	if err != nil || ttl < 0 {
+		return -1 // a Kafka producer's own lv.a: AMQP publishers are checked
+	}
+	return ttl
+}
+
+// expiryDef is the mark of a queue that got a message with an expiration. With it a
+// start knows which queues to look at, and opens no other.
+type expiryDef struct {
+	VHost string `json:"vhost"`
+	Queue string `json:"queue"`
+}
+
+func (q *Queue) expiryKey() string { return defKey(prefixExpiry, q.vhost.Name, q.Name) }
+
+// mark writes down which of the queues expect messages that expire, once for each.
+func (x *expirer) mark(list []*Partition) {
+	var c change
+	var marked []*Queue
+	for _, p := range list {
+		if q := p.q; p.expiry.Load().seen.Load() && q.lives() && !q.Deleted() && !q.expires.Load() {
+			if c.put(q.expiryKey(), expiryDef{VHost: q.vhost.Name, Queue: q.Name}) != nil {
+				continue
+			}
+			q.expires.Store(true)
+			marked = append(marked, q)
+		}
+	}
+	if len(c.entries) == 0 {
+		return
+	}
+	if err := x.b.putDef(c.entries...); err != nil {
+		for _, q := range marked {
+			q.expires.Store(false) // again the next time
+		}
+		x.b.opts.Log.Error("can't note which queues hold messages that expire", "queues", len(marked), "error", err)
+	}
+}
+
+// restoreExpiry takes up a mark; ok is false for one of a queue that is gone.
+func (b *Broker) restoreExpiry(d expiryDef) (ok bool) {
+	v := b.vhosts[d.VHost]
+	if v == nil {
+		return false
+	}
+	q, err := v.Queue(d.Queue)
+	if err != nil {
+		return false
+	}
+	q.expires.Store(true)
+	for _, p := range q.Partitions() {
+		p.expects(true)
+	}
+	return true
+}
