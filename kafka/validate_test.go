@@ -250,7 +250,7 @@ func TestUnpackingWaitsForMemoryThatOthersHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := &arrival{now: testNow, version: 9, memory: b.Open()}
-	large := sealed(message.CodecGzip, pack(message.CodecGzip, record(0, string(make([]byte, 20<<20)))), 1, nil)
+	large := sealed(message.CodecSnappy, pack(message.CodecSnappy, record(0, string(make([]byte, 20<<20)))), 1, nil) // one block
 	small := packBatch(message.CodecGzip, nil, "a", "b")
 	r := testSettings()
 	if _, code, why := a.check(large, r); code != wire.RequestTimedOut {

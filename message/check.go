@@ -192,6 +192,42 @@ func (c *Check) any(b []byte, number uint32) (ms int64, n int, err error) {
 	return ms, w + int(size), nil
 }
 
+// Long implements Walker.
+func (c *Check) Long(s *Stretch) error {
+	end := s.record()
+	s.skip(1, end) // attributes
+	ms := c.baseMs + s.varint()
+	if s.varint() != int64(c.next) && s.err == nil {
+		return c.malformed(c.next, badNumber)
+	}
+	s.nullable(end) // key
+	s.nullable(end) // value
+	count := s.varint()
+	if count < 0 || count > (end-s.taken)/2 {
+		s.fail(ErrRecord)
+	}
+	for ; count > 0 && s.err == nil; count-- {
+		s.skip(s.varint(), end)
+		s.nullable(end)
+	}
+	if s.err == nil && s.taken != end {
+		s.fail(ErrRecord)
+	}
+	if s.err != nil {
+		return fmt.Errorf("record %d: %w", c.next, s.err)
+	}
+	c.note(ms)
+	c.next++
+	return nil
+}
+
+func (c *Check) note(ms int64) {
+	c.latest = max(c.latest, ms)
+	if ms != NoTime {
+		c.oldest = min(c.oldest, ms)
+	}
+}
+
 const badNumber = "number"
 
 func (c *Check) malformed(record uint32, what string) error {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 
 	"github.com/golang/snappy"
 	"github.com/klauspost/compress/gzip"
@@ -20,7 +21,7 @@ var ErrMemory = errors.New("the compressed batch takes more memory to look into"
 
 const (
 	// OrdinaryBytes is what an inspection may take of memory that is there anyway:
-	// longer records and blocks want more.
+	// longer blocks want more.
 	OrdinaryBytes = 1 << 20
 	// pieceBytes is how much is unpacked at a time.
 	pieceBytes = 64 << 10
@@ -38,6 +39,12 @@ var inspectors = func() chan *inspector {
 	}
 	return all
 }()
+
+// wide is held by the one inspection that takes more than ordinary memory.
+var wide = make(chan struct{}, 1)
+
+// wideZstd keeps the decoder of a wide inspection with its memory until the collector runs.
+var wideZstd sync.Pool
 
 // inspector is the memory of one inspection at a time. Its parts are made when
 // they are first needed.
@@ -57,15 +64,21 @@ type Walker interface {
 	Records(b []byte) (used int, err error)
 	// Enough reports whether nothing more is wanted.
 	Enough() bool
+	// Long walks one record that is too long to be seen as a whole.
+	Long(s *Stretch) error
 	// End is the verdict when rest bytes were left over at the end, or when it was enough.
 	End(rest int) error
 }
 
 // Walk unpacks the records of a batch piece by piece for w, and returns how many bytes
 // they are. Nothing of them is kept. ErrUnpacked says that they are more than limit;
-// ErrMemory that a record, a block or a window of the compression needs more memory at
-// once than allowed, which may be had for another try, with a new Walker.
+// ErrMemory that a block or a window of the compression needs more memory at once than
+// allowed, which may be had for another try, with a new Walker: one at a time has it.
 func Walk(w Walker, codec int, packed []byte, limit, allowed int) (unpacked int, err error) {
+	if allowed > OrdinaryBytes {
+		wide <- struct{}{}
+		defer func() { <-wide }()
+	}
 	in := <-inspectors
 	defer func() {
 		in.src.Reset(nil)
@@ -77,7 +90,7 @@ func Walk(w Walker, codec int, packed []byte, limit, allowed int) (unpacked int,
 	in.src.Reset(packed)
 	switch codec {
 	case CodecNone:
-		return in.walk(w, &in.src, limit, allowed)
+		return in.walk(w, &in.src, limit)
 	case CodecGzip:
 		if in.gzip == nil {
 			in.gzip = new(gzip.Reader)
@@ -86,11 +99,11 @@ func Walk(w Walker, codec int, packed []byte, limit, allowed int) (unpacked int,
 			return 0, fmt.Errorf("gzip: %w", err)
 		}
 		in.gzip.Multistream(false) // not every reader goes on behind the first
-		return in.walk(w, (*gzipReader)(in), limit, allowed)
+		return in.walk(w, (*gzipReader)(in), limit)
 	case CodecSnappy:
 		in.snappy.reset(packed, min(limit, max(allowed, OrdinaryBytes)))
 		defer in.snappy.reset(nil, 0)
-		return in.walk(w, &in.snappy, limit, allowed)
+		return in.walk(w, &in.snappy, limit)
 	case CodecLZ4:
 		if in.lz4 == nil {
 			in.lz4 = lz4.NewReader(nil)
@@ -99,7 +112,7 @@ func Walk(w Walker, codec int, packed []byte, limit, allowed int) (unpacked int,
 			return 0, err
 		}
 		in.lz4.Reset(&in.src)
-		return in.walk(w, in.lz4, limit, allowed)
+		return in.walk(w, in.lz4, limit)
 	case CodecZstd:
 		return in.zstd(w, packed, limit, allowed)
 	}
@@ -181,79 +194,67 @@ func (in *inspector) zstd(w Walker, packed []byte, limit, allowed int) (unpacked
 		return len(raw), err
 	}
 	// Mostly because the buffer is too small, which it says in several ways.
-	if in.stream == nil {
-		if in.stream, err = newZstdStream(ordinaryWindow); err != nil {
-			return 0, fmt.Errorf("zstd: %w", err)
-		}
-	}
-	z := in.stream
-	if allowed > ordinaryWindow { // not kept: such a window is rare
-		if z, err = newZstdStream(allowed); err != nil {
-			return 0, fmt.Errorf("zstd: %w", err)
-		}
-		defer z.Close()
+	z, err := in.zstdStream(allowed)
+	if err != nil {
+		return 0, fmt.Errorf("zstd: %w", err)
 	}
 	if err = z.Reset(&in.src); err == nil {
-		unpacked, err = in.walk(w, z, limit, allowed)
+		unpacked, err = in.walk(w, z, limit)
 	}
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		err = ErrMemory
 	}
 	_ = z.Reset(nil) // it would keep the batch
+	if z != in.stream {
+		wideZstd.Put(z)
+	}
 	return unpacked, err
+}
+
+// zstdStream is a decoder for what is unpacked piece by piece. One for a window beyond
+// the ordinary, which is rare, is not the inspector's own.
+func (in *inspector) zstdStream(allowed int) (z *zstd.Decoder, err error) {
+	if allowed <= ordinaryWindow {
+		if in.stream == nil {
+			in.stream, err = newZstdStream(ordinaryWindow)
+		}
+		return in.stream, err
+	}
+	if z, _ := wideZstd.Get().(*zstd.Decoder); z != nil {
+		return z, nil
+	}
+	return newZstdStream(MaxUnpackedBytes)
 }
 
 func newZstdStream(window int) (*zstd.Decoder, error) {
 	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(uint64(window)))
 }
 
-// walk checks what comes out of r. It holds a piece at a time, and a record that is
-// longer than that as a whole.
-func (in *inspector) walk(w Walker, r io.Reader, limit, allowed int) (total int, err error) {
-	piece := in.buf[:pieceBytes]
-	have := 0
-	for idle := 0; ; {
-		n, err := r.Read(piece[have:])
-		have += n
-		if total += n; total > limit {
-			return total, ErrUnpacked
+// walk has w look at what comes out of r, a piece at a time.
+func (in *inspector) walk(w Walker, r io.Reader, limit int) (total int, err error) {
+	s := Stretch{from: r, limit: limit}
+	piece := in.buf[:min(pieceBytes, len(in.buf))]
+	for {
+		err := s.fill(piece)
+		used, bad := w.Records(s.piece)
+		s.drop(used)
+		if bad != nil || w.Enough() && len(s.piece) > 0 {
+			return s.total, cmp.Or(bad, w.End(len(s.piece)))
 		}
-		used, bad := w.Records(piece[:have])
-		if bad != nil || w.Enough() && used < have {
-			return total, cmp.Or(bad, w.End(have-used))
-		}
-		have = copy(piece, piece[used:have])
 		switch {
 		case err == io.EOF:
-			return total, w.End(have)
+			return s.total, w.End(len(s.piece))
 		case err != nil:
-			return total, err
-		case have == len(piece):
-			if piece, err = in.longer(piece, limit, allowed); err != nil {
-				return total, err
+			return s.total, err
+		case len(s.piece) < len(piece):
+		case len(piece) < len(in.buf):
+			piece = in.buf // which begins with what was read
+		default:
+			if err := w.Long(&s); err != nil {
+				return s.total, err
 			}
 		}
-		if idle++; n > 0 {
-			idle = 0
-		} else if idle > 100 {
-			return total, io.ErrNoProgress
-		}
 	}
-}
-
-// longer is a piece with room for the record that fills this one.
-func (in *inspector) longer(piece []byte, limit, allowed int) ([]byte, error) {
-	size, w := varint(piece)
-	want := int64(w) + size
-	switch {
-	case want > int64(limit):
-		return nil, ErrUnpacked
-	case want <= int64(len(in.buf)):
-		return in.buf, nil // it begins where piece does
-	case want > int64(allowed):
-		return nil, ErrMemory
-	}
-	return append(make([]byte, 0, want), piece...)[:want], nil
 }
 
 // snappyReader unpacks the blocks of a snappy batch, one at a time.

@@ -46,6 +46,23 @@ func (s *Seek) Records(b []byte) (used int, err error) {
 	return used, nil
 }
 
+// Long implements Walker.
+func (s *Seek) Long(long *Stretch) error {
+	end := long.record()
+	long.skip(1, end)
+	ms, number := long.varint(), long.varint()
+	if long.err == nil && number != int64(int32(number)) {
+		return fmt.Errorf("%w: number", ErrRecord)
+	}
+	if long.err == nil {
+		s.found(ms, int32(number))
+	}
+	if !s.Found {
+		long.skip(end-long.taken, end)
+	}
+	return long.err
+}
+
 func (s *Seek) look(rec []byte) error {
 	ms, w := varint(rec[1:])
 	if w <= 0 {
@@ -55,8 +72,12 @@ func (s *Seek) look(rec []byte) error {
 	if w <= 0 || number != int64(int32(number)) {
 		return fmt.Errorf("%w: number", ErrRecord)
 	}
-	if ms += s.BaseMs; int32(number) >= s.Number && ms >= s.Ms {
-		s.Found, s.At, s.TimeMs = true, int32(number), ms
-	}
+	s.found(ms, int32(number))
 	return nil
+}
+
+func (s *Seek) found(ms int64, number int32) {
+	if ms += s.BaseMs; number >= s.Number && ms >= s.Ms {
+		s.Found, s.At, s.TimeMs = true, number, ms
+	}
 }
