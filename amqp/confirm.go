@@ -13,6 +13,7 @@ type confirmMark struct {
 
 // unstored is called by the store, on any goroutine, when a flush that confirms wait for went wrong.
 func (c *conn) unstored(err error) {
+	c.tellBlocked()
 	c.log.Refused(wire.IDBasicPublish.String(), err, advice(codeOf(err)))
 }
 
@@ -54,6 +55,9 @@ func (c *conn) flush() error {
 	c.flushSettles()
 	if c.flushes == 0 {
 		return nil
+	}
+	if c.s.opts.Broker.Alarm() != "" {
+		c.tellBlocked()
 	}
 	unheard := c.plain > 0
 	c.flushes, c.plain = 0, 0

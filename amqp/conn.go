@@ -35,7 +35,7 @@ type conn struct {
 	log  *netx.Client
 	name string
 	user auth.Identity
-	caps struct{ authFailureClose, cancelNotify bool }
+	caps struct{ authFailureClose, cancelNotify, blocked bool }
 
 	channelMax int
 	frameMax   int
@@ -76,12 +76,18 @@ type conn struct {
 	confirms  *netx.Answers[[]confirmMark]
 	consumers []*consumer
 	version   int  // of consumers
+	blocked   bool // the client was told so
+	silent    bool // the connection is closed; nothing is told any more
 	finish    bool // the writer ends when all of out is written
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{s: s, nc: nc, log: s.log.Client(nc.RemoteAddr()), memory: s.opts.Budget.Open(), wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), writerDone: make(chan struct{})}
-	c.flushed = func(err error) { c.flushErr = err }
+	c.flushed = func(err error) {
+		if c.flushErr = err; err != nil {
+			c.tellBlocked()
+		}
+	}
 	c.confirms = netx.NewAnswers[[]confirmMark](c.signal, c.unstored)
 	c.w.c = c
 	c.w.net = netx.NewWriter(nc, writeTimeout, c.patience)
@@ -150,6 +156,7 @@ func (c *conn) end(inOrder bool) {
 // nothing after that.
 func (c *conn) closeChannels() {
 	c.outMu.Lock()
+	c.silent = true
 	c.out = c.appendConfirms(c.out)
 	c.channels.each(func(ch *channel) { ch.gone = true })
 	c.outMu.Unlock()

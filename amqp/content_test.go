@@ -145,12 +145,8 @@ func TestAFullDiskIsAnErrorOfThatPublish(t *testing.T) {
 	send := func(p *peer, channel uint16, q string) {
 		p.begin(channel, q, len(big))
 		for at := 0; at < len(big); at += 100_000 {
-			if at == 2_000_000 {
-				full.Store(true)
-			}
 			p.piece(channel, big[at:min(at+100_000, len(big))])
 		}
-		full.Store(false)
 	}
 	memory := func(o *Options) { o.Budget = smallBudget() }
 	t.Run("with confirms", func(t *testing.T) {
@@ -162,10 +158,7 @@ func TestAFullDiskIsAnErrorOfThatPublish(t *testing.T) {
 		p.publish(1, text(q, "before"))
 		p.expect(1, wire.IDBasicAck)
 		full.Store(true)
-		p.begin(1, q, len(big))
-		for at := 0; at < len(big); at += 100_000 {
-			p.piece(1, big[at:min(at+100_000, len(big))])
-		}
+		send(p, 1, q)
 		if m := p.expect(1, wire.IDBasicNack).method.(*wire.BasicNack); m.DeliveryTag != 2 || m.Multiple {
 			t.Errorf("%+v", m)
 		}
@@ -189,6 +182,7 @@ func TestAFullDiskIsAnErrorOfThatPublish(t *testing.T) {
 		if m := p.expect(2, wire.IDChannelClose).method.(*wire.ChannelClose); m.ReplyCode != wire.PreconditionFailed {
 			t.Errorf("%+v", m)
 		}
+		full.Store(false)
 		p.publish(1, text(q, "the connection lives"))
 		if n := p.ready(1, q); n != 1 {
 			t.Errorf("%d messages are stored", n)

@@ -138,6 +138,7 @@ func (c *conn) readCapabilities(properties wire.Table) {
 			}
 			c.caps.authFailureClose = flag("authentication_failure_close")
 			c.caps.cancelNotify = flag("consumer_cancel_notify")
+			c.caps.blocked = flag("connection.blocked")
 		}
 	}
 	for _, key := range []string{"connection_name", "product"} {

@@ -55,6 +55,9 @@ func newRig(t testing.TB, o rigOptions) *rig {
 		t.Fatal(err)
 	}
 	o.broker.Log = quiet()
+	if o.broker.Probe == nil {
+		o.broker.Probe = r.probe
+	}
 	if o.broker.Scratch == nil {
 		o.broker.Scratch = r.scratch
 	}
@@ -90,6 +93,16 @@ func (r *rig) stop() {
 	if err := r.store.Close(); err != nil {
 		r.t.Error(err)
 	}
+}
+
+// probe fails while the disk has no room.
+func (r *rig) probe() error {
+	f, err := r.store.Scratch()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Allocate(1 << 20)
 }
 
 // scratch opens a file of the store and counts it while it is open.
@@ -207,6 +220,7 @@ func (r *rig) peer(nc net.Conn) *peer {
 func capabilities() wire.Table {
 	caps := wire.AppendTableBool(nil, "authentication_failure_close", true)
 	caps = wire.AppendTableBool(caps, "consumer_cancel_notify", true)
+	caps = wire.AppendTableBool(caps, "connection.blocked", true)
 	return wire.AppendTableTable(nil, "capabilities", caps)
 }
 

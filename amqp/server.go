@@ -65,11 +65,12 @@ func (o *Options) defaults() {
 
 // Server serves AMQP 0-9-1 connections. All methods may be called from any goroutine.
 type Server struct {
-	opts       Options
-	properties wire.Table // server-properties, the same for everyone
-	log        *netx.Log
-	stopping   context.Context
-	stop       context.CancelFunc
+	opts        Options
+	properties  wire.Table // server-properties, the same for everyone
+	log         *netx.Log
+	stopping    context.Context
+	stop        context.CancelFunc
+	unsubscribe func() // from alarms
 
 	mu     sync.Mutex // guards the two below
 	conns  map[*conn]struct{}
@@ -81,6 +82,7 @@ func New(o Options) *Server {
 	o.defaults()
 	s := &Server{opts: o, properties: serverProperties(&o), conns: map[*conn]struct{}{}}
 	s.log = netx.NewLog("amqp", o.Logger)
+	s.unsubscribe = o.Broker.OnAlarm(s.alarmChanged)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -109,6 +111,7 @@ func (s *Server) CloseAll(reason string) {
 		list = append(list, c)
 	}
 	s.mu.Unlock()
+	s.unsubscribe()
 	s.stop()
 	for _, c := range list {
 		c.force(reason)

@@ -27,6 +27,8 @@ type Options struct {
 	// Scratch opens a file without a name; nil is none, and messages that come in
 	// pieces must fit the memory for requests.
 	Scratch func() (Scratch, error)
+	// Probe fails while the disk takes no message of ordinary size; nil is never.
+	Probe func() error
 	// SaveEvery is the time between two saves of the cursors; default 1 s.
 	SaveEvery time.Duration
 	// Policy decides what sessions may do; default everything.
@@ -86,6 +88,7 @@ type Broker struct {
 	plainSettings    map[*queueType]*Settings
 
 	removals removals
+	alarm    alarm
 	counters Counters
 	stop     chan struct{}
 	stopped  sync.WaitGroup
@@ -209,6 +212,7 @@ func (b *Broker) saver() {
 				lagging.note(p)
 			}
 			lagging.run(b)
+			b.alarm.probe(b)
 		}
 	}
 }

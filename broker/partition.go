@@ -163,7 +163,9 @@ func (p *Partition) append(data []byte, n int) error {
 	if p.removed.Load() {
 		return nil
 	}
-	if _, err := p.log.Append(data); err != nil {
+	_, err := p.log.Append(data)
+	p.q.vhost.b.alarm.appended(p.q.vhost.b, p, len(data), err)
+	if err != nil {
 		if p.removed.Load() {
 			return nil
 		}

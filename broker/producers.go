@@ -95,6 +95,7 @@ func (p *Partition) produce(b batch.Batch) (Produced, error) {
 		return Produced{}, fail(NotFound, "queue '%s' was deleted", p.q.Name)
 	}
 	base, err := p.log.Append(b)
+	p.q.vhost.b.alarm.appended(p.q.vhost.b, p, len(b), err)
 	if err != nil {
 		return Produced{}, err
 	}

@@ -33,6 +33,7 @@ type Server struct {
 	took    time.Duration // of the start
 
 	store   store.Store
+	probe   func() error                   // of the same, for a message of ordinary size
 	scratch func() (broker.Scratch, error) // of the store's file system
 	broker  *broker.Broker
 	users   *auth.Users

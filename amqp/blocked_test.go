@@ -1,0 +1,117 @@
+package amqp
+
+import (
+	"bytes"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/fs"
+)
+
+// fullDisk is a file system that has no more room while full is set.
+func fullDisk(full *atomic.Bool) fs.FS {
+	return fs.Failing(fs.NewMem(1), func(op fs.Op, _ string) error {
+		if full.Load() && op == fs.OpAllocate {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+}
+
+// The capability connection.blocked is announced, so it is kept: who publishes while the disk is full is told why, before
+// the negative confirm, and told again when there is room; who does not publish, or did not ask, hears nothing.
+func TestPublishersAreToldThatTheyAreBlocked(t *testing.T) {
+	var full atomic.Bool
+	r := newRig(t, rigOptions{fs: fullDisk(&full), broker: broker.Options{SaveEvery: 5 * time.Millisecond}})
+	p, late, idle := r.connect(), r.connect(), r.connect()
+	old := r.peer(r.dial())
+	old.raw([]byte(wire.ProtocolHeader))
+	old.expect(0, wire.IDConnectionStart)
+	old.send(0, &wire.ConnectionStartOk{Mechanism: "PLAIN", Response: []byte("\x00guest\x00guest")})
+	old.expect(0, wire.IDConnectionTune)
+	old.send(0, &wire.ConnectionTuneOk{ChannelMax: 2047, FrameMax: 131072}, &wire.ConnectionOpen{VirtualHost: "/"})
+	old.expect(0, wire.IDConnectionOpenOk)
+	old.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+	p.call(1, &wire.QueueDeclare{Queue: "q", Durable: true}, wire.IDQueueDeclareOk)
+	for _, who := range []*peer{p, late, old} {
+		who.call(1, &wire.ConfirmSelect{}, wire.IDConfirmSelectOk)
+	}
+	big := wire.Publish{Key: []byte("q"), Properties: props(wire.Properties{DeliveryMode: 2}), Body: bytes.Repeat([]byte("x"), 100_000)}
+	full.Store(true)
+	stored := 0
+	for ; ; stored++ {
+		p.publish(1, big)
+		ch, m, err := p.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.method.ID() == wire.IDBasicAck {
+			continue
+		}
+		if b, ok := m.method.(*wire.ConnectionBlocked); !ok || ch != 0 || !strings.Contains(b.Reason, "disk is full") {
+			t.Fatalf("got %+v, want connection.blocked", m.method)
+		}
+		break
+	}
+	p.expect(1, wire.IDBasicNack)
+	p.publish(1, big)
+	p.expect(1, wire.IDBasicNack) // and is not told twice
+	if p.ready(1, "q") != stored {
+		t.Errorf("%d messages are stored, %d were confirmed", p.ready(1, "q"), stored)
+	}
+	late.publish(1, big)
+	late.expect(0, wire.IDConnectionBlocked)
+	late.expect(1, wire.IDBasicNack)
+	old.publish(1, big)
+	old.expect(1, wire.IDBasicNack)
+	if r.broker.Alarm() == "" {
+		t.Error("there is no alarm")
+	}
+	full.Store(false)
+	p.expect(0, wire.IDConnectionUnblocked)
+	late.expect(0, wire.IDConnectionUnblocked)
+	if r.broker.Alarm() != "" {
+		t.Errorf("the alarm is still there: %s", r.broker.Alarm())
+	}
+	p.publish(1, big)
+	p.expect(1, wire.IDBasicAck)
+	for _, who := range []*peer{idle, old} { // the next they hear is the answer to their own call
+		who.call(1, &wire.ExchangeDeclare{Exchange: "amq.direct", Passive: true}, wire.IDExchangeDeclareOk)
+	}
+}
+
+// Room may come back inside a log, where no probe sees it.
+func TestAnAlarmIsOverWhenWhatWasRefusedIsStored(t *testing.T) {
+	var full atomic.Bool
+	probe := func() error { return syscall.ENOSPC }
+	r := newRig(t, rigOptions{fs: fullDisk(&full), broker: broker.Options{SaveEvery: 5 * time.Millisecond, Probe: probe}})
+	p := r.connect()
+	q := p.declare(1)
+	p.call(1, &wire.ConfirmSelect{}, wire.IDConfirmSelectOk)
+	big := wire.Publish{Key: []byte(q), Body: make([]byte, 100_000)}
+	full.Store(true)
+	for blocked := false; !blocked; {
+		p.publish(1, big)
+		_, m, err := p.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocked = m.method.ID() == wire.IDConnectionBlocked
+	}
+	p.expect(1, wire.IDBasicNack)
+	full.Store(false)
+	time.Sleep(20 * time.Millisecond) // the probe still fails
+	if r.broker.Alarm() == "" {
+		t.Error("the alarm is over though the probe fails")
+	}
+	p.publish(1, text(q, "a small one proves nothing"))
+	p.expect(1, wire.IDBasicAck)
+	p.publish(1, big)
+	p.expect(0, wire.IDConnectionUnblocked)
+	p.expect(1, wire.IDBasicAck)
+}
