@@ -226,6 +226,9 @@ func (b *Broker) saveDirty() []*Partition {
 	for _, p := range list {
 		p.dirty.Store(false)
 		p.tellSpent(b.opts.Now())
+		if p.noted() != nil {
+			continue // which has marked it again
+		}
 		if err := p.saveCursor(); err != nil {
 			b.opts.Log.Error("can't save a queue's cursor", "queue", p.q.Name, "error", err)
 			b.markDirty(p) // try again

@@ -70,7 +70,7 @@ func KindOf(err error) Kind {
 		return 0
 	case errors.As(err, &e):
 		return e.Kind
-	case errors.Is(err, store.ErrFull), errors.Is(err, store.ErrReadOnly):
+	case errors.Is(err, store.ErrFull), errors.Is(err, store.ErrReadOnly), errors.Is(err, store.ErrBusy):
 		return Full
 	case errors.Is(err, store.ErrTooLarge):
 		return TooLarge

@@ -26,6 +26,7 @@ type faultyStore struct {
 	store.Store
 	append map[store.LogID]error
 	puts   int // writes of the definitions from here on that succeed
+	busy   atomic.Bool
 }
 
 type faultyLog struct {
@@ -61,6 +62,13 @@ func (l *faultyLog) Append(b []byte) (message.Offset, error) {
 		return 0, err
 	}
 	return l.Log.Append(b)
+}
+
+func (l *faultyLog) Progress(floor, handed message.Offset) error {
+	if l.s.busy.Load() {
+		return store.ErrBusy
+	}
+	return l.Log.Progress(floor, handed)
 }
 
 func (t *faultyTable) Put(e ...store.Entry) error {

@@ -43,6 +43,9 @@ func (s *Session) Get(name string, noAck bool) (*Got, error) {
 // decoded, are settled on the way.
 func (p *Partition) get(noAck bool) (*Got, error) {
 	cursor, err := p.work()
+	if err == nil {
+		err = p.noted()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +57,10 @@ func (p *Partition) get(noAck bool) (*Got, error) {
 		if !ok {
 			return nil, cursor.Err()
 		}
-		p.progress()
+		if err := p.note(); err != nil {
+			_ = p.getter.member.ReturnRuns([]consumer.Run{run}) // it is held, so this can't fail
+			return nil, err
+		}
 		r.tell(&run)
 		next, n, _, err := r.read(run.First, run.Last, 1<<62, g.take)
 		if e := r.settle(noAck, run.First, min(next, run.Last+1)); err == nil {

@@ -25,6 +25,7 @@ type Partition struct {
 	moving     sync.Mutex  // held over reading the cursor's progress and noting it
 	dirty      atomic.Bool // in Broker.dirty
 	removed    atomic.Bool
+	unnoted    atomic.Bool // the store could not note the cursor's progress
 
 	guide     atomic.Pointer[guide] // made by the first reader that stops within a batch
 	getter    Lease                 // settles what Get took; set with cursor
@@ -117,14 +118,20 @@ func (p *Partition) ready() (int64, error) {
 }
 
 // progress tells the store how far the cursor is; called after everything that moves it.
-func (p *Partition) progress() {
+// What can't be noted now is noted later, by the saver too.
+func (p *Partition) progress() { _ = p.note() }
+
+// note is progress for whoever is about to hand something out: with an error that must
+// not leave, because after a crash it would come again as if nobody had had it.
+func (p *Partition) note() error {
 	c := p.cursor.Load()
 	if c == nil || p.removed.Load() {
-		return
+		return nil
 	}
 	p.moving.Lock() // or an older state could be noted after a newer one
 	floor, handed := c.Progress()
-	p.log.Progress(floor, handed)
+	err := p.log.Progress(floor, handed)
+	p.unnoted.Store(errors.Is(err, store.ErrBusy))
 	p.log.Release(floor)
 	p.moving.Unlock()
 	if e := p.expiry.Load(); e != nil {
@@ -132,6 +139,18 @@ func (p *Partition) progress() {
 	}
 	p.leftWithStart(c)
 	p.q.vhost.b.markDirty(p)
+	if errors.Is(err, store.ErrBusy) {
+		return fmt.Errorf("queue '%s': %w", p.q.Name, err)
+	}
+	return nil // the log tells of any other failure itself
+}
+
+// noted tries again what could not be noted the last time.
+func (p *Partition) noted() error {
+	if !p.unnoted.Load() {
+		return nil
+	}
+	return p.note()
 }
 
 // saveCursor keeps what Progress does not: acks ahead of the floor, delivery counts.

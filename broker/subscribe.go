@@ -159,6 +159,9 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 
 // serve takes and emits what the partition has, within the limits.
 func (w *way) serve(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
+	if err := w.part.noted(); err != nil {
+		return 0, 0, err
+	}
 	for n < max && size < maxBytes {
 		if len(w.runs) == 0 {
 			w.runs = w.member.Take(max-n, w.runs[:0])
@@ -169,7 +172,11 @@ func (w *way) serve(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, siz
 				return n, size, nil
 			}
 			if !noAck {
-				w.part.progress()
+				if err := w.part.note(); err != nil {
+					_ = w.member.ReturnRuns(w.runs) // they are held, so this can't fail
+					w.runs = w.runs[:0]
+					return n, size, err
+				}
 			}
 		}
 		got, bytes, err := w.emit(noAck, max-n, maxBytes-size, emit)

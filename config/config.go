@@ -50,7 +50,7 @@ type Config struct {
 	DefaultUserRemote bool `flag:"default-user-remote" default:"false" group:"Users" usage:"let the user guest with the password guest, and Kafka clients without a login, in from other machines too"`
 
 	// MaxConnections bounds the connections of one listener.
-	MaxConnections int `flag:"max-connections" default:"65536" group:"Limits" usage:"most connections that one listener holds at a time"`
+	MaxConnections int `flag:"max-connections" default:"65536" group:"Limits" usage:"most connections that one listener holds at a time; all together never more than the process may open files for"`
 	// MaxMessageBytes bounds the body of one message.
 	MaxMessageBytes Size `flag:"max-message-bytes" default:"128MiB" group:"Limits" usage:"largest body of a message that is taken"`
 	// KafkaMaxBatchBytes bounds one batch of a Kafka producer.

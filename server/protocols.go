@@ -93,7 +93,7 @@ func (s *Server) serveProtocol(p protocol, address string, h handler) error {
 		h.finish()
 		return err
 	}
-	accept := netx.Wrap(inner, netx.Options{Name: p.name, MaxConns: s.config.MaxConnections, Logger: s.logger})
+	accept := netx.Wrap(inner, netx.Options{Name: p.name, MaxConns: s.config.MaxConnections, Slots: s.slots, Logger: s.logger})
 	ended := s.run(l, func() error { return accept.Serve(h.handle) })
 	s.push(p.name+" listener", func(ctx context.Context) error {
 		err := accept.Close()

@@ -13,6 +13,8 @@ import (
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/config"
 	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -38,6 +40,8 @@ type Server struct {
 	broker  *broker.Broker
 	users   *auth.Users
 	budget  *budget.Budget // of the memory that requests take
+	slots   *netx.Slots    // for the connections of all listeners
+	files   fileShares     // of the process's descriptors
 
 	parts  []part // in the order in which they were started
 	failed chan error
@@ -66,6 +70,8 @@ func Start(c *config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{config: c, version: o.Version, logger: o.Logger, started: time.Now(), failed: make(chan error, 8)}
 	tuneMemory()
+	s.files = shareFiles(fs.OpenFileLimit())
+	s.slots = s.connectionSlots()
 	s.budget = budget.New(budget.Options{Bytes: requestMemory(int64(c.RequestMemory), memoryBytes())})
 	for _, step := range []func() error{s.openStore, s.openBroker, s.openUsers, s.openAdmin, s.openPprof, s.openProtocols} {
 		if err := step(); err != nil {

@@ -28,7 +28,7 @@ func (s *Server) openStore() error {
 	}
 	st, err := local.Open(local.Options{
 		Dir: dir, Mode: mode, SegmentBytes: int64(s.config.SegmentBytes), Logger: s.logger,
-		Recover: s.config.Recover,
+		Recover: s.config.Recover, LimitOpenFiles: s.files.segments,
 	})
 	if err != nil {
 		return adviseRecover(err)

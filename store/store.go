@@ -36,7 +36,9 @@ var (
 	ErrConflict   = errors.New("revision conflict") // compare-and-set lost
 	ErrClosed     = errors.New("store is closed")
 	ErrTooLarge   = errors.New("batch too large")
-	ErrMissing    = errors.New("something that was stored is missing")
+	// ErrBusy says that too much is under way already.
+	ErrBusy    = errors.New("too much is under way")
+	ErrMissing = errors.New("something that was stored is missing")
 )
 
 // Mode says what a commit means.
@@ -173,8 +175,10 @@ type Log interface {
 	// nothing at or after handed was ever given to a consumer. It is called on
 	// every turn of a delivery, so it costs a few nanoseconds, and it survives the
 	// process. When handed must be durable first (modes group and always) it may
-	// wait for a reservation ahead of it, once every few thousand offsets.
-	Progress(floor, handed message.Offset)
+	// wait for a reservation ahead of it, once every few thousand offsets. ErrBusy says
+	// that it could not be noted just now: who hands nothing out before another try
+	// succeeds has nothing come back unmarked. Any other failure is the log's own to tell.
+	Progress(floor, handed message.Offset) error
 	// SaveCursor keeps the rest of the cursor's state, opaque to the store. In data, open
 	// messages below next are left to be consumed, and all from next on: that is for
 	// Figures, which are told without reading data.

@@ -19,6 +19,8 @@ type Options struct {
 	// MaxConns bounds the connections that are open at a time; more are closed
 	// as soon as they are accepted. Zero is no bound.
 	MaxConns int
+	// Slots, if not nil, bounds the connections of several listeners together.
+	Slots *Slots
 	// Logger takes what went wrong; nil is slog.Default().
 	Logger *slog.Logger
 }
@@ -28,6 +30,7 @@ type Options struct {
 type Listener struct {
 	name     string
 	maxConns int
+	slots    *Slots
 	logger   *slog.Logger
 	inner    net.Listener
 	hangups  hangups
@@ -57,7 +60,7 @@ func Wrap(inner net.Listener, o Options) *Listener {
 		logger = slog.Default()
 	}
 	return &Listener{
-		name: o.Name, maxConns: o.MaxConns, inner: inner, conns: map[net.Conn]struct{}{},
+		name: o.Name, maxConns: o.MaxConns, slots: o.Slots, inner: inner, conns: map[net.Conn]struct{}{},
 		logger: logger.With("listener", o.Name),
 	}
 }
@@ -122,7 +125,7 @@ func (l *Listener) run(conn net.Conn, handle func(net.Conn)) {
 func (l *Listener) add(conn net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || (l.maxConns > 0 && len(l.conns) >= l.maxConns) {
+	if l.closed || (l.maxConns > 0 && len(l.conns) >= l.maxConns) || !l.slots.take() {
 		l.refused.Add(1)
 		_ = conn.Close()
 		return false
@@ -138,6 +141,7 @@ func (l *Listener) remove(conn net.Conn) {
 	l.mu.Lock()
 	delete(l.conns, conn)
 	l.mu.Unlock()
+	l.slots.give()
 	l.wg.Done()
 }
 

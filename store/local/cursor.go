@@ -39,31 +39,55 @@ type cursor struct {
 	dirty    bool      // changed since the last flush
 	used     bool      // since the store last looked for resting ones
 	ahead    bool      // a reservation is on its way
-	full     bool      // the last write found no space
+	wants    bool      // the last write found no space, or no descriptor
 	closed   bool
 }
 
 // Progress notes how far the work cursor is; see store.Log.
-func (l *Log) Progress(floor, handed message.Offset) {
-	if _, err := l.use(); err != nil {
-		return // the log is read-only or closed and says so itself
+func (l *Log) Progress(floor, handed message.Offset) error {
+	if _, err := l.use(); err != nil && !scarce(err) {
+		return err // the log is read-only or closed and says so itself
 	}
-	c := &l.cursor
-	c.mu.Lock()
-	err := storeError(c.progress(l, int64(floor), int64(max(floor, handed))))
-	full := errors.Is(err, store.ErrFull)
-	told := c.full
-	c.full = full
-	c.mu.Unlock()
+	told, err := l.progress(floor, handed)
+	if scarce(err) {
+		l.store.makeRoom()
+		told, err = l.progress(floor, handed)
+	}
 	switch {
-	case err == nil, errors.Is(err, store.ErrClosed), full && told:
-	case full:
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrClosed):
+		return err
+	case scarce(err):
+		if !told {
+			l.store.note(event{Kind: eventNotice, Name: l.name(), Text: fmt.Sprintf(
+				"log %d (%s): no descriptor for the cursor; nothing is delivered until there is: %v", l.id, l.name(), err)})
+		}
+		return fmt.Errorf("log %d (%s): %w: %w", l.id, l.name(), store.ErrBusy, err)
+	case errors.Is(err, store.ErrFull) && told:
+		return nil
+	case errors.Is(err, store.ErrFull):
 		// Consuming is what makes room again, so it must go on: the next call tries again.
 		l.store.note(event{Kind: eventNotice, Name: l.name(), Text: fmt.Sprintf(
 			"log %d (%s): no space for the cursor; until there is, a crash redelivers messages without their flag: %v", l.id, l.name(), err)})
-	default:
-		_ = l.fail(fmt.Errorf("write the cursor: %w", err))
+		return nil
 	}
+	return l.fail(fmt.Errorf("write the cursor: %w", err))
+}
+
+// progress is Progress once; told says that the last time failed too, for want of
+// space or of descriptors.
+func (l *Log) progress(floor, handed message.Offset) (told bool, err error) {
+	if _, err := l.use(); err != nil {
+		return false, err
+	}
+	c := &l.cursor
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err = storeError(c.progress(l, int64(floor), int64(max(floor, handed))))
+	told = c.wants
+	c.wants = errors.Is(err, store.ErrFull) || scarce(err)
+	return told, err
 }
 
 // progress writes the state, after a reservation when that must come first.

@@ -119,7 +119,7 @@ func (l *Log) open() (*log.Log, error) {
 		return nil, fmt.Errorf("open log %d (%s): read the cursor: %w", l.id, o.Name, err)
 	}
 	inner, err := log.Open(log.Options{
-		FS: l.store.fs, Dir: l.dir(), Pool: l.store.pool,
+		FS: l.store.o.FS, Dir: l.dir(), Pool: l.store.pool,
 		SegmentBytes: l.segmentBytes(), MaxBatchBytes: l.store.o.MaxBatchBytes,
 		NextOffset: cursorReach(cursor), Known: l.known(), Transient: o.Transient, Now: l.store.now, Report: l.report, Begins: l.noteStart,
 	})

@@ -136,6 +136,7 @@ func (s *Store) sweep() {
 			s.sweepOnce()
 		case <-rest.C:
 			s.restCursors()
+			s.reserve.fill()
 			s.checkpoints.maybe()
 		case <-s.stop:
 			return

@@ -34,7 +34,7 @@ const (
 type Store struct {
 	o      Options
 	dir    string
-	fs     fs.FS
+	fs     fs.FS // of all but the logs' segments: the reserve over o.FS
 	logger *slog.Logger
 	now    func() time.Time
 	boot   uint64
@@ -43,6 +43,7 @@ type Store struct {
 	syncer *syncer
 	ids    idSource
 
+	reserve     *reserve
 	checkpoints checkpoints
 
 	appended  atomic.Uint64 // bytes
@@ -85,6 +86,8 @@ func Open(options Options) (*Store, error) {
 		stop: make(chan struct{}), logs: map[store.LogID]*Log{}, onDisk: map[store.LogID]*rest{}, lost: map[store.LogID]*rest{},
 		tables: map[string]*table{}, made: map[string]struct{}{},
 	}
+	s.reserve = &reserve{FS: o.FS, name: o.Dir + "/" + layoutName}
+	s.fs = s.reserve
 	s.checkpoints.s, s.checkpoints.dir = s, s.dir+"/"+checkpointDir
 	s.checkpoints.ends.c = &s.checkpoints
 	if err := makeDirs(s.fs, s.dir); err != nil {
@@ -140,7 +143,7 @@ func (s *Store) start() error {
 	}
 	s.recall(saved)
 	s.pool, err = segment.NewPool(segment.PoolOptions{
-		FS: s.fs, Dir: s.dir + "/" + spareName, FreeBytes: s.o.RecycleBytes,
+		FS: s.o.FS, Dir: s.dir + "/" + spareName, FreeBytes: s.o.RecycleBytes,
 		MaxOpen: s.o.MaxOpenSegments, LimitOpen: s.o.LimitOpenFiles, Logger: s.logger,
 	})
 	if err != nil {
@@ -166,6 +169,7 @@ func (s *Store) start() error {
 		s.syncer.close()
 		return errors.Join(err, s.pool.Close())
 	}
+	s.reserve.fill()
 	s.work.Go(s.sweep)
 	return nil
 }
@@ -436,7 +440,7 @@ func (s *Store) Close() error {
 	for _, t := range tables {
 		errs = append(errs, t.close())
 	}
-	errs = append(errs, s.pool.Close(), s.lock.Close())
+	errs = append(errs, s.pool.Close(), s.reserve.close(), s.lock.Close())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close store in %s: %w", s.dir, err)
 	}

@@ -1,0 +1,37 @@
+package server
+
+import "github.com/leveret-mq/leveret/internal/netx"
+
+// fileShares divides the descriptors that the process may have among those who hold many.
+// The Go runtime has raised the process's limit to the hard one when this is asked for.
+type fileShares struct {
+	limit       int // of the process
+	segments    int // files of segments: three fifths
+	connections int // of all listeners together: what is left
+}
+
+// Bounds of the shares.
+const (
+	maxSegmentFiles = 30_000 // Linux lets a process have some 65,000 mappings
+	minSegmentFiles = 64
+	minConnections  = 16
+	otherFiles      = 64 // tables, flushes, the reserve, listeners, scrapes
+	othersShare     = 20 // and reads that exceed what segments may hold: one part in so many
+)
+
+func shareFiles(limit int) fileShares {
+	f := fileShares{limit: limit, segments: min(max(limit*3/5, minSegmentFiles), maxSegmentFiles)}
+	f.connections = max(limit-f.segments-otherFiles-limit/othersShare, minConnections)
+	return f
+}
+
+// connectionSlots bounds the connections of all listeners below what the process may open,
+// so that what must be written always finds a descriptor, and says so when that
+// is less than was asked for.
+func (s *Server) connectionSlots() *netx.Slots {
+	if f := s.files; f.connections < s.config.MaxConnections {
+		s.logger.Warn("fewer connections are held than --max-connections asks for, of all listeners together; let the process open more files (ulimit -n, LimitNOFILE)",
+			"connections", f.connections, "max_connections", s.config.MaxConnections, "open_files", f.limit)
+	}
+	return netx.NewSlots(s.files.connections)
+}
