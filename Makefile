@@ -28,7 +28,7 @@ RACE := ./auth ./internal/netx ./metrics ./server ./consumer ./exchange ./segmen
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fmt interop reports crash torture fuzz bench bench-curves bench-compare bench-guard bench-peers demo clean need-go need-cc
+.PHONY: help run build test check lint race fmt interop reports diff-rabbitmq crash torture fuzz bench bench-curves bench-compare bench-guard bench-peers demo clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -68,6 +68,9 @@ interop: build ## clients that others wrote, against the built binary
 
 reports: build ## situations from bug reports, as programs that others keep (REPORTS=folder)
 	test/reports/run '$(REPORTS)'
+
+diff-rabbitmq: build ## the same conversations with RabbitMQ, which it installs, and with this broker (as root)
+	test/diff/run --live
 
 crash: build ## kill -9 loop under confirmed load (ROUNDS=200, SEED=)
 	$(GO) build -o bin/crash ./test/crash
