@@ -1,6 +1,9 @@
 package amqp
 
-import "github.com/leveret-mq/leveret/amqp/wire"
+import (
+	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/broker"
+)
 
 // tellBlocked tells a client that publishes that the broker takes no messages, and why, before it hears what became
 // of its publishes. It may go on and be refused each of them; its other methods are served as ever. Any goroutine.
@@ -36,9 +39,5 @@ func (s *Server) alarmChanged(reason string) {
 	if reason != "" {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		c.tellUnblocked()
-	}
+	s.clients.Each(func(c broker.Client) { c.(*conn).tellUnblocked() })
 }

@@ -16,6 +16,9 @@ type channel struct {
 	closing bool // channel.close was sent; only its answer counts
 	content content
 
+	uncounted uint64        // messages published since the last count
+	published atomic.Uint64 // all of them but those
+
 	lastQueue string // declared last; what an empty queue name means
 
 	confirm      bool
@@ -64,9 +67,18 @@ func (c *conn) openChannel(f wire.Frame) *closeError {
 		return &closeError{code: wire.NotAllowed, method: id,
 			text: refuse(0, "number of channels opened (%d) has reached the negotiated channel_max (%d)", c.channels.open, c.channelMax).text}
 	}
+	c.outMu.Lock()
 	c.channels.add(newChannel(c, f.Channel))
+	c.outMu.Unlock()
 	c.send(f.Channel, &wire.ChannelOpenOk{})
 	return nil
+}
+
+// forget frees the channel's number.
+func (ch *channel) forget() {
+	ch.c.outMu.Lock()
+	ch.c.channels.remove(ch)
+	ch.c.outMu.Unlock()
 }
 
 // blame fills in where an exception happened.
@@ -121,7 +133,7 @@ func (ch *channel) whileClosing(f wire.Frame) *closeError {
 		ch.c.send(ch.number, &wire.ChannelCloseOk{})
 		fallthrough
 	case wire.IDChannelCloseOk:
-		ch.c.channels.remove(ch)
+		ch.forget()
 	case wire.IDChannelOpen:
 		// A client that waits for open-ok without having answered would wait for ever.
 		return &closeError{code: wire.ChannelError, method: wire.IDChannelOpen,
@@ -235,7 +247,7 @@ func answer(noWait bool, m wire.Method) wire.Method {
 func (ch *channel) close() error {
 	ch.release()
 	ch.leave(&wire.ChannelCloseOk{})
-	ch.c.channels.remove(ch)
+	ch.forget()
 	return nil
 }
 

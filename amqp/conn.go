@@ -30,12 +30,13 @@ const (
 
 // conn is one connection. Fields belong to the reader goroutine unless they stand under a lock.
 type conn struct {
-	s    *Server
-	nc   net.Conn
-	log  *netx.Client
-	name string
-	user auth.Identity
-	caps struct{ authFailureClose, cancelNotify, blocked bool }
+	s     *Server
+	nc    net.Conn
+	log   *netx.Client
+	entry *broker.Connection // in the registry
+	about atomic.Pointer[about]
+	user  auth.Identity
+	caps  struct{ authFailureClose, cancelNotify, blocked bool }
 
 	channelMax int
 	frameMax   int
@@ -45,7 +46,9 @@ type conn struct {
 	session   *broker.Session
 	publisher *broker.Publisher
 
-	rb *netx.Reader
+	rb         *netx.Reader
+	frames     uint64        // read
+	framesRead atomic.Uint64 // the same, for others
 
 	channels channelTable
 	memory   *budget.Account // of unfinished bodies
@@ -54,17 +57,18 @@ type conn struct {
 	ended    bool            // nothing more is to be read
 	closeOk  bool            // the client closed the connection, and got its answer
 	running  atomic.Bool     // the handshake is done
-	forced   atomic.Bool     // force was called
+	forced   atomic.Bool     // Close was called
 
-	in       inbound     // the publish under way
-	touched  []*channel  // confirm channels with publishes since the last flush
-	dirty    []*channel  // channels with verdicts not yet told to the broker
-	flushes  int         // publishes since the last flush
-	plain    int         // of these, on channels without confirms
-	flushErr error       // of the last flush without confirms
-	flushed  func(error) // sets flushErr
-	pub      wire.PublishParser
-	settle   wire.Settle // parsed last
+	in         inbound     // the publish under way
+	touched    []*channel  // confirm channels with publishes since the last flush
+	dirty      []*channel  // channels with verdicts not yet told to the broker
+	publishing []*channel  // channels with publishes not yet counted
+	flushes    int         // publishes since the last flush
+	plain      int         // of these, on channels without confirms
+	flushErr   error       // of the last flush without confirms
+	flushed    func(error) // sets flushErr
+	pub        wire.PublishParser
+	settle     wire.Settle // parsed last
 
 	w          writer
 	wake       chan struct{}
@@ -89,6 +93,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 		}
 	}
 	c.confirms = netx.NewAnswers[[]confirmMark](c.signal, c.unstored)
+	c.rb = netx.NewReader(nc, netx.MaxReadBytes)
 	c.w.c = c
 	c.w.net = netx.NewWriter(nc, writeTimeout, c.patience)
 	return c
@@ -106,7 +111,6 @@ func (c *conn) serve() {
 
 // run serves the connection until its last word is written, or the socket is closed.
 func (c *conn) run() {
-	c.rb = netx.NewReader(c.nc, netx.MaxReadBytes)
 	defer c.rb.Free()
 	if err := c.handshake(); err != nil {
 		var e *closeError
@@ -206,6 +210,7 @@ func (c *conn) takeAll() {
 	if err := c.flush(); err != nil {
 		c.fail(asClose(err, wire.IDBasicPublish))
 	}
+	c.countPublished()
 }
 
 // takeOne parses one thing from the front of the buffer: a publish with its content, a run of
@@ -233,6 +238,7 @@ func (c *conn) takeOne() (more bool, err *closeError) {
 		c.rb.Want(need)
 		return false, nil
 	}
+	c.frames++
 	err = c.frame(f)
 	c.rb.Advance(n)
 	return true, err
@@ -255,6 +261,10 @@ func (c *conn) takePublish(buf []byte) (n int, done bool, err *closeError) {
 	if ch == nil || ch.content.pending {
 		c.pub.Forget() // it is not published this way
 		return 0, false, nil
+	}
+	c.frames += 2
+	if len(c.pub.Body) > 0 {
+		c.frames++
 	}
 	return n, true, ch.blame(ch.publish(&c.pub.Publish, c.pub.Again))
 }
@@ -360,8 +370,8 @@ func (c *conn) updateSecret() *closeError {
 	return nil
 }
 
-// force closes the connection from outside; any goroutine.
-func (c *conn) force(reason string) {
+// Close implements broker.Client.
+func (c *conn) Close(reason string) {
 	c.forced.Store(true)
 	if !c.running.Load() {
 		c.nc.Close()

@@ -7,7 +7,6 @@ import (
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
-	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 // FuzzConnection feeds any bytes to a connection that is open, with one channel and one consumer: they may
@@ -45,7 +44,6 @@ func feed(t *testing.T, r *rig, in []byte) {
 	c.session = vhost.NewSession(auth.Identity{Name: "guest"})
 	c.publisher = c.session.NewPublisher()
 	c.frameMax, c.maxPayload, c.channelMax = 4096, 4088, 10
-	c.rb = netx.NewReader(nc, netx.MaxReadBytes)
 	defer c.rb.Free()
 	ch := newChannel(c, 1)
 	c.channels.add(ch)

@@ -45,7 +45,7 @@ func (c *conn) bound(at time.Time) error {
 	if err := c.rb.Until(at); err != nil {
 		return err
 	}
-	return c.nc.SetWriteDeadline(at)
+	return c.w.net.Until(at)
 }
 
 func (c *conn) protocolHeader() error {
@@ -84,6 +84,7 @@ func (c *conn) expect(want wire.MethodID) (wire.Method, error) {
 			continue
 		}
 		c.rb.Advance(n)
+		c.frames++
 		switch {
 		case f.Type == wire.FrameHeartbeat:
 			continue
@@ -107,8 +108,8 @@ func (c *conn) expect(want wire.MethodID) (wire.Method, error) {
 
 // writeNow writes a method of channel 0 directly: the writer goroutine does not run yet.
 func (c *conn) writeNow(m wire.Method) error {
-	_, err := c.nc.Write(wire.AppendMethod(nil, 0, m))
-	return err
+	c.w.frames++
+	return c.w.net.Write(wire.AppendMethod(nil, 0, m))
 }
 
 func (c *conn) start() error {
@@ -125,6 +126,7 @@ func (c *conn) start() error {
 	}
 	ok := m.(*wire.ConnectionStartOk)
 	c.readCapabilities(ok.ClientProperties)
+	c.introduce(ok.ClientProperties)
 	return c.login(ok.Mechanism, ok.Response)
 }
 
@@ -139,11 +141,6 @@ func (c *conn) readCapabilities(properties wire.Table) {
 			c.caps.authFailureClose = flag("authentication_failure_close")
 			c.caps.cancelNotify = flag("consumer_cancel_notify")
 			c.caps.blocked = flag("connection.blocked")
-		}
-	}
-	for _, key := range []string{"connection_name", "product"} {
-		if f, ok := properties.Get(key); ok && f.Tag == 'S' && c.name == "" {
-			c.name = string(f.Value[:min(len(f.Value), 255)])
 		}
 	}
 }
@@ -228,7 +225,7 @@ func (c *conn) open() error {
 	if err != nil {
 		return &closeError{code: wire.NotAllowed, text: "vhost " + name + " not found", method: wire.IDConnectionOpen}
 	}
-	c.session = v.NewSession(c.user)
+	c.session = c.entry.NewSession(v, c.user)
 	c.publisher = c.session.NewPublisher()
 	return c.writeNow(&wire.ConnectionOpenOk{})
 }

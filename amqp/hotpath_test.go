@@ -60,7 +60,6 @@ func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) 
 	c.session = vhost.NewSession(auth.Identity{Name: "guest"})
 	c.publisher = c.session.NewPublisher()
 	c.frameMax, c.maxPayload, c.channelMax = 131072, 131064, 2047
-	c.rb = netx.NewReader(nc, netx.MaxReadBytes)
 	ch := newChannel(c, 1)
 	ch.confirm = confirm
 	c.channels.add(ch)

@@ -48,6 +48,9 @@ func (ch *channel) publish(p *wire.Publish, again bool) *closeError {
 			in.Properties, p.Body)
 	}
 	c.flushes++
+	if ch.uncounted++; ch.uncounted == 1 {
+		c.publishing = append(c.publishing, ch)
+	}
 	if !ch.confirm {
 		c.plain++
 		return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
@@ -70,17 +69,14 @@ type Server struct {
 	log         *netx.Log
 	stopping    context.Context
 	stop        context.CancelFunc
+	clients     *broker.Clients
 	unsubscribe func() // from alarms
-
-	mu     sync.Mutex // guards the two below
-	conns  map[*conn]struct{}
-	closed bool
 }
 
 // New makes a server. It owns no listener: give its Handle to one.
 func New(o Options) *Server {
 	o.defaults()
-	s := &Server{opts: o, properties: serverProperties(&o), conns: map[*conn]struct{}{}}
+	s := &Server{opts: o, properties: serverProperties(&o), clients: o.Broker.Clients("amqp")}
 	s.log = netx.NewLog("amqp", o.Logger)
 	s.unsubscribe = o.Broker.OnAlarm(s.alarmChanged)
 	s.stopping, s.stop = context.WithCancel(context.Background())
@@ -90,53 +86,19 @@ func New(o Options) *Server {
 // Handle serves one connection until it ends, and closes it.
 func (s *Server) Handle(nc net.Conn) {
 	c := newConn(s, nc)
-	if !s.add(c) {
+	if c.entry = s.clients.Connect(nc, c); c.entry == nil {
+		c.rb.Free()
 		nc.Close()
 		return
 	}
-	counters := s.opts.Broker.Counters()
-	counters.AMQPConns.Add(1)
-	defer counters.AMQPConns.Add(-1)
-	defer s.remove(c)
+	defer c.entry.Close()
 	c.serve()
 }
 
 // CloseAll asks every client to go, with connection.close 320 and the reason, and refuses new ones. It
 // returns at once; Handle returns for a connection when its client answered or a second has passed.
 func (s *Server) CloseAll(reason string) {
-	s.mu.Lock()
-	s.closed = true
-	list := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		list = append(list, c)
-	}
-	s.mu.Unlock()
 	s.unsubscribe()
 	s.stop()
-	for _, c := range list {
-		c.force(reason)
-	}
-}
-
-// Connections is the number of connections that are open.
-func (s *Server) Connections() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.conns)
-}
-
-func (s *Server) add(c *conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.conns[c] = struct{}{}
-	return true
-}
-
-func (s *Server) remove(c *conn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
+	s.clients.Close(reason)
 }

@@ -25,6 +25,7 @@ func (c *conn) takeSettles(ch *channel) *closeError {
 			return nil
 		}
 		c.rb.Advance(n)
+		c.frames++
 		if err := ch.settleLocked(&c.settle); err != nil {
 			err.method = c.settle.Method
 			return err

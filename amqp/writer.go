@@ -4,6 +4,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,20 +35,22 @@ var writePool sync.Pool // of *[]byte with writeBytes and some room
 
 // writer is the goroutine that owns the socket's write side.
 type writer struct {
-	c         *conn
-	control   []byte // taken from the outbox, being written
-	buf       []byte // deliveries of the turn; from the pool while there is one
-	cuts      []cut  // where in buf the log's own bytes come in between
-	inPlace   int    // bytes in cuts
-	vec       [][]byte
-	net       *netx.Writer
-	consumers []*consumer // as of version
-	version   int
-	next      int // whose turn is first
-	lenders   []*consumer
-	wrote     bool // since the last tick
-	sized     int  // bytes of the turn's bodies
-	small     bool // the last deliveries were few
+	c             *conn
+	control       []byte // taken from the outbox, being written
+	buf           []byte // deliveries of the turn; from the pool while there is one
+	cuts          []cut  // where in buf the log's own bytes come in between
+	inPlace       int    // bytes in cuts
+	vec           [][]byte
+	net           *netx.Writer
+	frames        uint64        // written, or to be written by this turn
+	framesWritten atomic.Uint64 // the same, for others
+	consumers     []*consumer   // as of version
+	version       int
+	next          int // whose turn is first
+	lenders       []*consumer
+	wrote         bool // since the last tick
+	sized         int  // bytes of the turn's bodies
+	small         bool // the last deliveries were few
 }
 
 // cut is a piece of a body that is written from where it lies, behind buf[:at].
@@ -71,7 +74,9 @@ func (w *writer) run() {
 		case <-beat:
 			w.heartbeat()
 		}
-		if ended, err := w.turns(); ended || err != nil {
+		ended, err := w.turns()
+		w.framesWritten.Store(w.frames)
+		if ended || err != nil {
 			if err != nil {
 				c.nc.Close() // the reader ends, too
 			}
@@ -95,6 +100,7 @@ func (w *writer) turns() (ended bool, err error) {
 	for {
 		finish := w.collect()
 		if len(w.control) > 0 {
+			w.frames += wire.CountFrames(w.control)
 			if err := w.write(w.control); err != nil {
 				return false, err
 			}
@@ -222,6 +228,7 @@ func (k *consumer) deliver(d *broker.Delivery) {
 	k.encode(w, ch.unacked.Last()+1, d)
 	// Only what was encoded counts: encoding ends early when the bytes can't be read.
 	w.sized += len(d.Body)
+	w.frames += k.enc.Frames(len(d.Body))
 	if k.noAck {
 		ch.unacked.Skip()
 	} else {

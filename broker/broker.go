@@ -87,12 +87,13 @@ type Broker struct {
 	server           layer // of settings
 	plainSettings    map[*queueType]*Settings
 
-	removals removals
-	alarm    alarm
-	counters Counters
-	stop     chan struct{}
-	stopped  sync.WaitGroup
-	closed   atomic.Bool
+	removals    removals
+	alarm       alarm
+	connections connections
+	counters    Counters
+	stop        chan struct{}
+	stopped     sync.WaitGroup
+	closed      atomic.Bool
 }
 
 // Open reads the definitions of s and starts a broker over it. The broker does
@@ -107,7 +108,8 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open committed offsets: %w", err)
 	}
-	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, stop: make(chan struct{})}
+	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, stop: make(chan struct{}),
+		connections: connections{open: map[uint64]*Connection{}, of: map[string]int{}}}
 	b.deletions = newDeletions()
 	b.expirer.b = b
 	b.makePlain()

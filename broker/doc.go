@@ -8,6 +8,7 @@
 //
 //	Session    one client connection, and the one door: every verb that a client can
 //	           cause is a method of it, and asks May (permit.go) first
+//	Connection  its place in the registry, from the first byte on (connections.go)
 //	Publisher  one connection's way in: route cache, one batch per set of queues
 //	Subscription  one consumer's way out: pulls what its credit allows
 //

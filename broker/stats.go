@@ -16,8 +16,6 @@ type Counters struct {
 	Left           [Reasons]atomic.Uint64 // messages that left their queues, by reason
 	Fetched        atomic.Uint64          // records read by offset
 	FetchedBytes   atomic.Uint64
-	AMQPConns      atomic.Int64
-	KafkaConns     atomic.Int64
 }
 
 // Counters are the broker's totals; listeners add what only they see.

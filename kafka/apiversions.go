@@ -19,6 +19,9 @@ func (c *conn) apiVersions(r *kmsg.ApiVersionsRequest) kmsg.Response {
 		res.ErrorCode = int16(wire.InvalidRequest)
 		return res
 	}
+	if r.Version >= 3 {
+		c.introduceSoftware(r.ClientSoftwareName, r.ClientSoftwareVersion)
+	}
 	for _, s := range wire.Supported {
 		res.ApiKeys = append(res.ApiKeys, advertised(s))
 	}

@@ -21,6 +21,7 @@ type sink struct{ net.Conn }
 
 func (sink) Write(b []byte) (int, error)      { return len(b), nil }
 func (sink) SetWriteDeadline(time.Time) error { return nil }
+func (sink) SetReadDeadline(time.Time) error  { return nil }
 func (sink) LocalAddr() net.Addr              { return &net.TCPAddr{} }
 func (sink) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 func (sink) Close() error                     { return nil }
@@ -28,9 +29,8 @@ func (sink) Close() error                     { return nil }
 // direct is a connection of r without a socket, to call handlers on.
 func (r *rig) direct(t testing.TB) *conn {
 	nc := sink{}
-	c := &conn{s: r.server, nc: nc, memory: budget.New(budget.Options{}).Open(), topics: map[string]*topic{}, log: r.server.log.Client(nc.RemoteAddr())}
-	c.frames = newFrames(nc, c.memory, time.Minute)
-	c.out = newOutbox(nc, c.memory)
+	c := r.server.newConn(nc)
+	c.entry = r.server.clients.Connect(nc, c)
 	if err := c.enter(); err != nil {
 		t.Fatal(err)
 	}

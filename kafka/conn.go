@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
@@ -18,12 +19,16 @@ import (
 // conn is one client connection. Everything in it belongs to the goroutine of
 // Handle; the outbox alone is shared with its writer.
 type conn struct {
-	s      *Server
-	nc     net.Conn
-	memory *budget.Account // of what requests take; see package budget
-	frames *frames
-	out    *outbox
-	log    *netx.Client
+	s        *Server
+	nc       net.Conn
+	entry    *broker.Connection // in the registry
+	about    atomic.Pointer[about]
+	client   string          // as the last request named it
+	memory   *budget.Account // of what requests take; see package budget
+	frames   *frames
+	requests atomic.Uint64
+	out      *outbox
+	log      *netx.Client
 
 	who     auth.Identity
 	in      bool   // logged in, or let in without
@@ -44,17 +49,23 @@ type conn struct {
 }
 
 // Handle serves one connection until it ends.
-func (s *Server) Handle(nc net.Conn) {
+func (s *Server) Handle(nc net.Conn) { s.newConn(nc).live() }
+
+func (s *Server) newConn(nc net.Conn) *conn {
 	c := &conn{s: s, nc: nc, memory: s.opts.Budget.Open(), topics: map[string]*topic{}}
 	c.frames = newFrames(nc, c.memory, s.opts.IdleTimeout)
 	c.out = newOutbox(nc, c.memory)
 	c.log = s.log.Client(nc.RemoteAddr())
-	counters := s.broker.Counters()
-	counters.KafkaConns.Add(1)
-	defer counters.KafkaConns.Add(-1)
+	return c
+}
+
+// live runs the connection from its first byte to its last.
+func (c *conn) live() {
 	defer c.close()
-	s.track(c)
-	defer s.untrack(c)
+	if c.entry = c.s.clients.Connect(c.nc, c); c.entry == nil {
+		return
+	}
+	defer c.entry.Close()
 	if err := c.enter(); err != nil {
 		c.log.Refused("connection", err, "let the clients log in, with a user of the virtual host that they need")
 		return
@@ -77,25 +88,6 @@ func (c *conn) end(why error) {
 		netx.Part(c.s.stopping, c.nc, 0)
 	}
 }
-
-// track has Close end the connection; untrack ends that.
-func (s *Server) track(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conns[c] = struct{}{}
-	if s.closed.Load() {
-		c.cut()
-	}
-}
-
-func (s *Server) untrack(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-}
-
-// cut ends the connection after the request that runs. Any goroutine may call it.
-func (c *conn) cut() { c.frames.stop() }
 
 // enter lets a client in that may come without a login.
 func (c *conn) enter() error {
@@ -120,7 +112,7 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 	}
 	c.who, c.in, c.vhost = who, true, v
 	c.log.LoggedIn(who.Name)
-	c.session = v.NewSession(who)
+	c.session = c.entry.NewSession(v, who)
 	c.groups = c.s.groupsOf(v)
 	clear(c.topics)
 	c.publisher = nil
@@ -178,6 +170,7 @@ var errBeforeLogin = errors.New("a request before the login")
 // answer to what is unknown or malformed.
 func (c *conn) serve(frame []byte) error {
 	h, body, err := wire.ParseHeader(frame)
+	c.requests.Add(1)
 	var refused *wire.Refused
 	if errors.As(err, &refused) && h.Key == wire.APIVersions {
 		return c.answerOldAPIVersions(h)
@@ -187,6 +180,9 @@ func (c *conn) serve(frame []byte) error {
 	}
 	if !c.in && h.Key != wire.APIVersions && h.Key != wire.SASLHandshake && h.Key != wire.SASLAuthenticate {
 		return fmt.Errorf("%s: %w", h.Key, errBeforeLogin)
+	}
+	if id := h.ClientID[:min(len(h.ClientID), maxAboutBytes)]; c.client != string(id) {
+		c.introduce(string(id))
 	}
 	if h.Key == wire.Produce {
 		return c.serveProduce(h, body)

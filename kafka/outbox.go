@@ -50,10 +50,11 @@ func finished(a *answer) []byte {
 //	waiting is empty and writing is false   the reader
 //	otherwise                               the writer
 type outbox struct {
-	nc     net.Conn
-	w      *netx.Writer
-	ready  []byte          // answers that are complete and not written; the reader's own
-	memory *budget.Account // of the connection
+	nc      net.Conn
+	w       *netx.Writer
+	answers atomic.Uint64   // that were complete
+	ready   []byte          // answers that are complete and not written; the reader's own
+	memory  *budget.Account // of the connection
 
 	woken   chan struct{} // of capacity 1
 	stopped chan struct{} // closed when the writer has ended
@@ -118,6 +119,7 @@ func (o *outbox) produce(a *answer) error {
 	o.taken += a.Value.taken
 	direct := o.waiting.Len() == 0 && !o.writing
 	if direct && a.Ready() {
+		o.answers.Add(1)
 		o.ready = append(o.ready, finished(a)...)
 		o.recycle(a)
 		o.mu.Unlock()
@@ -159,6 +161,7 @@ func (o *outbox) drain() error {
 
 // add hands over a complete answer. Nothing may wait: call drain before.
 func (o *outbox) add(frame []byte) error {
+	o.answers.Add(1)
 	o.ready = append(o.ready, frame...)
 	return o.flushIfLarge()
 }
@@ -188,6 +191,7 @@ func (o *outbox) vector(pieces [][]byte) error {
 	if err := o.flush(); err != nil {
 		return err
 	}
+	o.answers.Add(1)
 	return o.w.WriteVector(pieces)
 }
 
@@ -219,6 +223,7 @@ func (o *outbox) takeReady(dst []byte) []byte {
 		if a == nil {
 			break
 		}
+		o.answers.Add(1)
 		dst = append(dst, finished(a)...)
 		o.recycle(a)
 	}

@@ -61,9 +61,10 @@ type Server struct {
 
 	members *budget.Account // of what members of groups say of themselves
 
-	mu     sync.Mutex // guards groups and conns
+	mu     sync.Mutex // guards groups
 	groups map[string]*group.Coordinator
-	conns  map[*conn]struct{}
+
+	clients *broker.Clients
 
 	unsubscribe func() // from deletions
 
@@ -81,7 +82,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("kafka: no broker")
 	}
 	o.defaults()
-	s := &Server{opts: o, broker: o.Broker, groups: map[string]*group.Coordinator{}, conns: map[*conn]struct{}{}, log: netx.NewLog("kafka", o.Logger)}
+	s := &Server{opts: o, broker: o.Broker, groups: map[string]*group.Coordinator{}, clients: o.Broker.Clients("kafka"), log: netx.NewLog("kafka", o.Logger)}
 	s.members = o.Budget.OpenCommon()
 	s.stopping, s.leave = context.WithCancel(context.Background())
 	s.stop = s.stopping.Done()
@@ -142,13 +143,11 @@ func (s *Server) Close() {
 	s.leave()
 	s.unsubscribe()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, g := range s.groups {
 		g.Close()
 	}
-	for c := range s.conns {
-		c.cut()
-	}
+	s.mu.Unlock()
+	s.clients.Close("the server is stopping")
 }
 
 // groupsOf is the coordinator of a virtual host.

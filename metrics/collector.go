@@ -18,6 +18,8 @@ type Source interface {
 	Stats() broker.Stats
 	// Counters are the running totals.
 	Counters() *broker.Counters
+	// ConnectionCounts are how many connections are open, by protocol.
+	ConnectionCounts() map[string]int
 }
 
 // Options are what a Collector reads.
@@ -66,8 +68,9 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	gauge := func(s *serie, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, v, labels...)
 	}
-	gauge(connections, float64(totals.AMQPConns.Load()), "amqp")
-	gauge(connections, float64(totals.KafkaConns.Load()), "kafka")
+	for protocol, n := range c.Source.ConnectionCounts() {
+		gauge(connections, float64(n), protocol)
+	}
 	gauge(buildInfo, 1, c.Version, runtime.Version(), stats.Store.Mode)
 	gauge(writable, boolean(stats.Err == ""))
 	gauge(queues, float64(len(stats.Queues)))

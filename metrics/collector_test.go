@@ -23,6 +23,9 @@ type figures struct {
 
 func (f *figures) Stats() broker.Stats        { return f.stats }
 func (f *figures) Counters() *broker.Counters { return &f.counters }
+func (f *figures) ConnectionCounts() map[string]int {
+	return map[string]int{"amqp": 0, "kafka": 4}
+}
 
 func sample() *figures {
 	f := &figures{stats: broker.Stats{
@@ -37,7 +40,6 @@ func sample() *figures {
 	}}
 	f.counters.Published.Store(12)
 	f.counters.Left[broker.Acked].Store(7)
-	f.counters.KafkaConns.Store(4)
 	return f
 }
 

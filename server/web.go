@@ -71,8 +71,7 @@ func (s *Server) serveHTTP(name, flag, address string, handler http.Handler) err
 
 // listenerStates reads what /health shows of each listener.
 func (s *Server) listenerStates() []admin.Listener {
-	totals := s.broker.Counters()
-	open := map[string]int{"amqp": int(totals.AMQPConns.Load()), "kafka": int(totals.KafkaConns.Load())}
+	open := s.broker.ConnectionCounts()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := make([]admin.Listener, 0, len(s.listeners))

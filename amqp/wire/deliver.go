@@ -172,6 +172,17 @@ func (e *DeliveryEncoder) AppendBodyBorder(buf []byte, size int, first bool) []b
 // MaxPartBytes is the most of a body that one frame carries.
 func (e *DeliveryEncoder) MaxPartBytes() int { return e.maxPayloadBytes }
 
+// Frames is how many frames a delivery with a body of that length takes.
+func (e *DeliveryEncoder) Frames(bodyBytes int) uint64 {
+	switch {
+	case bodyBytes == 0:
+		return 2
+	case bodyBytes <= e.maxPayloadBytes:
+		return 3
+	}
+	return 2 + uint64((bodyBytes+e.maxPayloadBytes-1)/e.maxPayloadBytes)
+}
+
 // AppendContent appends a whole message behind any method that carries one: basic.return and basic.get-ok.
 func AppendContent(buf []byte, channel uint16, m Method, props RawProperties, body []byte, frameMaxBytes int) []byte {
 	buf = AppendMethod(buf, channel, m)

@@ -113,3 +113,13 @@ func AppendBody(buf []byte, channel uint16, body []byte, maxPayloadBytes int) []
 	}
 	return buf
 }
+
+// CountFrames is how many whole frames stand back to back in b, which we made.
+func CountFrames(b []byte) (n uint64) {
+	for len(b) >= FrameOverheadBytes {
+		size := int(binary.BigEndian.Uint32(b[3:])) + FrameOverheadBytes
+		b = b[min(size, len(b)):]
+		n++
+	}
+	return n
+}

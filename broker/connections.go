@@ -1,0 +1,187 @@
+package broker
+
+import (
+	"cmp"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/leveret-mq/leveret/auth"
+)
+
+// Client is what a listener knows of one of its connections. Its methods are
+// called from any goroutine, whenever somebody looks.
+type Client interface {
+	// Describe fills in what the listener counts and was told: Name, Properties,
+	// Traffic and Channels.
+	Describe(*ConnectionInfo)
+	// Close asks the connection to end, in its protocol's own way, and does not wait.
+	Close(reason string)
+}
+
+// ConnectionInfo is a connection at a moment.
+type ConnectionInfo struct {
+	ID       uint64 // no other has or had it since the start
+	Protocol string
+	Peer     string
+	Local    string
+	Since    time.Time
+	User     string // "" before the login
+	VHost    string
+
+	Name       string     // what the client calls itself
+	Properties []Property // what it says of itself besides
+	Traffic    Traffic
+	Channels   []ChannelInfo // of protocols that have them, by number
+}
+
+// Property is one thing that a client says of itself.
+type Property struct{ Name, Value string }
+
+// Traffic is what a connection has carried. Frames are what the protocol calls so: requests and
+// answers, frames, stanzas.
+type Traffic struct{ BytesIn, BytesOut, FramesIn, FramesOut uint64 }
+
+// ChannelInfo is one channel of a connection.
+type ChannelInfo struct {
+	Number    int
+	Consumers int
+	Unacked   int    // delivered, and neither acked nor returned
+	Published uint64 // messages that came in
+	Delivered uint64 // messages that went out, gets included
+}
+
+// connections is the registry.
+type connections struct {
+	mu   sync.Mutex // guards all below
+	last uint64
+	open map[uint64]*Connection
+	of   map[string]int // how many, by protocol; of those that were never open too
+}
+
+// Clients are the connections of one listener.
+type Clients struct {
+	b        *Broker
+	protocol string
+	closed   bool // guarded by connections.mu
+}
+
+// Clients begins the list of a listener's connections.
+func (b *Broker) Clients(protocol string) *Clients {
+	r := &b.connections
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.of[protocol] += 0
+	return &Clients{b: b, protocol: protocol}
+}
+
+// Connection is one client connection in the registry.
+type Connection struct {
+	list        *Clients
+	id          uint64
+	peer, local string
+	since       time.Time
+	client      Client
+	session     *Session // the last one; guarded by connections.mu
+}
+
+// Connect enters a connection as soon as it is there, before its login. It is nil
+// when the listener is closing.
+func (l *Clients) Connect(nc net.Conn, c Client) *Connection {
+	k := &Connection{list: l, client: c, since: l.b.opts.Now(), peer: nc.RemoteAddr().String(), local: nc.LocalAddr().String()}
+	r := &l.b.connections
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	r.last++
+	k.id = r.last
+	r.open[k.id] = k
+	r.of[l.protocol]++
+	return k
+}
+
+// Close takes a connection that has ended out of the registry.
+func (k *Connection) Close() {
+	r := &k.list.b.connections
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open[k.id] == k {
+		delete(r.open, k.id)
+		r.of[k.list.protocol]--
+	}
+}
+
+// NewSession begins a session on the connection, for one who has logged in.
+func (k *Connection) NewSession(v *VHost, who auth.Identity) *Session {
+	s := v.NewSession(who)
+	r := &k.list.b.connections
+	r.mu.Lock()
+	k.session = s
+	r.mu.Unlock()
+	return s
+}
+
+// Close asks all connections of the listener to end, and lets no more in.
+func (l *Clients) Close(reason string) {
+	r := &l.b.connections
+	r.mu.Lock()
+	l.closed = true
+	r.mu.Unlock()
+	l.Each(func(c Client) { c.Close(reason) })
+}
+
+// Each calls fn for every connection of the listener that is open.
+func (l *Clients) Each(fn func(Client)) {
+	r := &l.b.connections
+	r.mu.Lock()
+	var list []Client
+	for _, k := range r.open {
+		if k.list == l {
+			list = append(list, k.client)
+		}
+	}
+	r.mu.Unlock()
+	for _, c := range list {
+		fn(c)
+	}
+}
+
+// ConnectionCounts are how many connections are open, by protocol.
+func (b *Broker) ConnectionCounts() map[string]int {
+	r := &b.connections
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make(map[string]int, len(r.of))
+	for protocol, n := range r.of {
+		out[protocol] = n
+	}
+	return out
+}
+
+// Connections describes every connection that is open, oldest first. What it says of
+// traffic and channels is read from their owners, one after the other.
+func (b *Broker) Connections() []ConnectionInfo {
+	r := &b.connections
+	r.mu.Lock()
+	list := make([]*Connection, 0, len(r.open))
+	out := make([]ConnectionInfo, 0, len(r.open))
+	for _, k := range r.open {
+		list = append(list, k)
+	}
+	slices.SortFunc(list, func(a, b *Connection) int { return cmp.Compare(a.id, b.id) })
+	for _, k := range list {
+		i := ConnectionInfo{ID: k.id, Protocol: k.list.protocol, Peer: k.peer, Local: k.local, Since: k.since}
+		if k.session != nil {
+			i.User, i.VHost = k.session.who.Name, k.session.vhost.Name
+		}
+		out = append(out, i)
+	}
+	r.mu.Unlock()
+	for n, k := range list {
+		k.client.Describe(&out[n])
+	}
+	return out
+}
