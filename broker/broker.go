@@ -81,6 +81,8 @@ type Broker struct {
 	dirtyMu sync.Mutex
 	dirty   []*Partition // cursors that changed since they were saved
 
+	unlease          func()
+	serials          atomic.Uint64 // given to partitions
 	policyGeneration atomic.Uint64 // see PolicyChanged
 	deletions        *deletions
 	expirer          expirer
@@ -100,11 +102,13 @@ type Broker struct {
 // not own s: close it after the broker.
 func Open(s store.Store, o Options) (*Broker, error) {
 	o.defaults()
-	defs, err := s.Table("defs")
+	ctx, cancel := asking()
+	defer cancel()
+	defs, err := s.Table(ctx, "defs")
 	if err != nil {
 		return nil, fmt.Errorf("open definitions: %w", err)
 	}
-	groups, err := s.Table(offsetsTable)
+	groups, err := s.Table(ctx, offsetsTable)
 	if err != nil {
 		return nil, fmt.Errorf("open committed offsets: %w", err)
 	}
@@ -113,11 +117,12 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.deletions = newDeletions()
 	b.expirer.b = b
 	b.makePlain()
-	ctx, cancel := context.WithCancel(context.Background())
-	b.removals = removals{b: b, ctx: ctx, cancel: cancel, wake: make(chan struct{}, 1)}
+	running, stop := context.WithCancel(context.Background())
+	b.removals = removals{b: b, ctx: running, cancel: stop, wake: make(chan struct{}, 1)}
 	if err := b.load(); err != nil {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
+	b.unlease = s.Leases().Watch(b.leasesChanged)
 	b.stopped.Go(b.saver)
 	b.stopped.Go(b.settleFigures)
 	b.stopped.Go(b.expirer.run)
@@ -136,6 +141,7 @@ func (b *Broker) Close() error {
 	close(b.stop)
 	b.removals.cancel()
 	b.stopped.Wait()
+	b.unlease()
 	var errs []error
 	for _, v := range b.VHosts() {
 		v.queues.Range(func(_, q any) bool {

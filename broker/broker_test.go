@@ -570,7 +570,8 @@ func TestTopicsAreConsumedWithAcksToo(t *testing.T) {
 		t.Errorf("%d left, want 1", n)
 	}
 	for i, p := range topic.Partitions() {
-		if first, end := p.log.Bounds(); p.log.Records(first, end) != 2 {
+		first, end, _ := p.log.Bounds()
+		if n, err := p.log.Records(first, end); n != 2 || err != nil {
 			t.Errorf("partition %d lost its history", i)
 		}
 	}

@@ -156,7 +156,9 @@ func (c *change) grow(q *Queue, more int, show func() error) {
 	have := q.Partitions()
 	var parts []*Partition
 	c.prepare = func() error {
-		ids, err := c.v.newLogIDs(more)
+		ctx, cancel := asking()
+		defer cancel()
+		ids, err := c.v.b.store.NewLogs(ctx, q.logOptions(logsOf(have)), len(have), more)
 		if err != nil {
 			return err
 		}
@@ -174,18 +176,6 @@ func (c *change) grow(q *Queue, more int, show func() error) {
 			c.v.b.removals.add(parts[len(have):], false)
 		}
 	}
-}
-
-func (v *VHost) newLogIDs(n int) ([]store.LogID, error) {
-	ids := make([]store.LogID, n)
-	for i := range ids {
-		id, err := v.b.store.NewLogID()
-		if err != nil {
-			return nil, err
-		}
-		ids[i] = id
-	}
-	return ids, nil
 }
 
 // open opens further logs of the queue and returns all of its partitions with them,

@@ -93,7 +93,9 @@ func (b *Broker) putJSON(key string, v any) error {
 }
 
 func (b *Broker) putDef(entries ...store.Entry) error {
-	if err := b.defs.Put(entries...); err != nil {
+	ctx, cancel := asking()
+	defer cancel()
+	if err := b.defs.Put(ctx, entries...); err != nil {
 		return &Error{Kind: KindOf(err), Text: "can't write definitions", Err: err}
 	}
 	return nil
@@ -105,7 +107,9 @@ func (b *Broker) load() error {
 	var exchanges []exchangeDef
 	var queues []queueDef
 	var expiries []expiryDef
-	err := b.defs.Load(func(e store.Entry) error {
+	ctx, cancel := asking()
+	defer cancel()
+	err := b.defs.Load(ctx, func(e store.Entry) error {
 		var into any
 		switch {
 		case e.Key == keyClusterID:

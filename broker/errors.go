@@ -28,6 +28,7 @@ const (
 	Collides                     // a Kafka topic differs only in "." and "_" (Kafka 17)
 	OutOfRange                   // no such offset in the log (Kafka 1)
 	Unreadable                   // what is stored can't be read (Kafka 56)
+	Unavailable                  // not now, or not by this process: another try may succeed (541; Kafka 5)
 )
 
 // Error is a failure of a few kinds, for people in Text, with its cause.
@@ -72,6 +73,8 @@ func KindOf(err error) Kind {
 		return e.Kind
 	case errors.Is(err, store.ErrFull), errors.Is(err, store.ErrReadOnly), errors.Is(err, store.ErrBusy):
 		return Full
+	case store.Retryable(err), errors.Is(err, store.ErrFenced):
+		return Unavailable
 	case errors.Is(err, store.ErrTooLarge):
 		return TooLarge
 	case errors.Is(err, store.ErrClosed):

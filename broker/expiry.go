@@ -134,8 +134,8 @@ func (p *Partition) drained() bool {
 		return false
 	}
 	floor, _ := c.Progress()
-	_, end := p.log.Bounds()
-	return floor >= end
+	_, end, err := p.log.Bounds()
+	return err == nil && floor >= end
 }
 
 // expireIfDue has what has expired at the head leave, if it may be due.

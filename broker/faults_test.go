@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -52,14 +53,14 @@ func (s *faultyStore) Commit(logs []store.Log, done func(error)) {
 	s.Store.Commit(inner, done)
 }
 
-func (s *faultyStore) Table(name string) (store.Table, error) {
-	t, err := s.Store.Table(name)
+func (s *faultyStore) Table(ctx context.Context, name string) (store.Table, error) {
+	t, err := s.Store.Table(ctx, name)
 	return &faultyTable{t, s}, err
 }
 
-func (l *faultyLog) Append(b []byte) (message.Offset, error) {
+func (l *faultyLog) Append(b []byte) (store.Position, error) {
 	if err := l.s.append[l.ID()]; err != nil {
-		return 0, err
+		return store.Position{}, err
 	}
 	return l.Log.Append(b)
 }
@@ -71,12 +72,12 @@ func (l *faultyLog) Progress(floor, handed message.Offset) error {
 	return l.Log.Progress(floor, handed)
 }
 
-func (t *faultyTable) Put(e ...store.Entry) error {
+func (t *faultyTable) Put(ctx context.Context, e ...store.Entry) error {
 	if t.s.puts == 0 {
 		return store.ErrFull
 	}
 	t.s.puts--
-	return t.Table.Put(e...)
+	return t.Table.Put(ctx, e...)
 }
 
 // startFaulty is a broker over a store whose faults the test sets.
@@ -203,8 +204,8 @@ func TestALooseBindingDoesNotComeBack(t *testing.T) {
 	r.exchange("x", "direct")
 	r.queue("q", QueueOptions{Durable: true})
 	r.bind("x", "q", "k")
-	defs, _ := r.store.Table("defs")
-	if err := defs.Put(store.Entry{Key: defKey(prefixQueue, "/", "q")}); err != nil { // an older version's half of a deletion
+	defs, _ := r.store.Table(t.Context(), "defs")
+	if err := defs.Put(t.Context(), store.Entry{Key: defKey(prefixQueue, "/", "q")}); err != nil { // an older version's half of a deletion
 		t.Fatal(err)
 	}
 	r.restart()

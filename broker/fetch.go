@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/leveret-mq/leveret/internal/batch"
@@ -61,7 +60,7 @@ func (s *Session) Fetch(p *Partition, f Fetch, into []Batches) (Fetched, []Batch
 	}
 	var got Fetched
 	var err error
-	if got.Start, got.End, err = p.bounds(); err != nil {
+	if got.Start, got.End, err = p.log.Bounds(); err != nil {
 		return Fetched{}, into, p.fetchFailed(f.From, err)
 	}
 	if f.From < got.Start || f.From > got.End {
@@ -102,7 +101,7 @@ func (s *Session) SizeOf(p *Partition) (int64, error) {
 // room, unless that is to be taken whole. next is the offset behind them, n how
 // many records they hold.
 func (p *Partition) borrow(from message.Offset, room int, whole bool) (run Batches, next message.Offset, n int64, err error) {
-	v, err := p.log.Read(from, room)
+	v, err := await(p.log, from, room)
 	if err != nil {
 		return Batches{}, from, 0, err
 	}
@@ -143,7 +142,7 @@ func (p *Partition) outOfRange(at message.Offset) error {
 // fetchFailed tells an offset that retention took meanwhile, and a queue that was
 // deleted, from a broken log.
 func (p *Partition) fetchFailed(from message.Offset, err error) error {
-	if start, end, e := p.bounds(); e == nil && (from < start || from > end) {
+	if start, end, e := p.log.Bounds(); e == nil && (from < start || from > end) {
 		return p.outOfRange(from)
 	}
 	if p.q.Deleted() {
@@ -176,25 +175,9 @@ func (s *Session) Bounds(p *Partition) (start, end message.Offset, err error) {
 	if err := s.May(Look, OnQueue, p.q.Name); err != nil {
 		return 0, 0, err
 	}
-	if start, end, err = p.bounds(); err != nil {
+	if start, end, err = p.log.Bounds(); err != nil {
 		return 0, 0, p.unreadable(err)
 	}
-	return start, end, nil
-}
-
-// bounds are where the log begins and ends. The log's own take one that can't be
-// opened for empty; these fail then, for whoever would draw conclusions from it: a
-// consumer that is told that its offset is out of range begins elsewhere.
-func (p *Partition) bounds() (start, end message.Offset, err error) {
-	if start, end = p.log.Bounds(); end > 0 {
-		return start, end, nil
-	}
-	v, err := p.log.Read(0, 1)
-	if err != nil && !errors.Is(err, store.ErrOutOfRange) {
-		return 0, 0, err
-	}
-	v.Done()
-	start, end = p.log.Bounds()
 	return start, end, nil
 }
 
@@ -207,7 +190,7 @@ func (s *Session) Truncate(p *Partition, before message.Offset) (start message.O
 	if !p.q.Topic {
 		return 0, fail(Precondition, "'%s' is a queue: its messages belong to its consumers", p.q.Name)
 	}
-	start, end, err := p.bounds()
+	start, end, err := p.log.Bounds()
 	if err != nil {
 		return 0, p.unreadable(err)
 	}
@@ -220,9 +203,13 @@ func (s *Session) Truncate(p *Partition, before message.Offset) (start message.O
 	if before <= start {
 		return start, nil
 	}
-	if err := p.log.Truncate(before); err != nil {
+	ctx, cancel := asking()
+	defer cancel()
+	if err := p.log.Truncate(ctx, before); err != nil {
 		return 0, err
 	}
-	start, _ = p.log.Bounds()
+	if start, _, err = p.log.Bounds(); err != nil {
+		return 0, p.unreadable(err)
+	}
 	return start, nil
 }

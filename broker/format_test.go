@@ -33,14 +33,14 @@ func TestDefinitionsFormatIsKept(t *testing.T) {
 	if _, err := r.s.NewProducerID(); err != nil {
 		t.Fatal(err)
 	}
-	defs, err := r.store.Table("defs")
+	defs, err := r.store.Table(t.Context(), "defs")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var text strings.Builder
 	topic, _ := r.v.Queue("t")
 	jobs, _ := r.v.Queue("jobs")
-	err = defs.Load(func(e store.Entry) error {
+	err = defs.Load(t.Context(), func(e store.Entry) error {
 		value := string(e.Value)
 		value = strings.ReplaceAll(value, r.ClusterID(), "<cluster>")
 		for _, q := range []*Queue{topic, jobs} {
@@ -81,8 +81,8 @@ func TestDamagedDefinitionsAreRefusedWithTheirNames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := startWith(t, 0)
-			defs, _ := r.store.Table("defs")
-			if err := defs.Put(store.Entry{Key: c.key, Value: []byte(c.value)}); err != nil {
+			defs, _ := r.store.Table(t.Context(), "defs")
+			if err := defs.Put(t.Context(), store.Entry{Key: c.key, Value: []byte(c.value)}); err != nil {
 				t.Fatal(err)
 			}
 			_, err := Open(r.store, Options{})
@@ -98,8 +98,8 @@ func TestBindingsWithoutTheirEndsAreLeftOut(t *testing.T) {
 	r.exchange("x", "direct")
 	r.queue("q", QueueOptions{Durable: true})
 	r.bind("x", "q", "k")
-	defs, _ := r.store.Table("defs")
-	if err := defs.Put(store.Entry{Key: defKey(prefixQueue, "/", "q")}); err != nil { // as a kill between two writes leaves it
+	defs, _ := r.store.Table(t.Context(), "defs")
+	if err := defs.Put(t.Context(), store.Entry{Key: defKey(prefixQueue, "/", "q")}); err != nil { // as a kill between two writes leaves it
 		t.Fatal(err)
 	}
 	r.restart()

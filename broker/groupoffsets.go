@@ -105,7 +105,9 @@ func (o *GroupOffset) parse(key string, value []byte) error {
 // topic's end and that of its offsets.
 func (b *Broker) GroupOffsets(fn func(v *VHost, o GroupOffset)) error {
 	var stale []store.Entry
-	err := b.groups.Load(func(e store.Entry) error {
+	ctx, cancel := asking()
+	defer cancel()
+	err := b.groups.Load(ctx, func(e store.Entry) error {
 		if !strings.HasPrefix(e.Key, offsetsPrefix) {
 			return nil
 		}
@@ -125,7 +127,7 @@ func (b *Broker) GroupOffsets(fn func(v *VHost, o GroupOffset)) error {
 		return err
 	}
 	b.opts.Log.Info("forgot what groups had committed for topics that are gone", "offsets", len(stale))
-	return b.groups.Put(stale...)
+	return b.groups.Put(ctx, stale...)
 }
 
 // holds says whether the topic for which that was committed is there. An offset that
@@ -152,7 +154,7 @@ func (s *Session) CommitOffsets(group string, list []GroupOffset) error {
 		o.Group = group
 		entries[i] = store.Entry{Key: o.key(s.vhost.Name), Value: o.append(nil)}
 	}
-	return s.vhost.b.groups.Put(entries...)
+	return s.vhost.b.putGroups(entries)
 }
 
 // DeleteOffsets forgets how far a group has come.
@@ -172,5 +174,11 @@ func (v *VHost) ForgetOffsets(group string, list []GroupOffset) error {
 		o.Group = group
 		entries[i] = store.Entry{Key: o.key(v.Name)}
 	}
-	return v.b.groups.Put(entries...)
+	return v.b.putGroups(entries)
+}
+
+func (b *Broker) putGroups(entries []store.Entry) error {
+	ctx, cancel := asking()
+	defer cancel()
+	return b.groups.Put(ctx, entries...)
 }

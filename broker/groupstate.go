@@ -35,7 +35,9 @@ func parseGroupKey(key string) (vhost, group string, err error) {
 
 // Groups calls fn with the state of every group that was kept. The bytes are fn's.
 func (b *Broker) Groups(fn func(v *VHost, group string, state []byte)) error {
-	return b.groups.Load(func(e store.Entry) error {
+	ctx, cancel := asking()
+	defer cancel()
+	return b.groups.Load(ctx, func(e store.Entry) error {
 		if !strings.HasPrefix(e.Key, groupPrefix) {
 			return nil
 		}
@@ -53,5 +55,5 @@ func (b *Broker) Groups(fn func(v *VHost, group string, state []byte)) error {
 // KeepGroup replaces what is kept of a group beside its offsets; nil removes it. It
 // returns when that is durable.
 func (v *VHost) KeepGroup(group string, state []byte) error {
-	return v.b.groups.Put(store.Entry{Key: groupKey(v.Name, group), Value: state})
+	return v.b.putGroups([]store.Entry{{Key: groupKey(v.Name, group), Value: state}})
 }

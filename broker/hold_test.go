@@ -108,7 +108,7 @@ func TestAcksThatCouldNotBeNotedAreNotedLater(t *testing.T) {
 	}
 	s.busy.Store(false)
 	r.saveDirty()
-	st, err := p.log.LoadCursor()
+	st, err := p.log.LoadCursor(t.Context())
 	if err != nil || st.Floor <= g.Offset || p.unnoted.Load() {
 		t.Errorf("cursor %+v, %v", st, err)
 	}

@@ -15,9 +15,10 @@ import (
 // Partition is one log of a queue with its work cursor. The cursor is made when
 // the first consumer, get or count needs it: a log that is only read by offset has none.
 type Partition struct {
-	q     *Queue
-	index int32
-	log   store.Log
+	q      *Queue
+	index  int32
+	serial uint64 // tells it from every other of this process
+	log    store.Log
 
 	makeCursor sync.Mutex
 	cursor     atomic.Pointer[consumer.Cursor]
@@ -27,6 +28,7 @@ type Partition struct {
 	removed    atomic.Bool
 	unnoted    atomic.Bool // the store could not note the cursor's progress
 
+	late      late                  // who waits for what is on its way
 	guide     atomic.Pointer[guide] // made by the first reader that stops within a batch
 	getter    Lease                 // settles what Get took; set with cursor
 	producers producers
@@ -41,7 +43,7 @@ func openPartition(q *Queue, index int, id store.LogID, o store.LogOptions) (*Pa
 	if err != nil {
 		return nil, fmt.Errorf("open log of queue '%s': %w", q.Name, err)
 	}
-	return &Partition{q: q, index: int32(index), log: l}, nil
+	return &Partition{q: q, index: int32(index), serial: q.vhost.b.serials.Add(1), log: l}, nil
 }
 
 // guided is the guide, made if there is none.
@@ -72,26 +74,51 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 	if p.removed.Load() { // a cursor made now would watch the log for ever
 		return nil, fail(NotFound, "no queue '%s' in vhost '%s'", p.q.Name, p.q.vhost.Name)
 	}
-	st, err := p.log.LoadCursor()
+	ctx, cancel := asking()
+	defer cancel()
+	st, err := p.log.LoadCursor(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("load cursor of queue '%s': %w", p.q.Name, err)
 	}
-	c, err := consumer.New(source{p.log}, consumer.State{Floor: st.Floor, Handed: st.Handed, Data: st.Data})
+	src := &source{log: p.log}
+	if src.start, src.end, err = p.log.Bounds(); err != nil {
+		return nil, fmt.Errorf("open cursor of queue '%s': %w", p.q.Name, err)
+	}
+	c, err := consumer.New(src, consumer.State{Floor: st.Floor, Handed: st.Handed, Data: st.Data})
 	if err != nil {
 		// Acks that can't be read any more are forgotten: messages come twice rather than never.
 		p.q.vhost.b.opts.Log.Error("a queue's cursor is damaged; messages above its floor are delivered again",
 			"queue", p.q.Name, "floor", st.Floor, "error", err)
-		if c, err = consumer.New(source{p.log}, consumer.State{Floor: st.Floor, Handed: max(st.Handed, st.Floor)}); err != nil {
+		if c, err = consumer.New(src, consumer.State{Floor: st.Floor, Handed: max(st.Handed, st.Floor)}); err != nil {
 			return nil, fmt.Errorf("open cursor of queue '%s': %w", p.q.Name, err)
 		}
 	}
 	p.getter = Lease{part: p, member: c.Getter()}
-	p.unwatch = p.log.Watch(c.Notify)
+	p.unwatch = p.log.Watch(func() {
+		c.Notify()
+		p.late.arrived()
+	})
 	p.cursor.Store(c)
-	if _, end := p.log.Bounds(); p.q.restored && !p.q.Topic && st.Floor < end {
+	if end := src.end; p.q.restored && !p.q.Topic && st.Floor < end {
 		p.expects(false) // it may be; nobody knows until it was empty once
 	}
 	return c, nil
+}
+
+// lose forgets a cursor that another process has now. What consumers hold of it
+// comes again, to them or to others; they are told to subscribe anew.
+func (p *Partition) lose(c *consumer.Cursor) {
+	p.makeCursor.Lock()
+	mine := p.cursor.CompareAndSwap(c, nil)
+	if mine && p.unwatch != nil {
+		p.unwatch()
+		p.unwatch = nil
+	}
+	p.makeCursor.Unlock()
+	if mine {
+		p.q.vhost.b.opts.Log.Warn("a queue is worked by another process now; its consumers are cancelled", "queue", p.q.Name)
+		p.q.cancelAll()
+	}
 }
 
 // ready counts what waits, without making a cursor or opening a log of which that is
@@ -101,7 +128,7 @@ func (p *Partition) ready() (int64, error) {
 		if f := p.log.Figures(); f.Certain && p.expiry.Load() == nil {
 			return f.Waiting, nil
 		}
-		if start, end, err := p.bounds(); err != nil || start == end {
+		if start, end, err := p.log.Bounds(); err != nil || start == end {
 			return 0, err
 		}
 	}
@@ -134,6 +161,10 @@ func (p *Partition) note() error {
 	p.unnoted.Store(errors.Is(err, store.ErrBusy))
 	p.log.Release(floor)
 	p.moving.Unlock()
+	if err != nil && errors.Is(err, store.ErrFenced) {
+		p.lose(c)
+		return err
+	}
 	if e := p.expiry.Load(); e != nil {
 		e.moved.Store(true)
 	}
@@ -161,10 +192,19 @@ func (p *Partition) saveCursor() error {
 	}
 	data := c.AppendState(nil)
 	open, next := c.Left()
-	if err := p.log.SaveCursor(data, open, next); err != nil && !p.removed.Load() {
-		return err
+	ctx, cancel := asking()
+	defer cancel()
+	err := p.log.SaveCursor(ctx, data, open, next)
+	switch {
+	case err == nil, p.removed.Load():
+		return nil
+	case errors.Is(err, store.ErrFenced):
+		p.lose(c)
+		return nil
+	case errors.Is(err, store.ErrTooLarge): // what was acked ahead comes again after a crash, and what is below the floor does not
+		return p.log.SaveCursor(ctx, nil, open, next)
 	}
-	return nil
+	return err
 }
 
 // unwatchLog lets the cursor hear of the log no more; the queue is gone.
@@ -195,21 +235,31 @@ func (p *Partition) append(data []byte, n int) error {
 }
 
 // source is what a cursor sees of a log. Next and Records read it; a cursor asks
-// them without its mutex.
-type source struct{ log store.Log }
+// them without its mutex, and Bounds under it.
+type source struct {
+	log        store.Log
+	start, end message.Offset // as last known
+}
 
 // headBytes is how much of a log is looked at to find the next run. Only batch
 // headers in it are touched.
 const headBytes = 256 << 10
 
-func (s source) Bounds() (start, end message.Offset) { return s.log.Bounds() }
+// Bounds are those of the log, or the last known ones: who reads there gets the error.
+func (s *source) Bounds() (start, end message.Offset) {
+	if start, end, err := s.log.Bounds(); err == nil {
+		s.start, s.end = start, end
+	}
+	return s.start, s.end
+}
 
 // Records is exact also when from lies in a batch from which records were taken
 // out: those are counted one by one.
-func (s source) Records(from, to message.Offset) int64 {
-	v, err := s.log.Read(from, 1)
+func (s *source) Records(from, to message.Offset) int64 {
+	v, err := await(s.log, from, 1)
 	if err != nil {
-		return s.log.Records(from, to)
+		n, _ := s.log.Records(from, to)
+		return n
 	}
 	defer v.Done()
 	var n int64
@@ -220,7 +270,8 @@ func (s source) Records(from, to message.Offset) int64 {
 		}
 		return nil
 	})
-	return n + s.log.Records(from, to)
+	rest, _ := s.log.Records(from, to) // with an error what can be read
+	return n + rest
 }
 
 // recordsInside counts the records from an offset on that lies within the first
@@ -247,11 +298,15 @@ func recordsInside(data []byte, from, to message.Offset) (n int64, end message.O
 }
 
 // Next finds the first run of consecutive messages at or after from.
-func (s source) Next(from message.Offset) (first, last message.Offset, ok bool, err error) {
+func (s *source) Next(from message.Offset) (first, last message.Offset, ok bool, err error) {
 	for {
-		v, err := s.log.Read(from, headBytes)
+		v, err := await(s.log, from, headBytes)
 		if errors.Is(err, store.ErrOutOfRange) {
-			if start, _ := s.log.Bounds(); from < start {
+			start, _, err := s.log.Bounds()
+			if err != nil {
+				return 0, 0, false, err
+			}
+			if from < start {
 				from = start
 				continue
 			}

@@ -79,7 +79,10 @@ func (p *Partition) take(b batch.Batch) (Produced, error) {
 	if dup, err := known.check(b.ProducerEpoch(), s); err != nil {
 		return Produced{}, err
 	} else if dup != nil {
-		start, _ := p.log.Bounds()
+		start, _, err := p.log.Bounds()
+		if err != nil {
+			return Produced{}, err
+		}
 		return Produced{Base: dup.base, Duplicate: true, Timestamp: dup.timestamp, LogStart: start}, nil
 	}
 	out, err := p.produce(b)
@@ -94,8 +97,12 @@ func (p *Partition) produce(b batch.Batch) (Produced, error) {
 	if p.removed.Load() {
 		return Produced{}, fail(NotFound, "queue '%s' was deleted", p.q.Name)
 	}
-	base, err := p.log.Append(b)
+	at, err := p.log.Append(b)
 	p.q.vhost.b.alarm.appended(p.q.vhost.b, p, len(b), err)
+	if err != nil {
+		return Produced{}, err
+	}
+	base, err := p.base(at)
 	if err != nil {
 		return Produced{}, err
 	}
@@ -105,8 +112,21 @@ func (p *Partition) produce(b batch.Batch) (Produced, error) {
 	c.Routed.Add(n)
 	c.Stored.Add(n)
 	c.PublishedBytes.Add(uint64(len(b)))
-	start, _ := p.log.Bounds()
+	start, _, err := p.log.Bounds()
+	if err != nil {
+		start = 0 // it is stored; the next answer tells
+	}
 	return Produced{Base: base, Timestamp: -1, LogStart: start}, nil
+}
+
+// base is where an append went, which a Kafka producer is told.
+func (p *Partition) base(at store.Position) (message.Offset, error) {
+	if base, known := at.Known(); known {
+		return base, nil
+	}
+	ctx, cancel := asking()
+	defer cancel()
+	return at.Base(ctx)
 }
 
 func lastSequence(b batch.Batch) int32 {
@@ -184,16 +204,18 @@ func (p *Partition) loadProducers() error {
 	if ps.loaded {
 		return nil
 	}
-	from, end, err := p.bounds()
+	from, end, err := p.log.Bounds()
 	if err != nil {
 		return err
 	}
 	ps.byID = map[int64]*producer{}
 	now := p.q.vhost.b.opts.Now()
 	for from < end {
-		v, err := p.log.Read(from, 4<<20)
+		v, err := await(p.log, from, 4<<20)
 		if errors.Is(err, store.ErrOutOfRange) {
-			from, _ = p.log.Bounds() // retention took what was to be read
+			if from, _, err = p.log.Bounds(); err != nil { // retention took what was to be read
+				return err
+			}
 			continue
 		}
 		if err != nil {

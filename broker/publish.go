@@ -443,7 +443,7 @@ func (p *Publisher) setOf(parts []*Partition) *targetSet {
 	}
 	p.scratch = p.scratch[:0]
 	for _, part := range parts {
-		id := uint64(part.log.ID())
+		id := part.serial
 		for shift := 0; shift < 64; shift += 8 {
 			p.scratch = append(p.scratch, byte(id>>shift))
 		}

@@ -158,7 +158,11 @@ func (q *Queue) logOptions(logs []store.LogID) store.LogOptions {
 // setLogOptions has the queue's logs kept as it is defined now.
 func (q *Queue) setLogOptions() {
 	o := q.logOptions(logsOf(q.Partitions()))
+	ctx, cancel := asking()
+	defer cancel()
 	for _, p := range q.Partitions() {
-		p.log.SetOptions(o)
+		if err := p.log.SetOptions(ctx, o); err != nil && !p.removed.Load() {
+			q.vhost.b.opts.Log.Error("can't change how a log is kept; it is kept as it was until the next change or start", "queue", q.Name, "error", err)
+		}
 	}
 }

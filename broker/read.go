@@ -16,6 +16,7 @@ import (
 type reader struct {
 	part        *Partition
 	lease       *Lease
+	wake        func() // is called when what is on its way has come; nil: read waits
 	redelivered bool
 	returned    int32        // to be told with each message; 0: nothing
 	gone        []gone       // what was left out, until settle
@@ -112,10 +113,9 @@ func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Deliv
 
 // view emits what one view of the log has of the stretch.
 func (r *reader) view(s *stretch, emit func(*Delivery)) error {
-	v, err := r.part.log.Read(s.next, r.viewBytes(int64(s.last-s.next)+1))
+	v, err := r.part.readFor(r.wake, s.next, r.viewBytes(int64(s.last-s.next)+1))
 	if errors.Is(err, store.ErrOutOfRange) {
-		r.skipLost(s)
-		return nil
+		return r.skipLost(s)
 	}
 	if err != nil {
 		return err
@@ -164,9 +164,13 @@ func (r *reader) batches(data []byte, s *stretch, emit func(*Delivery)) error {
 }
 
 // skipLost steps over messages that retention took while they were being handed out.
-func (r *reader) skipLost(s *stretch) {
-	start, _ := r.part.log.Bounds()
+func (r *reader) skipLost(s *stretch) error {
+	start, _, err := r.part.log.Bounds()
+	if err != nil {
+		return err
+	}
 	r.drop(s, min(s.last, max(start-1, s.next)), Retention)
+	return nil
 }
 
 // errMissing says that a batch does not have a record that its header promises.

@@ -28,7 +28,7 @@ func (r *frozenRig) freezeRemoval() {
 
 // removals counts the logs that the definitions say are to be removed.
 func (r *frozenRig) removals() (n int) {
-	err := r.b.defs.Load(func(e store.Entry) error {
+	err := r.b.defs.Load(r.t.Context(), func(e store.Entry) error {
 		if isRemoval(e.Key) {
 			n++
 		}
@@ -57,7 +57,7 @@ func logFiles(t *testing.T, f fs.FS) (names []string) {
 // TestRemovalsFormatIsKept holds what stands in the definitions of every version.
 func TestRemovalsFormatIsKept(t *testing.T) {
 	c := &change{}
-	if err := c.put(removalKey(258), removalDef{VHost: "/", Queue: "a/b", Log: 258}); err != nil {
+	if err := c.put(removalKey("258"), removalDef{VHost: "/", Queue: "a/b", Log: "258"}); err != nil {
 		t.Fatal(err)
 	}
 	if e := c.entries[0]; e.Key != "d/258" || string(e.Value) != `{"vhost":"/","queue":"a/b","log":258}` {

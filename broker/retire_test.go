@@ -121,10 +121,10 @@ func TestMessagesLeaveForAReason(t *testing.T) {
 			}
 			p := q.Partitions()[0]
 			floor, _ := p.cursor.Load().Progress()
-			if _, end := p.log.Bounds(); q.Ready() != 0 || q.Unacked() != 0 || floor < end-4 {
+			if _, end, _ := p.log.Bounds(); q.Ready() != 0 || q.Unacked() != 0 || floor < end-4 {
 				t.Errorf("ready %d, unacked %d, floor %d of %d", q.Ready(), q.Unacked(), floor, end)
 			}
-			if st, err := p.log.LoadCursor(); err != nil || st.Floor < floor-4 { // but for the gap at the end
+			if st, err := p.log.LoadCursor(t.Context()); err != nil || st.Floor < floor-4 { // but for the gap at the end
 				t.Errorf("the store knows of floor %d, and it is %d: %v", st.Floor, floor, err)
 			}
 		})
@@ -145,8 +145,8 @@ func TestMessagesLostToRetentionStayNotUnacked(t *testing.T) {
 	if len(first) != 1 {
 		t.Fatalf("%d deliveries", len(first))
 	}
-	_, end := q.Partitions()[0].log.Bounds()
-	if err := q.Partitions()[0].log.Truncate(end - 4); err != nil { // with gaps of three, the last message
+	_, end, _ := q.Partitions()[0].log.Bounds()
+	if err := q.Partitions()[0].log.Truncate(t.Context(), end-4); err != nil { // with gaps of three, the last message
 		t.Fatal(err)
 	}
 	if rest := pull(t, sub, 10, 1<<20); len(rest) != 1 || string(rest[0].Body) != "9" {
@@ -173,7 +173,7 @@ func TestReadyMessagesThatRetentionTakesAreCounted(t *testing.T) {
 	r.put("t", 10, message.NoProperties, time.Now())
 	sub := r.subscribe("t", SubscribeOptions{})
 	pull(t, sub, 2, 1<<20)
-	if err := q.Partitions()[0].log.Truncate(7); err != nil {
+	if err := q.Partitions()[0].log.Truncate(t.Context(), 7); err != nil {
 		t.Fatal(err)
 	}
 	if n := q.Ready(); n != 3 {

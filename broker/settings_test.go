@@ -116,7 +116,7 @@ func TestChangedSettingsReachTheLiveLog(t *testing.T) {
 				fill()
 				time.Sleep(c.wait)
 				l := q.Partitions()[0].log
-				start, _ := l.Bounds()
+				start, _, _ := l.Bounds()
 				if segments := l.Figures().Segments; !c.reached(start, segments) {
 					t.Errorf("the log starts at %d and has %d segments", start, segments)
 				}
@@ -242,8 +242,8 @@ func TestDefinitionsOfOlderVersionsOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, d := range map[string]queueDef{
-		"q/%2F/q": {VHost: "/", Name: "q", Args: args, Logs: []store.LogID{1}},
-		"q/%2F/t": {VHost: "/", Name: "t", Topic: true, Logs: []store.LogID{2}, Config: map[string]string{"cleanup.policy": "none", "gone.ms": "1", "retention.ms": "5000"}},
+		"q/%2F/q": {VHost: "/", Name: "q", Args: args, Logs: []store.LogID{"1"}},
+		"q/%2F/t": {VHost: "/", Name: "t", Topic: true, Logs: []store.LogID{"2"}, Config: map[string]string{"cleanup.policy": "none", "gone.ms": "1", "retention.ms": "5000"}},
 	} {
 		if err := r.putJSON(key, d); err != nil {
 			t.Fatal(err)

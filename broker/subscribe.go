@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // Credit is a limit on unacked messages that several subscriptions share: AMQP's
@@ -43,6 +45,7 @@ type Subscription struct {
 // way is a subscription's consumer on one partition.
 type way struct {
 	Lease
+	cursor *consumer.Cursor
 	runs   []consumer.Run // taken, not emitted yet
 	reader reader
 }
@@ -120,8 +123,8 @@ func (s *Subscription) join() error {
 		if err != nil {
 			return &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
 		}
-		w := &way{Lease: Lease{part: p, member: k}}
-		w.reader.part, w.reader.lease, w.reader.heads = p, &w.Lease, &s.head
+		w := &way{Lease: Lease{part: p, member: k}, cursor: c}
+		w.reader.part, w.reader.lease, w.reader.heads, w.reader.wake = p, &w.Lease, &s.head, s.o.Wake
 		s.ways = append(s.ways, w)
 	}
 	return nil
@@ -166,7 +169,7 @@ func (w *way) serve(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, siz
 		if len(w.runs) == 0 {
 			w.runs = w.member.Take(max-n, w.runs[:0])
 			if len(w.runs) == 0 {
-				if err := w.part.cursor.Load().Err(); err != nil && !w.part.removed.Load() {
+				if err := w.cursor.Err(); err != nil && !w.part.removed.Load() {
 					return n, size, fmt.Errorf("queue '%s': %w", w.part.q.Name, err)
 				}
 				return n, size, nil
@@ -183,8 +186,8 @@ func (w *way) serve(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, siz
 		n += got
 		size += bytes
 		if err != nil {
-			if w.part.removed.Load() {
-				err = nil
+			if w.part.removed.Load() || errors.Is(err, store.ErrNotYet) {
+				err = nil // nothing more comes, or a wake-up does
 			}
 			return n, size, err
 		}

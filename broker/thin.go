@@ -3,6 +3,7 @@ package broker
 import (
 	"time"
 
+	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -53,21 +54,25 @@ func (t thinning) run(b *Broker) {
 	}
 	now := b.opts.Now()
 	for p, s := range t {
-		floor, handed := p.cursor.Load().Progress()
+		c := p.cursor.Load()
+		if c == nil {
+			delete(t, p)
+			continue
+		}
+		floor, handed := c.Progress()
 		if p.removed.Load() || handed-floor < thinOffsets {
 			delete(t, p)
 			continue
 		}
 		if !now.Before(s.next) {
-			s.thin(b, p, floor, handed)
+			s.thin(b, p, c, floor, handed)
 		}
 	}
 }
 
 // thin has one log thinned if there is something to gain. What was appended
 // last becomes thin only when it was flushed, so an unchanged log gets a few tries.
-func (s *thinState) thin(b *Broker, p *Partition, floor, handed message.Offset) {
-	c := p.cursor.Load()
+func (s *thinState) thin(b *Broker, p *Partition, c *consumer.Cursor, floor, handed message.Offset) {
 	open, _ := c.Left()
 	f := p.log.Figures()
 	bytes, segments := f.Bytes, f.Segments

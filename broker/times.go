@@ -21,14 +21,19 @@ func (s *Session) OffsetForTime(p *Partition, ms int64) (offset message.Offset, 
 }
 
 func (p *Partition) offsetForTime(ms int64) (offset message.Offset, timestamp int64, ok bool, err error) {
-	from, _, ok, err := p.log.OffsetForTime(ms)
+	ctx, cancel := asking()
+	defer cancel()
+	from, _, ok, err := p.log.OffsetForTime(ctx, ms)
 	for ok && err == nil {
-		start, end := p.log.Bounds()
+		var start, end message.Offset
+		if start, end, err = p.log.Bounds(); err != nil {
+			break
+		}
 		if from >= end {
 			return 0, 0, false, nil
 		}
 		var v store.View
-		if v, err = p.log.Read(max(from, start), timeBytes); errors.Is(err, store.ErrOutOfRange) {
+		if v, err = await(p.log, max(from, start), timeBytes); errors.Is(err, store.ErrOutOfRange) {
 			err = nil // retention took it meanwhile
 			continue
 		}
@@ -84,8 +89,10 @@ func (s *Session) LatestOffset(p *Partition) (offset message.Offset, timestamp i
 	if err := s.May(Look, OnQueue, p.q.Name); err != nil {
 		return 0, 0, false, err
 	}
+	ctx, cancel := asking()
+	defer cancel()
 	n, err := latestTime(func(ms int64) (bool, error) {
-		_, _, ok, err := p.log.OffsetForTime(ms)
+		_, _, ok, err := p.log.OffsetForTime(ctx, ms)
 		return ok, err
 	})
 	if err != nil {

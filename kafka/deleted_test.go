@@ -46,9 +46,9 @@ func (r *rig) committed(group, topic string) (named, listed int64) {
 // kept counts the offsets on disk.
 func (r *rig) kept() (n int) {
 	r.t.Helper()
-	table, err := r.store.Table("groups")
+	table, err := r.store.Table(r.t.Context(), "groups")
 	if err == nil {
-		err = table.Load(func(store.Entry) error { n++; return nil })
+		err = table.Load(r.t.Context(), func(store.Entry) error { n++; return nil })
 	}
 	if err != nil {
 		r.t.Fatal(err)

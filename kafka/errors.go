@@ -48,6 +48,8 @@ func codeOf(err error) wire.Code {
 		return wire.MessageTooLarge
 	case broker.Full, broker.Unreadable:
 		return wire.StorageError
+	case broker.Unavailable:
+		return wire.LeaderNotAvailable
 	case broker.OutOfRange:
 		return wire.OffsetOutOfRange
 	}

@@ -92,14 +92,14 @@ func each(b []byte, to int64, fn func(batch.Batch) bool) (next int64, more bool,
 // Records returns how many records lie in [from, to). It is exact when both are
 // borders of batches; inside a batch with gaps it counts no more than the batch
 // has. A log without gaps, the usual one, answers by subtraction.
-func (l *Log) Records(from, to int64) int64 {
+func (l *Log) Records(from, to int64) (int64, error) {
 	start, end := l.Bounds()
 	from, to = max(from, start), min(to, end)
 	if from >= to {
-		return 0
+		return 0, nil
 	}
 	if !l.sparse.Load() {
-		return to - from
+		return to - from, nil
 	}
 	var n int64
 	for from < to {
@@ -116,11 +116,11 @@ func (l *Log) Records(from, to int64) int64 {
 			return true
 		})
 		if err != nil {
-			return n // what can be read; the reader of the data gets the error
+			return n, err // and what can be read
 		}
 		from = upTo
 	}
-	return n
+	return n, nil
 }
 
 // wholeSegment returns the records of the segment that begins at from, and its

@@ -148,7 +148,7 @@ func TestRecordsCountsAroundGaps(t *testing.T) {
 	for _, tt := range []struct{ from, to, want int64 }{
 		{0, 40, 36}, {0, 15, 15}, {15, 30, 11}, {20, 24, 0}, {19, 26, 3}, {-5, 3, 3}, {38, 99, 2}, {7, 7, 0}, {9, 3, 0},
 	} {
-		if got := l.Records(tt.from, tt.to); got != tt.want {
+		if got, err := l.Records(tt.from, tt.to); err != nil || got != tt.want {
 			t.Errorf("[%d, %d): %d records, want %d", tt.from, tt.to, got, tt.want)
 		}
 	}
@@ -162,7 +162,7 @@ func TestRecordsInsideABatchWithGapsAreBounded(t *testing.T) {
 	b.Seal(batch.Header{LastOffsetDelta: 9, Count: 2}) // compacted: eight of ten are gone
 	appendBatch(t, l, b)
 	for _, tt := range []struct{ from, to, want int64 }{{0, 20, 12}, {10, 20, 2}, {5, 15, 7}, {19, 20, 1}} {
-		if got := l.Records(tt.from, tt.to); got != tt.want {
+		if got, err := l.Records(tt.from, tt.to); err != nil || got != tt.want {
 			t.Errorf("[%d, %d): %d records, want %d", tt.from, tt.to, got, tt.want)
 		}
 	}

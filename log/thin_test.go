@@ -76,7 +76,7 @@ func TestThinLeavesWhatIsWantedAndWhatIsNotSealed(t *testing.T) {
 			t.Errorf("bounds [%d, %d)", start, end)
 		}
 		for _, r := range []struct{ from, to, want int64 }{{0, 4000, int64(len(want))}, {0, tail, 1}, {3, 4, 1}, {4, tail, 0}, {tail, 4000, 4000 - tail}} {
-			if got := l.Records(r.from, r.to); got != r.want {
+			if got, err := l.Records(r.from, r.to); err != nil || got != r.want {
 				t.Errorf("[%d, %d) has %d records, want %d", r.from, r.to, got, r.want)
 			}
 		}

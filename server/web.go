@@ -87,15 +87,20 @@ func (s *Server) probeStore() error {
 	if err := s.store.Err(); err != nil {
 		return err
 	}
-	table, err := s.store.Table("health")
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	table, err := s.store.Table(ctx, "health")
 	if err != nil {
 		return fmt.Errorf("open the probe's table: %w", err)
 	}
-	if err := table.Put(store.Entry{Key: "probe", Value: []byte(time.Now().UTC().Format(time.RFC3339))}); err != nil {
+	if err := table.Put(ctx, store.Entry{Key: "probe", Value: []byte(time.Now().UTC().Format(time.RFC3339))}); err != nil {
 		return fmt.Errorf("write the probe: %w", err)
 	}
 	return nil
 }
+
+// probeTimeout bounds the probe of a store that asks another machine.
+const probeTimeout = 10 * time.Second
 
 // minFreeBytes is the free space below which the disk counts as full: a log can
 // hardly get its next segment then, though the store's probe, an entry of a few

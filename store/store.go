@@ -7,9 +7,13 @@
 //
 // # What every store promises
 //
-//   - Append is done once, or it failed: after an error nothing of the call is readable.
+//   - Append is done once, or it failed: after an error of it nothing of the call is
+//     readable. What was taken and then not committed may be there or not.
 //   - Offsets grow and are never reused in a log. They need not be dense: a reader
 //     steps to the next offset that it reads.
+//   - What is not here is not lost: ErrNotYet says that a log has it and that it is on
+//     its way; only an empty view says that there is nothing.
+//   - Retryable tells errors that pass from those that stay.
 //   - What Commit reported as done survives what the log's Mode says it survives.
 //   - A reader never waits for a writer, and a slow reader never slows one.
 //   - A fault of the disk makes one log read-only, with the reason in Err; the rest goes on.
@@ -36,10 +40,23 @@ var (
 	ErrConflict   = errors.New("revision conflict") // compare-and-set lost
 	ErrClosed     = errors.New("store is closed")
 	ErrTooLarge   = errors.New("batch too large")
+	ErrMissing    = errors.New("something that was stored is missing")
+	// ErrNotYet says that the log has what is asked for, but not here yet. Watchers
+	// are woken when it is.
+	ErrNotYet = errors.New("on its way")
 	// ErrBusy says that too much is under way already.
-	ErrBusy    = errors.New("too much is under way")
-	ErrMissing = errors.New("something that was stored is missing")
+	ErrBusy = errors.New("too much is under way")
+	// ErrUnavailable says that whoever keeps the log can't be reached now.
+	ErrUnavailable = errors.New("store can't be reached")
+	// ErrFenced says that another process has the log's work cursor now.
+	ErrFenced = errors.New("another process works this log")
 )
+
+// Retryable reports whether the same call may succeed later without anybody doing
+// anything about it.
+func Retryable(err error) bool {
+	return errors.Is(err, ErrNotYet) || errors.Is(err, ErrBusy) || errors.Is(err, ErrUnavailable)
+}
 
 // Mode says what a commit means.
 type Mode uint8
@@ -78,9 +95,6 @@ func ParseMode(s string) (Mode, error) {
 	return 0, errors.New("unknown durability mode " + s + " (os, group or always)")
 }
 
-// LogID names a log for good: it is never reused, unlike a queue's name.
-type LogID uint64
-
 // LogOptions are a log's settings. Name is for people: it is written beside the
 // data so that a directory can be told from another. Definition is the owner's: it is
 // kept beside the data and comes back with Unclaimed.
@@ -106,10 +120,16 @@ type Retention struct {
 
 // Store keeps logs and tables. All methods are safe for concurrent use.
 type Store interface {
-	// NewLogID returns an id that no log has or had.
-	NewLogID() (LogID, error)
-	// OpenLog opens the log, or makes it. It is cheap: no file is touched before
-	// the log is used. Opening an open log returns the same Log with its options replaced.
+	// Caps are what the store can do beyond the contract, and what it can't.
+	Caps() Caps
+	// NewLogs makes n logs, of which the first is number first of those that
+	// o.Name names, and returns their ids, which no log has or had. They can be
+	// appended to when it returns. It may take time, and a store may refuse more
+	// logs of a name of which others live.
+	NewLogs(ctx context.Context, o LogOptions, first, n int) ([]LogID, error)
+	// OpenLog opens a log that NewLogs made. It is cheap: nothing is touched before
+	// the log is used, so a log that is gone shows when it is. Opening an open log
+	// returns the same Log with its options replaced.
 	OpenLog(id LogID, o LogOptions) (Log, error)
 	// DeleteLog removes the log and everything in it, piece by piece, and may take
 	// its time, so that nobody else notices. Readers that hold a View keep it until
@@ -124,10 +144,12 @@ type Store interface {
 	// keep the order of the Commits. The slice is borrowed for the call.
 	Commit(logs []Log, done func(error))
 	// Table opens the table of that name, or makes it.
-	Table(name string) (Table, error)
+	Table(ctx context.Context, name string) (Table, error)
+	// Leases say whose the logs' work cursors are.
+	Leases() Leases
 	// Unclaimed lists the logs that are stored and were not opened since the store was.
 	// Called when all that is defined has been opened, it tells what the definitions do
-	// not know of.
+	// not know of. A store that others use too lists none.
 	Unclaimed() []Unclaimed
 	// Stats fills in what the store measured of itself.
 	Stats() Stats
@@ -149,45 +171,53 @@ type Log interface {
 	// Append stores one or more whole record batches that stand back to back and
 	// were checked by the caller, and numbers their records on. It copies; the
 	// caller's bytes are free after the call, but for base offsets and leader epochs,
-	// which may be changed in them, as they were. The first record's offset is returned.
-	// It never waits for a flush. Errors: ErrFull, ErrReadOnly, ErrTooLarge, ErrClosed.
-	Append(batches []byte) (base message.Offset, err error)
-	// Bounds are the first offset that can be read and the one after the last.
-	Bounds() (start, end message.Offset)
+	// which may be changed in them, as they were. Appends of one log are numbered in
+	// the order of the calls. It never waits for a flush, but may wait while too much
+	// is under way. Errors: ErrFull, ErrReadOnly, ErrTooLarge, ErrClosed, ErrNotFound,
+	// ErrBusy, ErrUnavailable.
+	Append(batches []byte) (Position, error)
+	// Bounds are the first offset that can be read and the one after the last. What
+	// others append may show in them a little later.
+	Bounds() (start, end message.Offset, err error)
 	// Read returns whole batches, beginning with the one that holds from or the
 	// first after it, at most maxBytes of them but at least one. At the end the
-	// view is empty. ErrOutOfRange if from is below the start or above the end.
+	// view is empty. ErrOutOfRange if from is below the start or above the end,
+	// ErrNotYet if the batches are on their way.
 	Read(from message.Offset, maxBytes int) (View, error)
 	// OffsetForTime finds the first batch whose latest timestamp is at or after ms,
 	// and returns its base offset and that timestamp; ok is false if there is none.
-	OffsetForTime(ms int64) (offset message.Offset, timestamp int64, ok bool, err error)
-	// Records counts the records in [from, to), exactly at batch borders.
-	Records(from, to message.Offset) int64
+	OffsetForTime(ctx context.Context, ms int64) (offset message.Offset, timestamp int64, ok bool, err error)
+	// Records counts the records in [from, to), exactly at batch borders if Caps
+	// says so.
+	Records(from, to message.Offset) (int64, error)
 	// Watch has wake called after appends, a truncation and the log's deletion until
 	// stop is called. wake must not block, and may be called more often or less often
 	// than there are changes, but always after the last one.
 	Watch(wake func()) (stop func())
 
 	// LoadCursor returns the work cursor as it was last known; a log that never
-	// had one returns the zero State with Floor at the log's start.
-	LoadCursor() (CursorState, error)
+	// had one returns the zero State with Floor at the log's start. ErrFenced if
+	// this process does not have the lease of the log.
+	LoadCursor(ctx context.Context) (CursorState, error)
 	// Progress notes how far the work cursor is: everything below floor is acked,
 	// nothing at or after handed was ever given to a consumer. It is called on
 	// every turn of a delivery, so it costs a few nanoseconds, and it survives the
 	// process. When handed must be durable first (modes group and always) it may
 	// wait for a reservation ahead of it, once every few thousand offsets. ErrBusy says
 	// that it could not be noted just now: who hands nothing out before another try
-	// succeeds has nothing come back unmarked. Any other failure is the log's own to tell.
+	// succeeds has nothing come back unmarked. ErrFenced says that what was handed out
+	// since the last call may go to others as well: the holder of the cursor forgets it.
+	// Any other failure is the log's own to tell.
 	Progress(floor, handed message.Offset) error
-	// SaveCursor keeps the rest of the cursor's state, opaque to the store. In data, open
-	// messages below next are left to be consumed, and all from next on: that is for
-	// Figures, which are told without reading data.
-	SaveCursor(data []byte, open int64, next message.Offset) error
+	// SaveCursor keeps the rest of the cursor's state, opaque to the store; ErrTooLarge
+	// keeps nothing of it. In data, open messages below next are left to be consumed,
+	// and all from next on: that is for Figures, which are told without reading data.
+	SaveCursor(ctx context.Context, data []byte, open int64, next message.Offset) error
 
 	// Release says that everything below floor was consumed, so that retention may take it.
 	Release(floor message.Offset)
 	// Truncate moves the start: what lies before can't be read any more.
-	Truncate(before message.Offset) error
+	Truncate(ctx context.Context, before message.Offset) error
 	// Thin frees space below an offset that nobody needs any more, in a work queue
 	// whose floor stands still because of a few messages: batches for which keep
 	// says no can't be read afterwards, or read as batches without records; all
@@ -200,7 +230,7 @@ type Log interface {
 	// crash each batch is there whole or not at all.
 	Thin(below message.Offset, keep func(first, last message.Offset) bool) error
 	// SetOptions changes mode and retention of an open log.
-	SetOptions(o LogOptions)
+	SetOptions(ctx context.Context, o LogOptions) error
 	// Figures are what is known of the log without opening it or waiting for a disk:
 	// of one that was not used since the start, what was saved at the end or a little before.
 	Figures() Figures
@@ -236,16 +266,28 @@ type Entry struct {
 // Table is a small ordered map that survives. Values are the caller's own after a call.
 type Table interface {
 	// Load calls fn for every key that has a value, in the order of their revisions.
-	Load(fn func(Entry) error) error
+	Load(ctx context.Context, fn func(Entry) error) error
 	// Put writes all entries at once or none, and returns when they are as durable
 	// as the store's default mode promises. Revisions are not compared.
-	Put(entries ...Entry) error
+	Put(ctx context.Context, entries ...Entry) error
 	// Swap writes the entry if the key's revision still is e.Revision (0: the key
 	// is not there), else ErrConflict. It returns the new revision.
-	Swap(e Entry) (uint64, error)
-	// Watch has fn called for every change made by others than this process; a
-	// store that has no others never calls it.
+	Swap(ctx context.Context, e Entry) (uint64, error)
+	// Watch has fn called for every change made by others than this process since
+	// the last Load began, in their order, one at a time; a store that has no others
+	// never calls it.
 	Watch(fn func(Entry)) (stop func())
+}
+
+// Caps are what a store can do.
+type Caps struct {
+	// Exact says that Records counts and does not estimate.
+	Exact bool
+	// Shared says that other processes may use the same store: names that are free
+	// here may be taken there, and definitions change by their hands.
+	Shared bool
+	// MaxBatchBytes is the longest batch that Append takes.
+	MaxBatchBytes int
 }
 
 // Stats are a store's own figures, running totals since it was opened.

@@ -33,11 +33,7 @@ func benchStore(b *testing.B, o Options) (*Store, *Log) {
 }
 
 func benchLog(b *testing.B, s *Store) *Log {
-	id, err := s.NewLogID()
-	if err != nil {
-		b.Fatal(err)
-	}
-	l, err := s.OpenLog(id, store.LogOptions{Name: "bench", Retention: store.Retention{Consumed: true}})
+	l, err := s.OpenLog(newID(b, s), store.LogOptions{Name: "bench", Retention: store.Retention{Consumed: true}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -53,11 +49,7 @@ func BenchmarkAppendRelease(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				base, err := l.Append(data)
-				if err != nil {
-					b.Fatal(err)
-				}
-				l.Release(base)
+				l.Release(mustAppend(b, l, data))
 			}
 		})
 	}
@@ -73,10 +65,7 @@ func BenchmarkSyncPublisher(b *testing.B) {
 			logs := []store.Log{l}
 			b.ReportAllocs()
 			for b.Loop() {
-				base, err := l.Append(data)
-				if err != nil {
-					b.Fatal(err)
-				}
+				base := mustAppend(b, l, data)
 				s.Commit(logs, func(err error) { done <- err })
 				if err := <-done; err != nil {
 					b.Fatal(err)
@@ -111,7 +100,7 @@ func BenchmarkTablePut(b *testing.B) {
 	for _, mode := range []store.Mode{store.ModeOS, store.ModeGroup} {
 		b.Run(mode.String(), func(b *testing.B) {
 			s, _ := benchStore(b, Options{Mode: mode})
-			table, err := s.Table("groups")
+			table, err := s.Table(ctx, "groups")
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -124,7 +113,7 @@ func BenchmarkTablePut(b *testing.B) {
 			i := 0
 			for b.Loop() {
 				i++
-				if err := table.Put(store.Entry{Key: keys[i%len(keys)], Value: value}); err != nil {
+				if err := table.Put(ctx, store.Entry{Key: keys[i%len(keys)], Value: value}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -136,14 +125,14 @@ func BenchmarkTablePut(b *testing.B) {
 func BenchmarkOpenIdle(b *testing.B) {
 	s, _ := benchStore(b, Options{Mode: store.ModeOS})
 	b.ReportAllocs()
-	id := store.LogID(1000)
+	id := LogNumber(1000)
 	for b.Loop() {
 		id++
-		l, err := s.OpenLog(id, store.LogOptions{Name: "idle"})
+		l, err := s.OpenLog(id.ID(), store.LogOptions{Name: "idle"})
 		if err != nil {
 			b.Fatal(err)
 		}
-		l.Bounds()
+		bounds(b, l)
 	}
 }
 

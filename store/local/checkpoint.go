@@ -60,7 +60,7 @@ type checkpoints struct {
 
 // load finds the newest checkpoint that can be read, and what is known to have changed
 // behind it. A directory without one is an older program's, or new.
-func (c *checkpoints) load() (map[store.LogID]*rest, error) {
+func (c *checkpoints) load() (map[LogNumber]*rest, error) {
 	names, err := c.s.fs.ReadDir(c.dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("read checkpoints: %w", err)
@@ -78,7 +78,7 @@ func (c *checkpoints) load() (map[store.LogID]*rest, error) {
 		return nil, err
 	}
 	if saved.Logs == nil {
-		saved.Logs = map[store.LogID]*rest{}
+		saved.Logs = map[LogNumber]*rest{}
 	}
 	if !c.exact {
 		c.takeEnds(names, saved.Logs)
@@ -224,7 +224,7 @@ func (c *checkpoints) tell(err error) {
 }
 
 // gone notes, before its files go, that a log is being deleted: nothing of it will be missed.
-func (c *checkpoints) gone(id store.LogID) {
+func (c *checkpoints) gone(id LogNumber) {
 	c.due.Store(true)
 	err := c.changed(change{id, logDeleted})
 	c.listMu.Lock()

@@ -78,16 +78,16 @@ func powerCuts(t *testing.T, rng *rand.Rand, mode store.Mode) {
 // checkCursorAfterPowerCut: handed may be higher than it was, floor lower.
 func checkCursorAfterPowerCut(t *testing.T, l store.Log, ml *modelLog) {
 	t.Helper()
-	c, err := l.LoadCursor()
+	c, err := l.LoadCursor(ctx)
 	if err != nil {
-		t.Fatalf("log %d: LoadCursor: %v", ml.id, err)
+		t.Fatalf("log %s: LoadCursor: %v", ml.id, err)
 	}
-	start, end := l.Bounds()
+	start, end := bounds(t, l)
 	if c.Handed < min(ml.handed, end) {
-		t.Fatalf("log %d [%d,%d): handed is %d, but offsets below %d were handed out", ml.id, start, end, c.Handed, ml.handed)
+		t.Fatalf("log %s [%d,%d): handed is %d, but offsets below %d were handed out", ml.id, start, end, c.Handed, ml.handed)
 	}
 	if c.Floor > max(ml.floor, start) {
-		t.Fatalf("log %d [%d,%d): floor is %d, but only offsets below %d were acked", ml.id, start, end, c.Floor, ml.floor)
+		t.Fatalf("log %s [%d,%d): floor is %d, but only offsets below %d were acked", ml.id, start, end, c.Floor, ml.floor)
 	}
 	checkCursorData(t, c, ml)
 	ml.floor, ml.handed = c.Floor, c.Handed
@@ -97,7 +97,7 @@ func checkCursorAfterPowerCut(t *testing.T, l store.Log, ml *modelLog) {
 func checkCursorData(t *testing.T, c store.CursorState, ml *modelLog) {
 	t.Helper()
 	if c.Data != nil && !slices.Contains(ml.data, string(c.Data)) {
-		t.Fatalf("log %d: cursor data was never saved: %.60q", ml.id, c.Data)
+		t.Fatalf("log %s: cursor data was never saved: %.60q", ml.id, c.Data)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestPowerCutInModeOS(t *testing.T) {
 			s := m.open(mem, fmt.Sprint("boot ", boot))
 			m.each(s, func(l store.Log, ml *modelLog) {
 				m.checkLog(l, ml, 0)
-				c, err := l.LoadCursor()
+				c, err := l.LoadCursor(ctx)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -151,16 +151,16 @@ func TestKill(t *testing.T) {
 
 func checkCursorAfterKill(t *testing.T, l store.Log, ml *modelLog) {
 	t.Helper()
-	c, err := l.LoadCursor()
+	c, err := l.LoadCursor(ctx)
 	if err != nil {
-		t.Fatalf("log %d: LoadCursor: %v", ml.id, err)
+		t.Fatalf("log %s: LoadCursor: %v", ml.id, err)
 	}
-	start, _ := l.Bounds()
+	start, _ := bounds(t, l)
 	if want := max(ml.floor, start); c.Floor != want || c.Handed != max(ml.handed, want) {
-		t.Fatalf("log %d: cursor is %d, %d and should be %d, %d", ml.id, c.Floor, c.Handed, want, ml.handed)
+		t.Fatalf("log %s: cursor is %d, %d and should be %d, %d", ml.id, c.Floor, c.Handed, want, ml.handed)
 	}
 	if n := len(ml.data); n > 0 && string(c.Data) != ml.data[n-1] {
-		t.Fatalf("log %d: cursor data is %.60q and should be %.60q", ml.id, c.Data, ml.data[n-1])
+		t.Fatalf("log %s: cursor data is %.60q and should be %.60q", ml.id, c.Data, ml.data[n-1])
 	}
 }
 

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -262,7 +263,7 @@ func (c *cursor) unmap() error {
 }
 
 // SaveCursor keeps the consumer's data; see store.Log.
-func (l *Log) SaveCursor(data []byte, open int64, next message.Offset) error {
+func (l *Log) SaveCursor(_ context.Context, data []byte, open int64, next message.Offset) error {
 	if len(data) > cursorMaxBlob {
 		return fmt.Errorf("log %d: cursor data of %d bytes: %w", l.id, len(data), store.ErrTooLarge)
 	}
@@ -351,7 +352,7 @@ func (c *cursor) truncated(l *Log, start int64) error {
 }
 
 // LoadCursor returns the cursor as last known; see store.Log.
-func (l *Log) LoadCursor() (store.CursorState, error) {
+func (l *Log) LoadCursor(_ context.Context) (store.CursorState, error) {
 	inner, err := l.use()
 	if err != nil {
 		return store.CursorState{}, err

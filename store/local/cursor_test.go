@@ -111,7 +111,7 @@ func TestDamagedCursorOnDisk(t *testing.T) {
 	for i := range 2 {
 		s = openStore(t, Options{Dir: dir})
 		l = openTestLog(t, s, l.ID(), o)
-		c, err := l.LoadCursor()
+		c, err := l.LoadCursor(ctx)
 		if err != nil || c.Floor != 0 || c.Handed != 50 || c.Data != nil {
 			t.Fatalf("cursor is %+v, %v", c, err)
 		}
@@ -210,11 +210,11 @@ func TestRestingCursorsAreUnmapped(t *testing.T) {
 		if i < 5 {
 			want = store.CursorState{Floor: 12, Handed: 22}
 		}
-		if c, err := l.LoadCursor(); err != nil || c.Floor != want.Floor || c.Handed != want.Handed {
+		if c, err := l.LoadCursor(ctx); err != nil || c.Floor != want.Floor || c.Handed != want.Handed {
 			t.Fatalf("log %d: cursor is %+v, %v", i, c, err)
 		}
 		l.Progress(13, 23)
-		if c, err := l.LoadCursor(); err != nil || c.Floor != 13 {
+		if c, err := l.LoadCursor(ctx); err != nil || c.Floor != 13 {
 			t.Fatalf("log %d: cursor is %+v, %v", i, c, err)
 		}
 	}

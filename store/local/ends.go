@@ -13,7 +13,6 @@ import (
 
 	"github.com/leveret-mq/leveret/internal/fault"
 	"github.com/leveret-mq/leveret/internal/fs"
-	"github.com/leveret-mq/leveret/store"
 )
 
 // How far each log was written is noted after every append, and where it begins before
@@ -59,7 +58,7 @@ type endMark struct {
 }
 
 // take gives a log a slot.
-func (e *ends) take(id store.LogID, start, end int64) (*endMark, error) {
+func (e *ends) take(id LogNumber, start, end int64) (*endMark, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	slot := int64(e.next)
@@ -181,29 +180,29 @@ func (l *Log) noteStart(start int64) {
 type span struct{ start, end int64 }
 
 // decodeEnds reads such a file, and in which run of the machine it was written.
-func decodeEnds(data []byte) (found map[store.LogID]span, boot uint64, err error) {
+func decodeEnds(data []byte) (found map[LogNumber]span, boot uint64, err error) {
 	h, err := decodeHeader(data, magicEnds)
 	if err != nil {
 		return nil, 0, fmt.Errorf("ends of logs: %w", err)
 	}
-	found = map[store.LogID]span{}
+	found = map[LogNumber]span{}
 	for b := data[headerBytes:min(len(data), endsFileBytes)]; len(b) >= endsSlotBytes; b = b[endsSlotBytes:] {
 		id, s := binary.LittleEndian.Uint64(b), span{int64(binary.LittleEndian.Uint64(b[8:])), int64(binary.LittleEndian.Uint64(b[16:]))}
 		if id != 0 && s.end > 0 && s.start <= s.end {
-			found[store.LogID(id)] = s
+			found[LogNumber(id)] = s
 		}
 	}
 	return found, h.Tag, nil
 }
 
 // takeEnds takes over how far the process before wrote its logs, if the machine ran on.
-func (c *checkpoints) takeEnds(names []string, logs map[store.LogID]*rest) {
+func (c *checkpoints) takeEnds(names []string, logs map[LogNumber]*rest) {
 	for _, name := range names {
 		if !strings.HasSuffix(name, endsSuffix) {
 			continue
 		}
 		data, err := readFile(c.s.fs, c.dir+"/"+name)
-		var found map[store.LogID]span
+		var found map[LogNumber]span
 		var boot uint64
 		if err == nil {
 			found, boot, err = decodeEnds(data)

@@ -23,7 +23,7 @@ func (d damager) segment(l store.Log) string {
 	d.t.Helper()
 	names, err := filepath.Glob(l.(*Log).dir() + "/*.log")
 	if err != nil || len(names) != 3 {
-		d.t.Fatalf("segments of log %d: %v, %v", l.ID(), names, err)
+		d.t.Fatalf("segments of log %s: %v, %v", l.ID(), names, err)
 	}
 	if d.last {
 		return names[2]
@@ -32,7 +32,7 @@ func (d damager) segment(l store.Log) string {
 }
 
 func (d damager) Cut(l store.Log) int {
-	_, end := l.Bounds()
+	_, end := bounds(d.t, l)
 	next := 183
 	if d.last {
 		next = int(end)

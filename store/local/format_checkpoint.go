@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
-
-	"github.com/leveret-mq/leveret/store"
 )
 
 // A checkpoint says what stood in the directory when it was written, so that a later
@@ -65,8 +63,8 @@ type checkpoint struct {
 	CreatedMs int64
 	Boot      uint64
 	Tables    []tableMark
-	Logs      map[store.LogID]*rest
-	order     []store.LogID // of the file, for whoever prints it
+	Logs      map[LogNumber]*rest
+	order     []LogNumber // of the file, for whoever prints it
 }
 
 // tableMark is what a table held.
@@ -93,7 +91,7 @@ type rest struct {
 }
 
 // appendTo appends the log's entry.
-func (r *rest) appendTo(buf []byte, id store.LogID) []byte {
+func (r *rest) appendTo(buf []byte, id LogNumber) []byte {
 	var flags uint64
 	if r.Uncertain {
 		flags |= restUncertain
@@ -132,7 +130,7 @@ func (w *checkpointWriter) table(m tableMark) {
 	w.buf = append(w.buf, m.Name...)
 }
 
-func (w *checkpointWriter) log(id store.LogID, r *rest) {
+func (w *checkpointWriter) log(id LogNumber, r *rest) {
 	w.logs++
 	w.buf = r.appendTo(w.buf, id)
 }
@@ -196,7 +194,7 @@ func decodeTableMark(b []byte) (m tableMark, rest []byte, err error) {
 // takeLogs reads the logs' entries, which are whole.
 func (c *checkpoint) takeLogs(b []byte) {
 	n := len(b) / checkpointLogBytes
-	c.Logs, c.order = make(map[store.LogID]*rest, n), make([]store.LogID, 0, n)
+	c.Logs, c.order = make(map[LogNumber]*rest, n), make([]LogNumber, 0, n)
 	all := make([]rest, n)
 	for i := range all {
 		var w [checkpointLogBytes / 8]uint64
@@ -207,14 +205,14 @@ func (c *checkpoint) takeLogs(b []byte) {
 			First: int64(w[1]), Last: int64(w[2]), Start: int64(w[3]), End: int64(w[4]), Flushed: int64(w[5]),
 			Bytes: int64(w[6]), Segments: int64(w[7]), Oldest: int64(w[8]), Waiting: int64(w[9]), Uncertain: w[10]&restUncertain != 0,
 		}
-		c.Logs[store.LogID(w[0])] = &all[i]
-		c.order = append(c.order, store.LogID(w[0]))
+		c.Logs[LogNumber(w[0])] = &all[i]
+		c.order = append(c.order, LogNumber(w[0]))
 	}
 }
 
 // change is one entry of a list of what changed.
 type change struct {
-	ID   store.LogID
+	ID   LogNumber
 	What uint64
 }
 
@@ -236,7 +234,7 @@ func decodeChanges(data []byte) ([]change, error) {
 		if binary.LittleEndian.Uint64(b[16:]) != xxhash.Sum64(b[:16]) {
 			break
 		}
-		all = append(all, change{store.LogID(binary.LittleEndian.Uint64(b)), binary.LittleEndian.Uint64(b[8:])})
+		all = append(all, change{LogNumber(binary.LittleEndian.Uint64(b)), binary.LittleEndian.Uint64(b[8:])})
 	}
 	return all, nil
 }

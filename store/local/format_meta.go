@@ -33,7 +33,7 @@ const (
 
 // Meta is what a meta file holds.
 type Meta struct {
-	ID      store.LogID
+	ID      LogNumber
 	Created time.Time // to the millisecond
 	Options store.LogOptions
 }
@@ -90,7 +90,7 @@ func decodeMeta(data []byte) (Meta, error) {
 		return Meta{}, fmt.Errorf("meta name says %d bytes of %d: %w", n, body-metaFixedBytes, ErrCorrupt)
 	}
 	return Meta{
-		ID:      store.LogID(h.Tag),
+		ID:      LogNumber(h.Tag),
 		Created: time.UnixMilli(h.CreatedMs),
 		Options: store.LogOptions{
 			Name:         string(b[metaFixedBytes : metaFixedBytes+n]),

@@ -145,7 +145,7 @@ func TestCheckpointsComeBack(t *testing.T) {
 		t.Errorf("changes are %v, %v", changes, err)
 	}
 	ends, boot, err := decodeEnds(sampleEnds())
-	if want := map[store.LogID]span{42: {17, 340}, 44: {-1, 1}}; err != nil || boot != 0xB007 || !reflect.DeepEqual(ends, want) {
+	if want := map[LogNumber]span{42: {17, 340}, 44: {-1, 1}}; err != nil || boot != 0xB007 || !reflect.DeepEqual(ends, want) {
 		t.Errorf("ends are %v of boot %x, %v", ends, boot, err)
 	}
 	good := sampleCheckpoint()

@@ -1,8 +1,10 @@
 package local
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -28,9 +30,9 @@ type idSource struct {
 // load reads where the former process's reservation ended. When that is lost,
 // although there were logs, ids go on from the seconds since 1970 in the upper
 // bits, far above any that can have been given out.
-func (s *idSource) load(saved, seen map[store.LogID]*rest, now time.Time) error {
+func (s *idSource) load(saved, seen map[LogNumber]*rest, now time.Time) error {
 	found := false
-	err := s.table.Load(func(e store.Entry) error {
+	err := s.table.Load(context.Background(), func(e store.Entry) error {
 		if e.Key == idKey && len(e.Value) == 8 {
 			found = true
 			s.free = binary.LittleEndian.Uint64(e.Value)
@@ -46,7 +48,7 @@ func (s *idSource) load(saved, seen map[store.LogID]*rest, now time.Time) error 
 			s.free = max(s.free, uint64(now.Unix())<<24)
 		}
 	}
-	for _, known := range []map[store.LogID]*rest{saved, seen} {
+	for _, known := range []map[LogNumber]*rest{saved, seen} {
 		for id := range known {
 			s.free = max(s.free, uint64(id)+1)
 		}
@@ -56,13 +58,13 @@ func (s *idSource) load(saved, seen map[store.LogID]*rest, now time.Time) error 
 }
 
 // next gives out one id.
-func (s *idSource) next() (store.LogID, error) {
+func (s *idSource) next() (LogNumber, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.free >= s.limit {
 		limit := s.free + idChunk
 		value := binary.LittleEndian.AppendUint64(nil, limit)
-		if err := s.table.Put(store.Entry{Key: idKey, Value: value}); err != nil {
+		if err := s.table.Put(context.Background(), store.Entry{Key: idKey, Value: value}); err != nil {
 			return 0, fmt.Errorf("reserve log ids: %w", err)
 		}
 		if err := s.table.sync(); err != nil {
@@ -72,5 +74,20 @@ func (s *idSource) next() (store.LogID, error) {
 	}
 	id := s.free
 	s.free++
-	return store.LogID(id), nil
+	return LogNumber(id), nil
+}
+
+// LogNumber is a log's id in this store.
+type LogNumber uint64
+
+// ID is the number as others know it.
+func (n LogNumber) ID() store.LogID { return store.LogID(strconv.FormatUint(uint64(n), 10)) }
+
+// number reads what ID wrote.
+func number(id store.LogID) (LogNumber, error) {
+	n, err := strconv.ParseUint(string(id), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("log %q is not of this store: %w", id, store.ErrNotFound)
+	}
+	return LogNumber(n), nil
 }

@@ -17,7 +17,7 @@ import (
 //
 // Lock order: mu before cursor.mu. An append takes neither.
 type Log struct {
-	id      store.LogID
+	id      LogNumber
 	store   *Store
 	options atomic.Pointer[store.LogOptions]
 	flushes atomic.Bool // the mode is group or always
@@ -45,7 +45,7 @@ type Log struct {
 
 var _ store.Log = (*Log)(nil)
 
-func newLog(s *Store, id store.LogID, o store.LogOptions, onDisk bool, r *rest) *Log {
+func newLog(s *Store, id LogNumber, o store.LogOptions, onDisk bool, r *rest) *Log {
 	l := &Log{id: id, store: s, onDisk: onDisk, fresh: !onDisk}
 	l.rest.Store(r)
 	l.cursor.state.Boot = s.boot
@@ -54,7 +54,7 @@ func newLog(s *Store, id store.LogID, o store.LogOptions, onDisk bool, r *rest) 
 }
 
 // ID is the log's id.
-func (l *Log) ID() store.LogID { return l.id }
+func (l *Log) ID() store.LogID { return l.id.ID() }
 
 // name is what people call the log.
 func (l *Log) name() string { return l.options.Load().Name }
@@ -90,6 +90,16 @@ func (l *Log) use() (*log.Log, error) {
 		return nil, nil
 	}
 	return l.open()
+}
+
+// useWithRoom is use, which has others give descriptors back if that is what it takes.
+func (l *Log) useWithRoom() (*log.Log, error) {
+	inner, err := l.use()
+	if scarce(err) {
+		l.store.makeRoom()
+		inner, err = l.use()
+	}
+	return inner, err
 }
 
 // make opens the log, with a new directory if it has none.
@@ -196,7 +206,7 @@ func (l *Log) writeMeta() error {
 const metaName = "meta"
 
 // Append stores batches; see store.Log.
-func (l *Log) Append(batches []byte) (message.Offset, error) {
+func (l *Log) Append(batches []byte) (store.Position, error) {
 	inner := l.inner.Load()
 	if inner == nil {
 		var err error
@@ -205,11 +215,11 @@ func (l *Log) Append(batches []byte) (message.Offset, error) {
 			inner, err = l.make()
 		}
 		if err != nil {
-			return 0, err
+			return store.Position{}, err
 		}
 	}
 	if fault := l.fault.Load(); fault != nil {
-		return 0, readOnly(l, *fault)
+		return store.Position{}, readOnly(l, *fault)
 	}
 	if !l.unsaved.Load() {
 		l.touch()
@@ -223,7 +233,7 @@ func (l *Log) Append(batches []byte) (message.Offset, error) {
 		base, err = inner.Append(batches)
 	}
 	if err != nil {
-		return 0, l.appendError(inner, err)
+		return store.Position{}, l.appendError(inner, err)
 	}
 	_, end := inner.Bounds()
 	l.noteEnd(end)
@@ -233,34 +243,34 @@ func (l *Log) Append(batches []byte) (message.Offset, error) {
 		l.store.syncer.dirty(l)
 	}
 	l.wake()
-	return message.Offset(base), nil
+	return store.At(message.Offset(base)), nil
 }
 
-// Bounds are where the log begins and ends. A log that can't be opened is empty. A
-// log in use answers without a lock: its first append may be waiting for the disk.
-func (l *Log) Bounds() (start, end message.Offset) {
-	inner := l.inner.Load()
-	if inner == nil && !l.fresh {
-		inner, _ = l.use()
-	}
-	if inner == nil {
-		return 0, 0
+// Bounds are where the log begins and ends.
+func (l *Log) Bounds() (start, end message.Offset, err error) {
+	inner, err := l.useWithRoom()
+	if err != nil || inner == nil {
+		return 0, 0, err
 	}
 	from, to := inner.Bounds()
-	return message.Offset(from), message.Offset(to)
+	return message.Offset(from), message.Offset(to), nil
 }
 
 // Records counts the records in a range.
-func (l *Log) Records(from, to message.Offset) int64 {
-	inner, err := l.use()
+func (l *Log) Records(from, to message.Offset) (int64, error) {
+	inner, err := l.useWithRoom()
 	if err != nil || inner == nil {
-		return 0
+		return 0, err
 	}
-	return inner.Records(int64(from), int64(to))
+	n, err := inner.Records(int64(from), int64(to))
+	if err != nil {
+		return n, l.readError(err)
+	}
+	return n, nil
 }
 
 // OffsetForTime finds the first batch at or after a time.
-func (l *Log) OffsetForTime(ms int64) (message.Offset, int64, bool, error) {
+func (l *Log) OffsetForTime(_ context.Context, ms int64) (message.Offset, int64, bool, error) {
 	inner, err := l.use()
 	if err != nil || inner == nil {
 		return 0, 0, false, err
@@ -308,21 +318,19 @@ func readOnly(l *Log, reason error) error {
 }
 
 // SetOptions changes mode and retention, and the meta file if there is one.
-func (l *Log) SetOptions(o store.LogOptions) {
+func (l *Log) SetOptions(_ context.Context, o store.LogOptions) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := *l.options.Load()
 	o.Transient = old.Transient // where the files are can't change
 	if o == old || l.gone {
-		return
+		return nil
 	}
 	l.setOptions(o)
 	if !l.onDisk {
-		return
+		return nil
 	}
-	if err := l.writeMeta(); err != nil {
-		l.store.note(event{Kind: eventNotice, Name: o.Name, Text: err.Error()})
-	}
+	return l.writeMeta()
 }
 
 func (l *Log) setOptions(o store.LogOptions) {

@@ -33,7 +33,7 @@ func TestEveryLossIsAnErrorThatCountsMessagesAndBytes(t *testing.T) {
 	var out bytes.Buffer
 	s = openStore(t, Options{Dir: "/data", FS: killed, BootID: "one", Logger: slog.New(slog.NewTextHandler(&out, nil))})
 	l = openTestLog(t, s, l.ID(), store.LogOptions{Name: "orders"})
-	if n := l.Records(0, 30); n != 24 {
+	if n := count(t, l, 0, 30); n != 24 {
 		t.Errorf("%d records, want 24", n)
 	}
 	var told []string

@@ -91,13 +91,14 @@ func (m *model) work(s *Store, mem *fs.Mem, n int) {
 	m.t.Helper()
 	m.round++
 	for len(m.logs) < 3 {
-		id, err := s.NewLogID()
+		ids, err := s.NewLogs(ctx, store.LogOptions{}, 0, 1)
 		if err != nil {
 			m.t.Fatal(err)
 		}
+		id := ids[0]
 		for _, l := range m.logs {
 			if l.id == id {
-				m.t.Fatalf("id %d came again", id)
+				m.t.Fatalf("id %s came again", id)
 			}
 		}
 		o := store.LogOptions{Name: fmt.Sprint("log ", id), Retention: store.Retention{Consumed: m.rng.IntN(2) == 0}}
@@ -130,16 +131,16 @@ func (m *model) append(l store.Log, ml *modelLog, i int) {
 	var b message.Builder
 	var bodies []string
 	for k := range 1 + m.rng.IntN(8) {
-		body := fmt.Sprintf("%d/%d/%d %0*d", ml.id, m.round, i, m.rng.IntN(3000), k)
+		body := fmt.Sprintf("%s/%d/%d %0*d", ml.id, m.round, i, m.rng.IntN(3000), k)
 		bodies = append(bodies, body)
 		b.Add(&message.Publish{Body: []byte(body), TimestampMs: int64(i)})
 	}
-	base, err := l.Append(b.Seal())
+	base, err := appendTo(l, b.Seal())
 	if err != nil {
 		m.t.Fatalf("Append: %v", err)
 	}
 	if n := len(ml.appended); n > 0 && base <= ml.appended[n-1].offset {
-		m.t.Fatalf("log %d: offset %d after %d", ml.id, base, ml.appended[n-1].offset)
+		m.t.Fatalf("log %s: offset %d after %d", ml.id, base, ml.appended[n-1].offset)
 	}
 	for k, body := range bodies {
 		ml.appended = append(ml.appended, modelRecord{base + message.Offset(k), body})
@@ -157,7 +158,7 @@ func (m *model) confirm(s *Store, l store.Log, ml *modelLog) {
 
 // progress hands some messages out, acks some, and releases what was acked.
 func (m *model) progress(l store.Log, ml *modelLog) {
-	_, end := l.Bounds()
+	_, end := bounds(m.t, l)
 	if ml.handed < end {
 		ml.handed += message.Offset(m.rng.Int64N(int64(end-ml.handed) + 1))
 	}
@@ -170,12 +171,12 @@ func (m *model) progress(l store.Log, ml *modelLog) {
 		ml.gone = max(ml.gone, ml.floor)
 	}
 	if err := l.Err(); err != nil {
-		m.t.Fatalf("log %d: %v", ml.id, err)
+		m.t.Fatalf("log %s: %v", ml.id, err)
 	}
 }
 
 func (m *model) put(s *Store, i int) {
-	table, err := s.Table("defs")
+	table, err := s.Table(ctx, "defs")
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -187,7 +188,7 @@ func (m *model) put(s *Store, i int) {
 		}
 		entries = append(entries, e)
 	}
-	if err := table.Put(entries...); err != nil {
+	if err := table.Put(ctx, entries...); err != nil {
 		m.t.Fatalf("Put: %v", err)
 	}
 	for _, e := range entries {
@@ -199,8 +200,8 @@ func (m *model) put(s *Store, i int) {
 }
 
 func (m *model) save(l store.Log, ml *modelLog, i int) {
-	data := fmt.Sprintf("%d/%d/%0*d", ml.id, m.round, m.rng.IntN(9000), i)
-	if err := l.SaveCursor([]byte(data), 0, 0); err != nil {
+	data := fmt.Sprintf("%s/%d/%0*d", ml.id, m.round, m.rng.IntN(9000), i)
+	if err := l.SaveCursor(ctx, []byte(data), 0, 0); err != nil {
 		m.t.Fatalf("SaveCursor: %v", err)
 	}
 	ml.data = append(ml.data, data)
@@ -209,7 +210,7 @@ func (m *model) save(l store.Log, ml *modelLog, i int) {
 // survivors reads what a log holds and checks it against what was appended.
 func (m *model) survivors(l store.Log, ml *modelLog) []modelRecord {
 	m.t.Helper()
-	start, end := l.Bounds()
+	start, end := bounds(m.t, l)
 	known := make(map[message.Offset]string, len(ml.appended))
 	for _, r := range ml.appended {
 		known[r.offset] = r.body
@@ -218,7 +219,7 @@ func (m *model) survivors(l store.Log, ml *modelLog) []modelRecord {
 	for from := start; from < end; {
 		view, err := l.Read(from, 64<<10)
 		if err != nil {
-			m.t.Fatalf("log %d: Read(%d): %v", ml.id, from, err)
+			m.t.Fatalf("log %s: Read(%d): %v", ml.id, from, err)
 		}
 		if len(view.Raw()) == 0 {
 			view.Done()
@@ -227,7 +228,7 @@ func (m *model) survivors(l store.Log, ml *modelLog) []modelRecord {
 		for rest := view.Raw(); len(rest) > 0; {
 			var b batch.Batch
 			if b, rest, err = batch.Next(rest); err != nil {
-				m.t.Fatalf("log %d: Read(%d): %v", ml.id, from, err)
+				m.t.Fatalf("log %s: Read(%d): %v", ml.id, from, err)
 			}
 			all = append(all, m.decode(b, ml, known)...)
 			from = message.Offset(b.LastOffset()) + 1
@@ -240,7 +241,7 @@ func (m *model) survivors(l store.Log, ml *modelLog) []modelRecord {
 func (m *model) decode(b batch.Batch, ml *modelLog, known map[message.Offset]string) []modelRecord {
 	m.t.Helper()
 	if err := b.Check(); err != nil {
-		m.t.Fatalf("log %d: batch %d: %v", ml.id, b.BaseOffset(), err)
+		m.t.Fatalf("log %s: batch %d: %v", ml.id, b.BaseOffset(), err)
 	}
 	var out []modelRecord
 	records := message.NewRecords(b.Records())
@@ -248,14 +249,14 @@ func (m *model) decode(b batch.Batch, ml *modelLog, known map[message.Offset]str
 	for {
 		ok, err := records.Next(&rec)
 		if err != nil {
-			m.t.Fatalf("log %d: batch %d: %v", ml.id, b.BaseOffset(), err)
+			m.t.Fatalf("log %s: batch %d: %v", ml.id, b.BaseOffset(), err)
 		}
 		if !ok {
 			return out
 		}
 		r := modelRecord{message.Offset(b.BaseOffset()) + message.Offset(rec.OffsetDelta), string(rec.Value)}
 		if known[r.offset] != r.body {
-			m.t.Fatalf("log %d: offset %d holds %.40q and should hold %.40q", ml.id, r.offset, r.body, known[r.offset])
+			m.t.Fatalf("log %s: offset %d holds %.40q and should hold %.40q", ml.id, r.offset, r.body, known[r.offset])
 		}
 		out = append(out, r)
 	}
@@ -272,8 +273,8 @@ func (m *model) checkLog(l store.Log, ml *modelLog, must int) {
 	}
 	for _, r := range ml.appended[:must] {
 		if !there[r.offset] && r.offset >= ml.gone {
-			start, end := l.Bounds()
-			m.t.Fatalf("log %d [%d,%d): offset %d is lost (%d of %d had to be there)", ml.id, start, end, r.offset, must, len(ml.appended))
+			start, end := bounds(m.t, l)
+			m.t.Fatalf("log %s [%d,%d): offset %d is lost (%d of %d had to be there)", ml.id, start, end, r.offset, must, len(ml.appended))
 		}
 	}
 	ml.appended, ml.confirmed = got, len(got)
@@ -282,12 +283,12 @@ func (m *model) checkLog(l store.Log, ml *modelLog, must int) {
 // checkTable fails unless the table holds exactly what was put.
 func (m *model) checkTable(s *Store) {
 	m.t.Helper()
-	table, err := s.Table("defs")
+	table, err := s.Table(ctx, "defs")
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	got := map[string]string{}
-	if err := table.Load(func(e store.Entry) error { got[e.Key] = string(e.Value); return nil }); err != nil {
+	if err := table.Load(ctx, func(e store.Entry) error { got[e.Key] = string(e.Value); return nil }); err != nil {
 		m.t.Fatal(err)
 	}
 	if !maps.Equal(got, m.table) {
@@ -305,7 +306,7 @@ func (m *model) each(s *Store, fn func(store.Log, *modelLog)) {
 		}
 		fn(l, ml)
 		if err := l.Err(); err != nil && !errors.Is(err, store.ErrClosed) {
-			m.t.Fatalf("log %d: %v", ml.id, err)
+			m.t.Fatalf("log %s: %v", ml.id, err)
 		}
 	}
 }

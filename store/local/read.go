@@ -14,11 +14,7 @@ import (
 
 // Read returns whole batches, borrowed until the view is done; see store.Log.
 func (l *Log) Read(from message.Offset, maxBytes int) (store.View, error) {
-	inner, err := l.use()
-	if scarce(err) {
-		l.store.makeRoom()
-		inner, err = l.use()
-	}
+	inner, err := l.useWithRoom()
 	if err != nil {
 		return store.View{}, err
 	}

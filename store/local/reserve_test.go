@@ -101,7 +101,7 @@ func TestProgressThatCannotBeNotedIsBusyAndComesLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	killed := openStore(t, Options{Dir: "/d", FS: mem.Crash(rand.New(rand.NewPCG(1, 1))), BootID: "one"})
-	if c, err := openTestLog(t, killed, l.ID(), store.LogOptions{}).LoadCursor(); err != nil || c.Handed != 3 {
+	if c, err := openTestLog(t, killed, l.ID(), store.LogOptions{}).LoadCursor(ctx); err != nil || c.Handed != 3 {
 		t.Errorf("cursor %+v, %v", c, err)
 	}
 }

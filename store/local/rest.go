@@ -36,9 +36,11 @@ func (l *Log) waiting(inner *log.Log) int64 {
 	start, end := inner.Bounds()
 	floor := max(l.floor.Load(), start)
 	if left := l.left.Load(); left != nil && floor < left.next {
-		return left.open + inner.Records(left.next, end)
+		n, _ := inner.Records(left.next, end) // with an error what can be read
+		return left.open + n
 	}
-	return inner.Records(floor, end)
+	n, _ := inner.Records(floor, end)
+	return n
 }
 
 // left is what the consumer had before it when it saved its state: open messages below

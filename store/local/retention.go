@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"time"
@@ -87,7 +88,7 @@ func (l *Log) dropGrown(inner *log.Log, n int) {
 }
 
 // Truncate moves the start of the log; see store.Log.
-func (l *Log) Truncate(before message.Offset) error {
+func (l *Log) Truncate(_ context.Context, before message.Offset) error {
 	inner, err := l.use()
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ func TestFirstMessagesToMoreLogsThanFilesMayBeOpen(t *testing.T) {
 		}
 	}
 	for i, l := range logs {
-		if n := l.Records(0, 3); n != 3 || l.Err() != nil {
+		if n := count(t, l, 0, 3); n != 3 || l.Err() != nil {
 			t.Fatalf("log %d: %d records, %v", i, n, l.Err())
 		}
 	}

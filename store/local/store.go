@@ -53,9 +53,9 @@ type Store struct {
 	work      sync.WaitGroup // the sweep and short errands
 
 	mu     sync.Mutex // guards the maps
-	logs   map[store.LogID]*Log
-	onDisk map[store.LogID]*rest // directories found at start of logs not opened yet, with what is known of them
-	lost   map[store.LogID]*rest // logs that were there, and whose directories are not
+	logs   map[LogNumber]*Log
+	onDisk map[LogNumber]*rest // directories found at start of logs not opened yet, with what is known of them
+	lost   map[LogNumber]*rest // logs that were there, and whose directories are not
 	tables map[string]*table
 
 	dirMu sync.Mutex
@@ -83,7 +83,7 @@ func Open(options Options) (*Store, error) {
 	}
 	s := &Store{
 		o: o, dir: o.Dir, fs: o.FS, logger: o.Logger, now: o.Now, boot: bootHash(o.BootID),
-		stop: make(chan struct{}), logs: map[store.LogID]*Log{}, onDisk: map[store.LogID]*rest{}, lost: map[store.LogID]*rest{},
+		stop: make(chan struct{}), logs: map[LogNumber]*Log{}, onDisk: map[LogNumber]*rest{}, lost: map[LogNumber]*rest{},
 		tables: map[string]*table{}, made: map[string]struct{}{},
 	}
 	s.reserve = &reserve{FS: o.FS, name: o.Dir + "/" + layoutName}
@@ -218,7 +218,7 @@ func (s *Store) findLogs() error {
 		}
 		for _, name := range names {
 			if id, err := strconv.ParseUint(name, 16, 64); err == nil && len(name) == 16 {
-				s.onDisk[store.LogID(id)] = nil
+				s.onDisk[LogNumber(id)] = nil
 			}
 		}
 		s.made[root+"/"+group] = struct{}{}
@@ -227,7 +227,7 @@ func (s *Store) findLogs() error {
 }
 
 // hashDir is the directory that holds the log's directory, and root the one above.
-func (s *Store) hashDir(id store.LogID, transient bool) (hash, root string) {
+func (s *Store) hashDir(id LogNumber, transient bool) (hash, root string) {
 	root = s.dir + "/" + queuesName
 	if transient {
 		root = s.dir + "/" + transientName
@@ -240,13 +240,13 @@ func (s *Store) hashDir(id store.LogID, transient bool) (hash, root string) {
 }
 
 // logDir is the directory of a log.
-func (s *Store) logDir(id store.LogID, transient bool) string {
+func (s *Store) logDir(id LogNumber, transient bool) string {
 	hash, _ := s.hashDir(id, transient)
 	return fmt.Sprintf("%s/%016x", hash, uint64(id))
 }
 
 // makeHashDir makes the directory above a log's. Its name is flushed once.
-func (s *Store) makeHashDir(id store.LogID, transient bool) error {
+func (s *Store) makeHashDir(id LogNumber, transient bool) error {
 	hash, root := s.hashDir(id, transient)
 	s.dirMu.Lock()
 	defer s.dirMu.Unlock()
@@ -265,18 +265,36 @@ func (s *Store) makeHashDir(id store.LogID, transient bool) error {
 	return nil
 }
 
-// NewLogID returns an id that was never used.
-func (s *Store) NewLogID() (store.LogID, error) {
+// Caps are those of a store that is alone with its disk.
+func (s *Store) Caps() store.Caps { return store.Caps{Exact: true, MaxBatchBytes: s.o.MaxBatchBytes} }
+
+// Leases are all here.
+func (s *Store) Leases() store.Leases { return store.Sole{} }
+
+// NewLogs returns ids that were never used. A log's files come with its first message.
+func (s *Store) NewLogs(_ context.Context, _ store.LogOptions, _, n int) ([]store.LogID, error) {
 	if s.closed.Load() {
-		return 0, store.ErrClosed
+		return nil, store.ErrClosed
 	}
-	return s.ids.next()
+	ids := make([]store.LogID, n)
+	for i := range ids {
+		id, err := s.ids.next()
+		if err != nil {
+			return nil, err
+		}
+		ids[i] = id.ID()
+	}
+	return ids, nil
 }
 
 // OpenLog opens the log or makes it; nothing is read from disk yet.
-func (s *Store) OpenLog(id store.LogID, o store.LogOptions) (store.Log, error) {
+func (s *Store) OpenLog(name store.LogID, o store.LogOptions) (store.Log, error) {
 	if s.closed.Load() {
 		return nil, store.ErrClosed
+	}
+	id, err := number(name)
+	if err != nil {
+		return nil, err
 	}
 	s.mu.Lock()
 	l := s.logs[id]
@@ -292,14 +310,17 @@ func (s *Store) OpenLog(id store.LogID, o store.LogOptions) (store.Log, error) {
 		return l, nil
 	}
 	s.mu.Unlock()
-	l.SetOptions(o)
-	return l, nil
+	return l, l.SetOptions(context.Background(), o)
 }
 
 // DeleteLog removes a log with everything in it; see store.Store.
-func (s *Store) DeleteLog(ctx context.Context, id store.LogID) error {
+func (s *Store) DeleteLog(ctx context.Context, name store.LogID) error {
 	if s.closed.Load() {
 		return store.ErrClosed
+	}
+	id, err := number(name)
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
 	l := s.logs[id]
@@ -315,7 +336,6 @@ func (s *Store) DeleteLog(ctx context.Context, id store.LogID) error {
 			s.checkpoints.ends.give(m)
 		}
 	}
-	var err error
 	switch {
 	case l != nil:
 		found = !l.transient() // those are wiped at the next start anyway
@@ -351,7 +371,7 @@ func (s *Store) removeDir(dir string, p *pace) error {
 }
 
 // Table opens a table or makes it. Names are lower-case letters, digits and '-'.
-func (s *Store) Table(name string) (store.Table, error) {
+func (s *Store) Table(_ context.Context, name string) (store.Table, error) {
 	if s.closed.Load() {
 		return nil, store.ErrClosed
 	}
@@ -435,7 +455,7 @@ func (s *Store) Close() error {
 	errs = append(errs, s.checkpoints.write(errors.Join(errs...) == nil))
 	errs = append(errs, s.checkpoints.ends.close(errors.Join(errs...) == nil), s.checkpoints.close())
 	s.mu.Lock()
-	s.logs, s.tables = map[store.LogID]*Log{}, map[string]*table{}
+	s.logs, s.tables = map[LogNumber]*Log{}, map[string]*table{}
 	s.mu.Unlock()
 	for _, t := range tables {
 		errs = append(errs, t.close())
@@ -448,7 +468,7 @@ func (s *Store) Close() error {
 }
 
 // closeLogs closes a few logs at a time: each flushes.
-func closeLogs(logs map[store.LogID]*Log) []error {
+func closeLogs(logs map[LogNumber]*Log) []error {
 	var mu sync.Mutex
 	var errs []error
 	var group sync.WaitGroup

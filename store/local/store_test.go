@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -33,11 +34,29 @@ func openStore(t testing.TB, o Options) *Store {
 // newTestLog makes a log with a new id.
 func newTestLog(t testing.TB, s *Store, o store.LogOptions) *Log {
 	t.Helper()
-	id, err := s.NewLogID()
+	return openTestLog(t, s, newID(t, s), o)
+}
+
+// ctx is for calls that nobody gives up.
+var ctx = context.Background()
+
+func newID(t testing.TB, s *Store) store.LogID {
+	t.Helper()
+	ids, err := s.NewLogs(ctx, store.LogOptions{}, 0, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return openTestLog(t, s, id, o)
+	return ids[0]
+}
+
+// bounds are the log's.
+func bounds(t testing.TB, l store.Log) (start, end message.Offset) {
+	t.Helper()
+	start, end, err := l.Bounds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return start, end
 }
 
 func openTestLog(t testing.TB, s *Store, id store.LogID, o store.LogOptions) *Log {
@@ -49,21 +68,39 @@ func openTestLog(t testing.TB, s *Store, id store.LogID, o store.LogOptions) *Lo
 	return l.(*Log)
 }
 
-func mustAppend(t testing.TB, l *Log, data []byte) message.Offset {
+// appendTo is Append with the offset that this store knows at once.
+func appendTo(l store.Log, data []byte) (message.Offset, error) {
+	at, err := l.Append(data)
+	base, _ := at.Known()
+	return base, err
+}
+
+// count counts records.
+func count(t testing.TB, l store.Log, from, to message.Offset) int64 {
 	t.Helper()
-	base, err := l.Append(data)
+	n, err := l.Records(from, to)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return n
+}
+
+func mustAppend(t testing.TB, l *Log, data []byte) message.Offset {
+	t.Helper()
+	at, err := l.Append(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, _ := at.Known()
 	return base
 }
 
 func putOne(s *Store, key string) error {
-	table, err := s.Table("defs")
+	table, err := s.Table(ctx, "defs")
 	if err != nil {
 		return err
 	}
-	return table.Put(store.Entry{Key: key, Value: []byte("v")})
+	return table.Put(ctx, store.Entry{Key: key, Value: []byte("v")})
 }
 
 func defsOf(t *testing.T, tb store.Table) *table {
@@ -146,18 +183,18 @@ func TestIdleLogsTouchNoFile(t *testing.T) {
 	s := openStore(t, Options{Dir: dir})
 	for i := range 100 {
 		l := newTestLog(t, s, store.LogOptions{Name: fmt.Sprint(i), Retention: store.Retention{Consumed: true, Age: time.Hour}})
-		l.Bounds()
+		bounds(t, l)
 		l.Figures()
 		l.Records(0, 10)
 		l.Release(0)
 		l.Progress(0, 0)
-		if _, err := l.LoadCursor(); err != nil {
+		if _, err := l.LoadCursor(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := l.Read(0, 100); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.SaveCursor(nil, 0, 0); err != nil {
+		if err := l.SaveCursor(ctx, nil, 0, 0); err != nil {
 			t.Fatal(err)
 		}
 		if i%2 == 0 {
@@ -175,14 +212,14 @@ func TestIdleLogsTouchNoFile(t *testing.T) {
 
 func TestIdleLogIsSmall(t *testing.T) {
 	s := openStore(t, Options{Dir: t.TempDir()})
-	id := store.LogID(1 << 20)
+	id := LogNumber(1 << 20)
 	o := store.LogOptions{Name: "idle"}
 	const bound = 1024
 	got := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			id++
-			if _, err := s.OpenLog(id, o); err != nil {
+			if _, err := s.OpenLog(id.ID(), o); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -243,13 +280,13 @@ func TestMetaSaysWhose(t *testing.T) {
 	l := newTestLog(t, s, o)
 	mustAppend(t, l, batchOf(1, 1))
 	o.Retention.Age = time.Hour
-	l.SetOptions(o)
+	l.SetOptions(ctx, o)
 	data, err := os.ReadFile(filepath.Join(l.dir(), metaName))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m, err := decodeMeta(data)
-	if err != nil || m.ID != l.ID() || m.Options != o {
+	if err != nil || m.ID != l.id || m.Options != o {
 		t.Fatalf("meta is %+v, %v", m, err)
 	}
 }
@@ -264,7 +301,7 @@ func TestFullDiskIsAnError(t *testing.T) {
 	var last message.Offset
 	for range 1000 {
 		var at message.Offset
-		if at, err = l.Append(batchOf(10, 1000)); err != nil {
+		if at, err = appendTo(l, batchOf(10, 1000)); err != nil {
 			break
 		}
 		last = at
@@ -300,7 +337,7 @@ func TestConsumingGoesOnWhileTheDiskIsFull(t *testing.T) {
 	var last message.Offset
 	for err == nil {
 		var at message.Offset
-		if at, err = l.Append(batchOf(10, 1000)); err == nil {
+		if at, err = appendTo(l, batchOf(10, 1000)); err == nil {
 			last = at
 		}
 	}
@@ -315,7 +352,7 @@ func TestConsumingGoesOnWhileTheDiskIsFull(t *testing.T) {
 	s.pool.Wait() // dropped files are unlinked behind
 	mustAppend(t, l, batchOf(10, 1000))
 	l.Progress(last+1, last+1)
-	if st, err := l.LoadCursor(); err != nil || st.Floor != last+1 {
+	if st, err := l.LoadCursor(ctx); err != nil || st.Floor != last+1 {
 		t.Fatalf("floor %d, want %d, %v", st.Floor, last+1, err)
 	}
 }
@@ -335,7 +372,7 @@ func TestFilesOfOthersDoNotKeepADirectoryFromOpening(t *testing.T) {
 		}
 	}
 	s = openStore(t, Options{FS: m, Dir: "/data"})
-	if start, end := openTestLog(t, s, id, store.LogOptions{Name: "q"}).Bounds(); start != 0 || end != 1 {
+	if start, end := bounds(t, openTestLog(t, s, id, store.LogOptions{Name: "q"})); start != 0 || end != 1 {
 		t.Errorf("[%d, %d)", start, end)
 	}
 }
@@ -352,8 +389,8 @@ func TestDamagedIDTableGivesNoOldID(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = openStore(t, Options{Dir: dir})
-	if id, err := s.NewLogID(); err != nil || id <= l.ID()+1_000_000 {
-		t.Fatalf("id %d after %d (%v)", id, l.ID(), err)
+	if id, err := number(newID(t, s)); err != nil || id <= l.id+1_000_000 {
+		t.Fatalf("id %d after %d (%v)", id, l.id, err)
 	}
 }
 
@@ -366,7 +403,7 @@ func TestRecoveryIsReported(t *testing.T) {
 	}
 	s.kill()
 	s = openStore(t, Options{Dir: "/data", FS: crashFS{mem}, BootID: "b"})
-	if _, end := openTestLog(t, s, l.ID(), store.LogOptions{Name: "orders"}).Bounds(); end != 100 {
+	if _, end := bounds(t, openTestLog(t, s, l.ID(), store.LogOptions{Name: "orders"})); end != 100 {
 		t.Fatalf("end is %d", end)
 	}
 	lines := strings.Join(s.Stats().Recovered, "\n")

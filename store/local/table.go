@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -185,7 +186,7 @@ func (t *table) noteTorn(scan tableScan) {
 }
 
 // Load calls fn for each key in the order of revisions; fn may use the table.
-func (t *table) Load(fn func(store.Entry) error) error {
+func (t *table) Load(_ context.Context, fn func(store.Entry) error) error {
 	t.mu.Lock()
 	all := make([]store.Entry, 0, len(t.entries))
 	for key, e := range t.entries {
@@ -208,7 +209,7 @@ func (t *table) Load(fn func(store.Entry) error) error {
 }
 
 // Put writes all entries or none.
-func (t *table) Put(entries ...store.Entry) error {
+func (t *table) Put(_ context.Context, entries ...store.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -219,7 +220,7 @@ func (t *table) Put(entries ...store.Entry) error {
 }
 
 // Swap writes one entry if its key still is at the given revision.
-func (t *table) Swap(e store.Entry) (uint64, error) {
+func (t *table) Swap(_ context.Context, e store.Entry) (uint64, error) {
 	t.mu.Lock()
 	if have := t.entries[e.Key].revision; have != e.Revision {
 		t.mu.Unlock()

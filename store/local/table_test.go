@@ -93,7 +93,7 @@ func TestTableRecovery(t *testing.T) {
 			wantEvents(t, said, c.torn, c.damaged)
 			wantCopy(t, mem, c.data, c.damaged && len(c.keys) > 0)
 			// It goes on, and the next start finds nothing to complain of.
-			if err := tb.Put(store.Entry{Key: "new", Value: []byte("n")}); err != nil {
+			if err := tb.Put(ctx, store.Entry{Key: "new", Value: []byte("n")}); err != nil {
 				t.Fatal(err)
 			}
 			if err := tb.close(); err != nil {
@@ -142,7 +142,7 @@ func testTable(t *testing.T, fsys fs.FS, data []byte, said *[]event) *table {
 func wantKeys(t *testing.T, tb *table, want string) {
 	t.Helper()
 	got := map[string]bool{}
-	if err := tb.Load(func(e store.Entry) error { got[e.Key] = true; return nil }); err != nil {
+	if err := tb.Load(ctx, func(e store.Entry) error { got[e.Key] = true; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	wanted := map[string]bool{}
@@ -199,7 +199,7 @@ func TestTableCompaction(t *testing.T) {
 	want := map[string]string{}
 	for i := range 5000 {
 		key, value := fmt.Sprint("k", i%50), fmt.Sprintf("%0200d", i)
-		if err := tb.Put(store.Entry{Key: key, Value: []byte(value)}); err != nil {
+		if err := tb.Put(ctx, store.Entry{Key: key, Value: []byte(value)}); err != nil {
 			t.Fatal(err)
 		}
 		want[key] = value
@@ -218,7 +218,7 @@ func TestTableCompaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
-	err = tb.Load(func(e store.Entry) error { got[e.Key] = string(e.Value); return nil })
+	err = tb.Load(ctx, func(e store.Entry) error { got[e.Key] = string(e.Value); return nil })
 	if err != nil || !maps.Equal(got, want) || tb.revision != revision {
 		t.Fatalf("%d keys at revision %d, should be %d at %d (%v)", len(got), tb.revision, len(want), revision, err)
 	}
@@ -245,7 +245,7 @@ func TestTableCompactionFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range 3000 {
-				if err := tb.Put(store.Entry{Key: fmt.Sprint(i % 5), Value: []byte(fmt.Sprintf("%0100d", i))}); err != nil {
+				if err := tb.Put(ctx, store.Entry{Key: fmt.Sprint(i % 5), Value: []byte(fmt.Sprintf("%0100d", i))}); err != nil {
 					t.Fatalf("Put %d: %v", i, err)
 				}
 			}
@@ -271,16 +271,16 @@ func TestTableOnAFullDisk(t *testing.T) {
 	if err := openTable(tb); err != nil {
 		t.Fatal(err)
 	}
-	if err := tb.Put(store.Entry{Key: "a", Value: []byte("1")}); err != nil {
+	if err := tb.Put(ctx, store.Entry{Key: "a", Value: []byte("1")}); err != nil {
 		t.Fatal(err)
 	}
 	mem.SetCapacity(2000)
-	err := tb.Put(store.Entry{Key: "a", Value: []byte("2")}, store.Entry{Key: "big", Value: make([]byte, 10_000)})
+	err := tb.Put(ctx, store.Entry{Key: "a", Value: []byte("2")}, store.Entry{Key: "big", Value: make([]byte, 10_000)})
 	if !errors.Is(err, store.ErrFull) || !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("Put on a full disk: %v", err)
 	}
 	wantKeys(t, tb, "a")
-	if err := tb.Put(store.Entry{Key: "small", Value: []byte("x")}); err != nil {
+	if err := tb.Put(ctx, store.Entry{Key: "small", Value: []byte("x")}); err != nil {
 		t.Fatalf("Put of what still fits: %v", err)
 	}
 	if err := tb.close(); err != nil {
@@ -315,11 +315,11 @@ func TestTableFlushFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken = true
-	if err := tb.Put(store.Entry{Key: "a", Value: []byte("1")}); !errors.Is(err, boom) {
+	if err := tb.Put(ctx, store.Entry{Key: "a", Value: []byte("1")}); !errors.Is(err, boom) {
 		t.Fatalf("Put with a failing flush: %v", err)
 	}
 	for range 2 {
-		err := tb.Put(store.Entry{Key: "b", Value: []byte("1")})
+		err := tb.Put(ctx, store.Entry{Key: "b", Value: []byte("1")})
 		if !errors.Is(err, store.ErrReadOnly) || !errors.Is(err, boom) {
 			t.Fatalf("Put after a failed flush: %v", err)
 		}
@@ -329,11 +329,11 @@ func TestTableFlushFails(t *testing.T) {
 func TestTableNames(t *testing.T) {
 	s := openStore(t, Options{Dir: filepath.Join(t.TempDir(), "data")})
 	for _, name := range []string{"", "queues", "transient", "spare", "format", "store", "..", "a/b", "A", "leveret.lock", strings.Repeat("x", 65)} {
-		if _, err := s.Table(name); err == nil {
+		if _, err := s.Table(ctx, name); err == nil {
 			t.Errorf("a table %q was made", name)
 		}
 	}
-	if _, err := s.Table("defs-2"); err != nil {
+	if _, err := s.Table(ctx, "defs-2"); err != nil {
 		t.Error(err)
 	}
 }
@@ -343,7 +343,7 @@ func TestTableTooLarge(t *testing.T) {
 	if err := openTable(tb); err != nil {
 		t.Fatal(err)
 	}
-	err := tb.Put(store.Entry{Key: "ok", Value: []byte("1")}, store.Entry{Key: strings.Repeat("k", tableMaxKeyBytes+1), Value: []byte("1")})
+	err := tb.Put(ctx, store.Entry{Key: "ok", Value: []byte("1")}, store.Entry{Key: strings.Repeat("k", tableMaxKeyBytes+1), Value: []byte("1")})
 	if !errors.Is(err, store.ErrTooLarge) {
 		t.Fatalf("Put of a huge key: %v", err)
 	}
@@ -371,7 +371,7 @@ func TestLeftOverCompactionFile(t *testing.T) {
 	if err := putOne(s, "b"); err != nil {
 		t.Fatal(err)
 	}
-	table, err := s.Table("defs")
+	table, err := s.Table(ctx, "defs")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ import (
 const startChecks = 10_000
 
 // recall joins what the checkpoint says of the logs with the directories that are there.
-func (s *Store) recall(saved map[store.LogID]*rest) {
+func (s *Store) recall(saved map[LogNumber]*rest) {
 	for id, r := range saved {
 		if _, found := s.onDisk[id]; found {
 			s.onDisk[id] = r
@@ -46,7 +46,7 @@ func (s *Store) recall(saved map[store.LogID]*rest) {
 
 // checkWhole opens every table that there was and looks for the logs' segments. It
 // returns all that is missing as one error.
-func (s *Store) checkWhole(saved map[store.LogID]*rest) error {
+func (s *Store) checkWhole(saved map[LogNumber]*rest) error {
 	var missing []error
 	for name := range s.checkpoints.table {
 		if !validTableName(name) {
@@ -106,8 +106,8 @@ func (t *tableScan) lost(want tableMark, sameBoot bool) bool {
 }
 
 // checkSegments looks whether the first and last segments are there of some logs.
-func (s *Store) checkSegments(saved map[store.LogID]*rest) []error {
-	ids := make([]store.LogID, 0, min(len(saved), startChecks))
+func (s *Store) checkSegments(saved map[LogNumber]*rest) []error {
+	ids := make([]LogNumber, 0, min(len(saved), startChecks))
 	for id := range saved {
 		if _, found := s.onDisk[id]; found && len(ids) < startChecks {
 			ids = append(ids, id)
@@ -133,7 +133,7 @@ func (s *Store) checkSegments(saved map[store.LogID]*rest) []error {
 }
 
 // checkLog looks for one log's first and last segment.
-func (s *Store) checkLog(id store.LogID, r *rest) error {
+func (s *Store) checkLog(id LogNumber, r *rest) error {
 	dir := s.logDir(id, false)
 	there := func(base int64) bool {
 		_, err := s.fs.Stat(dir + "/" + segment.FileName(base))
@@ -173,7 +173,7 @@ func (s *Store) segmentFrom(dir string, base int64) bool {
 
 // openLost is OpenLog of a log whose directory is gone. With Recover it goes on empty, above
 // all offsets that it gave out. Needs mu.
-func (s *Store) openLost(id store.LogID, o store.LogOptions, r *rest) (store.Log, error) {
+func (s *Store) openLost(id LogNumber, o store.LogOptions, r *rest) (store.Log, error) {
 	if !s.o.Recover {
 		s.checkpoints.refused.Store(true)
 		return nil, fmt.Errorf("log %d (%s): its directory is gone, with offsets %d to %d: %w", id, o.Name, r.Start, r.End, store.ErrMissing)
@@ -192,7 +192,7 @@ func (s *Store) openLost(id store.LogID, o store.LogOptions, r *rest) (store.Log
 }
 
 // nameOf is what the log's meta file calls it.
-func (s *Store) nameOf(id store.LogID) string {
+func (s *Store) nameOf(id LogNumber) string {
 	m, err := s.readMeta(id)
 	if err != nil {
 		return "no name known"
@@ -200,7 +200,7 @@ func (s *Store) nameOf(id store.LogID) string {
 	return m.Options.Name
 }
 
-func (s *Store) readMeta(id store.LogID) (Meta, error) {
+func (s *Store) readMeta(id LogNumber) (Meta, error) {
 	data, err := readFile(s.fs, s.logDir(id, false)+"/"+metaName)
 	if err != nil {
 		return Meta{}, err
@@ -211,7 +211,7 @@ func (s *Store) readMeta(id store.LogID) (Meta, error) {
 // Unclaimed lists the logs on disk that were not opened; see store.Store.
 func (s *Store) Unclaimed() []store.Unclaimed {
 	s.mu.Lock()
-	ids := make([]store.LogID, 0, len(s.onDisk))
+	ids := make([]LogNumber, 0, len(s.onDisk))
 	for id := range s.onDisk {
 		ids = append(ids, id)
 	}
@@ -219,7 +219,7 @@ func (s *Store) Unclaimed() []store.Unclaimed {
 	slices.Sort(ids)
 	all := make([]store.Unclaimed, len(ids))
 	for i, id := range ids {
-		all[i].ID = id
+		all[i].ID = id.ID()
 		if m, err := s.readMeta(id); err == nil && m.ID == id {
 			all[i].Options = m.Options
 		}
@@ -228,14 +228,14 @@ func (s *Store) Unclaimed() []store.Unclaimed {
 }
 
 // everyLog is the logs that were opened, and what is known of those that were not.
-func (s *Store) everyLog() ([]*Log, map[store.LogID]*rest) {
+func (s *Store) everyLog() ([]*Log, map[LogNumber]*rest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	opened := make([]*Log, 0, len(s.logs))
 	for _, l := range s.logs {
 		opened = append(opened, l)
 	}
-	others := map[store.LogID]*rest{}
+	others := map[LogNumber]*rest{}
 	for id, r := range s.onDisk {
 		if r != nil {
 			others[id] = r

@@ -19,24 +19,24 @@ import (
 
 // usedStore is a directory in memory with two tables and three logs of several segments,
 // closed, or killed a moment after a checkpoint.
-func usedStore(t *testing.T, end string) (mem *fs.Mem, ids []store.LogID) {
+func usedStore(t *testing.T, end string) (mem *fs.Mem, ids []LogNumber) {
 	t.Helper()
 	mem = fs.NewMem(1)
 	s := openStore(t, Options{Dir: "/data", FS: mem, BootID: "one", SegmentBytes: 64 << 10})
 	for _, name := range []string{"defs", "groups"} {
-		table, err := s.Table(name)
+		table, err := s.Table(ctx, name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, key := range []string{"a", "b", "c"} {
-			if err := table.Put(store.Entry{Key: key, Value: []byte("value")}); err != nil {
+			if err := table.Put(ctx, store.Entry{Key: key, Value: []byte("value")}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	for _, name := range []string{"orders", "bills", "mails"} {
 		l := newTestLog(t, s, store.LogOptions{Name: name})
-		ids = append(ids, l.ID())
+		ids = append(ids, l.id)
 		for range 300 {
 			mustAppend(t, l, batchOf(1, 1000))
 		}
@@ -60,7 +60,7 @@ func usedStore(t *testing.T, end string) (mem *fs.Mem, ids []store.LogID) {
 	return mem.Crash(rand.New(rand.NewPCG(1, 1))), ids
 }
 
-func logFile(t *testing.T, fsys fs.FS, id store.LogID, last bool) string {
+func logFile(t *testing.T, fsys fs.FS, id LogNumber, last bool) string {
 	t.Helper()
 	dir := (&Store{dir: "/data"}).logDir(id, false)
 	names, err := fsys.ReadDir(dir)
@@ -93,42 +93,42 @@ func TestWhatIsMissingIsNoticed(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		ends  []string
-		take  func(t *testing.T, m *fs.Mem, ids []store.LogID) error
+		take  func(t *testing.T, m *fs.Mem, ids []LogNumber) error
 		words string
 	}{
 		{"a table's file", []string{"closed", "killed"},
-			func(_ *testing.T, m *fs.Mem, _ []store.LogID) error { return m.Remove("/data/groups/entries") }, "table groups: its file is gone, with 3 keys"},
+			func(_ *testing.T, m *fs.Mem, _ []LogNumber) error { return m.Remove("/data/groups/entries") }, "table groups: its file is gone, with 3 keys"},
 		{"a table's directory", []string{"closed", "killed"},
-			func(_ *testing.T, m *fs.Mem, _ []store.LogID) error { return m.RemoveAll("/data/defs") }, "table defs: its file is gone"},
+			func(_ *testing.T, m *fs.Mem, _ []LogNumber) error { return m.RemoveAll("/data/defs") }, "table defs: its file is gone"},
 		{"a table's content", []string{"closed", "killed"},
-			func(t *testing.T, m *fs.Mem, _ []store.LogID) error {
+			func(t *testing.T, m *fs.Mem, _ []LogNumber) error {
 				cutFile(t, m, "/data/defs/entries", 0)
 				return nil
 			}, "table defs: it was at revision 3"},
 		{"a table's entries", []string{"closed", "killed"},
-			func(t *testing.T, m *fs.Mem, _ []store.LogID) error {
+			func(t *testing.T, m *fs.Mem, _ []LogNumber) error {
 				cutFile(t, m, "/data/defs/entries", headerBytes)
 				return nil
 			}, "and is at 0 with 0"},
 		{"a table's last entry", []string{"closed"},
-			func(t *testing.T, m *fs.Mem, _ []store.LogID) error {
+			func(t *testing.T, m *fs.Mem, _ []LogNumber) error {
 				info, err := m.Stat("/data/groups/entries")
 				cutFile(t, m, "/data/groups/entries", info.SizeBytes-40)
 				return err
 			}, "table groups: it was at revision 3 with 3 keys, and is at 2 with 2"},
 		{"a byte of a table", []string{"closed", "killed"},
-			func(t *testing.T, m *fs.Mem, _ []store.LogID) error {
+			func(t *testing.T, m *fs.Mem, _ []LogNumber) error {
 				flipByte(t, m, "/data/defs/entries", headerBytes+60)
 				return nil
 			}, "table defs: "},
 		{"a log's directory", []string{"closed", "killed"},
-			func(_ *testing.T, m *fs.Mem, ids []store.LogID) error {
+			func(_ *testing.T, m *fs.Mem, ids []LogNumber) error {
 				return m.RemoveAll((&Store{dir: "/data"}).logDir(ids[1], false))
 			}, "(bills): its directory is gone"},
 		{"a log's last segment", []string{"closed", "killed"},
-			func(t *testing.T, m *fs.Mem, ids []store.LogID) error { return m.Remove(logFile(t, m, ids[2], true)) }, "(mails): its last segment"},
+			func(t *testing.T, m *fs.Mem, ids []LogNumber) error { return m.Remove(logFile(t, m, ids[2], true)) }, "(mails): its last segment"},
 		{"a log's first segment", []string{"closed"},
-			func(t *testing.T, m *fs.Mem, ids []store.LogID) error { return m.Remove(logFile(t, m, ids[0], false)) }, "(orders): its first segment"},
+			func(t *testing.T, m *fs.Mem, ids []LogNumber) error { return m.Remove(logFile(t, m, ids[0], false)) }, "(orders): its first segment"},
 	} {
 		for _, end := range c.ends {
 			t.Run(c.name+", "+end, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestWhatIsMissingIsNoticed(t *testing.T) {
 }
 
 // openAll opens a store with its tables and logs, uses them and closes it.
-func openAll(t *testing.T, mem *fs.Mem, ids []store.LogID, recover bool, logger *slog.Logger) error {
+func openAll(t *testing.T, mem *fs.Mem, ids []LogNumber, recover bool, logger *slog.Logger) error {
 	t.Helper()
 	s, err := Open(Options{Dir: "/data", FS: mem, BootID: "one", SegmentBytes: 64 << 10, Recover: recover, Logger: logger})
 	if err != nil {
@@ -169,18 +169,18 @@ func openAll(t *testing.T, mem *fs.Mem, ids []store.LogID, recover bool, logger 
 		}
 	}()
 	for _, name := range []string{"defs", "groups"} {
-		if _, err := s.Table(name); err != nil {
+		if _, err := s.Table(ctx, name); err != nil {
 			return err
 		}
 	}
 	var missing []error
 	for i, id := range ids {
-		l, err := s.OpenLog(id, store.LogOptions{Name: []string{"orders", "bills", "mails"}[i]})
+		l, err := s.OpenLog(id.ID(), store.LogOptions{Name: []string{"orders", "bills", "mails"}[i]})
 		if err != nil {
 			missing = append(missing, err)
 			continue
 		}
-		if _, end := l.Bounds(); end < 300 {
+		if _, end := bounds(t, l); end < 300 {
 			t.Errorf("log %d ends at %d: offsets would be given out again", id, end)
 		}
 	}
@@ -204,7 +204,7 @@ func TestADirectoryWithoutACheckpointOpens(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := openStore(t, Options{Dir: "/data", FS: mem, BootID: "one"})
-	if f := openTestLog(t, s, ids[0], store.LogOptions{}).Figures(); f.Certain {
+	if f := openTestLog(t, s, ids[0].ID(), store.LogOptions{}).Figures(); f.Certain {
 		t.Errorf("figures %+v of a log of which nothing is known", f)
 	}
 	if err := s.Close(); err != nil {
@@ -267,7 +267,7 @@ func TestFiguresAtRestAreRight(t *testing.T) {
 		mustAppend(t, busy, batchOf(1, 1000))
 	}
 	work.Progress(10, 60)
-	if err := work.SaveCursor([]byte("open: 10, 50 and 55"), 3, 60); err != nil {
+	if err := work.SaveCursor(ctx, []byte("open: 10, 50 and 55"), 3, 60); err != nil {
 		t.Fatal(err)
 	}
 	want := map[*Log]store.Figures{idle: idle.Figures(), work: work.Figures(), busy: busy.Figures(), empty: {Certain: true}}
@@ -307,7 +307,7 @@ func TestFiguresAtRestAreRight(t *testing.T) {
 		}
 	}
 	changed := openTestLog(t, s, busy.ID(), store.LogOptions{Name: "busy"})
-	if _, end := changed.Bounds(); end != 101 || changed.Figures() != (store.Figures{End: message.Offset(101), Bytes: changed.Figures().Bytes, Segments: changed.Figures().Segments, Waiting: 101, Certain: true}) {
+	if _, end := bounds(t, changed); end != 101 || changed.Figures() != (store.Figures{End: message.Offset(101), Bytes: changed.Figures().Bytes, Segments: changed.Figures().Segments, Waiting: 101, Certain: true}) {
 		t.Errorf("opened: %+v", changed.Figures())
 	}
 }
@@ -342,8 +342,8 @@ func TestAfterAKillWhatIsMissingIsToldToTheMessage(t *testing.T) {
 			o.FS, o.Logger = killed, slog.New(told)
 			s := openStore(t, o)
 			l := openTestLog(t, s, l.ID(), store.LogOptions{Name: "orders"})
-			start, end := l.Bounds()
-			if left := l.Records(start, end); end != 60 || left+told.messages != 60 {
+			start, end := bounds(t, l)
+			if left := count(t, l, start, end); end != 60 || left+told.messages != 60 {
 				t.Errorf("[%d, %d) with %d messages, told of %d", start, end, left, told.messages)
 			}
 			if base := mustAppend(t, l, bytes.Clone(one)); base != 60 {
@@ -385,7 +385,7 @@ func TestAfterAKillALostBeginningIsToldAndAConsumedOneIsNot(t *testing.T) {
 	l.Progress(200, 200)
 	l.Release(200)
 	s.pool.Wait()
-	begins, _ := l.Bounds()
+	begins, _ := bounds(t, l)
 	if begins == 0 {
 		t.Fatal("nothing was dropped")
 	}
@@ -395,14 +395,14 @@ func TestAfterAKillALostBeginningIsToldAndAConsumedOneIsNot(t *testing.T) {
 	for _, spoil := range []bool{false, true} {
 		killed := mem.Crash(rand.New(rand.NewPCG(1, 1)))
 		if spoil {
-			if err := killed.Remove(logFile(t, killed, l.ID(), false)); err != nil {
+			if err := killed.Remove(logFile(t, killed, l.id, false)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		o, told := o, &lossLog{}
 		o.FS, o.Logger = killed, slog.New(told)
 		at := openTestLog(t, openStore(t, o), l.ID(), store.LogOptions{Name: "orders", Retention: store.Retention{Consumed: true}})
-		start, end := at.Bounds()
+		start, end := bounds(t, at)
 		if lost := int64(start - begins); end != 500 || told.messages != lost || (lost > 0) != spoil {
 			t.Errorf("spoilt %t: [%d, %d), began at %d, told of %d", spoil, start, end, begins, told.messages)
 		}

@@ -154,7 +154,7 @@ func testCommitModeChange(t *testing.T, fresh Opener) {
 	l := open(t, s, withMode(store.ModeGroup))
 	var o order
 	for i := range 60 {
-		l.SetOptions(withMode(modes[i%len(modes)]))
+		l.SetOptions(ctx, withMode(modes[i%len(modes)]))
 		add(t, l, records(0, fmt.Sprint(i)))
 		s.Commit([]store.Log{l}, o.done(i))
 	}

@@ -21,7 +21,7 @@ var cursorTests = map[string]func(*testing.T, Opener){
 // wantCursor fails unless the log's cursor is the given one.
 func wantCursor(t *testing.T, l store.Log, floor, handed message.Offset, data []byte) {
 	t.Helper()
-	c, err := l.LoadCursor()
+	c, err := l.LoadCursor(ctx)
 	if err != nil {
 		t.Fatalf("LoadCursor: %v", err)
 	}
@@ -35,7 +35,7 @@ func testCursorNew(t *testing.T, fresh Opener) {
 	s := fresh()
 	defer shut(t, s)
 	l := open(t, s, queue("q"))
-	start, _ := l.Bounds()
+	start, _ := bounds(t, l)
 	wantCursor(t, l, start, start, nil)
 	base := add(t, l, numbered(0, 10, 10))
 	wantCursor(t, l, base, base, nil)
@@ -65,7 +65,7 @@ func testCursorSurvives(t *testing.T, fresh Opener) {
 		id := l.ID()
 		base := add(t, l, numbered(0, 100, 10))
 		l.Progress(base+7, base+20)
-		if err := l.SaveCursor([]byte("state"), 0, 0); err != nil {
+		if err := l.SaveCursor(ctx, []byte("state"), 0, 0); err != nil {
 			t.Fatalf("SaveCursor: %v", err)
 		}
 		for range 3 {
@@ -86,7 +86,7 @@ func testCursorData(t *testing.T, fresh Opener) {
 	l.Progress(base+1, base+2)
 	for _, n := range []int{1, 100, 10, 0, 5000, 4999, 100_000, 3, 70_000, 200_000, 0, 8} {
 		data := bytes.Repeat([]byte{byte(n), 0xA5}, (n+1)/2)[:n]
-		if err := l.SaveCursor(data, 0, 0); err != nil {
+		if err := l.SaveCursor(ctx, data, 0, 0); err != nil {
 			t.Fatalf("SaveCursor of %d bytes: %v", n, err)
 		}
 		wantCursor(t, l, base+1, base+2, data)
@@ -102,7 +102,7 @@ func testCursorDataThenProgress(t *testing.T, fresh Opener) {
 	s := fresh()
 	l := open(t, s, queue("q"))
 	base := add(t, l, numbered(0, 100, 10))
-	if err := l.SaveCursor([]byte("old"), 0, 0); err != nil {
+	if err := l.SaveCursor(ctx, []byte("old"), 0, 0); err != nil {
 		t.Fatalf("SaveCursor: %v", err)
 	}
 	l.Progress(base+50, base+60)
@@ -119,7 +119,7 @@ func testCursorStart(t *testing.T, fresh Opener) {
 	base := add(t, l, numbered(0, 10, 10))
 	l.Progress(base+2, base+3)
 	next := add(t, l, numbered(0, 10, 10))
-	if err := l.Truncate(next); err != nil {
+	if err := l.Truncate(ctx, next); err != nil {
 		t.Fatalf("Truncate: %v", err)
 	}
 	wantCursor(t, l, next, next, nil)
@@ -134,10 +134,10 @@ func testCursorEmpty(t *testing.T, fresh Opener) {
 	s := fresh()
 	defer shut(t, s)
 	l := open(t, s, queue("q"))
-	start, _ := l.Bounds()
+	start, _ := bounds(t, l)
 	l.Progress(start, start)
 	l.Release(start)
-	if err := l.SaveCursor(nil, 0, 0); err != nil {
+	if err := l.SaveCursor(ctx, nil, 0, 0); err != nil {
 		t.Fatalf("SaveCursor: %v", err)
 	}
 	wantCursor(t, l, start, start, nil)

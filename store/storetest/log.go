@@ -40,17 +40,17 @@ func testNewLog(t *testing.T, fresh Opener) {
 	s := fresh()
 	defer shut(t, s)
 	l := open(t, s, queue("new"))
-	if start, end := l.Bounds(); start != end {
+	if start, end := bounds(t, l); start != end {
 		t.Fatalf("bounds are [%d,%d)", start, end)
 	}
-	_, end := l.Bounds()
+	_, end := bounds(t, l)
 	if got := readAll(t, l, end, 1<<20); len(got) != 0 {
 		t.Fatalf("read %d batches", len(got))
 	}
-	if n := l.Records(0, 100); n != 0 {
+	if n := count(t, l, 0, 100); n != 0 {
 		t.Fatalf("%d records", n)
 	}
-	if _, _, ok, err := l.OffsetForTime(0); ok || err != nil {
+	if _, _, ok, err := l.OffsetForTime(ctx, 0); ok || err != nil {
 		t.Fatalf("OffsetForTime: %v, %v", ok, err)
 	}
 	if err := l.Err(); err != nil {
@@ -74,13 +74,13 @@ func testAppendRead(t *testing.T, fresh Opener) {
 			want = append(want, seen{base + message.Offset(k), w})
 		}
 		last = base + message.Offset(len(words)) - 1
-		if start, end := l.Bounds(); start > want[0].offset || end <= last {
+		if start, end := bounds(t, l); start > want[0].offset || end <= last {
 			t.Fatalf("bounds are [%d,%d) after offset %d", start, end, last)
 		}
 	}
-	start, _ := l.Bounds()
+	start, _ := bounds(t, l)
 	compare(t, bodies(t, l, start), want)
-	if n := l.Records(start, last+1); n != int64(len(want)) {
+	if n := count(t, l, start, last+1); n != int64(len(want)) {
 		t.Fatalf("%d records, should be %d", n, len(want))
 	}
 }
@@ -151,7 +151,7 @@ func testConcurrentAppends(t *testing.T, fresh Opener) {
 	}
 	group.Wait()
 	next := map[int]int{}
-	start, _ := l.Bounds()
+	start, _ := bounds(t, l)
 	all := bodies(t, l, start)
 	if len(all) != 2*writers*each {
 		t.Fatalf("%d records", len(all))
@@ -171,19 +171,19 @@ func testConcurrentAppends(t *testing.T, fresh Opener) {
 func testLogSurvives(t *testing.T, fresh Opener) {
 	s := fresh()
 	l := open(t, s, topic("t"))
-	start, _ := l.Bounds()
+	start, _ := bounds(t, l)
 	for i := range 100 {
 		add(t, l, numbered(int64(i), 10, 500))
 	}
 	want := bodies(t, l, start)
 	commit(t, s, l)
-	_, end := l.Bounds()
+	_, end := bounds(t, l)
 	id := l.ID()
 	shut(t, s)
 	s = fresh()
 	defer shut(t, s)
 	l = reopen(t, s, id, topic("t"))
-	if from, to := l.Bounds(); from != start || to != end {
+	if from, to := bounds(t, l); from != start || to != end {
 		t.Fatalf("bounds are [%d,%d) and should be [%d,%d)", from, to, start, end)
 	}
 	compare(t, bodies(t, l, start), want)
@@ -228,7 +228,7 @@ func testTransient(t *testing.T, fresh Opener) {
 	s = fresh()
 	defer shut(t, s)
 	l = reopen(t, s, id, o)
-	if start, end := l.Bounds(); start != end {
+	if start, end := bounds(t, l); start != end {
 		t.Fatalf("bounds are [%d,%d)", start, end)
 	}
 }
@@ -241,12 +241,12 @@ func testTruncate(t *testing.T, fresh Opener) {
 	for i := range 40 {
 		bases = append(bases, add(t, l, numbered(int64(i), 5, 2000)))
 	}
-	_, end := l.Bounds()
+	_, end := bounds(t, l)
 	for _, at := range []int{0, 1, 20, 39} {
-		if err := l.Truncate(bases[at]); err != nil {
+		if err := l.Truncate(ctx, bases[at]); err != nil {
 			t.Fatalf("Truncate(%d): %v", bases[at], err)
 		}
-		if start, to := l.Bounds(); start != bases[at] || to != end {
+		if start, to := bounds(t, l); start != bases[at] || to != end {
 			t.Fatalf("bounds are [%d,%d), should be [%d,%d)", start, to, bases[at], end)
 		}
 		if got := bodies(t, l, bases[at]); len(got) != 5*(40-at) {
@@ -255,7 +255,7 @@ func testTruncate(t *testing.T, fresh Opener) {
 	}
 	_, err := l.Read(bases[3], 1)
 	wantError(t, "read below the start", err, store.ErrOutOfRange)
-	if err := l.Truncate(end); err != nil {
+	if err := l.Truncate(ctx, end); err != nil {
 		t.Fatalf("Truncate(%d): %v", end, err)
 	}
 	if got := readAll(t, l, end, 1); len(got) != 0 {
@@ -271,14 +271,14 @@ func testTruncateSurvives(t *testing.T, fresh Opener) {
 	l := open(t, s, topic("t"))
 	add(t, l, numbered(0, 10, 10))
 	base := add(t, l, numbered(0, 10, 10))
-	if err := l.Truncate(base); err != nil {
+	if err := l.Truncate(ctx, base); err != nil {
 		t.Fatalf("Truncate: %v", err)
 	}
 	id := l.ID()
 	shut(t, s)
 	s = fresh()
 	defer shut(t, s)
-	if start, _ := reopen(t, s, id, topic("t")).Bounds(); start != base {
+	if start, _ := bounds(t, reopen(t, s, id, topic("t"))); start != base {
 		t.Fatalf("start is %d and should be %d", start, base)
 	}
 }
@@ -294,7 +294,7 @@ func testRelease(t *testing.T, fresh Opener) {
 	full := l.Figures().Bytes
 	for _, at := range []int{10, 30, 59} {
 		l.Release(bases[at])
-		if start, _ := l.Bounds(); start > bases[at] {
+		if start, _ := bounds(t, l); start > bases[at] {
 			t.Fatalf("start is %d, above the floor %d", start, bases[at])
 		}
 		if got := bodies(t, l, bases[at]); len(got) != 10*(60-at) {
@@ -316,9 +316,9 @@ func testReleaseAll(t *testing.T, fresh Opener) {
 		if got := bodies(t, l, base); len(got) != 10 {
 			t.Fatalf("%d records at %d", len(got), base)
 		}
-		_, end := l.Bounds()
+		_, end := bounds(t, l)
 		l.Release(end)
-		if start, to := l.Bounds(); start > end || to != end {
+		if start, to := bounds(t, l); start > end || to != end {
 			t.Fatalf("bounds are [%d,%d) after release of %d", start, to, end)
 		}
 	}
@@ -328,13 +328,13 @@ func testTopicRelease(t *testing.T, fresh Opener) {
 	s := fresh()
 	defer shut(t, s)
 	l := open(t, s, topic("t"))
-	start, _ := l.Bounds()
+	start, _ := bounds(t, l)
 	for i := range 30 {
 		add(t, l, numbered(int64(i), 10, 1000))
 	}
-	_, end := l.Bounds()
+	_, end := bounds(t, l)
 	l.Release(end)
-	if from, _ := l.Bounds(); from != start {
+	if from, _ := bounds(t, l); from != start {
 		t.Fatalf("start moved to %d", from)
 	}
 	if got := bodies(t, l, start); len(got) != 300 {
@@ -347,7 +347,7 @@ func testDelete(t *testing.T, fresh Opener) {
 	l, kept := open(t, s, topic("gone")), open(t, s, topic("kept"))
 	base := add(t, l, records(0, "x"))
 	add(t, kept, records(0, "y"))
-	view, err := l.Read(base, 1<<20)
+	view, err := readSoon(l, base, 1<<20)
 	if err != nil {
 		t.Fatalf("Read: %v", err)
 	}
@@ -371,7 +371,7 @@ func testDelete(t *testing.T, fresh Opener) {
 	if got := bodies(t, reopen(t, s, there, topic("kept")), 0); len(got) != 1 {
 		t.Fatalf("the other log has %+v", got)
 	}
-	if start, end := reopen(t, s, gone, topic("gone")).Bounds(); start != end {
+	if start, end := bounds(t, reopen(t, s, gone, topic("gone"))); start != end {
 		t.Fatalf("the deleted log has [%d,%d)", start, end)
 	}
 }
@@ -415,7 +415,7 @@ func testWatchEnd(t *testing.T, fresh Opener) {
 	add(t, l, records(0, "a"))
 	var heard atomic.Int64
 	defer l.Watch(func() { heard.Add(1) })()
-	if err := l.Truncate(1); err != nil {
+	if err := l.Truncate(ctx, 1); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "a word of the truncation", func() bool { return heard.Load() > 0 })
@@ -464,11 +464,11 @@ func testNoBatch(t *testing.T, fresh Opener) {
 	defer shut(t, s)
 	l := open(t, s, topic("t"))
 	base := add(t, l, records(0, "a"))
-	_, end := l.Bounds()
+	_, end := bounds(t, l)
 	if _, err := l.Append(records(0, "cut")[:40]); err == nil {
 		t.Fatal("an append of half a batch worked")
 	}
-	if _, now := l.Bounds(); now != end {
+	if _, now := bounds(t, l); now != end {
 		t.Fatalf("end moved from %d to %d", end, now)
 	}
 	if next := add(t, l, records(0, "b")); next < end {

@@ -28,11 +28,11 @@ func testReadInside(t *testing.T, fresh Opener) {
 	for range 30 {
 		add(t, l, numbered(0, 10, 100))
 	}
-	start, _ := l.Bounds()
+	start, _ := bounds(t, l)
 	for _, b := range readAll(t, l, start, 1<<20) {
 		base := message.Offset(b.BaseOffset())
 		for _, from := range []message.Offset{base, base + 1, base + 9} {
-			view, err := l.Read(from, 1)
+			view, err := readSoon(l, from, 1)
 			if err != nil {
 				t.Fatalf("Read(%d): %v", from, err)
 			}
@@ -52,11 +52,11 @@ func testReadLimit(t *testing.T, fresh Opener) {
 	for i := range 50 {
 		add(t, l, numbered(0, 1+i%7, 300))
 	}
-	start, _ := l.Bounds()
+	start, _ := bounds(t, l)
 	for _, limit := range []int{0, 1, 500, 5000, 1 << 20} {
 		from, total := start, 0
 		for {
-			view, err := l.Read(from, limit)
+			view, err := readSoon(l, from, limit)
 			if err != nil {
 				t.Fatalf("Read(%d, %d): %v", from, limit, err)
 			}
@@ -90,10 +90,10 @@ func testReadRange(t *testing.T, fresh Opener) {
 	l := open(t, s, topic("t"))
 	add(t, l, numbered(0, 10, 10))
 	base := add(t, l, numbered(0, 10, 10))
-	_, end := l.Bounds()
+	_, end := bounds(t, l)
 	_, err := l.Read(end+1, 1)
 	wantError(t, "read above the end", err, store.ErrOutOfRange)
-	if err := l.Truncate(base); err != nil {
+	if err := l.Truncate(ctx, base); err != nil {
 		t.Fatalf("Truncate: %v", err)
 	}
 	_, err = l.Read(base-1, 1)
@@ -108,7 +108,7 @@ func testReadEveryOffset(t *testing.T, fresh Opener) {
 	for range 20 {
 		bases = append(bases, add(t, l, numbered(0, 3, 10)))
 	}
-	start, end := l.Bounds()
+	start, end := bounds(t, l)
 	for from := start; from < end; from++ {
 		got := bodies(t, l, from)
 		if len(got) > 0 && got[0].offset < from {
@@ -129,7 +129,7 @@ func testViewOutlives(t *testing.T, fresh Opener) {
 	defer shut(t, s)
 	l := open(t, s, queue("q"))
 	first := add(t, l, numbered(0, 10, 1000))
-	view, err := l.Read(first, 1)
+	view, err := readSoon(l, first, 1)
 	if err != nil {
 		t.Fatalf("Read: %v", err)
 	}
@@ -139,7 +139,7 @@ func testViewOutlives(t *testing.T, fresh Opener) {
 		last = add(t, l, numbered(0, 10, 1000))
 		l.Release(last)
 	}
-	if err := l.Truncate(last); err != nil {
+	if err := l.Truncate(ctx, last); err != nil {
 		t.Fatalf("Truncate: %v", err)
 	}
 	for range 100 {
@@ -173,9 +173,9 @@ func testReadWhileWriting(t *testing.T, fresh Opener) {
 
 // followLog reads until it has seen the bodies "0" to "n-1" in order.
 func followLog(t *testing.T, l store.Log, n int) {
-	from, _ := l.Bounds()
+	from, _ := bounds(t, l)
 	for next := 0; next < n && !t.Failed(); {
-		view, err := l.Read(from, 4096)
+		view, err := readSoon(l, from, 4096)
 		if err != nil {
 			t.Errorf("Read(%d): %v", from, err)
 			return
@@ -218,12 +218,12 @@ func testRecords(t *testing.T, fresh Opener) {
 	for i := range 60 {
 		bases = append(bases, add(t, l, numbered(0, 1+i%4, 700)))
 	}
-	_, end := l.Bounds()
+	_, end := bounds(t, l)
 	bases = append(bases, end)
 	for from := 0; from < len(bases); from += 7 {
 		want := int64(0)
 		for to := from; to < len(bases); to++ {
-			if got := l.Records(bases[from], bases[to]); got != want {
+			if got := count(t, l, bases[from], bases[to]); got != want {
 				t.Fatalf("%d records in [%d,%d) and should be %d", got, bases[from], bases[to], want)
 			}
 			want += int64(1 + to%4)
@@ -243,7 +243,7 @@ func testOffsetForTime(t *testing.T, fresh Opener) {
 		ms, want int64
 		ok       bool
 	}{{0, 1000, true}, {1000, 1000, true}, {1001, 1010, true}, {1505, 1510, true}, {1990, 1990, true}, {1991, 0, false}} {
-		offset, timestamp, ok, err := l.OffsetForTime(c.ms)
+		offset, timestamp, ok, err := l.OffsetForTime(ctx, c.ms)
 		if err != nil || ok != c.ok {
 			t.Fatalf("OffsetForTime(%d): %t, %v", c.ms, ok, err)
 		}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -58,14 +59,37 @@ func numbered(ms int64, n, size int) []byte {
 	return records(ms, bodies...)
 }
 
+// ctx is for calls that nobody gives up.
+var ctx = context.Background()
+
 // open makes a log with a new id.
 func open(t *testing.T, s store.Store, o store.LogOptions) store.Log {
 	t.Helper()
-	id, err := s.NewLogID()
-	if err != nil {
-		t.Fatalf("NewLogID: %v", err)
+	ids, err := s.NewLogs(ctx, o, 0, 1)
+	if err != nil || len(ids) != 1 {
+		t.Fatalf("NewLogs: %v, %v", ids, err)
 	}
-	return reopen(t, s, id, o)
+	return reopen(t, s, ids[0], o)
+}
+
+// bounds are the log's.
+func bounds(t *testing.T, l store.Log) (start, end message.Offset) {
+	t.Helper()
+	start, end, err := l.Bounds()
+	if err != nil {
+		t.Fatalf("Bounds: %v", err)
+	}
+	return start, end
+}
+
+// count counts records.
+func count(t *testing.T, l store.Log, from, to message.Offset) int64 {
+	t.Helper()
+	n, err := l.Records(from, to)
+	if err != nil {
+		t.Fatalf("Records: %v", err)
+	}
+	return n
 }
 
 // reopen opens the log with that id.
@@ -73,10 +97,10 @@ func reopen(t *testing.T, s store.Store, id store.LogID, o store.LogOptions) sto
 	t.Helper()
 	l, err := s.OpenLog(id, o)
 	if err != nil {
-		t.Fatalf("OpenLog(%d): %v", id, err)
+		t.Fatalf("OpenLog(%s): %v", id, err)
 	}
 	if l.ID() != id {
-		t.Fatalf("log has id %d, opened as %d", l.ID(), id)
+		t.Fatalf("log has id %s, opened as %s", l.ID(), id)
 	}
 	return l
 }
@@ -84,7 +108,11 @@ func reopen(t *testing.T, s store.Store, id store.LogID, o store.LogOptions) sto
 // add appends and returns the base offset.
 func add(t *testing.T, l store.Log, batches []byte) message.Offset {
 	t.Helper()
-	base, err := l.Append(batches)
+	at, err := l.Append(batches)
+	if err != nil {
+		t.Fatalf("Append: %v", err)
+	}
+	base, err := at.Base(ctx)
 	if err != nil {
 		t.Fatalf("Append: %v", err)
 	}
@@ -120,22 +148,52 @@ type seen struct {
 	body   string
 }
 
+// read is Read of what is there, which may take a moment to come.
+func read(t *testing.T, l store.Log, from message.Offset, maxBytes int) store.View {
+	t.Helper()
+	view, err := readSoon(l, from, maxBytes)
+	if err != nil {
+		t.Fatalf("Read(%d): %v", from, err)
+	}
+	return view
+}
+
+// readSoon is Read that waits for what is on its way, as the contract says.
+func readSoon(l store.Log, from message.Offset, maxBytes int) (store.View, error) {
+	woken := make(chan struct{}, 1)
+	defer l.Watch(func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	})()
+	for {
+		view, err := l.Read(from, maxBytes)
+		if !errors.Is(err, store.ErrNotYet) {
+			return view, err
+		}
+		select {
+		case <-woken:
+		case <-time.After(30 * time.Second):
+			return view, fmt.Errorf("nobody was woken: %w", err)
+		}
+	}
+}
+
 // readAll reads every batch from an offset to the end, maxBytes at a time, and
 // checks that they are whole, in order and beyond what was read.
 func readAll(t *testing.T, l store.Log, from message.Offset, maxBytes int) []batch.Batch {
 	t.Helper()
 	var all []batch.Batch
 	for {
-		view, err := l.Read(from, maxBytes)
-		if err != nil {
-			t.Fatalf("Read(%d): %v", from, err)
-		}
+		view := read(t, l, from, maxBytes)
 		if len(view.Raw()) == 0 {
 			view.Done()
 			return all
 		}
 		for rest := view.Raw(); len(rest) > 0; {
 			var b batch.Batch
+			var err error
 			if b, rest, err = batch.Next(rest); err == nil {
 				err = b.Check()
 			}

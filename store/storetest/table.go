@@ -31,7 +31,7 @@ var tableTests = map[string]func(*testing.T, Opener){
 // openTable opens the table named "defs".
 func openTable(t *testing.T, s store.Store) store.Table {
 	t.Helper()
-	table, err := s.Table("defs")
+	table, err := s.Table(ctx, "defs")
 	if err != nil {
 		t.Fatalf("Table: %v", err)
 	}
@@ -40,7 +40,7 @@ func openTable(t *testing.T, s store.Store) store.Table {
 
 func put(t *testing.T, table store.Table, entries ...store.Entry) {
 	t.Helper()
-	if err := table.Put(entries...); err != nil {
+	if err := table.Put(ctx, entries...); err != nil {
 		t.Fatalf("Put: %v", err)
 	}
 }
@@ -49,7 +49,7 @@ func put(t *testing.T, table store.Table, entries ...store.Entry) {
 func load(t *testing.T, table store.Table) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	err := table.Load(func(e store.Entry) error {
+	err := table.Load(ctx, func(e store.Entry) error {
 		if e.Value == nil || e.Revision == 0 {
 			t.Errorf("Load gave %+v", e)
 		}
@@ -98,7 +98,7 @@ func testTableOrder(t *testing.T, fresh Opener) {
 	}
 	var keys string
 	last := uint64(0)
-	err := table.Load(func(e store.Entry) error {
+	err := table.Load(ctx, func(e store.Entry) error {
 		keys += e.Key
 		if e.Revision <= last {
 			t.Errorf("revision %d after %d", e.Revision, last)
@@ -140,7 +140,7 @@ func testTableCopies(t *testing.T, fresh Opener) {
 	value := []byte("mine")
 	put(t, table, store.Entry{Key: "k", Value: value})
 	clear(value)
-	err := table.Load(func(e store.Entry) error { clear(e.Value); return nil })
+	err := table.Load(ctx, func(e store.Entry) error { clear(e.Value); return nil })
 	if err != nil {
 		t.Fatalf("Load: %v", err)
 	}
@@ -162,7 +162,7 @@ func testTableSwap(t *testing.T, fresh Opener) {
 	table := openTable(t, s)
 	swap := func(revision uint64, value []byte, want error) uint64 {
 		t.Helper()
-		next, err := table.Swap(store.Entry{Key: "k", Value: value, Revision: revision})
+		next, err := table.Swap(ctx, store.Entry{Key: "k", Value: value, Revision: revision})
 		if !errors.Is(err, want) {
 			t.Fatalf("Swap at revision %d: %v and should be %v", revision, err, want)
 		}
@@ -208,7 +208,7 @@ func testTableSwapRace(t *testing.T, fresh Opener) {
 func increment(t *testing.T, table store.Table) {
 	for {
 		e, n := store.Entry{Key: "count"}, 0
-		err := table.Load(func(have store.Entry) error {
+		err := table.Load(ctx, func(have store.Entry) error {
 			e.Revision = have.Revision
 			_, err := fmt.Sscan(string(have.Value), &n)
 			return err
@@ -218,7 +218,7 @@ func increment(t *testing.T, table store.Table) {
 			return
 		}
 		e.Value = fmt.Append(nil, n+1)
-		_, err = table.Swap(e)
+		_, err = table.Swap(ctx, e)
 		if err == nil {
 			return
 		}
@@ -233,7 +233,7 @@ func testTablesApart(t *testing.T, fresh Opener) {
 	s := fresh()
 	defer shut(t, s)
 	defs := openTable(t, s)
-	groups, err := s.Table("groups")
+	groups, err := s.Table(ctx, "groups")
 	if err != nil {
 		t.Fatalf("Table: %v", err)
 	}
@@ -278,7 +278,7 @@ func testTableConcurrent(t *testing.T, fresh Opener) {
 	for w := range 8 {
 		group.Go(func() {
 			for i := range 30 {
-				if err := table.Put(store.Entry{Key: fmt.Sprint(w, "/", i), Value: fmt.Append(nil, i)}); err != nil {
+				if err := table.Put(ctx, store.Entry{Key: fmt.Sprint(w, "/", i), Value: fmt.Append(nil, i)}); err != nil {
 					t.Errorf("Put: %v", err)
 				}
 			}
@@ -298,7 +298,7 @@ func testTableRevisions(t *testing.T, fresh Opener) {
 	for range 3 {
 		table := openTable(t, s)
 		for range 3 {
-			revision, err := table.Swap(store.Entry{Key: "k", Value: []byte("v")})
+			revision, err := table.Swap(ctx, store.Entry{Key: "k", Value: []byte("v")})
 			if err != nil || revision <= last {
 				t.Fatalf("revision %d after %d (%v)", revision, last, err)
 			}
@@ -317,7 +317,7 @@ func testTableLoadError(t *testing.T, fresh Opener) {
 	table := openTable(t, s)
 	put(t, table, store.Entry{Key: "a", Value: []byte("1")}, store.Entry{Key: "b", Value: []byte("2")})
 	calls, stop := 0, errors.New("stop")
-	err := table.Load(func(store.Entry) error { calls++; return stop })
+	err := table.Load(ctx, func(store.Entry) error { calls++; return stop })
 	if calls != 1 || !errors.Is(err, stop) {
 		t.Fatalf("%d calls, %v", calls, err)
 	}

@@ -20,7 +20,7 @@ func testThin(t *testing.T, fresh Opener) {
 	}
 	all = bodies(t, l, 0)
 	commit(t, s, l)
-	_, end := l.Bounds()
+	_, end := bounds(t, l)
 	full := l.Figures().Bytes
 	wanted := []int{0, 777, 778, 1500, len(all) - 1}
 	keep := func(first, last message.Offset) bool {
@@ -31,7 +31,7 @@ func testThin(t *testing.T, fresh Opener) {
 		}
 		return false
 	}
-	view, err := l.Read(all[300].offset, 1)
+	view, err := readSoon(l, all[300].offset, 1)
 	if err != nil {
 		t.Fatalf("Read: %v", err)
 	}
@@ -51,7 +51,7 @@ func testThin(t *testing.T, fresh Opener) {
 	}
 	check := func(l store.Log) {
 		t.Helper()
-		start, to := l.Bounds()
+		start, to := bounds(t, l)
 		if start != 0 || to < end {
 			t.Errorf("bounds are [%d,%d), were [0,%d)", start, to, end)
 		}
@@ -76,10 +76,10 @@ func testThin(t *testing.T, fresh Opener) {
 				t.Errorf("record %d is lost", all[i].offset)
 			}
 		}
-		if n := l.Records(0, to); n != int64(len(got)) {
+		if n := count(t, l, 0, to); n != int64(len(got)) {
 			t.Errorf("%d records are counted, %d read", n, len(got))
 		}
-		if at, ms, ok, err := l.OffsetForTime(150); err != nil || !ok || at > all[len(all)-1].offset || ms < 150 {
+		if at, ms, ok, err := l.OffsetForTime(ctx, 150); err != nil || !ok || at > all[len(all)-1].offset || ms < 150 {
 			t.Errorf("time 150 is at %d, %d, %v, %v", at, ms, ok, err)
 		}
 	}
@@ -106,7 +106,7 @@ func testThinElsewhere(t *testing.T, fresh Opener) {
 			add(t, l, numbered(time.Now().UnixMilli()+int64(i), 10, 100))
 		}
 		commit(t, s, l)
-		_, end := l.Bounds()
+		_, end := bounds(t, l)
 		if err := l.Thin(end, func(first, last message.Offset) bool { return false }); err != nil {
 			t.Fatalf("Thin: %v", err)
 		}
