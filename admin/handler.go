@@ -18,6 +18,9 @@ type Options struct {
 	Started time.Time
 	// Listeners reads the state of each listener.
 	Listeners func() []Listener
+	// Ready returns nil from when every listener accepts until the stop, else what the
+	// broker is about; nil is always ready.
+	Ready func() error
 	// Checks must all hold for the broker to be healthy.
 	Checks []Check
 	// Metrics answers /metrics.
@@ -75,6 +78,11 @@ func (h *handler) state(ctx context.Context) Health {
 	for _, l := range s.Listeners {
 		if !l.Up {
 			s.Reasons = append(s.Reasons, fmt.Sprintf("the %s listener at %s is down", l.Name, l.Address))
+		}
+	}
+	if h.Ready != nil {
+		if err := h.Ready(); err != nil {
+			s.Reasons = append(s.Reasons, err.Error())
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, CheckTimeout)

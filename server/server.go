@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leveret-mq/leveret/auth"
@@ -43,6 +44,7 @@ type Server struct {
 	slots   *netx.Slots    // for the connections of all listeners
 	files   fileShares     // of the process's descriptors
 
+	phase  atomic.Int32
 	parts  []part // in the order in which they were started
 	failed chan error
 
@@ -52,6 +54,13 @@ type Server struct {
 	stopOnce sync.Once
 	stopErr  error
 }
+
+// Phases of a Server.
+const (
+	starting int32 = iota
+	serving
+	stopping
+)
 
 // part is something that was started and must be stopped.
 type part struct {
@@ -81,6 +90,7 @@ func Start(c *config.Config, o Options) (*Server, error) {
 		}
 	}
 	s.took = time.Since(s.started)
+	s.phase.Store(serving)
 	return s, nil
 }
 
@@ -92,6 +102,7 @@ func (s *Server) push(name string, stop func(context.Context) error) {
 // Stop ends every part in the reverse order of its start. Connections are asked
 // to end and get until ctx ends to do so. A second call waits for the first.
 func (s *Server) Stop(ctx context.Context) error {
+	s.phase.Store(stopping)
 	s.stopOnce.Do(func() {
 		var errs []error
 		for i := len(s.parts) - 1; i >= 0; i-- {

@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +86,46 @@ func TestHealthShowsEachListener(t *testing.T) {
 	}
 	if answer.StatusCode != 200 || h.Status != "ok" || len(h.Listeners) != 3 || len(h.Checks) != 2 {
 		t.Fatalf("%d %+v", answer.StatusCode, h)
+	}
+}
+
+// Whoever waits for /health must be able to connect to every listener then, and is sent away before they end.
+func TestHealthIsReadyOnlyWhileEveryListenerIs(t *testing.T) {
+	status := func(s *Server) (int, string) {
+		answer, err := http.Get("http://" + s.Addr("metrics") + "/health")
+		if err != nil {
+			t.Error(err)
+			return 0, ""
+		}
+		defer func() { _ = answer.Body.Close() }()
+		body, _ := io.ReadAll(answer.Body)
+		return answer.StatusCode, string(body)
+	}
+	asked := 0
+	all := protocols
+	defer func() { protocols = all }()
+	protocols = append(slices.Clone(all), protocol{"last", "amqp-addr", func(*config.Config) string { return "127.0.0.1:0" }, func(s *Server) (handler, error) {
+		asked++
+		if code, body := status(s); code != 503 || !strings.Contains(body, "the broker is starting") {
+			t.Errorf("while it starts: %d %s", code, body)
+		}
+		return handler{func(net.Conn) {}, func() {
+			asked++
+			if code, body := status(s); code != 503 || !strings.Contains(body, "the broker is stopping") {
+				t.Errorf("while it stops: %d %s", code, body)
+			}
+		}}, nil
+	}})
+	s, err := start(t, settings(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, body := status(s); code != 200 {
+		t.Errorf("when it has started: %d %s", code, body)
+	}
+	stop(t, s)
+	if asked != 2 {
+		t.Errorf("it was asked %d times, want once at the start and once at the stop", asked)
 	}
 }
 

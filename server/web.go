@@ -25,7 +25,7 @@ func (s *Server) openAdmin() error {
 	collector := metrics.New(metrics.Options{Source: s.broker, Version: s.version, Disk: s.disk, Requests: s.budget.Stats})
 	return s.serveHTTP("metrics", "metrics-addr", s.config.MetricsAddr, admin.Handler(admin.Options{
 		Version: s.version, Durability: s.config.Sync, Started: s.started,
-		Listeners: s.listenerStates, Metrics: collector.Handler(),
+		Listeners: s.listenerStates, Ready: s.ready, Metrics: collector.Handler(),
 		Checks: []admin.Check{{Name: "store", Run: s.probeStore}, {Name: "disk", Run: s.probeDisk}},
 	}))
 }
@@ -113,7 +113,21 @@ func (s *Server) probeDisk() error {
 	if err != nil {
 		return fmt.Errorf("read the free space: %w", err)
 	}
+	if reason := s.broker.Alarm(); reason != "" {
+		return errors.New(reason)
+	}
 	return diskFull(free, total)
+}
+
+// ready is nil while every listener that is not off accepts.
+func (s *Server) ready() error {
+	switch s.phase.Load() {
+	case starting:
+		return errors.New("the broker is starting: not every listener accepts yet")
+	case stopping:
+		return errors.New("the broker is stopping")
+	}
+	return nil
 }
 
 // diskFull is the error of a file system that is full.
