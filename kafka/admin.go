@@ -278,13 +278,13 @@ func (c *conn) cutBefore(part *broker.Partition, offset int64) (low int64, code 
 }
 
 // Key 22, InitProducerId, versions 0 to 4. Every call without a transactional
-// id gets a fresh producer id. With one it is refused for good with 53, an
-// error that clients do not retry: there are no transactions.
+// id gets a fresh producer id. With one it is refused for good: there are no
+// transactions, as FindCoordinator said before.
 func (c *conn) initProducerID(r *kmsg.InitProducerIDRequest) kmsg.Response {
 	res := kmsg.NewPtrInitProducerIDResponse()
 	res.ProducerID, res.ProducerEpoch = -1, -1
 	if r.TransactionalID != nil {
-		res.ErrorCode = int16(wire.TransactionalIDAuthFailed)
+		res.ErrorCode = int16(wire.UnsupportedVersion)
 		return res
 	}
 	id, err := c.session.NewProducerID()

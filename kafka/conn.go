@@ -32,7 +32,7 @@ type conn struct {
 
 	who     auth.Identity
 	in      bool   // logged in, or let in without
-	refused bool   // the login was refused: the answer is the last one
+	over    bool   // the login was refused: the answer is the last one
 	mech    string // of a SASL handshake whose token is awaited
 	rawSASL bool   // the token comes without a request header (handshake v0)
 	vhost   *broker.VHost
@@ -54,7 +54,7 @@ func (s *Server) Handle(nc net.Conn) { s.newConn(nc).live() }
 func (s *Server) newConn(nc net.Conn) *conn {
 	c := &conn{s: s, nc: nc, memory: s.opts.Budget.Open(), topics: map[string]*topic{}}
 	c.frames = newFrames(nc, c.memory, s.opts.IdleTimeout)
-	c.out = newOutbox(nc, c.memory)
+	c.out = newOutbox(nc, c.memory, c.unstored)
 	c.log = s.log.Client(nc.RemoteAddr())
 	return c
 }

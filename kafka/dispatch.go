@@ -27,6 +27,7 @@ func (c *conn) serveGenerated(h wire.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
+	c.refusedIn(h.Key, res)
 	res.SetVersion(h.Version)
 	c.body = wire.Finish(res.AppendTo(wire.AppendResponseHeader(c.body[:0], h)), 0, 0)
 	if len(c.body) >= flushBytes {
@@ -37,7 +38,7 @@ func (c *conn) serveGenerated(h wire.Header, body []byte) error {
 	if cap(c.body) > 4*flushBytes {
 		c.body = nil
 	}
-	if err == nil && c.refused {
+	if err == nil && c.over {
 		return errLoginRefused
 	}
 	return err

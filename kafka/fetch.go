@@ -130,6 +130,9 @@ func (c *conn) gather(left int) {
 			if got.state.Err = codeOf(err); err == nil {
 				got.state.Err = c.readPartition(known, p, left, &got.state)
 			}
+			if got.state.Err != wire.None {
+				c.refused(wire.Fetch.String(), string(t.Name), got.state.Err, "")
+			}
 			got.n = len(f.pieces) - got.first
 			f.failed = f.failed || got.state.Err != wire.None
 			left -= got.state.Records

@@ -9,34 +9,47 @@ import (
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
-// Key 10, FindCoordinator, versions 0 to 4. This node coordinates everything.
-// It is told for transactions too, so that their error comes from
-// InitProducerId, where clients take it as final.
+// noTransactions is what a client is told that brings a transactional id.
+const noTransactions = "this broker has no transactions: leave transactional.id out"
+
+// Key 10, FindCoordinator, versions 0 to 4. This node coordinates every group, and no
+// transaction: of the answers on a transactional producer's way this is the one that
+// has a text, which clients show.
 func (c *conn) findCoordinator(r *kmsg.FindCoordinatorRequest) kmsg.Response {
 	res := kmsg.NewPtrFindCoordinatorResponse()
 	host, port := c.s.address(c.nc.LocalAddr())
-	code := wire.None
-	if r.CoordinatorType != 0 && r.CoordinatorType != 1 {
-		code = wire.InvalidRequest
-	}
 	if r.Version < 4 {
-		res.ErrorCode, res.NodeID, res.Host, res.Port = int16(c.mayFind(code, r.CoordinatorType, r.CoordinatorKey)), NodeID, host, port
+		code, why := c.mayFind(r, r.CoordinatorKey)
+		res.ErrorCode, res.ErrorMessage, res.NodeID, res.Host, res.Port = int16(code), why, NodeID, host, port
 		return res
 	}
 	for _, key := range onlyOnce(r.CoordinatorKeys, itself) {
 		one := kmsg.NewFindCoordinatorResponseCoordinator()
-		one.Key, one.ErrorCode, one.NodeID, one.Host, one.Port = key, int16(c.mayFind(code, r.CoordinatorType, key)), NodeID, host, port
+		code, why := c.mayFind(r, key)
+		one.Key, one.ErrorCode, one.ErrorMessage, one.NodeID, one.Host, one.Port = key, int16(code), why, NodeID, host, port
 		res.Coordinators = append(res.Coordinators, one)
 	}
 	return res
 }
 
-// mayFind is the answer about one coordinator, code before the client was known.
-func (c *conn) mayFind(code wire.Code, kind int8, key string) wire.Code {
-	if code != wire.None || kind != 0 {
-		return code
+// mayFind is the answer about one coordinator.
+//
+//	type 0, a group                     found, if the client may see it
+//	type 1, a transaction, from v3 on   35, final for Java's client, which shows the text
+//	type 1, up to v2                    53: librdkafka, which asks by these, shows the text,
+//	                                    and tries again for ever at any other code
+//	others                              42
+func (c *conn) mayFind(r *kmsg.FindCoordinatorRequest, key string) (wire.Code, *string) {
+	switch r.CoordinatorType {
+	case 0:
+		return c.mayGroup(broker.Look, key), nil
+	case 1:
+		if r.Version < 3 {
+			return wire.TransactionalIDAuthFailed, kmsg.StringPtr(noTransactions)
+		}
+		return wire.UnsupportedVersion, kmsg.StringPtr(noTransactions)
 	}
-	return c.mayGroup(broker.Look, key)
+	return wire.InvalidRequest, nil
 }
 
 // mayGroup asks whether the client may do that with a group.

@@ -69,9 +69,9 @@ type outbox struct {
 	err     error
 }
 
-func newOutbox(nc net.Conn, memory *budget.Account) *outbox {
+func newOutbox(nc net.Conn, memory *budget.Account, unstored func(error)) *outbox {
 	o := &outbox{nc: nc, memory: memory, w: netx.NewWriter(nc, writeTimeout, nil), woken: make(chan struct{}, 1), stopped: make(chan struct{})}
-	o.waiting = netx.NewAnswers[slot](o.kick, nil)
+	o.waiting = netx.NewAnswers[slot](o.kick, unstored)
 	o.cond.L = &o.mu
 	return o
 }

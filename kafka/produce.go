@@ -18,7 +18,8 @@ import (
 // log; acks=all once it is as durable as the queue promises. While an acks=all
 // answer waits for its flush the connection's next Produce is taken in.
 //
-// Transactions are not there: a transactional id or batch is refused with 53.
+// Transactions are not there: a transactional id is refused with 48, a transactional
+// batch with 53.
 func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	q := &c.produce
 	if err := q.Parse(h.Version, body); err != nil {
@@ -39,7 +40,10 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 		parts := q.Of(t)
 		for i := range parts {
 			c.produceOne(sl, t.Name, known, err, &parts[i])
-			failed = failed || parts[i].Err != wire.None
+			if p := &parts[i]; p.Err != wire.None {
+				failed = true
+				c.refused(h.Key.String(), string(t.Name), p.Err, p.Message)
+			}
 		}
 	}
 	c.flushFeed(a)
@@ -99,7 +103,7 @@ func (c *conn) produceOne(sl *slot, name []byte, t *topic, denied error, p *wire
 		p.Fail(wire.InvalidRequiredAcks, "")
 		return
 	case q.TransactionID != nil:
-		p.Fail(wire.TransactionalIDAuthFailed, "transactions are not supported")
+		p.Fail(wire.InvalidTxnState, noTransactions)
 		return
 	case denied != nil:
 		p.Fail(deniedCode(name, denied), denied.Error())

@@ -43,7 +43,7 @@ func (c *conn) saslAuthenticate(r *kmsg.SASLAuthenticateRequest) kmsg.Response {
 	}
 	if err := c.login(r.SASLAuthBytes); err != nil {
 		c.log.LoginRefused(err)
-		c.in, c.refused = false, true
+		c.in, c.over = false, true
 		res.ErrorCode = int16(wire.SASLAuthenticationFailed)
 		res.ErrorMessage = kmsg.StringPtr(refusalText(err))
 		return res

@@ -13,7 +13,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
@@ -464,16 +463,6 @@ func TestGroupAdministration(t *testing.T) {
 	}
 	res, err := adm.DeleteGroups(ctx, "g", "none")
 	if err != nil || res["g"].Err != nil || codeIn(res["none"].Err) != 69 {
-		t.Errorf("%+v %v", res, err)
-	}
-}
-
-func TestTransactionsAreRefusedForGood(t *testing.T) {
-	r := newRig(t, nil)
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.TransactionalID = kmsg.StringPtr("tx")
-	res, err := req.RequestWith(testContext(t), r.client())
-	if err != nil || res.ErrorCode != 53 {
 		t.Errorf("%+v %v", res, err)
 	}
 }

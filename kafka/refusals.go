@@ -1,0 +1,159 @@
+package kafka
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// advice is the codes that end a client's work, or at which it tries again for ever,
+// with what an operator can do. What clients get over by themselves is not in it:
+// rebalances, a leader or coordinator that is looked for, an offset out of range.
+var advice = map[wire.Code]string{
+	wire.UnknownServerError:         "look at the lines before",
+	wire.CorruptMessage:             "mend or update the producer: what it sends is damaged",
+	wire.UnknownTopicOrPartition:    "create the topic, or let clients create topics (--kafka-auto-create)",
+	wire.MessageTooLarge:            "send smaller batches, or raise max.message.bytes of the topic or --kafka-max-batch-bytes",
+	wire.OffsetMetadataTooLarge:     "commit less metadata with the offset",
+	wire.InvalidTopic:               "use a name of letters, digits, '.', '_' and '-', and not both 'a.b' and 'a_b'",
+	wire.InvalidRequiredAcks:        "set acks to 0, 1 or all",
+	wire.InconsistentGroupProtocol:  "give all members of the group an assignor in common",
+	wire.InvalidGroupID:             "give the consumer a group.id",
+	wire.InvalidSessionTimeout:      "set session.timeout.ms within the broker's bounds",
+	wire.TopicAuthorizationFailed:   "use a topic or a user for which it is allowed",
+	wire.GroupAuthorizationFailed:   "use a group or a user for which it is allowed",
+	wire.ClusterAuthorizationFailed: "use a user for which it is allowed",
+	wire.InvalidTimestamp:           "set the producer's clock, or message.timestamp.*.max.ms of the topic",
+	wire.UnsupportedSASLMechanism:   "set sasl.mechanism to PLAIN",
+	wire.IllegalSASLState:           "leave the login out, or mend the client",
+	wire.UnsupportedVersion:         "do without it: it is not supported here",
+	wire.TopicAlreadyExists:         "use the topic that is there, or another name",
+	wire.InvalidPartitions:          "ask for another number of partitions",
+	wire.InvalidReplicationFactor:   "ask for a replication factor of 1 or -1: there is one broker",
+	wire.InvalidReplicaAssignment:   "leave the assignment to the broker",
+	wire.InvalidConfig:              "correct the setting",
+	wire.InvalidRequest:             "mend or update the client",
+	wire.PolicyViolation:            "leave a work queue's messages to its consumers",
+	wire.OutOfOrderSequence:         "start the producer anew: batches of it are missing",
+	wire.InvalidProducerEpoch:       "let one producer use the id",
+	wire.InvalidTxnState:            "leave transactional.id out: there are no transactions",
+	wire.TransactionalIDAuthFailed:  "leave transactional.id out: there are no transactions",
+	wire.StorageError:               "look at the broker's disk, and at the lines before",
+	wire.GroupMaxSizeReached:        "run fewer members",
+	wire.FencedInstanceID:           "give each member a group.instance.id of its own",
+	wire.UnsupportedCompression:     "update the client, or use another compression",
+	wire.InvalidRecord:              "mend or update the producer: its batches do not hold together",
+}
+
+// refused logs a code that ends a client's work: what it asked, of which topic or
+// group, and why.
+func (c *conn) refused(what, name string, code wire.Code, why string) {
+	do, final := advice[code]
+	if !final {
+		return
+	}
+	if why == "" {
+		why = "code " + fmt.Sprint(int16(code))
+		if e := kerr.TypedErrorForCode(int16(code)); e != nil {
+			why = e.Message
+		}
+	}
+	if name != "" {
+		why = "'" + name + "': " + why
+	}
+	c.log.Refused(what, refusal(why), do, "code", int16(code))
+}
+
+// unstored is called by the store, on any goroutine, when a flush that an answer waits
+// for went wrong.
+func (c *conn) unstored(err error) {
+	c.refused(wire.Produce.String(), "", wire.StorageError, err.Error())
+}
+
+// refusedIn logs what an answer refuses. Keys that are asked all the time and refuse
+// nothing for good have no case.
+func (c *conn) refusedIn(key wire.Key, res kmsg.Response) {
+	one := func(name string, code int16, why *string) {
+		if code != 0 {
+			c.refused(key.String(), name, wire.Code(code), deref(why))
+		}
+	}
+	switch r := res.(type) {
+	case *kmsg.MetadataResponse:
+		for i := range r.Topics {
+			if name := deref(r.Topics[i].Topic); r.Topics[i].ErrorCode != int16(wire.UnknownTopicOrPartition) || !c.exists(name) {
+				one(name, r.Topics[i].ErrorCode, nil)
+			}
+		}
+	case *kmsg.FindCoordinatorResponse:
+		one("", r.ErrorCode, r.ErrorMessage)
+		for i := range r.Coordinators {
+			one(r.Coordinators[i].Key, r.Coordinators[i].ErrorCode, r.Coordinators[i].ErrorMessage)
+		}
+	case *kmsg.JoinGroupResponse:
+		one("", r.ErrorCode, nil)
+	case *kmsg.SyncGroupResponse:
+		one("", r.ErrorCode, nil)
+	case *kmsg.InitProducerIDResponse:
+		one("", r.ErrorCode, nil)
+	case *kmsg.OffsetCommitResponse:
+		for i := range r.Topics {
+			for j := range r.Topics[i].Partitions {
+				one(r.Topics[i].Topic, r.Topics[i].Partitions[j].ErrorCode, nil)
+			}
+		}
+	case *kmsg.ListOffsetsResponse:
+		for i := range r.Topics {
+			for j := range r.Topics[i].Partitions {
+				one(r.Topics[i].Topic, r.Topics[i].Partitions[j].ErrorCode, nil)
+			}
+		}
+	case *kmsg.SASLHandshakeResponse:
+		one("", r.ErrorCode, nil)
+	default:
+		c.refusedToAdmin(one, res)
+	}
+}
+
+// exists tells whether there is a topic after all: one that was just made is answered as
+// unknown once.
+func (c *conn) exists(name string) bool {
+	_, err := c.lookup(broker.Look, name)
+	return err == nil
+}
+
+// refusedToAdmin is the second half of refusedIn.
+func (c *conn) refusedToAdmin(one func(string, int16, *string), res kmsg.Response) {
+	switch r := res.(type) {
+	case *kmsg.CreateTopicsResponse:
+		for i := range r.Topics {
+			one(r.Topics[i].Topic, r.Topics[i].ErrorCode, r.Topics[i].ErrorMessage)
+		}
+	case *kmsg.DeleteTopicsResponse:
+		for i := range r.Topics {
+			one(deref(r.Topics[i].Topic), r.Topics[i].ErrorCode, r.Topics[i].ErrorMessage)
+		}
+	case *kmsg.CreatePartitionsResponse:
+		for i := range r.Topics {
+			one(r.Topics[i].Topic, r.Topics[i].ErrorCode, r.Topics[i].ErrorMessage)
+		}
+	case *kmsg.AlterConfigsResponse:
+		for i := range r.Resources {
+			one(r.Resources[i].ResourceName, r.Resources[i].ErrorCode, r.Resources[i].ErrorMessage)
+		}
+	case *kmsg.IncrementalAlterConfigsResponse:
+		for i := range r.Resources {
+			one(r.Resources[i].ResourceName, r.Resources[i].ErrorCode, r.Resources[i].ErrorMessage)
+		}
+	case *kmsg.DeleteRecordsResponse:
+		for i := range r.Topics {
+			for j := range r.Topics[i].Partitions {
+				one(r.Topics[i].Topic, r.Topics[i].Partitions[j].ErrorCode, nil)
+			}
+		}
+	}
+}

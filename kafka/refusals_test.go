@@ -1,0 +1,125 @@
+package kafka
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// lines collects what is logged at the default level.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
+}
+
+func TestTransactionsAreRefusedWithTheReason(t *testing.T) {
+	log := &lines{}
+	r := newRig(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	c := r.raw()
+	for version, want := range map[int16]wire.Code{1: wire.TransactionalIDAuthFailed, 2: wire.TransactionalIDAuthFailed, 3: wire.UnsupportedVersion, 4: wire.UnsupportedVersion} {
+		req := kmsg.NewPtrFindCoordinatorRequest()
+		req.CoordinatorType, req.CoordinatorKey, req.CoordinatorKeys = 1, "tx", []string{"tx"}
+		c.send(req, version)
+		var res kmsg.FindCoordinatorResponse
+		c.receive(&res, version)
+		code, text := res.ErrorCode, res.ErrorMessage
+		if version >= 4 {
+			code, text = res.Coordinators[0].ErrorCode, res.Coordinators[0].ErrorMessage
+		}
+		if wire.Code(code) != want || deref(text) != noTransactions {
+			t.Errorf("version %d: %+v", version, res)
+		}
+	}
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID = kmsg.StringPtr("tx")
+	c.send(req, 4)
+	var res kmsg.InitProducerIDResponse
+	if c.receive(&res, 4); wire.Code(res.ErrorCode) != wire.UnsupportedVersion || res.ProducerID != -1 {
+		t.Errorf("%+v", res)
+	}
+	if got := log.take(); !strings.Contains(got, noTransactions) || !strings.Contains(got, "what=FindCoordinator") {
+		t.Errorf("the log says\n%s", got)
+	}
+}
+
+func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
+	log := &lines{}
+	r := newRig(t, func(o *Options) {
+		o.Logger = slog.New(slog.NewTextHandler(log, nil))
+		o.NoAutoCreate = true
+	})
+	r.topic("t", 1, map[string]string{"max.message.bytes": "100"})
+	for range 20 { // tools that try again for ever, each time anew
+		c := r.raw()
+		md := kmsg.NewPtrMetadataRequest()
+		md.AllowAutoTopicCreation = true
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr("missing")
+		md.Topics = append(md.Topics, topic)
+		c.send(md, 9)
+		var res kmsg.MetadataResponse
+		c.receive(&res, 9)
+		c.send(produceRequest("t", 0, -1, makeBatch(nil, strings.Repeat("x", 1000))), 9)
+		var stored kmsg.ProduceResponse
+		if c.receive(&stored, 9); stored.Topics[0].Partitions[0].ErrorCode != int16(wire.MessageTooLarge) {
+			t.Fatalf("%+v", stored)
+		}
+		heartbeat := kmsg.NewPtrHeartbeatRequest() // this one its client gets over
+		heartbeat.Group = "g"
+		c.send(heartbeat, 3)
+		var beat kmsg.HeartbeatResponse
+		if c.receive(&beat, 3); beat.ErrorCode == 0 {
+			t.Fatalf("%+v", beat)
+		}
+	}
+	got := log.take()
+	for _, want := range []string{
+		`level=WARN msg="client refused" listener=kafka client=127.0.0.1:`,
+		`what=Metadata error="'missing': UNKNOWN_TOPIC_OR_PARTITION" do="create the topic`,
+		`what=Produce error="'t': `,
+		`do="send smaller batches`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not in the log:\n%s", want, got)
+		}
+	}
+	if n := strings.Count(got, "\n"); n != 2 {
+		t.Errorf("%d lines about two causes:\n%s", n, got)
+	}
+}
+
+func TestATopicThatIsMadeByAskingIsNoRefusal(t *testing.T) {
+	log := &lines{}
+	r := newRig(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	c := r.raw()
+	md := kmsg.NewPtrMetadataRequest()
+	md.AllowAutoTopicCreation = true
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = kmsg.StringPtr("new")
+	md.Topics = append(md.Topics, topic)
+	c.send(md, 9)
+	var res kmsg.MetadataResponse
+	c.receive(&res, 9)
+	if got := log.take(); got != "" {
+		t.Errorf("the log says\n%s", got)
+	}
+}
