@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -29,6 +30,9 @@ type Options struct {
 	Scratch func() (Scratch, error)
 	// Probe fails while the disk takes no message of ordinary size; nil is never.
 	Probe func() error
+	// UnpackBytes bounds the memory of compressed batches that are larger than usual
+	// while consumers read them; default 256 MiB.
+	UnpackBytes int64
 	// SaveEvery is the time between two saves of the cursors; default 1 s.
 	SaveEvery time.Duration
 	// Policy decides what sessions may do; default everything.
@@ -52,6 +56,9 @@ func (o *Options) defaults() {
 	if o.TopicRetention == 0 {
 		o.TopicRetention = 7 * 24 * time.Hour
 	}
+	if o.UnpackBytes == 0 {
+		o.UnpackBytes = message.MaxUnpackedBytes
+	}
 	if o.SaveEvery == 0 {
 		o.SaveEvery = time.Second
 	}
@@ -72,6 +79,8 @@ type Broker struct {
 
 	mu     sync.RWMutex // guards vhosts
 	vhosts map[string]*VHost
+
+	unpacking *unpacking
 
 	clusterID  string
 	producerID atomic.Int64 // next to give out
@@ -113,7 +122,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 		return nil, fmt.Errorf("open committed offsets: %w", err)
 	}
 	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, stop: make(chan struct{}),
-		connections: connections{open: map[uint64]*Connection{}, of: map[string]int{}}}
+		unpacking: newUnpacking(o.UnpackBytes), connections: connections{open: map[uint64]*Connection{}, of: map[string]int{}}}
 	b.deletions = newDeletions()
 	b.expirer.b = b
 	b.makePlain()

@@ -28,9 +28,10 @@ type Partition struct {
 	removed    atomic.Bool
 	unnoted    atomic.Bool // the store could not note the cursor's progress
 
-	late      late                  // who waits for what is on its way
-	guide     atomic.Pointer[guide] // made by the first reader that stops within a batch
-	getter    Lease                 // settles what Get took; set with cursor
+	late      late                     // who waits for what is on its way
+	unpacker  atomic.Pointer[unpacker] // made by the first reader of a compressed batch
+	guide     atomic.Pointer[guide]    // made by the first reader that stops within a batch
+	getter    Lease                    // settles what Get took; set with cursor
 	producers producers
 	expiry    atomic.Pointer[expiry] // made by the first message that expires
 
@@ -374,7 +375,7 @@ func nextRun(data []byte, from message.Offset) (first, last message.Offset, ok b
 func runInside(b batch.Batch, from message.Offset) (first, last message.Offset, ok bool, err error) {
 	raw := b.Records()
 	if b.Codec() != message.CodecNone {
-		if raw, err = message.Unpack(nil, b.Codec(), raw); err != nil {
+		if raw, err = message.Unpack(nil, b.Codec(), raw, message.MaxUnpackedBytes); err != nil {
 			return 0, 0, false, err
 		}
 	}

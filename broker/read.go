@@ -28,7 +28,7 @@ type reader struct {
 	position int            // of the record after the last one read, in the records' bytes
 	next     message.Offset // lower bound of that record's offset
 
-	unpacked     []byte // the records of the last compressed batch
+	unpacked     *unpacked // the records of the last compressed batch
 	unpackedBase message.Offset
 	props        []byte // made for records of Kafka producers
 	nowMs        int64  // the time, once a message has asked for it
@@ -152,7 +152,7 @@ func (r *reader) batches(data []byte, s *stretch, emit func(*Delivery)) error {
 			r.drop(s, min(s.last, end), Acked)
 		default:
 			r.each = len(b)/int(b.Count()) + 1
-			if err = r.batch(b, s, emit); err != nil {
+			if err = r.batch(b, s, emit); err != nil && !errors.Is(err, errUnpackMemory) {
 				err = r.skipBad(b, s, err)
 			}
 		}
@@ -295,7 +295,7 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 	}
 	r.position = len(raw) - records.Len()
 	if records.Len() == 0 {
-		r.unpacked = nil // up to MaxUnpackedBytes that an idle consumer must not keep
+		r.unpacked = nil // what an idle consumer must not keep
 	} else {
 		r.part.guided().note(base, len(b), mark{r.next, r.position})
 	}
@@ -318,22 +318,20 @@ func (r *reader) enter(base message.Offset, size, rawBytes int, next message.Off
 	}
 }
 
-// records are the batch's records, unpacked once if they are compressed.
+// records are the batch's records, unpacked if they are compressed.
 func (r *reader) records(b batch.Batch) ([]byte, error) {
 	if b.Codec() == message.CodecNone {
 		return b.Records(), nil
 	}
 	base := message.Offset(b.BaseOffset())
-	if len(r.unpacked) > 0 && r.unpackedBase == base {
-		return r.unpacked, nil
+	if r.unpacked == nil || r.unpackedBase != base {
+		u, err := r.part.unpack(b)
+		if err != nil {
+			return nil, err
+		}
+		r.unpacked, r.unpackedBase = u, base
 	}
-	// What was emitted from the last one may still be borrowed: take new memory.
-	out, err := message.Unpack(nil, b.Codec(), b.Records())
-	if err != nil {
-		return nil, fmt.Errorf("offset %d: %w", base, err)
-	}
-	r.unpacked, r.unpackedBase = out, base
-	return out, nil
+	return r.unpacked.raw, nil
 }
 
 // deliver fills in the delivery for a record that came at a time.
@@ -423,4 +421,7 @@ func (r *reader) release() {
 	}
 	r.props = r.props[:0]
 	r.d = Delivery{}
+	if u := r.unpacked; u != nil && len(u.raw) > message.OrdinaryBytes && r.part.q.vhost.b.unpacking.scarce() {
+		r.unpacked = nil
+	}
 }

@@ -25,7 +25,7 @@ func (c *conn) produceToFeed(t *topic, b batch.Batch, unpacked int, p *wire.Prod
 		err := c.memory.Take(int64(unpacked), c.patient())
 		if err == nil {
 			defer c.memory.Give(int64(unpacked))
-			raw, err = message.Unpack(make([]byte, 0, unpacked), b.Codec(), raw)
+			raw, err = message.Unpack(make([]byte, 0, unpacked), b.Codec(), raw, message.MaxUnpackedBytes)
 		}
 		switch {
 		case errors.Is(err, budget.ErrShare): // producers send less at once then

@@ -28,7 +28,7 @@ func FuzzCheckBatch(f *testing.F) {
 		if err := b.Check(); err != nil || len(b) != len(records) {
 			t.Fatalf("took %x: %v", records, err)
 		}
-		raw, err := message.Unpack(nil, b.Codec(), b.Records())
+		raw, err := message.Unpack(nil, b.Codec(), b.Records(), message.MaxUnpackedBytes)
 		if err != nil {
 			t.Fatalf("took %x: %v", records, err)
 		}

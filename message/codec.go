@@ -37,6 +37,8 @@ var (
 	gzipReaders sync.Pool
 	lz4Readers  sync.Pool
 	zstdReaders sync.Pool
+	// smallZstdReaders stop at OrdinaryBytes.
+	smallZstdReaders sync.Pool
 )
 
 // keepDecodedBytes is the output from which on a zstd decoder is not used again:
@@ -44,15 +46,16 @@ var (
 const keepDecodedBytes = 1 << 20
 
 // Unpack decompresses the records of a batch behind dst and returns the longer
-// slice. For CodecNone it copies.
-func Unpack(dst []byte, codec int, src []byte) ([]byte, error) {
+// slice. For CodecNone it copies. ErrUnpacked says that they are more than limit bytes,
+// which is OrdinaryBytes or MaxUnpackedBytes.
+func Unpack(dst []byte, codec int, src []byte, limit int) ([]byte, error) {
 	switch codec {
 	case CodecNone:
 		return append(dst, src...), nil
 	case CodecGzip:
-		return unpackGzip(dst, src)
+		return unpackGzip(dst, src, limit)
 	case CodecSnappy:
-		return unpackSnappy(dst, src)
+		return unpackSnappy(dst, src, limit)
 	case CodecLZ4:
 		r, _ := lz4Readers.Get().(*lz4.Reader)
 		if r == nil {
@@ -60,14 +63,17 @@ func Unpack(dst []byte, codec int, src []byte) ([]byte, error) {
 		}
 		defer lz4Readers.Put(r)
 		r.Reset(bytes.NewReader(src))
-		return readBounded(dst, r)
+		return readBounded(dst, r, limit)
 	case CodecZstd:
-		return unpackZstd(dst, src)
+		return unpackZstd(dst, src, limit)
 	}
 	return dst, fmt.Errorf("%w: %d", ErrCodec, codec)
 }
 
-func unpackZstd(dst, src []byte) ([]byte, error) {
+func unpackZstd(dst, src []byte, limit int) ([]byte, error) {
+	if limit < MaxUnpackedBytes {
+		return unpackSmallZstd(dst, src)
+	}
 	z, _ := zstdReaders.Get().(*zstd.Decoder)
 	if z == nil {
 		var err error
@@ -86,7 +92,32 @@ func unpackZstd(dst, src []byte) ([]byte, error) {
 	return out, err
 }
 
-func unpackGzip(dst, src []byte) ([]byte, error) {
+// smallZstd is a decoder of what fits its buffer, whatever window it claims to need.
+type smallZstd struct {
+	decoder *zstd.Decoder
+	buf     [OrdinaryBytes]byte
+}
+
+// unpackSmallZstd takes what does not fit for too large, which the decoder says in
+// several ways.
+func unpackSmallZstd(dst, src []byte) ([]byte, error) {
+	z, _ := smallZstdReaders.Get().(*smallZstd)
+	if z == nil {
+		z = new(smallZstd)
+		var err error
+		if z.decoder, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true)); err != nil {
+			return dst, fmt.Errorf("zstd: %w", err)
+		}
+	}
+	defer smallZstdReaders.Put(z)
+	out, err := z.decoder.DecodeAll(src, z.buf[:0])
+	if err != nil {
+		return dst, fmt.Errorf("%w: %w", ErrUnpacked, err)
+	}
+	return append(dst, out...), nil
+}
+
+func unpackGzip(dst, src []byte, limit int) ([]byte, error) {
 	r, _ := gzipReaders.Get().(*gzip.Reader)
 	if r == nil {
 		r = new(gzip.Reader)
@@ -95,7 +126,7 @@ func unpackGzip(dst, src []byte) ([]byte, error) {
 	if err := r.Reset(bytes.NewReader(src)); err != nil {
 		return dst, fmt.Errorf("gzip: %w", err)
 	}
-	return readBounded(dst, r)
+	return readBounded(dst, r, limit)
 }
 
 // xerial is the framing that Java's snappy stream writes around its blocks:
@@ -104,9 +135,9 @@ var xerial = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
 
 const xerialHeaderBytes = 16
 
-func unpackSnappy(dst, src []byte) ([]byte, error) {
+func unpackSnappy(dst, src []byte, limit int) ([]byte, error) {
 	if !bytes.HasPrefix(src, xerial) {
-		return unpackBlock(dst, src)
+		return unpackBlock(dst, src, limit)
 	}
 	if len(src) < xerialHeaderBytes {
 		return dst, fmt.Errorf("snappy: %w", io.ErrUnexpectedEOF)
@@ -122,10 +153,10 @@ func unpackSnappy(dst, src []byte) ([]byte, error) {
 			return dst, fmt.Errorf("snappy: %w", io.ErrUnexpectedEOF)
 		}
 		var err error
-		if dst, err = unpackBlock(dst, src[4:4+n]); err != nil {
+		if dst, err = unpackBlock(dst, src[4:4+n], limit); err != nil {
 			return dst, err
 		}
-		if len(dst)-start > MaxUnpackedBytes {
+		if len(dst)-start > limit {
 			return dst, ErrUnpacked
 		}
 		src = src[4+n:]
@@ -147,12 +178,12 @@ func snappyBytes(src []byte) (int, error) {
 	return n, nil
 }
 
-func unpackBlock(dst, src []byte) ([]byte, error) {
+func unpackBlock(dst, src []byte, limit int) ([]byte, error) {
 	n, err := snappyBytes(src)
 	if err != nil {
 		return dst, err
 	}
-	if n > MaxUnpackedBytes {
+	if n > limit {
 		return dst, ErrUnpacked
 	}
 	at := len(dst)
@@ -163,8 +194,8 @@ func unpackBlock(dst, src []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// readBounded appends all of r to dst, up to MaxUnpackedBytes.
-func readBounded(dst []byte, r io.Reader) ([]byte, error) {
+// readBounded appends all of r to dst, up to limit bytes.
+func readBounded(dst []byte, r io.Reader, limit int) ([]byte, error) {
 	start := len(dst)
 	for {
 		if len(dst) == cap(dst) {
@@ -172,7 +203,7 @@ func readBounded(dst []byte, r io.Reader) ([]byte, error) {
 		}
 		n, err := r.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
-		if len(dst)-start > MaxUnpackedBytes {
+		if len(dst)-start > limit {
 			return dst, ErrUnpacked
 		}
 		if err == io.EOF {

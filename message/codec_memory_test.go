@@ -24,7 +24,7 @@ func TestALargeBatchDoesNotStayInMemoryOnceUnpacked(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := heap()
-	out, err := Unpack(nil, CodecZstd, packed)
+	out, err := Unpack(nil, CodecZstd, packed, MaxUnpackedBytes)
 	if err != nil || len(out) != 64<<20 {
 		t.Fatalf("%d bytes, %v", len(out), err)
 	}

@@ -89,6 +89,6 @@ func FuzzUnpack(f *testing.F) {
 		if len(data) > 1<<16 {
 			return
 		}
-		Unpack(nil, codec, data)
+		Unpack(nil, codec, data, MaxUnpackedBytes)
 	})
 }

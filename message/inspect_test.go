@@ -386,7 +386,7 @@ func FuzzWalk(f *testing.F) {
 		if err != nil {
 			return
 		}
-		out, err := Unpack(nil, codec, packed)
+		out, err := Unpack(nil, codec, packed, MaxUnpackedBytes)
 		if err != nil || len(out) != n {
 			t.Fatalf("%s found good: unpacked to %d of %d bytes, %v", codecNames[codec], len(out), n, err)
 		}
@@ -396,4 +396,43 @@ func FuzzWalk(f *testing.F) {
 			t.Fatalf("%v, %v, %+v", ok, err, rec)
 		}
 	})
+}
+
+func TestUnpackStopsAtItsLimit(t *testing.T) {
+	var small, large []byte
+	for i := range 900 {
+		small = testRecord{delta: i, value: bytes.Repeat([]byte{byte(i)}, 1000)}.append(small)
+	}
+	large = testRecord{value: make([]byte, 4<<20)}.append(nil)
+	wide := func(raw []byte) []byte {
+		var b bytes.Buffer
+		w, err := zstd.NewWriter(&b, zstd.WithWindowSize(8<<20), zstd.WithEncoderConcurrency(1))
+		mustEnd(err)
+		for len(raw) > 0 {
+			n := min(len(raw), 100_000)
+			must(w.Write(raw[:n]))
+			mustEnd(w.Flush())
+			raw = raw[n:]
+		}
+		mustEnd(w.Close())
+		return b.Bytes()
+	}
+	for _, p := range append(packers, struct {
+		name  string
+		codec int
+		pack  func([]byte) []byte
+	}{"zstd, wide window", CodecZstd, wide}) {
+		if p.codec == CodecNone {
+			continue
+		}
+		for _, limit := range []int{OrdinaryBytes, MaxUnpackedBytes} {
+			if got, err := Unpack(nil, p.codec, p.pack(small), limit); err != nil || !bytes.Equal(got, small) {
+				t.Errorf("%s, limit %d: a small one: %d bytes, %v", p.name, limit, len(got), err)
+			}
+			got, err := Unpack(nil, p.codec, p.pack(large), limit)
+			if limit == OrdinaryBytes && (!errors.Is(err, ErrUnpacked) || cap(got) > 4*limit) || limit > OrdinaryBytes && (err != nil || !bytes.Equal(got, large)) {
+				t.Errorf("%s, limit %d: a large one: %d bytes of memory, %v", p.name, limit, cap(got), err)
+			}
+		}
+	}
 }

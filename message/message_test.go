@@ -300,18 +300,18 @@ func TestEveryCodecUnpacksWhatItsClientsPack(t *testing.T) {
 		"lz4": {CodecLZ4, lz.Bytes()}, "zstd": {CodecZstd, z.EncodeAll(want, nil)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Unpack([]byte("before"), c.codec, c.data)
+			got, err := Unpack([]byte("before"), c.codec, c.data, MaxUnpackedBytes)
 			if err != nil || string(got) != "before"+string(want) {
 				t.Fatalf("got %d bytes, %v", len(got), err)
 			}
 			if c.codec != CodecNone {
-				if _, err := Unpack(nil, c.codec, c.data[:len(c.data)/2]); err == nil {
+				if _, err := Unpack(nil, c.codec, c.data[:len(c.data)/2], MaxUnpackedBytes); err == nil {
 					t.Error("half of it was taken as whole")
 				}
 			}
 		})
 	}
-	if _, err := Unpack(nil, 7, want); err == nil {
+	if _, err := Unpack(nil, 7, want, MaxUnpackedBytes); err == nil {
 		t.Error("codec 7 was taken")
 	}
 }

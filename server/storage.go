@@ -111,6 +111,7 @@ func (s *Server) openBroker() error {
 		MaxBatchBytes:   int(s.config.KafkaMaxBatchBytes),
 		TopicRetention:  s.config.TopicRetention,
 		Scratch:         s.scratch,
+		UnpackBytes:     s.budget.Stats().Bytes / 2,
 		Recover:         s.config.Recover,
 		Probe:           s.probe,
 		Log:             s.logger,
