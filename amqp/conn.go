@@ -75,14 +75,13 @@ type conn struct {
 	drained    chan struct{}
 	writerDone chan struct{}
 
-	outMu     sync.Mutex // guards the fields below
-	out       []byte     // frames for the writer, in order
-	confirms  *netx.Answers[[]confirmMark]
-	consumers []*consumer
-	version   int  // of consumers
-	blocked   bool // the client was told so
-	silent    bool // the connection is closed; nothing is told any more
-	finish    bool // the writer ends when all of out is written
+	outMu    sync.Mutex // guards the fields below
+	out      []byte     // frames for the writer, in order
+	confirms *netx.Answers[[]confirmMark]
+	ready    []*consumer // that the writer should look at
+	blocked  bool        // the client was told so
+	silent   bool        // the connection is closed; nothing is told any more
+	finish   bool        // the writer ends when all of out is written
 }
 
 func newConn(s *Server, nc net.Conn) *conn {

@@ -21,7 +21,8 @@ type consumer struct {
 	sub   *broker.Subscription
 	emit  func(*broker.Delivery)
 
-	ready     atomic.Bool // there may be something to pull
+	ready     atomic.Bool // there may be something to do for it: it is listed for the writer
+	shown     bool        // the writer may deliver to it; guarded by conn.outMu
 	retrying  atomic.Bool // what could not be read is tried again in a while
 	cancelled atomic.Bool // its queue is gone
 
@@ -45,10 +46,7 @@ func (k *consumer) close() {
 	}
 }
 
-func (k *consumer) woken() {
-	k.ready.Store(true)
-	k.ch.c.signal()
-}
+func (k *consumer) woken() { k.ch.c.look(k) }
 
 // retryLater wakes the consumer in a while, however often it is asked to: wake-ups of others lead to
 // failures in between, and one timer for each would be more tries with every message that comes.
@@ -64,7 +62,7 @@ func (k *consumer) retryLater() {
 
 func (k *consumer) queueGone() {
 	k.cancelled.Store(true)
-	k.ch.c.signal()
+	k.ch.c.look(k)
 }
 
 // answered lets the notices out that answering held back.

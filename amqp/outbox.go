@@ -52,25 +52,32 @@ func (c *conn) addConsumer(k *consumer, reply wire.Method) {
 	if reply != nil {
 		c.out = wire.AppendMethod(c.out, k.ch.number, reply)
 	}
-	c.consumers = append(c.consumers, k)
-	c.version++
-	c.outMu.Unlock()
+	k.shown = true
 	k.ready.Store(true)
+	c.ready = append(c.ready, k)
+	c.outMu.Unlock()
 	c.signal()
 }
 
-// dropConsumer hides a consumer from the writer, and puts a reply behind its last delivery. channel.mu is held.
+// dropConsumer puts a reply behind the last delivery of a consumer that was closed. channel.mu is held.
 func (c *conn) dropConsumer(k *consumer, reply wire.Method) {
 	c.outMu.Lock()
-	for i, other := range c.consumers {
-		if other == k {
-			c.consumers = append(c.consumers[:i], c.consumers[i+1:]...)
-			c.version++
-			break
-		}
-	}
 	if reply != nil {
 		c.out = wire.AppendMethod(c.out, k.ch.number, reply)
+	}
+	c.outMu.Unlock()
+	c.signal()
+}
+
+// look has the writer look at a consumer, for which there may be something to do. It is listed once: what
+// is done costs what there is to do, not how many consumers the connection has.
+func (c *conn) look(k *consumer) {
+	if k.ready.Load() || k.ready.Swap(true) {
+		return
+	}
+	c.outMu.Lock()
+	if k.shown {
+		c.ready = append(c.ready, k)
 	}
 	c.outMu.Unlock()
 	c.signal()

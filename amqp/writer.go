@@ -44,9 +44,7 @@ type writer struct {
 	net           *netx.Writer
 	frames        uint64        // written, or to be written by this turn
 	framesWritten atomic.Uint64 // the same, for others
-	consumers     []*consumer   // as of version
-	version       int
-	next          int // whose turn is first
+	ready         turnList      // consumers for which there may be something to do
 	lenders       []*consumer
 	wrote         bool // since the last tick
 	sized         int  // bytes of the turn's bodies
@@ -108,7 +106,7 @@ func (w *writer) turns() (ended bool, err error) {
 		if finish {
 			return true, nil
 		}
-		if w.small && len(w.consumers) > 0 {
+		if w.small && w.ready.len() > 0 {
 			runtime.Gosched()
 		}
 		more, err := w.deliveries()
@@ -130,11 +128,9 @@ func (w *writer) collect() (finish bool) {
 	c.outMu.Lock()
 	c.out = c.appendConfirms(c.out)
 	w.control, c.out = c.out, w.control[:0]
-	if w.version != c.version {
-		clear(w.consumers)
-		w.consumers = append(w.consumers[:0], c.consumers...)
-		w.version = c.version
-	}
+	w.ready.add(c.ready...)
+	clear(c.ready)
+	c.ready = c.ready[:0]
 	finish = c.finish
 	c.outMu.Unlock()
 	select {
@@ -147,26 +143,20 @@ func (w *writer) collect() (finish bool) {
 // deliveries gives each consumer that may have something a turn, and writes what comes of it. more says
 // that there may be more already.
 func (w *writer) deliveries() (more bool, err error) {
-	n := len(w.consumers)
-	if n == 0 {
-		return false, nil
-	}
-	w.next = (w.next + 1) % n
-	for i := range n {
-		k := w.consumers[(w.next+i)%n]
-		if k.cancelled.Load() {
-			if k.ch.answering.Load() {
-				continue // answered wakes us
-			}
+	for range w.ready.len() {
+		k := w.ready.first()
+		switch {
+		case k.cancelled.Load() && k.ch.answering.Load():
+			w.ready.add(k) // answered wakes us
+		case k.cancelled.Load():
 			w.tellCancelled(k)
 			more = true
-			continue
-		}
-		if !k.ready.Load() {
-			continue
-		}
-		if w.pull(k) {
-			more = true
+		case k.ready.Load():
+			more = w.pull(k) || more
+			if k.cancelled.Load() && !k.ready.Swap(true) {
+				w.ready.add(k) // while it was pulled, when it was not listed once more
+				more = true
+			}
 		}
 		if len(w.buf)+w.inPlace >= writeBytes-writeBytes/4 {
 			if err := w.flush(); err != nil {
@@ -214,11 +204,13 @@ func (w *writer) pull(k *consumer) (more bool) {
 	} else {
 		k.sub.Release()
 	}
-	if n >= most || w.sized >= room {
-		k.ready.Store(true)
-		return true
+	if n < most && w.sized < room {
+		return false
 	}
-	return false
+	if !k.ready.Swap(true) {
+		w.ready.add(k) // behind the others
+	}
+	return true
 }
 
 // deliver encodes one message of a pull. channel.mu is held.

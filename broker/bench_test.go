@@ -300,3 +300,35 @@ func TestPublishWithEverNewKeysStaysInItsAllocationBudget(t *testing.T) {
 		t.Errorf("%d routes are kept", len(p.routes))
 	}
 }
+
+// BenchmarkSubscribers is a consumer that comes to a queue with a backlog and goes
+// again, when so many are there: it must not cost more the more there are.
+func BenchmarkSubscribers(b *testing.B) {
+	for _, consumers := range []int{100, 1000, 10_000, 30_000} {
+		b.Run(fmt.Sprint(consumers), func(b *testing.B) {
+			s := benchRig(b)
+			if _, err := s.DeclareQueue("q", QueueOptions{Durable: true}); err != nil {
+				b.Fatal(err)
+			}
+			p := s.NewPublisher()
+			if _, err := p.Publish(&Inbound{Key: []byte("q"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, 100), TimestampMs: 1}); err != nil {
+				b.Fatal(err)
+			}
+			p.Flush(nil)
+			credit := NewCredit(0) // of the one channel that all of them are on
+			subs := make([]*Subscription, consumers)
+			for b.Loop() {
+				for i := range subs {
+					var err error
+					if subs[i], err = s.Subscribe("q", SubscribeOptions{Prefetch: 1, Shared: credit}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				for _, sub := range subs {
+					sub.Close()
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(consumers), "ns/consumer")
+		})
+	}
+}

@@ -30,8 +30,9 @@ type Queue struct {
 	restored bool        // of an earlier start
 	expires  atomic.Bool // marked in the definitions as one that got messages that expire
 
-	mu    sync.Mutex // guards subs, had and ends
+	mu    sync.Mutex // guards subs, alone, had and ends
 	subs  map[*Subscription]struct{}
+	alone *Subscription        // the exclusive one, if there is one
 	had   bool                 // had a consumer, so that auto-delete may act
 	ends  map[*func()]struct{} // called when the queue is gone
 	parts atomic.Pointer[[]*Partition]

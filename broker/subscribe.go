@@ -92,10 +92,8 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 	if q.deleted.Load() {
 		return nil, fail(NotFound, "no queue '%s' in vhost '%s'", q.Name, q.vhost.Name)
 	}
-	for other := range q.subs {
-		if o.Exclusive || other.o.Exclusive {
-			return nil, fail(Refused, "queue '%s' in vhost '%s' in exclusive use", q.Name, q.vhost.Name)
-		}
+	if q.alone != nil || o.Exclusive && len(q.subs) > 0 {
+		return nil, fail(Refused, "queue '%s' in vhost '%s' in exclusive use", q.Name, q.vhost.Name)
 	}
 	if err := sub.join(); err != nil {
 		sub.leaveCursors()
@@ -106,6 +104,9 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 	}
 	q.subs[sub] = struct{}{}
 	q.had = true
+	if o.Exclusive {
+		q.alone = sub
+	}
 	return sub, nil
 }
 
@@ -273,6 +274,9 @@ func (s *Subscription) Leave() {
 	q.mu.Lock()
 	_, was := q.subs[s]
 	delete(q.subs, s)
+	if q.alone == s {
+		q.alone = nil
+	}
 	last := was && q.AutoDelete && q.had && len(q.subs) == 0
 	q.mu.Unlock()
 	if last {

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"cmp"
+	"container/list"
 	"slices"
 )
 
@@ -29,52 +30,27 @@ type Consumer struct {
 	held     int64 // messages that count against the prefetch, inbox included
 	inbox    []Run // dealt by others, not yet taken: inbox[first:]
 	first    int
-	boxed    int64 // messages in the inbox
-	prev     *Consumer
-	next     *Consumer // ring of those whose turn comes, see level
-	inRing   bool
-	full     bool // out of the ring for a full inbox alone
-	noShared bool // out of the ring until the shared credit has some again
-	waiting  bool // its last Take found nothing; Wake will be called
+	boxed    int64           // messages in the inbox
+	links    [2]link         // in the rings of its level
+	seats    []*list.Element // in the shared credit and those around it; of who adds and cancels
+	inRing   bool            // in that of those whose turn comes
+	full     bool            // out of the ring for a full inbox alone
+	noShared bool            // out of the ring until the shared credit has some again
+	waiting  bool            // its last Take found nothing; Wake will be called
 	closed   bool
 }
 
-// level is the consumers of one priority. Those that can take more are in the
-// ring, whose head is next; one without credit or with a full inbox is out.
+// level is the consumers of one priority. Those that can take more are in the ring
+// of turns, whose head is next; one without credit or with a full inbox is out. Of
+// these, the ones that wait are in the ring of waits too, the longest first.
 type level struct {
 	priority int
 	members  int
-	head     *Consumer
-	inRing   int
-	full     int   // out of the ring for a full inbox alone
+	turns    ring
+	waits    ring
+	full     int   // out of the ring of turns for a full inbox alone
 	lap      int   // turns left in this round
 	turn     int64 // messages a turn in this round
-}
-
-// push puts k behind the others.
-func (l *level) push(k *Consumer) {
-	if l.head == nil {
-		l.head, k.prev, k.next = k, k, k
-	} else {
-		tail := l.head.prev
-		tail.next, k.prev = k, tail
-		k.next, l.head.prev = l.head, k
-	}
-	k.inRing = true
-	l.inRing++
-}
-
-func (l *level) pull(k *Consumer) {
-	if k.next == k {
-		l.head = nil
-	} else {
-		k.prev.next, k.next.prev = k.next, k.prev
-		if l.head == k {
-			l.head = k.next
-		}
-	}
-	k.prev, k.next, k.inRing = nil, nil, false
-	l.inRing--
 }
 
 // Add makes a consumer. It is woken when there is something for it; it may as
@@ -119,7 +95,7 @@ func (c *Cursor) admit(o ConsumerOptions) error {
 func (c *Cursor) levelOf(priority int) *level {
 	i, ok := slices.BinarySearchFunc(c.levels, priority, func(l *level, p int) int { return cmp.Compare(p, l.priority) })
 	if !ok {
-		c.levels = slices.Insert(c.levels, i, &level{priority: priority})
+		c.levels = slices.Insert(c.levels, i, &level{priority: priority, turns: ring{kind: turns}, waits: ring{kind: waits}})
 	}
 	return c.levels[i]
 }
@@ -201,20 +177,24 @@ func (k *Consumer) place() {
 	if can == k.inRing {
 		return
 	}
+	k.inRing = can
 	if can {
-		l.push(k)
+		l.turns.push(k)
 	} else {
-		l.pull(k)
+		l.turns.pull(k)
 	}
 	if k.waiting {
-		k.countHungry(can)
+		k.setHungry(can)
 	}
 }
 
-func (k *Consumer) countHungry(more bool) {
-	if more {
+// setHungry notes whether k waits and could take more.
+func (k *Consumer) setHungry(yes bool) {
+	if yes {
+		k.level.waits.push(k)
 		k.cursor.hungry.Add(1)
 	} else {
+		k.level.waits.pull(k)
 		k.cursor.hungry.Add(-1)
 	}
 }
@@ -225,7 +205,7 @@ func (k *Consumer) setWaiting(on bool) {
 	}
 	k.waiting = on
 	if k.inRing {
-		k.countHungry(on)
+		k.setHungry(on)
 	}
 }
 
@@ -278,19 +258,15 @@ func (k *Consumer) wake() {
 }
 
 // kick wakes one consumer if there is something to take: of those that wait and
-// can, the next of the highest priority. It will deal to the others.
+// can, the longest waiting of the highest priority. It will deal to the others.
 func (c *Cursor) kick(w *wakes) {
 	if c.hungry.Load() == 0 || !c.ready() {
 		return
 	}
 	for _, l := range c.levels {
-		k := l.head
-		for range l.inRing {
-			if k.waiting {
-				w.add(k)
-				return
-			}
-			k = k.next
+		if l.waits.len > 0 {
+			w.add(l.waits.head)
+			return
 		}
 	}
 }

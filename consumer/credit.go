@@ -1,7 +1,7 @@
 package consumer
 
 import (
-	"slices"
+	"container/list"
 	"sync"
 	"sync/atomic"
 )
@@ -18,7 +18,7 @@ type Credit struct {
 	starved atomic.Bool // a consumer went without since the last release
 
 	mu      sync.Mutex
-	members []*Consumer // guarded by mu
+	members list.List // of *Consumer, guarded by mu
 }
 
 // NewCredit makes a Credit; a limit of 0 or less is none.
@@ -103,27 +103,26 @@ func (c *Credit) wakeStarved() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, k := range c.members {
-		k.creditBack()
+	for e := c.members.Front(); e != nil; e = e.Next() {
+		e.Value.(*Consumer).creditBack()
 	}
 }
 
+// join notes a consumer on the credit and on those around it. Its places there are
+// kept with it, so that it leaves at the same cost however many there are.
 func (c *Credit) join(k *Consumer) {
-	c.mu.Lock()
-	c.members = append(c.members, k)
-	c.mu.Unlock()
-	if c.outer != nil {
-		c.outer.join(k)
+	for at := c; at != nil; at = at.outer {
+		at.mu.Lock()
+		k.seats = append(k.seats, at.members.PushBack(k))
+		at.mu.Unlock()
 	}
 }
 
 func (c *Credit) leave(k *Consumer) {
-	c.mu.Lock()
-	if i := slices.Index(c.members, k); i >= 0 {
-		c.members = slices.Delete(c.members, i, i+1)
-	}
-	c.mu.Unlock()
-	if c.outer != nil {
-		c.outer.leave(k)
+	for at := c; at != nil && len(k.seats) > 0; at = at.outer {
+		at.mu.Lock()
+		at.members.Remove(k.seats[0])
+		at.mu.Unlock()
+		k.seats = k.seats[1:]
 	}
 }

@@ -122,7 +122,7 @@ func (d *dealing) deal(w *wakes) {
 		if l == nil {
 			return
 		}
-		k := l.head
+		k := l.turns.head
 		if !d.mayGive(l, k) {
 			return
 		}
@@ -134,8 +134,8 @@ func (d *dealing) deal(w *wakes) {
 		if n == 0 && k.inRing && !k.noShared {
 			return // nothing was there after all
 		}
-		if k.inRing && l.head == k {
-			l.head = k.next // the next one's turn
+		if k.inRing && l.turns.head == k {
+			l.turns.head = l.turns.next(k) // the next one's turn
 		}
 	}
 }
@@ -153,10 +153,10 @@ func (d *dealing) mayGive(l *level, k *Consumer) bool {
 // head. Nothing is dealt to who waits for the source: it could not come for it.
 func (c *Cursor) topLevel() *level {
 	for _, l := range c.levels {
-		if l.inRing > 1 && l.head == c.asker {
-			l.head = l.head.next
+		if l.turns.len > 1 && l.turns.head == c.asker {
+			l.turns.head = l.turns.next(c.asker)
 		}
-		if l.inRing > 0 && l.head != c.asker {
+		if l.turns.len > 0 && l.turns.head != c.asker {
 			return l
 		}
 	}
@@ -167,13 +167,13 @@ func (c *Cursor) topLevel() *level {
 // the same for a round, and shrinks to one as the backlog does, so that shares
 // come out even.
 func (d *dealing) turn(l *level, k *Consumer) int64 {
-	if k == d.k && l.inRing == 1 && l.full == 0 {
+	if k == d.k && l.turns.len == 1 && l.full == 0 {
 		return d.want
 	}
 	backlog := d.c.back.count + max(int64(d.c.end-d.c.next), 0)
-	fair := min(max(backlog/int64(16*l.inRing), 1), maxTurn)
+	fair := min(max(backlog/int64(16*l.turns.len), 1), maxTurn)
 	if l.lap <= 0 {
-		l.lap, l.turn = l.inRing, fair
+		l.lap, l.turn = l.turns.len, fair
 	}
 	l.lap--
 	return min(l.turn, fair)

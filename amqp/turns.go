@@ -1,0 +1,29 @@
+package amqp
+
+// turnList is the consumers whose turn comes, first to last. It allocates only when it grows.
+type turnList struct {
+	list []*consumer
+	head int // of list, the first that is not taken
+}
+
+func (t *turnList) len() int { return len(t.list) - t.head }
+
+// add puts consumers behind the others.
+func (t *turnList) add(k ...*consumer) {
+	if len(t.list)+len(k) > cap(t.list) && t.head >= len(t.list)/2 {
+		n := copy(t.list, t.list[t.head:])
+		clear(t.list[n:])
+		t.list, t.head = t.list[:n], 0
+	}
+	t.list = append(t.list, k...)
+}
+
+// first takes the one whose turn it is.
+func (t *turnList) first() *consumer {
+	k := t.list[t.head]
+	t.list[t.head] = nil
+	if t.head++; t.head == len(t.list) {
+		t.list, t.head = t.list[:0], 0
+	}
+	return k
+}
