@@ -376,6 +376,7 @@ func (c *conn) Close(reason string) {
 		c.nc.Close()
 		return
 	}
+	c.session.GiveUp()
 	c.send(0, &wire.ConnectionClose{ReplyCode: wire.ConnectionForced,
 		ReplyText: wire.ReplyText(wire.ConnectionForced, "broker forced connection closure with reason '"+reason+"'")})
 	c.rb.Until(time.Now().Add(time.Second))

@@ -57,7 +57,7 @@ func codeOf(err error) wire.Code {
 		code = wire.AccessRefused
 	case broker.Locked:
 		code = wire.ResourceLocked
-	case broker.Precondition, broker.Exists, broker.TooLarge, broker.UnknownType, broker.BadSetting:
+	case broker.Precondition, broker.Exists, broker.TooLarge, broker.UnknownType, broker.BadSetting, broker.Timeout:
 		code = wire.PreconditionFailed
 	case broker.Unsupported:
 		code = wire.NotImplemented

@@ -35,6 +35,9 @@ type Options struct {
 	UnpackBytes int64
 	// SaveEvery is the time between two saves of the cursors; default 1 s.
 	SaveEvery time.Duration
+	// ReadTimeout is how long a client that asked for one message waits for the
+	// disk; default 15 s.
+	ReadTimeout time.Duration
 	// Policy decides what sessions may do; default everything.
 	Policy Policy
 	// Now is the clock; default time.Now.
@@ -61,6 +64,9 @@ func (o *Options) defaults() {
 	}
 	if o.SaveEvery == 0 {
 		o.SaveEvery = time.Second
+	}
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = 15 * time.Second
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -29,6 +29,7 @@ const (
 	OutOfRange                   // no such offset in the log (Kafka 1)
 	Unreadable                   // what is stored can't be read (Kafka 56)
 	Unavailable                  // not now, or not by this process: another try may succeed (541; Kafka 5)
+	Timeout                      // the disk did not answer in time (406, as RabbitMQ's other time-outs; Kafka 7)
 )
 
 // Error is a failure of a few kinds, for people in Text, with its cause.

@@ -1,6 +1,11 @@
 package broker
 
-import "github.com/leveret-mq/leveret/consumer"
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/leveret-mq/leveret/consumer"
+)
 
 // Got is one message taken with Get. Its bytes are the caller's own.
 type Got struct {
@@ -26,22 +31,102 @@ func (s *Session) Get(name string, noAck bool) (*Got, error) {
 	if err != nil {
 		return nil, err
 	}
+	if q.idle() {
+		return nil, nil
+	}
+	if q.stuck.Load() > 0 { // one more would only wait, too
+		return nil, q.unanswered()
+	}
+	g := &getting{q: q, noAck: noAck, done: make(chan struct{})}
+	go g.run()
+	return g.wait(s)
+}
+
+// getting is one Get. It reads on a goroutine of its own, because nothing else ends
+// a read of a disk that hangs: who asked waits for a while and is told.
+type getting struct {
+	q     *Queue
+	noAck bool
+	state atomic.Int32
+	done  chan struct{}
+	got   *Got
+	err   error
+}
+
+// States of a getting.
+const (
+	getReading int32 = iota
+	getWanted        // there is an answer, which is waited for
+	getGivenUp       // nobody waits any more
+)
+
+// wanted decides that the answer is for who asked, unless that one gave up.
+func (g *getting) wanted() bool {
+	return g.state.CompareAndSwap(getReading, getWanted) || g.state.Load() == getWanted
+}
+
+func (g *getting) run() {
+	g.got, g.err = g.q.get(g.noAck, g.wanted)
+	if g.wanted() {
+		close(g.done)
+		return
+	}
+	g.q.stuck.Add(-1)
+}
+
+// wait returns with the answer, or without when it takes too long or the session or
+// the broker ends. What is read then goes back to its place.
+func (g *getting) wait(s *Session) (*Got, error) {
+	b := s.vhost.b
+	timer := time.NewTimer(b.opts.ReadTimeout)
+	defer timer.Stop()
+	var why error
+	select {
+	case <-g.done:
+		return g.got, g.err
+	case <-timer.C:
+		why = g.q.unanswered()
+	case <-s.givenUp:
+		why = fail(Closed, "the connection is closing")
+	case <-b.stop:
+		why = fail(Closed, "the broker is stopping")
+	}
+	g.q.stuck.Add(1)
+	if !g.state.CompareAndSwap(getReading, getGivenUp) {
+		g.q.stuck.Add(-1)
+		<-g.done
+		return g.got, g.err
+	}
+	return nil, why
+}
+
+// unanswered is the error of a read for which nobody waits any longer.
+func (q *Queue) unanswered() error {
+	return fail(Timeout, "queue '%s' in vhost '%s' can't be read: the disk does not answer (waited %v)", q.Name, q.vhost.Name, q.vhost.b.opts.ReadTimeout)
+}
+
+// idle reports whether it is known, without a look at the disk, that nothing is ready.
+func (q *Queue) idle() bool {
 	for _, p := range q.Partitions() {
-		g, err := p.get(noAck)
-		if err != nil {
-			return nil, err
+		if c := p.cursor.Load(); c == nil || !c.Idle() {
+			return false
 		}
-		if g != nil {
-			g.Remaining = q.Ready()
-			return g, nil
+	}
+	return true
+}
+
+func (q *Queue) get(noAck bool, wanted func() bool) (*Got, error) {
+	for _, p := range q.Partitions() {
+		if g, err := p.get(noAck, wanted); g != nil || err != nil {
+			return g, err
 		}
 	}
 	return nil, nil
 }
 
 // get takes messages until one can be delivered: those that expired, or can't be
-// decoded, are settled on the way.
-func (p *Partition) get(noAck bool) (*Got, error) {
+// decoded, are settled on the way. One that is not wanted any more goes back.
+func (p *Partition) get(noAck bool, wanted func() bool) (*Got, error) {
 	cursor, err := p.work()
 	if err == nil {
 		err = p.noted()
@@ -63,6 +148,12 @@ func (p *Partition) get(noAck bool) (*Got, error) {
 		}
 		r.tell(&run)
 		next, n, _, err := r.read(run.First, run.Last, 1<<62, g.take)
+		if n > 0 && err == nil {
+			g.Remaining = p.q.Ready()
+			if !wanted() {
+				return nil, p.getter.member.ReturnRuns([]consumer.Run{run})
+			}
+		}
 		if e := r.settle(noAck, run.First, min(next, run.Last+1)); err == nil {
 			err = e
 		}

@@ -27,8 +27,9 @@ type Queue struct {
 	target   exchange.Target       // guarded by VHost.mu
 	bindings map[string]bindingDef // that lead here; guarded by VHost.mu
 	deleted  atomic.Bool
-	restored bool        // of an earlier start
-	expires  atomic.Bool // marked in the definitions as one that got messages that expire
+	restored bool         // of an earlier start
+	expires  atomic.Bool  // marked in the definitions as one that got messages that expire
+	stuck    atomic.Int32 // reads of the disk that nobody waits for any longer
 
 	mu    sync.Mutex // guards subs, alone, had and ends
 	subs  map[*Subscription]struct{}

@@ -13,6 +13,8 @@ type Session struct {
 	who   auth.Identity
 	vhost *VHost
 
+	givenUp chan struct{} // closed by GiveUp
+	giveUp  sync.Once
 	mu      sync.Mutex
 	queues  map[*Queue]struct{} // exclusive ones; guarded by mu
 	closed  bool                // guarded by mu
@@ -21,8 +23,12 @@ type Session struct {
 
 // NewSession begins a connection of that user to the virtual host.
 func (v *VHost) NewSession(who auth.Identity) *Session {
-	return &Session{who: who, vhost: v, queues: map[*Queue]struct{}{}}
+	return &Session{who: who, vhost: v, queues: map[*Queue]struct{}{}, givenUp: make(chan struct{})}
 }
+
+// GiveUp ends what the session waits for on a disk, now and from now on, with an
+// error of kind Closed. Any goroutine may call it, while others use the session.
+func (s *Session) GiveUp() { s.giveUp.Do(func() { close(s.givenUp) }) }
 
 // Who is the user.
 func (s *Session) Who() auth.Identity { return s.who }

@@ -70,8 +70,8 @@ type Config struct {
 	// KafkaAutoCreate makes topics when they are first used.
 	KafkaAutoCreate bool `flag:"kafka-auto-create" default:"true" group:"Limits" usage:"make a topic when a Kafka client that allows it first names it"`
 
-	// ShutdownGrace is how long a stop waits for connections to end.
-	ShutdownGrace time.Duration `flag:"shutdown-grace" default:"5s" group:"Process" usage:"how long a stop waits for connections to end before they are cut"`
+	// ShutdownGrace is how long a stop may take.
+	ShutdownGrace time.Duration `flag:"shutdown-grace" default:"5s" group:"Process" usage:"how long a stop may take: connections get most of it to end before they are cut, the disk the rest; a second at least"`
 	// LogLevel is the least severe level that is printed.
 	LogLevel string `flag:"log-level" default:"info" group:"Process" usage:"least severe level that is printed: debug, info, warn or error"`
 	// LogFormat is text or json.

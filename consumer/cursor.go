@@ -251,6 +251,14 @@ func (c *Cursor) handOne() (Run, bool) {
 	return r, true
 }
 
+// Idle reports whether nothing is ready, as far as is known without the source.
+func (c *Cursor) Idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.look()
+	return !c.dealable() && c.next >= c.end
+}
+
 // Getter is the handle by which what Get gave is acked and requeued. It never takes.
 func (c *Cursor) Getter() *Consumer { return &c.getter }
 

@@ -50,6 +50,8 @@ func codeOf(err error) wire.Code {
 		return wire.StorageError
 	case broker.Unavailable:
 		return wire.LeaderNotAvailable
+	case broker.Timeout:
+		return wire.RequestTimedOut
 	case broker.OutOfRange:
 		return wire.OffsetOutOfRange
 	}

@@ -25,6 +25,15 @@ type Options struct {
 	Version string
 	// Logger takes what the broker has to say; nil is slog.Default().
 	Logger *slog.Logger
+	// Files is the file system of the data directory; nil is the machine's.
+	Files fs.FS
+}
+
+func (o *Options) files() fs.FS {
+	if o.Files == nil {
+		return fs.Real()
+	}
+	return o.Files
 }
 
 // Server is a running broker.
@@ -35,6 +44,7 @@ type Server struct {
 	started time.Time
 	took    time.Duration // of the start
 
+	dataFS  fs.FS
 	store   store.Store
 	probe   func() error                   // of the same, for a message of ordinary size
 	scratch func() (broker.Scratch, error) // of the store's file system
@@ -52,7 +62,9 @@ type Server struct {
 	listeners []*listener
 
 	stopOnce sync.Once
-	stopErr  error
+	ending   atomic.Pointer[string] // the part that is being stopped
+	stopped  chan struct{}          // closed when all are
+	stopErr  error                  // then
 }
 
 // Phases of a Server.
@@ -77,7 +89,7 @@ func Start(c *config.Config, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{config: c, version: o.Version, logger: o.Logger, started: time.Now(), failed: make(chan error, 8)}
+	s := &Server{config: c, version: o.Version, logger: o.Logger, started: time.Now(), failed: make(chan error, 8), stopped: make(chan struct{}), dataFS: o.files()}
 	tuneMemory()
 	s.files = shareFiles(fs.OpenFileLimit())
 	s.slots = s.connectionSlots()
@@ -97,22 +109,6 @@ func Start(c *config.Config, o Options) (*Server, error) {
 // push notes a part that runs, to be stopped before those that run already.
 func (s *Server) push(name string, stop func(context.Context) error) {
 	s.parts = append(s.parts, part{name, stop})
-}
-
-// Stop ends every part in the reverse order of its start. Connections are asked
-// to end and get until ctx ends to do so. A second call waits for the first.
-func (s *Server) Stop(ctx context.Context) error {
-	s.phase.Store(stopping)
-	s.stopOnce.Do(func() {
-		var errs []error
-		for i := len(s.parts) - 1; i >= 0; i-- {
-			if err := s.parts[i].stop(ctx); err != nil {
-				errs = append(errs, fmt.Errorf("stop %s: %w", s.parts[i].name, err))
-			}
-		}
-		s.stopErr = errors.Join(errs...)
-	})
-	return s.stopErr
 }
 
 // Failed gets the error of a listener that ended by itself: the broker should

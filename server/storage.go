@@ -27,7 +27,7 @@ func (s *Server) openStore() error {
 		return err
 	}
 	st, err := local.Open(local.Options{
-		Dir: dir, Mode: mode, SegmentBytes: int64(s.config.SegmentBytes), Logger: s.logger,
+		Dir: dir, FS: s.dataFS, Mode: mode, SegmentBytes: int64(s.config.SegmentBytes), Logger: s.logger,
 		Recover: s.config.Recover, LimitOpenFiles: s.files.segments,
 	})
 	if err != nil {
