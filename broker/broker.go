@@ -252,8 +252,8 @@ func (b *Broker) saveDirty() []*Partition {
 		if p.noted() != nil {
 			continue // which has marked it again
 		}
-		if err := p.saveCursor(); err != nil {
-			b.opts.Log.Error("can't save a queue's cursor", "queue", p.q.Name, "error", err)
+		if err := errors.Join(p.saveCursor(), p.saveProducers(false)); err != nil {
+			b.opts.Log.Error("can't save a queue's cursor or producers", "queue", p.q.Name, "error", err)
 			b.markDirty(p) // try again
 		}
 	}

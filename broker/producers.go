@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/batch"
@@ -24,11 +25,16 @@ const (
 )
 
 // producers are the idempotent producers that a partition knows. What is known
-// is rebuilt from the log's batch headers when the first of them comes after a start.
+// is taken from what was saved beside the log, and from the batch headers behind that,
+// when the first of them comes after a start.
 type producers struct {
-	mu     sync.Mutex // held over check and append
-	loaded bool
-	byID   map[int64]*producer
+	due atomic.Bool // enough came to save it
+
+	mu      sync.Mutex // held over check and append; guards the following
+	loaded  bool
+	byID    map[int64]*producer
+	unsaved int64 // bytes of batches that are not in what was saved
+	saved   int64 // bytes of the state
 }
 
 type producer struct {
@@ -89,6 +95,7 @@ func (p *Partition) take(b batch.Batch) (Produced, error) {
 	if err == nil {
 		s.base = out.Base
 		ps.note(b.ProducerID(), b.ProducerEpoch(), s, p.q.vhost.b.opts.Now())
+		p.sentMore(len(b))
 	}
 	return out, err
 }
@@ -204,11 +211,12 @@ func (p *Partition) loadProducers() error {
 	if ps.loaded {
 		return nil
 	}
-	from, end, err := p.log.Bounds()
+	start, end, err := p.log.Bounds()
 	if err != nil {
 		return err
 	}
 	ps.byID = map[int64]*producer{}
+	from := p.restoreProducers(start, end)
 	now := p.q.vhost.b.opts.Now()
 	for from < end {
 		v, err := await(p.log, from, 4<<20)
@@ -227,6 +235,7 @@ func (p *Partition) loadProducers() error {
 		}
 		err = v.Use(func(data []byte) (err error) {
 			from, err = ps.scan(data, now)
+			p.sentMore(len(data))
 			return err
 		})
 		v.Done()

@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -138,7 +139,7 @@ func (q *Queue) Consumers() int {
 func (q *Queue) saveCursors() error {
 	var err error
 	for _, p := range q.Partitions() {
-		if e := p.saveCursor(); e != nil && err == nil {
+		if e := errors.Join(p.saveCursor(), p.saveProducers(true)); e != nil && err == nil {
 			err = e
 		}
 	}

@@ -214,6 +214,15 @@ type Log interface {
 	// and all from next on: that is for Figures, which are told without reading data.
 	SaveCursor(ctx context.Context, data []byte, open int64, next message.Offset) error
 
+	// SaveState keeps a small thing of the owner's beside the log, instead of what it kept
+	// under that name before; the name is of lower-case letters. It survives the process, a
+	// power cut only if it was saved some time before. LoadState returns it, and
+	// nothing if there is none. So it must be something that can be made again from the
+	// log. A store whose logs are kept by others who know the same may keep nothing: a Kafka
+	// cluster keeps the state of producers itself.
+	SaveState(ctx context.Context, name string, data []byte) error
+	LoadState(ctx context.Context, name string) ([]byte, error)
+
 	// Release says that everything below floor was consumed, so that retention may take it.
 	Release(floor message.Offset)
 	// Truncate moves the start: what lies before can't be read any more.

@@ -30,6 +30,7 @@ const (
 	magicCheckpoint = "LVCP"
 	magicChanged    = "LVCH"
 	magicEnds       = "LVEN"
+	magicState      = "LVST"
 
 	formatVersion = 1 // of every file that is not named in latestVersion
 )

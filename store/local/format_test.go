@@ -75,6 +75,7 @@ func TestFormatsAreAsReleased(t *testing.T) {
 	golden(t, "checkpoint-v1", sampleCheckpoint())
 	golden(t, "changed-v1", sampleChanges())
 	golden(t, "ends-v1", sampleEnds())
+	golden(t, "state-v1", encodeState(42, 1_700_000_000_123, []byte("known")))
 	golden(t, "cursor-v1", sampleCursor())
 	golden(t, "table-v1", sampleTable())
 }
@@ -174,6 +175,9 @@ func TestFormatsComeBack(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(scan.entries, want) || scan.revision != 6 || scan.torn != 0 {
 		t.Errorf("table is %+v, %v", scan, err)
 	}
+	if id, data, err := decodeState(encodeState(42, 1, []byte("known"))); id != 42 || string(data) != "known" || err != nil {
+		t.Errorf("state is %q of log %d, %v", data, id, err)
+	}
 	if v, err := decodeLayout(encodeLayout(1)); v != 1 || err != nil {
 		t.Errorf("layout is %d, %v", v, err)
 	}
@@ -195,15 +199,17 @@ func TestNewerIsNotCorrupt(t *testing.T) {
 	decode := map[string]func([]byte) error{
 		"meta":       func(b []byte) error { _, err := decodeMeta(b); return err },
 		"checkpoint": func(b []byte) error { _, err := decodeCheckpoint(b); return err },
+		"state":      func(b []byte) error { _, _, err := decodeState(b); return err },
 		"ends":       func(b []byte) error { _, _, err := decodeEnds(b); return err },
 		"changes":    func(b []byte) error { _, err := decodeChanges(b); return err },
 		"cursor":     func(b []byte) error { _, err := decodeCursorPage(b); return err },
 		"table":      func(b []byte) error { _, err := scanTable(b); return err },
 	}
 	files := map[string][]byte{"meta": encodeMeta(sampleMeta()), "cursor": sampleCursor(), "table": sampleTable(),
-		"checkpoint": sampleCheckpoint(), "changes": sampleChanges(), "ends": sampleEnds()}
+		"checkpoint": sampleCheckpoint(), "changes": sampleChanges(), "ends": sampleEnds(),
+		"state": encodeState(42, 1, []byte("known"))}
 	for name, data := range files {
-		if err := decode[name](asVersion(data, 3)); (!errors.Is(err, ErrVersion) || errors.Is(err, ErrCorrupt)) && name != "checkpoint" {
+		if err := decode[name](asVersion(data, 3)); (!errors.Is(err, ErrVersion) || errors.Is(err, ErrCorrupt)) && name != "checkpoint" && name != "state" {
 			t.Errorf("%s of version 3: %v", name, err)
 		}
 		if name == "table" {

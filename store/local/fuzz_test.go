@@ -64,6 +64,15 @@ func FuzzDecodeCheckpoint(f *testing.F) {
 	})
 }
 
+func FuzzDecodeState(f *testing.F) {
+	f.Add(encodeState(42, 1, []byte("known")))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, state, err := decodeState(data); err == nil && len(state) != len(data)-headerBytes-8 {
+			t.Errorf("%d bytes of %d", len(state), len(data))
+		}
+	})
+}
+
 func FuzzDecodeEnds(f *testing.F) {
 	f.Add(sampleEnds())
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -41,6 +41,8 @@ func Inspect(w io.Writer, path string) error {
 		err = inspectCheckpoint(out, data)
 	case len(data) >= 4 && string(data[:4]) == magicChanged:
 		err = inspectChanges(out, data)
+	case len(data) >= 4 && string(data[:4]) == magicState:
+		err = inspectState(out, data)
 	case len(data) >= 4 && string(data[:4]) == magicEnds:
 		err = inspectEnds(out, data)
 	default:
@@ -104,6 +106,15 @@ func inspectCheckpoint(out *printer, data []byte) error {
 		out.printf("log\t%016x\tsegments=%d from %d to %d, offsets %d to %d, flushed=%d bytes=%d oldest=%d waiting=%d%s\n",
 			uint64(id), r.Segments, r.First, r.Last, r.Start, r.End, r.Flushed, r.Bytes, r.Oldest, r.Waiting, uncertain)
 	}
+	return nil
+}
+
+func inspectState(out *printer, data []byte) error {
+	id, state, err := decodeState(data)
+	if err != nil {
+		return err
+	}
+	out.printf("kind\tstate of a log's owner\nid\t%d\nstate\t%d bytes: %s\n", id, len(state), quoteShort(state))
 	return nil
 }
 
@@ -238,7 +249,7 @@ func IsInspectable(path string) bool {
 		return false
 	}
 	switch string(magic[:]) {
-	case magicTable, magicCursor, magicMeta, magicCheckpoint, magicChanged, magicEnds:
+	case magicTable, magicCursor, magicMeta, magicCheckpoint, magicChanged, magicEnds, magicState:
 		return true
 	}
 	return false

@@ -28,6 +28,8 @@ func TestInspect(t *testing.T) {
 		"meta":           {metaName, encodeMeta(sampleMeta()), []string{"kind\tmeta", "häßlich", "mode\talways", "age=1h0m0s"}, nil},
 		"checkpoint":     {"0000000000000007", sampleCheckpoint(), []string{"kind\tcheckpoint", "number\t7", `"defs"	revision=9 keys=4`, "000000000000002a\tsegments=3 from 100 to 300", "waiting=17 uncertain"}, nil},
 		"cut checkpoint": {"0000000000000007.clean", sampleCheckpoint()[:200], nil, ErrCorrupt},
+		"state":          {"producers.state", encodeState(42, 1_700_000_000_123, []byte("known")), []string{"id\t42", "5 bytes: \"known\""}, nil},
+		"cut state":      {"producers.state", encodeState(42, 1_700_000_000_123, []byte("known"))[:40], nil, ErrCorrupt},
 		"ends":           {"0000000000000007-0.ends", sampleEnds(), []string{"kind\tends of logs", "000000000000002a\tfrom 17, written up to 340"}, nil},
 		"changes":        {"0000000000000007.changed", sampleChanges(), []string{"changed\t000000000000002a", "deleted\t000000000000002b"}, nil},
 		"cursor":         {cursorName, cursor, []string{"kind\tcursor", "seq=7 floor=1000 handed=1200 reserved=4096 start=990", "5 bytes at 4096, whole", "never written"}, nil},

@@ -8,6 +8,8 @@ import (
 )
 
 var storeTests = map[string]func(*testing.T, Opener){
+	"state beside a log":                testState,
+	"figures":                           testFigures,
 	"log ids are never given out twice": testLogIDs,
 	"everything fails after close":      testClosed,
 	"stats count":                       testStats,

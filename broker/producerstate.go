@@ -1,0 +1,235 @@
+package broker
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
+)
+
+// What a partition knows of its idempotent producers is saved beside its log now and then,
+// so that a start reads only what came since. The state, version 1; integers are
+// little-endian:
+//
+//	0       4      5      8      16      20
+//	┌───────┬──────┬──────┬──────┬───────┬───────────┬──────┐
+//	│"LVPS" │ vers │ zero │ end  │ count │ producers │ hash │   end: batches below it are in here
+//	│       │ u8   │      │ i64  │ u32   │           │ u64  │   the hash is xxhash64 of all before
+//	└───────┴──────┴──────┴──────┴───────┴───────────┴──────┘
+//
+//	a producer   0    8       10      11     19
+//	             ┌────┬───────┬───────┬──────┬────────────────┐
+//	             │ id │ epoch │ sent  │ seen │ sent batches,  │   seen: ms since 1970
+//	             │ i64│ i16   │ u8, n │ i64  │ oldest first   │
+//	             └────┴───────┴───────┴──────┴────────────────┘
+//	a batch      first sequence i32 · last sequence i32 · base offset i64 · time i64 ms
+//
+// It is a help: what can't be read, or does not fit the log, which may have lost its end in
+// a power cut, is made again from the log's batch headers.
+const (
+	producersName    = "producers"
+	producersMagic   = "LVPS"
+	producersVersion = 1
+	producersHead    = 20
+	producerBytes    = 19
+	sentBytes        = 24
+	hashBytes        = 8
+
+	// saveProducersBytes is how much idempotent producers send between two savings, and so
+	// about what a start after a kill reads; more when the state is large.
+	saveProducersBytes = 16 << 20
+	saveProducersRatio = 16
+)
+
+var errProducers = errors.New("state of producers is damaged")
+
+// appendState appends what is known, in the order of ids. mu is held.
+func (ps *producers) appendState(buf []byte, end message.Offset) []byte {
+	at := len(buf)
+	buf = append(buf, producersMagic...)
+	buf = append(buf, producersVersion, 0, 0, 0)
+	buf = binary.LittleEndian.AppendUint64(buf, uint64(end))
+	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(ps.byID)))
+	ids := make([]int64, 0, len(ps.byID))
+	for id := range ps.byID {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		pr := ps.byID[id]
+		buf = binary.LittleEndian.AppendUint64(buf, uint64(id))
+		buf = binary.LittleEndian.AppendUint16(buf, uint16(pr.epoch))
+		buf = append(buf, byte(pr.n))
+		buf = binary.LittleEndian.AppendUint64(buf, uint64(pr.seen.UnixMilli()))
+		for i := range pr.n {
+			s := &pr.last[(pr.next+keptBatches-pr.n+i)%keptBatches]
+			buf = binary.LittleEndian.AppendUint32(buf, uint32(s.first))
+			buf = binary.LittleEndian.AppendUint32(buf, uint32(s.last))
+			buf = binary.LittleEndian.AppendUint64(buf, uint64(s.base))
+			buf = binary.LittleEndian.AppendUint64(buf, uint64(s.timestamp))
+		}
+	}
+	return binary.LittleEndian.AppendUint64(buf, xxhash.Sum64(buf[at:]))
+}
+
+// decodeProducers reads a state.
+func decodeProducers(data []byte) (byID map[int64]*producer, end message.Offset, err error) {
+	if len(data) < producersHead+hashBytes || string(data[:4]) != producersMagic || data[4] != producersVersion {
+		return nil, 0, fmt.Errorf("%w: %d bytes are none of version %d", errProducers, len(data), producersVersion)
+	}
+	body := data[:len(data)-hashBytes]
+	if xxhash.Sum64(body) != binary.LittleEndian.Uint64(data[len(body):]) {
+		return nil, 0, fmt.Errorf("%w: its hash differs", errProducers)
+	}
+	end = message.Offset(binary.LittleEndian.Uint64(body[8:]))
+	count := int(binary.LittleEndian.Uint32(body[16:]))
+	b := body[producersHead:]
+	if count > maxProducers || count > len(b)/producerBytes {
+		return nil, 0, fmt.Errorf("%w: %d producers in %d bytes", errProducers, count, len(b))
+	}
+	byID = make(map[int64]*producer, count)
+	for range count {
+		if b, err = decodeProducer(b, byID); err != nil {
+			return nil, 0, err
+		}
+	}
+	if len(b) > 0 || len(byID) != count || end < 0 {
+		return nil, 0, fmt.Errorf("%w: %d producers, %d bytes behind them", errProducers, len(byID), len(b))
+	}
+	return byID, end, nil
+}
+
+func decodeProducer(b []byte, into map[int64]*producer) (rest []byte, err error) {
+	if len(b) < producerBytes {
+		return nil, fmt.Errorf("%w: a producer is cut short", errProducers)
+	}
+	pr := &producer{
+		epoch: int16(binary.LittleEndian.Uint16(b[8:])), n: int(b[10]),
+		seen: time.UnixMilli(int64(binary.LittleEndian.Uint64(b[11:]))),
+	}
+	id := int64(binary.LittleEndian.Uint64(b))
+	b = b[producerBytes:]
+	if pr.n > keptBatches || len(b) < pr.n*sentBytes {
+		return nil, fmt.Errorf("%w: %d batches of a producer", errProducers, pr.n)
+	}
+	for i := range pr.n {
+		pr.last[i] = sent{
+			first: int32(binary.LittleEndian.Uint32(b)), last: int32(binary.LittleEndian.Uint32(b[4:])),
+			base: message.Offset(binary.LittleEndian.Uint64(b[8:])), timestamp: int64(binary.LittleEndian.Uint64(b[16:])),
+		}
+		b = b[sentBytes:]
+	}
+	pr.next = pr.n % keptBatches
+	into[id] = pr
+	return b, nil
+}
+
+// restoreProducers takes over what was saved, if it fits the log [start, end), and returns from
+// where on the log must be read.
+func (p *Partition) restoreProducers(start, end message.Offset) (from message.Offset) {
+	ctx, cancel := asking()
+	defer cancel()
+	data, err := p.log.LoadState(ctx, producersName)
+	if err == nil && len(data) == 0 {
+		return start
+	}
+	var byID map[int64]*producer
+	if err == nil {
+		byID, from, err = decodeProducers(data)
+	}
+	if err == nil && (from > end || !p.holdsNewest(byID, start)) {
+		err = fmt.Errorf("%w: it ends at %d and the log does not hold what it says", errProducers, from)
+	}
+	if err != nil {
+		p.q.vhost.b.opts.Log.Info("what was saved of a topic's producers is of no use; its log is read instead", "topic", p.q.Name, "partition", p.index, "error", err)
+		return start
+	}
+	p.producers.byID = byID
+	return max(from, start)
+}
+
+// holdsNewest reports whether the newest batch that the producers sent stands in the log:
+// then all do. After a power cut others may stand there.
+func (p *Partition) holdsNewest(byID map[int64]*producer, start message.Offset) bool {
+	var id int64
+	var epoch int16
+	newest := sent{base: -1}
+	for i, pr := range byID {
+		if pr.n == 0 {
+			continue
+		}
+		if s := pr.last[(pr.next+keptBatches-1)%keptBatches]; s.base > newest.base {
+			id, epoch, newest = i, pr.epoch, s
+		}
+	}
+	if newest.base < start {
+		return true // nothing of them is left to compare with
+	}
+	v, err := await(p.log, newest.base, 1)
+	if err != nil {
+		return false
+	}
+	defer v.Done()
+	same := false
+	err = v.Use(func(data []byte) error {
+		b, _, err := batch.Next(data)
+		if err == nil {
+			same = message.Offset(b.BaseOffset()) == newest.base && b.ProducerID() == id && b.ProducerEpoch() == epoch && b.BaseSequence() == newest.first
+		}
+		return err
+	})
+	return err == nil && same
+}
+
+// sentMore counts what idempotent producers sent since the state was saved. mu is held.
+func (p *Partition) sentMore(bytes int) {
+	ps := &p.producers
+	ps.unsaved += int64(bytes)
+	if ps.unsaved >= max(saveProducersBytes, saveProducersRatio*ps.saved) {
+		ps.due.Store(true)
+		p.q.vhost.b.markDirty(p)
+	}
+}
+
+// saveProducers keeps what is known of producers, if enough came since, and at the end
+// if anything did. One call at a time.
+func (p *Partition) saveProducers(last bool) error {
+	ps := &p.producers
+	if !ps.due.Load() && !last || !p.q.lives() {
+		return nil
+	}
+	data := ps.toSave(p)
+	if data == nil || p.removed.Load() {
+		return nil
+	}
+	ctx, cancel := asking()
+	defer cancel()
+	if err := p.log.SaveState(ctx, producersName, data); err != nil && !p.removed.Load() {
+		ps.due.Store(true)
+		return fmt.Errorf("save what is known of producers: %w", err)
+	}
+	return nil
+}
+
+// toSave is the state to save, nil when nothing has changed.
+func (ps *producers) toSave(p *Partition) []byte {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.unsaved == 0 {
+		return nil
+	}
+	_, end, err := p.log.Bounds() // all below it that idempotent producers sent is known
+	if err != nil {
+		return nil
+	}
+	data := ps.appendState(nil, end)
+	ps.unsaved, ps.saved = 0, int64(len(data))
+	ps.due.Store(false)
+	return data
+}

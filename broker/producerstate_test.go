@@ -1,0 +1,208 @@
+package broker
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+	"github.com/leveret-mq/leveret/store/local"
+)
+
+func sampleProducers() *producers {
+	a := &producer{epoch: 3, seen: time.UnixMilli(1_700_000_000_123)}
+	for i := range 7 { // two more than are kept
+		a.last[a.next] = sent{first: int32(10 * i), last: int32(10*i + 9), base: message.Offset(100 + 10*i), timestamp: 1_700_000_000_000 + int64(i)}
+		a.next = (a.next + 1) % keptBatches
+		a.n = min(a.n+1, keptBatches)
+	}
+	return &producers{byID: map[int64]*producer{1000: a, 1001: {seen: time.UnixMilli(1_700_000_000_000)}}}
+}
+
+func TestStateOfProducersIsAsReleased(t *testing.T) {
+	got := hex.Dump(sampleProducers().appendState(nil, 170))
+	path := filepath.Join("testdata", "producers-v1.hex")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil || got != string(want) {
+		t.Errorf("%v; the format changed: raise its version and add a golden file\n%s", err, got)
+	}
+}
+
+func TestStateOfProducersComesBack(t *testing.T) {
+	good := sampleProducers().appendState(nil, 170)
+	byID, end, err := decodeProducers(good)
+	if err != nil || end != 170 || len(byID) != 2 {
+		t.Fatalf("%d producers up to %d, %v", len(byID), end, err)
+	}
+	if again := (&producers{byID: byID}).appendState(nil, end); !bytes.Equal(again, good) {
+		t.Error("it comes back different")
+	}
+	if s := byID[1000]; s.check3(60, 69) == nil || s.check3(20, 29) == nil || s.check3(10, 19) != nil {
+		t.Error("not the last five batches are known")
+	}
+	for at := range good {
+		bad := bytes.Clone(good)
+		bad[at] ^= 1
+		if _, _, err := decodeProducers(bad); !errors.Is(err, errProducers) {
+			t.Errorf("byte %d changed: %v", at, err)
+		}
+		if _, _, err := decodeProducers(good[:at]); !errors.Is(err, errProducers) {
+			t.Errorf("cut at %d: %v", at, err)
+		}
+	}
+}
+
+// check3 is the batch of epoch 3 with these sequence numbers, if it is a duplicate.
+func (pr *producer) check3(first, last int32) *sent {
+	dup, _ := pr.check(3, sent{first: first, last: last})
+	return dup
+}
+
+func FuzzDecodeProducers(f *testing.F) {
+	f.Add(sampleProducers().appendState(nil, 170))
+	f.Add((&producers{}).appendState(nil, 0))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		byID, end, err := decodeProducers(data)
+		if err != nil {
+			return
+		}
+		again, end2, err := decodeProducers((&producers{byID: byID}).appendState(nil, end))
+		if err != nil || end2 != end || !reflect.DeepEqual(again, byID) {
+			t.Errorf("comes back different: %v", err)
+		}
+	})
+}
+
+// readCounter is a store that counts the bytes that are read from its logs.
+type readCounter struct {
+	store.Store
+	bytes atomic.Int64
+}
+
+type countedLog struct {
+	store.Log
+	of *readCounter
+}
+
+func (s *readCounter) OpenLog(id store.LogID, o store.LogOptions) (store.Log, error) {
+	l, err := s.Store.OpenLog(id, o)
+	return countedLog{l, s}, err
+}
+
+func (l countedLog) Read(from message.Offset, maxBytes int) (store.View, error) {
+	v, err := l.Log.Read(from, maxBytes)
+	l.of.bytes.Add(int64(v.Len()))
+	return v, err
+}
+
+// TestTheFirstIdempotentProduceReadsWhatChangedSinceTheLastSaving writes 48 MiB, and opens
+// what a kill and what a clean end leave of it.
+func TestTheFirstIdempotentProduceReadsWhatChangedSinceTheLastSaving(t *testing.T) {
+	const one, count = 1 << 20, 48
+	r := startWith(t, 0)
+	q, err := r.s.CreateTopic("t", 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := string(bytes.Repeat([]byte("x"), one-1000))
+	for i := range count {
+		if _, err := r.s.Produce(q.Partitions()[0], produced(7, 0, int32(i), value)); err != nil {
+			t.Fatal(err)
+		}
+		r.saveDirty()
+	}
+	killed := t.TempDir()
+	if err := os.CopyFS(killed, os.DirFS(r.dir)); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	for _, c := range []struct {
+		name, dir string
+		most      int64
+	}{{"killed", killed, saveProducersBytes + 2*one}, {"closed", r.dir, 2 * one}} {
+		t.Run(c.name, func(t *testing.T) {
+			st, err := local.Open(local.Options{Dir: c.dir, Mode: store.ModeOS})
+			if err != nil {
+				t.Fatal(err)
+			}
+			counter := &readCounter{Store: st}
+			b, err := Open(counter, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, err := b.VHost("/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := v.NewSession(auth.Identity{Name: "guest"})
+			q, err := v.Queue("t")
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := s.Produce(q.Partitions()[0], produced(7, 0, count-1, value))
+			if err != nil || !out.Duplicate || out.Base != count-1 {
+				t.Errorf("the last batch again: %+v, %v", out, err)
+			}
+			if n := counter.bytes.Load(); n > c.most {
+				t.Errorf("%d bytes were read of %d", n, count*one)
+			}
+			if _, err := s.Produce(q.Partitions()[0], produced(7, 0, count+1, value)); !errors.Is(err, ErrOutOfOrderSequence) {
+				t.Errorf("a gap: %v", err)
+			}
+			if out, err := s.Produce(q.Partitions()[0], produced(7, 0, count, value)); err != nil || out.Duplicate {
+				t.Errorf("the next batch: %+v, %v", out, err)
+			}
+			if err := errors.Join(b.Close(), st.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestStateOfProducersThatDoesNotFitTheLogIsNotBelieved has a state from a log that went
+// on otherwise, as after a power cut that took its end.
+func TestStateOfProducersThatDoesNotFitTheLogIsNotBelieved(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  message.Offset
+		sent sent
+	}{
+		{"its end is behind the log's", 9, sent{first: 0, last: 0, base: 1}},
+		{"its newest batch is another's", 2, sent{first: 5, last: 5, base: 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := startWith(t, 0)
+			q, err := r.s.CreateTopic("t", 1, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := q.Partitions()[0]
+			for i := range int32(2) {
+				if _, err := p.log.Append(batch.Batch(produced(7, 0, i, "v"))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			state := &producers{byID: map[int64]*producer{7: {n: 1, next: 1, last: [keptBatches]sent{c.sent}}}}
+			if err := p.log.SaveState(t.Context(), producersName, state.appendState(nil, c.end)); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := r.s.Produce(p, produced(7, 0, 2, "v")); err != nil || out.Duplicate {
+				t.Errorf("the next batch: %+v, %v", out, err)
+			}
+		})
+	}
+}
