@@ -161,7 +161,12 @@ func (c *conn) login(mechanism string, response []byte) error {
 		c.log.LoggedIn(c.user.Name)
 		return c.bound(time.Now().Add(c.s.opts.HandshakeTimeout)) // a check may have waited for others
 	}
-	if errors.Is(err, auth.ErrBusy) || !c.caps.authFailureClose { // an older client takes a closed socket for a refusal
+	switch {
+	case errors.Is(err, auth.ErrBusy):
+		c.log.LoginRefused(err)
+		c.nc.Close() // nothing was said, so nothing need arrive
+		return io.EOF
+	case !c.caps.authFailureClose: // an older client takes a closed socket for a refusal
 		c.log.LoginRefused(err)
 		return io.EOF
 	}

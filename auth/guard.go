@@ -31,12 +31,18 @@ const (
 	maxTrusted = 64 // names of one source
 )
 
+// Glances are looks at a login for which there is no place: its password is compared
+// with the one that was right last, which costs next to nothing, and is not hashed.
+const (
+	glancesPerSecond = 50
+	maxGlances       = 50
+)
+
 // guard remembers who guesses. It decides
 //
 //	                      pending below the bound     at the bound
-//	right before here     checked                     checked against the remembered
-//	                                                  password, else not looked at
-//	others                checked                     not looked at
+//	right before here     checked                     glanced at
+//	others                checked                     glanced at, so many a second; others not at all
 //
 // "Right before here" is a name that has logged in from the same source: a flood of
 // wrong passwords must not lock out who shares an address with it.
@@ -46,6 +52,7 @@ type guard struct {
 	sources map[netip.Prefix]*source
 	names   map[string]*failures
 	crowd   source // of sources that there is no room for
+	swept   time.Time
 }
 
 // source is one address, or one network of IPv6.
@@ -53,6 +60,8 @@ type source struct {
 	failures
 	pending int
 	trusted map[string]struct{}
+	glances float64   // left
+	glanced time.Time // when glances was reckoned
 }
 
 // failures counts wrong passwords.
@@ -98,24 +107,34 @@ func (f *failures) add(now time.Time) int {
 	return f.n
 }
 
-// begin takes a place for one login. seated is false when there is none; trusted
-// says that the name was right from there before.
-func (g *guard) begin(from netip.Prefix, name string) (s *source, seated, trusted bool) {
+// begin takes a place for one login. seated is false when there is none; glance says
+// that it may be glanced at all the same.
+func (g *guard) begin(from netip.Prefix, name string) (s *source, seated, glance bool) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s = g.source(from, now)
-	_, trusted = s.trusted[name]
 	bound := maxPendingOf
 	if s.recent(now) > 0 {
 		bound = maxPendingSuspect
 	}
 	if g.pending >= maxPending || s.pending >= bound {
-		return s, false, trusted
+		_, trusted := s.trusted[name]
+		return s, false, trusted || s.takeGlance(now)
 	}
 	g.pending++
 	s.pending++
-	return s, true, trusted
+	return s, true, false
+}
+
+func (s *source) takeGlance(now time.Time) bool {
+	s.glances = min(maxGlances, s.glances+now.Sub(s.glanced).Seconds()*glancesPerSecond)
+	s.glanced = now
+	if s.glances < 1 {
+		return false
+	}
+	s.glances--
+	return true
 }
 
 // end gives the place back.
@@ -147,7 +166,7 @@ func (g *guard) failed(s *source, name string) time.Duration {
 	n := s.add(now)
 	f := g.names[name]
 	if f == nil && len(g.names) >= maxRecords {
-		g.forgetNames(now)
+		g.sweep(now)
 	}
 	if f == nil && len(g.names) < maxRecords {
 		f = &failures{}
@@ -166,11 +185,7 @@ func (g *guard) source(from netip.Prefix, now time.Time) *source {
 		return s
 	}
 	if len(g.sources) >= maxRecords {
-		for key, s := range g.sources {
-			if s.pending == 0 && s.recent(now) == 0 {
-				delete(g.sources, key)
-			}
-		}
+		g.sweep(now)
 	}
 	if len(g.sources) >= maxRecords {
 		return &g.crowd
@@ -180,7 +195,18 @@ func (g *guard) source(from netip.Prefix, now time.Time) *source {
 	return s
 }
 
-func (g *guard) forgetNames(now time.Time) {
+// sweep forgets what is not needed, not more often than every second: who comes from
+// ever new addresses must not have all of them looked at each time.
+func (g *guard) sweep(now time.Time) {
+	if now.Sub(g.swept) < time.Second {
+		return
+	}
+	g.swept = now
+	for key, s := range g.sources {
+		if s.pending == 0 && s.recent(now) == 0 {
+			delete(g.sources, key)
+		}
+	}
 	for name, f := range g.names {
 		if f.recent(now) == 0 {
 			delete(g.names, name)

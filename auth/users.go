@@ -136,11 +136,11 @@ func (u *Users) Has(name string) bool {
 // stay: at its end Login returns at once.
 func (u *Users) Login(ctx context.Context, name string, password []byte, from net.Addr) (Identity, error) {
 	e := (*u.current.Load())[name]
-	source, seated, trusted := u.guard.begin(sourceOf(from), name)
+	source, seated, glance := u.guard.begin(sourceOf(from), name)
 	if seated {
 		defer u.guard.end(source)
 	}
-	if !seated && !trusted {
+	if !seated && !glance {
 		return Identity{}, fmt.Errorf("user %q: too many logins from there wait: %w", name, ErrBusy)
 	}
 	digest := u.digest(name, password)
