@@ -17,7 +17,7 @@ type bill struct {
 
 // charge takes n bytes of memory for what is about to be built. Where it fails the
 // part of the answer is an error; codeOf says which. The first time that others hold
-// the memory it waits for them.
+// the memory it waits for them, unless the server stops.
 func (c *conn) charge(n int) error {
 	var err error
 	if c.bill.full {
@@ -33,13 +33,13 @@ func (c *conn) charge(n int) error {
 	return nil
 }
 
-// patient is gone, or nil while the server stops, when it is we who cut the
-// connection.
+// patient ends the waiting for memory: with the client, or at once when the server
+// stops.
 func (c *conn) patient() <-chan struct{} {
 	if c.s.closed.Load() {
-		return nil
+		return c.s.stop
 	}
-	return c.gone()
+	return c.frames.gone()
 }
 
 // settleBill gives everything back.

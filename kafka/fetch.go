@@ -194,7 +194,7 @@ func (c *conn) waitForMore() error {
 	defer c.unwatch()
 	timer := time.NewTimer(min(time.Duration(f.req.MaxWaitMillis)*time.Millisecond, c.s.opts.IdleTimeout))
 	defer timer.Stop()
-	gone := c.gone()
+	gone := c.frames.gone()
 	defer c.frames.Touch()
 	for {
 		c.collect() // after watching, so that no change falls between

@@ -33,6 +33,7 @@ type frames struct {
 	big    *[]byte         // a frame that does not fit the Reader
 	memory *budget.Account // of the connection
 	taken  int64           // of it, for big
+	gone   func() <-chan struct{}
 }
 
 var (
@@ -65,7 +66,7 @@ func releaseBig(b *[]byte) {
 }
 
 func newFrames(nc net.Conn, memory *budget.Account, idle time.Duration) *frames {
-	return &frames{Reader: netx.NewReader(nc, readBytes), memory: memory, idle: idle}
+	return &frames{Reader: netx.NewReader(nc, readBytes), memory: memory, idle: idle, gone: goneOf(nc)}
 }
 
 // buffered reports whether a whole frame is there without touching the socket.
@@ -189,7 +190,7 @@ func (f *frames) large(n int) ([]byte, error) {
 // grow makes big at least n bytes long.
 func (f *frames) grow(n int) error {
 	more := int64(n) - f.taken
-	if err := f.memory.Take(more, nil); err != nil {
+	if err := f.memory.Take(more, f.gone()); err != nil {
 		return fmt.Errorf("frame of more than %d bytes: %w", f.taken, err)
 	}
 	f.taken += more

@@ -63,7 +63,7 @@ func TestALargeFrameWaitsForMemoryAndThenGivesUp(t *testing.T) {
 		if frame, err := f.next(anySize); err != nil || len(frame) != 1<<20 {
 			t.Errorf("a frame of %d bytes, error %v", len(frame), err)
 		}
-		f.release()
+		f.releaseBig()
 		_ = other.Try(5 << 20)
 		go func() { _, _ = there.Write(frameHead(1 << 20)) }()
 		if _, err := f.next(anySize); !errors.Is(err, budget.ErrFull) {

@@ -30,12 +30,13 @@ func ref(s string) *string {
 
 var errGone = errors.New("the client closed the connection while its request waited")
 
-// gone is closed when the client has closed its end; nil where that can't be seen.
-func (c *conn) gone() <-chan struct{} {
-	if w, ok := c.nc.(interface{ Gone() <-chan struct{} }); ok {
-		return w.Gone()
+// goneOf tells of a connection when its client has closed its end: by a channel, or
+// nil where that can't be seen.
+func goneOf(nc net.Conn) func() <-chan struct{} {
+	if w, ok := nc.(interface{ Gone() <-chan struct{} }); ok {
+		return w.Gone
 	}
-	return nil
+	return func() <-chan struct{} { return nil }
 }
 
 // await waits for the answer of a request that may be parked until other clients
@@ -52,10 +53,13 @@ func await[T any](c *conn, answer <-chan T, parked *group.Parked) (got T, err er
 		parked.Abandon()
 		return got, err
 	}
+	// What it waits with is not needed any more: the group has what it wants to keep.
+	c.frames.releaseBig()
+	c.settleBill()
 	select {
 	case got = <-answer:
 		return got, nil
-	case <-c.gone():
+	case <-c.frames.gone():
 	}
 	if c.s.closed.Load() {
 		return <-answer, nil // it was us who cut the connection

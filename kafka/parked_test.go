@@ -8,6 +8,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
@@ -155,5 +156,47 @@ func TestAFetchThatWaitsHearsThatItsTopicIsDeleted(t *testing.T) {
 				t.Errorf("answered %v after %v", got, waited)
 			}
 		})
+	}
+}
+
+// A topic that was made again under the name is not the one that is waited for.
+func TestATopicThatWasReplacedIsNotWaitedFor(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("t", 1, nil)
+	c, s := r.direct(t), r.session()
+	if err := c.fetch.req.Parse(11, framedBody(longFetch("t", 0), 11)); err != nil {
+		t.Fatal(err)
+	}
+	c.fetch.notify = func() {}
+	c.watch()
+	defer c.unwatch()
+	if c.fetch.replaced() {
+		t.Error("replaced, though nothing happened")
+	}
+	if _, err := s.DeleteQueue("t", false, false); err != nil {
+		t.Fatal(err)
+	}
+	r.topic("t", 1, nil)
+	if !c.fetch.replaced() {
+		t.Error("the new one is taken for the old one")
+	}
+}
+
+// framedBody is a request without its header.
+func framedBody(req kmsg.Request, version int16) []byte {
+	req.SetVersion(version)
+	return req.AppendTo(nil)
+}
+
+func TestWhatIsParkedHoldsLittle(t *testing.T) {
+	b := budget.New(budget.Options{})
+	r := newRig(t, func(o *Options) { o.InitialRebalanceDelay, o.Budget = time.Hour, b })
+	join := joinOf("g", "")
+	join.Protocols[0].Metadata = make([]byte, 1<<20)
+	r.raw().send(join, 3)
+	eventually(t, "the join is parked", func() bool { return len(r.groups().Describe("g").Members) == 1 })
+	eventually(t, "only the member is counted", func() bool { return b.Stats().Used < 3<<19 })
+	if used := b.Stats().Used; used < 900<<10 {
+		t.Errorf("the member is counted with %d bytes", used)
 	}
 }

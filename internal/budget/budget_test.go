@@ -142,6 +142,27 @@ func TestWaitingEnds(t *testing.T) {
 	}
 }
 
+// Which bytes of an account are the free ones depends on what else it holds, and
+// that may change while it waits.
+func TestTheSumHoldsWhenAnAccountGivesWhileItWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Bytes: 100, Free: 10, Patience: time.Second})
+		other, a := &Account{b: b, share: 200, closed: make(chan struct{})}, &Account{b: b, share: 200, closed: make(chan struct{})}
+		_ = other.Try(105) // of which 95 count
+		_ = a.Try(8)
+		done := make(chan error, 1)
+		go func() { done <- a.Take(50, nil) }()
+		synctest.Wait()
+		a.Give(8)
+		if err := <-done; !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+		if used := b.Stats().Used; used != 95 {
+			t.Errorf("%d bytes are used, want 95", used)
+		}
+	})
+}
+
 func TestAClosedAccountTakesNothing(t *testing.T) {
 	a := New(Options{}).Open()
 	a.Close()

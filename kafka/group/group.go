@@ -240,10 +240,9 @@ func (g *group) check(memberID, instance string) (*member, wire.Code) {
 func (g *group) close() {
 	g.dead = true
 	g.stopTimer()
-	for _, t := range g.pending {
-		t.Stop()
+	for id := range g.pending {
+		g.keepPromise(id)
 	}
-	clear(g.pending)
 	for _, m := range g.members {
 		g.answerJoin(m, JoinReply{Err: wire.CoordinatorNotAvailable, Generation: -1, MemberID: m.id})
 		m.answerSync(SyncReply{Err: wire.CoordinatorNotAvailable})

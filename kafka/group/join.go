@@ -114,7 +114,9 @@ func (g *group) joinUnknown(r *JoinRequest, call *Parked) wire.Code {
 			return g.replaceStatic(old, id, r, call)
 		}
 	} else if r.MustKnowID {
-		g.promise(id, r.SessionTimeout)
+		if code := g.promise(id, r.SessionTimeout); code != wire.None {
+			return code
+		}
 		call.join(JoinReply{Err: wire.MemberIDRequired, Generation: -1, MemberID: id})
 		return wire.None
 	}
@@ -123,15 +125,32 @@ func (g *group) joinUnknown(r *JoinRequest, call *Parked) wire.Code {
 
 // promise remembers an id that was given out, until the member comes with it
 // or the session timeout has passed.
-func (g *group) promise(id string, session time.Duration) {
+func (g *group) promise(id string, session time.Duration) wire.Code {
+	if code := g.opts.take(promiseBytes); code != wire.None {
+		return code
+	}
 	g.pending[id] = time.AfterFunc(session, func() {
 		g.mu.Lock()
 		defer g.c.unlock(g)
-		if _, ok := g.pending[id]; ok && !g.dead {
-			delete(g.pending, id)
+		if g.keepPromise(id) {
 			g.maybeComplete()
 		}
 	})
+	return wire.None
+}
+
+// promiseBytes is about what an id takes that was given out.
+const promiseBytes = 400
+
+// keepPromise takes an id off the list of those that were given out.
+func (g *group) keepPromise(id string) bool {
+	t, ok := g.pending[id]
+	if ok {
+		t.Stop()
+		delete(g.pending, id)
+		g.opts.give(promiseBytes)
+	}
+	return ok
 }
 
 // rejoined starts a rebalance, or sees whether the one that runs is complete.
@@ -181,9 +200,7 @@ func (g *group) replaceStatic(m *member, id string, r *JoinRequest, call *Parked
 
 // joinKnown handles a join of a member with an id.
 func (g *group) joinKnown(r *JoinRequest, call *Parked) wire.Code {
-	if t, ok := g.pending[r.MemberID]; ok && r.InstanceID == "" {
-		t.Stop()
-		delete(g.pending, r.MemberID)
+	if r.InstanceID == "" && g.keepPromise(r.MemberID) {
 		return g.add(r.MemberID, r, call)
 	}
 	m, code := g.check(r.MemberID, r.InstanceID)

@@ -353,9 +353,72 @@ func TestAssignmentsAreCounted(t *testing.T) {
 		if p.held() < 20<<10 {
 			t.Errorf("%d bytes are counted", p.held())
 		}
+		other := &client{t: t, c: c}
+		ch := other.startJoin(nil)
+		if p.held() > 10<<10 {
+			t.Errorf("%d bytes are counted once the generation is over", p.held())
+		}
+		_ = c.Leave("g", []Leaver{{MemberID: m.id}})
+		m.id = other.took(<-ch).MemberID
 		_ = c.Leave("g", []Leaver{{MemberID: m.id}})
 		if p.held() != 0 {
 			t.Errorf("%d bytes are counted for nobody", p.held())
+		}
+	})
+}
+
+func TestPromisedIDsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &purse{limit: 10 * promiseBytes}
+		c := newCoordinator(t, Options{Memory: p})
+		ask := func(id string) JoinReply {
+			m := &client{t: t, c: c, id: id}
+			return <-m.startJoin(func(r *JoinRequest) { r.MustKnowID = true })
+		}
+		var ids []string
+		for range 10 {
+			ids = append(ids, ask("").MemberID)
+		}
+		if r := ask(""); r.Err != wire.GroupMaxSizeReached {
+			t.Errorf("one more: %v", r.Err)
+		}
+		for _, id := range ids[:4] {
+			_ = c.Leave("g", []Leaver{{MemberID: id}})
+		}
+		if p.held() != 6*promiseBytes {
+			t.Errorf("%d bytes after four were given back", p.held())
+		}
+		if r := ask(ids[5]); r.Err != wire.None {
+			t.Error(r.Err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if p.held() != 0 {
+			t.Errorf("%d bytes for ids that nobody brought", p.held())
+		}
+	})
+}
+
+func TestATimeoutOfAMillisecondIsTakenForOneThatCanBeKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCoordinator(t, Options{})
+		m := &client{t: t, c: c}
+		m.took(<-m.startJoin(func(r *JoinRequest) { r.RebalanceTimeout = time.Millisecond }))
+		time.Sleep(minRebalance / 2)
+		if r := <-m.startSync(nil); r.Err != wire.None {
+			t.Errorf("dropped after %v: %v", minRebalance/2, r.Err)
+		}
+	})
+}
+
+func TestAProtocolThatAMemberNamesTwiceCountsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCoordinator(t, Options{InitialDelay: 50 * time.Millisecond})
+		one, two := &client{t: t, c: c}, &client{t: t, c: c}
+		a := one.startJoin(func(r *JoinRequest) { r.Protocols = []Protocol{{Name: "a"}, {Name: "a"}, {Name: "b"}} })
+		two.startJoin(func(r *JoinRequest) { r.Protocols = []Protocol{{Name: "b"}} })
+		if r := <-a; r.Protocol != "b" {
+			t.Errorf("%q was chosen", r.Protocol)
 		}
 	})
 }

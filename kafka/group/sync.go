@@ -151,9 +151,7 @@ func (c *Coordinator) Leave(group string, leavers []Leaver) wire.Code {
 }
 
 func (g *group) leave(l Leaver) wire.Code {
-	if t, ok := g.pending[l.MemberID]; ok && l.InstanceID == "" {
-		t.Stop()
-		delete(g.pending, l.MemberID)
+	if l.InstanceID == "" && g.keepPromise(l.MemberID) {
 		g.maybeComplete()
 		return wire.None
 	}
