@@ -278,7 +278,7 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 			ms += rec.TimestampDelta
 		}
 		r.deliver(&rec, o, ms)
-		if r.expired() {
+		if mayExpire(r.d.Properties) && r.expired() {
 			r.drop(s, o, Expired)
 			continue
 		}
@@ -396,11 +396,8 @@ func (r *reader) tellReturned() {
 // expired reports whether the message's own expiration has passed since it came: at
 // the head of its queue it is gone soon anyway, but must not be delivered before.
 func (r *reader) expired() bool {
-	if !mayExpire(r.d.Properties) || r.d.TimestampMs == message.NoTime {
-		return false
-	}
 	ttl := expirationOf(r.d.Properties)
-	if ttl < 0 {
+	if ttl < 0 || r.d.TimestampMs == message.NoTime {
 		return false
 	}
 	if r.nowMs == 0 {

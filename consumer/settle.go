@@ -100,6 +100,6 @@ func (k *Consumer) heldInBox() int64 {
 func (c *Cursor) holds(r Run) bool {
 	return c.open.size(r.First, r.Last) == r.Len() &&
 		c.back.size(r.First, r.Last) == 0 &&
-		c.holding.size(r.First, r.Last) == 0 &&
+		(c.holding.count == 0 || c.holding.size(r.First, r.Last) == 0) &&
 		c.dealt.size(r.First, r.Last) == 0
 }
