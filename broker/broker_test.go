@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +25,7 @@ type rig struct {
 	t     *testing.T
 	dir   string
 	files fs.FS // nil: real ones
+	lines *slog.Logger
 	gap   int32 // offsets left unused behind each append
 	store store.Store
 	v     *VHost
@@ -63,7 +65,7 @@ func (r *rig) open() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	b, err := Open(st, Options{})
+	b, err := Open(st, Options{Log: r.lines})
 	if err != nil {
 		r.t.Fatal(err)
 	}

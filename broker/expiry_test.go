@@ -127,9 +127,11 @@ func TestARestartKnowsWhichQueuesHoldMessagesThatExpire(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.queue("gone", QueueOptions{Durable: true})
+		r.queue("late", QueueOptions{Durable: true})
+		r.put("late", 5, expiring("10000"), time.Now()) // a moment before the stop
 		r.restart()
 		time.Sleep(20 * time.Second)
-		if got := r.leftBy(); got[Expired] != 5 {
+		if got := r.leftBy(); got[Expired] != 10 {
 			t.Errorf("left %v", got)
 		}
 		for _, name := range []string{"plain", "gone"} {

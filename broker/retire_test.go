@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/message"
@@ -375,23 +376,56 @@ func TestQuorumQueuesMustBeAbleToKeepTheirPromise(t *testing.T) {
 
 // TestDroppedMessagesAreToldOfOnceAnInterval has a poison message every second.
 func TestDroppedMessagesAreToldOfOnceAnInterval(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		var lines bytes.Buffer
+		r.lines = slog.New(slog.NewTextHandler(&lines, nil))
+		r.restart()
+		r.queue("q", QueueOptions{Durable: true, Args: arguments("x-delivery-limit", 0)})
+		sub := r.subscribe("q", SubscribeOptions{})
+		for range 25 {
+			r.put("q", 1, message.NoProperties, time.Now())
+			d := pull(t, sub, 1, 1<<20)[0]
+			if err := d.Lease.Requeue(d.Offset, d.Offset); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if n := strings.Count(lines.String(), "came back too often"); n != 4 {
+			t.Errorf("%d lines\n%s", n, lines.String())
+		}
+		for _, want := range []string{"queue=q messages=1 ", "queue=q messages=10 "} {
+			if !strings.Contains(lines.String(), want) {
+				t.Errorf("no line says %q\n%s", want, lines.String())
+			}
+		}
+		sub.Close()
+	})
+}
+
+// TestAGetTellsHowOftenAMessageCameBack as a delivery does.
+func TestAGetTellsHowOftenAMessageCameBack(t *testing.T) {
 	r := start(t)
-	q := r.queue("q", QueueOptions{Durable: true})
-	p := q.Partitions()[0]
-	var lines bytes.Buffer
-	r.opts.Log = slog.New(slog.NewTextHandler(&lines, nil))
-	now := time.Now()
-	for range 25 {
-		now = now.Add(time.Second)
-		p.left(DeliveryLimit, 1)
-		p.tellSpent(now)
-	}
-	if n := strings.Count(lines.String(), "came back too often"); n != 3 {
-		t.Errorf("%d lines\n%s", n, lines.String())
-	}
-	for _, want := range []string{"queue=q messages=1 ", "queue=q messages=10 "} {
-		if !strings.Contains(lines.String(), want) {
-			t.Errorf("no line says %q\n%s", want, lines.String())
+	r.queue("q", QueueOptions{Durable: true, Args: arguments("x-queue-type", "quorum")})
+	r.put("q", 1, message.NoProperties, time.Now())
+	for want := range int64(3) {
+		g, err := r.s.Get("q", false)
+		if err != nil || g == nil {
+			t.Fatal(g, err)
+		}
+		var p message.Properties
+		if err := p.Parse(g.Properties); err != nil {
+			t.Fatal(err)
+		}
+		f, ok := message.Find(p.Headers, "x-delivery-count")
+		if ok != (want > 0) {
+			t.Errorf("get %d: headers %q", want, p.Headers)
+		} else if n, _ := f.Int(); ok && n != want {
+			t.Errorf("get %d: count %d", want, n)
+		}
+		if err := g.Lease.Requeue(g.Offset, g.Offset); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -111,3 +111,42 @@ func TestMessagesThatWereReturnedTooOftenAreFound(t *testing.T) {
 		wantRuns(t, k.cursor.Spent(0, 9, limit, nil), want...)
 	}
 }
+
+// TestWhoWaitsHearsOfWhatBecomesReady: of a message that is put back, and of one that
+// a look at the head found while the log was asked.
+func TestWhoWaitsHearsOfWhatBecomesReady(t *testing.T) {
+	for name, ready := range map[string]func(log *busyLog, c *Cursor, k *Consumer, woken *bool){
+		"put back": func(log *busyLog, c *Cursor, k *Consumer, woken *bool) {
+			log.add(1, 0)
+			c.Head(1)
+			held := c.HoldReady(0, 0, nil)
+			k.Take(1, nil)
+			*woken = false
+			c.Unhold(held[0].First, held[0].Last)
+		},
+		"found by a look": func(log *busyLog, c *Cursor, k *Consumer, _ *bool) {
+			log.add(1, 0)
+			log.meanwhile = func() { // it comes while the log is asked, and finds nothing yet
+				log.meanwhile = nil
+				if got := k.Take(1, nil); len(got) > 0 {
+					t.Errorf("took %v", got)
+				}
+			}
+			c.Head(1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := &busyLog{}
+			c := newCursor(t, log, State{})
+			woken := false
+			k := add(t, c, ConsumerOptions{Wake: func() { woken = true }})
+			k.Take(1, nil)
+			woken = false
+			ready(log, c, k, &woken)
+			if !woken {
+				t.Error("nobody was woken")
+			}
+			wantRuns(t, take(k, 1), Run{0, 0, false, 0})
+		})
+	}
+}
