@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -260,5 +261,21 @@ func TestDefinitionsOfOlderVersionsOpen(t *testing.T) {
 	}
 	if v, _ := topic.Settings().Value(TopicSetting("cleanup.policy")); v != "" || topic.Settings().DeleteOld || topic.Settings().RetentionAge != 5*time.Second {
 		t.Errorf("%+v", topic.Settings())
+	}
+}
+
+func TestSettingsReferencePageIsCurrent(t *testing.T) {
+	const page = "../docs/settings.md"
+	if *update {
+		if err := os.WriteFile(page, []byte(SettingsReference()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != SettingsReference() {
+		t.Errorf("%s is not what the table says; renew it", page)
 	}
 }

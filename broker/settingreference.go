@@ -1,0 +1,105 @@
+package broker
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// SettingsReference prints the page docs/settings.md from the table.
+func SettingsReference() string {
+	var b strings.Builder
+	b.WriteString(`# Settings of queues and topics
+
+<!-- Printed from package broker; a test holds this page to it. To renew it: go test ./broker -run SettingsReference -update -->
+
+A queue's settings are arguments of its AMQP declaration, a topic's are its Kafka configs. To a Kafka client a queue is a topic, whose configs it
+can read. What holds is, the strongest first: what was declared, the default of the type of queue, what the server was started with, the default here.
+An argument that stands nowhere on this page is ignored, as RabbitMQ does; a config that stands nowhere is refused, as Kafka does.
+
+| AMQP argument | Kafka config | values | default | of | changed live by | effect |
+|---|---|---|---|---|---|---|
+`)
+	var later []string
+	for _, t := range settingTable {
+		if t.later {
+			later = append(later, "`"+cmp.Or(t.Arg, t.Config)+"`")
+			continue
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", code(t.Arg), code(t.Config), t.values(), t.defaults(), t.types(), t.changers(), t.effect())
+	}
+	fmt.Fprintf(&b, "\nRefused by name until a later release obeys them: %s.\n", strings.Join(later, ", "))
+	return b.String()
+}
+
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "`" + s + "`"
+}
+
+func (t *Setting) values() string {
+	switch {
+	case t.age:
+		return "a number and one of Y, M, D, h, m, s"
+	case t.Type == Flag:
+		return "true, false"
+	case t.Type == Word:
+		return strings.Join(t.Words, ", ")
+	case t.Type == List:
+		return "any of " + strings.Join(t.Words, ", ")
+	case t.Type == Text:
+		return "text"
+	case t.Min == t.Max:
+		return fmt.Sprint(t.Min)
+	case t.Min == math.MinInt64:
+		return "a whole number"
+	case t.Max >= math.MaxInt64/1_000_000:
+		return fmt.Sprintf("from %d on", t.Min)
+	}
+	return fmt.Sprintf("%d to %d", t.Min, t.Max)
+}
+
+// defaults are the table's own, and those of types of queue that have another.
+func (t *Setting) defaults() string {
+	out := []string{}
+	if t.Default != "" {
+		out = append(out, t.Default)
+	}
+	for _, kind := range []*queueType{classic, quorum, topic} {
+		if v, ok := kind.defaults[cmp.Or(t.Config, t.Arg)]; ok {
+			out = append(out, kind.name+": "+v)
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+func (t *Setting) types() string {
+	if t.Config != "" {
+		return "topics"
+	}
+	var out []string
+	for _, kind := range []*queueType{classic, quorum} {
+		if t.of&kind.set != 0 {
+			out = append(out, kind.name)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// effect says whether anything is done for it; see settingTable.
+func (t *Setting) effect() string {
+	if t.obey != nil || t.Arg == argType {
+		return "yes"
+	}
+	return "taken, none"
+}
+
+func (t *Setting) changers() string {
+	if t.Live&ByConfig != 0 {
+		return "AlterConfigs"
+	}
+	return "nobody"
+}
