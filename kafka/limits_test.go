@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -347,5 +348,22 @@ func TestRequestsOfManyPartitionsLeaveNothingBehind(t *testing.T) {
 	<-ended
 	if kept := cap(c.produce.Partitions) + cap(c.fetch.req.Partitions) + cap(c.fetch.found); kept > 0 {
 		t.Errorf("memory for %d partitions stays with the connection", kept)
+	}
+}
+
+// A name of 32,767 bytes is as long as older versions can say; a sentence about it
+// would be longer.
+func TestASentenceAboutALongNameIsShort(t *testing.T) {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = strings.Repeat("ü", 16_383), 1, 1
+	req.Topics = append(req.Topics, topic)
+	client := newRig(t, nil).raw()
+	client.send(req, 3)
+	var res kmsg.CreateTopicsResponse
+	client.receive(&res, 3)
+	got := res.Topics[0]
+	if got.Topic != topic.Topic || got.ErrorCode != int16(wire.InvalidTopic) || len(*got.ErrorMessage) > maxTextBytes+3 || !utf8.ValidString(*got.ErrorMessage) {
+		t.Errorf("error %d, %d bytes of text", got.ErrorCode, len(*got.ErrorMessage))
 	}
 }

@@ -101,6 +101,9 @@ func (a *Account) above(held int64) int64 { return max(0, held-a.b.opts.Free) }
 
 // Give returns n bytes that were taken.
 func (a *Account) Give(n int64) {
+	if n == 0 {
+		return
+	}
 	now := a.held.Add(-n)
 	if counted := a.above(now+n) - a.above(now); counted > 0 {
 		a.b.give(counted)
