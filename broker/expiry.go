@@ -113,6 +113,9 @@ func (x *expirer) sweep(nowMs int64) {
 func (p *Partition) stillExpires(nowMs int64) bool {
 	e := p.expiry.Load()
 	if err := p.expireIfDue(nowMs); err != nil {
+		if store.Retryable(err) {
+			return true
+		}
 		if !p.removed.Load() && !errors.Is(err, store.ErrClosed) {
 			p.q.vhost.b.opts.Log.Error("can't look for expired messages; it is tried again in a minute", "queue", p.q.Name, "error", err)
 		}
@@ -202,7 +205,7 @@ type headScan struct {
 func (s *headScan) read(l store.Log) error {
 	for !s.done && s.next <= s.last {
 		from := s.next
-		v, err := l.Read(from, 64<<10)
+		v, err := l.Read(from, 64<<10) // what is on its way is looked at the next time
 		if errors.Is(err, store.ErrOutOfRange) {
 			return nil // retention took the head; the next look sees another
 		}

@@ -36,7 +36,7 @@ func (l *Lease) Requeue(first, last message.Offset) error {
 	if limit < 0 || l.part.removed.Load() {
 		return l.requeue(first, last)
 	}
-	for _, spent := range l.part.cursor.Load().Spent(first, last, limit, nil) {
+	for _, spent := range l.member.Cursor().Spent(first, last, limit, nil) {
 		if err := l.requeue(first, spent.First-1); err != nil {
 			return err
 		}

@@ -34,19 +34,23 @@ func (r Reason) String() string { return reasonNames[r] }
 // they are on hold: delivered to nobody, counted against nobody's prefetch, but in
 // their queue, also after a crash. A copy elsewhere is made and committed before it.
 type departure struct {
-	part *Partition
-	why  Reason
-	runs []consumer.Run
+	part   *Partition
+	cursor *consumer.Cursor
+	why    Reason
+	runs   []consumer.Run
 }
 
 // depart puts the messages first..last on hold: those that a consumer holds, all of
 // them, or without one those that are still ready.
 func (p *Partition) depart(k *consumer.Consumer, first, last message.Offset, why Reason) (departure, error) {
-	d := departure{part: p, why: why}
 	if k == nil {
-		d.runs = p.cursor.Load().HoldReady(first, last, nil)
+		d := departure{part: p, cursor: p.cursor.Load(), why: why}
+		if d.cursor != nil { // or another process has it
+			d.runs = d.cursor.HoldReady(first, last, nil)
+		}
 		return d, nil
 	}
+	d := departure{part: p, cursor: k.Cursor(), why: why}
 	if err := k.Hold(first, last); err != nil {
 		return d, p.notHeld(first, last, err)
 	}
@@ -56,9 +60,8 @@ func (p *Partition) depart(k *consumer.Consumer, first, last message.Offset, why
 
 // leave ends the messages and says how many they were.
 func (d *departure) leave() (n int64) {
-	c := d.part.cursor.Load()
 	for _, r := range d.runs {
-		c.Free(r.First, r.Last)
+		d.cursor.Free(r.First, r.Last)
 		n += r.Len()
 	}
 	if n > 0 {
@@ -70,9 +73,8 @@ func (d *departure) leave() (n int64) {
 
 // stay makes the messages ready again, in their places.
 func (d *departure) stay() {
-	c := d.part.cursor.Load()
 	for _, r := range d.runs {
-		c.Unhold(r.First, r.Last)
+		d.cursor.Unhold(r.First, r.Last)
 	}
 }
 

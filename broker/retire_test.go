@@ -429,3 +429,26 @@ func TestAGetTellsHowOftenAMessageCameBack(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsHeldOfALostCursorLeavesNothing: another process has the queue's cursor,
+// and what consumers say of what they had of ours changes nothing and breaks nothing.
+func TestWhatIsHeldOfALostCursorLeavesNothing(t *testing.T) {
+	r := startWith(t, 0)
+	q := r.queue("q", QueueOptions{Durable: true, Args: arguments("x-delivery-limit", 0)})
+	r.put("q", 4, message.NoProperties, time.Now())
+	sub := r.subscribe("q", SubscribeOptions{})
+	l := pull(t, sub, 10, 1<<20)[0].Lease
+	p := q.Partitions()[0]
+	p.lose(p.cursor.Load())
+	for _, settle := range []func() error{
+		func() error { return l.Ack(0, 0) }, func() error { return l.Reject(1, 1) }, func() error { return l.Requeue(2, 2) },
+		func() error { _, err := p.retire(nil, 3, 3, Expired); return err },
+	} {
+		if err := settle(); err != nil {
+			t.Error(err)
+		}
+	}
+	if p.cursor.Load() != nil {
+		t.Error("the cursor came back")
+	}
+}

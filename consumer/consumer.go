@@ -100,6 +100,9 @@ func (c *Cursor) levelOf(priority int) *level {
 	return c.levels[i]
 }
 
+// Cursor is what the consumer is one of.
+func (k *Consumer) Cursor() *Cursor { return k.cursor }
+
 // Cancel ends the consumer. What it was dealt and did not take is ready again in
 // its place; what it took can still be settled with it. Canceling twice is fine.
 func (k *Consumer) Cancel() {

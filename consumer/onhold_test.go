@@ -108,7 +108,7 @@ func TestMessagesThatWereReturnedTooOftenAreFound(t *testing.T) {
 		5: {{8, 9, false, 0}},
 		6: nil,
 	} {
-		wantRuns(t, k.cursor.Spent(0, 9, limit, nil), want...)
+		wantRuns(t, k.Cursor().Spent(0, 9, limit, nil), want...)
 	}
 }
 
