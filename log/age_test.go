@@ -72,6 +72,24 @@ func TestTheLastSegmentGoesWhenItsTimeIsUpAndTheEndIsKept(t *testing.T) {
 	}
 }
 
+func TestTheSegmentBehindAnOldOneBeginsSmall(t *testing.T) {
+	now := int64(1000)
+	m := fs.NewMem(1)
+	o := tableOptions(m, memPool(t, m))
+	o.SegmentBytes = 1 << 20
+	o.Now = func() time.Time { return time.UnixMilli(now) }
+	l := open(t, o)
+	for range 100 {
+		appendBatch(t, l, makeBatch(1, 10_000, 1, now))
+	}
+	if _, err := l.DropExpired(now+1, 0, math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
+	if bytes, files := l.Size(); bytes > 4096 || files != 1 {
+		t.Errorf("%d bytes in %d segments of nothing", bytes, files)
+	}
+}
+
 func TestAnEmptySegmentThatIsTooSmallIsReplaced(t *testing.T) {
 	now := int64(1000)
 	m := fs.NewMem(1)
@@ -81,6 +99,9 @@ func TestAnEmptySegmentThatIsTooSmallIsReplaced(t *testing.T) {
 		t.Fatalf("dropped %d, %v", n, err)
 	}
 	appendBatch(t, l, makeBatch(2, 20_000, 2, now))
+	if _, files := l.Size(); files != 1 {
+		t.Errorf("%d segments for one batch", files)
+	}
 	appendBatch(t, l, makeBatch(1, 20_000, 3, now))
 	if err := l.Sync(); err != nil {
 		t.Fatal(err)
@@ -96,7 +117,12 @@ func TestASegmentFoundAtTheStartGoesWhenItsTimeIsUp(t *testing.T) {
 	m := tableDisk(t, "closed")
 	now := int64(5000)
 	l := aging(t, m, &now)
-	n, err := l.DropExpired(5000, 0, math.MaxInt64)
+	_, before := l.Size()
+	n, err := l.DropExpired(5000, 0, tableCount-1)
+	if _, files := l.Size(); err != nil || files != before-n || files == 0 {
+		t.Fatalf("dropped %d of %d, %d files while the last is needed, %v", n, before, files, err)
+	}
+	n, err = l.DropExpired(5000, 0, math.MaxInt64)
 	if _, files := l.Size(); err != nil || n == 0 || files != 1 {
 		t.Fatalf("dropped %d, %d files, %v", n, files, err)
 	}

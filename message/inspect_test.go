@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -177,12 +178,30 @@ func TestRecordsThatNobodyCouldReadAreRefused(t *testing.T) {
 		"headers of -1":              bent(14, 1),
 		"value too short":            bent(8, 8),
 		"null header name":           append(testRecord{headers: [][2][]byte{{nil, nil}}}.append(nil), second...),
+		"a byte behind the headers":  append(append([]byte{good[0] + 2}, append(bytes.Clone(good[1:]), 0)...), second...),
 		"length without end":         bytes.Repeat([]byte{0xff}, 40),
 	} {
 		for _, p := range packers {
 			if _, _, err := checkWith(p.codec, p.pack(raw), 2, 1<<20, 1<<20); err == nil {
 				t.Errorf("%s, %s: taken", name, p.name)
 			}
+		}
+	}
+}
+
+// without is b with bits taken out of a byte.
+func without(b []byte, at int, bits byte) []byte {
+	b[at] &^= bits
+	return b
+}
+
+func TestALongRecordThatClaimsMoreThanMayComeIsRefusedAtOnce(t *testing.T) {
+	claims := binary.AppendVarint(nil, 20<<20)
+	raw := append(claims, make([]byte, 2<<20)...)
+	for _, w := range []Walker{&Check{count: 1}, &Seek{Ms: 1}} {
+		n, err := Walk(w, CodecNone, raw, 8<<20, OrdinaryBytes)
+		if !errors.Is(err, ErrUnpacked) || n > 2*OrdinaryBytes {
+			t.Errorf("%T: %d bytes were looked at, %v", w, n, err)
 		}
 	}
 }
@@ -212,27 +231,29 @@ func TestCompressionThatNotAllReadersReadIsRefused(t *testing.T) {
 		codec  int
 		packed []byte
 	}{
-		"gzip rubbish":            {CodecGzip, []byte("rubbish rubbish rubbish")},
-		"snappy rubbish":          {CodecSnappy, bytes.Repeat([]byte{0xff}, 40)},
-		"lz4 rubbish":             {CodecLZ4, []byte("rubbish rubbish rubbish")},
-		"zstd rubbish":            {CodecZstd, []byte("rubbish rubbish rubbish")},
-		"gzip cut":                {CodecGzip, pack(CodecGzip)[:40]},
-		"snappy cut":              {CodecSnappy, pack(CodecSnappy)[:40]},
-		"lz4 cut":                 {CodecLZ4, pack(CodecLZ4)[:40]},
-		"zstd cut":                {CodecZstd, pack(CodecZstd)[:20]},
-		"gzip within gzip":        {CodecGzip, packers[1].pack(pack(CodecGzip))},
-		"gzip, bytes behind":      {CodecGzip, append(pack(CodecGzip), "behind"...)},
-		"gzip in two members":     {CodecGzip, twice(CodecGzip, raw)},
-		"lz4, bytes behind":       {CodecLZ4, append(pack(CodecLZ4), "behind"...)},
-		"lz4 in two frames":       {CodecLZ4, twice(CodecLZ4, raw)},
-		"zstd, bytes behind":      {CodecZstd, append(pack(CodecZstd), "behind"...)},
-		"snappy, bytes behind":    {CodecSnappy, append(pack(CodecSnappy), "behind"...)},
-		"snappy frame without it": {CodecSnappy, inFrames(raw, 1<<20)[:30]},
-		"snappy's superset s2":    {CodecSnappy, s2.EncodeBest(nil, raw)},
-		"unknown codec":           {5, raw},
+		"gzip rubbish":                     {CodecGzip, []byte("rubbish rubbish rubbish")},
+		"snappy rubbish":                   {CodecSnappy, bytes.Repeat([]byte{0xff}, 40)},
+		"lz4 rubbish":                      {CodecLZ4, []byte("rubbish rubbish rubbish")},
+		"zstd rubbish":                     {CodecZstd, []byte("rubbish rubbish rubbish")},
+		"gzip cut":                         {CodecGzip, pack(CodecGzip)[:40]},
+		"snappy cut":                       {CodecSnappy, pack(CodecSnappy)[:40]},
+		"lz4 cut":                          {CodecLZ4, pack(CodecLZ4)[:40]},
+		"zstd cut":                         {CodecZstd, pack(CodecZstd)[:20]},
+		"gzip within gzip":                 {CodecGzip, packers[1].pack(pack(CodecGzip))},
+		"gzip, bytes behind":               {CodecGzip, append(pack(CodecGzip), "behind"...)},
+		"gzip in two members":              {CodecGzip, twice(CodecGzip, raw)},
+		"lz4, bytes behind":                {CodecLZ4, append(pack(CodecLZ4), "behind"...)},
+		"lz4 in two frames":                {CodecLZ4, twice(CodecLZ4, raw)},
+		"zstd, bytes behind":               {CodecZstd, append(pack(CodecZstd), "behind"...)},
+		"snappy, bytes behind":             {CodecSnappy, append(pack(CodecSnappy), "behind"...)},
+		"snappy frame without it":          {CodecSnappy, inFrames(raw, 1<<20)[:30]},
+		"snappy's superset s2":             {CodecSnappy, s2.EncodeBest(nil, raw)},
+		"lz4 blocks that depend on others": {CodecLZ4, without(pack(CodecLZ4), 4, lz4Independent)},
+		"unknown codec":                    {5, raw},
 	} {
-		if _, _, err := checkWith(c.codec, c.packed, 1, 1<<20, 1<<20); err == nil {
-			t.Errorf("%s: taken", name)
+		_, _, err := checkWith(c.codec, c.packed, 1, 1<<20, 1<<20)
+		if err == nil || strings.Contains(name, "depend") && !strings.Contains(err.Error(), "depend") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
