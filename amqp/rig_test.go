@@ -56,7 +56,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	}
 	o.broker.Log = quiet()
 	if o.broker.Probe == nil {
-		o.broker.Probe = r.probe
+		o.broker.Probe = r.store.Probe
 	}
 	if o.broker.Scratch == nil {
 		o.broker.Scratch = r.scratch
@@ -93,16 +93,6 @@ func (r *rig) stop() {
 	if err := r.store.Close(); err != nil {
 		r.t.Error(err)
 	}
-}
-
-// probe fails while the disk has no room.
-func (r *rig) probe() error {
-	f, err := r.store.Scratch()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Allocate(1 << 20)
 }
 
 // scratch opens a file of the store and counts it while it is open.

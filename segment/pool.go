@@ -193,7 +193,7 @@ func (p *Pool) take(size, base int64) (*block, error) {
 		return b, nil
 	}
 	b, err := p.create(size)
-	if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrTooManyOpen)) && p.shed() {
+	if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrTooManyOpen)) && p.Shed() {
 		b, err = p.create(size)
 	}
 	if err != nil {
@@ -270,7 +270,7 @@ func (p *Pool) MakeRoom() {
 	p.Wait() // trimmed
 	p.Wait() // and what that let go of is closed
 	if !p.Room() {
-		p.shed()
+		p.Shed()
 	}
 }
 
@@ -319,8 +319,8 @@ func (p *Pool) discard(b *block) {
 	p.note(p.o.FS.Remove(b.name))
 }
 
-// shed gives all free files back to the disk and reports whether there were any.
-func (p *Pool) shed() bool {
+// Shed gives all free files back to the disk and reports whether there were any.
+func (p *Pool) Shed() bool {
 	p.mu.Lock()
 	free := p.free
 	p.free, p.freed = nil, 0

@@ -34,7 +34,7 @@ func (s *Server) openStore() error {
 		return adviseRecover(err)
 	}
 	s.store = st
-	s.probe = func() error { return probeRoom(st) }
+	s.probe = st.Probe
 	s.scratch = func() (broker.Scratch, error) {
 		f, err := st.Scratch()
 		if err != nil {
@@ -53,26 +53,6 @@ func adviseRecover(err error) error {
 	}
 	return fmt.Errorf("%w; put back what is missing from a backup, or start with --recover to go on with what is there: "+
 		"what can't be rebuilt is lost then, and the log says what", err)
-}
-
-// roomBytes is what must fit the disk for an alarm to be over: enough for a log's next
-// segments, so that the alarm does not come back at once.
-const roomBytes = 4 << 20
-
-// probeRoom takes and gives back space on the file system of the data, and flushes it.
-func probeRoom(st *local.Store) error {
-	f, err := st.Scratch()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Allocate(roomBytes); err != nil {
-		return err
-	}
-	if _, err := f.WriteAt([]byte("room"), roomBytes-4); err != nil {
-		return err
-	}
-	return f.Sync()
 }
 
 // ours are the names in a data directory by which it is known as one, even when

@@ -1,10 +1,14 @@
 package local
 
 import (
+	"errors"
 	"os"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/store"
 )
 
 func TestAScratchFileHasNoNameAndHoldsWhatIsWritten(t *testing.T) {
@@ -69,4 +73,41 @@ func TestAScratchFileThatACrashLeftIsWiped(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
+}
+
+// Space that comes back inside the store, as files kept for reuse, counts: an append would take it, too.
+func TestAProbeFindsRoomInFilesKeptForReuse(t *testing.T) {
+	mem := fs.NewMem(1)
+	mem.SetCapacity(40 << 20)
+	s, err := Open(Options{Dir: "data", FS: mem, SegmentBytes: 8 << 20, Mode: store.ModeOS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l, err := s.OpenLog(newID(t, s), store.LogOptions{Name: "q", Retention: store.Retention{Consumed: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Probe(); err != nil {
+		t.Fatalf("an empty disk: %v", err)
+	}
+	for err == nil {
+		_, err = l.Append(batchOf(1, 100_000))
+	}
+	if !errors.Is(err, store.ErrFull) {
+		t.Fatal(err)
+	}
+	if err := s.Probe(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a full disk: %v", err)
+	}
+	_, end, err := l.Bounds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Release(end)
+	for begun := time.Now(); s.Probe() != nil; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > 20*time.Second {
+			t.Fatalf("nothing is left to read, and still: %v", s.Probe())
+		}
+	}
 }
