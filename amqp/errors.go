@@ -98,5 +98,8 @@ func decodeError(err error, method wire.MethodID) *closeError {
 	if errors.As(err, &unknown) {
 		return &closeError{code: wire.CommandInvalid, text: err.Error(), method: unknown.ID}
 	}
+	if errors.Is(err, wire.ErrTableDepth) { // well-formed, but more than we take
+		return &closeError{code: wire.PreconditionFailed, text: err.Error(), method: method}
+	}
 	return &closeError{code: wire.SyntaxError, text: err.Error(), method: method}
 }

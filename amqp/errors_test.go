@@ -15,6 +15,14 @@ import (
 // props are raw properties of a publish.
 func props(p wire.Properties) wire.RawProperties { return p.AppendTo(nil) }
 
+// nested is a table so deep.
+func nested(depth int) (t wire.Table) {
+	for range depth {
+		t = wire.AppendTableTable(nil, "t", t)
+	}
+	return t
+}
+
 func method(m wire.Method) func(*peer, string) {
 	return func(p *peer, _ string) { p.send(1, m) }
 }
@@ -69,6 +77,15 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 		{"CC that is not an array", publishing(wire.Publish{Properties: props(wire.Properties{Headers: wire.AppendTableString(nil, "CC", "x")})}), wire.PreconditionFailed, "", wire.IDBasicPublish},
 		{"BCC of numbers", publishing(wire.Publish{Properties: props(wire.Properties{Headers: table("BCC", wire.Field{Tag: 'A', Value: []byte{'B', 1}})})}), wire.PreconditionFailed, "", wire.IDBasicPublish},
 		{"direct reply-to", publishing(wire.Publish{Properties: props(wire.Properties{ReplyTo: []byte(directReplyTo)})}), wire.PreconditionFailed, "", wire.IDBasicPublish},
+		{"arguments nested too deep", method(&wire.QueueDeclare{Queue: "deep", Arguments: nested(300)}), wire.PreconditionFailed, "", wire.IDQueueDeclare},
+		{"arguments of a binding nested too deep", func(p *peer, q string) {
+			p.call(1, &wire.QueueBind{Queue: q, Exchange: "amq.topic", RoutingKey: "k", Arguments: nested(200)}, wire.IDQueueBindOk)
+			p.send(1, &wire.QueueBind{Queue: q, Exchange: "amq.topic", RoutingKey: "k", Arguments: nested(300)})
+		}, wire.PreconditionFailed, "", wire.IDQueueBind},
+		{"headers nested too deep", func(p *peer, q string) {
+			p.publish(1, wire.Publish{Key: []byte(q), Properties: props(wire.Properties{Headers: nested(200)})})
+			p.publish(1, wire.Publish{Key: []byte(q), Properties: props(wire.Properties{Headers: nested(300)})})
+		}, wire.PreconditionFailed, "", wire.IDBasicPublish},
 		{"malformed properties", publishing(wire.Publish{Properties: wire.RawProperties{0x80, 0}}), wire.SyntaxError, "", wire.IDBasicPublish},
 		{"immediate", publishing(wire.Publish{Immediate: true}), wire.NotImplemented, "immediate=true", wire.IDBasicPublish},
 		{"message above the limit", func(p *peer, q string) {

@@ -1,7 +1,14 @@
 package broker
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
 	"github.com/leveret-mq/leveret/exchange"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // Binding leads from an exchange to a queue or to another exchange.
@@ -13,8 +20,42 @@ type Binding struct {
 	Args       []byte // AMQP field table, without its length
 }
 
-func (v *VHost) def(b Binding) bindingDef {
-	return bindingDef{VHost: v.Name, Source: b.Source, ToExchange: b.ToExchange, Dest: b.Dest, Key: []byte(b.Key), Args: b.Args}
+// def is the definition of a binding, the same for all ways to write its arguments.
+func (v *VHost) def(b Binding) (bindingDef, error) {
+	d := bindingDef{VHost: v.Name, Source: b.Source, ToExchange: b.ToExchange, Dest: b.Dest, Key: []byte(b.Key), Args: b.Args}
+	return d, d.normalise()
+}
+
+// normalise brings the arguments into the one form of all tables that say the same.
+func (d *bindingDef) normalise() (err error) {
+	if d.Args, err = message.NormalTable(d.Args); err != nil {
+		return badBinding(err)
+	}
+	return nil
+}
+
+// argsHash stands for a binding's arguments, in normal form, where they would be too
+// long: "" for none.
+func argsHash(args []byte) string {
+	if len(args) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256(args)
+	return hex.EncodeToString(sum[:20])
+}
+
+// renamed are the entries that give a definition of an older version its present
+// key; those of one binding, which it kept apart, become one.
+func (d bindingDef) renamed() ([]store.Entry, error) {
+	key := d.key()
+	if d.kept == key {
+		return nil, nil
+	}
+	value, err := json.Marshal(d)
+	if err != nil {
+		return nil, fmt.Errorf("encode definition %s: %w", key, err)
+	}
+	return []store.Entry{{Key: key, Value: value}, {Key: d.kept}}, nil
 }
 
 // ends of a binding; the caller holds mu.
@@ -67,7 +108,10 @@ func (s *Session) Bind(b Binding) error {
 		return err
 	}
 	v := s.vhost
-	d := v.def(b)
+	d, err := v.def(b)
+	if err != nil {
+		return err
+	}
 	key := d.key()
 	return v.change(func(c *change) error {
 		if err := c.binding(key, d); err != nil {
@@ -140,12 +184,21 @@ func (v *VHost) addBinding(key string, d bindingDef, src *Exchange, q *Queue, x 
 	return nil
 }
 
-func (v *VHost) restoreBinding(d bindingDef) error {
-	src, q, x, err := v.endsOf(d)
+func (v *VHost) restoreBinding(d *bindingDef) error {
+	if err := d.normalise(); err != nil {
+		return err
+	}
+	src, q, x, err := v.endsOf(*d)
 	if err != nil {
 		return err
 	}
-	return v.addBinding(d.key(), d, src, q, x)
+	key := d.key()
+	kept := *d
+	kept.kept = ""
+	if _, there := src.bindings[key]; there { // kept apart by an older version
+		return nil
+	}
+	return v.addBinding(key, kept, src, q, x)
 }
 
 // Unbind removes a binding; one that is not there is no error, a missing end is not either.
@@ -157,7 +210,10 @@ func (s *Session) Unbind(b Binding) error {
 		return fail(Refused, "operation not permitted on the default exchange")
 	}
 	v := s.vhost
-	d := v.def(b)
+	d, err := v.def(b)
+	if err != nil {
+		return err
+	}
 	key := d.key()
 	return v.change(func(c *change) error {
 		if err := c.binding(key, d); err != nil {

@@ -19,7 +19,7 @@ import (
 //	v/VHOST              a virtual host
 //	x/VHOST/NAME         an exchange
 //	q/VHOST/NAME         a queue
-//	b/VHOST/SOURCE/KIND/DESTINATION/KEY/ARGS   a binding
+//	b/VHOST/SOURCE/KIND/DESTINATION/KEY/HASH   a binding; the hash is of its arguments, "" without any
 //	d/LOG                a log of a deleted queue, to be removed
 //	e/VHOST/NAME         a queue that got messages that expire
 const (
@@ -73,15 +73,18 @@ type bindingDef struct {
 	ToExchange bool   `json:"to_exchange,omitempty"`
 	Dest       string `json:"destination"`
 	Key        []byte `json:"key,omitempty"`
-	Args       []byte `json:"args,omitempty"`
+	Args       []byte `json:"args,omitempty"` // in normal form
+
+	kept string // the key that it was loaded with
 }
 
+// key is the same for all ways to write the binding: Args are in normal form.
 func (d bindingDef) key() string {
 	kind := "q"
 	if d.ToExchange {
 		kind = "x"
 	}
-	return defKey(prefixBinding, d.VHost, d.Source, kind, d.Dest, string(d.Key), string(d.Args))
+	return defKey(prefixBinding, d.VHost, d.Source, kind, d.Dest, string(d.Key), argsHash(d.Args))
 }
 
 func (b *Broker) putJSON(key string, v any) error {
@@ -132,7 +135,7 @@ func (b *Broker) load() error {
 			queues = append(queues, queueDef{})
 			into = &queues[len(queues)-1]
 		case strings.HasPrefix(e.Key, prefixBinding):
-			bindings = append(bindings, bindingDef{})
+			bindings = append(bindings, bindingDef{kept: e.Key})
 			into = &bindings[len(bindings)-1]
 		case strings.HasPrefix(e.Key, prefixExpiry):
 			expiries = append(expiries, expiryDef{})
@@ -210,16 +213,22 @@ func (b *Broker) restore(exchanges []exchangeDef, queues []queueDef, bindings []
 	if len(missing) > 0 {
 		return errors.Join(missing...)
 	}
-	var loose []store.Entry
+	var loose []store.Entry // to be put right
 	for _, d := range bindings {
 		v := b.vhosts[d.VHost]
 		if v == nil {
 			return fmt.Errorf("a binding is in vhost %q, which does not exist", d.VHost)
 		}
-		if err := v.restoreBinding(d); err != nil {
+		if err := v.restoreBinding(&d); err != nil {
 			b.opts.Log.Warn("a binding's end is gone; left out", "vhost", d.VHost, "source", d.Source, "destination", d.Dest, "error", err)
-			loose = append(loose, store.Entry{Key: d.key()})
+			loose = append(loose, store.Entry{Key: d.kept})
+			continue
 		}
+		entries, err := d.renamed()
+		if err != nil {
+			return err
+		}
+		loose = append(loose, entries...)
 	}
 	for _, d := range expiries {
 		if !b.restoreExpiry(d) {

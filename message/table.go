@@ -34,8 +34,12 @@ const (
 // ErrTable says that the bytes of a field table contradict themselves.
 var ErrTable = errors.New("malformed field table")
 
-// maxTableDepth bounds how deep tables and arrays may lie in one another.
-const maxTableDepth = 32
+// MaxTableDepth bounds how deep tables and arrays may lie in one another: hostile
+// input must not exhaust the stack. No client nests as deep.
+const MaxTableDepth = 256
+
+// ErrTableDepth says that a table is nested deeper. It wraps ErrTable.
+var ErrTableDepth = fmt.Errorf("%w: nested deeper than %d", ErrTable, MaxTableDepth)
 
 // fixedBytes is the size of a value with that tag; -1 has a length before it, -2 is unknown.
 func fixedBytes(tag byte) int {
@@ -215,8 +219,8 @@ func Find(table []byte, name string) (t TableReader, ok bool) {
 func CheckTable(raw []byte) error { return checkTable(NewTableReader(raw), 0) }
 
 func checkTable(t TableReader, depth int) error {
-	if depth > maxTableDepth {
-		return fmt.Errorf("%w: more than %d levels", ErrTable, maxTableDepth)
+	if depth > MaxTableDepth {
+		return ErrTableDepth
 	}
 	for t.Next() {
 		var err error

@@ -152,6 +152,9 @@ func Decode(payload []byte) (Method, error) {
 	m := newMethod()
 	r := reader{buf: payload[4:]}
 	m.decode(&r)
+	if r.deep {
+		return m, fmt.Errorf("arguments of %s: %w", id, ErrTableDepth)
+	}
 	if r.bad {
 		return m, fmt.Errorf("%w of %s", ErrSyntax, id)
 	}

@@ -99,6 +99,9 @@ func (p RawProperties) Parse(props *Properties) error {
 	if flags&^(FlagContentType|FlagContentEncoding|FlagHeaders|FlagDeliveryMode|FlagPriority) != 0 {
 		props.parseRest(&r)
 	}
+	if r.deep {
+		return fmt.Errorf("%w: %w", ErrProperties, ErrTableDepth)
+	}
 	if r.bad || len(r.buf) != 0 {
 		return fmt.Errorf("%w: list does not fit flags %#04x", ErrProperties, flags)
 	}

@@ -27,7 +27,11 @@ type Field struct {
 var ErrTable = errors.New("malformed field table")
 
 // maxTableDepth bounds the nesting of tables and arrays: hostile input must not exhaust the stack.
-const maxTableDepth = 64
+const maxTableDepth = 256
+
+// ErrTableDepth says that a table is nested deeper. Nothing else is wrong with it, so it ends a channel
+// and not the connection. It wraps ErrTable.
+var ErrTableDepth = fmt.Errorf("%w: nested deeper than %d", ErrTable, maxTableDepth)
 
 // fixedBytes is the size of a value by tag; -1 for a u32 length before it, -2 for an unknown tag.
 var fixedBytes = func() (sizes [256]int8) {
@@ -48,7 +52,7 @@ func (t Table) Check() error { return checkTable(t, 0) }
 
 func checkTable(t []byte, depth int) error {
 	if depth > maxTableDepth {
-		return fmt.Errorf("%w: nested deeper than %d", ErrTable, maxTableDepth)
+		return ErrTableDepth
 	}
 	for len(t) > 0 {
 		n := int(t[0])
@@ -66,7 +70,7 @@ func checkTable(t []byte, depth int) error {
 
 func checkArray(a []byte, depth int) (err error) {
 	if depth > maxTableDepth {
-		return fmt.Errorf("%w: nested deeper than %d", ErrTable, maxTableDepth)
+		return ErrTableDepth
 	}
 	for len(a) > 0 {
 		if a, err = checkField(a, depth); err != nil {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 )
 
@@ -58,7 +59,7 @@ func TestTableKeepsEveryTag(t *testing.T) {
 
 func TestTableRefusesWhatDoesNotFit(t *testing.T) {
 	deep := Table{}
-	for range 100 {
+	for range maxTableDepth + 1 {
 		deep = AppendTableTable(nil, "t", deep)
 	}
 	cases := map[string]Table{
@@ -70,12 +71,17 @@ func TestTableRefusesWhatDoesNotFit(t *testing.T) {
 		"length beyond the end":     {1, 'a', 'S', 0xff, 0xff, 0xff, 0xff},
 		"bad entry in a nested one": {1, 'a', 'F', 0, 0, 0, 2, 1, 'b'},
 		"bad element of an array":   {1, 'a', 'A', 0, 0, 0, 2, 'I', 0},
-		"nested a hundred deep":     deep,
+		"nested too deep":           deep,
 	}
 	for name, table := range cases {
-		if table.Check() == nil {
-			t.Errorf("%s: accepted", name)
+		err := table.Check()
+		if err == nil || errors.Is(err, ErrTableDepth) != (name == "nested too deep") {
+			t.Errorf("%s: %v", name, err)
 		}
+	}
+	_, inner, _, _ := deep.Next()
+	if err := Table(inner.Value).Check(); err != nil {
+		t.Errorf("nested as deep as it may be: %v", err)
 	}
 }
 

@@ -1,12 +1,16 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"errors"
+)
 
 // reader takes argument values off the front of buf. The first value that does not fit sets bad and
 // every later one is zero, so that decoders need to look only once, at the end.
 type reader struct {
-	buf []byte
-	bad bool
+	buf  []byte
+	bad  bool
+	deep bool // bad because of a table that is nested too deep
 }
 
 func (r *reader) take(n int) []byte {
@@ -68,7 +72,7 @@ func (r *reader) table() Table {
 		return nil
 	}
 	if err := t.Check(); err != nil {
-		r.bad = true
+		r.bad, r.deep = true, errors.Is(err, ErrTableDepth)
 		r.buf = nil
 		return nil
 	}
