@@ -382,6 +382,7 @@ func TestDroppedMessagesAreToldOfOnceAnInterval(t *testing.T) {
 		r.restart()
 		r.queue("q", QueueOptions{Durable: true, Args: arguments("x-delivery-limit", 0)})
 		sub := r.subscribe("q", SubscribeOptions{})
+		time.Sleep(time.Second / 2) // the saver comes at whole seconds
 		for range 25 {
 			r.put("q", 1, message.NoProperties, time.Now())
 			d := pull(t, sub, 1, 1<<20)[0]
