@@ -158,7 +158,7 @@ func (c *change) grow(q *Queue, more int, show func() error) {
 	c.prepare = func() error {
 		ctx, cancel := asking()
 		defer cancel()
-		ids, err := c.v.b.store.NewLogs(ctx, q.logOptions(logsOf(have)), len(have), more)
+		ids, err := c.v.b.store.NewLogs(ctx, q.logOptions(), len(have), more)
 		if err != nil {
 			return err
 		}
@@ -183,7 +183,7 @@ func (c *change) grow(q *Queue, more int, show func() error) {
 func (q *Queue) open(ids []store.LogID) ([]*Partition, error) {
 	have := q.Partitions()
 	list := append(make([]*Partition, 0, len(have)+len(ids)), have...)
-	o := q.logOptions(append(logsOf(have), ids...))
+	o := q.logOptions()
 	for _, id := range ids {
 		p, err := openPartition(q, len(list), id, o)
 		if err != nil {

@@ -146,21 +146,28 @@ func (q *Queue) saveCursors() error {
 	return err
 }
 
-// logOptions is how the queue's logs are kept. With each of them stands the queue's
-// definition, for the day on which the table of definitions is lost.
-func (q *Queue) logOptions(logs []store.LogID) store.LogOptions {
+// logOptions is how the queue's logs are kept.
+func (q *Queue) logOptions() store.LogOptions {
 	o := q.Settings().logOptions(q.vhost.Name+" "+q.Name, !q.lives())
 	if q.lives() {
-		if def, err := json.Marshal(q.definition(logs, q.Settings())); err == nil { // or putQueue fails, and tells
-			o.Definition = string(def)
-		}
+		o.Owner = q
 	}
 	return o
 }
 
+// Definition is the queue's, which stands beside its messages for the day on which the
+// table of definitions is lost.
+func (q *Queue) Definition() string {
+	def, err := json.Marshal(q.definition(logsOf(q.Partitions()), q.Settings()))
+	if err != nil {
+		return "" // putQueue fails too, and tells
+	}
+	return string(def)
+}
+
 // setLogOptions has the queue's logs kept as it is defined now.
 func (q *Queue) setLogOptions() {
-	o := q.logOptions(logsOf(q.Partitions()))
+	o := q.logOptions()
 	ctx, cancel := asking()
 	defer cancel()
 	for _, p := range q.Partitions() {

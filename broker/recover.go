@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -91,7 +90,7 @@ func (b *Broker) lostQueues(logs []store.Unclaimed) []queueDef {
 		case !had:
 			order = append(order, key)
 			found[key] = d
-		case u.Options.Definition == "":
+		case u.Definition == "":
 			old.Logs = append(old.Logs, u.ID)
 			found[key] = old
 		case len(d.Logs) > len(old.Logs):
@@ -108,11 +107,14 @@ func (b *Broker) lostQueues(logs []store.Unclaimed) []queueDef {
 // lostQueue is the definition of an unclaimed log's queue. Logs that an older version
 // made have only a name.
 func lostQueue(u store.Unclaimed) (d queueDef, err error) {
-	if u.Options.Definition != "" {
-		dec := json.NewDecoder(bytes.NewReader([]byte(u.Options.Definition)))
+	if u.Definition != "" {
+		dec := json.NewDecoder(strings.NewReader(u.Definition))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&d); err != nil {
 			return d, fmt.Errorf("the definition beside it: %w", err)
+		}
+		if !slices.Contains(d.Logs, u.ID) { // it was made while the queue was being put together
+			d.Logs = append(d.Logs, u.ID)
 		}
 		return d, nil
 	}

@@ -96,15 +96,22 @@ func ParseMode(s string) (Mode, error) {
 }
 
 // LogOptions are a log's settings. Name is for people: it is written beside the
-// data so that a directory can be told from another. Definition is the owner's: it is
-// kept beside the data and comes back with Unclaimed.
+// data so that a directory can be told from another. What Owner says of itself is
+// kept beside the data too and comes back with Unclaimed.
 type LogOptions struct {
 	Name         string
-	Definition   string
+	Owner        Owner
 	Mode         Mode
 	Transient    bool  // need not survive the process; never flushed
 	SegmentBytes int64 // largest segment; 0 is the store's default
 	Retention    Retention
+}
+
+// Owner is whose a log is.
+type Owner interface {
+	// Definition is what defines the owner, for the day on which that is lost. It is asked
+	// for when the log is made and when SetOptions is called, and must not call the log.
+	Definition() string
 }
 
 // Retention says what may go. A segment goes as a whole, when all of it may.
@@ -161,8 +168,9 @@ type Store interface {
 
 // Unclaimed is a log that nobody asked for.
 type Unclaimed struct {
-	ID      LogID
-	Options LogOptions // as far as they could be read
+	ID         LogID
+	Options    LogOptions // as far as they could be read
+	Definition string     // what its owner said of itself
 }
 
 // Log is one ordered sequence of record batches and its work cursor.

@@ -34,14 +34,16 @@ const (
 // Meta is what a meta file holds.
 type Meta struct {
 	ID      LogNumber
-	Created time.Time // to the millisecond
-	Options store.LogOptions
+	Created time.Time        // to the millisecond
+	Options store.LogOptions // without the owner
+
+	Definition string // the owner's
 }
 
 // encodeMeta is the content of the meta file. A name that is too long is cut, a
 // definition left out.
 func encodeMeta(m Meta) []byte {
-	name, definition := m.Options.Name, m.Options.Definition
+	name, definition := m.Options.Name, m.Definition
 	if len(name) > metaMaxNameBytes {
 		name = name[:metaMaxNameBytes]
 	}
@@ -92,9 +94,10 @@ func decodeMeta(data []byte) (Meta, error) {
 	return Meta{
 		ID:      LogNumber(h.Tag),
 		Created: time.UnixMilli(h.CreatedMs),
+
+		Definition: string(b[metaFixedBytes+n:]),
 		Options: store.LogOptions{
 			Name:         string(b[metaFixedBytes : metaFixedBytes+n]),
-			Definition:   string(b[metaFixedBytes+n:]),
 			Mode:         store.Mode(b[0]),
 			Transient:    b[1]&metaTransient != 0,
 			SegmentBytes: int64(binary.LittleEndian.Uint64(b[4:])),

@@ -40,10 +40,9 @@ func golden(t *testing.T, name string, data []byte) {
 
 func sampleMeta() Meta {
 	return Meta{
-		ID: 42, Created: time.UnixMilli(1_700_000_000_123),
+		ID: 42, Created: time.UnixMilli(1_700_000_000_123), Definition: `{"vhost":"/","name":"orders"}`,
 		Options: store.LogOptions{
-			Definition: `{"vhost":"/","name":"orders"}`,
-			Name:       "/orders:häßlich", Mode: store.ModeAlways, Transient: true, SegmentBytes: 1 << 20,
+			Name: "/orders:häßlich", Mode: store.ModeAlways, Transient: true, SegmentBytes: 1 << 20,
 			Retention: store.Retention{Consumed: true, Age: time.Hour, Bytes: 5 << 30},
 		},
 	}
@@ -109,7 +108,7 @@ func sampleEnds() []byte {
 // TestOlderFormatsAreRead reads the golden files of versions that are not written any more.
 func TestOlderFormatsAreRead(t *testing.T) {
 	want := sampleMeta()
-	want.Options.Definition = ""
+	want.Definition = ""
 	if m, err := decodeMeta(goldenBytes(t, "meta-v1")); err != nil || m != want {
 		t.Errorf("meta of version 1 is %+v, %v", m, err)
 	}

@@ -81,8 +81,8 @@ func inspectMeta(out *printer, data []byte) error {
 	out.printf("kind\tmeta\nid\t%d\nname\t%s\ncreated\t%s\n", m.ID, strconv.Quote(o.Name), m.Created.UTC().Format(time.RFC3339Nano))
 	out.printf("mode\t%s\ntransient\t%t\nsegment bytes\t%d\n", o.Mode, o.Transient, o.SegmentBytes)
 	out.printf("retention\tconsumed=%t age=%s bytes=%d\n", o.Retention.Consumed, o.Retention.Age, o.Retention.Bytes)
-	if o.Definition != "" {
-		out.printf("definition\t%s\n", quoteShort([]byte(o.Definition)))
+	if m.Definition != "" {
+		out.printf("definition\t%s\n", quoteShort([]byte(m.Definition)))
 	}
 	return nil
 }

@@ -195,7 +195,11 @@ func (l *Log) makeDirLocked() error {
 
 // writeMeta writes the meta file. Needs mu.
 func (l *Log) writeMeta() error {
-	meta := encodeMeta(Meta{ID: l.id, Created: l.store.now(), Options: *l.options.Load()})
+	m := Meta{ID: l.id, Created: l.store.now(), Options: *l.options.Load()}
+	if m.Options.Owner != nil {
+		m.Definition = m.Options.Owner.Definition()
+	}
+	meta := encodeMeta(m)
 	if err := writeFile(l.store.fs, l.dir(), metaName, meta, false); err != nil {
 		return fmt.Errorf("write meta of log %d: %w", l.id, storeError(err))
 	}
@@ -323,8 +327,8 @@ func (l *Log) SetOptions(_ context.Context, o store.LogOptions) error {
 	defer l.mu.Unlock()
 	old := *l.options.Load()
 	o.Transient = old.Transient // where the files are can't change
-	if o == old || l.gone {
-		return nil
+	if o == old && o.Owner == nil || l.gone {
+		return nil // an owner may have another definition
 	}
 	l.setOptions(o)
 	if !l.onDisk {
