@@ -8,6 +8,9 @@ import (
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
+// keptBodyBytes is the longest memory of an answer that stays with its connection.
+const keptBodyBytes = 16 << 10
+
 // serveGenerated answers every request but Produce and Fetch. What it decodes to is
 // charged before it is decoded, and what the handlers build before they build it.
 func (c *conn) serveGenerated(h wire.Header, body []byte) error {
@@ -35,7 +38,7 @@ func (c *conn) serveGenerated(h wire.Header, body []byte) error {
 	} else {
 		err = c.out.add(c.body)
 	}
-	if cap(c.body) > 4*flushBytes {
+	if cap(c.body) > keptBodyBytes {
 		c.body = nil
 	}
 	if err == nil && c.over {

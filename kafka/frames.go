@@ -23,6 +23,8 @@ const (
 	trustBytes = 2 << 20
 	// frameTimeout is how long the rest of a frame may take to move on.
 	frameTimeout = 60 * time.Second
+	// minPace is how many bytes of a large frame have to come in a second.
+	minPace = 32 << 10
 )
 
 // frames reads request frames off a socket. The bytes it returns are valid
@@ -162,20 +164,27 @@ var over = time.Unix(1, 0)
 // stop has the next read fail, and one that waits. Any goroutine may call it.
 func (f *frames) stop() { _ = f.Until(over) }
 
+var errSlowFrame = errors.New("the frame comes too slowly")
+
 // large reads a frame of n bytes that does not fit the buffer. While other
-// clients hold the memory that it takes, the rest of it stays in the socket.
+// clients hold the memory that it takes, the rest of it stays in the socket. A client
+// that holds memory has to get on: it may be late by frameTimeout behind minPace.
 func (f *frames) large(n int) ([]byte, error) {
+	began := f.Now()
 	f.Advance(4)
-	if err := f.grow(min(n, trustBytes)); err != nil {
-		return nil, err
-	}
 	for have := 0; have < n; {
-		if have == len(*f.big) {
-			if err := f.grow(min(n, 2*have)); err != nil {
+		if f.big == nil || have == len(*f.big) {
+			waited, err := f.grow(min(n, max(trustBytes, 2*have)))
+			if err != nil {
 				return nil, err
 			}
+			began = began.Add(waited)
 		}
-		m, err := f.ReadInto((*f.big)[have:min(n, len(*f.big))], frameTimeout)
+		left := frameTimeout + time.Duration(have)*time.Second/minPace - f.Now().Sub(began)
+		if left <= 0 {
+			return nil, errSlowFrame
+		}
+		m, err := f.ReadInto((*f.big)[have:min(n, len(*f.big))], min(left, frameTimeout))
 		have += m
 		if err != nil && have < n {
 			if errors.Is(err, io.EOF) {
@@ -187,11 +196,12 @@ func (f *frames) large(n int) ([]byte, error) {
 	return (*f.big)[:n], nil
 }
 
-// grow makes big at least n bytes long.
-func (f *frames) grow(n int) error {
+// grow makes big at least n bytes long, and tells how long it had to wait for that.
+func (f *frames) grow(n int) (waited time.Duration, err error) {
+	began := time.Now()
 	more := int64(n) - f.taken
 	if err := f.memory.Take(more, f.gone()); err != nil {
-		return fmt.Errorf("frame of more than %d bytes: %w", f.taken, err)
+		return 0, fmt.Errorf("frame of more than %d bytes: %w", f.taken, err)
 	}
 	f.taken += more
 	bigger := bigBuffer(n)
@@ -200,5 +210,5 @@ func (f *frames) grow(n int) error {
 		releaseBig(f.big)
 	}
 	f.big = bigger
-	return nil
+	return time.Since(began), nil
 }

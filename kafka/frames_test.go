@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,6 +95,44 @@ func TestAClientThatStopsInsideAFrameIsLetGo(t *testing.T) {
 				_, err := f.next(anySize)
 				if waited := time.Since(began); err == nil || waited > frameTimeout+frameTimeout/8+time.Second {
 					t.Errorf("after %v: %v", waited, err)
+				}
+			})
+		})
+	}
+}
+
+func TestALargeFrameThatHardlyComesIsNotWaitedFor(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		piece int // bytes a second
+		taken bool
+	}{{"at a slow line's pace", 64 << 10, true}, {"by the byte", 1, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				here, there := net.Pipe()
+				const n = 8 << 20
+				var sending sync.WaitGroup
+				sending.Go(func() {
+					_, _ = there.Write(append(frameHead(n), make([]byte, 300<<10)...))
+					for sent := 300<<10 + wire.HeadBytes - 4; sent < n; sent += c.piece {
+						time.Sleep(time.Second)
+						if _, err := there.Write(make([]byte, min(c.piece, n-sent))); err != nil {
+							return
+						}
+					}
+				})
+				b := budget.New(budget.Options{})
+				f := newFrames(here, b.Open(), time.Hour)
+				began := time.Now()
+				_, err := f.next(anySize)
+				if (err == nil) != c.taken || time.Since(began) > 4*time.Minute {
+					t.Errorf("after %v: %v", time.Since(began), err)
+				}
+				f.release()
+				here.Close()
+				sending.Wait()
+				if used := b.Stats().Used; used != 0 {
+					t.Errorf("%d bytes are kept", used)
 				}
 			})
 		})
