@@ -61,11 +61,11 @@ func TestWhatIsUnpackedToBeRoutedIsChargedAndGivenBack(t *testing.T) {
 	c := r.raw()
 	large := strings.Repeat("large ", 1<<20)
 	for codec := message.CodecNone; codec <= message.CodecZstd; codec++ {
-		b := packBatch(codec, nil, "small", large)
+		batch := packBatch(codec, nil, "small", large)
 		if codec == message.CodecNone {
-			b = packBatch(codec, nil, "small", large[:1<<19])
+			batch = packBatch(codec, nil, "small", large[:1<<19])
 		}
-		if got := c.produce("ingest", -1, b); got.ErrorCode != 0 {
+		if got := c.produce("ingest", -1, batch); got.ErrorCode != 0 {
 			t.Fatalf("codec %d: %d %v", codec, got.ErrorCode, got.ErrorMessage)
 		}
 		for _, want := range []string{"small", large} {
@@ -74,9 +74,11 @@ func TestWhatIsUnpackedToBeRoutedIsChargedAndGivenBack(t *testing.T) {
 				t.Fatalf("codec %d: %v, %v", codec, g, err)
 			}
 		}
+		b := r.server.opts.Budget
+		eventually(t, "what was taken is given back", func() bool { return b.Stats().Used == 0 }) // behind the answer
 		// gzip is looked into in memory that is there anyway.
-		if used := r.server.opts.Budget.Stats(); used.Used != 0 || codec == message.CodecGzip && used.Peak < int64(len(large))-64<<10 { // some is free
-			t.Errorf("codec %d: %d bytes are still taken, %d were at most", codec, used.Used, used.Peak)
+		if used := b.Stats(); codec == message.CodecGzip && used.Peak < int64(len(large))-64<<10 { // some is free
+			t.Errorf("codec %d: %d bytes were taken at most", codec, used.Peak)
 		}
 	}
 }
