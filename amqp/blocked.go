@@ -1,12 +1,41 @@
 package amqp
 
 import (
+	"time"
+
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
 )
 
+// alarmPoll is how often one who waits for the end of an alarm looks for it.
+const alarmPoll = 50 * time.Millisecond
+
+// waitAlarm holds the reader up during an alarm if publishes without confirms wait to be stored: their client would hear
+// of a refusal by the loss of its connection only, and has nothing to send them again by. With confirms each publish is
+// refused by itself instead. The wait ends with the alarm, the client or the broker.
+func (c *conn) waitAlarm() {
+	if c.plain == 0 {
+		return
+	}
+	var gone <-chan struct{}
+	if w, ok := c.nc.(interface{ Gone() <-chan struct{} }); ok {
+		gone = w.Gone()
+	}
+	poll := time.NewTicker(alarmPoll)
+	defer poll.Stop()
+	for c.s.opts.Broker.Alarm() != "" && !c.forced.Load() {
+		select {
+		case <-poll.C:
+		case <-gone:
+			return
+		case <-c.writerDone:
+			return
+		}
+	}
+}
+
 // tellBlocked tells a client that publishes that the broker takes no messages, and why, before it hears what became
-// of its publishes. It may go on and be refused each of them; its other methods are served as ever. Any goroutine.
+// of its publishes. It may go on: see waitAlarm. Its other methods are served as ever. Any goroutine.
 func (c *conn) tellBlocked() {
 	if !c.caps.blocked {
 		return

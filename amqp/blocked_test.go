@@ -115,3 +115,79 @@ func TestAnAlarmIsOverWhenWhatWasRefusedIsStored(t *testing.T) {
 	p.expect(0, wire.IDConnectionUnblocked)
 	p.expect(1, wire.IDBasicAck)
 }
+
+// Who wants no confirms is held up instead of refused, and loses nothing but what found the disk full first.
+func TestPublishersWithoutConfirmsWaitForTheEndOfAnAlarm(t *testing.T) {
+	var full atomic.Bool
+	r := newRig(t, rigOptions{fs: fullDisk(&full), broker: broker.Options{SaveEvery: 5 * time.Millisecond}})
+	first, p, stays, leaves := r.connect(), r.connect(), r.connect(), r.connect()
+	first.call(1, &wire.QueueDeclare{Queue: "q"}, wire.IDQueueDeclareOk)
+	first.call(1, &wire.ConfirmSelect{}, wire.IDConfirmSelectOk)
+	big := wire.Publish{Key: []byte("q"), Body: make([]byte, 100_000)}
+	full.Store(true)
+	stored := 0
+	for ; ; stored++ {
+		first.publish(1, big)
+		_, m, err := first.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.method.ID() == wire.IDConnectionBlocked {
+			break
+		}
+	}
+	for _, who := range []*peer{p, stays, leaves} {
+		who.publish(1, big)
+		who.expect(0, wire.IDConnectionBlocked)
+	}
+	leaves.nc.Close()
+	if n := first.callReady("q"); n != stored {
+		t.Errorf("%d messages are stored, want %d", n, stored)
+	}
+	full.Store(false)
+	p.expect(0, wire.IDConnectionUnblocked)
+	p.publish(1, big)
+	if n := p.ready(1, "q"); n < stored+2 || n > stored+4 {
+		t.Errorf("%d messages are stored, want %d and what two or three publishers sent", n, stored)
+	}
+}
+
+// callReady is ready on a connection that is told of things in between.
+func (p *peer) callReady(queue string) int {
+	p.t.Helper()
+	p.send(1, &wire.QueueDeclare{Queue: queue, Passive: true})
+	for {
+		_, m, err := p.next()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if ok, is := m.method.(*wire.QueueDeclareOk); is {
+			return int(ok.MessageCount)
+		}
+	}
+}
+
+func TestAStopIsNotHeldUpByAnAlarm(t *testing.T) {
+	var full atomic.Bool
+	r := newRig(t, rigOptions{fs: fullDisk(&full), broker: broker.Options{SaveEvery: 5 * time.Millisecond}})
+	p := r.connect()
+	p.call(1, &wire.QueueDeclare{Queue: "q"}, wire.IDQueueDeclareOk)
+	p.call(1, &wire.ConfirmSelect{}, wire.IDConfirmSelectOk)
+	p.call(2, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+	big := wire.Publish{Key: []byte("q"), Body: make([]byte, 100_000)}
+	full.Store(true)
+	for blocked := false; !blocked; {
+		p.publish(1, big)
+		_, m, err := p.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocked = m.method.ID() == wire.IDConnectionBlocked
+	}
+	p.publish(2, big)
+	begun := time.Now()
+	r.stop()
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}

@@ -58,6 +58,7 @@ func (c *conn) flush() error {
 	}
 	if c.s.opts.Broker.Alarm() != "" {
 		c.tellBlocked()
+		c.waitAlarm()
 	}
 	unheard := c.plain > 0
 	c.flushes, c.plain = 0, 0

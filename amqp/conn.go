@@ -332,7 +332,9 @@ func (c *conn) fail(e *closeError) {
 	c.closeChannels()
 	c.send(0, &wire.ConnectionClose{ReplyCode: e.code, ReplyText: wire.ReplyText(e.code, e.text),
 		ClassID: e.method.Class(), MethodID: e.method.Number()})
-	c.rb.Until(time.Now().Add(closeTimeout))
+	if !c.forced.Load() { // who is to go has less time
+		c.rb.Until(time.Now().Add(closeTimeout))
+	}
 }
 
 // connectionMethod handles the methods of channel 0 after the handshake.
