@@ -36,15 +36,14 @@ func (v *VHost) readArgs(queue string, raw []byte, wrong func(error) error) (*qu
 		if t == nil || t.Arg == "" {
 			continue
 		}
-		if t.later {
-			return nil, nil, v.invalidArg(t.Arg, queue, "not supported yet")
-		}
 		value, why := t.argument(&f)
 		switch {
 		case t.of&kind.set == 0:
-			err = fail(Precondition, "invalid arg '%s' for queue '%s' in vhost '%s' of queue type %s", t.Arg, queue, v.Name, kind.name)
+			err = fail(Precondition, "invalid arg '%s' for queue '%s' in vhost '%s' of queue type rabbit_%s_queue", t.Arg, queue, v.Name, kind.name)
 		case why != "":
 			err = v.invalidArg(t.Arg, queue, why)
+		case t.later:
+			return nil, nil, v.invalidArg(t.Arg, queue, "not supported yet")
 		case l == nil:
 			l = layer{t: value}
 			continue
@@ -72,12 +71,15 @@ func (v *VHost) typeArg(queue string, raw []byte) (*queueType, error) {
 	if !ok {
 		return classic, nil
 	}
+	if f.Text() == nil {
+		return nil, v.invalidArg(argType, queue, "{unacceptable_type,"+argTypeName(f.Tag())+"}")
+	}
 	name := string(f.Text())
 	switch kind := queueTypes[name]; {
 	case name == "stream":
 		return nil, v.invalidArg(argType, queue, "type 'stream' is not supported yet; '"+argRetention+"' keeps a queue's history")
 	case kind == nil || name == "":
-		return nil, v.invalidArg(argType, queue, "unsupported queue type '"+name+"'")
+		return nil, v.invalidArg(argType, queue, `"unsupported queue type '`+name+`'"`)
 	default:
 		return kind, nil
 	}
@@ -111,7 +113,7 @@ func (q *Queue) same(o QueueOptions) error {
 	case q.AutoDelete != o.AutoDelete:
 		return q.inequivalent("auto_delete", quoted(o.AutoDelete), quoted(q.AutoDelete))
 	case q.Exclusive != o.Exclusive:
-		return fail(Locked, "cannot obtain exclusive access to locked queue '%s' in vhost '%s'", q.Name, q.vhost.Name)
+		return q.locked()
 	}
 	kind, declared, err := q.vhost.declaredArgs(q.Name, o.Args)
 	if err != nil {
@@ -131,7 +133,8 @@ func (q *Queue) same(o QueueOptions) error {
 		a, isA := declared[t]
 		b, isB := have.layers.declared[t]
 		if a != b || isA != isB {
-			return q.inequivalent(t.Arg, argText(o.Args, t.Arg), argText(q.Args, t.Arg))
+			got, have := argTexts(o.Args, q.Args, t.Arg)
+			return q.inequivalent(t.Arg, got, have)
 		}
 	}
 	return nil
@@ -143,12 +146,31 @@ func (q *Queue) inequivalent(what, got, have string) error {
 
 func quoted(b bool) string { return "'" + strconv.FormatBool(b) + "'" }
 
-// argText is an argument as RabbitMQ shows it: with its type, or none.
-func argText(raw []byte, name string) string {
-	f, ok := message.Find(raw, name)
+// argTexts are an argument of two declarations as RabbitMQ shows them: only their
+// values when both are of one kind of type, else with their types, or none.
+func argTexts(got, have []byte, name string) (string, string) {
+	a, isA := message.Find(got, name)
+	b, isB := message.Find(have, name)
+	if isA && isB && argKind(&a) == argKind(&b) {
+		return "'" + argValue(&a) + "'", "'" + argValue(&b) + "'"
+	}
+	return argText(&a, isA), argText(&b, isB)
+}
+
+func argText(f *message.TableReader, ok bool) string {
 	if !ok {
 		return "none"
 	}
-	text, _ := f.AppendValueText(nil)
-	return "the value '" + string(text) + "' of type '" + argTypeName(f.Tag()) + "'"
+	return "the value '" + argValue(f) + "' of type '" + argTypeName(f.Tag()) + "'"
+}
+
+// argKind is the same for types that RabbitMQ compares by value.
+func argKind(f *message.TableReader) byte {
+	if _, ok := f.Int(); ok {
+		return message.TagInt64
+	}
+	if _, ok := f.Float(); ok {
+		return message.TagFloat64
+	}
+	return f.Tag()
 }

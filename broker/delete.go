@@ -51,7 +51,7 @@ func (q *Queue) countToDelete(ifEmpty bool) (int64, error) {
 		return 0, fmt.Errorf("is queue '%s' empty? %w", q.Name, err)
 	}
 	if ifEmpty && ready > 0 {
-		return 0, fail(Precondition, "queue '%s' in vhost '%s' is not empty", q.Name, q.vhost.Name)
+		return 0, fail(Precondition, "queue '%s' in vhost '%s' not empty", q.Name, q.vhost.Name)
 	}
 	return ready, nil
 }

@@ -60,10 +60,17 @@ func (q *Queue) Settings() *Settings { return q.settings.Load() }
 // Deleted reports whether the queue is gone.
 func (q *Queue) Deleted() bool { return q.deleted.Load() }
 
+// locked is how another connection's queue is refused, or a declaration of one's own
+// that says otherwise.
+func (q *Queue) locked() error {
+	return fail(Locked, "cannot obtain exclusive access to locked queue '%s' in vhost '%s'. It could be originally declared on another "+
+		"connection or the exclusive property value does not match that of the original declaration.", q.Name, q.vhost.Name)
+}
+
 // allow checks the exclusive lock.
 func (q *Queue) allow(s *Session) error {
 	if q.Exclusive && q.owner != s {
-		return fail(Locked, "cannot obtain exclusive access to locked queue '%s' in vhost '%s'", q.Name, q.vhost.Name)
+		return q.locked()
 	}
 	return nil
 }

@@ -25,6 +25,10 @@ var (
 const (
 	workTypes typeSet = 1<<0 | 1<<1
 	everyType typeSet = workTypes | 1<<2
+
+	// streamType is a type that there is not yet, so that its arguments are refused
+	// of others in the right words.
+	streamType typeSet = 1 << 3
 )
 
 var queueTypes = map[string]*queueType{"": classic, "classic": classic, "quorum": quorum}

@@ -28,6 +28,7 @@ type Setting struct {
 	ClusterWide bool
 
 	age   bool    // the argument is written as an age, "7D"; the value is in milliseconds
+	wrong string  // RabbitMQ's word for a VALUE that the argument does not take
 	later bool    // no code obeys it yet: a declaration with it is refused, not ignored
 	of    typeSet // whose argument it is; of other types of queue it is refused
 	obey  func(s *Settings, value string)
@@ -42,7 +43,7 @@ const (
 	Flag                     // true or false
 	Word                     // one of Words
 	List                     // any of Words, with commas between, or none
-	Text                     // anything
+	Text                     // anything, behind a letter for its type
 )
 
 // Changer says who may change a setting of a queue that is there.
@@ -130,34 +131,67 @@ func splitList(value string) []string {
 	return slices.DeleteFunc(strings.Split(value, ","), func(w string) bool { return w == "" })
 }
 
-// argument brings the value of an AMQP argument into the table's form, or says what
-// is wrong with it.
+// argument brings the value of an AMQP argument into the table's form, or says in
+// RabbitMQ's words what is wrong with it.
 func (t *Setting) argument(f *message.TableReader) (value, wrong string) {
+	unacceptable := "{unacceptable_type," + argTypeName(f.Tag()) + "}"
 	switch {
-	case t.age:
-		d, ok := ParseAge(string(f.Text()))
-		if !ok {
-			return "", `want a number and one of Y, M, D, h, m, s, such as "7D"`
-		}
-		return strconv.FormatInt(d.Milliseconds(), 10), ""
+	case t.Type == Text: // RabbitMQ takes anything, and tells "1" from 1
+		return string(rune(argKind(f))) + argValue(f), ""
 	case t.Type == Flag:
 		v, ok := f.Bool()
 		if !ok {
-			return "", "expected boolean, got " + argTypeName(f.Tag())
+			return "", unacceptable
 		}
 		return strconv.FormatBool(v), ""
-	case t.Type == Whole:
+	case t.Type == Whole && !t.age:
 		n, ok := f.Int()
 		if !ok {
-			return "", "expected integer, got " + argTypeName(f.Tag())
+			return "", `"expected integer, got ` + argTypeName(f.Tag()) + `"`
 		}
-		value = strconv.FormatInt(n, 10)
-		return value, t.check(value)
+		return strconv.FormatInt(n, 10), t.outOfRange(n)
+	case f.Text() == nil:
+		return "", unacceptable
+	case t.age:
+		d, ok := ParseAge(string(f.Text()))
+		if !ok {
+			return "", t.wrong
+		}
+		return strconv.FormatInt(d.Milliseconds(), 10), ""
 	}
-	if f.Text() == nil {
-		return "", "expected a string, got " + argTypeName(f.Tag())
+	value = string(f.Text())
+	if t.check(value) != "" {
+		return "", t.wrongValue(value)
 	}
-	return string(f.Text()), t.check(string(f.Text()))
+	return value, ""
+}
+
+// outOfRange says what is wrong with a number, "" if nothing is.
+func (t *Setting) outOfRange(n int64) string {
+	switch {
+	case n >= t.Min && n <= t.Max:
+		return ""
+	case n < 0:
+		return fmt.Sprintf("{value_negative,%d}", n)
+	case t.wrong != "":
+		return t.wrongValue(strconv.FormatInt(n, 10))
+	case n == 0:
+		return "{value_zero,0}"
+	}
+	return fmt.Sprintf("{value_too_large,%d}", n)
+}
+
+// wrongValue is the setting's own word for a value that it does not take.
+func (t *Setting) wrongValue(value string) string {
+	return strings.ReplaceAll(t.wrong, "VALUE", value)
+}
+
+// argValue is any value as a text.
+func argValue(f *message.TableReader) string {
+	if text, ok := f.AppendValueText(nil); ok {
+		return string(text)
+	}
+	return string(f.Raw())
 }
 
 // argTypeNames are RabbitMQ's names of the types of a field.

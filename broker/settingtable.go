@@ -22,13 +22,17 @@ var settingTable = []*Setting{
 	// Of a queue.
 	{Arg: argType, Type: Word, Words: []string{"classic", "quorum"}, Default: "classic", of: everyType},
 	{Arg: argRetention, age: true, Max: math.MaxInt64 / 1_000_000, Default: "0", of: workTypes,
-		obey: func(s *Settings, v string) { s.History = milliseconds(v) }},
+		wrong: `want a number and one of Y, M, D, h, m, s, such as "7D"`,
+		obey:  func(s *Settings, v string) { s.History = milliseconds(v) }},
 	{Arg: argDeliveryLimit, Policy: "delivery-limit", Min: math.MinInt64, Max: math.MaxInt64, Default: "-1", Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) { s.DeliveryLimit = int(min(whole(v), 1<<30)) }},
-	{Arg: "x-queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set},
-	{Arg: "x-queue-version", Policy: "queue-version", Min: 1, Max: 2, Default: "2", of: classic.set},
+	{Arg: "x-queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set,
+		wrong: `"unsupported queue mode 'VALUE'"`},
+	{Arg: "x-queue-version", Policy: "queue-version", Min: 1, Max: 2, Default: "2", of: classic.set,
+		wrong: `"unsupported queue version 'VALUE'"`},
 	{Arg: "x-queue-master-locator", Policy: "queue-master-locator", Type: Text, of: classic.set},
-	{Arg: "x-queue-leader-locator", Policy: "queue-leader-locator", Type: Text, of: workTypes},
+	{Arg: "x-queue-leader-locator", Policy: "queue-leader-locator", Type: Word, Words: []string{"client-local", "balanced", "random", "least-leaders"},
+		Default: "client-local", wrong: "invalid_queue_locator_arg", of: workTypes},
 	{Arg: "x-quorum-initial-group-size", Min: 1, Max: math.MaxInt64, Default: "1", of: quorum.set},
 	{Arg: "x-max-in-memory-length", Policy: "max-in-memory-length", Max: math.MaxInt64, of: quorum.set},
 	{Arg: "x-max-in-memory-bytes", Policy: "max-in-memory-bytes", Max: math.MaxInt64, of: quorum.set},
@@ -63,24 +67,26 @@ var settingTable = []*Setting{
 	{Config: "segment.ms", Min: 1, Max: math.MaxInt64, Default: "604800000", Live: ByConfig},
 
 	// Those of a later release.
-	{Arg: "x-message-ttl", Policy: "message-ttl", later: true},
-	{Arg: "x-expires", Policy: "expires", later: true},
-	{Arg: "x-max-length", Policy: "max-length", later: true},
-	{Arg: "x-max-length-bytes", Policy: "max-length-bytes", later: true},
-	{Arg: "x-overflow", Policy: "overflow", later: true},
-	{Arg: "x-dead-letter-exchange", Policy: "dead-letter-exchange", later: true},
-	{Arg: "x-dead-letter-routing-key", Policy: "dead-letter-routing-key", later: true},
-	{Arg: "x-dead-letter-strategy", Policy: "dead-letter-strategy", later: true},
-	{Arg: "x-max-priority", later: true},
-	{Arg: "x-single-active-consumer", later: true},
-	{Arg: "x-max-age", Policy: "max-age", later: true},
-	{Arg: "x-stream-max-segment-size-bytes", Policy: "stream-max-segment-size-bytes", later: true},
-	{Arg: "x-stream-filter-size-bytes", Policy: "stream-filter-size-bytes", later: true},
-	{Arg: "x-consumer-timeout", Policy: "consumer-timeout", later: true},
-	{Arg: "x-consumer-disconnected-timeout", later: true},
-	{Arg: "x-delayed-retry-type", later: true},
-	{Arg: "x-delayed-retry-min", later: true},
-	{Arg: "x-delayed-retry-max", later: true},
+	{Arg: "x-message-ttl", Policy: "message-ttl", Max: maxTimer, of: workTypes, later: true},
+	{Arg: "x-expires", Policy: "expires", Min: 1, Max: maxTimer, of: workTypes, later: true},
+	{Arg: "x-max-length", Policy: "max-length", Max: math.MaxInt64, of: workTypes, later: true},
+	{Arg: "x-max-length-bytes", Policy: "max-length-bytes", Max: math.MaxInt64, of: workTypes | streamType, later: true},
+	{Arg: "x-overflow", Policy: "overflow", Type: Word, Words: []string{"drop-head", "reject-publish", "reject-publish-dlx"},
+		Default: "drop-head", wrong: "invalid_overflow", of: workTypes, later: true},
+	{Arg: "x-dead-letter-exchange", Policy: "dead-letter-exchange", Type: Text, of: workTypes, later: true},
+	{Arg: "x-dead-letter-routing-key", Policy: "dead-letter-routing-key", Type: Text, of: workTypes, later: true},
+	{Arg: "x-dead-letter-strategy", Policy: "dead-letter-strategy", Type: Word, Words: []string{"at-most-once", "at-least-once"},
+		Default: "at-most-once", wrong: "invalid_dlx_strategy", of: quorum.set, later: true},
+	{Arg: "x-max-priority", Max: 255, wrong: "{max_value_exceeded,VALUE}", of: classic.set, later: true},
+	{Arg: "x-single-active-consumer", Type: Flag, Default: "false", of: workTypes, later: true},
+	{Arg: "x-max-age", Policy: "max-age", age: true, Min: 1, wrong: "invalid_max_age", of: streamType, later: true},
+	{Arg: "x-stream-max-segment-size-bytes", Policy: "stream-max-segment-size-bytes", Max: math.MaxInt64, of: streamType, later: true},
+	{Arg: "x-initial-cluster-size", Min: 1, Max: math.MaxInt64, of: streamType, later: true},
+	{Arg: "x-consumer-timeout", Policy: "consumer-timeout", Type: Text, of: workTypes, later: true},
+	{Arg: "x-consumer-disconnected-timeout", Type: Text, of: workTypes, later: true},
+	{Arg: "x-delayed-retry-type", Type: Text, of: workTypes, later: true},
+	{Arg: "x-delayed-retry-min", Type: Text, of: workTypes, later: true},
+	{Arg: "x-delayed-retry-max", Type: Text, of: workTypes, later: true},
 }
 
 // Arguments that other code has to name.
@@ -90,6 +96,9 @@ const (
 
 	argDeliveryLimit = "x-delivery-limit"
 )
+
+// maxTimer is the longest time in ms that RabbitMQ takes.
+const maxTimer = 1<<32 - 1
 
 // whole is a value that was checked.
 func whole(v string) int64 {
