@@ -72,6 +72,21 @@ func TestLogDirsTellWhatEachPartitionTakes(t *testing.T) {
 	}
 }
 
+func TestAnAdminClientReadsTheLogDirs(t *testing.T) {
+	r := newRig(t, func(o *Options) {
+		o.Disk = func() (Disk, error) { return Disk{Dir: "/data", Free: 7, Total: 11}, nil }
+	})
+	r.topic("t", 2, nil)
+	all, err := r.admin().DescribeAllLogDirs(testContext(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, ok := all[NodeID]["/data"]
+	if !ok || dir.Err != nil || len(dir.Topics["t"]) != 2 {
+		t.Errorf("%+v", all)
+	}
+}
+
 func TestADirectoryThatCantBeLookedAtSaysSo(t *testing.T) {
 	r := newRig(t, func(o *Options) {
 		o.Disk = func() (Disk, error) { return Disk{Dir: "/data"}, errors.New("gone") }

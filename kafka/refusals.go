@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -85,7 +86,11 @@ func (c *conn) refusedIn(key wire.Key, res kmsg.Response) {
 	switch r := res.(type) {
 	case *kmsg.MetadataResponse:
 		for i := range r.Topics {
-			if name := deref(r.Topics[i].Topic); r.Topics[i].ErrorCode != int16(wire.UnknownTopicOrPartition) || !c.exists(name) {
+			name := deref(r.Topics[i].Topic)
+			if slices.Contains(internalTopics, name) {
+				continue // who asks whether they are there is told so
+			}
+			if r.Topics[i].ErrorCode != int16(wire.UnknownTopicOrPartition) || !c.exists(name) {
 				one(name, r.Topics[i].ErrorCode, nil)
 			}
 		}

@@ -83,6 +83,9 @@ func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
 		if c.receive(&stored, 9); stored.Topics[0].Partitions[0].ErrorCode != int16(wire.MessageTooLarge) {
 			t.Fatalf("%+v", stored)
 		}
+		md.Topics[0].Topic = &internalTopics[0] // whether it is there is only asked
+		c.send(md, 9)
+		c.receive(&res, 9)
 		heartbeat := kmsg.NewPtrHeartbeatRequest() // this one its client gets over
 		heartbeat.Group = "g"
 		c.send(heartbeat, 3)
