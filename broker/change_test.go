@@ -38,7 +38,7 @@ func startFrozen(t *testing.T, mem *fs.Mem) *frozenRig {
 	}
 	v, _ := r.b.VHost("/")
 	r.s = v.NewSession(auth.Identity{Name: "guest"})
-	if _, err := r.b.store.NewLogs(t.Context(), store.LogOptions{}, 0, 1); err != nil { // so that no declare has to reserve ids
+	if _, err := r.b.store.NewLogs(t.Context(), store.LogOptions{}, nil, 1); err != nil { // so that no declare has to reserve ids
 		t.Fatal(err)
 	}
 	return r

@@ -158,7 +158,7 @@ func (c *change) grow(q *Queue, more int, show func() error) {
 	c.prepare = func() error {
 		ctx, cancel := asking()
 		defer cancel()
-		ids, err := c.v.b.store.NewLogs(ctx, q.logOptions(), len(have), more)
+		ids, err := c.v.b.store.NewLogs(ctx, q.logOptions(), logsOf(have), more)
 		if err != nil {
 			return err
 		}

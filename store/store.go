@@ -129,11 +129,10 @@ type Retention struct {
 type Store interface {
 	// Caps are what the store can do beyond the contract, and what it can't.
 	Caps() Caps
-	// NewLogs makes n logs, of which the first is number first of those that
-	// o.Name names, and returns their ids, which no log has or had. They can be
-	// appended to when it returns. It may take time, and a store may refuse more
-	// logs of a name of which others live.
-	NewLogs(ctx context.Context, o LogOptions, first, n int) ([]LogID, error)
+	// NewLogs makes n logs and returns their ids, which no log has or had. beside are
+	// the logs that they are further partitions of, in order; none for a new name. They
+	// can be appended to when it returns. It may take time.
+	NewLogs(ctx context.Context, o LogOptions, beside []LogID, n int) ([]LogID, error)
 	// OpenLog opens a log that NewLogs made. It is cheap: nothing is touched before
 	// the log is used, so a log that is gone shows when it is. Opening an open log
 	// returns the same Log with its options replaced.
@@ -305,6 +304,8 @@ type Caps struct {
 	Shared bool
 	// MaxBatchBytes is the longest batch that Append takes.
 	MaxBatchBytes int
+	// MaxCursorBytes is the most that SaveCursor keeps; 0: whatever there may be.
+	MaxCursorBytes int
 }
 
 // Stats are a store's own figures, running totals since it was opened.

@@ -91,7 +91,7 @@ func (m *model) work(s *Store, mem *fs.Mem, n int) {
 	m.t.Helper()
 	m.round++
 	for len(m.logs) < 3 {
-		ids, err := s.NewLogs(ctx, store.LogOptions{}, 0, 1)
+		ids, err := s.NewLogs(ctx, store.LogOptions{}, nil, 1)
 		if err != nil {
 			m.t.Fatal(err)
 		}

@@ -272,7 +272,7 @@ func (s *Store) Caps() store.Caps { return store.Caps{Exact: true, MaxBatchBytes
 func (s *Store) Leases() store.Leases { return store.Sole{} }
 
 // NewLogs returns ids that were never used. A log's files come with its first message.
-func (s *Store) NewLogs(_ context.Context, _ store.LogOptions, _, n int) ([]store.LogID, error) {
+func (s *Store) NewLogs(_ context.Context, _ store.LogOptions, _ []store.LogID, n int) ([]store.LogID, error) {
 	if s.closed.Load() {
 		return nil, store.ErrClosed
 	}

@@ -42,7 +42,7 @@ var ctx = context.Background()
 
 func newID(t testing.TB, s *Store) store.LogID {
 	t.Helper()
-	ids, err := s.NewLogs(ctx, store.LogOptions{}, 0, 1)
+	ids, err := s.NewLogs(ctx, store.LogOptions{}, nil, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

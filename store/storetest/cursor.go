@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/leveret-mq/leveret/message"
@@ -86,6 +87,10 @@ func testCursorData(t *testing.T, fresh Opener) {
 	l.Progress(base+1, base+2)
 	for _, n := range []int{1, 100, 10, 0, 5000, 4999, 100_000, 3, 70_000, 200_000, 0, 8} {
 		data := bytes.Repeat([]byte{byte(n), 0xA5}, (n+1)/2)[:n]
+		if most := s.Caps().MaxCursorBytes; most > 0 && n > most {
+			wantError(t, fmt.Sprintf("SaveCursor of %d bytes", n), l.SaveCursor(ctx, data, 0, 0), store.ErrTooLarge)
+			continue
+		}
 		if err := l.SaveCursor(ctx, data, 0, 0); err != nil {
 			t.Fatalf("SaveCursor of %d bytes: %v", n, err)
 		}

@@ -31,7 +31,7 @@ func testReadInside(t *testing.T, fresh Opener) {
 	start, _ := bounds(t, l)
 	for _, b := range readAll(t, l, start, 1<<20) {
 		base := message.Offset(b.BaseOffset())
-		for _, from := range []message.Offset{base, base + 1, base + 9} {
+		for _, from := range []message.Offset{base, min(base+1, message.Offset(b.LastOffset())), message.Offset(b.LastOffset())} {
 			view, err := readSoon(l, from, 1)
 			if err != nil {
 				t.Fatalf("Read(%d): %v", from, err)
@@ -189,25 +189,17 @@ func followLog(t *testing.T, l store.Log, n int) {
 				t.Errorf("Read(%d): %v", from, err)
 				return
 			}
-			if got := firstBody(b); got != fmt.Sprint(next) {
-				t.Errorf("batch %d is %q and should be %d", b.BaseOffset(), got, next)
-				return
+			for i, r := range decode(t, b) { // a store may put what several appends took into one batch
+				if i%2 == 0 && r.body != fmt.Sprint(next) {
+					t.Errorf("batch %d has %q and should have %d", b.BaseOffset(), r.body, next)
+					return
+				}
+				next += (i + 1) % 2
 			}
-			next++
 			from = message.Offset(b.LastOffset()) + 1
 		}
 		view.Done()
 	}
-}
-
-// firstBody is the first record's, or "" if there is none.
-func firstBody(b batch.Batch) string {
-	rest := message.NewRecords(b.Records())
-	var rec message.Record
-	if ok, err := rest.Next(&rec); !ok || err != nil {
-		return ""
-	}
-	return string(rec.Value)
 }
 
 func testRecords(t *testing.T, fresh Opener) {

@@ -65,7 +65,7 @@ var ctx = context.Background()
 // open makes a log with a new id.
 func open(t *testing.T, s store.Store, o store.LogOptions) store.Log {
 	t.Helper()
-	ids, err := s.NewLogs(ctx, o, 0, 1)
+	ids, err := s.NewLogs(ctx, o, nil, 1)
 	if err != nil || len(ids) != 1 {
 		t.Fatalf("NewLogs: %v, %v", ids, err)
 	}

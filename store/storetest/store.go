@@ -22,7 +22,7 @@ func testLogIDs(t *testing.T, fresh Opener) {
 	for k := range 3 {
 		s := fresh()
 		for i := range few(s, 600) {
-			ids, err := s.NewLogs(ctx, topic(fmt.Sprint("t", k, ".", i)), 0, 2)
+			ids, err := s.NewLogs(ctx, topic(fmt.Sprint("t", k, ".", i)), nil, 2)
 			if err != nil || len(ids) != 2 {
 				t.Fatalf("NewLogs: %v, %v", ids, err)
 			}
@@ -57,7 +57,7 @@ func testClosed(t *testing.T, fresh Opener) {
 	wantError(t, "append to an unused log", err, store.ErrClosed)
 	_, err = s.OpenLog(l.ID(), topic("t"))
 	wantError(t, "open log", err, store.ErrClosed)
-	_, err = s.NewLogs(ctx, topic("new"), 0, 1)
+	_, err = s.NewLogs(ctx, topic("new"), nil, 1)
 	wantError(t, "new log", err, store.ErrClosed)
 	_, err = s.Table(ctx, "defs")
 	wantError(t, "table", err, store.ErrClosed)
