@@ -76,7 +76,8 @@ func (c *conn) live() {
 // end closes the connection. Unless it is the client that is gone, what was answered before goes out first.
 func (c *conn) end(why error) {
 	switch {
-	case errors.Is(why, io.EOF), errors.Is(why, net.ErrClosed), errors.Is(why, os.ErrDeadlineExceeded) && !c.s.closed.Load():
+	case errors.Is(why, io.EOF), errors.Is(why, net.ErrClosed), errors.Is(why, os.ErrDeadlineExceeded) && !c.s.closed.Load(),
+		errors.Is(why, auth.ErrBusy): // clients take that for something to try again
 		c.log.Debug("connection ended", "error", why)
 		return
 	case errors.As(why, new(*wire.Refused)), errors.Is(why, wire.ErrMalformed), errors.Is(why, errBeforeLogin):

@@ -75,7 +75,7 @@ func (c *conn) handle(h wire.Header, req kmsg.Request) (kmsg.Response, error) {
 	case *kmsg.SASLHandshakeRequest:
 		return c.saslHandshake(r), nil
 	case *kmsg.SASLAuthenticateRequest:
-		return c.saslAuthenticate(r), nil
+		return c.saslAuthenticate(r)
 	case *kmsg.ApiVersionsRequest:
 		return c.apiVersions(r), nil
 	}

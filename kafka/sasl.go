@@ -34,22 +34,25 @@ func (c *conn) saslHandshake(r *kmsg.SASLHandshakeRequest) kmsg.Response {
 }
 
 // Key 36, SaslAuthenticate, versions 0 to 2.
-func (c *conn) saslAuthenticate(r *kmsg.SASLAuthenticateRequest) kmsg.Response {
+func (c *conn) saslAuthenticate(r *kmsg.SASLAuthenticateRequest) (kmsg.Response, error) {
 	res := kmsg.NewPtrSASLAuthenticateResponse()
 	if c.mech == "" {
 		res.ErrorCode = int16(wire.IllegalSASLState)
 		res.ErrorMessage = kmsg.StringPtr("a SaslHandshake must come before")
-		return res
+		return res, nil
 	}
 	if err := c.login(r.SASLAuthBytes); err != nil {
 		c.log.LoginRefused(err)
+		if errors.Is(err, auth.ErrBusy) {
+			return nil, err
+		}
 		c.in, c.over = false, true
 		res.ErrorCode = int16(wire.SASLAuthenticationFailed)
 		res.ErrorMessage = kmsg.StringPtr(refusalText(err))
-		return res
+		return res, nil
 	}
 	res.SASLAuthBytes = []byte{}
-	return res
+	return res, nil
 }
 
 // rawToken serves the token that follows a SaslHandshake of version 0: a size
@@ -62,7 +65,7 @@ func (c *conn) rawToken() error {
 	c.rawSASL = false
 	if err := c.login(token); err != nil {
 		c.log.LoginRefused(err)
-		return errLoginRefused
+		return err
 	}
 	return c.out.add(binary.BigEndian.AppendUint32(nil, 0))
 }
@@ -95,9 +98,6 @@ var errLoginRefused = errors.New("login refused")
 func refusalText(err error) string {
 	if errors.Is(err, auth.ErrRefused) {
 		return "login refused: the name or the password is wrong, or not for this address"
-	}
-	if errors.Is(err, auth.ErrBusy) {
-		return "login not looked at: too many logins from this address wait; try again later"
 	}
 	return "login refused: " + err.Error()
 }

@@ -18,6 +18,7 @@ const (
 	// maxLeftBytes is how many bytes of the peer's are taken and thrown away in all.
 	maxLeftBytes = 256 << 20
 	leftBytes    = 32 << 10 // in one read
+	fewBytes     = 512      // in a read while little comes: many wait, and few have much to throw away
 )
 
 var leftPool = sync.Pool{New: func() any { b := make([]byte, leftBytes); return &b }}
@@ -51,14 +52,27 @@ func discard(ctx context.Context, nc net.Conn, wait, hurry time.Duration, left *
 	}
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetReadDeadline(time.Now().Add(hurry)) })
 	defer stop()
-	b := leftPool.Get().(*[]byte)
-	defer leftPool.Put(b)
+	few, much := make([]byte, fewBytes), false
 	for *left > 0 {
-		n, err := nc.Read(*b)
+		n, size, err := 0, fewBytes, error(nil)
+		if much {
+			n, size, err = readMuch(nc)
+		} else {
+			n, err = nc.Read(few)
+		}
 		*left -= n
 		if err != nil {
 			return errors.Is(err, os.ErrDeadlineExceeded)
 		}
+		much = n == size
 	}
 	return true
+}
+
+// readMuch reads once into a buffer of size that is given back at once.
+func readMuch(nc net.Conn) (n, size int, err error) {
+	b := leftPool.Get().(*[]byte)
+	defer leftPool.Put(b)
+	n, err = nc.Read(*b)
+	return n, len(*b), err
 }
