@@ -58,6 +58,7 @@ func TestConnectionsAreSeenFromTheFirstByteToTheLast(t *testing.T) {
 	if n := r.ConnectionCounts(); n["one"] != 2 || n["two"] != 0 || len(n) != 2 {
 		t.Error(n)
 	}
+	other, _ := connect(t, two, "other")
 	one.Close("enough")
 	if reason := <-a.closed; reason != "enough" {
 		t.Error(reason)
@@ -68,9 +69,12 @@ func TestConnectionsAreSeenFromTheFirstByteToTheLast(t *testing.T) {
 	if _, k := connect(t, two, "d"); k == nil {
 		t.Error("the other listener is closed too")
 	}
+	if len(other.closed) != 0 {
+		t.Error("a connection of the other listener was told to end")
+	}
 	ka.Close()
 	kc.Close()
-	if len(r.Connections()) != 1 {
+	if len(r.Connections()) != 2 {
 		t.Error(r.Connections())
 	}
 }

@@ -58,6 +58,9 @@ func (s *Session) Fetch(p *Partition, f Fetch, into []Batches) (Fetched, []Batch
 	if err := s.May(Consume, OnQueue, p.q.Name); err != nil {
 		return Fetched{}, into, err
 	}
+	if p.q.Deleted() {
+		return Fetched{}, into, p.deleted()
+	}
 	var got Fetched
 	var err error
 	if got.Start, got.End, err = p.log.Bounds(); err != nil {
@@ -146,10 +149,12 @@ func (p *Partition) fetchFailed(from message.Offset, err error) error {
 		return p.outOfRange(from)
 	}
 	if p.q.Deleted() {
-		return fail(NotFound, "topic '%s' was deleted", p.q.Name)
+		return p.deleted()
 	}
 	return p.unreadable(err)
 }
+
+func (p *Partition) deleted() error { return fail(NotFound, "topic '%s' was deleted", p.q.Name) }
 
 func (p *Partition) unreadable(err error) error {
 	return &Error{Kind: Unreadable, Text: fmt.Sprintf("can't read partition %d of '%s'", p.index, p.q.Name), Err: err}

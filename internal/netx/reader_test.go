@@ -216,3 +216,26 @@ func TestDeadlinesAreSetSeldom(t *testing.T) {
 		t.Errorf("%d deadlines, %d bytes counted", c.deadlines, w.Bytes())
 	}
 }
+
+// Until may come at any moment, also while the reader sets a deadline of its own.
+func TestUntilIsNotUndoneByAReadThatBegins(t *testing.T) {
+	var r *Reader
+	var last time.Time
+	end := time.Now().Add(time.Hour)
+	set := func(at time.Time) error {
+		if last.IsZero() {
+			last = at
+			r.Until(end)
+		}
+		last = at
+		return nil
+	}
+	r = NewReader(&fakeConn{give: []byte("x")}, 0)
+	r.deadline.set = set
+	if _, err := r.Fill(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if !last.Equal(end) {
+		t.Errorf("reads end at %v, want %v", last, end)
+	}
+}

@@ -119,3 +119,17 @@ func TestWritingAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestAFailedVectorIsNotHeld(t *testing.T) {
+	here, there := pipe(t)
+	there.Close()
+	w := NewWriter(here, time.Minute, nil)
+	if err := w.WriteVector([][]byte{[]byte("a"), []byte("b")}); err == nil {
+		t.Fatal("written")
+	}
+	for _, p := range w.memory[:cap(w.memory)] {
+		if p != nil {
+			t.Errorf("the writer still holds %q", p)
+		}
+	}
+}

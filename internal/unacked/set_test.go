@@ -146,3 +146,19 @@ func BenchmarkHoldAndSettle(b *testing.B) {
 		}
 	}
 }
+
+// Verdicts that wait to be told survive however many leases come after them.
+func TestWaitingVerdictsOutliveNewLeases(t *testing.T) {
+	var s Set
+	leases := make([]lease, 10*minHolders)
+	for i := range leases {
+		tag := s.Hold(new(Near), &leases[i], message.Offset(i))
+		if !s.Settle(tag, Ack) {
+			t.Fatal(tag)
+		}
+	}
+	s.Tell()
+	for i := range leases {
+		leases[i].want(t, fmt.Sprintf("ack %d-%d", i, i))
+	}
+}
