@@ -39,6 +39,8 @@ const (
 	headRun = 1 << 14
 	// lookAgain is when a log is looked at again that could not be read.
 	lookAgain = time.Minute
+	// longest is more ms than any message lives, and few enough to be added to a time.
+	longest = 1 << 50
 )
 
 // expirer looks at the queues whose messages may expire.
@@ -309,7 +311,7 @@ func expirationOf(properties []byte) int64 {
 	if err != nil || ttl < 0 {
 		return -1 // a Kafka producer's own lv.a: AMQP publishers are checked
 	}
-	return ttl
+	return min(ttl, longest)
 }
 
 // expiryDef is the mark of a queue that got a message with an expiration. With it a

@@ -222,3 +222,23 @@ func TestExpiredMessagesOfATopicLeaveItsWorkers(t *testing.T) {
 		}
 	})
 }
+
+// FuzzHeadScan walks what a log may give as batches: nothing may be taken for expired
+// that lies outside the run.
+func FuzzHeadScan(f *testing.F) {
+	var b message.Builder
+	b.Add(&message.Publish{Properties: expiring("5"), Body: []byte("a"), TimestampMs: 1})
+	b.Add(&message.Publish{Properties: expiring("5000"), Body: []byte("b"), TimestampMs: 1})
+	f.Add(b.Seal(), int64(0), int64(1), int64(1000))
+	f.Add([]byte(lying(3, 0, 1)), int64(0), int64(2), int64(1000))
+	f.Fuzz(func(t *testing.T, data []byte, first, last, now int64) {
+		if first < 0 || last < first || last-first > 1<<20 {
+			return
+		}
+		s := headScan{next: message.Offset(first), last: message.Offset(last), nowMs: now, due: never}
+		_ = s.batches(data)
+		if s.next < message.Offset(first) || s.next > message.Offset(last)+1 {
+			t.Fatalf("from %d to %d it came to %d", first, last, s.next)
+		}
+	})
+}

@@ -92,3 +92,29 @@ func FuzzUnpack(f *testing.F) {
 		Unpack(nil, codec, data, MaxUnpackedBytes)
 	})
 }
+
+func FuzzAppendWithHeader(f *testing.F) {
+	f.Add([]byte{0, 0})
+	f.Add((&Properties{Flags: FlagHeaders | FlagAppID, Headers: AppendBool(AppendName(nil, "n"), true), AppID: []byte("i")}).Append(nil))
+	f.Fuzz(func(t *testing.T, props []byte) {
+		if !CheckProperties(props) {
+			return
+		}
+		out := AppendWithHeader(nil, props, "n", AppendInt(nil, 7))
+		var before, after Properties
+		if err := before.Parse(props); err != nil {
+			return
+		}
+		if err := after.Parse(out); err != nil {
+			t.Fatalf("%q became %q: %v", props, out, err)
+		}
+		if v, ok := Find(after.Headers, "n"); !ok {
+			t.Fatalf("no header in %q", out)
+		} else if n, _ := v.Int(); n != 7 {
+			t.Fatalf("header is %d", n)
+		}
+		if CheckTable(before.Headers) == nil && CheckTable(after.Headers) != nil {
+			t.Fatalf("headers of %q are damaged", out)
+		}
+	})
+}
