@@ -49,13 +49,14 @@ var wideZstd sync.Pool
 // inspector is the memory of one inspection at a time. Its parts are made when
 // they are first needed.
 type inspector struct {
-	buf    []byte // OrdinaryBytes
-	src    bytes.Reader
-	gzip   *gzip.Reader
-	lz4    *lz4.Reader
-	snappy snappyReader
-	whole  *zstd.Decoder // into buf
-	stream *zstd.Decoder
+	buf     []byte // OrdinaryBytes
+	src     bytes.Reader
+	gzip    *gzip.Reader
+	lz4     *lz4.Reader
+	snappy  snappyReader
+	stretch Stretch
+	whole   *zstd.Decoder // into buf
+	stream  *zstd.Decoder
 }
 
 // Walker looks at the records of a batch, which come piece by piece.
@@ -82,6 +83,7 @@ func Walk(w Walker, codec int, packed []byte, limit, allowed int) (unpacked int,
 	in := <-inspectors
 	defer func() {
 		in.src.Reset(nil)
+		in.stretch = Stretch{}
 		inspectors <- in
 	}()
 	if in.buf == nil {
@@ -232,7 +234,8 @@ func newZstdStream(window int) (*zstd.Decoder, error) {
 
 // walk has w look at what comes out of r, a piece at a time.
 func (in *inspector) walk(w Walker, r io.Reader, limit int) (total int, err error) {
-	s := Stretch{from: r, limit: limit}
+	s := &in.stretch
+	*s = Stretch{from: r, limit: limit}
 	piece := in.buf[:min(pieceBytes, len(in.buf))]
 	for {
 		err := s.fill(piece)
@@ -250,7 +253,7 @@ func (in *inspector) walk(w Walker, r io.Reader, limit int) (total int, err erro
 		case len(piece) < len(in.buf):
 			piece = in.buf // which begins with what was read
 		default:
-			if err := w.Long(&s); err != nil {
+			if err := w.Long(s); err != nil {
 				return s.total, err
 			}
 		}
