@@ -347,14 +347,3 @@ func firstBit(no int64, from message.Offset) int {
 	}
 	return 0
 }
-
-// clear empties the set.
-func (s *set) clear() {
-	for i := s.head; i < len(s.all); i++ {
-		if s.all[i].bits != nil {
-			s.pages.put(s.all[i].bits)
-		}
-	}
-	clear(s.all)
-	s.all, s.head, s.count, s.lowOK = s.all[:0], 0, 0, false
-}

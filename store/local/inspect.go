@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -227,30 +226,4 @@ func quoteShort(b []byte) string {
 		return strconv.Quote(string(b)) + more
 	}
 	return fmt.Sprintf("%x%s", b, more)
-}
-
-// InspectNames are the base names of files that Inspect knows, for tools that walk a directory.
-func InspectNames() []string { return []string{layoutName, metaName, cursorName, tableName} }
-
-// IsInspectable says whether Inspect is likely to know the file, by its name or its first bytes.
-func IsInspectable(path string) bool {
-	for _, name := range InspectNames() {
-		if filepath.Base(path) == name {
-			return true
-		}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	var magic [4]byte
-	n, _ := f.ReadAt(magic[:], 0)
-	if f.Close() != nil || n < len(magic) {
-		return false
-	}
-	switch string(magic[:]) {
-	case magicTable, magicCursor, magicMeta, magicCheckpoint, magicChanged, magicEnds, magicState:
-		return true
-	}
-	return false
 }

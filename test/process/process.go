@@ -161,9 +161,6 @@ func (b *Broker) Died() bool {
 	}
 }
 
-// Exited is closed when the process of this life has ended.
-func (b *Broker) Exited() <-chan struct{} { return b.exited }
-
 // PID is the process of this life.
 func (b *Broker) PID() int { return b.process.Process.Pid }
 
