@@ -178,7 +178,7 @@ func TestWhatIsNamedAgainAndAgainTakesLittle(t *testing.T) {
 }
 
 func TestAnAnswerThatDoesNotFitIsAnError(t *testing.T) {
-	r := crowded(t, func(o *Options) { o.Budget = budget.New(budget.Options{Bytes: 2 << 20, Share: 300 << 10}) })
+	r := crowded(t, func(o *Options) { o.Budget = budget.New(budget.Options{Bytes: 16 << 20, Share: 300 << 10}) })
 	ask := func(req kmsg.Request, version int16) kmsg.Response {
 		client := r.raw()
 		client.send(req, version)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leveret-mq/leveret/kafka/wire"
@@ -14,7 +15,8 @@ import (
 // Coordinator holds the groups of one virtual host. All methods may be called
 // from any goroutine. What one group does keeps no other waiting.
 type Coordinator struct {
-	opts Options
+	opts        Options
+	offsetBytes atomic.Int64 // of what groups have committed
 
 	mu     sync.Mutex // guards groups, sweep and closed; never held while a group's is waited for
 	groups map[string]*group
@@ -42,6 +44,9 @@ func (o *Options) defaults() {
 	}
 	if o.MaxGroups == 0 {
 		o.MaxGroups = 100_000
+	}
+	if o.MaxOffsetBytes == 0 {
+		o.MaxOffsetBytes = 1 << 30
 	}
 	if o.MaxMetadataBytes == 0 {
 		o.MaxMetadataBytes = 4096

@@ -3,6 +3,7 @@ package group
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -650,6 +651,45 @@ func TestClosingAnswersWhoeverWaits(t *testing.T) {
 		}
 		if r := <-m.startJoin(nil); r.Err != wire.CoordinatorNotAvailable {
 			t.Errorf("join after the end: %+v", r)
+		}
+	})
+}
+
+func TestOffsetsOfAllGroupsAreBoundedAndThoseThereGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &memoryJournal{}
+		c := newCoordinator(t, Options{MaxOffsetBytes: 10_000})
+		commit := func(group string, partition int32, text string) wire.Code {
+			at := []Position{{Topic: "t", Partition: partition, Offset: Offset{Offset: 1, Metadata: text}}}
+			if code := c.Commit(j, Identity{Group: group, Generation: -1}, at); code != wire.None {
+				return code
+			}
+			return at[0].Err
+		}
+		taken := int32(0)
+		for commit("a", taken, "") == wire.None {
+			taken++
+		}
+		if taken < 10 || taken > 40 {
+			t.Errorf("%d offsets were taken", taken)
+		}
+		if code := commit("b", 0, ""); code != wire.InvalidCommitOffsetSize {
+			t.Errorf("another group's: %v", code)
+		}
+		if code := commit("a", 0, ""); code != wire.None {
+			t.Errorf("one that is there goes on: %v", code)
+		}
+		if code := commit("a", 0, strings.Repeat("x", 4000)); code != wire.InvalidCommitOffsetSize {
+			t.Errorf("one that is there and grows: %v", code)
+		}
+		if code := c.Delete(j, "a"); code != wire.None {
+			t.Fatal(code)
+		}
+		if n := c.offsetBytes.Load(); n != 0 {
+			t.Errorf("%d bytes are counted for nothing", n)
+		}
+		if code := commit("b", 0, ""); code != wire.None {
+			t.Errorf("another group's afterwards: %v", code)
 		}
 	})
 }

@@ -33,7 +33,9 @@ func (c *Coordinator) Commit(j Journal, id Identity, positions []Position) wire.
 	if code != wire.None {
 		return code
 	}
-	code = g.mayCommit(id)
+	if code = g.mayCommit(id); code == wire.None {
+		g.fit(positions)
+	}
 	g.mu.Unlock()
 	if code != wire.None {
 		return code
@@ -42,9 +44,6 @@ func (c *Coordinator) Commit(j Journal, id Identity, positions []Position) wire.
 	changes := make([]Change, 0, len(positions))
 	for i := range positions {
 		p := &positions[i]
-		if p.Err == wire.None && len(p.Offset.Metadata) > c.opts.MaxMetadataBytes {
-			p.Err = wire.OffsetMetadataTooLarge
-		}
 		if p.Err == wire.None {
 			p.Offset.Committed = now
 			changes = append(changes, Change{Group: id.Group, Topic: p.Topic, Partition: p.Partition, Offset: p.Offset})
@@ -52,6 +51,34 @@ func (c *Coordinator) Commit(j Journal, id Identity, positions []Position) wire.
 	}
 	return c.save(j, g, changes)
 }
+
+// fit refuses what is too large: a text, or what all groups have committed by now. A
+// group goes on where it has committed already.
+func (g *group) fit(positions []Position) {
+	left := g.opts.MaxOffsetBytes - g.c.offsetBytes.Load()
+	for i := range positions {
+		p := &positions[i]
+		if p.Err != wire.None {
+			continue
+		}
+		if len(p.Offset.Metadata) > g.opts.MaxMetadataBytes {
+			p.Err = wire.OffsetMetadataTooLarge
+			continue
+		}
+		more := p.Offset.bytes()
+		if old, ok := g.offsets[p.Topic][p.Partition]; ok {
+			more -= old.bytes()
+		}
+		if more > 0 && more > left {
+			p.Err = wire.InvalidCommitOffsetSize
+			continue
+		}
+		left -= more
+	}
+}
+
+// bytes is about what an offset takes in memory, here and in the table that keeps it.
+func (o *Offset) bytes() int64 { return int64(400 + 2*len(o.Metadata)) }
 
 // lockForCommit locks the group that a commit is for. Whoever is no member may
 // commit to a group that does not exist yet.
@@ -126,6 +153,9 @@ func (c *Coordinator) remove(j Journal, g *group, which func(topic string, parti
 
 func (g *group) apply(ch Change) {
 	partitions := g.offsets[ch.Topic]
+	if old, ok := partitions[ch.Partition]; ok {
+		g.c.offsetBytes.Add(-old.bytes())
+	}
 	if ch.Delete {
 		delete(partitions, ch.Partition)
 		if len(partitions) == 0 {
@@ -138,6 +168,7 @@ func (g *group) apply(ch Change) {
 		g.offsets[ch.Topic] = partitions
 	}
 	partitions[ch.Partition] = ch.Offset
+	g.c.offsetBytes.Add(ch.Offset.bytes())
 }
 
 // removals lists the deletions of all offsets for which which is true.

@@ -22,6 +22,9 @@ type Options struct {
 	MaxGroups int
 	// MaxMetadataBytes bounds the text committed beside an offset; default 4096.
 	MaxMetadataBytes int
+	// MaxOffsetBytes bounds what committed offsets take in memory, of which what was
+	// committed before a restart is never refused; default 1 GiB.
+	MaxOffsetBytes int64
 	// OffsetRetention is how long the offsets of a group without members are
 	// kept; default 7 days.
 	OffsetRetention time.Duration

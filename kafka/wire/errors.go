@@ -15,6 +15,7 @@ const (
 	UnknownTopicOrPartition    Code = 3
 	LeaderNotAvailable         Code = 5
 	RequestTimedOut            Code = 7
+	InvalidCommitOffsetSize    Code = 28
 	MessageTooLarge            Code = 10
 	OffsetMetadataTooLarge     Code = 12
 	CoordinatorLoadInProgress  Code = 14
