@@ -2,6 +2,7 @@ package broker
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,20 +19,38 @@ func (b *Broker) refuseLoss(lost bool) error {
 	if !lost || b.opts.Recover {
 		return nil
 	}
-	if n := len(b.unclaimed()); n > 0 {
+	if n := len(b.store.Unclaimed()); n > 0 {
 		return fmt.Errorf("there are no definitions, but %d logs with messages: %w", n, store.ErrMissing)
 	}
 	return nil
 }
 
+// refuseStrays refuses a store with logs whose definitions must have been lost.
+func (b *Broker) refuseStrays(logs []store.Unclaimed) error {
+	names, n := "", 0
+	for _, u := range logs {
+		if u.Excused {
+			continue
+		}
+		if n++; n <= 10 {
+			names += fmt.Sprintf(" %q", u.Options.Name)
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d logs with messages belong to no queue that is defined:%s: %w", n, names, store.ErrMissing)
+}
+
 // unclaimed lists the logs of which the definitions say nothing at all: not that they are
 // a queue's, and not that they are to be removed.
 func (b *Broker) unclaimed() []store.Unclaimed {
-	leaving := map[store.LogID]bool{}
 	for _, r := range b.removals.list {
-		leaving[r.id] = true
+		if _, err := b.store.OpenLog(r.id, store.LogOptions{}); err != nil && !errors.Is(err, store.ErrMissing) {
+			b.opts.Log.Warn("can't open a log that is to be removed", "log", r.id, "error", err)
+		}
 	}
-	return slices.DeleteFunc(b.store.Unclaimed(), func(u store.Unclaimed) bool { return leaving[u.ID] })
+	return b.store.Unclaimed()
 }
 
 // claim deals with the logs that no definition knows of, when everything defined is there:
@@ -42,6 +61,9 @@ func (b *Broker) claim(lost bool) error {
 		return nil
 	}
 	if !b.opts.Recover {
+		if err := b.refuseStrays(logs); err != nil {
+			return err
+		}
 		for i, u := range logs {
 			if i == 10 {
 				break

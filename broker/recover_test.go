@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
@@ -219,4 +220,69 @@ func figuresOf(b *Broker) map[string][2]int64 {
 		out[q.Name] = [2]int64{q.Ready + q.Unacked, int64(q.Segments)}
 	}
 	return out
+}
+
+// TestALogOfNoQueueIsRefusedUnlessAPowerCutMayHaveLeftIt takes one definition out of the
+// table, whose log stays.
+func TestALogOfNoQueueIsRefusedUnlessAPowerCutMayHaveLeftIt(t *testing.T) {
+	dir := t.TempDir()
+	open := func(boot string, recover bool) (*Broker, store.Store, error) {
+		st, err := local.Open(local.Options{Dir: dir, Mode: store.ModeOS, BootID: boot, Recover: recover})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := Open(st, Options{Recover: recover})
+		if err != nil {
+			return nil, nil, errors.Join(err, st.Close())
+		}
+		return b, st, nil
+	}
+	b, st, err := open("one", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := b.VHost("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := v.NewSession(auth.Identity{Name: "guest"})
+	for _, name := range []string{"a", "b"} {
+		if _, err := s.DeclareQueue(name, QueueOptions{Durable: true}); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, s.NewPublisher(), "", name+"=body")
+	}
+	if err := b.defs.Put(t.Context(), store.Entry{Key: defKey(prefixQueue, "/", "a")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.Close(), st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, _, err := open("one", false); !errors.Is(err, store.ErrMissing) || !strings.Contains(err.Error(), `"/ a"`) {
+			t.Fatalf("opened with %v", err)
+		}
+	}
+	for _, boot := range []string{"two", "two"} { // once accepted it is no question again
+		b, st, err := open(boot, false)
+		if err != nil {
+			t.Fatalf("after a power cut: %v", err)
+		}
+		if err := errors.Join(b.Close(), st.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, st, err = open("two", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err = b.VHost("/"); err != nil {
+		t.Fatal(err)
+	}
+	if q, err := v.Queue("a"); err != nil || q.Ready() != 1 {
+		t.Errorf("queue a after --recover: %v", err)
+	}
+	if err := errors.Join(b.Close(), st.Close()); err != nil {
+		t.Fatal(err)
+	}
 }

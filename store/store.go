@@ -170,6 +170,9 @@ type Unclaimed struct {
 	ID         LogID
 	Options    LogOptions // as far as they could be read
 	Definition string     // what its owner said of itself
+	// Excused says that this is no proof that a definition is lost: a power cut may have
+	// left the log, or the same was accepted at an earlier start.
+	Excused bool
 }
 
 // Log is one ordered sequence of record batches and its work cursor.

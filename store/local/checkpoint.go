@@ -39,7 +39,7 @@ type checkpoints struct {
 	dir   string
 	table map[string]tableMark // what the checkpoint says that this process found
 	exact bool                 // and nothing was written behind it
-	boot  uint64               // the run of the machine in which it was written
+	boot  uint64               // the run of the machine in which the process before wrote last; 0 is not known
 	found checkpointFile
 	ends  ends
 
@@ -141,8 +141,10 @@ func (c *checkpoints) read(name string) (checkpoint, error) {
 	return decodeCheckpoint(data)
 }
 
-// takeChanges notes which of a checkpoint's figures do not hold any more.
+// takeChanges notes which of a checkpoint's figures do not hold any more, and in which
+// run of the machine the last process wrote.
 func (c *checkpoints) takeChanges(saved checkpoint, found []checkpointFile) {
+	newest := true
 	for _, f := range found {
 		if !f.changed || f.number < saved.Number {
 			continue
@@ -152,6 +154,12 @@ func (c *checkpoints) takeChanges(saved checkpoint, found []checkpointFile) {
 			var all []change
 			all, err = decodeChanges(data)
 			for _, e := range all {
+				if e.What == listBoot {
+					if newest {
+						c.boot, newest = uint64(e.ID), false
+					}
+					continue
+				}
 				if r := saved.Logs[e.ID]; r != nil {
 					r.Uncertain = true
 				}
@@ -260,12 +268,14 @@ func (c *checkpoints) begin() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err = f.WriteAt(header{Magic: magicChanged, Tag: number, CreatedMs: c.s.now().UnixMilli()}.appendTo(nil), 0); err != nil {
+	head := header{Magic: magicChanged, Tag: number, CreatedMs: c.s.now().UnixMilli()}.appendTo(nil)
+	head = change{LogNumber(c.s.boot), listBoot}.appendTo(head)
+	if _, err = f.WriteAt(head, 0); err != nil {
 		return 0, errors.Join(err, f.Close())
 	}
 	c.listMu.Lock()
 	old := c.list
-	c.number, c.list, c.size, c.failed = number, f, headerBytes, false
+	c.number, c.list, c.size, c.failed = number, f, int64(len(head)), false
 	c.listMu.Unlock()
 	if old == nil {
 		return number, c.s.fs.SyncDir(c.s.dir) // of a new directory the name

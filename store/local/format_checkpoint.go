@@ -31,7 +31,8 @@ import (
 // The hash covers all before it. first and last are base offsets of segments, -1 without
 // one; flushed is an offset below which all was on disk; see log.Extent. waiting is how
 // many messages its consumers have before them. Flag bit 0: the figures are uncertain,
-// because the log was not opened since a crash. Logs that never had a
+// because the log was not opened since a crash. Bit 1: no definition knew of the log, and that
+// was accepted. Logs that never had a
 // message are left out.
 //
 // boot is a hash of the running kernel's boot id, as in a cursor. A table's digest is the
@@ -43,7 +44,7 @@ import (
 //
 //	0    8      16     24
 //	┌────┬──────┬──────┐
-//	│ id │ what │ hash │   what: 1 changed, 2 deleted; the hash covers both
+//	│ id │ what │ hash │   what: 1 changed, 2 deleted, 3 the id is the boot; the hash covers both
 //	│ u64│ u64  │ u64  │
 //	└────┴──────┴──────┘
 const (
@@ -53,8 +54,10 @@ const (
 	changedBytes         = 24
 	logChanged           = 1
 	logDeleted           = 2
+	listBoot             = 3 // of the machine, in the place of an id: first in each list
 	maxCheckpointTables  = 1 << 16
 	restUncertain        = 1 << 0
+	restUnclaimed        = 1 << 1
 )
 
 // checkpoint is the content of one.
@@ -87,6 +90,7 @@ type rest struct {
 	Oldest      int64
 	Waiting     int64
 	Uncertain   bool
+	Unclaimed   bool
 	startNoted  bool // Start is right although the rest is uncertain; not in the file
 }
 
@@ -95,6 +99,9 @@ func (r *rest) appendTo(buf []byte, id LogNumber) []byte {
 	var flags uint64
 	if r.Uncertain {
 		flags |= restUncertain
+	}
+	if r.Unclaimed {
+		flags |= restUnclaimed
 	}
 	for _, v := range [...]uint64{
 		uint64(id), uint64(r.First), uint64(r.Last), uint64(r.Start), uint64(r.End), uint64(r.Flushed),
@@ -204,6 +211,7 @@ func (c *checkpoint) takeLogs(b []byte) {
 		all[i] = rest{
 			First: int64(w[1]), Last: int64(w[2]), Start: int64(w[3]), End: int64(w[4]), Flushed: int64(w[5]),
 			Bytes: int64(w[6]), Segments: int64(w[7]), Oldest: int64(w[8]), Waiting: int64(w[9]), Uncertain: w[10]&restUncertain != 0,
+			Unclaimed: w[10]&restUnclaimed != 0,
 		}
 		c.Logs[LogNumber(w[0])] = &all[i]
 		c.order = append(c.order, LogNumber(w[0]))

@@ -94,7 +94,7 @@ func sampleRest() *rest {
 
 func sampleChanges() []byte {
 	b := header{Magic: magicChanged, Tag: 7, CreatedMs: 1_700_000_000_123}.appendTo(nil)
-	return change{43, logDeleted}.appendTo(change{42, logChanged}.appendTo(b))
+	return change{43, logDeleted}.appendTo(change{42, logChanged}.appendTo(change{0xB007, listBoot}.appendTo(b)))
 }
 
 func sampleEnds() []byte {
@@ -141,7 +141,7 @@ func TestCheckpointsComeBack(t *testing.T) {
 		t.Errorf("checkpoint is %+v, %v", c, err)
 	}
 	changes, err := decodeChanges(sampleChanges())
-	if want := []change{{42, logChanged}, {43, logDeleted}}; err != nil || !reflect.DeepEqual(changes, want) {
+	if want := []change{{0xB007, listBoot}, {42, logChanged}, {43, logDeleted}}; err != nil || !reflect.DeepEqual(changes, want) {
 		t.Errorf("changes are %v, %v", changes, err)
 	}
 	ends, boot, err := decodeEnds(sampleEnds())

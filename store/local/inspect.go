@@ -134,11 +134,14 @@ func inspectChanges(out *printer, data []byte) error {
 	if err != nil {
 		return err
 	}
-	out.printf("kind\tlist of changes since a checkpoint\nlogs\t%d\n", len(all))
+	out.printf("kind\tlist of changes since a checkpoint\nentries\t%d\n", len(all))
 	for _, e := range all {
 		what := "changed"
-		if e.What == logDeleted {
+		switch e.What {
+		case logDeleted:
 			what = "deleted"
+		case listBoot:
+			what = "boot"
 		}
 		out.printf("%s\t%016x\n", what, uint64(e.ID))
 	}

@@ -3,6 +3,7 @@ package local
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -83,7 +84,7 @@ func (s *Store) checkTable(name string, scan *tableScan) error {
 		return nil // damage hit nothing that counts
 	case had && s.checkpoints.exact && scan.revision == want.Revision:
 		problem = fmt.Sprintf("of its %d keys %d can be read", want.Keys, len(scan.entries))
-	case had && scan.lost(want, s.checkpoints.boot == s.boot):
+	case scan.lost(want, s.checkpoints.boot == s.boot):
 		problem = fmt.Sprintf("bytes in its middle can't be read: %s", describe(scan.damaged))
 	}
 	if problem == "" {
@@ -211,15 +212,17 @@ func (s *Store) readMeta(id LogNumber) (Meta, error) {
 // Unclaimed lists the logs on disk that were not opened; see store.Store.
 func (s *Store) Unclaimed() []store.Unclaimed {
 	s.mu.Lock()
-	ids := make([]LogNumber, 0, len(s.onDisk))
-	for id := range s.onDisk {
-		ids = append(ids, id)
-	}
+	rests := maps.Clone(s.onDisk)
 	s.mu.Unlock()
-	slices.Sort(ids)
+	ids := slices.Sorted(maps.Keys(rests))
 	all := make([]store.Unclaimed, len(ids))
 	for i, id := range ids {
 		all[i].ID = id.ID()
+		r := rests[id]
+		all[i].Excused = s.checkpoints.boot != s.boot || r != nil && r.Unclaimed
+		if !all[i].Excused && !s.o.Recover {
+			s.checkpoints.refused.Store(true) // or what is missing would look as if it had been so before
+		}
 		if m, err := s.readMeta(id); err == nil && m.ID == id {
 			all[i].Options, all[i].Definition = m.Options, m.Definition
 		}
@@ -237,9 +240,12 @@ func (s *Store) everyLog() ([]*Log, map[LogNumber]*rest) {
 	}
 	others := map[LogNumber]*rest{}
 	for id, r := range s.onDisk {
+		one := rest{First: -1, Last: -1, Uncertain: true}
 		if r != nil {
-			others[id] = r
+			one = *r
 		}
+		one.Unclaimed = true
+		others[id] = &one
 	}
 	return opened, others
 }

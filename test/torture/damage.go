@@ -90,10 +90,15 @@ func countTold(log string) int {
 	return n
 }
 
-// spoil does something to one file of one queue.
+// spoilt are the directories of the data directory in which files are spoilt: the queues'
+// half of the time, else one of the others.
+var spoilt = []string{"queues", "queues", "queues", "defs", "groups", "checkpoint"}
+
+// spoil does something to one file of one queue, or to one on which all of them hang.
 func (t *trial) spoil() (string, error) {
 	var files []string
-	err := filepath.WalkDir(filepath.Join(t.broker.DataDir, "queues"), func(path string, d fs.DirEntry, err error) error {
+	dir := filepath.Join(t.broker.DataDir, spoilt[t.rng.IntN(len(spoilt))])
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			files = append(files, path)
 		}
