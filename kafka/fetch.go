@@ -64,7 +64,7 @@ func (c *conn) serveFetch(h wire.Header, body []byte) error {
 	if len(f.req.Partitions) > fewPartitions {
 		defer c.settleMany()
 		if err := c.charge(len(f.req.Partitions) * fetchedBytes); err != nil {
-			return fmt.Errorf("Fetch of %d partitions: %w", len(f.req.Partitions), err)
+			return fmt.Errorf("%s of %d partitions: %w", h.Key, len(f.req.Partitions), err)
 		}
 	}
 	defer c.releaseFetched()

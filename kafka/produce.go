@@ -28,7 +28,7 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	if len(q.Partitions) > fewPartitions {
 		defer c.settleMany()
 		if err := c.charge(len(q.Partitions) * producedBytes); err != nil {
-			return fmt.Errorf("Produce of %d partitions: %w", len(q.Partitions), err)
+			return fmt.Errorf("%s of %d partitions: %w", h.Key, len(q.Partitions), err)
 		}
 	}
 	a := c.out.answer()

@@ -114,9 +114,14 @@ func (c *Coordinator) lockOrMake(id string) (*group, wire.Code) {
 			return g, wire.None
 		}
 		g.mu.Unlock()
-		g.commit.Lock() // until whoever ended it has dropped it, and what was kept of it
-		g.commit.Unlock()
+		g.over()
 	}
+}
+
+// over waits until whoever ended the group has dropped it, and what was kept of it.
+func (g *group) over() {
+	g.commit.Lock()
+	defer g.commit.Unlock()
 }
 
 func (c *Coordinator) findOrMake(id string) (*group, wire.Code) {

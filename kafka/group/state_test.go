@@ -233,14 +233,12 @@ func TestALargeGroupIsNotKept(t *testing.T) {
 func sampleGroup(c *Coordinator) *group {
 	g := newGroup("g", c)
 	g.generation, g.since, g.protocolType, g.protocol, g.leader = 7, time.UnixMilli(0x1122334455), "consumer", "range", "m1"
-	for _, m := range []*member{
+	g.members = append(g.members, []*member{
 		{id: "m1", clientID: "c1", clientHost: "/10.0.0.1", session: 10 * time.Second, rebalance: time.Minute,
 			protocols: []Protocol{{"range", []byte{0, 1}}, {"sticky", nil}}, assignment: []byte("a1")},
 		{id: "m2", instance: "i", clientID: "c2", clientHost: "/::1", session: 6 * time.Second, rebalance: 300 * time.Second,
 			protocols: []Protocol{{"range", []byte("topics")}}},
-	} {
-		g.members = append(g.members, m)
-	}
+	}...)
 	return g
 }
 
