@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/internal/field"
 )
 
 // declaredArgs reads the arguments of a declaration: the type of queue, and what is
@@ -30,7 +30,7 @@ func (v *VHost) readArgs(queue string, raw []byte, wrong func(error) error) (*qu
 		return nil, nil, err
 	}
 	var l layer
-	f := message.NewTableReader(raw)
+	f := field.NewReader(raw)
 	for f.Next() {
 		t := byArg(string(f.Name()))
 		if t == nil || t.Arg == "" {
@@ -67,7 +67,7 @@ func (v *VHost) invalidArg(arg, queue, wrong string) error {
 
 // typeArg finds the type that a declaration asks for.
 func (v *VHost) typeArg(queue string, raw []byte) (*queueType, error) {
-	f, ok := message.Find(raw, argType)
+	f, ok := field.Find(raw, argType)
 	if !ok {
 		return classic, nil
 	}
@@ -149,15 +149,15 @@ func quoted(b bool) string { return "'" + strconv.FormatBool(b) + "'" }
 // argTexts are an argument of two declarations as RabbitMQ shows them: only their
 // values when both are of one kind of type, else with their types, or none.
 func argTexts(got, have []byte, name string) (string, string) {
-	a, isA := message.Find(got, name)
-	b, isB := message.Find(have, name)
+	a, isA := field.Find(got, name)
+	b, isB := field.Find(have, name)
 	if isA && isB && argKind(&a) == argKind(&b) {
 		return "'" + argValue(&a) + "'", "'" + argValue(&b) + "'"
 	}
 	return argText(&a, isA), argText(&b, isB)
 }
 
-func argText(f *message.TableReader, ok bool) string {
+func argText(f *field.Reader, ok bool) string {
 	if !ok {
 		return "none"
 	}
@@ -165,12 +165,12 @@ func argText(f *message.TableReader, ok bool) string {
 }
 
 // argKind is the same for types that RabbitMQ compares by value.
-func argKind(f *message.TableReader) byte {
+func argKind(f *field.Reader) byte {
 	if _, ok := f.Int(); ok {
-		return message.TagInt64
+		return field.TagInt64
 	}
 	if _, ok := f.Float(); ok {
-		return message.TagFloat64
+		return field.TagFloat64
 	}
 	return f.Tag()
 }

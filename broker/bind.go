@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"github.com/leveret-mq/leveret/exchange"
-	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -28,7 +28,7 @@ func (v *VHost) def(b Binding) (bindingDef, error) {
 
 // normalise brings the arguments into the one form of all tables that say the same.
 func (d *bindingDef) normalise() (err error) {
-	if d.Args, err = message.NormalTable(d.Args); err != nil {
+	if d.Args, err = field.Normal(d.Args); err != nil {
 		return badBinding(err)
 	}
 	return nil

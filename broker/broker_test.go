@@ -13,6 +13,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
@@ -409,7 +410,7 @@ func TestExchangesReachExchangesOnceEach(t *testing.T) {
 func TestDeclaringAgain(t *testing.T) {
 	r := start(t)
 	args := func(name, value string) []byte {
-		return message.AppendString(message.AppendName(nil, name), []byte(value))
+		return field.AppendString(field.AppendName(nil, name), []byte(value))
 	}
 	r.queue("q", QueueOptions{Durable: true, Args: args("x-retention", "1h")})
 	for name, c := range map[string]struct {
@@ -516,7 +517,7 @@ func TestSequencesWrap(t *testing.T) {
 
 func TestKafkaRecordsAreRoutedByTheirKeys(t *testing.T) {
 	r := start(t)
-	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
+	args := field.AppendString(field.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
 	x, err := r.s.DeclareExchange("logs", ExchangeOptions{Type: "topic", Durable: true, Args: args})
 	if err != nil {
 		t.Fatal(err)
@@ -644,7 +645,7 @@ func TestMessagesExpireBeforeTheyAreDelivered(t *testing.T) {
 		body, expiration string
 		age              int64
 	}{{"old", "1000", 5000}, {"young", "60000", 5000}, {"none", "", 5000}, {"old too", "1", 5000}, {"last", "60000", 0}} {
-		props := message.Properties{Flags: message.FlagExpiration, Expiration: []byte(m.expiration)}
+		props := field.Properties{Flags: field.FlagExpiration, Expiration: []byte(m.expiration)}
 		if m.expiration == "" {
 			props.Flags = 0
 		}

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/leveret-mq/leveret/exchange"
-	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/internal/field"
 )
 
 // Exchange routes messages to what is bound to it.
@@ -54,7 +54,7 @@ func (v *VHost) addExchange(x *Exchange) {
 // exchangeArgs reads the arguments of a declaration.
 func exchangeArgs(name string, raw []byte) (plain bool, feed string, err error) {
 	plain = true
-	t := message.NewTableReader(raw)
+	t := field.NewReader(raw)
 	for t.Next() {
 		key := string(t.Name())
 		switch {

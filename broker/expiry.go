@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -298,12 +299,12 @@ func (s *headScan) expiration(rec *message.Record) int64 {
 
 // mayExpire says whether AMQP property bytes have an expiration.
 func mayExpire(properties []byte) bool {
-	return len(properties) > 0 && properties[0]&(message.FlagExpiration>>8) != 0
+	return len(properties) > 0 && properties[0]&(field.FlagExpiration>>8) != 0
 }
 
 // expirationOf is after how many ms a message with these properties expires, -1 for never.
 func expirationOf(properties []byte) int64 {
-	var p message.Properties
+	var p field.Properties
 	if !mayExpire(properties) || p.Parse(properties) != nil {
 		return -1
 	}

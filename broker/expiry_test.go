@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -27,7 +28,7 @@ func TestMessagesExpireWithoutAConsumer(t *testing.T) {
 		if p.expiry.Load().listed.Load() {
 			t.Error("the empty queue is still looked at")
 		}
-		r.put("q", 2, message.NoProperties, time.Now())
+		r.put("q", 2, field.NoProperties, time.Now())
 		if n := q.Ready(); n != 2 {
 			t.Errorf("%d ready, want the live ones", n)
 		}
@@ -44,7 +45,7 @@ func TestACountHasNoExpiredMessages(t *testing.T) {
 			t.Errorf("%d ready", n)
 		}
 		r.put("q", 1, expiring("0"), time.Now())
-		r.put("q", 2, message.NoProperties, time.Now())
+		r.put("q", 2, field.NoProperties, time.Now())
 		time.Sleep(time.Millisecond)
 		g, err := r.s.Get("q", true)
 		if err != nil || g == nil || g.Remaining != 1 {
@@ -69,7 +70,7 @@ func TestOnlyTheHeadExpires(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		q := r.queue("q", QueueOptions{Durable: true})
 		r.put("q", 1, expiring("60000"), time.Now())
-		r.put("q", 1, message.NoProperties, time.Now())
+		r.put("q", 1, field.NoProperties, time.Now())
 		r.put("q", 3, expiring("1000"), time.Now())
 		time.Sleep(10 * time.Second)
 		if n := q.Ready(); n != 5 {
@@ -121,7 +122,7 @@ func TestARestartKnowsWhichQueuesHoldMessagesThatExpire(t *testing.T) {
 		r.queue("gone", QueueOptions{Durable: true})
 		r.put("q", 5, expiring("10000"), time.Now())
 		r.put("gone", 5, expiring("10000"), time.Now())
-		r.put("plain", 5, message.NoProperties, time.Now())
+		r.put("plain", 5, field.NoProperties, time.Now())
 		time.Sleep(2 * time.Second) // it is noted by now
 		if _, err := r.s.DeleteQueue("gone", false, false); err != nil {
 			t.Fatal(err)
@@ -150,7 +151,7 @@ func TestUnmarkedQueuesAreLookedAtWhenTheyAreUsed(t *testing.T) {
 		q := r.queue("q", QueueOptions{Durable: true})
 		q.expires.Store(true) // so that it is not marked
 		r.put("q", 5, expiring("1000"), time.Now())
-		r.put("q", 1, message.NoProperties, time.Now())
+		r.put("q", 1, field.NoProperties, time.Now())
 		r.restart()
 		time.Sleep(5 * time.Second)
 		q, _ = r.v.Queue("q")
@@ -172,7 +173,7 @@ func TestUnmarkedQueuesAreLookedAtWhenTheyAreUsed(t *testing.T) {
 func TestQueuesWithoutExpirationsCostNothing(t *testing.T) {
 	r := start(t)
 	q := r.queue("q", QueueOptions{Durable: true})
-	r.put("q", 3, message.NoProperties, time.Now())
+	r.put("q", 3, field.NoProperties, time.Now())
 	if q.Ready() != 3 || q.Partitions()[0].expiry.Load() != nil || len(r.expirer.list) != 0 {
 		t.Error("it is looked at")
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
@@ -144,7 +145,7 @@ func TestAMessageTooLargeForALogTakesNoOtherWithIt(t *testing.T) {
 
 func TestAFeedsProducerMaySendAgainWhatWasNotStored(t *testing.T) {
 	r, s := startFaulty(t)
-	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
+	args := field.AppendString(field.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
 	x, err := r.s.DeclareExchange("logs", ExchangeOptions{Type: "fanout", Args: args})
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +221,7 @@ func TestExpiredMessagesBeforeAGetAreManyAndCostNoStack(t *testing.T) {
 	r := startWith(t, 0)
 	q := r.queue("q", QueueOptions{})
 	p := r.s.NewPublisher()
-	old := message.Properties{Flags: message.FlagExpiration, Expiration: []byte("1")}
+	old := field.Properties{Flags: field.FlagExpiration, Expiration: []byte("1")}
 	in := &Inbound{Key: []byte("q"), Properties: old.Append(nil), TimestampMs: 1}
 	const many = 200_000 // a call for each would need far more than the stack of a test
 	for range many {
@@ -326,7 +327,7 @@ func TestRoutesThatHeadersDecideAreBounded(t *testing.T) {
 	for i := range 14 {
 		name := fmt.Sprint("h", i)
 		r.queue(name, QueueOptions{})
-		args := message.AppendBool(message.AppendName(nil, name), true)
+		args := field.AppendBool(field.AppendName(nil, name), true)
 		if err := r.s.Bind(Binding{Source: "h", Dest: name, Args: args}); err != nil {
 			t.Fatal(err)
 		}
@@ -336,7 +337,7 @@ func TestRoutesThatHeadersDecideAreBounded(t *testing.T) {
 		var headers []byte
 		for i := range 14 {
 			if set>>i&1 == 1 {
-				headers = message.AppendBool(message.AppendName(headers, fmt.Sprint("h", i)), true)
+				headers = field.AppendBool(field.AppendName(headers, fmt.Sprint("h", i)), true)
 			}
 		}
 		if _, err := p.Publish(&Inbound{Exchange: []byte("h"), Headers: headers, Body: []byte("x")}); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -139,7 +140,7 @@ func (p *Publisher) publishRecords(x *Exchange, b batch.Batch, raw []byte) error
 			props, in.Key = message.KafkaToAMQP(props[:0], &rec, in.TimestampMs, -1)
 			in.Properties = props
 		}
-		var parsed message.Properties
+		var parsed field.Properties
 		if err := parsed.Parse(in.Properties); err == nil {
 			in.Headers = parsed.Headers
 		}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/alloc"
-	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // data directory has.
 func TestDefinitionsFormatIsKept(t *testing.T) {
 	r := startWith(t, 0)
-	args := message.AppendString(message.AppendName(nil, "x-retention"), []byte("1h"))
+	args := field.AppendString(field.AppendName(nil, "x-retention"), []byte("1h"))
 	if _, err := r.s.DeclareExchange("log/s ü", ExchangeOptions{Type: "topic", Durable: true, Internal: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -120,9 +120,9 @@ func FuzzDefinitions(f *testing.F) {
 }
 
 func FuzzQueueArguments(f *testing.F) {
-	f.Add(message.AppendString(message.AppendName(nil, "x-retention"), []byte("1h")))
-	f.Add(message.AppendString(message.AppendName(nil, "x-queue-type"), []byte("stream")))
-	f.Add(message.AppendInt(message.AppendName(nil, "x-max-length"), 1))
+	f.Add(field.AppendString(field.AppendName(nil, "x-retention"), []byte("1h")))
+	f.Add(field.AppendString(field.AppendName(nil, "x-queue-type"), []byte("stream")))
+	f.Add(field.AppendInt(field.AppendName(nil, "x-max-length"), 1))
 	b := &Broker{}
 	b.opts.defaults()
 	b.makePlain()

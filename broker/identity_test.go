@@ -7,17 +7,17 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/store"
 )
 
 // headerArgs are arguments of a headers binding, in some order.
 func headerArgs(rng *rand.Rand) (out []byte) {
 	fields := [][]byte{
-		message.AppendString(message.AppendName(nil, "x-match"), []byte("all")),
-		message.AppendInt(message.AppendName(nil, "a"), 1),
-		message.AppendString(message.AppendName(nil, "b"), []byte("two")),
-		message.AppendBool(message.AppendName(nil, "c"), true),
+		field.AppendString(field.AppendName(nil, "x-match"), []byte("all")),
+		field.AppendInt(field.AppendName(nil, "a"), 1),
+		field.AppendString(field.AppendName(nil, "b"), []byte("two")),
+		field.AppendBool(field.AppendName(nil, "c"), true),
 	}
 	for _, i := range rng.Perm(len(fields)) {
 		out = append(out, fields[i]...)
@@ -116,10 +116,10 @@ func TestBindingsThatAnOlderVersionDoubledBecomeOne(t *testing.T) {
 }
 
 func TestArgumentsOfABindingMayBeLongAndDeep(t *testing.T) {
-	long := message.AppendString(message.AppendName(nil, "long"), bytes.Repeat([]byte("x"), 100_000))
+	long := field.AppendString(field.AppendName(nil, "long"), bytes.Repeat([]byte("x"), 100_000))
 	deep := []byte{}
 	for range 200 {
-		deep = message.AppendTable(message.AppendName(nil, "t"), deep)
+		deep = field.AppendTable(field.AppendName(nil, "t"), deep)
 	}
 	r := start(t)
 	r.exchange("x", "headers")
@@ -134,9 +134,9 @@ func TestArgumentsOfABindingMayBeLongAndDeep(t *testing.T) {
 	if n := len(r.v.Bindings(x)); n != 2 {
 		t.Fatalf("%d bindings after a restart", n)
 	}
-	tooDeep := message.AppendTable(message.AppendName(nil, "t"), deep)
-	for range message.MaxTableDepth {
-		tooDeep = message.AppendTable(message.AppendName(nil, "t"), tooDeep)
+	tooDeep := field.AppendTable(field.AppendName(nil, "t"), deep)
+	for range field.MaxDepth {
+		tooDeep = field.AppendTable(field.AppendName(nil, "t"), tooDeep)
 	}
 	kind(t, r.s.Bind(Binding{Source: "x", Dest: "q", Args: tooDeep}), Precondition)
 }

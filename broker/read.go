@@ -7,6 +7,7 @@ import (
 
 	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -387,7 +388,7 @@ func (r *reader) tell(run *consumer.Run) {
 // quorum queues do.
 func (r *reader) tellReturned() {
 	at := len(r.props)
-	r.props = message.AppendWithHeader(r.props, r.d.Properties, "x-delivery-count", message.AppendInt(nil, int64(r.returned)))
+	r.props = field.AppendWithHeader(r.props, r.d.Properties, "x-delivery-count", field.AppendInt(nil, int64(r.returned)))
 	r.d.Properties = r.props[at:]
 	*r.heads++
 	r.d.Head, r.known.head = *r.heads, 0

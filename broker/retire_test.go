@@ -10,12 +10,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
 )
 
 // expiring are properties of a message that expires that many milliseconds after it came.
 func expiring(ms string) []byte {
-	p := message.Properties{Flags: message.FlagExpiration, Expiration: []byte(ms)}
+	p := field.Properties{Flags: field.FlagExpiration, Expiration: []byte(ms)}
 	return p.Append(nil)
 }
 
@@ -86,18 +87,18 @@ func TestMessagesLeaveForAReason(t *testing.T) {
 		leave      func(r *rig)
 		want       Reason
 	}{
-		"acked": {message.NoProperties, now, func(r *rig) {
+		"acked": {field.NoProperties, now, func(r *rig) {
 			held(r, func(l *Lease, o message.Offset) error { return l.Ack(o, o) })
 		}, Acked},
-		"taken without acks": {message.NoProperties, now, func(r *rig) { pull(r.t, r.subscribe("q", SubscribeOptions{NoAck: true}), 100, 1<<20) }, Acked},
-		"got without acks": {message.NoProperties, now, func(r *rig) {
+		"taken without acks": {field.NoProperties, now, func(r *rig) { pull(r.t, r.subscribe("q", SubscribeOptions{NoAck: true}), 100, 1<<20) }, Acked},
+		"got without acks": {field.NoProperties, now, func(r *rig) {
 			q, _ := r.v.Queue("q")
 			drain(r.t, q)
 		}, Acked},
-		"rejected": {message.NoProperties, now, func(r *rig) {
+		"rejected": {field.NoProperties, now, func(r *rig) {
 			held(r, func(l *Lease, o message.Offset) error { return l.Reject(o, o) })
 		}, Rejected},
-		"purged": {message.NoProperties, now, func(r *rig) {
+		"purged": {field.NoProperties, now, func(r *rig) {
 			if n, err := r.s.Purge("q"); n != 10 || err != nil {
 				r.t.Fatal(n, err)
 			}
@@ -140,7 +141,7 @@ func TestMessagesLostToRetentionStayNotUnacked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.put("t", 10, message.NoProperties, time.Now())
+	r.put("t", 10, field.NoProperties, time.Now())
 	sub := r.subscribe("t", SubscribeOptions{Prefetch: 10})
 	first := pull(t, sub, 10, 1) // all are taken, and one is read
 	if len(first) != 1 {
@@ -159,7 +160,7 @@ func TestMessagesLostToRetentionStayNotUnacked(t *testing.T) {
 	if got := r.leftBy(); len(got) != 1 || got[Retention] == 0 {
 		t.Errorf("counted %v", got)
 	}
-	r.put("t", 9, message.NoProperties, time.Now())
+	r.put("t", 9, field.NoProperties, time.Now())
 	if more := pull(t, sub, 10, 1<<20); len(more) != 8 {
 		t.Errorf("%d deliveries under a prefetch of 10 with 2 unacked", len(more))
 	}
@@ -171,7 +172,7 @@ func TestReadyMessagesThatRetentionTakesAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.put("t", 10, message.NoProperties, time.Now())
+	r.put("t", 10, field.NoProperties, time.Now())
 	sub := r.subscribe("t", SubscribeOptions{})
 	pull(t, sub, 2, 1<<20)
 	if err := q.Partitions()[0].log.Truncate(t.Context(), 7); err != nil {
@@ -192,11 +193,11 @@ func TestMessagesThatCantBeDecodedLeaveAsDamaged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.put("t", 1, message.NoProperties, time.Now())
+		r.put("t", 1, field.NoProperties, time.Now())
 		if _, err := q.Partitions()[0].log.Append(lying(3)); err != nil {
 			t.Fatal(err)
 		}
-		r.put("t", 1, message.NoProperties, time.Now())
+		r.put("t", 1, field.NoProperties, time.Now())
 		sub := r.subscribe("t", SubscribeOptions{NoAck: noAck})
 		if got := pull(t, sub, 10, 1<<20); len(got) != 2 {
 			t.Fatalf("%d deliveries", len(got))
@@ -218,7 +219,7 @@ func TestAMessageStaysUntilItsCopyIsCommitted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := startWith(t, 0)
 			q := r.queue("q", QueueOptions{Durable: true})
-			r.put("q", 10, message.NoProperties, time.Now())
+			r.put("q", 10, field.NoProperties, time.Now())
 			sub := r.subscribe("q", SubscribeOptions{Prefetch: 3})
 			taken := pull(t, sub, 2, 1<<20)
 			p := q.Partitions()[0]
@@ -271,14 +272,14 @@ func deliveryCounts(r *rig, each func(i int)) (counts []int64) {
 			return counts
 		}
 		count := int64(-1)
-		var p message.Properties
+		var p field.Properties
 		if err := p.Parse(got[0].Properties); err != nil {
 			r.t.Fatal(err)
 		}
-		if f, ok := message.Find(p.Headers, "x-delivery-count"); ok {
+		if f, ok := field.Find(p.Headers, "x-delivery-count"); ok {
 			count, _ = f.Int()
 		}
-		if f, ok := message.Find(p.Headers, "mine"); !ok || string(f.Text()) != "kept" {
+		if f, ok := field.Find(p.Headers, "mine"); !ok || string(f.Text()) != "kept" {
 			r.t.Fatalf("headers %q", p.Headers)
 		}
 		counts = append(counts, count)
@@ -299,11 +300,11 @@ func TestDeliveryLimits(t *testing.T) {
 		return out
 	}
 	none := slices.Repeat([]int64{-1}, 100)
-	headers := message.Properties{Flags: message.FlagHeaders, Headers: arguments("mine", "kept")}
-	published := message.Properties{Flags: message.FlagHeaders, Headers: arguments("x-delivery-count", 7, "mine", "kept")}
+	headers := field.Properties{Flags: field.FlagHeaders, Headers: arguments("mine", "kept")}
+	published := field.Properties{Flags: field.FlagHeaders, Headers: arguments("x-delivery-count", 7, "mine", "kept")}
 	for name, c := range map[string]struct {
 		args       []byte
-		properties message.Properties
+		properties field.Properties
 		want       []int64
 	}{
 		"classic":                      {nil, headers, none},
@@ -337,7 +338,7 @@ func TestDeliveryLimits(t *testing.T) {
 func TestOnlyTheSpentOnesOfARangeLeave(t *testing.T) {
 	r := startWith(t, 0)
 	q := r.queue("q", QueueOptions{Durable: true, Args: arguments("x-delivery-limit", 1)})
-	r.put("q", 6, message.NoProperties, time.Now())
+	r.put("q", 6, field.NoProperties, time.Now())
 	sub := r.subscribe("q", SubscribeOptions{})
 	all := pull(t, sub, 10, 1<<20)
 	l := all[0].Lease
@@ -384,7 +385,7 @@ func TestDroppedMessagesAreToldOfOnceAnInterval(t *testing.T) {
 		sub := r.subscribe("q", SubscribeOptions{})
 		time.Sleep(time.Second / 2) // the saver comes at whole seconds
 		for range 25 {
-			r.put("q", 1, message.NoProperties, time.Now())
+			r.put("q", 1, field.NoProperties, time.Now())
 			d := pull(t, sub, 1, 1<<20)[0]
 			if err := d.Lease.Requeue(d.Offset, d.Offset); err != nil {
 				t.Fatal(err)
@@ -409,17 +410,17 @@ func TestDroppedMessagesAreToldOfOnceAnInterval(t *testing.T) {
 func TestAGetTellsHowOftenAMessageCameBack(t *testing.T) {
 	r := start(t)
 	r.queue("q", QueueOptions{Durable: true, Args: arguments("x-queue-type", "quorum")})
-	r.put("q", 1, message.NoProperties, time.Now())
+	r.put("q", 1, field.NoProperties, time.Now())
 	for want := range int64(3) {
 		g, err := r.s.Get("q", false)
 		if err != nil || g == nil {
 			t.Fatal(g, err)
 		}
-		var p message.Properties
+		var p field.Properties
 		if err := p.Parse(g.Properties); err != nil {
 			t.Fatal(err)
 		}
-		f, ok := message.Find(p.Headers, "x-delivery-count")
+		f, ok := field.Find(p.Headers, "x-delivery-count")
 		if ok != (want > 0) {
 			t.Errorf("get %d: headers %q", want, p.Headers)
 		} else if n, _ := f.Int(); ok && n != want {
@@ -436,7 +437,7 @@ func TestAGetTellsHowOftenAMessageCameBack(t *testing.T) {
 func TestWhatIsHeldOfALostCursorLeavesNothing(t *testing.T) {
 	r := startWith(t, 0)
 	q := r.queue("q", QueueOptions{Durable: true, Args: arguments("x-delivery-limit", 0)})
-	r.put("q", 4, message.NoProperties, time.Now())
+	r.put("q", 4, field.NoProperties, time.Now())
 	sub := r.subscribe("q", SubscribeOptions{})
 	l := pull(t, sub, 10, 1<<20)[0].Lease
 	p := q.Partitions()[0]

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/internal/field"
 )
 
 // Setting is one thing about a queue or topic that can be set: a line of the table
@@ -133,7 +133,7 @@ func splitList(value string) []string {
 
 // argument brings the value of an AMQP argument into the table's form, or says in
 // RabbitMQ's words what is wrong with it.
-func (t *Setting) argument(f *message.TableReader) (value, wrong string) {
+func (t *Setting) argument(f *field.Reader) (value, wrong string) {
 	unacceptable := "{unacceptable_type," + argTypeName(f.Tag()) + "}"
 	switch {
 	case t.Type == Text: // RabbitMQ takes anything, and tells "1" from 1
@@ -187,7 +187,7 @@ func (t *Setting) wrongValue(value string) string {
 }
 
 // argValue is any value as a text.
-func argValue(f *message.TableReader) string {
+func argValue(f *field.Reader) string {
 	if text, ok := f.AppendValueText(nil); ok {
 		return string(text)
 	}
@@ -196,11 +196,11 @@ func argValue(f *message.TableReader) string {
 
 // argTypeNames are RabbitMQ's names of the types of a field.
 var argTypeNames = map[byte]string{
-	message.TagBool: "bool", message.TagInt8: "byte", message.TagUint8: "unsignedbyte", message.TagInt16: "short",
-	message.TagUint16: "unsignedshort", message.TagInt32: "signedint", message.TagUint32: "unsignedint",
-	message.TagInt64: "long", message.TagInt64Alt: "long", message.TagFloat32: "float", message.TagFloat64: "double",
-	message.TagDecimal: "decimal", message.TagString: "longstr", message.TagBytes: "binary",
-	message.TagTimestamp: "timestamp", message.TagTable: "table", message.TagArray: "array", message.TagVoid: "void",
+	field.TagBool: "bool", field.TagInt8: "byte", field.TagUint8: "unsignedbyte", field.TagInt16: "short",
+	field.TagUint16: "unsignedshort", field.TagInt32: "signedint", field.TagUint32: "unsignedint",
+	field.TagInt64: "long", field.TagInt64Alt: "long", field.TagFloat32: "float", field.TagFloat64: "double",
+	field.TagDecimal: "decimal", field.TagString: "longstr", field.TagBytes: "binary",
+	field.TagTimestamp: "timestamp", field.TagTable: "table", field.TagArray: "array", field.TagVoid: "void",
 }
 
 func argTypeName(tag byte) string { return argTypeNames[tag] }

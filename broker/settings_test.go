@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -162,16 +163,16 @@ func TestSettingsThatCantBeAreRefusedInKafkasWords(t *testing.T) {
 func arguments(list ...any) []byte {
 	var out []byte
 	for i := 0; i < len(list); i += 2 {
-		out = message.AppendName(out, list[i].(string))
+		out = field.AppendName(out, list[i].(string))
 		switch v := list[i+1].(type) {
 		case string:
-			out = message.AppendString(out, []byte(v))
+			out = field.AppendString(out, []byte(v))
 		case int:
-			out = message.AppendInt(out, int64(v))
+			out = field.AppendInt(out, int64(v))
 		case bool:
-			out = message.AppendBool(out, v)
+			out = field.AppendBool(out, v)
 		case byte:
-			out = append(out, message.TagUint8, v)
+			out = append(out, field.TagUint8, v)
 		}
 	}
 	return out

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -64,7 +65,7 @@ func TestALookUpByTimeFindsNothingThatWasCutOff(t *testing.T) {
 
 func TestRecordsWithoutATimeAreRoutedAsOfTheirArrival(t *testing.T) {
 	r := start(t)
-	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
+	args := field.AppendString(field.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
 	x, err := r.s.DeclareExchange("logs", ExchangeOptions{Type: "fanout", Args: args})
 	if err != nil {
 		t.Fatal(err)

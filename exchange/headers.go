@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/internal/field"
 )
 
 // ErrArgs says that the arguments of a binding to a headers exchange make no sense.
@@ -27,7 +27,7 @@ type headerRule struct {
 // condition asks for a header of that name with that value, or any if it is void.
 type condition struct {
 	name  []byte
-	value message.TableReader // stands on the field
+	value field.Reader // stands on the field
 	void  bool
 	index indexKey
 }
@@ -49,12 +49,12 @@ type headerRules struct {
 func compileRule(args []byte) (*headerRule, error) {
 	r := &headerRule{args: string(args), all: true}
 	withX := false
-	if err := message.CheckTable(args); err != nil {
+	if err := field.CheckTable(args); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrArgs, err)
 	}
-	if m, ok := message.Find(args, "x-match"); ok {
+	if m, ok := field.Find(args, "x-match"); ok {
 		how := m.Text()
-		if m.Tag() != message.TagString {
+		if m.Tag() != field.TagString {
 			return nil, fmt.Errorf("%w: x-match is not a string", ErrArgs)
 		}
 		switch string(how) {
@@ -67,11 +67,11 @@ func compileRule(args []byte) (*headerRule, error) {
 		r.all = strings.HasPrefix(string(how), "all")
 	}
 	own := []byte(r.args) // the conditions outlive the caller's bytes
-	for t := message.NewTableReader(own); t.Next(); {
+	for t := field.NewReader(own); t.Next(); {
 		if string(t.Name()) == "x-match" || !withX && bytes.HasPrefix(t.Name(), []byte("x-")) {
 			continue
 		}
-		c := condition{name: t.Name(), value: t, void: t.Tag() == message.TagVoid}
+		c := condition{name: t.Name(), value: t, void: t.Tag() == field.TagVoid}
 		c.index = nameKey(c.name)
 		if !c.void {
 			c.index = valueKey(c.index, &c.value)
@@ -86,8 +86,8 @@ func nameKey(name []byte) (k indexKey) {
 	return k
 }
 
-// valueKey hashes a value so that what message.SameValue calls equal gets one key.
-func valueKey(name indexKey, v *message.TableReader) (k indexKey) {
+// valueKey hashes a value so that what field.SameValue calls equal gets one key.
+func valueKey(name indexKey, v *field.Reader) (k indexKey) {
 	kind, n := byte(0), uint64(0)
 	if i, ok := v.Int(); ok {
 		kind, n = 'l', uint64(i)
@@ -107,9 +107,9 @@ func valueKey(name indexKey, v *message.TableReader) (k indexKey) {
 }
 
 func (c *condition) holds(headers []byte) bool {
-	for t := message.NewTableReader(headers); t.Next(); {
+	for t := field.NewReader(headers); t.Next(); {
 		if bytes.Equal(t.Name(), c.name) {
-			return c.void || message.SameValue(&c.value, &t)
+			return c.void || field.SameValue(&c.value, &t)
 		}
 	}
 	return false
@@ -229,7 +229,7 @@ func (h headerRules) route(headers []byte, into []Target) []Target {
 	for _, r := range h.always {
 		into = r.targets.appendTo(into)
 	}
-	for t := message.NewTableReader(headers); t.Next(); {
+	for t := field.NewReader(headers); t.Next(); {
 		key := nameKey(t.Name())
 		into = h.look(key, headers, into)
 		into = h.look(valueKey(key, &t), headers, into)

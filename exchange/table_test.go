@@ -10,7 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/internal/field"
 )
 
 // naive routes by looking at every binding.
@@ -63,17 +63,17 @@ func naiveTopic(pattern, words []string) bool {
 
 func naiveHeaders(args, headers []byte) bool {
 	how := "all"
-	if m, ok := message.Find(args, "x-match"); ok {
+	if m, ok := field.Find(args, "x-match"); ok {
 		how = string(m.Text())
 	}
 	all := strings.HasPrefix(how, "all")
-	for a := message.NewTableReader(args); a.Next(); {
+	for a := field.NewReader(args); a.Next(); {
 		name := string(a.Name())
 		if name == "x-match" || strings.HasPrefix(name, "x-") && !strings.HasSuffix(how, "-with-x") {
 			continue
 		}
-		h, ok := message.Find(headers, name)
-		holds := ok && (a.Tag() == message.TagVoid || message.SameValue(&a, &h))
+		h, ok := field.Find(headers, name)
+		holds := ok && (a.Tag() == field.TagVoid || field.SameValue(&a, &h))
 		if holds != all {
 			return !all
 		}
@@ -99,26 +99,26 @@ func build(t testing.TB, kind Kind, list ...Binding) *Table {
 // their width.
 func fields(pairs ...any) (b []byte) {
 	for i := 0; i < len(pairs); i += 2 {
-		b = message.AppendName(b, pairs[i].(string))
+		b = field.AppendName(b, pairs[i].(string))
 		switch v := pairs[i+1].(type) {
 		case nil:
-			b = message.AppendVoid(b)
+			b = field.AppendVoid(b)
 		case string:
-			b = message.AppendString(b, []byte(v))
+			b = field.AppendString(b, []byte(v))
 		case []byte:
-			b = message.AppendByteArray(b, v)
+			b = field.AppendByteArray(b, v)
 		case int:
-			b = message.AppendInt(b, int64(v))
+			b = field.AppendInt(b, int64(v))
 		case int8:
-			b = append(b, message.TagInt8, byte(v))
+			b = append(b, field.TagInt8, byte(v))
 		case bool:
-			b = message.AppendBool(b, v)
+			b = field.AppendBool(b, v)
 		case float64:
 			n := math.Float64bits(v)
-			b = append(b, message.TagFloat64, byte(n>>56), byte(n>>48), byte(n>>40), byte(n>>32), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+			b = append(b, field.TagFloat64, byte(n>>56), byte(n>>48), byte(n>>40), byte(n>>32), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 		case float32:
 			n := math.Float32bits(v)
-			b = append(b, message.TagFloat32, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+			b = append(b, field.TagFloat32, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 		default:
 			panic(fmt.Sprintf("value %T", v))
 		}
@@ -368,7 +368,7 @@ func FuzzHeaders(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got, want := len(table.Route(nil, headers, nil)) == 1, naiveHeaders(args, headers); got != want && message.CheckTable(headers) == nil {
+		if got, want := len(table.Route(nil, headers, nil)) == 1, naiveHeaders(args, headers); got != want && field.CheckTable(headers) == nil {
 			t.Errorf("args %q headers %q: %v, want %v", args, headers, got, want)
 		}
 		if table = table.Without(Binding{Args: args}); len(table.Route(nil, headers, nil)) != 0 {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
-	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -111,7 +111,7 @@ func newFrozenRig(t *testing.T, mode store.Mode) (*rig, *fs.Freezer) {
 		t.Fatal(err)
 	}
 	s := v.NewSession(auth.Identity{Name: "guest"})
-	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("feed"))
+	args := field.AppendString(field.AppendName(nil, "x-kafka-topic"), []byte("feed"))
 	if _, err := s.DeclareExchange("x", broker.ExchangeOptions{Type: "fanout", Durable: true, Args: args}); err != nil {
 		t.Fatal(err)
 	}

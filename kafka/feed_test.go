@@ -6,6 +6,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -17,7 +18,7 @@ func (r *rig) feedInto() *broker.Session {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
+	args := field.AppendString(field.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
 	s := v.NewSession(auth.Identity{Name: "guest"})
 	if _, err := s.DeclareExchange("logs", broker.ExchangeOptions{Type: "fanout", Args: args}); err != nil {
 		r.t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
@@ -313,7 +314,7 @@ func TestAProduceIntoAnExchangeThatIsNotStoredSaysSo(t *testing.T) {
 	r.start()
 	t.Cleanup(r.stop)
 	v, _ := r.broker.VHost("/")
-	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
+	args := field.AppendString(field.AppendName(nil, "x-kafka-topic"), []byte("ingest"))
 	s := v.NewSession(auth.Identity{Name: "guest"})
 	if _, err := s.DeclareExchange("logs", broker.ExchangeOptions{Type: "fanout", Args: args}); err != nil {
 		t.Fatal(err)

@@ -11,9 +11,9 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/kafka/wire"
-	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -221,7 +221,7 @@ func newRefusingRig(t *testing.T) (*rig, *broker.VHost, *broker.Session) {
 	if _, err := owner.Produce(q.Partitions()[0], makeBatch(nil, "kept")); err != nil {
 		t.Fatal(err)
 	}
-	args := message.AppendString(message.AppendName(nil, "x-kafka-topic"), []byte("feed"))
+	args := field.AppendString(field.AppendName(nil, "x-kafka-topic"), []byte("feed"))
 	if _, err := owner.DeclareExchange("x", broker.ExchangeOptions{Type: "fanout", Args: args}); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/field"
 )
 
 // Builder encodes publishes into one record batch. It keeps its buffer, so a
@@ -59,11 +60,11 @@ func (b *Builder) Add(p *Publish) {
 	b.maxMs = max(b.maxMs, p.TimestampMs)
 	props := p.Properties
 	if len(props) == 0 {
-		props = NoProperties
+		props = field.NoProperties
 	}
 	headers := int64(1 + p.Raw.Count)
 	b.extra = b.extra[:0]
-	if p.Plain && props[0]&(FlagHeaders>>8) != 0 {
+	if p.Plain && props[0]&(field.FlagHeaders>>8) != 0 {
 		var n int
 		b.extra, n = appendPlainHeaders(b.extra, props)
 		headers += int64(n)

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"encoding/binary"
+	"github.com/leveret-mq/leveret/internal/field"
 	"unicode/utf8"
 )
 
@@ -11,27 +12,27 @@ var plainNames = [...]struct {
 	flag uint16
 	name string
 }{
-	{FlagContentType, "amqp.content-type"},
-	{FlagMessageID, "amqp.message-id"},
-	{FlagCorrelationID, "amqp.correlation-id"},
-	{FlagReplyTo, "amqp.reply-to"},
-	{FlagType, "amqp.type"},
-	{FlagAppID, "amqp.app-id"},
+	{field.FlagContentType, "amqp.content-type"},
+	{field.FlagMessageID, "amqp.message-id"},
+	{field.FlagCorrelationID, "amqp.correlation-id"},
+	{field.FlagReplyTo, "amqp.reply-to"},
+	{field.FlagType, "amqp.type"},
+	{field.FlagAppID, "amqp.app-id"},
 }
 
 // plain is the property of one of the plainNames. Functions in that table instead
 // would put the Properties of each message on the heap.
-func (p *Properties) plain(flag uint16) []byte {
+func plain(p *field.Properties, flag uint16) []byte {
 	switch flag {
-	case FlagContentType:
+	case field.FlagContentType:
 		return p.ContentType
-	case FlagMessageID:
+	case field.FlagMessageID:
 		return p.MessageID
-	case FlagCorrelationID:
+	case field.FlagCorrelationID:
 		return p.CorrelationID
-	case FlagReplyTo:
+	case field.FlagReplyTo:
 		return p.ReplyTo
-	case FlagType:
+	case field.FlagType:
 		return p.Type
 	}
 	return p.AppID
@@ -41,16 +42,16 @@ func (p *Properties) plain(flag uint16) []byte {
 // scalar user headers as text under their own names, then the properties worth
 // reading. Nested values stay in the envelope alone. It returns how many there are.
 func appendPlainHeaders(dst, props []byte) ([]byte, int) {
-	var p Properties
+	var p field.Properties
 	if p.Parse(props) != nil || len(p.Headers) == 0 {
 		return dst, 0
 	}
 	n := 0
-	t := NewTableReader(p.Headers)
+	t := field.NewReader(p.Headers)
 	var text [64]byte
 	for t.Next() {
 		var value []byte
-		if t.tag == TagVoid {
+		if t.Tag() == field.TagVoid {
 			value = nil
 		} else if s := t.Text(); s != nil {
 			value = s
@@ -59,12 +60,12 @@ func appendPlainHeaders(dst, props []byte) ([]byte, int) {
 		} else {
 			continue
 		}
-		dst = appendBytes(appendBytes(dst, t.name), value)
+		dst = appendBytes(appendBytes(dst, t.Name()), value)
 		n++
 	}
 	for i := range plainNames {
 		if f := &plainNames[i]; p.Flags&f.flag != 0 {
-			dst = appendBytes(appendBytes(dst, []byte(f.name)), p.plain(f.flag))
+			dst = appendBytes(appendBytes(dst, []byte(f.name)), plain(&p, f.flag))
 			n++
 		}
 	}
@@ -90,8 +91,8 @@ const HeaderKafkaKey = "x-kafka-key"
 //	                      of a record that has none
 //	                      delivery-mode 2
 func KafkaToAMQP(dst []byte, rec *Record, timestampMs int64, partition int32) (props, routingKey []byte) {
-	const flags = FlagHeaders | FlagDeliveryMode
-	timed := uint16(FlagTimestamp)
+	const flags = field.FlagHeaders | field.FlagDeliveryMode
+	timed := uint16(field.FlagTimestamp)
 	if timestampMs == NoTime {
 		timed = 0
 	}
@@ -100,18 +101,18 @@ func KafkaToAMQP(dst []byte, rec *Record, timestampMs int64, partition int32) (p
 	dst = append(dst, 0, 0, 0, 0)
 	dst = appendFields(dst, rec.Headers)
 	if len(rec.Key) > maxShortBytes {
-		dst = AppendByteArray(AppendName(dst, HeaderKafkaKey), rec.Key)
+		dst = field.AppendByteArray(field.AppendName(dst, HeaderKafkaKey), rec.Key)
 	} else {
 		routingKey = rec.Key
 	}
 	if rec.Value == nil {
-		dst = AppendBool(AppendName(dst, "x-kafka-tombstone"), true)
+		dst = field.AppendBool(field.AppendName(dst, "x-kafka-tombstone"), true)
 	}
 	if timed != 0 {
-		dst = AppendInt(AppendName(dst, "timestamp_in_ms"), timestampMs)
+		dst = field.AppendInt(field.AppendName(dst, "timestamp_in_ms"), timestampMs)
 	}
 	if partition >= 0 {
-		dst = AppendInt(AppendName(dst, "x-kafka-partition"), int64(partition))
+		dst = field.AppendInt(field.AppendName(dst, "x-kafka-partition"), int64(partition))
 	}
 	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 	dst = append(dst, 2)
@@ -139,7 +140,7 @@ func appendFields(dst []byte, h Headers) []byte {
 			dst = appendFieldValue(dst, value)
 			continue
 		}
-		dst = append(dst, TagArray)
+		dst = append(dst, field.TagArray)
 		at := len(dst)
 		dst = appendFieldValue(append(dst, 0, 0, 0, 0), value)
 		for more := rest; ; {
@@ -193,9 +194,9 @@ func repeats(rest Headers, name []byte) bool {
 func appendFieldValue(dst, v []byte) []byte {
 	switch {
 	case v == nil:
-		return AppendVoid(dst)
+		return field.AppendVoid(dst)
 	case utf8.Valid(v):
-		return AppendString(dst, v)
+		return field.AppendString(dst, v)
 	}
-	return AppendByteArray(dst, v)
+	return field.AppendByteArray(dst, v)
 }

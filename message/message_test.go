@@ -6,7 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,6 +17,7 @@ import (
 
 	"github.com/leveret-mq/leveret/internal/alloc"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/field"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -48,18 +49,18 @@ func golden(t *testing.T, name string, got []byte) {
 
 func table(t *testing.T) []byte {
 	t.Helper()
-	b := AppendInt(AppendName(nil, "n"), -5)
-	b = AppendString(AppendName(b, "s"), []byte("text"))
-	b = AppendBool(AppendName(b, "yes"), true)
-	b = AppendVoid(AppendName(b, "none"))
-	b = AppendByteArray(AppendName(b, "raw"), []byte{0, 255})
-	b = AppendTable(AppendName(b, "nested"), AppendInt(AppendName(nil, "x"), 1))
-	return AppendArray(AppendName(b, "list"), AppendInt(AppendString(nil, []byte("a")), 2))
+	b := field.AppendInt(field.AppendName(nil, "n"), -5)
+	b = field.AppendString(field.AppendName(b, "s"), []byte("text"))
+	b = field.AppendBool(field.AppendName(b, "yes"), true)
+	b = field.AppendVoid(field.AppendName(b, "none"))
+	b = field.AppendByteArray(field.AppendName(b, "raw"), []byte{0, 255})
+	b = field.AppendTable(field.AppendName(b, "nested"), field.AppendInt(field.AppendName(nil, "x"), 1))
+	return field.AppendArray(field.AppendName(b, "list"), field.AppendInt(field.AppendString(nil, []byte("a")), 2))
 }
 
 func properties(t *testing.T) []byte {
 	t.Helper()
-	p := Properties{Flags: FlagContentType | FlagHeaders | FlagDeliveryMode | FlagMessageID | FlagTimestamp,
+	p := field.Properties{Flags: field.FlagContentType | field.FlagHeaders | field.FlagDeliveryMode | field.FlagMessageID | field.FlagTimestamp,
 		ContentType: []byte("text/plain"), Headers: table(t), DeliveryMode: 2, MessageID: []byte("m-1"), Timestamp: 1700000000}
 	return p.Append(nil)
 }
@@ -123,7 +124,7 @@ func TestPublishComesBackAsItWasSent(t *testing.T) {
 	if rec.Key != nil || rec.Value == nil || len(rec.Value) != 0 || rec.TimestampDelta != 7 {
 		t.Errorf("empty publish: key %v value %v delta %d", rec.Key, rec.Value, rec.TimestampDelta)
 	}
-	if e, ok := rec.Envelope(); !ok || !bytes.Equal(e.Properties, NoProperties) {
+	if e, ok := rec.Envelope(); !ok || !bytes.Equal(e.Properties, field.NoProperties) {
 		t.Error("a publish without properties has an envelope without properties")
 	}
 	next()
@@ -136,11 +137,11 @@ func TestPublishComesBackAsItWasSent(t *testing.T) {
 }
 
 func TestPropertiesKeepEveryField(t *testing.T) {
-	p := Properties{Flags: flagsKnown, ContentType: []byte("a"), ContentEncoding: []byte("b"), Headers: table(t), DeliveryMode: 1, Priority: 9,
+	p := field.Properties{Flags: 0xFFFC, ContentType: []byte("a"), ContentEncoding: []byte("b"), Headers: table(t), DeliveryMode: 1, Priority: 9,
 		CorrelationID: []byte("c"), ReplyTo: []byte("d"), Expiration: []byte("10"), MessageID: []byte("e"), Timestamp: 1 << 40,
 		Type: []byte("f"), UserID: []byte("g"), AppID: []byte("h"), ClusterID: []byte("i")}
 	raw := p.Append(nil)
-	var q Properties
+	var q field.Properties
 	if err := q.Parse(raw); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +190,7 @@ func TestKafkaRecordsBecomeAMQPMessages(t *testing.T) {
 			if string(key) != c.key {
 				t.Errorf("routing key %q, want %q", key, c.key)
 			}
-			var p Properties
+			var p field.Properties
 			if err := p.Parse(props); err != nil {
 				t.Fatal(err)
 			}
@@ -197,7 +198,7 @@ func TestKafkaRecordsBecomeAMQPMessages(t *testing.T) {
 				t.Errorf("delivery mode %d, timestamp %d", p.DeliveryMode, p.Timestamp)
 			}
 			got := map[string]string{}
-			for r := NewTableReader(p.Headers); r.Next(); {
+			for r := field.NewReader(p.Headers); r.Next(); {
 				got[string(r.Name())] = valueText(&r)
 			}
 			if len(got) != len(c.want) {
@@ -214,64 +215,33 @@ func TestKafkaRecordsBecomeAMQPMessages(t *testing.T) {
 
 func TestARecordWithoutATimeGetsNone(t *testing.T) {
 	props, _ := KafkaToAMQP(nil, &Record{Value: []byte("v")}, NoTime, -1)
-	var p Properties
+	var p field.Properties
 	if err := p.Parse(props); err != nil {
 		t.Fatal(err)
 	}
-	if p.Flags&FlagTimestamp != 0 || len(p.Headers) > 0 || p.DeliveryMode != 2 {
+	if p.Flags&field.FlagTimestamp != 0 || len(p.Headers) > 0 || p.DeliveryMode != 2 {
 		t.Errorf("flags %x, headers %x, delivery mode %d", p.Flags, p.Headers, p.DeliveryMode)
 	}
 }
 
 // valueText is a value with its type's letter.
-func valueText(r *TableReader) string {
+func valueText(r *field.Reader) string {
 	if n, ok := r.Int(); ok {
-		return "i" + string(appendDecimal(nil, 0, int32(n)))
+		return "i" + strconv.FormatInt(n, 10)
 	}
 	switch r.Tag() {
-	case TagBool:
+	case field.TagBool:
 		return "t"
-	case TagVoid:
+	case field.TagVoid:
 		return "V"
-	case TagArray:
+	case field.TagArray:
 		s := "A"
-		for a := NewArrayReader(r.Raw()); a.Next(); {
+		for a := field.NewArrayReader(r.Raw()); a.Next(); {
 			s += string(a.Text())
 		}
 		return s
 	}
 	return string(r.Tag()) + string(r.Text())
-}
-
-func TestDecimalsReadAsPeopleWriteThem(t *testing.T) {
-	for want, c := range map[string]struct {
-		scale uint8
-		v     int32
-	}{"3.14": {2, 314}, "-0.05": {2, -5}, "7": {0, 7}, "0.000": {3, 0}, "1e-200": {200, 1}} {
-		if got := string(appendDecimal(nil, c.scale, c.v)); got != want {
-			t.Errorf("scale %d, value %d: got %s, want %s", c.scale, c.v, got, want)
-		}
-	}
-}
-
-func TestIntegersCompareByValueAndNeverEqualFloats(t *testing.T) {
-	one := func(tag byte, raw ...byte) *TableReader { return &TableReader{tag: tag, raw: raw} }
-	for _, c := range []struct {
-		name string
-		a, b *TableReader
-		same bool
-	}{
-		{"int8 and int64", one(TagInt8, 0xff), one(TagInt64, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), true},
-		{"uint8 and int8 of the same byte", one(TagUint8, 0xff), one(TagInt8, 0xff), false},
-		{"int and float", one(TagUint8, 0), one(TagFloat32, 0, 0, 0, 0), false},
-		{"string and bytes", one(TagString, 'a'), one(TagBytes, 'a'), true},
-		{"string and int", one(TagString, '1'), one(TagUint8, 1), false},
-		{"voids", one(TagVoid), one(TagVoid), true},
-	} {
-		if SameValue(c.a, c.b) != c.same || SameValue(c.b, c.a) != c.same {
-			t.Errorf("%s: same is not %v", c.name, c.same)
-		}
-	}
 }
 
 func TestEveryCodecUnpacksWhatItsClientsPack(t *testing.T) {
@@ -379,7 +349,7 @@ func TestAddLikeEncodesWhatAddDoes(t *testing.T) {
 
 func BenchmarkBuilder(b *testing.B) {
 	for _, size := range []int{12, 100, 1024} {
-		b.Run(string(appendDecimal(nil, 0, int32(size)))+"B", func(b *testing.B) {
+		b.Run(strconv.Itoa(size)+"B", func(b *testing.B) {
 			var bl Builder
 			pub := Publish{Exchange: []byte("logs"), Key: []byte("web.error"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, size), TimestampMs: 1}
 			b.SetBytes(int64(size))
@@ -391,7 +361,7 @@ func BenchmarkBuilder(b *testing.B) {
 				}
 			}
 		})
-		b.Run(string(appendDecimal(nil, 0, int32(size)))+"B like the last", func(b *testing.B) {
+		b.Run(strconv.Itoa(size)+"B like the last", func(b *testing.B) {
 			var bl Builder
 			pub := Publish{Exchange: []byte("logs"), Key: []byte("web.error"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, size), TimestampMs: 1}
 			b.SetBytes(int64(size))
@@ -425,23 +395,6 @@ func BenchmarkRecords(b *testing.B) {
 		}
 		if _, ok := rec.Envelope(); !ok {
 			b.Fatal("no envelope")
-		}
-	}
-}
-
-func TestAHeaderIsSetBesideTheOthers(t *testing.T) {
-	count := AppendInt(nil, 5)
-	others := AppendString(AppendName(nil, "a"), []byte("x"))
-	for name, c := range map[string]struct{ before, after Properties }{
-		"no properties":      {Properties{}, Properties{Flags: FlagHeaders}},
-		"others":             {Properties{Flags: FlagContentType | FlagAppID, ContentType: []byte("t"), AppID: []byte("i")}, Properties{Flags: FlagContentType | FlagHeaders | FlagAppID, ContentType: []byte("t"), AppID: []byte("i")}},
-		"headers":            {Properties{Flags: FlagHeaders, Headers: others}, Properties{Flags: FlagHeaders, Headers: others}},
-		"one of that name":   {Properties{Flags: FlagHeaders, Headers: append(AppendBool(AppendName(nil, "n"), true), others...)}, Properties{Flags: FlagHeaders, Headers: others}},
-		"damaged from there": {Properties{Flags: FlagHeaders, Headers: append(slices.Clone(others), 9)}, Properties{Flags: FlagHeaders, Headers: append(slices.Clone(others), 9)}},
-	} {
-		c.after.Headers = append(append(AppendName(nil, "n"), count...), c.after.Headers...)
-		if got, want := AppendWithHeader([]byte("-"), c.before.Append(nil), "n", count), "-"+string(c.after.Append(nil)); string(got) != want {
-			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 }

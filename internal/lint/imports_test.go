@@ -19,7 +19,7 @@ var imports = map[string][]string{
 
 	// Listeners.
 	"amqp":             {"amqp/wire", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked"},
-	"amqp/wire":        {},
+	"amqp/wire":        {"internal/field"},
 	"kafka":            {"kafka/wire", "kafka/group", "broker", "message", "auth", "internal/netx", "internal/batch", "internal/budget"},
 	"kafka/wire":       {"internal/batch"},
 	"kafka/group":      {"kafka/wire"},
@@ -38,10 +38,10 @@ var imports = map[string][]string{
 	"internal/budget": {},
 
 	// The broker and what it is made of.
-	"broker":   {"exchange", "consumer", "store", "message", "auth", "internal/batch"},
-	"exchange": {"message"},
+	"broker":   {"exchange", "consumer", "store", "message", "auth", "internal/batch", "internal/field"},
+	"exchange": {"internal/field"},
 	"consumer": {"message"},
-	"message":  {"internal/batch"},
+	"message":  {"internal/batch", "internal/field"},
 
 	// Storage.
 	"store":           {"message", "internal/batch", "internal/fault"},
@@ -53,6 +53,7 @@ var imports = map[string][]string{
 	"index":           {"internal/fs"},
 	"internal/fs":     {},
 	"internal/batch":  {},
+	"internal/field":  {},
 	"internal/fault":  {},
 
 	// Tools and tests.

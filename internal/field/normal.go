@@ -1,25 +1,25 @@
-package message
+package field
 
 import (
 	"bytes"
 	"slices"
 )
 
-// NormalTable is the one form of all tables that say the same: a table is a set of
+// Normal is the one form of all tables that say the same: a table is a set of
 // names with types and values, so its fields are put in order and what stands there
 // twice is left out, in nested tables too. The values of an array keep their places.
 // Tables are equal if their normal forms are, byte by byte.
-func NormalTable(raw []byte) ([]byte, error) {
+func Normal(raw []byte) ([]byte, error) {
 	if len(raw) == 0 {
 		return nil, nil
 	}
-	return appendNormal(nil, NewTableReader(raw), 0)
+	return appendNormal(nil, NewReader(raw), 0)
 }
 
 // appendNormal appends the fields of a table, or the values of an array.
-func appendNormal(dst []byte, t TableReader, depth int) ([]byte, error) {
-	if depth > MaxTableDepth {
-		return nil, ErrTableDepth
+func appendNormal(dst []byte, t Reader, depth int) ([]byte, error) {
+	if depth > MaxDepth {
+		return nil, ErrDepth
 	}
 	start := len(dst)
 	var ends []int // of the fields
@@ -65,10 +65,10 @@ func inOrder(b []byte, start int, ends []int) bool {
 }
 
 // appendNormalValue appends a tagged value: of two ways to write the same, the one that we write.
-func appendNormalValue(dst []byte, t *TableReader, depth int) ([]byte, error) {
+func appendNormalValue(dst []byte, t *Reader, depth int) ([]byte, error) {
 	switch t.tag {
 	case TagTable, TagArray:
-		inner := TableReader{rest: t.raw, array: t.tag == TagArray}
+		inner := Reader{rest: t.raw, array: t.tag == TagArray}
 		nested, err := appendNormal(nil, inner, depth+1)
 		if err != nil {
 			return nil, err

@@ -1,8 +1,7 @@
-package wire
+package field
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 )
@@ -23,36 +22,12 @@ type Field struct {
 	Value []byte
 }
 
-// ErrTable says that a field table is malformed (502 SYNTAX_ERROR).
-var ErrTable = errors.New("malformed field table")
-
-// maxTableDepth bounds the nesting of tables and arrays: hostile input must not exhaust the stack.
-const maxTableDepth = 256
-
-// ErrTableDepth says that a table is nested deeper. Nothing else is wrong with it, so it ends a channel
-// and not the connection. It wraps ErrTable.
-var ErrTableDepth = fmt.Errorf("%w: nested deeper than %d", ErrTable, maxTableDepth)
-
-// fixedBytes is the size of a value by tag; -1 for a u32 length before it, -2 for an unknown tag.
-var fixedBytes = func() (sizes [256]int8) {
-	for i := range sizes {
-		sizes[i] = -2
-	}
-	for tag, n := range map[byte]int8{
-		't': 1, 'b': 1, 'B': 1, 's': 2, 'u': 2, 'I': 4, 'i': 4, 'l': 8, 'L': 8, 'f': 4, 'd': 8, 'D': 5,
-		'T': 8, 'V': 0, 'S': -1, 'x': -1, 'F': -1, 'A': -1,
-	} {
-		sizes[tag] = n
-	}
-	return sizes
-}()
-
 // Check reads the whole table, nested ones too. A table that passed can be iterated without errors.
 func (t Table) Check() error { return checkTable(t, 0) }
 
 func checkTable(t []byte, depth int) error {
-	if depth > maxTableDepth {
-		return ErrTableDepth
+	if depth > MaxDepth {
+		return ErrDepth
 	}
 	for len(t) > 0 {
 		n := int(t[0])
@@ -69,8 +44,8 @@ func checkTable(t []byte, depth int) error {
 }
 
 func checkArray(a []byte, depth int) (err error) {
-	if depth > maxTableDepth {
-		return ErrTableDepth
+	if depth > MaxDepth {
+		return ErrDepth
 	}
 	for len(a) > 0 {
 		if a, err = checkField(a, depth); err != nil {
@@ -120,6 +95,9 @@ func nextField(b []byte) (f Field, rest []byte, err error) {
 	f.Value = b[:n:n]
 	return f, b[n:], nil
 }
+
+// CheckTable is Table.Check for plain bytes.
+func CheckTable(raw []byte) error { return checkTable(raw, 0) }
 
 // Next takes the first entry off a table. ok is false at its end and where it is malformed.
 func (t Table) Next() (name []byte, f Field, rest Table, ok bool) {
@@ -179,6 +157,17 @@ func (f Field) Bool() (value, ok bool) {
 	return f.Value[0] != 0, true
 }
 
+// Float gives the value of either float tag.
+func (f Field) Float() (value float64, ok bool) {
+	switch {
+	case f.Tag == TagFloat32 && len(f.Value) == 4:
+		return float64(math.Float32frombits(binary.BigEndian.Uint32(f.Value))), true
+	case f.Tag == TagFloat64 && len(f.Value) == 8:
+		return math.Float64frombits(binary.BigEndian.Uint64(f.Value)), true
+	}
+	return 0, false
+}
+
 // Text gives the bytes of an S or x value.
 func (f Field) Text() (value []byte, ok bool) { return f.Value, f.Tag == 'S' || f.Tag == 'x' }
 
@@ -209,9 +198,9 @@ func (f Field) Int() (value int64, ok bool) {
 // AppendTableField appends an entry whose value is already encoded behind tag: for S, x, F and A the
 // u32 length is added here.
 func AppendTableField(buf []byte, name string, f Field) []byte {
-	buf = append(appendShort(buf, name), f.Tag)
+	buf = append(AppendName(buf, name), f.Tag)
 	if fixedBytes[f.Tag] == -1 {
-		buf = appendU32(buf, uint32(len(f.Value)))
+		buf = binary.BigEndian.AppendUint32(buf, uint32(len(f.Value)))
 	}
 	return append(buf, f.Value...)
 }
@@ -223,18 +212,25 @@ func AppendTableString(buf []byte, name, value string) []byte {
 
 // AppendTableBool appends a t entry.
 func AppendTableBool(buf []byte, name string, value bool) []byte {
-	return AppendTableField(buf, name, Field{Tag: 't', Value: []byte{bits(value)}})
+	return AppendTableField(buf, name, Field{Tag: TagBool, Value: boolBytes(value)})
 }
 
 // AppendTableInt appends the narrowest signed integer entry that RabbitMQ's clients read: I, or l where 32 bits do not do.
 func AppendTableInt(buf []byte, name string, value int64) []byte {
 	if value >= math.MinInt32 && value <= math.MaxInt32 {
-		return AppendTableField(buf, name, Field{Tag: 'I', Value: appendU32(nil, uint32(value))})
+		return AppendTableField(buf, name, Field{Tag: 'I', Value: binary.BigEndian.AppendUint32(nil, uint32(value))})
 	}
-	return AppendTableField(buf, name, Field{Tag: 'l', Value: appendU64(nil, uint64(value))})
+	return AppendTableField(buf, name, Field{Tag: 'l', Value: binary.BigEndian.AppendUint64(nil, uint64(value))})
 }
 
 // AppendTableTable appends an F entry.
 func AppendTableTable(buf []byte, name string, value Table) []byte {
 	return AppendTableField(buf, name, Field{Tag: 'F', Value: value})
+}
+
+func boolBytes(v bool) []byte {
+	if v {
+		return []byte{1}
+	}
+	return []byte{0}
 }

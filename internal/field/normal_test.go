@@ -1,4 +1,4 @@
-package message
+package field
 
 import (
 	"bytes"
@@ -39,8 +39,8 @@ func TestTablesThatSayTheSameHaveOneForm(t *testing.T) {
 		{"one name with two values", fields("a", one), fields("a", one, "a", two), false},
 		{"another order of an array", fields("l", AppendArray(nil, append(one, two...))), fields("l", AppendArray(nil, append(two, one...))), false},
 	} {
-		a, errA := NormalTable(tc.a)
-		b, errB := NormalTable(tc.b)
+		a, errA := Normal(tc.a)
+		b, errB := Normal(tc.b)
 		if errA != nil || errB != nil || bytes.Equal(a, b) != tc.same {
 			t.Errorf("%s: %q (%v) and %q (%v), the same: want %v", tc.name, a, errA, b, errB, tc.same)
 		}
@@ -49,24 +49,24 @@ func TestTablesThatSayTheSameHaveOneForm(t *testing.T) {
 
 func TestATableIsTakenUpToItsDepth(t *testing.T) {
 	deep := []byte{}
-	for range MaxTableDepth {
+	for range MaxDepth {
 		deep = fields("t", AppendTable(nil, deep))
 	}
-	if _, err := NormalTable(deep); err != nil || CheckTable(deep) != nil {
+	if _, err := Normal(deep); err != nil || CheckTable(deep) != nil {
 		t.Errorf("as deep as it may be: %v", err)
 	}
 	deep = fields("t", AppendTable(nil, deep))
-	if _, err := NormalTable(deep); !errors.Is(err, ErrTableDepth) || !errors.Is(CheckTable(deep), ErrTableDepth) {
+	if _, err := Normal(deep); !errors.Is(err, ErrDepth) || !errors.Is(CheckTable(deep), ErrDepth) {
 		t.Errorf("one deeper: %v", err)
 	}
 }
 
 // FuzzNormalTable: a normal form is a table that says the same, and its own normal form.
-func FuzzNormalTable(f *testing.F) {
+func FuzzNormal(f *testing.F) {
 	f.Add(fields("b", AppendInt(nil, 1), "a", AppendTable(nil, fields("z", AppendVoid(nil), "y", AppendBool(nil, true)))))
 	f.Add(fields("a", AppendArray(nil, AppendString(nil, []byte("x")))))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		normal, err := NormalTable(raw)
+		normal, err := Normal(raw)
 		if (err == nil) != (CheckTable(raw) == nil) {
 			t.Fatalf("normal form: %v, but check: %v", err, CheckTable(raw))
 		}
@@ -76,7 +76,7 @@ func FuzzNormalTable(f *testing.F) {
 		if err := CheckTable(normal); err != nil || len(normal) > len(raw) {
 			t.Fatalf("the form of %q is %q: %v", raw, normal, err)
 		}
-		if again, err := NormalTable(normal); err != nil || !bytes.Equal(again, normal) {
+		if again, err := Normal(normal); err != nil || !bytes.Equal(again, normal) {
 			t.Fatalf("%q became %q, then %q", raw, normal, again)
 		}
 	})

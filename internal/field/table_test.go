@@ -1,4 +1,4 @@
-package wire
+package field
 
 import (
 	"bytes"
@@ -59,7 +59,7 @@ func TestTableKeepsEveryTag(t *testing.T) {
 
 func TestTableRefusesWhatDoesNotFit(t *testing.T) {
 	deep := Table{}
-	for range maxTableDepth + 1 {
+	for range MaxDepth + 1 {
 		deep = AppendTableTable(nil, "t", deep)
 	}
 	cases := map[string]Table{
@@ -75,7 +75,7 @@ func TestTableRefusesWhatDoesNotFit(t *testing.T) {
 	}
 	for name, table := range cases {
 		err := table.Check()
-		if err == nil || errors.Is(err, ErrTableDepth) != (name == "nested too deep") {
+		if err == nil || errors.Is(err, ErrDepth) != (name == "nested too deep") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
