@@ -63,6 +63,40 @@ func (ch *channel) publish(p *wire.Publish, again bool) *closeError {
 	return nil
 }
 
+// flush ends a read buffer: verdicts go to the broker, publishes to their logs, and their confirms wait
+// for the disk. An error is one of storing, for publishes that nobody would otherwise hear about.
+func (c *conn) flush() error {
+	c.flushSettles()
+	if c.flushes == 0 {
+		return nil
+	}
+	if c.s.opts.Broker.Alarm() != "" {
+		c.tellBlocked()
+		c.waitAlarm()
+	}
+	unheard := c.plain > 0
+	c.flushes, c.plain = 0, 0
+	if len(c.touched) == 0 {
+		c.publisher.Flush(c.flushed)
+		return c.flushErr
+	}
+	c.outMu.Lock()
+	flush := c.confirms.New()
+	for _, ch := range c.touched {
+		flush.Value = append(flush.Value, confirmMark{ch: ch, first: ch.confirmFirst, last: ch.confirmLast})
+		ch.confirmFirst = 0
+	}
+	durable := flush.Wait()
+	c.confirms.Push(flush)
+	c.outMu.Unlock()
+	c.touched = c.touched[:0]
+	c.publisher.Flush(durable)
+	if unheard && flush.Failed() {
+		return refuse(wire.ResourceError, "messages could not be stored")
+	}
+	return nil
+}
+
 // examine takes over all that the message says, after checking it.
 func (ch *channel) examine(p *wire.Publish) *closeError {
 	in := &ch.c.in

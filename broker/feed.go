@@ -59,7 +59,7 @@ func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch, raw []byte) (Produc
 // Store is a Flush that waits for no disk: all is in its logs when it returns, or
 // the error says why something of it is not.
 func (p *Publisher) Store() error {
-	p.store()
+	p.storeAll()
 	err := p.err
 	p.Flush(nil)
 	return err

@@ -217,24 +217,6 @@ func (p *Partition) unwatchLog() {
 	}
 }
 
-// append stores a batch of n messages. A queue that was deleted meanwhile takes
-// it and forgets it, as if the message had come just before the deletion.
-func (p *Partition) append(data []byte, n int) error {
-	if p.removed.Load() {
-		return nil
-	}
-	_, err := p.log.Append(data)
-	p.q.vhost.b.alarm.appended(p.q.vhost.b, p, len(data), err)
-	if err != nil {
-		if p.removed.Load() {
-			return nil
-		}
-		return fmt.Errorf("queue '%s': %w", p.q.Name, err)
-	}
-	p.q.vhost.b.counters.Stored.Add(uint64(n))
-	return nil
-}
-
 // source is what a cursor sees of a log. Next and Records read it; a cursor asks
 // them without its mutex, and Bounds under it.
 type source struct {

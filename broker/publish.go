@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -126,7 +127,7 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 		return false, fail(TooLarge, "message of %d bytes is larger than the maximum of %d", len(m.Body), p.v.b.opts.MaxMessageBytes)
 	}
 	if g := p.v.generation.Load(); g != p.generation {
-		p.store()
+		p.storeAll()
 		p.forget()
 		p.generation = g
 	}
@@ -170,12 +171,12 @@ func (p *Publisher) add(set *targetSet, pub *message.Publish) {
 		}
 		for _, t := range set.targets {
 			if t.open != nil {
-				p.storeSet(t.open)
+				p.store(t.open)
 			}
 		}
 	}
 	if set.open && set.batch.SizeBytes()+len(pub.Body) > maxSharedBytes {
-		p.storeSet(set) // a large message is refused alone if it is too large for a log
+		p.store(set) // a large message is refused alone if it is too large for a log
 	}
 	if !set.open {
 		set.open = true
@@ -189,7 +190,7 @@ func (p *Publisher) add(set *targetSet, pub *message.Publish) {
 	set.batch.Add(pub)
 	p.again.batch = set.batch
 	if set.batch.SizeBytes() >= batchBytes {
-		p.storeSet(set)
+		p.store(set)
 	}
 }
 
@@ -202,7 +203,7 @@ func (p *Publisher) conflicts(set *targetSet) bool {
 			continue
 		}
 		if len(set.targets) == 1 {
-			p.storeSet(t.open)
+			p.store(t.open)
 			return false
 		}
 		found = true
@@ -210,31 +211,50 @@ func (p *Publisher) conflicts(set *targetSet) bool {
 	return found
 }
 
-// storeSet appends a set's batch to its logs and closes it.
-func (p *Publisher) storeSet(set *targetSet) {
+// store appends the batches of sets to their logs, in that order, and closes them. A set
+// that is not open has none. A queue that was deleted meanwhile takes its messages and
+// forgets them, as if they had come just before the deletion.
+func (p *Publisher) store(sets ...*targetSet) {
 	p.again.batch = nil
-	n := set.batch.Len()
-	data := set.batch.Seal()
-	for _, t := range set.targets {
-		t.open = nil
-		if err := t.part.append(data, n); err != nil {
-			if p.err == nil {
-				p.err = err
-			}
+	for _, set := range sets {
+		if !set.open {
 			continue
 		}
-		if set.expires {
-			t.part.expects(true)
+		n := uint64(set.batch.Len())
+		data := set.batch.Seal()
+		for _, t := range set.targets {
+			t.open = nil
+			if t.part.removed.Load() {
+				continue
+			}
+			_, err := t.part.log.Append(data)
+			p.v.b.alarm.appended(p.v.b, t.part, len(data), err)
+			if err != nil {
+				if p.err == nil && !t.part.removed.Load() {
+					p.err = fmt.Errorf("queue '%s': %w", t.part.q.Name, err)
+				}
+				continue
+			}
+			p.v.b.counters.Stored.Add(n)
+			if set.expires {
+				t.part.expects(true)
+			}
+			if !t.used {
+				t.used = true
+				p.used = append(p.used, t)
+			}
 		}
-		if !t.used {
-			t.used = true
-			p.used = append(p.used, t)
-		}
+		set.open, set.expires = false, false
+		set.batch.Reset(keepBatchBytes)
+		p.free = append(p.free, set.batch)
+		set.batch = nil
 	}
-	set.open, set.expires = false, false
-	set.batch.Reset(keepBatchBytes)
-	p.free = append(p.free, set.batch)
-	set.batch = nil
+}
+
+// storeAll appends everything that is pending, oldest set first.
+func (p *Publisher) storeAll() {
+	p.store(p.pending...)
+	p.pending = p.pending[:0]
 }
 
 func (p *Publisher) builder() *message.Builder {
@@ -246,22 +266,13 @@ func (p *Publisher) builder() *message.Builder {
 	return new(message.Builder)
 }
 
-// store appends everything that is pending, oldest set first.
-func (p *Publisher) store() {
-	for _, set := range p.pending {
-		if set.open {
-			p.storeSet(set)
-		}
-	}
-	p.pending = p.pending[:0]
-}
-
 // Flush stores what was published since the last Flush. done, if there is one,
 // is called when all of it is as durable as each queue promises, or with the
 // error for which something of it may not have been stored; it may be called
 // before Flush returns or later from another goroutine, and must not block.
 func (p *Publisher) Flush(done func(error)) {
-	p.store()
+	p.store(p.pending...)
+	p.pending = p.pending[:0]
 	c := &p.v.b.counters
 	if p.published > 0 {
 		c.Published.Add(p.published)
@@ -329,7 +340,7 @@ func (p *Publisher) makeRoom(m *Inbound, r *route) (*route, error) {
 		clear(p.routes)
 		return r, nil
 	}
-	p.store()
+	p.storeAll()
 	p.forget()
 	r, _, err := p.resolve(m)
 	return r, err
@@ -451,7 +462,7 @@ func (p *Publisher) setOf(parts []*Partition) *targetSet {
 	set := p.sets[string(p.scratch)]
 	if set == nil {
 		if len(p.sets) >= maxRoutes { // of routes that headers decide, which are not counted
-			p.store()
+			p.storeAll()
 			p.forget()
 		}
 		set = &targetSet{}
