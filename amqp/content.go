@@ -233,6 +233,7 @@ func (c *conn) recall(t *content) error {
 // error of the channel.
 func (ch *channel) publishFailed(err error) *closeError {
 	c := ch.c
+	c.tellBlocked()
 	if !ch.confirm {
 		e := asClose(err, wire.IDBasicPublish)
 		e.code = wire.PreconditionFailed // it is about one message, and not worth the connection

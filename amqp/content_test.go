@@ -159,10 +159,12 @@ func TestAFullDiskIsAnErrorOfThatPublish(t *testing.T) {
 		p.expect(1, wire.IDBasicAck)
 		full.Store(true)
 		send(p, 1, q)
+		p.expect(0, wire.IDConnectionBlocked)
 		if m := p.expect(1, wire.IDBasicNack).method.(*wire.BasicNack); m.DeliveryTag != 2 || m.Multiple {
 			t.Errorf("%+v", m)
 		}
 		full.Store(false)
+		p.expect(0, wire.IDConnectionUnblocked)
 		p.publish(1, text(q, "after"))
 		if m := p.expect(1, wire.IDBasicAck).method.(*wire.BasicAck); m.DeliveryTag != 3 {
 			t.Errorf("%+v", m)
@@ -179,10 +181,12 @@ func TestAFullDiskIsAnErrorOfThatPublish(t *testing.T) {
 		p.call(2, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
 		full.Store(true)
 		send(p, 2, q)
+		p.expect(0, wire.IDConnectionBlocked)
 		if m := p.expect(2, wire.IDChannelClose).method.(*wire.ChannelClose); m.ReplyCode != wire.PreconditionFailed {
 			t.Errorf("%+v", m)
 		}
 		full.Store(false)
+		p.expect(0, wire.IDConnectionUnblocked)
 		p.publish(1, text(q, "the connection lives"))
 		if n := p.ready(1, q); n != 1 {
 			t.Errorf("%d messages are stored", n)

@@ -16,5 +16,24 @@ func (b *Broker) Scratch() (Scratch, error) {
 	if b.opts.Scratch == nil {
 		return nil, fail(Full, "there is no place for large messages that come in pieces")
 	}
-	return b.opts.Scratch()
+	f, err := b.opts.Scratch()
+	if err != nil {
+		b.alarm.appended(b, nil, 0, err)
+		return nil, err
+	}
+	return watchedScratch{f, b}, nil
+}
+
+// watchedScratch is a scratch file whose full disk is the broker's.
+type watchedScratch struct {
+	Scratch
+	b *Broker
+}
+
+func (f watchedScratch) WriteAt(p []byte, at int64) (int, error) {
+	n, err := f.Scratch.WriteAt(p, at)
+	if err != nil {
+		f.b.alarm.appended(f.b, nil, 0, err)
+	}
+	return n, err
 }

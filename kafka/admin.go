@@ -3,7 +3,6 @@ package kafka
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -32,16 +31,9 @@ func outcome(err error) (int16, *string) {
 	if err == nil {
 		return 0, nil
 	}
-	text := err.Error()
-	if len(text) > maxTextBytes { // it may hold a name as long as a request can be
-		text = strings.ToValidUTF8(text[:maxTextBytes], "") + "…"
-	}
+	text := wire.Text(err.Error())
 	return int16(codeOf(err)), &text
 }
-
-// maxTextBytes bounds a sentence of an answer: older versions have 15 bits for its
-// length, and a client shows or logs it.
-const maxTextBytes = 1000
 
 // Key 19, CreateTopics, versions 2 to 7. Partitions and replication factor -1
 // are the defaults; there is one node, so the factor can only be 1.

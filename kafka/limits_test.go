@@ -363,7 +363,7 @@ func TestASentenceAboutALongNameIsShort(t *testing.T) {
 	var res kmsg.CreateTopicsResponse
 	client.receive(&res, 3)
 	got := res.Topics[0]
-	if got.Topic != topic.Topic || got.ErrorCode != int16(wire.InvalidTopic) || len(*got.ErrorMessage) > maxTextBytes+3 || !utf8.ValidString(*got.ErrorMessage) {
+	if got.Topic != topic.Topic || got.ErrorCode != int16(wire.InvalidTopic) || len(*got.ErrorMessage) > wire.MaxTextBytes || !utf8.ValidString(*got.ErrorMessage) {
 		t.Errorf("error %d, %d bytes of text", got.ErrorCode, len(*got.ErrorMessage))
 	}
 }

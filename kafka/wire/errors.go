@@ -1,6 +1,10 @@
 package wire
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
 
 // Code is a Kafka error code as it stands in responses
 // (https://kafka.apache.org/protocol#protocol_error_codes).
@@ -63,6 +67,24 @@ const (
 	PolicyViolation            Code = 44
 	ThrottlingQuotaExceeded    Code = 89
 )
+
+// MaxTextBytes bounds what is said of an error. A string of the older versions has a
+// length of 16 bits, and an error may quote a client's names.
+const MaxTextBytes = 1000
+
+// Text makes text for people of what may quote any bytes: valid UTF-8, cut between
+// characters.
+func Text(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= MaxTextBytes {
+		return s
+	}
+	end := MaxTextBytes - len("...")
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "..."
+}
 
 // Error makes a Code usable as a Go error; None must not be used as one.
 func (c Code) Error() string { return "kafka error code " + strconv.Itoa(int(c)) }

@@ -113,7 +113,7 @@ func (p *ProducePartition) appendTo(dst []byte, version int16, flexible bool) []
 // Fail sets the outcome of a partition to an error, with the values Kafka
 // sends beside one.
 func (p *ProducePartition) Fail(code Code, message string) {
-	p.Err, p.Message = code, message
+	p.Err, p.Message = code, Text(message)
 	p.BaseOffset, p.LogAppendTimeMillis, p.LogStartOffset = -1, -1, -1
 }
 

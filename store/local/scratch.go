@@ -19,7 +19,7 @@ const scratchPrefix = "scratch-"
 func (s *Store) Scratch() (fs.File, error) {
 	f, err := s.scratchFile()
 	if err != nil {
-		return nil, err
+		return nil, storeError(err)
 	}
 	return scratch{f, s}, nil
 }
@@ -35,6 +35,9 @@ func (f scratch) WriteAt(b []byte, at int64) (int, error) {
 	n, err := f.File.WriteAt(b, at)
 	if errors.Is(err, syscall.ENOSPC) && f.s.pool.Shed() {
 		n, err = f.File.WriteAt(b, at)
+	}
+	if err != nil {
+		err = storeError(err)
 	}
 	return n, err
 }
