@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -96,6 +97,8 @@ type Broker struct {
 	dirtyMu sync.Mutex
 	dirty   []*Partition // cursors that changed since they were saved
 
+	follower         *follower
+	unfollow         func()
 	unlease          func()
 	serials          atomic.Uint64 // given to partitions
 	policyGeneration atomic.Uint64 // see PolicyChanged
@@ -130,6 +133,8 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, stop: make(chan struct{}),
 		unpacking: newUnpacking(o.UnpackBytes), connections: connections{open: map[uint64]*Connection{}, of: map[string]int{}}}
 	b.deletions = newDeletions()
+	b.follower = newFollower(b)
+	b.unfollow = defs.Watch(b.follower.hear)
 	b.expirer.b = b
 	b.makePlain()
 	running, stop := context.WithCancel(context.Background())
@@ -139,6 +144,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	}
 	b.unlease = s.Leases().Watch(b.leasesChanged)
 	b.stopped.Go(b.saver)
+	b.stopped.Go(b.follower.run)
 	b.stopped.Go(b.settleFigures)
 	b.stopped.Go(b.expirer.run)
 	b.stopped.Go(func() { b.deletions.run(b.stop) })
@@ -157,6 +163,7 @@ func (b *Broker) Close() error {
 	b.removals.cancel()
 	b.stopped.Wait()
 	b.unlease()
+	b.unfollow()
 	var errs []error
 	for _, v := range b.VHosts() {
 		v.queues.Range(func(_, q any) bool {
@@ -211,11 +218,18 @@ func (b *Broker) newProducerID() (int64, error) {
 	defer b.producerMu.Unlock()
 	id := b.producerID.Load()
 	if id >= b.producerHi.Load() {
-		hi := id + producerIDBlock
-		if err := b.putJSON(keyProducerID, hi); err != nil {
+		_, err := b.agree(keyProducerID, func(have []byte) ([]byte, error) {
+			if have != nil { // others may have taken some since
+				if err := json.Unmarshal(have, &id); err != nil {
+					return nil, fmt.Errorf("definition %q: %w", keyProducerID, err)
+				}
+			}
+			return json.Marshal(id + producerIDBlock)
+		})
+		if err != nil {
 			return 0, err
 		}
-		b.producerHi.Store(hi)
+		b.producerHi.Store(id + producerIDBlock)
 	}
 	b.producerID.Store(id + 1)
 	return id, nil

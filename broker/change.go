@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/leveret-mq/leveret/store"
 )
@@ -57,7 +58,7 @@ func bindingClaim(key string) string   { return "b/" + key }
 
 // change runs one. plan is called with mu held, again whenever it had to wait.
 func (v *VHost) change(plan func(c *change) error) error {
-	for {
+	for tries := 0; ; {
 		c := &change{v: v, claims: map[string]claimKind{}}
 		v.mu.Lock()
 		err := plan(c)
@@ -72,7 +73,11 @@ func (v *VHost) change(plan func(c *change) error) error {
 			continue
 		}
 		v.mu.Unlock()
-		return c.carryOut()
+		if err = c.carryOut(); !overtaken(err) || tries == overtakenTries {
+			return err
+		}
+		tries++ // once what another process has written is here, there is another plan
+		time.Sleep(overtakenPause)
 	}
 }
 
@@ -119,7 +124,7 @@ func (c *change) write() error {
 	if len(c.entries) == 0 {
 		return nil
 	}
-	return c.v.b.putDef(c.entries...)
+	return c.v.b.define(c.entries...)
 }
 
 // put adds a definition to what is written.

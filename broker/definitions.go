@@ -112,8 +112,12 @@ func (b *Broker) load() error {
 	var expiries []expiryDef
 	ctx, cancel := asking()
 	defer cancel()
+	shared := b.store.Caps().Shared
 	err := b.defs.Load(ctx, func(e store.Entry) error {
 		var into any
+		if shared {
+			b.follower.note(e.Key, e.Revision)
+		}
 		switch {
 		case e.Key == keyClusterID:
 			return decodeDef(e, &b.clusterID)
@@ -175,8 +179,16 @@ func decodeDef(e store.Entry, into any) error {
 // firstStart writes what every data directory has.
 func (b *Broker) firstStart() error {
 	if b.clusterID == "" {
-		b.clusterID = randomName()
-		if err := b.putJSON(keyClusterID, b.clusterID); err != nil {
+		id, err := b.agree(keyClusterID, func(have []byte) ([]byte, error) {
+			if have != nil {
+				return nil, nil // another process was first
+			}
+			return json.Marshal(randomName())
+		})
+		if err == nil {
+			err = json.Unmarshal(id, &b.clusterID)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -193,4 +194,91 @@ func TestABrokerOverAClusterLosesNothing(t *testing.T) {
 	}
 	g.publish("", "orders", 0, 1)
 	wantBodies(t, g.take("orders", 1, ack(t)), 0, 1, false)
+}
+
+// TestTwoBrokersOverOneClusterAgree holds that what one defines the other knows, and
+// that what both define at once is one thing.
+func TestTwoBrokersOverOneClusterAgree(t *testing.T) {
+	c := fakeCluster(t)
+	a, b := startGateway(t, c), startGateway(t, c)
+	defer a.stop()
+	defer b.stop()
+	if a.broker.ClusterID() != b.broker.ClusterID() {
+		t.Errorf("two clusters, %s and %s", a.broker.ClusterID(), b.broker.ClusterID())
+	}
+	ids := map[int64]bool{}
+	for range 1500 { // more than are reserved at a time
+		for _, g := range []*gateway{a, b} {
+			id, err := g.session.NewProducerID()
+			if err != nil || ids[id] {
+				t.Fatalf("producer %d came again, or %v", id, err)
+			}
+			ids[id] = true
+		}
+	}
+	for i := range 20 { // both at once
+		name := fmt.Sprint("q", i)
+		queues := make([]*broker.Queue, 2)
+		var group sync.WaitGroup
+		for k, g := range []*gateway{a, b} {
+			group.Go(func() {
+				var err error
+				if queues[k], err = g.session.DeclareQueue(name, broker.QueueOptions{Durable: true}); err != nil {
+					t.Errorf("declare '%s': %v", name, err)
+				}
+			})
+		}
+		group.Wait()
+		if t.Failed() {
+			return
+		}
+		if queues[0].TopicID != queues[1].TopicID {
+			t.Fatalf("'%s' is two queues", name)
+		}
+	}
+	if _, err := a.session.DeclareExchange("x", broker.ExchangeOptions{Type: "direct", Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	bind := broker.Binding{Source: "x", Dest: "q7", Key: "k"}
+	if err := a.session.Bind(bind); err != nil {
+		t.Fatal(err)
+	}
+	routes := func(want bool) func() bool {
+		p := b.session.NewPublisher()
+		return func() bool {
+			routed, err := p.Publish(&broker.Inbound{Exchange: []byte("x"), Key: []byte("k"), Properties: []byte{0, 0}, Body: []byte("m")})
+			p.Flush(func(error) {})
+			return (err == nil && routed) == want
+		}
+	}
+	soon(t, "the other's exchange and binding to route", routes(true))
+	if err := a.session.Unbind(bind); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "the binding to end", routes(false))
+	gone := make(chan struct{})
+	for k, g := range []*gateway{a, b} { // one of them has the lease
+		if _, err := g.session.Subscribe("q7", broker.SubscribeOptions{Cancelled: func() { close(gone) }}); err == nil {
+			break
+		} else if k == 1 {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.session.DeleteQueue("q7", false, false); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "the queue to go", func() bool { _, err := a.session.Queue(broker.Look, "q7"); return err != nil })
+	select {
+	case <-gone:
+	case <-time.After(20 * time.Second):
+		t.Error("the consumer of a queue that another process deleted was not told")
+	}
+	if q, err := a.session.DeclareQueue("q7", broker.QueueOptions{Durable: true, AutoDelete: true}); err != nil {
+		t.Fatal(err)
+	} else {
+		soon(t, "the new queue of that name", func() bool {
+			other, err := b.session.Queue(broker.Look, "q7")
+			return err == nil && other.TopicID == q.TopicID && other.AutoDelete
+		})
+	}
 }

@@ -26,6 +26,7 @@ type leases struct {
 	telling sync.Mutex // one call of the watchers at a time; before mu
 	mu      sync.Mutex // guards the following
 	held    map[int32]int64
+	dealt   bool          // slots were assigned once, to whomever
 	changed chan struct{} // closed when held changes
 	watch   []*leaseWatcher
 	err     error // for which there is no group
@@ -99,6 +100,7 @@ func (l *leases) gain(slots []int32) {
 	_, generation := l.generation()
 	var gained []store.Lease
 	l.mu.Lock()
+	l.dealt = true
 	for _, slot := range slots {
 		l.held[slot] = int64(generation)
 		gained = append(gained, store.Lease{Slot: slot, Epoch: int64(generation)})
@@ -145,20 +147,30 @@ func (l *leases) tell(gained, lost []store.Lease) {
 	}
 }
 
-// await waits until this process has the lease of a log, or ctx ends.
+// settleWait is how long a slot that others seem to have may be on its way here.
+const settleWait = 500 * time.Millisecond
+
+// await waits until this process has the lease of a log, or ctx ends. When slots were
+// dealt already it does not wait long: another has it.
 func (l *leases) await(ctx context.Context, id store.LogID) error {
 	l.join()
 	slot := l.Slot(id)
+	var elsewhere <-chan time.Time
 	for {
 		l.mu.Lock()
 		_, held := l.held[slot]
-		changed, err := l.changed, l.err
+		changed, err, dealt := l.changed, l.err, l.dealt
 		l.mu.Unlock()
 		if held || err != nil {
 			return err
 		}
+		if dealt && elsewhere == nil {
+			elsewhere = time.After(settleWait)
+		}
 		select {
 		case <-changed:
+		case <-elsewhere:
+			return fmt.Errorf("log %s: another process has slot %d: %w", id, slot, store.ErrFenced)
 		case <-ctx.Done():
 			return fmt.Errorf("log %s: slot %d is not here: %w", id, slot, store.ErrFenced)
 		}

@@ -246,7 +246,7 @@ func FuzzTableRecords(f *testing.F) {
 		if b, _, err := batch.Next(data); err == nil {
 			reseal(b)
 		}
-		table := &table{s: &Store{}, entries: map[string]store.Entry{}, own: map[string]uint64{}, changed: make(chan struct{})}
+		table := &table{s: &Store{}, entries: map[string]store.Entry{}, changed: make(chan struct{})}
 		_ = table.apply(data)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +25,7 @@ import (
 // entries of one Put are one record batch, which is there whole or not at all.
 //
 //	record   key: the key · value: the value, null deletes · headers:
-//	         by   which process wrote it
+//	         by   which process wrote it, and the number of its write
 //	         if   of a Swap: the revision that the key must have
 //
 // The records of a topic have one order, and everybody applies them in it: a record
@@ -40,15 +41,22 @@ type table struct {
 
 	mu      sync.Mutex // guards the following
 	entries map[string]store.Entry
-	own     map[string]uint64 // revisions that this process wrote last and that counted
-	next    int64             // all records before it were applied
-	changed chan struct{}     // closed when next moves
+	swaps   map[string]*swapped // of this process under way, by what stands in by
+	writes  uint64              // numbers this process's
+	next    int64               // all records before it were applied
+	changed chan struct{}       // closed when next moves
 	watch   []*tableWatcher
 	behind  int64 // where watchers begin
 	err     error // why it is not read on
 }
 
 type tableWatcher struct{ fn func(store.Entry) }
+
+// swapped is what became of a Swap, whose record may have been written more than once.
+type swapped struct {
+	revision uint64 // of the record that counted; 0: none did
+	last     bool   // the last one counted
+}
 
 const (
 	headerBy = "by"
@@ -79,7 +87,7 @@ func (s *Store) Table(ctx context.Context, name string) (store.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t = &table{s: s, name: name, id: logID{topic: topic, gen: info.id}, entries: map[string]store.Entry{}, own: map[string]uint64{}, changed: make(chan struct{})}
+	t = &table{s: s, name: name, id: logID{topic: topic, gen: info.id}, entries: map[string]store.Entry{}, swaps: map[string]*swapped{}, changed: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if other := s.tables[name]; other != nil {
@@ -193,7 +201,8 @@ func (t *table) applyRecord(rec *message.Record, offset int64) (e store.Entry, o
 	if rec.Value != nil {
 		e.Value = append([]byte{}, rec.Value...)
 	}
-	other = true
+	var by string
+	counts := true
 	for headers := rec.Headers; ; {
 		name, value, ok := headers.Next()
 		if !ok {
@@ -201,22 +210,26 @@ func (t *table) applyRecord(rec *message.Record, offset int64) (e store.Entry, o
 		}
 		switch string(name) {
 		case headerBy:
-			other = string(value) != t.s.self
+			by = string(value)
 		case headerIf:
-			if rev, err := strconv.ParseUint(string(value), 10, 64); err != nil || t.entries[e.Key].Revision != rev {
-				return e, false
-			}
+			rev, err := strconv.ParseUint(string(value), 10, 64)
+			counts = err == nil && t.entries[e.Key].Revision == rev
 		}
+	}
+	if swap := t.swaps[by]; swap != nil {
+		if swap.last = counts; counts {
+			swap.revision = e.Revision
+		}
+	}
+	if !counts {
+		return e, false
 	}
 	if e.Value == nil {
 		delete(t.entries, e.Key)
 	} else {
 		t.entries[e.Key] = e
 	}
-	if delete(t.own, e.Key); !other {
-		t.own[e.Key] = e.Revision
-	}
-	return e, other
+	return e, !strings.HasPrefix(by, t.s.self+"/")
 }
 
 // caughtUp waits until everything that is written now was applied.
@@ -284,8 +297,7 @@ func (t *table) Put(ctx context.Context, entries ...store.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	_, err := t.write(ctx, entries, false)
-	return err
+	return t.write(ctx, entries, t.number(), false)
 }
 
 // Swap writes an entry if its key still has the revision.
@@ -301,28 +313,47 @@ func (t *table) Swap(ctx context.Context, e store.Entry) (uint64, error) {
 	if have := t.revision(e.Key); have != e.Revision {
 		return 0, fmt.Errorf("table %s: %q has revision %d, not %d: %w", t.name, e.Key, have, e.Revision, store.ErrConflict)
 	}
-	offset, err := t.write(ctx, []store.Entry{e}, true)
+	mine, err := t.swap(ctx, e)
 	if err != nil {
 		return 0, err
 	}
+	for last := mine; !last.last; { // what counts for nobody must not be what compaction keeps
+		t.mu.Lock()
+		repair, there := t.entries[e.Key]
+		t.mu.Unlock()
+		if !there {
+			repair = store.Entry{Key: e.Key}
+		}
+		if last, err = t.swap(ctx, repair); err != nil {
+			return 0, err
+		}
+	}
+	if mine.revision == 0 {
+		return 0, fmt.Errorf("table %s: another wrote %q first: %w", t.name, e.Key, store.ErrConflict)
+	}
+	return mine.revision, nil
+}
+
+// swap writes an entry that counts if its key has the revision, and says what became of it.
+func (t *table) swap(ctx context.Context, e store.Entry) (swapped, error) {
+	by := t.number()
 	t.mu.Lock()
-	now, there := t.entries[e.Key]
-	own := t.own[e.Key]
+	t.swaps[by] = &swapped{}
 	t.mu.Unlock()
-	mine := uint64(offset) + 1
-	if own == mine || now.Revision > mine { // it counted, and may have been overwritten since
-		return mine, nil
-	}
-	// It counted for nobody. Compaction must not drop what counts for it.
-	repair := store.Entry{Key: e.Key}
-	if there {
-		repair = now
-	}
-	offset, err = t.write(ctx, []store.Entry{repair}, true)
-	if own > e.Revision { // it had been written twice, and the first one counted
-		return uint64(offset) + 1, err
-	}
-	return 0, errors.Join(fmt.Errorf("table %s: another wrote %q first: %w", t.name, e.Key, store.ErrConflict), err)
+	err := t.write(ctx, []store.Entry{e}, by, true)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	mine := *t.swaps[by]
+	delete(t.swaps, by)
+	return mine, err
+}
+
+// number names the next write of this process.
+func (t *table) number() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.writes++
+	return t.s.self + "/" + strconv.FormatUint(t.writes, 10)
 }
 
 func (t *table) revision(key string) uint64 {
@@ -346,11 +377,13 @@ func (t *table) Watch(fn func(store.Entry)) (stop func()) {
 
 // write appends the entries as one batch and waits until that was read back. After a
 // failure it is written again: entries that are there twice say the same.
-func (t *table) write(ctx context.Context, entries []store.Entry, swap bool) (offset int64, err error) {
-	b := encodeEntries(entries, t.s.self, swap, t.s.o.Now().UnixMilli())
+func (t *table) write(ctx context.Context, entries []store.Entry, by string, swap bool) error {
+	b := encodeEntries(entries, by, swap, t.s.o.Now().UnixMilli())
 	if len(b) > t.s.o.MaxBatchBytes {
-		return 0, fmt.Errorf("table %s: %d bytes, at most %d: %w", t.name, len(b), t.s.o.MaxBatchBytes, store.ErrTooLarge)
+		return fmt.Errorf("table %s: %d bytes, at most %d: %w", t.name, len(b), t.s.o.MaxBatchBytes, store.ErrTooLarge)
 	}
+	var offset int64
+	var err error
 	for again := false; ; again = true {
 		offset, err = t.s.produceRaw(ctx, t.id, b, again)
 		if err == nil || ctx.Err() != nil || !errors.Is(err, store.ErrUnavailable) {
@@ -362,9 +395,9 @@ func (t *table) write(ctx context.Context, entries []store.Entry, swap bool) (of
 		}
 	}
 	if err != nil {
-		return 0, fmt.Errorf("table %s: %w", t.name, err)
+		return fmt.Errorf("table %s: %w", t.name, err)
 	}
-	return offset, t.applied(ctx, offset+int64(len(entries)))
+	return t.applied(ctx, offset+int64(len(entries)))
 }
 
 // produceRaw appends a batch as it is.
