@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/leveret-mq/leveret/auth"
@@ -105,4 +106,27 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 	r.Broker.opts.Policy = func(q Request) error { return fail(Full, "user '%s' has as many queues as it may", q.User) }
 	_, err := r.s.DeclareQueue("q", QueueOptions{})
 	kind(t, err, Full)
+}
+
+// What is not a method of Session does nothing that a client asks for: it looks, or it is the broker's own
+// housekeeping. Whoever adds a method says here which of both it is.
+func TestTheSessionIsTheOneDoor(t *testing.T) {
+	looks := []string{"VHost", "VHosts", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "Feed", "LikeTopic",
+		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "Stats", "Counters", "Connections", "ConnectionCounts",
+		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups"}
+	keeps := []string{
+		"NewSession", "Clients", // how clients come to the door
+		"PolicyChanged", "Close", // the server's
+		"ForgetOffsets", "KeepGroup", // of what was allowed when it was asked for
+		"Scratch", // memory of unfinished messages
+	}
+	for _, of := range []any{(*Broker)(nil), (*VHost)(nil), (*Queue)(nil), (*Exchange)(nil), (*Partition)(nil)} {
+		typ := reflect.TypeOf(of)
+		for i := range typ.NumMethod() {
+			name := typ.Method(i).Name
+			if !slices.Contains(looks, name) && !slices.Contains(keeps, name) {
+				t.Errorf("%v.%s stands in no list of this test: what a client can cause belongs to Session", typ.Elem(), name)
+			}
+		}
+	}
 }
