@@ -99,10 +99,10 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 		c.Notify()
 		p.late.arrived()
 	})
-	p.cursor.Store(c)
-	if end := src.end; p.q.restored && !p.q.Topic && st.Floor < end {
+	if p.q.restored && !p.q.Topic && st.Floor < src.end {
 		p.expects(false) // it may be; nobody knows until it was empty once
 	}
+	p.cursor.Store(c)
 	return c, nil
 }
 
