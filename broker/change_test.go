@@ -223,6 +223,44 @@ func topologyOf(v *VHost) string {
 	return sortedLines(lines)
 }
 
+// TestWhoWantsANameAloneIsNotKeptWaiting: while a deletion waits for a binding under
+// way, no further binding joins that one.
+func TestWhoWantsANameAloneIsNotKeptWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startFrozen(t, fs.NewMem(1))
+		defer r.close()
+		if _, err := r.s.DeclareQueue("q", durable); err != nil {
+			t.Fatal(err)
+		}
+		bind := func(key string) func() (int, error) {
+			return begin(t, func() (int, error) { return 0, r.s.Bind(Binding{Source: "amq.topic", Dest: "q", Key: key}) })
+		}
+		r.freezeDefs()
+		first := bind("first")
+		remove := begin(t, func() (int64, error) { return r.s.DeleteQueue("q", false, false) })
+		second := bind("second")
+		v := r.s.vhost
+		v.mu.Lock()
+		if n := v.claims[queueClaim("q")].along; n != 1 {
+			t.Errorf("%d changes hold the queue along, want the first alone", n)
+		}
+		v.mu.Unlock()
+		r.disk.Thaw()
+		if _, err := first(); err != nil {
+			t.Error(err)
+		}
+		if _, err := remove(); err != nil {
+			t.Error(err)
+		}
+		if _, err := second(); err != nil && KindOf(err) != NotFound {
+			t.Error(err)
+		}
+		if len(v.claims) != 0 {
+			t.Errorf("%d names are still claimed", len(v.claims))
+		}
+	})
+}
+
 func TestAFailedDeclareLeavesTheNameToTheNext(t *testing.T) {
 	st, err := local.Open(local.Options{Dir: t.TempDir(), Mode: store.ModeOS})
 	if err != nil {

@@ -166,6 +166,40 @@ func TestWhoWaitsForADiskIsDealtNothing(t *testing.T) {
 	})
 }
 
+// TestWhatIsDealtToOthersDoesNotWaitForTheDisk: a Take that has dealt all that is
+// known to another wakes that one before it asks.
+func TestWhatIsDealtToOthersDoesNotWaitForTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := thawed(2)
+		c := newCursor(t, log, State{})
+		woken := false
+		first := add(t, c, ConsumerOptions{Priority: 1, Wake: func() { woken = true }})
+		k := add(t, c, ConsumerOptions{})
+		take(first, 2)
+		take(k, 1)
+		must(t, first.Requeue(0, 1))
+		log.thaw = make(chan struct{})
+		log.add(10, 0)
+		woken = false
+		first.setWaitingForTest()
+		done := make(chan struct{})
+		go func() { defer close(done); k.Take(10, nil) }()
+		synctest.Wait()
+		if !woken || first.Held() != 2 {
+			t.Errorf("woken %v, holds %d of 2", woken, first.Held())
+		}
+		close(log.thaw)
+		<-done
+	})
+}
+
+// setWaitingForTest is a consumer that found nothing and waits.
+func (k *Consumer) setWaitingForTest() {
+	k.cursor.mu.Lock()
+	defer k.cursor.mu.Unlock()
+	k.setWaiting(true)
+}
+
 // TestAnAnswerThatWasOvertakenIsNotBelieved: what happened to the offsets while the
 // log was asked decides.
 func TestAnAnswerThatWasOvertakenIsNotBelieved(t *testing.T) {
