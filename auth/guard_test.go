@@ -51,6 +51,14 @@ func TestRefusalsTakeTheSameWorkForEveryName(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				u := guests(t)
+				hashes := 0
+				u.matches = func(h Hash, password []byte) bool {
+					hashes++
+					return h.Matches(password)
+				}
+				if _, err := u.Login(t.Context(), c.user, []byte(c.password), c.from); !errors.Is(err, ErrRefused) || hashes != 1 {
+					t.Fatalf("%d hashes were made: %v", hashes, err)
+				}
 				u.hashing <- struct{}{}
 				u.hashing <- struct{}{} // nobody can hash: who needs to waits, up to the deadline
 				begun := time.Now()

@@ -50,9 +50,10 @@ type Users struct {
 	// anonymous is the user whom a client becomes that sends no name at all.
 	anonymous atomic.Pointer[string]
 
-	cacheKey [32]byte      // keys the digests of right passwords; never leaves the process
-	hashing  chan struct{} // bounds how many slow hashes run at once, and so their memory
-	decoy    Hash          // checked where there is no hash to check
+	cacheKey [32]byte                // keys the digests of right passwords; never leaves the process
+	hashing  chan struct{}           // bounds how many slow hashes run at once, and so their memory
+	decoy    Hash                    // checked where there is no hash to check
+	matches  func(Hash, []byte) bool // Hash.Matches, but for tests
 	guard    *guard
 }
 
@@ -64,7 +65,7 @@ type entry struct {
 
 // NewUsers returns an empty set: nobody can log in.
 func NewUsers() *Users {
-	u := &Users{hashing: make(chan struct{}, 2), decoy: decoyHash(), guard: newGuard()}
+	u := &Users{hashing: make(chan struct{}, 2), decoy: decoyHash(), matches: Hash.Matches, guard: newGuard()}
 	// rand.Read never fails on the systems Go supports; it ends the process instead.
 	_, _ = rand.Read(u.cacheKey[:])
 	empty := map[string]*entry{}
@@ -174,18 +175,21 @@ func (u *Users) check(ctx context.Context, e *entry, digest [sha256.Size]byte, p
 	case <-ctx.Done():
 		return ErrBusy
 	}
-	right := e.remembers(digest) // another login may have been first
+	var elsewhere error
+	if e != nil {
+		elsewhere = e.allowedFrom(from)
+	}
+	right := elsewhere == nil && e.remembers(digest) // another login may have been first
 	if !right {
-		right = e.hash(u.decoy).Matches(password) && e != nil && e.Hash != ""
+		right = u.matches(e.hash(u.decoy), password) && e != nil && e.Hash != ""
 	}
 	switch {
 	case e == nil:
 		return fmt.Errorf("no such user: %w", ErrRefused)
+	case elsewhere != nil:
+		return elsewhere
 	case !right:
 		return fmt.Errorf("wrong password: %w", ErrRefused)
-	}
-	if err := e.allowedFrom(from); err != nil {
-		return err
 	}
 	e.seen.Store(&digest)
 	return nil
