@@ -1,0 +1,194 @@
+package broker
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+	"github.com/leveret-mq/leveret/store/local"
+)
+
+// farStore is a store whose logs behave as those of another machine do.
+type farStore struct {
+	store.Store
+	away   atomic.Bool // messages are on their way
+	fenced atomic.Bool // another process has the cursors
+
+	mu       sync.Mutex // guards watchers
+	watchers []func()
+}
+
+type farLog struct {
+	store.Log
+	s *farStore
+}
+
+func (s *farStore) OpenLog(id store.LogID, o store.LogOptions) (store.Log, error) {
+	l, err := s.Store.OpenLog(id, o)
+	return &farLog{l, s}, err
+}
+
+func (s *farStore) Commit(logs []store.Log, done func(error)) {
+	inner := make([]store.Log, len(logs))
+	for i, l := range logs {
+		inner[i] = l.(*farLog).Log
+	}
+	s.Store.Commit(inner, done)
+}
+
+// Read has the headers that cursors look at, and nothing else while messages are away.
+func (l *farLog) Read(from message.Offset, maxBytes int) (store.View, error) {
+	if maxBytes != headBytes && l.s.away.Load() {
+		return store.View{}, store.ErrNotYet
+	}
+	return l.Log.Read(from, maxBytes)
+}
+
+func (l *farLog) Watch(wake func()) (stop func()) {
+	l.s.mu.Lock()
+	l.s.watchers = append(l.s.watchers, wake)
+	l.s.mu.Unlock()
+	return l.Log.Watch(wake)
+}
+
+func (l *farLog) Progress(floor, handed message.Offset) error {
+	if l.s.fenced.Load() {
+		return store.ErrFenced
+	}
+	return l.Log.Progress(floor, handed)
+}
+
+// arrive has the messages be here.
+func (s *farStore) arrive() {
+	s.away.Store(false)
+	s.mu.Lock()
+	watchers := s.watchers
+	s.mu.Unlock()
+	for _, wake := range watchers {
+		wake()
+	}
+}
+
+func startFar(t *testing.T) (*farStore, *Session) {
+	t.Helper()
+	inner, err := local.Open(local.Options{Dir: t.TempDir(), Mode: store.ModeOS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &farStore{Store: inner}
+	b, err := Open(s, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		b.Close()
+		inner.Close()
+	})
+	v, _ := b.VHost("/")
+	return s, v.NewSession(auth.Identity{Name: "guest"})
+}
+
+func bodiesOf(sub *Subscription, t *testing.T) (got []string) {
+	t.Helper()
+	if _, err := sub.Pull(100, 1<<20, func(d *Delivery) { got = append(got, string(d.Body)) }); err != nil {
+		t.Fatal(err)
+	}
+	sub.Release()
+	return got
+}
+
+func TestMessagesThatAreOnTheirWayAreNotLost(t *testing.T) {
+	s, session := startFar(t)
+	q, err := session.DeclareQueue("q", QueueOptions{Durable: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, session.NewPublisher(), "", "q=1", "q=2", "q=3")
+	s.away.Store(true)
+	woken := make(chan struct{}, 1)
+	sub, err := session.Subscribe("q", SubscribeOptions{Wake: func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	for range 3 {
+		if got := bodiesOf(sub, t); len(got) != 0 {
+			t.Fatalf("%v came from afar", got)
+		}
+	}
+	if n := q.Ready() + q.Unacked(); n != 3 {
+		t.Errorf("%d messages are left of 3", n)
+	}
+	select {
+	case <-woken:
+	default:
+	}
+	s.arrive()
+	select {
+	case <-woken:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody was woken when they had come")
+	}
+	want(t, "once they are here", bodiesOf(sub, t), []string{"1", "2", "3"})
+}
+
+func TestAGetWaitsForWhatIsOnItsWay(t *testing.T) {
+	s, session := startFar(t)
+	if _, err := session.DeclareQueue("q", QueueOptions{Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, session.NewPublisher(), "", "q=1")
+	s.away.Store(true)
+	timer := time.AfterFunc(50*time.Millisecond, s.arrive)
+	defer timer.Stop()
+	got, err := session.Get("q", true)
+	if err != nil || got == nil || string(got.Body) != "1" {
+		t.Fatalf("get: %v, %v", got, err)
+	}
+}
+
+func TestACursorThatAnotherProcessHasIsForgotten(t *testing.T) {
+	s, session := startFar(t)
+	if _, err := session.DeclareQueue("q", QueueOptions{Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, session.NewPublisher(), "", "q=1", "q=2")
+	cancelled := make(chan struct{})
+	sub, err := session.Subscribe("q", SubscribeOptions{Cancelled: func() { close(cancelled) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held []Delivery
+	if _, err := sub.Pull(1, 1<<20, func(d *Delivery) { held = append(held, *d) }); err != nil || len(held) != 1 {
+		t.Fatalf("%d deliveries, %v", len(held), err)
+	}
+	sub.Release()
+	s.fenced.Store(true)
+	if err := held[0].Lease.Ack(held[0].Offset, held[0].Offset); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-cancelled:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the consumer was not cancelled")
+	}
+	sub.Close()
+	s.fenced.Store(false) // the lease came back
+	again, err := session.Subscribe("q", SubscribeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if got := bodiesOf(again, t); len(got) != 2 || got[0] != "1" {
+		t.Errorf("%v came, want both: the ack was of nobody's cursor", got)
+	}
+}
