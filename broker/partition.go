@@ -85,6 +85,7 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 	if src.start, src.end, err = p.log.Bounds(); err != nil {
 		return nil, fmt.Errorf("open cursor of queue '%s': %w", p.q.Name, err)
 	}
+	end := src.end // which is the cursor's from here on
 	c, err := consumer.New(src, consumer.State{Floor: st.Floor, Handed: st.Handed, Data: st.Data})
 	if err != nil {
 		// Acks that can't be read any more are forgotten: messages come twice rather than never.
@@ -99,7 +100,7 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 		c.Notify()
 		p.late.arrived()
 	})
-	if p.q.restored && !p.q.Topic && st.Floor < src.end {
+	if p.q.restored && !p.q.Topic && st.Floor < end {
 		p.expects(false) // it may be; nobody knows until it was empty once
 	}
 	p.cursor.Store(c)

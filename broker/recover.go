@@ -202,7 +202,7 @@ func (b *Broker) settleFigures() {
 
 // settleFigures makes the figures of one log certain, and says whether it had to.
 func (p *Partition) settleFigures() bool {
-	if p.log.Figures().Certain {
+	if !p.q.restored || p.log.Figures().Certain {
 		return false
 	}
 	if p.q.Topic {

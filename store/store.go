@@ -252,6 +252,7 @@ type Log interface {
 	SetOptions(ctx context.Context, o LogOptions) error
 	// Figures are what is known of the log without opening it or waiting for a disk:
 	// of one that was not used since the start, what was saved at the end or a little before.
+	// Of an open one with gaps batch headers may be looked at.
 	Figures() Figures
 	// Err is the reason for which the log is read-only, or nil.
 	Err() error

@@ -28,7 +28,7 @@ func (l *Log) figuresAtRest() store.Figures {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return store.Figures{Certain: !l.onDisk}
+	return store.Figures{Certain: !l.onDisk || l.fresh} // a new one's first append is on its way
 }
 
 // waiting is how many messages consumers have before them.
