@@ -245,6 +245,9 @@ func (v *VHost) restoreQueue(d queueDef) error {
 		return err
 	}
 	q.parts.Store(&parts)
+	for _, p := range parts {
+		p.restoreTTL()
+	}
 	v.show(q)
 	return nil
 }

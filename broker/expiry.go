@@ -15,15 +15,21 @@ import (
 	"github.com/leveret-mq/leveret/store"
 )
 
-// Messages expire at the head of their queue, consumer or not. There is no timer and
-// no memory for a message: one goroutine looks at the heads of the queues that got a
-// message with an expiration, when the head is due or may be another than before, and
-// has a run of expired ones leave at once. Whoever asks for a count has it done first.
+// Messages expire at the head of their queue, consumer or not: when the queue's time to
+// live (x-message-ttl) or their own expiration is over, the lesser of the two, counted
+// from their arrival. There is no timer and no memory for a message: one goroutine looks
+// at the heads of the queues that got a message that expires, when the head is due or may
+// be another than before, and has a run of expired ones leave at once. Whoever asks for a
+// count has it done first.
 //
-//	publish with an expiration ─► expects ─► list ─► run, every SaveEvery ─► expireHead ─► retire
-//	a start, from the mark in the definitions ─┘                  ready ─────┘
+//	publish of what expires ─► expects ─► list ─► run, every SaveEvery ─► expireHead ─► retire
+//	a start, from the arguments or the mark in the definitions ─┘  ready ─────┘
 //
 // Only the head counts, as in RabbitMQ: behind a message that lives, others wait.
+//
+// What came while a consumer was free is that consumer's, as if it had been handed over
+// at once: its time does not run out on the short way there, of which a time to live of 0
+// would otherwise see nothing arrive.
 
 // expiry is what a log whose messages may expire has beside others.
 type expiry struct {
@@ -42,7 +48,21 @@ const (
 	lookAgain = time.Minute
 	// longest is more ms than any message lives, and few enough to be added to a time.
 	longest = 1 << 50
+	// wayMs is how long a message may be on its way to a consumer that was free.
+	wayMs = 1000
 )
+
+// lesser is after how many ms the first of two times is over; negative is never.
+func lesser(a, b int64) int64 {
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// over says whether a message with a time to live, of a queue or its own, has expired at
+// an age. Nobody who is not there at once gets one of 0, whatever the clock says.
+func over(ageMs, ttl int64) bool { return ttl == 0 || ttl > 0 && ageMs > ttl }
 
 // expirer looks at the queues whose messages may expire.
 type expirer struct {
@@ -180,7 +200,10 @@ func (p *Partition) expireHead(nowMs int64) (n, due int64, err error) {
 	if !ok {
 		return 0, never, c.Err()
 	}
-	s := headScan{next: run.First, last: run.Last, nowMs: nowMs, due: never}
+	s := headScan{next: run.First, last: run.Last, nowMs: nowMs, due: never, queueTTL: p.q.Settings().MessageTTL}
+	if !run.Redelivered && c.Wanted() {
+		s.spareMs = wayMs
+	}
 	if err := s.read(p.log); err != nil {
 		return 0, never, err
 	}
@@ -198,6 +221,8 @@ func (p *Partition) expireHead(nowMs int64) (n, due int64, err error) {
 type headScan struct {
 	next, last message.Offset // next is the first that has not, or was not looked at
 	nowMs      int64
+	queueTTL   int64 // the queue's own time to live; negative: none
+	spareMs    int64 // those whose time is over for no longer are on their way to a consumer
 	due        int64 // when next expires
 	done       bool
 
@@ -241,14 +266,20 @@ func (s *headScan) batches(data []byte) error {
 	return nil
 }
 
-// batch walks the records of one batch. What a Kafka producer compressed is no
-// message that expires, and what can't be decoded is left to who reads it.
+// batch walks the records of one batch, unless its header says that all of them have
+// outlived the queue's time. What a Kafka producer compressed expires by the queue's time
+// only, and as a whole; what can't be decoded is left to who reads it.
 func (s *headScan) batch(b batch.Batch) {
-	if b.Codec() != message.CodecNone {
-		s.done = true
+	base := message.Offset(b.BaseOffset())
+	if s.gone(b.MaxTimestamp(), s.queueTTL) {
+		s.next = min(message.Offset(b.LastOffset()), s.last) + 1
 		return
 	}
-	base := message.Offset(b.BaseOffset())
+	if b.Codec() != message.CodecNone {
+		s.done = true
+		s.dueAt(b.MaxTimestamp(), s.queueTTL)
+		return
+	}
 	baseMs, appendTime := b.BaseTimestamp(), b.Attributes()&batch.LogAppendTime != 0
 	if appendTime {
 		baseMs = b.MaxTimestamp()
@@ -272,14 +303,31 @@ func (s *headScan) batch(b batch.Batch) {
 		if !appendTime {
 			ms += rec.TimestampDelta
 		}
-		if ttl := s.expiration(&rec); o > s.next || ttl < 0 || ms == message.NoTime || s.nowMs-ms <= ttl {
+		ttl := lesser(s.queueTTL, s.expiration(&rec))
+		if o > s.next || !s.gone(ms, ttl) {
 			s.done = true
-			if ttl >= 0 && o == s.next && ms != message.NoTime {
-				s.due = ms + ttl + 1
+			if o == s.next {
+				s.dueAt(ms, ttl)
 			}
 			return
 		}
 		s.next = o + 1
+	}
+}
+
+// gone says whether a message that came at a time is to leave.
+func (s *headScan) gone(ms, ttl int64) bool {
+	if ms == message.NoTime {
+		return false
+	}
+	age := s.nowMs - ms
+	return over(age, ttl) && (s.spareMs == 0 || age > ttl+s.spareMs)
+}
+
+// dueAt notes when the head expires that came at a time.
+func (s *headScan) dueAt(ms, ttl int64) {
+	if ttl >= 0 && ms != message.NoTime {
+		s.due = ms + ttl + 1
 	}
 }
 
@@ -315,8 +363,8 @@ func expirationOf(properties []byte) int64 {
 	return min(ttl, longest)
 }
 
-// expiryDef is the mark of a queue that got a message with an expiration. With it a
-// start knows which queues to look at, and opens no other.
+// expiryDef is the mark of a queue without a time to live that got a message with an
+// expiration. With it a start knows which queues to look at, and opens no other.
 type expiryDef struct {
 	VHost string `json:"vhost"`
 	Queue string `json:"queue"`
@@ -329,7 +377,7 @@ func (x *expirer) mark(list []*Partition) {
 	var c change
 	var marked []*Queue
 	for _, p := range list {
-		if q := p.q; p.expiry.Load().seen.Load() && q.lives() && !q.Deleted() && !q.expires.Load() {
+		if q := p.q; p.expiry.Load().seen.Load() && q.Settings().MessageTTL < 0 && q.lives() && !q.Deleted() && !q.expires.Load() {
 			if c.put(q.expiryKey(), expiryDef{VHost: q.vhost.Name, Queue: q.Name}) != nil {
 				continue
 			}
@@ -345,6 +393,17 @@ func (x *expirer) mark(list []*Partition) {
 			q.expires.Store(false) // again the next time
 		}
 		x.b.opts.Log.Error("can't note which queues hold messages that expire", "queues", len(marked), "error", err)
+	}
+}
+
+// restoreTTL has a log of an earlier start looked at if its queue has a time to live, and
+// the log may hold something.
+func (p *Partition) restoreTTL() {
+	if p.q.Settings().MessageTTL < 0 {
+		return
+	}
+	if f := p.log.Figures(); !f.Certain || f.Waiting > 0 {
+		p.expects(true)
 	}
 }
 

@@ -119,6 +119,8 @@ func (p *Publisher) publishRecords(x *Exchange, b batch.Batch, raw []byte) error
 		}
 	}
 	in := Inbound{Exchange: []byte(x.Name), Persistent: true}
+	p.feedMs = p.v.b.opts.Now().UnixMilli()
+	defer func() { p.feedMs = 0 }()
 	var props []byte
 	records := message.NewRecords(raw)
 	for {
@@ -131,7 +133,7 @@ func (p *Publisher) publishRecords(x *Exchange, b batch.Batch, raw []byte) error
 		}
 		in.TimestampMs = b.BaseTimestamp() + rec.TimestampDelta
 		if in.TimestampMs == message.NoTime {
-			in.TimestampMs = p.v.b.opts.Now().UnixMilli() // or it would be long expired
+			in.TimestampMs = p.feedMs // or it would be long expired
 		}
 		if e, ok := rec.Envelope(); ok { // copied from one of our logs by a Kafka bridge
 			in.Key, in.Properties = rec.Key, e.Properties

@@ -109,6 +109,9 @@ func (p *Partition) produce(b batch.Batch) (Produced, error) {
 	if err != nil {
 		return Produced{}, err
 	}
+	if p.q.Settings().MessageTTL >= 0 {
+		p.expects(true)
+	}
 	base, err := p.base(at)
 	if err != nil {
 		return Produced{}, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -63,6 +64,7 @@ type Publisher struct {
 	needCommit bool
 	err        error // of a batch that was stored before Flush
 	fed        []fedBatch
+	feedMs     int64 // the time of arrival while Inbound.TimestampMs is a Kafka producer's; else 0
 	published  uint64
 	routed     uint64
 	unroutable uint64
@@ -80,7 +82,7 @@ type targetSet struct {
 	routes  [2]route // of all keys that lead here: those of a plain exchange, and others
 	targets []*target
 	batch   *message.Builder // set while open
-	expires bool             // a message in it may expire
+	expires bool             // a message in it has an expiration
 	open    bool             // in Publisher.pending
 }
 
@@ -90,6 +92,7 @@ type target struct {
 	open *targetSet // the open set that holds messages for it
 	self *targetSet // the set of this target alone
 	used bool       // in Publisher.used
+	ttl  bool       // all its messages expire
 }
 
 const (
@@ -152,6 +155,9 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 		b.AddLike(m.Body, m.TimestampMs)
 		return true, nil
 	}
+	if p.feedMs != 0 && r.set.countsTime() {
+		m.TimestampMs = p.feedMs
+	}
 	pub := message.Publish{Exchange: m.Exchange, Key: m.Key, Properties: m.Properties, Body: m.Body,
 		TimestampMs: m.TimestampMs, Plain: r.plain, Raw: m.Raw}
 	p.add(r.set, &pub)
@@ -192,6 +198,11 @@ func (p *Publisher) add(set *targetSet, pub *message.Publish) {
 	if set.batch.SizeBytes() >= batchBytes {
 		p.store(set)
 	}
+}
+
+// countsTime says whether a log of the set has messages that expire from their arrival on.
+func (s *targetSet) countsTime() bool {
+	return slices.ContainsFunc(s.targets, func(t *target) bool { return t.ttl })
 }
 
 // conflicts reports whether a log of the set has messages in another open set. A
@@ -236,7 +247,7 @@ func (p *Publisher) store(sets ...*targetSet) {
 				continue
 			}
 			p.v.b.counters.Stored.Add(n)
-			if set.expires {
+			if set.expires || t.ttl {
 				t.part.expects(true)
 			}
 			if !t.used {
@@ -477,7 +488,7 @@ func (p *Publisher) setOf(parts []*Partition) *targetSet {
 func (p *Publisher) targetOf(part *Partition) *target {
 	t := p.targets[part]
 	if t == nil {
-		t = &target{part: part}
+		t = &target{part: part, ttl: part.q.Settings().MessageTTL >= 0}
 		t.self = &targetSet{targets: []*target{t}}
 		p.targets[part] = t
 	}

@@ -33,6 +33,8 @@ type reader struct {
 	unpackedBase message.Offset
 	props        []byte // made for records of Kafka producers
 	nowMs        int64  // the time, once a message has asked for it
+	queueTTL     int64  // the queue's own time to live; negative: none
+	freeSince    int64  // ms since when the consumer could have taken what came; 0: it could not
 	each         int    // bytes that a record of the last batch takes
 	d            Delivery
 	known        known
@@ -104,7 +106,7 @@ func (s *stretch) more() bool { return s.next <= s.last && s.size < s.maxBytes }
 // read emits the messages in [first, last] until maxBytes of bodies are reached.
 // next is the first offset not emitted.
 func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Delivery)) (next message.Offset, n, size int, err error) {
-	r.nowMs = 0
+	r.nowMs, r.queueTTL = 0, r.part.q.Settings().MessageTTL
 	s := stretch{next: first, last: last, maxBytes: maxBytes}
 	for err == nil && s.more() {
 		err = r.view(&s, emit)
@@ -279,7 +281,7 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 			ms += rec.TimestampDelta
 		}
 		r.deliver(&rec, o, ms)
-		if mayExpire(r.d.Properties) && r.expired() {
+		if (r.queueTTL >= 0 || mayExpire(r.d.Properties)) && r.expired() {
 			r.drop(s, o, Expired)
 			continue
 		}
@@ -394,17 +396,22 @@ func (r *reader) tellReturned() {
 	r.d.Head, r.known.head = *r.heads, 0
 }
 
-// expired reports whether the message's own expiration has passed since it came: at
-// the head of its queue it is gone soon anyway, but must not be delivered before.
+// expired reports whether the message's time has passed since it came: at the head of its
+// queue it is gone soon anyway, but must not be delivered before. What came while the
+// consumer was free is not late for the moment that it took to be sent.
 func (r *reader) expired() bool {
-	ttl := expirationOf(r.d.Properties)
+	ttl := lesser(r.queueTTL, expirationOf(r.d.Properties))
 	if ttl < 0 || r.d.TimestampMs == message.NoTime {
 		return false
 	}
 	if r.nowMs == 0 {
 		r.nowMs = r.part.q.vhost.b.opts.Now().UnixMilli()
 	}
-	return r.nowMs-r.d.TimestampMs > ttl
+	age := r.nowMs - r.d.TimestampMs
+	if r.freeSince != 0 && !r.redelivered && r.d.TimestampMs >= r.freeSince && age <= ttl+wayMs {
+		return false
+	}
+	return over(age, ttl)
 }
 
 // release ends the borrowing of what was emitted.

@@ -21,6 +21,7 @@ type Settings struct {
 	MaxBatchBytes  int           // largest batch of a Kafka producer
 	LogAppendTime  bool          // records bear the time of their arrival
 	DeliveryLimit  int           // returns of a message that the queue bears; negative: any number
+	MessageTTL     int64         // ms that a message stays in the queue; negative: for ever
 	TimeBeforeMs   int64         // how much older than now a Kafka record may be
 	TimeAfterMs    int64         // how much newer
 
@@ -52,7 +53,7 @@ const (
 
 // newSettings computes what holds for a queue of that type.
 func newSettings(kind *queueType, l layers) *Settings {
-	s := &Settings{kind: kind, layers: l}
+	s := &Settings{kind: kind, layers: l, MessageTTL: -1}
 	for _, t := range settingTable {
 		if t.obey == nil {
 			continue
@@ -77,6 +78,9 @@ func (s *Settings) Value(t *Setting) (string, SettingSource) {
 	}
 	if v, ok := s.layers.policy[t]; ok {
 		return v, FromPolicy
+	}
+	if s.MessageTTL >= 0 && t.Config == timestampType {
+		return "LogAppendTime", FromDeclared // a time to live counts from the arrival
 	}
 	return s.Default(t)
 }

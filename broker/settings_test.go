@@ -223,6 +223,8 @@ func TestASecondDeclarationIsHeldAgainstTheFirst(t *testing.T) {
 		"the same in other words":        {arguments("x-retention", "1D"), arguments("x-retention", "24h"), ""},
 		"the default, named":             {nil, arguments("x-queue-type", "classic"), ""},
 		"integers of another width":      {arguments("x-queue-version", 2), arguments("x-queue-version", byte(2)), ""},
+		"a time of another width":        {arguments("x-message-ttl", 5), arguments("x-message-ttl", byte(5)), ""},
+		"another time":                   {arguments("x-message-ttl", 5), arguments("x-message-ttl", byte(6)), "received '6' but current is '5'"},
 		"an argument that nobody checks": {nil, arguments("foo", "bar"), ""},
 		"another type":                   {nil, arguments("x-queue-type", "quorum"), "received 'quorum' but current is 'classic'"},
 		"another value":                  {arguments("x-retention", "1D"), arguments("x-retention", "2D"), "received '2D' but current is '1D'"},

@@ -26,6 +26,12 @@ var settingTable = []*Setting{
 		obey:  func(s *Settings, v string) { s.History = milliseconds(v) }},
 	{Arg: argDeliveryLimit, Policy: "delivery-limit", Min: math.MinInt64, Max: math.MaxInt64, Default: "-1", Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) { s.DeliveryLimit = int(min(whole(v), 1<<30)) }},
+	{Arg: "x-message-ttl", Policy: "message-ttl", Max: maxTimer, Live: ByPolicy, of: workTypes,
+		obey: func(s *Settings, v string) {
+			if v != "" {
+				s.MessageTTL = whole(v)
+			}
+		}},
 	{Arg: "x-queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set,
 		wrong: `"unsupported queue mode 'VALUE'"`},
 	{Arg: "x-queue-version", Policy: "queue-version", Min: 1, Max: 2, Default: "2", of: classic.set,
@@ -51,7 +57,7 @@ var settingTable = []*Setting{
 		obey: func(s *Settings, v string) { s.TimeAfterMs = whole(v) }},
 	{Config: "message.timestamp.before.max.ms", Max: math.MaxInt64, Default: "9223372036854775807", Live: ByConfig,
 		obey: func(s *Settings, v string) { s.TimeBeforeMs = whole(v) }},
-	{Config: "message.timestamp.type", Type: Word, Words: []string{"CreateTime", "LogAppendTime"}, Default: "CreateTime", Live: ByConfig,
+	{Config: timestampType, Type: Word, Words: []string{"CreateTime", "LogAppendTime"}, Default: "CreateTime", Live: ByConfig,
 		obey: func(s *Settings, v string) { s.LogAppendTime = v == "LogAppendTime" }},
 	{Config: "min.compaction.lag.ms", Max: math.MaxInt64, Default: "0", Live: ByConfig},
 	{Config: "min.insync.replicas", Min: 1, Max: 1, Default: "1", Live: ByConfig, ClusterWide: true},
@@ -67,7 +73,6 @@ var settingTable = []*Setting{
 	{Config: "segment.ms", Min: 1, Max: math.MaxInt64, Default: "604800000", Live: ByConfig},
 
 	// Those of a later release.
-	{Arg: "x-message-ttl", Policy: "message-ttl", Max: maxTimer, of: workTypes, later: true},
 	{Arg: "x-expires", Policy: "expires", Min: 1, Max: maxTimer, of: workTypes, later: true},
 	{Arg: "x-max-length", Policy: "max-length", Max: math.MaxInt64, of: workTypes, later: true},
 	{Arg: "x-max-length-bytes", Policy: "max-length-bytes", Max: math.MaxInt64, of: workTypes | streamType, later: true},
@@ -95,6 +100,8 @@ const (
 	argRetention = "x-retention"
 
 	argDeliveryLimit = "x-delivery-limit"
+
+	timestampType = "message.timestamp.type"
 )
 
 // maxTimer is the longest time in ms that RabbitMQ takes.

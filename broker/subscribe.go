@@ -126,6 +126,7 @@ func (s *Subscription) join() error {
 		}
 		w := &way{Lease: Lease{part: p, member: k}, cursor: c}
 		w.reader.part, w.reader.lease, w.reader.heads, w.reader.wake = p, &w.Lease, &s.head, s.o.Wake
+		w.idle()
 		s.ways = append(s.ways, w)
 	}
 	return nil
@@ -173,6 +174,7 @@ func (w *way) serve(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, siz
 				if err := w.cursor.Err(); err != nil && !w.part.removed.Load() {
 					return n, size, fmt.Errorf("queue '%s': %w", w.part.q.Name, err)
 				}
+				w.idle()
 				return n, size, nil
 			}
 			if !noAck {
@@ -194,6 +196,19 @@ func (w *way) serve(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, siz
 		}
 	}
 	return n, size, nil
+}
+
+// idle notes since when the consumer is free for what comes, where that matters: see
+// expiry.go. The first message that expires in a plain queue finds it free since ever.
+func (w *way) idle() {
+	switch {
+	case w.part.expiry.Load() == nil && w.part.q.Settings().MessageTTL < 0:
+		w.reader.freeSince = 1
+	case !w.member.Free():
+		w.reader.freeSince = 0
+	case w.reader.freeSince == 0:
+		w.reader.freeSince = w.part.q.vhost.b.opts.Now().UnixMilli()
+	}
 }
 
 func (s *Subscription) count(n, size int) {

@@ -164,6 +164,13 @@ func (k *Consumer) room() int64 {
 	return int64(k.opts.Prefetch) - k.held
 }
 
+// Free reports whether the consumer could take another message.
+func (k *Consumer) Free() bool {
+	k.cursor.mu.Lock()
+	defer k.cursor.mu.Unlock()
+	return k.inRing
+}
+
 // place puts the consumer into its level's ring or takes it out, as its state says.
 func (k *Consumer) place() {
 	l := k.level

@@ -259,6 +259,18 @@ func (c *Cursor) Idle() bool {
 	return !c.dealable() && c.next >= c.end
 }
 
+// Wanted reports whether some consumer could take a message: what is ready is on its way then.
+func (c *Cursor) Wanted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range c.levels {
+		if l.turns.len > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Getter is the handle by which what Get gave is acked and requeued. It never takes.
 func (c *Cursor) Getter() *Consumer { return &c.getter }
 
