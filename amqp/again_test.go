@@ -106,6 +106,27 @@ func TestAPublishThatWasDroppedIsNotTheLastOne(t *testing.T) {
 	}
 }
 
+// A message that comes frame by frame may become whole between two of another channel, which are alike but not like it.
+func TestAPublishIsNotLikeOneThatCameInPiecesOnAnotherChannel(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	p := r.connect()
+	p.call(2, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+	one, two := p.declare(1), p.declare(1)
+	p.begin(1, one, 8)
+	p.piece(1, []byte("in "))
+	p.publish(2, text(two, "first"))
+	p.piece(1, []byte("parts"))
+	p.publish(2, text(two, "second"))
+	p.call(2, &wire.QueueDeclare{Queue: two, Passive: true}, wire.IDQueueDeclareOk)
+	for _, want := range []struct{ queue, body string }{{one, "in parts"}, {two, "first"}, {two, "second"}} {
+		p.send(1, &wire.BasicGet{Queue: want.queue, NoAck: true})
+		_, m, err := p.next()
+		if err != nil || string(m.body) != want.body {
+			t.Errorf("got %T %q, want %q: %v", m.method, m.body, want.body, err)
+		}
+	}
+}
+
 // The second message with the same properties is routed by headers that were remembered, the third is Again.
 func TestRememberedHeadersRouteLikeThoseThatWereRead(t *testing.T) {
 	r := newRig(t, rigOptions{})

@@ -201,7 +201,9 @@ func (ch *channel) finishContent() *closeError {
 		return ch.publishFailed(t.failed)
 	}
 	t.pub.Body = t.body
-	return ch.publish(&t.pub, false)
+	err := ch.publish(&t.pub, false)
+	ch.c.in.good = false // the next one that comes whole may be like the last that did, which was another
+	return err
 }
 
 // recall reads a spilled body back, as soon as there is memory for it.
