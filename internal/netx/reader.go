@@ -69,14 +69,18 @@ func takeReadBuffer(class int) []byte {
 	return make([]byte, readClasses[class])
 }
 
-func giveReadBuffer(class int, b []byte) { readPools[class].Put(&b) }
-
-// Free ends the Reader's life.
-func (r *Reader) Free() {
-	if r.buf != nil {
-		giveReadBuffer(r.class, r.buf)
-		r.buf, r.start, r.end = nil, 0, 0
+// giveReadBuffer takes a buffer back; nil, which is that of a Reader that was freed, is nothing.
+func giveReadBuffer(class int, b []byte) {
+	if b != nil {
+		readPools[class].Put(&b)
 	}
+}
+
+// Free ends the Reader's life. One that is used again all the same takes a new buffer.
+func (r *Reader) Free() {
+	giveReadBuffer(r.class, r.buf)
+	r.buf, r.start, r.end = nil, 0, 0
+	r.class, r.small, r.full = 0, 0, false
 }
 
 // Unread is what was read and not used up. It is valid until the next call of Want,
@@ -141,6 +145,9 @@ const (
 // were busy, and then its bytes are there, and a read after the deadline would not
 // have looked.
 func (r *Reader) Fill(wait time.Duration) (int, error) {
+	if r.buf == nil {
+		r.buf = takeReadBuffer(0)
+	}
 	r.makeRoom()
 	if r.end == len(r.buf) {
 		return 0, io.ErrShortBuffer // for a message that is longer than the Reader may hold

@@ -239,3 +239,25 @@ func TestUntilIsNotUndoneByAReadThatBegins(t *testing.T) {
 		t.Errorf("reads end at %v, want %v", last, end)
 	}
 }
+
+// What a freed Reader has is nobody's buffer, and must not become another Reader's.
+func TestAReaderThatWasFreedGivesNothingToOthers(t *testing.T) {
+	for range 16 {
+		r := NewReader(&fakeConn{give: someBytes(64 << 10)}, MaxReadBytes)
+		r.Want(8 << 10)
+		r.Free()
+		r.Free()
+		if n, err := r.Fill(time.Minute); n == 0 || err != nil {
+			t.Fatalf("read %d bytes: %v", n, err)
+		}
+		r.Advance(len(r.Unread()))
+		r.Free()
+		r.Want(8 << 10) // has it change buffers without one
+		r.Free()
+		for class := range readClasses {
+			if b := takeReadBuffer(class); len(b) != readClasses[class] {
+				t.Fatalf("the next Reader gets %d bytes of class %d", len(b), class)
+			}
+		}
+	}
+}
