@@ -62,7 +62,7 @@ func (a *Account) Take(n int64, gone <-chan struct{}) error {
 	return nil
 }
 
-// undo ends a hold that the Budget did not grant. Which bytes of an account are
+// undo ends a hold that was not granted. Which bytes of an account are
 // the free ones depends on what else it holds, which may have changed meanwhile:
 // the difference is settled.
 func (a *Account) undo(n, counted int64) {
@@ -88,12 +88,13 @@ func (a *Account) hold(n int64) (counted int64, err error) {
 	default:
 	}
 	now := a.held.Add(n)
+	counted = a.above(now) - a.above(now-n)
 	if now > a.share {
-		a.held.Add(-n)
+		a.undo(n, counted)
 		a.b.countRefused()
 		return 0, ErrShare
 	}
-	return a.above(now) - a.above(now-n), nil
+	return counted, nil
 }
 
 // above is the part of held bytes that is counted.

@@ -236,3 +236,24 @@ func TestTheShareFollowsTheWhole(t *testing.T) {
 		}
 	}
 }
+
+// A wish beyond the share stands in the account for a moment. Who gives or takes meanwhile finds other bytes
+// to be the free ones, and that must not stay with the Budget.
+func TestWishesBeyondTheShareLeaveNothingBehind(t *testing.T) {
+	b := New(Options{Bytes: 1 << 20, Share: 100, Free: 60})
+	a := b.Open()
+	var all sync.WaitGroup
+	for _, n := range []int64{30, 30, 90, 90, 90} {
+		all.Go(func() {
+			for range 200_000 {
+				if a.Try(n) == nil {
+					a.Give(n)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if s := b.Stats(); s.Used != 0 || a.Held() != 0 {
+		t.Errorf("the account holds %d and the budget counts %d", a.Held(), s.Used)
+	}
+}
