@@ -175,7 +175,7 @@ func (p *Partition) expireIfDue(nowMs int64) error {
 	}
 	e.looking.Lock()
 	defer e.looking.Unlock()
-	for {
+	for !p.removed.Load() { // of a queue that is gone nothing leaves any more
 		e.moved.Store(false) // what moves the head from here on is seen the next time
 		n, due, err := p.expireHead(nowMs)
 		if err != nil {
@@ -187,6 +187,7 @@ func (p *Partition) expireIfDue(nowMs int64) error {
 			return nil
 		}
 	}
+	return nil
 }
 
 // expireHead retires the expired messages of the first ready run, at most headRun,

@@ -243,3 +243,26 @@ func FuzzHeadScan(f *testing.F) {
 		}
 	})
 }
+
+// TestNobodyLooksForExpiredMessagesOfADeletedQueue: its logs may stay for long, or, when they
+// can't be removed, until the next start.
+func TestNobodyLooksForExpiredMessagesOfADeletedQueue(t *testing.T) {
+	r := start(t)
+	q := r.queue("q", QueueOptions{Durable: true})
+	r.put("q", 3, expiring("1"), time.Now().Add(-time.Hour))
+	p := q.Partitions()[0]
+	if _, err := p.work(); err != nil {
+		t.Fatal(err)
+	}
+	p.removed.Store(true)
+	done := make(chan error, 1)
+	go func() { done <- p.expireIfDue(time.Now().UnixMilli()) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it looks for ever, and the broker could not close")
+	}
+}
