@@ -204,32 +204,37 @@ func (p *Partition) saveProducers(last bool) error {
 	if !ps.due.Load() && !last || !p.q.lives() {
 		return nil
 	}
-	data := ps.toSave(p)
+	data, unsaved := ps.toSave(p)
 	if data == nil || p.removed.Load() {
 		return nil
 	}
 	ctx, cancel := asking()
 	defer cancel()
 	if err := p.log.SaveState(ctx, producersName, data); err != nil && !p.removed.Load() {
+		ps.mu.Lock()
+		ps.unsaved += unsaved // or the next call would find nothing to save
+		ps.mu.Unlock()
 		ps.due.Store(true)
 		return fmt.Errorf("save what is known of producers: %w", err)
 	}
 	return nil
 }
 
-// toSave is the state to save, nil when nothing has changed.
-func (ps *producers) toSave(p *Partition) []byte {
+// toSave is the state to save, nil when nothing has changed, and how many bytes of
+// batches are in it that were in none before.
+func (ps *producers) toSave(p *Partition) (data []byte, unsaved int64) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.unsaved == 0 {
-		return nil
+		return nil, 0
 	}
 	_, end, err := p.log.Bounds() // all below it that idempotent producers sent is known
 	if err != nil {
-		return nil
+		return nil, 0
 	}
-	data := ps.appendState(nil, end)
+	data = ps.appendState(nil, end)
+	unsaved = ps.unsaved
 	ps.unsaved, ps.saved = 0, int64(len(data))
 	ps.due.Store(false)
-	return data
+	return data, unsaved
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -204,5 +205,41 @@ func TestStateOfProducersThatDoesNotFitTheLogIsNotBelieved(t *testing.T) {
 				t.Errorf("the next batch: %+v, %v", out, err)
 			}
 		})
+	}
+}
+
+// unsaving is a log that can't save a state while broken.
+type unsaving struct {
+	store.Log
+	broken bool
+	saved  []byte
+}
+
+func (l *unsaving) SaveState(ctx context.Context, name string, data []byte) error {
+	if l.broken {
+		return errors.New("no space")
+	}
+	l.saved = data
+	return l.Log.SaveState(ctx, name, data)
+}
+
+func TestProducersThatCouldNotBeSavedAreSavedLater(t *testing.T) {
+	r := start(t)
+	q, err := r.s.CreateTopic("t", 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := q.Partitions()[0]
+	l := &unsaving{Log: p.log, broken: true}
+	p.log = l
+	if _, err := r.s.Produce(p, produced(7, 0, 0, "a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.saveProducers(true); err == nil {
+		t.Fatal("saved on a broken disk")
+	}
+	l.broken = false
+	if err := p.saveProducers(false); err != nil || l.saved == nil {
+		t.Errorf("not tried again: %d bytes, %v", len(l.saved), err)
 	}
 }
