@@ -239,6 +239,9 @@ func (l *Log) Append(batches []byte) (store.Position, error) {
 	if err != nil {
 		return store.Position{}, l.appendError(inner, err)
 	}
+	if !l.unsaved.Load() { // a checkpoint was written meanwhile, maybe without these
+		l.touch()
+	}
 	_, end := inner.Bounds()
 	l.noteEnd(end)
 	l.store.appended.Add(uint64(len(batches)))

@@ -64,6 +64,9 @@ func (l *Log) Release(floor message.Offset) {
 			break
 		}
 	}
+	if !l.unsaved.Load() { // a checkpoint was written since Progress, with the floor before
+		l.touch()
+	}
 	r := &l.options.Load().Retention
 	inner := l.inner.Load()
 	if inner == nil || !r.Consumed || r.Age > 0 || !inner.Droppable(int64(floor)) {

@@ -1,0 +1,72 @@
+package local
+
+import (
+	"path"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/segment"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// scarceOnce has no descriptor for the first segment that is asked for.
+type scarceOnce struct {
+	fs.FS
+	had    atomic.Bool
+	failed chan struct{}
+}
+
+func (f *scarceOnce) Open(name string, flag int) (fs.File, error) {
+	if _, ok := segment.ParseName(path.Base(name)); ok || path.Base(path.Dir(name)) == spareName {
+		if !f.had.Swap(true) {
+			close(f.failed)
+			return nil, syscall.EMFILE
+		}
+	}
+	return f.FS.Open(name, flag)
+}
+
+// TestACheckpointBesideAnAppendKnowsOfIt has a checkpoint come between the two steps of an
+// append, which waits for a descriptor there: what it does not have is noted behind it.
+func TestACheckpointBesideAnAppendKnowsOfIt(t *testing.T) {
+	f := &scarceOnce{FS: fs.NewMem(1), failed: make(chan struct{})}
+	s := openStore(t, Options{Dir: "/data", FS: f, BootID: "one"})
+	l := newTestLog(t, s, store.LogOptions{Name: "orders"})
+	s.roomMu.Lock()
+	done := make(chan error, 1)
+	go func() {
+		_, err := appendTo(l, batchOf(1, 1))
+		done <- err
+	}()
+	<-f.failed
+	if err := s.checkpoints.write(false); err != nil {
+		t.Fatal(err)
+	}
+	s.roomMu.Unlock()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if !l.unsaved.Load() {
+		t.Error("the message is in no checkpoint, and not noted behind it")
+	}
+}
+
+// TestACheckpointBesideAnAckKnowsOfIt has one come between the two steps of an ack.
+func TestACheckpointBesideAnAckKnowsOfIt(t *testing.T) {
+	s := openStore(t, Options{Dir: "/data", FS: fs.NewMem(1), BootID: "one"})
+	l := newTestLog(t, s, store.LogOptions{Name: "orders", Retention: store.Retention{Consumed: true}})
+	mustAppend(t, l, batchOf(10, 1))
+	if err := l.Progress(message.Offset(4), message.Offset(4)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.checkpoints.write(false); err != nil {
+		t.Fatal(err)
+	}
+	l.Release(4)
+	if r := l.rest.Load(); r.Waiting != 6 && !l.unsaved.Load() {
+		t.Errorf("the checkpoint says that %d wait, and nothing behind it says that fewer do", r.Waiting)
+	}
+}
