@@ -27,6 +27,7 @@ type content struct {
 
 	body    []byte // in memory
 	taken   int64  // of conn.memory, for body
+	headers int64  // of conn.memory, for the properties
 	spilled bool
 	place   extent // in conn.spill
 	failed  error
@@ -54,6 +55,7 @@ func (ch *channel) dropContent() {
 		bodyPool.Put(&body)
 	}
 	c.giveBody(t)
+	c.memory.Give(t.headers)
 	*t = content{}
 }
 
@@ -87,9 +89,14 @@ func (ch *channel) contentHeader(payload []byte) *closeError {
 	}
 	t.headed = true
 	t.size = int(h.BodySize)
-	t.pub.Properties = bytes.Clone(h.Properties)
 	if t.size == 0 {
+		t.pub.Properties = h.Properties
 		return ch.finishContent()
+	}
+	if n := int64(len(h.Properties)); ch.c.roomFor(n) {
+		t.headers, t.pub.Properties = n, bytes.Clone(h.Properties)
+	} else {
+		t.failed = spillError(nil)
 	}
 	return nil
 }
@@ -177,13 +184,19 @@ func newBody(n int) []byte {
 	return make([]byte, 0, n)
 }
 
-// roomFor takes memory for unfinished bodies. They may hold half of all: who holds such memory waits for
+// littleBytes is what a connection may hold for unfinished messages when they have their half of all.
+const littleBytes = 64 << 10
+
+// roomFor takes memory for unfinished messages. They may hold half of all: who holds such memory waits for
 // a client, who may wait for ever, and the rest must do for those that are finished.
 func (c *conn) roomFor(n int64) bool {
 	if c.memory.Try(n) != nil {
 		return false
 	}
-	if all := c.s.opts.Budget.Stats(); n > 64<<10 && all.Used > all.Bytes/2 {
+	if c.memory.Held() <= littleBytes {
+		return true
+	}
+	if all := c.s.opts.Budget.Stats(); all.Used > all.Bytes/2 {
 		c.memory.Give(n)
 		return false
 	}

@@ -133,6 +133,69 @@ func TestUnfinishedBodiesLeaveMemoryForThoseThatAreFinished(t *testing.T) {
 	}
 }
 
+// Many small beginnings are as much as a few large ones.
+func TestTheBeginningsOfManyMessagesLeaveMemoryForOthers(t *testing.T) {
+	table := wire.AppendTableString(nil, "name", strings.Repeat("x", 40_000))
+	heavy := props(wire.Properties{Headers: table})
+	for name, begin := range map[string]func(p *peer, channel uint16){
+		"bodies": func(p *peer, channel uint16) { p.begin(channel, "", 200_000); p.piece(channel, []byte("x")) },
+		"properties": func(p *peer, channel uint16) {
+			p.send(channel, &wire.BasicPublish{})
+			p.raw(wire.AppendContentHeader(nil, channel, 10, heavy))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			memory := smallBudget()
+			r := newRig(t, rigOptions{server: func(o *Options) { o.Budget = memory }})
+			for range 3 {
+				p := r.connect()
+				for ch := range uint16(30) {
+					p.call(ch+2, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+					begin(p, ch+2)
+				}
+				p.call(1, &wire.BasicQos{}, wire.IDBasicQosOk)
+			}
+			if s := memory.Stats(); s.Used < s.Bytes/4 || s.Used > s.Bytes/2+3*littleBytes {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// A client that makes many bodies whole with one write, and reads nothing, gets no more of them into memory
+// than one that sends them one by one.
+func TestReturnedBodiesWaitForTheirClient(t *testing.T) {
+	const channels, size = 16, 600_000
+	r := newRig(t, rigOptions{})
+	p := r.handshakeOver(r.pipe(), &wire.ConnectionTuneOk{ChannelMax: 2047, FrameMax: 131072})
+	var last []byte
+	for ch := range uint16(channels) {
+		p.call(ch+1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+		p.send(ch+1, &wire.BasicPublish{RoutingKey: "nowhere", Mandatory: true})
+		p.raw(wire.AppendContentHeader(nil, ch+1, size, nil))
+		p.raw(wire.AppendBody(nil, ch+1, make([]byte, size-1), p.max))
+		last = wire.AppendFrame(last, wire.FrameBody, ch+1, []byte("x"))
+	}
+	p.raw(last)
+	waits := 0
+	for begun := time.Now(); time.Since(begun) < 200*time.Millisecond; time.Sleep(time.Millisecond) {
+		r.server.clients.Each(func(client broker.Client) {
+			c := client.(*conn)
+			c.outMu.Lock()
+			waits = max(waits, len(c.out))
+			c.outMu.Unlock()
+		})
+	}
+	if waits > maxOutboxBytes+size+1000 {
+		t.Errorf("%d bytes wait to be written", waits)
+	}
+	for range channels {
+		if _, m, err := p.next(); err != nil || len(m.body) != size {
+			t.Fatalf("%d bytes came back: %v", len(m.body), err)
+		}
+	}
+}
+
 func TestAFullDiskIsAnErrorOfThatPublish(t *testing.T) {
 	var full atomic.Bool
 	disk := fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {

@@ -46,6 +46,7 @@ func (ch *channel) publish(p *wire.Publish, again bool) *closeError {
 	if !routed && p.Mandatory {
 		c.sendContent(ch.number, &wire.BasicReturn{ReplyCode: wire.NoRoute, ReplyText: "NO_ROUTE", Exchange: string(p.Exchange), RoutingKey: string(p.Key)},
 			in.Properties, p.Body)
+		c.waitOutbox() // one read can make many bodies whole, of as many channels
 	}
 	c.flushes++
 	if ch.uncounted++; ch.uncounted == 1 {
