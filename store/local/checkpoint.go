@@ -168,7 +168,10 @@ func (c *checkpoints) takeChanges(saved checkpoint, found []checkpointFile) {
 				}
 			}
 		}
-		if err != nil {
+		if err != nil { // nobody knows which they were
+			for _, r := range saved.Logs {
+				r.Uncertain = true
+			}
 			c.s.note(event{Kind: eventNotice, Name: f.name, Text: fmt.Sprintf("%s: %v", f.name, err)})
 		}
 	}
@@ -243,7 +246,8 @@ func (c *checkpoints) gone(id LogNumber) {
 	c.tell(err)
 }
 
-// changed adds an entry to the list of changes.
+// changed adds an entry to the list of changes. A list that lacks one is worse than none:
+// what was dropped of that log would be missed. So it is made one that can't be read.
 func (c *checkpoints) changed(e change) error {
 	c.listMu.Lock()
 	defer c.listMu.Unlock()
@@ -251,7 +255,7 @@ func (c *checkpoints) changed(e change) error {
 		return store.ErrClosed
 	}
 	if _, err := c.list.WriteAt(e.appendTo(nil), c.size); err != nil {
-		return err
+		return errors.Join(err, c.list.Truncate(0))
 	}
 	c.size += changedBytes
 	return nil
@@ -264,14 +268,15 @@ func (c *checkpoints) begin() (uint64, error) {
 	if err := c.s.fs.MkdirAll(c.dir); err != nil {
 		return 0, err
 	}
-	f, err := c.s.fs.Open(c.dir+"/"+checkpointName(number)+changedSuffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+	name := c.dir + "/" + checkpointName(number) + changedSuffix
+	f, err := c.s.fs.Open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return 0, err
 	}
 	head := header{Magic: magicChanged, Tag: number, CreatedMs: c.s.now().UnixMilli()}.appendTo(nil)
 	head = change{LogNumber(c.s.boot), listBoot}.appendTo(head)
 	if _, err = f.WriteAt(head, 0); err != nil {
-		return 0, errors.Join(err, f.Close())
+		return 0, errors.Join(err, f.Close(), c.s.fs.Remove(name)) // it would be one that can't be read
 	}
 	c.listMu.Lock()
 	old := c.list
