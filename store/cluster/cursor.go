@@ -46,7 +46,6 @@ type cursor struct {
 	open          int64
 	next          message.Offset
 	dirty         bool
-	committed     message.Offset
 }
 
 // encode is the metadata. clean says that nothing is handed out beyond handed.

@@ -193,13 +193,12 @@ func (s *Store) fetchRaw(ctx context.Context, id logID, from int64, again bool) 
 	if err := kerr.ErrorForCode(answer.ErrorCode); err != nil {
 		return nil, 0, fmt.Errorf("fetch from %s/%d: %w", id.topic, id.part, asStoreError(err))
 	}
-	for _, t := range answer.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return nil, 0, fmt.Errorf("fetch from %s/%d at %d: %w", id.topic, id.part, from, asStoreError(err))
-			}
-			return p.RecordBatches, p.HighWatermark, nil
-		}
+	if len(answer.Topics) == 0 || len(answer.Topics[0].Partitions) == 0 {
+		return nil, 0, nil
 	}
-	return nil, 0, nil
+	got := &answer.Topics[0].Partitions[0] // only one was asked for
+	if err := kerr.ErrorForCode(got.ErrorCode); err != nil {
+		return nil, 0, fmt.Errorf("fetch from %s/%d at %d: %w", id.topic, id.part, from, asStoreError(err))
+	}
+	return got.RecordBatches, got.HighWatermark, nil
 }

@@ -47,7 +47,6 @@ type table struct {
 	changed chan struct{}       // closed when next moves
 	watch   []*tableWatcher
 	behind  int64 // where watchers begin
-	err     error // why it is not read on
 }
 
 type tableWatcher struct{ fn func(store.Entry) }
@@ -418,15 +417,14 @@ func (s *Store) produceRaw(ctx context.Context, id logID, b batch.Batch, again b
 	if err != nil {
 		return 0, fmt.Errorf("write to %s: %w", id.topic, asStoreError(err))
 	}
-	for _, t := range answer.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return 0, fmt.Errorf("write to %s: %w", id.topic, asStoreError(err))
-			}
-			return p.BaseOffset, nil
-		}
+	if len(answer.Topics) == 0 || len(answer.Topics[0].Partitions) == 0 {
+		return 0, fmt.Errorf("write to %s: an empty answer: %w", id.topic, store.ErrUnavailable)
 	}
-	return 0, fmt.Errorf("write to %s: an empty answer: %w", id.topic, store.ErrUnavailable)
+	written := &answer.Topics[0].Partitions[0] // only one was sent
+	if err := kerr.ErrorForCode(written.ErrorCode); err != nil {
+		return 0, fmt.Errorf("write to %s: %w", id.topic, asStoreError(err))
+	}
+	return written.BaseOffset, nil
 }
 
 // encodeEntries is the record batch of entries.

@@ -214,14 +214,25 @@ func (l *Log) flushCursorFile(fresh bool) error {
 	})
 }
 
-// open maps the page, making the file if there is none.
+// open maps the page, making the file if there is none. Needs mu, which it lets go of
+// while it makes the directory of a log that has none.
 func (c *cursor) open(l *Log) error {
 	if c.closed {
 		return store.ErrClosed
 	}
 	if !c.exists {
-		if err := l.makeDir(); err != nil {
+		// The log's mutex comes before ours, and who opens the log holds it and waits for
+		// ours: we must not wait for it.
+		c.mu.Unlock()
+		err := l.makeDir()
+		c.mu.Lock()
+		switch {
+		case err != nil:
 			return err
+		case c.closed:
+			return store.ErrClosed
+		case c.page != nil: // somebody else was faster
+			return nil
 		}
 	}
 	f, err := l.store.fs.Open(l.dir()+"/"+cursorName, os.O_RDWR|os.O_CREATE)

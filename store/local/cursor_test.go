@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
@@ -217,5 +218,36 @@ func TestRestingCursorsAreUnmapped(t *testing.T) {
 		if c, err := l.LoadCursor(ctx); err != nil || c.Floor != 13 {
 			t.Fatalf("log %d: cursor is %+v, %v", i, c, err)
 		}
+	}
+}
+
+// Who opens a log holds its mutex and waits for the cursor's; a cursor that is saved at the
+// same time makes the log's directory, and must not hold its own over that.
+func TestACursorWaitsForNoLogWithItsMutexHeld(t *testing.T) {
+	s := openStore(t, Options{Dir: "data", FS: fs.NewMem(1)})
+	l := newTestLog(t, s, store.LogOptions{Name: "q"})
+	l.mu.Lock() // as who opens it
+	begun, opened := make(chan struct{}), make(chan error, 1)
+	go func() {
+		l.cursor.mu.Lock()
+		defer l.cursor.mu.Unlock()
+		close(begun)
+		opened <- l.cursor.open(l)
+	}()
+	<-begun
+	free := make(chan struct{})
+	go func() {
+		l.cursor.mu.Lock() // as the recovery of its cursor
+		l.cursor.mu.Unlock()
+		close(free)
+	}()
+	select {
+	case <-free:
+	case <-time.After(10 * time.Second):
+		t.Error("the cursor's mutex is held while the log's is waited for")
+	}
+	l.mu.Unlock()
+	if err := <-opened; err != nil {
+		t.Error(err)
 	}
 }
