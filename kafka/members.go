@@ -3,12 +3,14 @@ package kafka
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
@@ -125,6 +127,19 @@ func (c *conn) joinGroup(h wire.Header, r *kmsg.JoinGroupRequest) (kmsg.Response
 	return res, nil
 }
 
+// memory is what groups may hold. It may be short for as long as a large request waits
+// for its own, and no member must end of that.
+type memory struct{ *budget.Account }
+
+// Try implements group.Memory.
+func (m memory) Try(n int64) error {
+	err := m.Account.Try(n)
+	if errors.Is(err, budget.ErrFull) {
+		return fmt.Errorf("%w: %w", group.ErrLater, err)
+	}
+	return err
+}
+
 // Key 14, SyncGroup, versions 0 to 5. The connection waits until the leader has
 // brought the assignments.
 func (c *conn) syncGroup(r *kmsg.SyncGroupRequest) (kmsg.Response, error) {
@@ -148,6 +163,9 @@ func (c *conn) syncGroup(r *kmsg.SyncGroupRequest) (kmsg.Response, error) {
 	}
 	if err := c.charge(2 * len(got.Assignment)); err != nil {
 		got = group.SyncReply{Err: groupCode(err)}
+		if got.Err == wire.CoordinatorLoadInProgress {
+			got.Err = wire.CoordinatorNotAvailable // clients do not expect the other of a sync
+		}
 	}
 	res := kmsg.NewPtrSyncGroupResponse()
 	res.ErrorCode, res.MemberAssignment = int16(got.Err), got.Assignment

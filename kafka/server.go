@@ -156,7 +156,7 @@ func (s *Server) groupsOf(v *broker.VHost) *group.Coordinator {
 	defer s.mu.Unlock()
 	c := s.groups[v.Name]
 	if c == nil {
-		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: housekeeper{s, v}, Keeper: housekeeper{s, v}, Memory: s.members,
+		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: housekeeper{s, v}, Keeper: housekeeper{s, v}, Memory: memory{s.members},
 			MaxOffsetBytes: s.members.Share()})
 		s.groups[v.Name] = c
 		if s.closed.Load() {

@@ -367,6 +367,40 @@ func TestAssignmentsAreCounted(t *testing.T) {
 	})
 }
 
+// busy has no memory for as long as others hold it.
+type busy struct{ *purse }
+
+func (b busy) Try(n int64) error {
+	if err := b.purse.Try(n); err != nil {
+		return fmt.Errorf("%w: %w", ErrLater, err)
+	}
+	return nil
+}
+
+// Clients end at the code for what never fits, and come again when others hold the memory.
+func TestMembersComeAgainWhenOthersHoldTheMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &purse{}
+		c := newCoordinator(t, Options{Memory: busy{p}})
+		m := &client{t: t, c: c}
+		for _, known := range []bool{true, false} {
+			if r := <-m.startJoin(func(r *JoinRequest) { r.MustKnowID = known }); r.Err != wire.CoordinatorLoadInProgress {
+				t.Errorf("a join: %v", r.Err)
+			}
+		}
+		p.limit = 10 << 10
+		m.took(<-m.startJoin(nil))
+		assigned := map[string][]byte{m.id: make([]byte, 20<<10)}
+		if r := <-m.startSync(assigned); r.Err != wire.CoordinatorNotAvailable {
+			t.Errorf("a sync: %v", r.Err)
+		}
+		p.limit = 100 << 10
+		if r := <-m.startSync(assigned); r.Err != wire.None {
+			t.Errorf("the next sync: %v", r.Err)
+		}
+	})
+}
+
 func TestPromisedIDsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &purse{limit: 10 * promiseBytes}

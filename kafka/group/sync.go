@@ -42,7 +42,11 @@ func (c *Coordinator) Sync(r SyncRequest, reply func(SyncReply)) *Parked {
 // the leader decided. The group is unlocked while that is kept, and may not be the
 // same afterwards.
 func (c *Coordinator) establish(g *group, leader *member, assignments map[string][]byte) wire.Code {
-	if code := g.assign(assignments); code != wire.None {
+	switch code := g.assign(assignments); code {
+	case wire.None:
+	case wire.CoordinatorLoadInProgress:
+		return wire.CoordinatorNotAvailable // clients do not expect the other of a sync
+	default:
 		return code
 	}
 	g.touch(leader)

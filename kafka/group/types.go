@@ -1,6 +1,7 @@
 package group
 
 import (
+	"errors"
 	"time"
 
 	"github.com/leveret-mq/leveret/kafka/wire"
@@ -44,22 +45,33 @@ type Options struct {
 // Memory counts the bytes that members make the coordinator keep, beyond the life
 // of their connections.
 type Memory interface {
-	// Try takes n bytes, or fails because there are not so many.
+	// Try takes n bytes, or fails because there are not so many; with ErrLater when
+	// others hold them for a while.
 	Try(n int64) error
 	// Give returns n bytes that were taken.
 	Give(n int64)
 }
 
-// take counts n bytes more, or less when n is negative.
+// ErrLater says that asking again helps.
+var ErrLater = errors.New("the memory is in use for a while")
+
+// take counts n bytes more, or less when n is negative. Clients give up at the one
+// code and ask again at the other.
 func (o *Options) take(n int64) wire.Code {
 	switch {
 	case o.Memory == nil:
+		return wire.None
 	case n < 0:
 		o.Memory.Give(-n)
-	case o.Memory.Try(n) != nil:
-		return wire.GroupMaxSizeReached
+		return wire.None
 	}
-	return wire.None
+	switch err := o.Memory.Try(n); {
+	case err == nil:
+		return wire.None
+	case errors.Is(err, ErrLater):
+		return wire.CoordinatorLoadInProgress
+	}
+	return wire.GroupMaxSizeReached
 }
 
 func (o *Options) give(n int64) { _ = o.take(-n) } // giving does not fail
