@@ -253,8 +253,22 @@ func (l *Log) Append(batches []byte) (store.Position, error) {
 	return store.At(message.Offset(base)), nil
 }
 
-// Bounds are where the log begins and ends.
+// Bounds are where the log begins and ends. A log in use answers without waiting for
+// a lock: its first append may be waiting for the disk.
 func (l *Log) Bounds() (start, end message.Offset, err error) {
+	if l.fresh && l.inner.Load() == nil {
+		if !l.mu.TryLock() {
+			return 0, 0, nil // it is being made
+		}
+		gone, inner := l.gone, l.inner.Load()
+		l.mu.Unlock()
+		if gone && inner == nil {
+			return 0, 0, store.ErrClosed
+		}
+		if inner == nil {
+			return 0, 0, nil
+		}
+	}
 	inner, err := l.useWithRoom()
 	if err != nil || inner == nil {
 		return 0, 0, err
