@@ -77,6 +77,14 @@ func TestAnAnswerThatPromisesWaitsForItsFlush(t *testing.T) {
 	}{
 		{"confirm of a persistent message", func(p *peer) { p.call(1, &wire.ConfirmSelect{}, wire.IDConfirmSelectOk) },
 			func(p *peer) { p.publish(1, persistent("q", "m")) }, wire.IDBasicAck},
+		{"confirm of a persistent message before a transient one", func(p *peer) { p.call(1, &wire.ConfirmSelect{}, wire.IDConfirmSelectOk) },
+			func(p *peer) {
+				kept := persistent("q", "m")
+				kept.Channel = 1
+				transient := text("q", "m")
+				transient.Channel = 1
+				p.raw(wire.AppendPublish(wire.AppendPublish(nil, &kept, p.max), &transient, p.max))
+			}, wire.IDBasicAck},
 		{"confirm of one that fans out", func(p *peer) {
 			p.call(1, &wire.ConfirmSelect{}, wire.IDConfirmSelectOk)
 			for _, q := range []string{"a", "b"} {

@@ -201,6 +201,24 @@ func TestSettlingWhatIsNotHeldFailsAndChangesNothing(t *testing.T) {
 	}
 }
 
+func TestWhatWasPutBackIsNotHeldAnyMore(t *testing.T) {
+	log := &fakeLog{}
+	log.add(10, 0)
+	c := newCursor(t, log, State{})
+	k := add(t, c, ConsumerOptions{})
+	take(k, 4)
+	must(t, k.Requeue(1, 1))
+	if err := k.Ack(1, 1); !errors.Is(err, ErrNotHeld) {
+		t.Errorf("ack of a message that was put back: %v", err)
+	}
+	if err := k.Ack(0, 2); !errors.Is(err, ErrNotHeld) {
+		t.Errorf("ack of a range with such a message: %v", err)
+	}
+	if n := c.Unacked(); n != 3 {
+		t.Errorf("%d unacked, want 3", n)
+	}
+}
+
 func TestRestartMarksExactlyWhatMayHaveBeenSeen(t *testing.T) {
 	log := &fakeLog{}
 	log.add(20, 0)
