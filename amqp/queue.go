@@ -44,7 +44,7 @@ func (ch *channel) lookAt(name string) (*broker.Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ch.c.session.Queue(broker.Look, name)
+	return ch.c.session.LookAt(name)
 }
 
 // count32 is a count as far as the protocol's 32 bits go.

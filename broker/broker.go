@@ -104,6 +104,7 @@ type Broker struct {
 	policyGeneration atomic.Uint64 // see PolicyChanged
 	deletions        *deletions
 	expirer          expirer
+	lapses           lapses
 	server           layer // of settings
 	plainSettings    map[*queueType]*Settings
 
@@ -136,6 +137,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.follower = newFollower(b)
 	b.unfollow = defs.Watch(b.follower.hear)
 	b.expirer.b = b
+	b.lapses.start(b)
 	b.makePlain()
 	running, stop := context.WithCancel(context.Background())
 	b.removals = removals{b: b, ctx: running, cancel: stop, wake: make(chan struct{}, 1)}
@@ -149,6 +151,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.stopped.Go(b.expirer.run)
 	b.stopped.Go(func() { b.deletions.run(b.stop) })
 	b.removals.start()
+	b.stopped.Go(b.lapses.run)
 	return b, nil
 }
 

@@ -29,6 +29,7 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 			if err := q.allow(s); err != nil {
 				return err
 			}
+			q.use()
 			return q.same(o)
 		}
 		if strings.HasPrefix(given, "amq.") {
@@ -145,6 +146,7 @@ func (c *change) create(q *Queue, partitions int) {
 		if q.owner != nil && !q.owner.own(q) {
 			return fail(Closed, "the session that declared queue '%s' is closed", q.Name)
 		}
+		c.v.b.lapses.add(q)
 		c.v.show(q)
 		return nil
 	})
@@ -248,6 +250,7 @@ func (v *VHost) restoreQueue(d queueDef) error {
 	for _, p := range parts {
 		p.restoreTTL()
 	}
+	v.b.lapses.add(q)
 	v.show(q)
 	return nil
 }

@@ -81,13 +81,22 @@ func (q *Queue) end(unused bool) bool {
 	return (!unused || len(q.subs) == 0) && !q.deleted.Swap(true)
 }
 
-// errUsed ends the removal of an auto-delete queue that has a consumer again.
-var errUsed = errors.New("the queue has a consumer again")
+// errUsed ends the removal of an unused queue that is used again.
+var errUsed = errors.New("the queue is used again")
 
 // deleteUnused removes an auto-delete queue that lost its last consumer, if it has
 // none again by now.
 func (v *VHost) deleteUnused(q *Queue) {
-	err := v.change(func(c *change) error {
+	err := v.deleteIf(q, func() bool { return true })
+	if err != nil && !errors.Is(err, errUsed) {
+		v.b.opts.Log.Error("can't delete an auto-delete queue", "queue", q.Name, "error", err)
+	}
+}
+
+// deleteIf removes a queue that has no consumer and of which more is asked, at the last
+// moment. The error is errUsed when it does not.
+func (v *VHost) deleteIf(q *Queue, unused func() bool) error {
+	return v.change(func(c *change) error {
 		if err := c.alone(queueClaim(q.Name)); err != nil {
 			return err
 		}
@@ -95,15 +104,12 @@ func (v *VHost) deleteUnused(q *Queue) {
 			return nil
 		}
 		return c.delete([]*Queue{q}, func() error {
-			if !q.end(true) {
+			if !unused() || !q.end(true) {
 				return errUsed
 			}
 			return nil
 		})
 	})
-	if err != nil && !errors.Is(err, errUsed) {
-		v.b.opts.Log.Error("can't delete an auto-delete queue", "queue", q.Name, "error", err)
-	}
 }
 
 // deleteOwned removes the exclusive queues of a session that ends, in one change.
@@ -135,6 +141,7 @@ func (v *VHost) deleteOwned(list map[*Queue]struct{}) {
 
 // cancelAll tells every subscription, and whoever watches, that the queue is gone.
 func (q *Queue) cancelAll() {
+	q.use()
 	q.mu.Lock()
 	subs, ends := q.subs, q.ends
 	q.subs, q.ends = nil, nil

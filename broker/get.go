@@ -31,6 +31,7 @@ func (s *Session) Get(name string, noAck bool) (*Got, error) {
 	if err != nil {
 		return nil, err
 	}
+	q.use()
 	if q.idle() {
 		return nil, nil
 	}

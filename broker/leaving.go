@@ -120,6 +120,7 @@ func (l *leaving) forget() error {
 		for _, p := range q.Partitions() {
 			p.removed.Store(true)
 		}
+		v.b.lapses.remove(q)
 		q.cancelAll()
 	}
 	v.changed()

@@ -31,6 +31,7 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 	verbs := map[string]func() error{
 		"NewProducerID":   func() error { return last(s.NewProducerID()) },
 		"Queue":           func() error { return last(s.Queue(Look, "t")) },
+		"LookAt":          func() error { return last(s.LookAt("t")) },
 		"Exchange":        func() error { return last(s.Exchange(Look, "x")) },
 		"DeclareQueue":    func() error { return last(s.DeclareQueue("new", QueueOptions{})) },
 		"DeleteQueue":     func() error { return last(s.DeleteQueue("t", false, false)) },

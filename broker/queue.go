@@ -30,6 +30,8 @@ type Queue struct {
 	deleted  atomic.Bool
 	restored bool         // of an earlier start
 	expires  atomic.Bool  // marked in the definitions as one that got messages that expire
+	lapse    *lapse       // of a queue that expires when nobody uses it
+	used     atomic.Int64 // when somebody did, since the start of the broker
 	stuck    atomic.Int32 // reads of the disk that nobody waits for any longer
 
 	mu    sync.Mutex // guards subs, alone, had and ends
@@ -86,6 +88,16 @@ func (s *Session) Queue(verb Verb, name string) (*Queue, error) {
 		return nil, err
 	}
 	return q, q.allow(s)
+}
+
+// LookAt is a declaration that makes nothing: it finds a queue, whose time until it
+// expires begins anew.
+func (s *Session) LookAt(name string) (*Queue, error) {
+	q, err := s.Queue(Look, name)
+	if err == nil {
+		q.use()
+	}
+	return q, err
 }
 
 // Purge removes the messages that are ready and returns how many they were.

@@ -22,6 +22,7 @@ type Settings struct {
 	LogAppendTime  bool          // records bear the time of their arrival
 	DeliveryLimit  int           // returns of a message that the queue bears; negative: any number
 	MessageTTL     int64         // ms that a message stays in the queue; negative: for ever
+	Expires        time.Duration // without use, after which the queue is deleted; 0: never
 	TimeBeforeMs   int64         // how much older than now a Kafka record may be
 	TimeAfterMs    int64         // how much newer
 

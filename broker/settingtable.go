@@ -32,6 +32,8 @@ var settingTable = []*Setting{
 				s.MessageTTL = whole(v)
 			}
 		}},
+	{Arg: "x-expires", Policy: "expires", Min: 1, Max: maxTimer, Live: ByPolicy, of: workTypes,
+		obey: func(s *Settings, v string) { s.Expires = milliseconds(v) }},
 	{Arg: "x-queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set,
 		wrong: `"unsupported queue mode 'VALUE'"`},
 	{Arg: "x-queue-version", Policy: "queue-version", Min: 1, Max: 2, Default: "2", of: classic.set,
@@ -73,7 +75,6 @@ var settingTable = []*Setting{
 	{Config: "segment.ms", Min: 1, Max: math.MaxInt64, Default: "604800000", Live: ByConfig},
 
 	// Those of a later release.
-	{Arg: "x-expires", Policy: "expires", Min: 1, Max: maxTimer, of: workTypes, later: true},
 	{Arg: "x-max-length", Policy: "max-length", Max: math.MaxInt64, of: workTypes, later: true},
 	{Arg: "x-max-length-bytes", Policy: "max-length-bytes", Max: math.MaxInt64, of: workTypes | streamType, later: true},
 	{Arg: "x-overflow", Policy: "overflow", Type: Word, Words: []string{"drop-head", "reject-publish", "reject-publish-dlx"},

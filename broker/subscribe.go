@@ -286,6 +286,7 @@ func (s *Subscription) Leave() {
 	s.left = true
 	s.leaveCursors()
 	q := s.q
+	q.use() // before anybody sees the queue without its consumer
 	q.mu.Lock()
 	_, was := q.subs[s]
 	delete(q.subs, s)

@@ -1,0 +1,204 @@
+package broker
+
+import (
+	"container/heap"
+	"errors"
+	"sync"
+	"time"
+)
+
+// A queue with x-expires lapses: it is deleted when, for that long, it had no consumer and
+// was neither declared nor asked for a message. Use writes a time down and nothing else;
+// one goroutine with one timer looks at each such queue when it could lapse, and puts it
+// back by the time at which it could next.
+//
+//	declare, a start ─► add ─► queues, the next to lapse first ─► run ─► deleteIf
+//	declare, get, the end of a consumer ─► use     ▲── not yet ───┘
+//
+// Times are counted from the start of the broker, by the clock that nobody sets: after a
+// start they begin anew.
+type lapses struct {
+	b     *Broker
+	began time.Time
+	wake  chan struct{} // the next one is another
+
+	mu     sync.Mutex // guards queues and what is in it; a leaf
+	queues lapseHeap
+}
+
+// lapse is when a queue is looked at.
+type lapse struct {
+	q     *Queue
+	at    time.Duration // since began
+	index int           // in the heap; -1: it is being looked at
+}
+
+const (
+	// lapseStep is the least time between two looks at one queue.
+	lapseStep = 10 * time.Millisecond
+	// lapseAtOnce is how many deletions share a flush of the definitions.
+	lapseAtOnce = 64
+)
+
+func (l *lapses) start(b *Broker) {
+	l.b, l.began, l.wake = b, b.opts.Now(), make(chan struct{}, 1)
+}
+
+func (l *lapses) now() time.Duration { return l.b.opts.Now().Sub(l.began) }
+
+// use has the time of a queue that lapses begin anew.
+func (q *Queue) use() {
+	if q.lapse != nil {
+		q.used.Store(int64(q.vhost.b.lapses.now()))
+	}
+}
+
+// lapsesAt says when the queue does if nobody uses it. One that another process works
+// has its consumers there.
+func (q *Queue) lapsesAt(now time.Duration) time.Duration {
+	leases := q.vhost.b.store.Leases()
+	address, known := leases.Owner(leases.Slot(q.Partitions()[0].log.ID()))
+	if q.Consumers() > 0 || address != "" || !known {
+		q.used.Store(int64(now))
+	}
+	return time.Duration(q.used.Load()) + q.Settings().Expires
+}
+
+// add has a queue lapse that nobody sees yet, if it is to.
+func (l *lapses) add(q *Queue) {
+	if q.Settings().Expires <= 0 {
+		return
+	}
+	q.lapse = &lapse{q: q, index: -1}
+	q.use()
+	l.put(q, l.now()+q.Settings().Expires)
+}
+
+// put has a queue looked at, unless it is gone.
+func (l *lapses) put(q *Queue, at time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if q.Partitions()[0].removed.Load() {
+		return
+	}
+	q.lapse.at = at
+	heap.Push(&l.queues, q.lapse)
+	if q.lapse.index > 0 {
+		return
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// remove forgets a queue that is gone.
+func (l *lapses) remove(q *Queue) {
+	if q.lapse == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if q.lapse.index >= 0 {
+		heap.Remove(&l.queues, q.lapse.index)
+	}
+}
+
+// run deletes what lapses until the broker closes.
+func (l *lapses) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-l.b.stop:
+			return
+		case <-l.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+		for l.look() == lapseAtOnce && !l.b.closed.Load() {
+		}
+		if wait, ok := l.next(); ok {
+			timer.Reset(wait)
+		}
+	}
+}
+
+// next says how long it is until a queue may lapse; ok is false when none will.
+func (l *lapses) next() (wait time.Duration, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queues) == 0 {
+		return 0, false
+	}
+	return max(0, l.queues[0].at-l.now()), true
+}
+
+// look goes through the queues that may have lapsed, and says how many they were.
+func (l *lapses) look() int {
+	now := l.now()
+	due := l.due(now)
+	var all sync.WaitGroup
+	for _, q := range due {
+		if at := q.lapsesAt(now); at > now {
+			l.put(q, max(at, now+lapseStep))
+			continue
+		}
+		all.Go(func() { l.delete(q) })
+	}
+	all.Wait()
+	return len(due)
+}
+
+// due takes out queues whose time has come.
+func (l *lapses) due(now time.Duration) (out []*Queue) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(out) < lapseAtOnce && len(l.queues) > 0 && l.queues[0].at <= now {
+		out = append(out, heap.Pop(&l.queues).(*lapse).q)
+	}
+	return out
+}
+
+// delete removes a queue, unless somebody used it at the last moment.
+func (l *lapses) delete(q *Queue) {
+	err := q.vhost.deleteIf(q, func() bool {
+		now := l.now()
+		return q.lapsesAt(now) <= now
+	})
+	switch {
+	case err == nil:
+	case errors.Is(err, errUsed):
+		l.put(q, l.now()+lapseStep)
+	default:
+		l.b.opts.Log.Error("can't delete a queue that expired (x-expires); it is tried again in a minute", "queue", q.Name, "error", err)
+		l.put(q, l.now()+lookAgain)
+	}
+}
+
+// lapseHeap is a heap by the time, of package container/heap.
+type lapseHeap []*lapse
+
+func (h lapseHeap) Len() int           { return len(h) }
+func (h lapseHeap) Less(i, j int) bool { return h[i].at < h[j].at }
+
+func (h lapseHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push adds an element at the end.
+func (h *lapseHeap) Push(e any) {
+	e.(*lapse).index = len(*h)
+	*h = append(*h, e.(*lapse))
+}
+
+// Pop takes the last element.
+func (h *lapseHeap) Pop() any {
+	last := len(*h) - 1
+	e := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	e.index = -1
+	return e
+}
