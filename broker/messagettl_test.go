@@ -246,40 +246,51 @@ func TestADeletionIfEmptySeesNothingThatExpired(t *testing.T) {
 
 // TestWhatKafkaProducersSendLivesFromItsArrival: their own times may be years away.
 func TestWhatKafkaProducersSendLivesFromItsArrival(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
-		q := r.lasting("q", 5000)
-		if v, _ := q.Settings().Value(TopicSetting("message.timestamp.type")); !q.Settings().LogAppendTime || v != "LogAppendTime" {
-			t.Error("the queue would take a producer's time for its own")
-		}
-		b := produced(-1, -1, -1, "a", "b")
-		b.SetTimes(true, time.Now().UnixMilli()) // as the listener does it
-		b = slices.Clone(b)
-		if _, err := r.s.Produce(q.Partitions()[0], b); err != nil {
-			t.Fatal(err)
-		}
-		x, err := r.s.DeclareExchange("x", ExchangeOptions{Type: "fanout", Durable: true, Args: arguments("x-kafka-topic", "feed")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.bind("x", "q", "")
-		p := r.s.NewPublisher()
-		old := produced(-1, -1, -1, "c")
-		if old.Attributes()&batch.LogAppendTime != 0 || old.MaxTimestamp() > time.Now().Add(-24*time.Hour).UnixMilli() {
-			t.Fatal("it is not old")
-		}
-		if _, err := publishBatch(p, x, old); err != nil {
-			t.Fatal(err)
-		}
-		flush(t, p)
-		time.Sleep(4 * time.Second)
-		if n := q.Ready(); n != 3 {
-			t.Errorf("%d ready", n)
-		}
-		time.Sleep(3 * time.Second)
-		if got := r.leftBy(); got[Expired] != 3 {
-			t.Errorf("left %v", got)
-		}
-	})
+	old := produced(-1, -1, -1, "a", "b")
+	for name, send := range map[string]func(r *rig, q *Queue) error{
+		"to the queue": func(r *rig, q *Queue) error {
+			old.SetTimes(q.Settings().LogAppendTime, time.Now().UnixMilli()) // as the listener does it
+			_, err := r.s.Produce(q.Partitions()[0], slices.Clone(old))
+			return err
+		},
+		"to an exchange": func(r *rig, q *Queue) error {
+			x, err := r.s.DeclareExchange("x", ExchangeOptions{Type: "fanout", Durable: true, Args: arguments("x-kafka-topic", "feed")})
+			if err != nil {
+				return err
+			}
+			r.bind("x", "q", "")
+			p := r.s.NewPublisher()
+			if _, err := publishBatch(p, x, produced(-1, -1, -1, "a", "b")); err != nil {
+				return err
+			}
+			return p.Store()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				q := r.lasting("q", 5000)
+				if err := send(r, q); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(4 * time.Second)
+				if n := q.Ready(); n != 2 {
+					t.Errorf("%d ready before their time", n)
+				}
+				time.Sleep(3 * time.Second)
+				if got := r.leftBy(); got[Expired] != 2 {
+					t.Errorf("left %v", got)
+				}
+			})
+		})
+	}
+}
+
+func TestAQueueWithATimeToLiveSaysThatItStampsBatches(t *testing.T) {
+	r := start(t)
+	s := r.lasting("q", 5000).Settings()
+	if v, from := s.Value(TopicSetting("message.timestamp.type")); !s.LogAppendTime || v != "LogAppendTime" || from != FromDeclared {
+		t.Errorf("%v, %s from %d", s.LogAppendTime, v, from)
+	}
 }
 
 // TestACompressedBatchExpiresAsAWhole: its header says when the last of it came, and
