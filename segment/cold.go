@@ -164,21 +164,45 @@ type place struct{ position, offset int64 }
 // or from the disk. An empty View comes with the place to go on from; when that is
 // the same, the batch there is damaged.
 func (s *Segment) readChunk(f fs.File, p place, limit, from, maxBytes int64) (View, place, error) {
-	before := s.chunkAt(p.position)
-	if before != nil {
-		if v, next, _ := s.cut(before, p, from, maxBytes); next != p {
-			if v.buf == nil {
-				before.free()
-			}
-			s.passed(next.position, limit)
-			return v, next, nil
-		}
+	kept := s.chunkAt(p.position)
+	if v, next, ok := s.fromKept(kept, p, limit, from, maxBytes); ok {
+		return v, next, nil
 	}
+	v, next, err := s.fromDisk(f, kept, p, limit, from, maxBytes)
+	switch {
+	case err == nil:
+		return v, next, nil
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return View{}, p, nil // the file is shorter than it was: damaged
+	}
+	return View{}, p, fmt.Errorf("read segment %s: %w", s.name, err)
+}
+
+// fromKept answers out of a kept chunk, if there is one and a whole batch at p in it.
+// Only then does it take over the hold of the chunk.
+func (s *Segment) fromKept(kept *readBuf, p place, limit, from, maxBytes int64) (v View, next place, ok bool) {
+	if kept == nil {
+		return View{}, p, false
+	}
+	v, next, _ = s.cut(kept, p, from, maxBytes)
+	if next == p {
+		return View{}, p, false
+	}
+	if v.buf == nil {
+		kept.free()
+	}
+	s.passed(next.position, limit)
+	return v, next, true
+}
+
+// fromDisk reads on behind what is kept, until the batch at p is whole or there can't be
+// one: then the View is empty.
+func (s *Segment) fromDisk(f fs.File, kept *readBuf, p place, limit, from, maxBytes int64) (View, place, error) {
 	end := p.position
-	if before != nil {
-		end = before.end()
+	if kept != nil {
+		end = kept.end()
 	}
-	buf, err := s.fetch(f, before, p, s.pieceBytes(end, maxBytes), limit)
+	buf, err := s.fetch(f, kept, p, s.pieceBytes(end, maxBytes), limit)
 	for err == nil {
 		v, next, need := s.cut(buf, p, from, maxBytes)
 		if v.buf != nil {
@@ -193,10 +217,7 @@ func (s *Segment) readChunk(f fs.File, p place, limit, from, maxBytes int64) (Vi
 		}
 		buf, err = s.fetch(f, buf, p, need-have, limit)
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return View{}, p, nil // the file is shorter than it was: damaged
-	}
-	return View{}, p, fmt.Errorf("read segment %s: %w", s.name, err)
+	return View{}, p, err
 }
 
 // cut is pick out of a chunk that holds p. A View takes over the caller's hold of it.
@@ -220,10 +241,7 @@ func (s *Segment) pick(b []byte, p place, from, maxBytes int64) (first, end int,
 		if errors.Is(err, batch.ErrShort) && end == 0 && len(b) >= batch.HeaderBytes {
 			return 0, 0, p, int64(batch.Batch(b).SizeBytes())
 		}
-		if err != nil || check && (h.BaseOffset() != next.offset || !s.good(h)) {
-			break
-		}
-		if _, bad := s.damageAt(next.position); bad {
+		if err != nil || !s.readable(h, next, check) {
 			break
 		}
 		if first < 0 && h.LastOffset() >= from {
@@ -242,6 +260,16 @@ func (s *Segment) pick(b []byte, p place, from, maxBytes int64) (first, end int,
 		first = end
 	}
 	return first, end, next, 0
+}
+
+// readable says whether the batch at a place may be given out: check is for what was not
+// verified yet.
+func (s *Segment) readable(b batch.Batch, at place, check bool) bool {
+	if check && (b.BaseOffset() != at.offset || !s.good(b)) {
+		return false
+	}
+	_, bad := s.damageAt(at.position)
+	return !bad
 }
 
 // good checks a batch that this process has not written itself.
