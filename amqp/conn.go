@@ -63,7 +63,7 @@ type conn struct {
 	touched    []*channel  // confirm channels with publishes since the last flush
 	dirty      []*channel  // channels with verdicts not yet told to the broker
 	publishing []*channel  // channels with publishes not yet counted
-	flushes    int         // publishes since the last flush
+	unflushed  int         // publishes since the last flush
 	plain      int         // of these, on channels without confirms
 	flushErr   error       // of the last flush without confirms
 	flushed    func(error) // sets flushErr

@@ -48,7 +48,7 @@ func (ch *channel) publish(p *wire.Publish, again bool) *closeError {
 			in.Properties, p.Body)
 		c.waitOutbox() // one read can make many bodies whole, of as many channels
 	}
-	c.flushes++
+	c.unflushed++
 	if ch.uncounted++; ch.uncounted == 1 {
 		c.publishing = append(c.publishing, ch)
 	}
@@ -68,7 +68,7 @@ func (ch *channel) publish(p *wire.Publish, again bool) *closeError {
 // for the disk. An error is one of storing, for publishes that nobody would otherwise hear about.
 func (c *conn) flush() error {
 	c.flushSettles()
-	if c.flushes == 0 {
+	if c.unflushed == 0 {
 		return nil
 	}
 	if c.s.opts.Broker.Alarm() != "" {
@@ -76,7 +76,7 @@ func (c *conn) flush() error {
 		c.waitAlarm()
 	}
 	unheard := c.plain > 0
-	c.flushes, c.plain = 0, 0
+	c.unflushed, c.plain = 0, 0
 	if len(c.touched) == 0 {
 		c.publisher.Flush(c.flushed)
 		return c.flushErr
