@@ -107,7 +107,11 @@ func (l *Log) beginNext(olderThanMs, below int64) (begun bool, err error) {
 	if end == last.Base() || !due && (last != l.active || last.CreatedMs() >= olderThanMs) {
 		return false, nil
 	}
-	l.lastBytes = 0 // what fills slowly begins small
+	l.lastBytes = 0 // what fills slowly begins small, also when a larger file was made for it
+	if p := l.prepared; p != nil {
+		l.prepared = nil
+		p.Discard()
+	}
 	if _, err := l.roll(0, true); err != nil {
 		return false, fmt.Errorf("begin a segment behind %s: %w", last.Name(), err)
 	}
