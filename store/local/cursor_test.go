@@ -238,7 +238,7 @@ func TestACursorWaitsForNoLogWithItsMutexHeld(t *testing.T) {
 	free := make(chan struct{})
 	go func() {
 		l.cursor.mu.Lock() // as the recovery of its cursor
-		l.cursor.mu.Unlock()
+		defer l.cursor.mu.Unlock()
 		close(free)
 	}()
 	select {
