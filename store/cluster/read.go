@@ -132,6 +132,7 @@ func (l *Log) fetch() {
 			l.fetched.failure = err
 		} else if c.next > c.from {
 			l.fetched.keep(c)
+			l.end = max(l.end, c.next) // a reader goes on behind what it was given, whose append may not be answered yet
 		}
 		again := err == nil && l.fetched.wanted != from && l.fetched.find(l.fetched.wanted) == nil
 		l.fetched.busy = again
