@@ -265,7 +265,7 @@ func (c *conn) takePublish(buf []byte) (n int, done bool, err *closeError) {
 	if len(c.pub.Body) > 0 {
 		c.frames++
 	}
-	return n, true, ch.blame(ch.publish(&c.pub.Publish, c.pub.Again))
+	return n, true, ch.blame(ch.publish(&c.pub.Publish, c.pub.SameHead))
 }
 
 // live finds a channel that is open and not on its way out.

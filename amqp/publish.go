@@ -26,12 +26,12 @@ type inbound struct {
 const maxKnownBytes = 1 << 10
 
 // publish routes one whole message and hands it to the publisher; what is in p stays the read buffer's.
-// again says that all but the body is as in the publish before.
-func (ch *channel) publish(p *wire.Publish, again bool) *closeError {
+// sameHead says that all but the body is as in the publish before.
+func (ch *channel) publish(p *wire.Publish, sameHead bool) *closeError {
 	c := ch.c
 	in := &c.in
-	in.Again = again && in.good
-	if in.Again {
+	in.SameHead = sameHead && in.good
+	if in.SameHead {
 		in.Body = p.Body
 	} else if err := ch.examine(p); err != nil {
 		return err

@@ -98,8 +98,8 @@ func (ch *channel) requeueAll() {
 }
 
 // recover is basic.recover.
-func (ch *channel) recover(again bool, reply wire.Method) error {
-	if !again {
+func (ch *channel) recover(requeue bool, reply wire.Method) error {
+	if !requeue {
 		return refuse(wire.NotImplemented, "requeue=false")
 	}
 	ch.mu.Lock()

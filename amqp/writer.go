@@ -233,7 +233,7 @@ func (k *consumer) encode(w *writer, tag uint64, d *broker.Delivery) {
 	inPlace := len(d.Body) >= inPlaceBytes
 	if !inPlace {
 		var ok bool
-		if w.buf, ok = k.enc.AppendAgain(w.buf, tag, d.Redelivered, d.Head, d.Body); ok {
+		if w.buf, ok = k.enc.AppendSameHead(w.buf, tag, d.Redelivered, d.Head, d.Body); ok {
 			return
 		}
 	}

@@ -189,7 +189,7 @@ func (c *climb) restart(ctx context.Context, f *amqpload.Fleet, x int64) error {
 	if err := c.own.halt(); err != nil {
 		return err
 	}
-	next, err := c.own.again(ctx, c.options)
+	next, err := c.own.restart(ctx, c.options)
 	if err != nil {
 		return err
 	}

@@ -89,8 +89,8 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 	return s, nil
 }
 
-// again starts another broker on the data of one that was halted.
-func (s *started) again(ctx context.Context, o *options) (*started, error) {
+// restart starts another broker on the data of one that was halted.
+func (s *started) restart(ctx context.Context, o *options) (*started, error) {
 	return launch(ctx, o, s.mode, s.dataDir)
 }
 

@@ -44,8 +44,8 @@ const (
 	never = math.MaxInt64
 	// headRun is how many messages are looked at before those of them that expired leave.
 	headRun = 1 << 14
-	// lookAgain is when a log is looked at again that could not be read.
-	lookAgain = time.Minute
+	// lookInterval is when a log is looked at again that could not be read.
+	lookInterval = time.Minute
 	// longest is more ms than any message lives, and few enough to be added to a time.
 	longest = 1 << 50
 	// wayMs is how long a message may be on its way to a consumer that was free.
@@ -142,7 +142,7 @@ func (p *Partition) stillExpires(nowMs int64) bool {
 		if !p.removed.Load() && !errors.Is(err, store.ErrClosed) {
 			p.q.vhost.b.opts.Log.Error("can't look for expired messages; it is tried again in a minute", "queue", p.q.Name, "error", err)
 		}
-		e.due.Store(nowMs + lookAgain.Milliseconds())
+		e.due.Store(nowMs + lookInterval.Milliseconds())
 		e.moved.Store(false)
 		return true
 	}

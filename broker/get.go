@@ -169,7 +169,7 @@ func (p *Partition) get(noAck bool, wanted func() bool) (*Got, error) {
 		c := &p.q.vhost.b.counters
 		c.Delivered.Add(1)
 		c.DeliveredBytes.Add(uint64(len(g.Body)))
-		c.Redelivered.Add(r.again)
+		c.Redelivered.Add(r.flagged)
 		return g, nil
 	}
 }

@@ -172,7 +172,7 @@ func (l *lapses) delete(q *Queue) {
 		l.put(q, l.now()+lapseStep)
 	default:
 		l.b.opts.Log.Error("can't delete a queue that expired (x-expires); it is tried again in a minute", "queue", q.Name, "error", err)
-		l.put(q, l.now()+lookAgain)
+		l.put(q, l.now()+lookInterval)
 	}
 }
 

@@ -189,10 +189,10 @@ func TestADeletionThatFailsIsTriedAgain(t *testing.T) {
 			t.Fatal("it went, and its definition did not")
 		}
 		r.defs = sound
-		if wait, ok := r.lapses.next(); !ok || wait != lookAgain {
+		if wait, ok := r.lapses.next(); !ok || wait != lookInterval {
 			t.Errorf("it is looked at in %v, %v", wait, ok)
 		}
-		time.Sleep(lookAgain + time.Second)
+		time.Sleep(lookInterval + time.Second)
 		synctest.Wait()
 		if r.there("q") {
 			t.Error("it stayed")

@@ -25,9 +25,9 @@ type Inbound struct {
 	Raw        message.Headers // record headers of a message that came from Kafka
 	// TimestampMs is the time of arrival. Take the clock once per read buffer.
 	TimestampMs int64
-	// Again says that all but Body, Persistent and TimestampMs are what they were in
+	// SameHead says that all but Body, Persistent and TimestampMs are what they were in
 	// the last call of Publish, which made no error. It saves routing and half of the encoding.
-	Again bool
+	SameHead bool
 }
 
 // Publisher is one connection's way in. Messages are encoded into one batch per
@@ -48,7 +48,7 @@ type Publisher struct {
 		name     []byte
 		exchange *Exchange
 	}
-	again struct { // what the last Publish did, for one that is Again
+	same struct { // what the last Publish did, for one of SameHead
 		route *route
 		batch *message.Builder // that it was added to; nil if none, or if that was stored
 	}
@@ -119,7 +119,7 @@ func (s *Session) NewPublisher() *Publisher {
 // to say: a resolve that is under way looked at the tables before.
 func (p *Publisher) forget() {
 	p.routes, p.targets, p.sets = map[string]*route{}, map[*Partition]*target{}, map[string]*targetSet{}
-	p.last.route, p.again.route, p.again.batch, p.source.exchange = nil, nil, nil, nil
+	p.last.route, p.same.route, p.same.batch, p.source.exchange = nil, nil, nil, nil
 }
 
 // Publish routes one message and encodes it. It reports whether any queue gets
@@ -134,24 +134,24 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 		p.forget()
 		p.generation = g
 	}
-	r := p.again.route
-	if r == nil || !m.Again {
-		p.again.route, p.again.batch = nil, nil
+	r := p.same.route
+	if r == nil || !m.SameHead {
+		p.same.route, p.same.batch = nil, nil
 		if r, err = p.route(m); err != nil {
 			return false, err
 		}
-		p.again.route = r
+		p.same.route = r
 	}
 	p.published++
 	p.bytes += uint64(len(m.Body))
 	if r.set == nil {
-		p.again.route = nil // its queue may be declared any time
+		p.same.route = nil // its queue may be declared any time
 		p.unroutable++
 		return false, nil
 	}
 	p.routed++
 	p.needCommit = p.needCommit || m.Persistent
-	if b := p.again.batch; b != nil && b.SizeBytes()+len(m.Body) <= batchBytes {
+	if b := p.same.batch; b != nil && b.SizeBytes()+len(m.Body) <= batchBytes {
 		b.AddLike(m.Body, m.TimestampMs)
 		return true, nil
 	}
@@ -172,7 +172,7 @@ func (p *Publisher) add(set *targetSet, pub *message.Publish) {
 			for _, t := range set.targets {
 				p.add(t.self, pub)
 			}
-			p.again.batch = nil // it is in several
+			p.same.batch = nil // it is in several
 			return
 		}
 		for _, t := range set.targets {
@@ -194,7 +194,7 @@ func (p *Publisher) add(set *targetSet, pub *message.Publish) {
 	}
 	set.expires = set.expires || mayExpire(pub.Properties)
 	set.batch.Add(pub)
-	p.again.batch = set.batch
+	p.same.batch = set.batch
 	if set.batch.SizeBytes() >= batchBytes {
 		p.store(set)
 	}
@@ -226,7 +226,7 @@ func (p *Publisher) conflicts(set *targetSet) bool {
 // that is not open has none. A queue that was deleted meanwhile takes its messages and
 // forgets them, as if they had come just before the deletion.
 func (p *Publisher) store(sets ...*targetSet) {
-	p.again.batch = nil
+	p.same.batch = nil
 	for _, set := range sets {
 		if !set.open {
 			continue

@@ -21,7 +21,7 @@ type reader struct {
 	redelivered bool
 	returned    int32        // to be told with each message; 0: nothing
 	gone        []gone       // what was left out, until settle
-	again       uint64       // messages emitted with redelivered set, until they are counted
+	flagged     uint64       // messages emitted with redelivered set, until they are counted
 	views       []store.View // what was emitted lies in these
 
 	base     message.Offset // of the batch that was read last
@@ -290,7 +290,7 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 		}
 		emit(&r.d)
 		if r.redelivered {
-			r.again++
+			r.flagged++
 		}
 		s.n++
 		s.size += len(rec.Value)

@@ -218,9 +218,9 @@ func (s *Subscription) count(n, size int) {
 		c.DeliveredBytes.Add(uint64(size))
 	}
 	for _, w := range s.ways {
-		if again := w.reader.again; again > 0 {
-			c.Redelivered.Add(again)
-			w.reader.again = 0
+		if n := w.reader.flagged; n > 0 {
+			c.Redelivered.Add(n)
+			w.reader.flagged = 0
 		}
 	}
 }

@@ -78,7 +78,7 @@ func onlyOnce[T any, K comparable](list []T, name func(*T) K) []T {
 	kept := list[:0]
 	for i := range list {
 		k := name(&list[i])
-		if _, again := seen[k]; !again {
+		if _, named := seen[k]; !named {
 			seen[k] = struct{}{}
 			kept = append(kept, list[i])
 		}

@@ -100,9 +100,9 @@ func mergeGroups(list []kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestG
 	at := make(map[string]int, len(list))
 	merged := list[:0]
 	for _, g := range list {
-		i, again := at[g.Group]
+		i, named := at[g.Group]
 		switch {
-		case !again:
+		case !named:
 			at[g.Group] = len(merged)
 			merged = append(merged, g)
 		case g.Topics == nil:

@@ -61,7 +61,7 @@ func (c *conn) topicSizes(r *kmsg.DescribeLogDirsRequest) ([]kmsg.DescribeLogDir
 	asked := map[string][]int32{}
 	var names []string // in the order of the request
 	for _, t := range r.Topics {
-		if _, again := asked[t.Topic]; !again {
+		if _, named := asked[t.Topic]; !named {
 			names = append(names, t.Topic)
 		}
 		asked[t.Topic] = append(asked[t.Topic], t.Partitions...)

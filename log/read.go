@@ -17,7 +17,7 @@ type View = segment.View
 // batch. At the end it returns an empty View. ErrOutOfRange says that from lies
 // before the start or behind the end. Appends do not wait for it, nor it for them.
 func (l *Log) Read(from int64, maxBytes int) (View, error) {
-	for again := false; ; {
+	for retried := false; ; {
 		end := l.end.Load() // before the list: what ends there is in the list then
 		if from < l.start.Load() || from > end {
 			start, _ := l.Bounds()
@@ -27,8 +27,8 @@ func (l *Log) Read(from int64, maxBytes int) (View, error) {
 			return View{}, nil
 		}
 		v, err := l.readFrom(l.segments(), from, maxBytes)
-		if err == nil && len(v.Bytes()) == 0 && !again {
-			again = true
+		if err == nil && len(v.Bytes()) == 0 && !retried {
+			retried = true
 			l.settled()
 			continue
 		}

@@ -42,7 +42,7 @@ func TestParsePublishTakesAWholeOneAndAsksForTheRestOfACutOne(t *testing.T) {
 	}
 }
 
-// Whatever came before, the parser finds what ParsePublish finds, and says Again when only the body differs.
+// Whatever came before, the parser finds what ParsePublish finds, and says SameHead when only the body differs.
 func TestThePublishParserIsNotMisledByTheLastPublish(t *testing.T) {
 	names := [][]byte{nil, []byte("a"), []byte("b"), []byte("ab"), bytes.Repeat([]byte("z"), 255)}
 	lists := []RawProperties{{0, 0}, {0x10, 0, 1}, {0x10, 0, 2}, fullProperties().AppendTo(nil), append(RawProperties{0x20, 0, 0, 0, 8, 0}, make([]byte, 2048)...)}
@@ -81,7 +81,7 @@ func TestThePublishParserIsNotMisledByTheLastPublish(t *testing.T) {
 			t.Fatalf("%d: outcome %d, %d of %d bytes, %+v, want %+v", i, found, n, len(in), p.Publish, m)
 		}
 		clear(in[:len(in)-len(m.Body)-1]) // what is not the body is not the buffer's any more
-		if p.Again {
+		if p.SameHead {
 			again++
 			body := last.Body
 			last.Body = m.Body
@@ -215,7 +215,7 @@ func TestDeliveriesThatDifferInOnePartAreEncodedAnew(t *testing.T) {
 		}
 		again := r.IntN(2) == 0
 		want := plainDelivery(9, "tag", uint64(i), again, &c, 4096)
-		got, ok := e.AppendAgain([]byte{}, uint64(i), again, c.Head, c.Body)
+		got, ok := e.AppendSameHead([]byte{}, uint64(i), again, c.Head, c.Body)
 		if ok {
 			known++
 		} else if len(got) != 0 {
@@ -242,9 +242,9 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 	e := NewDeliveryEncoder(1, "ctag", 1<<17)
 	buf := make([]byte, 0, 4096)
 	budgets := map[string]func(){
-		"parse publish": func() { ParsePublish(in, 1<<17, &p); _ = p.Properties.Check() },
-		"parse again":   func() { parser.Parse(in, 1<<17) },
-		"parse ack":     func() { ParseSettle(ack, &s) },
+		"parse publish":       func() { ParsePublish(in, 1<<17, &p); _ = p.Properties.Check() },
+		"parse the same head": func() { parser.Parse(in, 1<<17) },
+		"parse ack":           func() { ParseSettle(ack, &s) },
 		"append deliver": func() {
 			buf = e.Append(buf[:0], 1, false, &Content{Exchange: p.Exchange, Key: p.Key, Properties: p.Properties, Body: p.Body})
 		},
@@ -335,7 +335,7 @@ func BenchmarkParsePublish(b *testing.B) {
 				}
 			}
 		})
-		b.Run(fmt.Sprint(size, " again"), func(b *testing.B) {
+		b.Run(fmt.Sprint(size, " same head"), func(b *testing.B) {
 			var in []byte
 			for len(in) < 200<<10 {
 				in = AppendPublish(in, samplePublish(size), 1<<17)
@@ -344,7 +344,7 @@ func BenchmarkParsePublish(b *testing.B) {
 			b.ReportAllocs()
 			for i, at := 0, 0; i < b.N; i++ {
 				n, found := p.Parse(in[at:], 1<<17)
-				if found != Whole || !p.Again && i > 0 {
+				if found != Whole || !p.SameHead && i > 0 {
 					b.Fatal(found)
 				}
 				if at += n; at == len(in) {

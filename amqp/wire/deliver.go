@@ -64,11 +64,11 @@ func (e *DeliveryEncoder) Append(buf []byte, tag uint64, redelivered bool, c *Co
 	return e.appendTemplate(buf, tag, redelivered, c.Body)
 }
 
-// AppendAgain is Append of a message whose head, not 0, is that of the last one. ok is false, and nothing
+// AppendSameHead is Append of a message whose head, not 0, is that of the last one. ok is false, and nothing
 // was appended, when it is not or when its body takes no or several frames.
 //
 // Measured on a 2-core machine, 12 B (BenchmarkPublishAndDeliver): 10 % of all went into filling in a Content.
-func (e *DeliveryEncoder) AppendAgain(buf []byte, tag uint64, redelivered bool, head uint64, body []byte) (_ []byte, ok bool) {
+func (e *DeliveryEncoder) AppendSameHead(buf []byte, tag uint64, redelivered bool, head uint64, body []byte) (_ []byte, ok bool) {
 	if head != e.head || head == 0 || len(body) == 0 || len(body) > e.maxPayloadBytes {
 		return buf, false
 	}

@@ -167,14 +167,14 @@ func (p *Publish) parseBody(buf []byte, at, size, maxPayloadBytes int) (n int, f
 // Measured on a 2-core machine (BenchmarkParsePublish): 14.7 ns without, 11.0 ns with it; what is saved behind it is more.
 type PublishParser struct {
 	// Publish was parsed last. It is good until the read buffer is refilled, all but the body of one that
-	// is followed by an Again for longer.
+	// is followed by one of SameHead for longer.
 	Publish
-	// Again says that all but the body is as in the publish that the last call found whole. It is never set
+	// SameHead says that all but the body is as in the publish that the last call found whole. It is never set
 	// behind a call that found something else: that publish may have come frame by frame.
-	Again bool
+	SameHead bool
 
 	head   []byte // method and header frame of the last publish; empty: nothing is known
-	misses int    // publishes since the last one that was Again
+	misses int    // publishes since the last one of SameHead
 	sizeAt int    // where in head the body size stands
 }
 
@@ -185,18 +185,18 @@ const maxHeadBytes = 1 << 10
 // with routing keys that take turns, copying each head would gain nothing.
 const patience = 16
 
-// Forget makes the next publish one that is not Again.
+// Forget makes the next publish one that is not of SameHead.
 func (p *PublishParser) Forget() { p.head = p.head[:0] }
 
-// Parse is ParsePublish into p.Publish, and sets p.Again.
+// Parse is ParsePublish into p.Publish, and sets p.SameHead.
 func (p *PublishParser) Parse(buf []byte, maxPayloadBytes int) (n int, found Outcome) {
 	if p.begins(buf) {
-		if n := p.parseBodyAgain(buf, maxPayloadBytes); n > 0 {
-			p.Again, p.misses = true, 0
+		if n := p.parseNextBody(buf, maxPayloadBytes); n > 0 {
+			p.SameHead, p.misses = true, 0
 			return n, Whole
 		}
 	}
-	p.Again = false
+	p.SameHead = false
 	p.misses++
 	p.Forget() // a Short or Other leaves a half-parsed publish behind
 	n, found = ParsePublish(buf, maxPayloadBytes, &p.Publish)
@@ -213,8 +213,8 @@ func (p *PublishParser) begins(buf []byte) bool {
 		string(buf[:at]) == string(h[:at]) && string(buf[at+8:len(h)]) == string(h[at+8:])
 }
 
-// parseBodyAgain takes the body behind a known head if it is there in one frame; otherwise it returns 0.
-func (p *PublishParser) parseBodyAgain(buf []byte, maxPayloadBytes int) (n int) {
+// parseNextBody takes the body behind a known head if it is there in one frame; otherwise it returns 0.
+func (p *PublishParser) parseNextBody(buf []byte, maxPayloadBytes int) (n int) {
 	size, at := binary.BigEndian.Uint64(buf[p.sizeAt:]), len(p.head)
 	if size == 0 {
 		p.Body = nil

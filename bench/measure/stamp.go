@@ -43,10 +43,10 @@ type Sequence struct {
 
 	// Count is how many messages were seen, in order or not.
 	Count int64
-	// Missing counts numbers that were skipped, Again those below what had come already:
+	// Missing counts numbers that were skipped, Repeated those below what had come already:
 	// a repetition, or a message out of order (which then shows as missing too).
-	Missing, Again int64
-	first          string
+	Missing, Repeated int64
+	first             string
 }
 
 // NewSequence expects messages of the given number of publishers, each from number 0 on.
@@ -67,13 +67,13 @@ func (s *Sequence) Add(seq uint64) {
 
 func (s *Sequence) odd(p, number uint64) {
 	if p >= uint64(len(s.next)) {
-		s.Again++
+		s.Repeated++
 		s.note("a message of publisher %d, which does not exist", p)
 		return
 	}
 	want := s.next[p]
 	if number < want {
-		s.Again++
+		s.Repeated++
 		s.note("publisher %d: message %d after %d", p, number, want-1)
 		return
 	}
@@ -91,7 +91,7 @@ func (s *Sequence) note(format string, args ...any) {
 // Err compares what was seen with the number of messages that each publisher sent.
 func (s *Sequence) Err(sent []int64) error {
 	if s.first != "" {
-		return fmt.Errorf("order: %d missing, %d repeated or out of order of %d; first: %s", s.Missing, s.Again, s.Count, s.first)
+		return fmt.Errorf("order: %d missing, %d repeated or out of order of %d; first: %s", s.Missing, s.Repeated, s.Count, s.first)
 	}
 	for p, n := range sent {
 		if got := int64(s.next[p]); got != n {

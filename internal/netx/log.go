@@ -43,8 +43,8 @@ type cause struct{ host, user, what, why string }
 
 // said is when a cause may be said again, and what was left out until then.
 type said struct {
-	again time.Time
-	left  int
+	next time.Time
+	left int
 }
 
 // NewLog makes the log of a listener; nil is slog.Default().
@@ -119,7 +119,7 @@ func (l *Log) admit(what cause, every time.Duration, now time.Time) (left int, s
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.causes[what]
-	if s != nil && now.Before(s.again) {
+	if s != nil && now.Before(s.next) {
 		s.left++
 		return 0, false
 	}
@@ -133,7 +133,7 @@ func (l *Log) admit(what cause, every time.Duration, now time.Time) (left int, s
 		l.causes[what] = s
 		l.hosts[what.host]++
 	}
-	left, s.left, s.again = s.left, 0, now.Add(every)
+	left, s.left, s.next = s.left, 0, now.Add(every)
 	return left, true
 }
 
@@ -145,7 +145,7 @@ func (l *Log) sweep(now time.Time) {
 	}
 	l.swept = now
 	for what, s := range l.causes {
-		if now.Before(s.again.Add(causeEvery)) {
+		if now.Before(s.next.Add(causeEvery)) {
 			continue
 		}
 		delete(l.causes, what)

@@ -69,9 +69,9 @@ const minRebalance = 100 * time.Millisecond
 func distinct(ps []Protocol) []Protocol {
 	seen := make(map[string]bool, len(ps))
 	return slices.DeleteFunc(ps, func(p Protocol) bool {
-		again := seen[p.Name]
+		named := seen[p.Name]
 		seen[p.Name] = true
-		return again
+		return named
 	})
 }
 

@@ -134,11 +134,11 @@ func (l *Log) fetch() {
 			l.fetched.keep(c)
 			l.end = max(l.end, c.next) // a reader goes on behind what it was given, whose append may not be answered yet
 		}
-		again := err == nil && l.fetched.wanted != from && l.fetched.find(l.fetched.wanted) == nil
-		l.fetched.busy = again
+		missing := err == nil && l.fetched.wanted != from && l.fetched.find(l.fetched.wanted) == nil
+		l.fetched.busy = missing
 		l.mu.Unlock()
 		l.wake()
-		if !again {
+		if !missing {
 			return
 		}
 	}
@@ -146,9 +146,9 @@ func (l *Log) fetch() {
 
 // fetchFrom gets the batches from an offset on.
 func (l *Log) fetchFrom(ctx context.Context, from message.Offset) (chunk, error) {
-	for again := false; ; again = true {
-		data, _, err := l.s.fetchRaw(ctx, l.id, int64(from), again)
-		if again && err != nil || err == nil && len(data) > 0 || ctx.Err() != nil {
+	for retry := false; ; retry = true {
+		data, _, err := l.s.fetchRaw(ctx, l.id, int64(from), retry)
+		if retry && err != nil || err == nil && len(data) > 0 || ctx.Err() != nil {
 			return chunkOf(from, data), err
 		}
 	}
@@ -173,8 +173,8 @@ func chunkOf(from message.Offset, data []byte) chunk {
 
 // fetchRaw asks the leader of a partition for batches, and waits a little if there are
 // none. high is where the partition ends.
-func (s *Store) fetchRaw(ctx context.Context, id logID, from int64, again bool) (data []byte, high int64, err error) {
-	leader, err := s.leader(ctx, id, again)
+func (s *Store) fetchRaw(ctx context.Context, id logID, from int64, retry bool) (data []byte, high int64, err error) {
+	leader, err := s.leader(ctx, id, retry)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -109,18 +109,18 @@ func validTableName(name string) bool {
 
 // follow reads and applies records until the store closes.
 func (t *table) follow() {
-	again := false
+	retry := false
 	for t.s.ctx.Err() == nil {
 		t.mu.Lock()
 		next := t.next
 		t.mu.Unlock()
 		ctx, cancel := context.WithTimeout(t.s.ctx, askTimeout)
-		data, _, err := t.s.fetchRaw(ctx, t.id, next, again)
+		data, _, err := t.s.fetchRaw(ctx, t.id, next, retry)
 		cancel()
 		if err == nil {
 			err = t.apply(data)
 		}
-		if again = err != nil; again {
+		if retry = err != nil; retry {
 			t.s.note("read table "+t.name, err)
 			select {
 			case <-t.s.ctx.Done():
@@ -383,8 +383,8 @@ func (t *table) write(ctx context.Context, entries []store.Entry, by string, swa
 	}
 	var offset int64
 	var err error
-	for again := false; ; again = true {
-		offset, err = t.s.produceRaw(ctx, t.id, b, again)
+	for retry := false; ; retry = true {
+		offset, err = t.s.produceRaw(ctx, t.id, b, retry)
 		if err == nil || ctx.Err() != nil || !errors.Is(err, store.ErrUnavailable) {
 			break
 		}
@@ -400,8 +400,8 @@ func (t *table) write(ctx context.Context, entries []store.Entry, by string, swa
 }
 
 // produceRaw appends a batch as it is.
-func (s *Store) produceRaw(ctx context.Context, id logID, b batch.Batch, again bool) (offset int64, err error) {
-	leader, err := s.leader(ctx, id, again)
+func (s *Store) produceRaw(ctx context.Context, id logID, b batch.Batch, retry bool) (offset int64, err error) {
+	leader, err := s.leader(ctx, id, retry)
 	if err != nil {
 		return 0, err
 	}

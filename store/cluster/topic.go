@@ -78,12 +78,12 @@ type topicInfo struct {
 	leaders []int32
 }
 
-// topic asks the cluster about a topic unless that was done; again asks anew.
-func (s *Store) topic(ctx context.Context, name string, again bool) (*topicInfo, error) {
+// topic asks the cluster about a topic unless that was done; retry asks anew.
+func (s *Store) topic(ctx context.Context, name string, retry bool) (*topicInfo, error) {
 	s.mu.Lock()
 	known := s.topics[name]
 	s.mu.Unlock()
-	if known != nil && !again {
+	if known != nil && !retry {
 		return known, nil
 	}
 	m, err := s.admin.Metadata(ctx, name)
@@ -115,13 +115,13 @@ func (s *Store) forgetTopic(name string) {
 }
 
 // leader is the broker that has a log, which must still be the one of that id.
-func (s *Store) leader(ctx context.Context, id logID, again bool) (int32, error) {
-	t, err := s.topic(ctx, id.topic, again)
+func (s *Store) leader(ctx context.Context, id logID, retry bool) (int32, error) {
+	t, err := s.topic(ctx, id.topic, retry)
 	if err != nil {
 		return 0, err
 	}
 	if t.id != id.gen || int(id.part) >= len(t.leaders) {
-		if !again {
+		if !retry {
 			return s.leader(ctx, id, true)
 		}
 		return 0, fmt.Errorf("topic %s is not the one that this log was in: %w", id.topic, store.ErrNotFound)

@@ -127,7 +127,7 @@ func TestAPublishIsNotLikeOneThatCameInPiecesOnAnotherChannel(t *testing.T) {
 	}
 }
 
-// The second message with the same properties is routed by headers that were remembered, the third is Again.
+// The second message with the same properties is routed by headers that were remembered, the third is of SameHead.
 func TestRememberedHeadersRouteLikeThoseThatWereRead(t *testing.T) {
 	r := newRig(t, rigOptions{})
 	p := r.connect()

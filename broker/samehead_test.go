@@ -8,8 +8,8 @@ import (
 	"github.com/leveret-mq/leveret/internal/batch"
 )
 
-// One that is Again saves routing, so whatever changes routes must be seen by it.
-func TestAgainFollowsTheTopology(t *testing.T) {
+// One of SameHead saves routing, so whatever changes routes must be seen by it.
+func TestSameHeadFollowsTheTopology(t *testing.T) {
 	r := start(t)
 	r.exchange("x", "fanout")
 	p := r.s.NewPublisher()
@@ -21,7 +21,7 @@ func TestAgainFollowsTheTopology(t *testing.T) {
 		if err != nil || routed != wantRouted {
 			t.Fatalf("message %s: routed %v, error %v", body, routed, err)
 		}
-		in.Again = true
+		in.SameHead = true
 	}
 	send("nowhere", false)
 	send("nowhere", false)
@@ -38,7 +38,7 @@ func TestAgainFollowsTheTopology(t *testing.T) {
 		t.Fatal(err)
 	}
 	send("5", true)
-	in.Exchange, in.Key, in.Again = nil, []byte("late"), false
+	in.Exchange, in.Key, in.SameHead = nil, []byte("late"), false
 	send("nowhere", false)
 	late := r.queue("late", QueueOptions{Durable: true})
 	send("6", true)
@@ -49,7 +49,7 @@ func TestAgainFollowsTheTopology(t *testing.T) {
 }
 
 // Sets of queues that overlap are split, and batches that are full are stored, between two that are alike.
-func TestAgainGoesToEveryQueueInOrder(t *testing.T) {
+func TestSameHeadGoesToEveryQueueInOrder(t *testing.T) {
 	r := start(t)
 	r.exchange("x", "direct")
 	var queues []*Queue
@@ -64,7 +64,7 @@ func TestAgainGoesToEveryQueueInOrder(t *testing.T) {
 	in := &Inbound{Exchange: []byte("x"), TimestampMs: 1}
 	for i := range 400 {
 		key := []string{"q0", "all", "q1", "all", "all"}[i/7%5]
-		in.Again = string(in.Key) == key
+		in.SameHead = string(in.Key) == key
 		in.Key, in.Body = []byte(key), fmt.Appendf(nil, "%d%s", i, bytes.Repeat([]byte("."), i*37%5000))
 		if _, err := p.Publish(in); err != nil {
 			t.Fatal(err)
