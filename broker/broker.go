@@ -147,7 +147,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.unlease = s.Leases().Watch(b.leasesChanged)
 	b.stopped.Go(b.saver)
 	b.stopped.Go(b.follower.run)
-	b.stopped.Go(b.settleFigures)
+	b.stopped.Go(b.recoverFigures)
 	b.stopped.Go(b.expirer.run)
 	b.stopped.Go(func() { b.deletions.run(b.stop) })
 	b.removals.start()

@@ -16,7 +16,7 @@ import (
 //	prepare   without            what may wait: new logs, a count
 //	write     without            the definitions, in one write that shares its flush
 //	show      under VHost.mu     from now on everybody sees it
-//	settle    without            what follows from it and may wait; then the claims end
+//	finish    without            what follows from it and may wait; then the claims end
 //
 // Who needs a name that another change has claimed waits for its outcome and plans
 // anew. A plan that finds a name taken waits with none of its own claims held, so
@@ -31,7 +31,7 @@ type change struct {
 	prepare func() error
 	show    func() error
 	undo    func()
-	settle  func()
+	finish  func()
 }
 
 // claim is what changes under way hold of one name: one alone, or several along.
@@ -106,8 +106,8 @@ func (c *change) carryOut() error {
 	switch {
 	case err != nil && c.undo != nil:
 		c.undo()
-	case err == nil && c.settle != nil:
-		c.settle()
+	case err == nil && c.finish != nil:
+		c.finish()
 	}
 	c.v.mu.Lock()
 	c.letGo()

@@ -270,7 +270,7 @@ func (s *Session) AddPartitions(q *Queue, n int) error {
 			return fail(Precondition, "topic '%s' has %d partitions already", q.Name, have)
 		}
 		c.grow(q, n-have, func() error { return nil })
-		c.settle = func() {
+		c.finish = func() {
 			q.setLogOptions()
 			v.changed()
 			q.wakeAll() // their next Pull joins the new partitions

@@ -16,7 +16,7 @@ type leaving struct {
 func (c *change) leaving() *leaving {
 	l := &leaving{c: c, bindings: map[string]bindingDef{}, exchanges: map[*Exchange]int{}, gone: map[*Exchange]struct{}{}}
 	c.show = l.forget
-	c.settle = l.bury
+	c.finish = l.bury
 	return l
 }
 

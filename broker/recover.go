@@ -177,9 +177,9 @@ func (b *Broker) skipProducerIDs() error {
 	return b.putJSON(keyProducerID, n)
 }
 
-// settleFigures opens, once, what changed in a process that was killed, so that figures
+// recoverFigures opens, once, what changed in a process that was killed, so that figures
 // are right that were saved before. It ends with the broker.
-func (b *Broker) settleFigures() {
+func (b *Broker) recoverFigures() {
 	opened := 0
 	for _, v := range b.VHosts() {
 		for _, q := range v.Queues() {
@@ -189,7 +189,7 @@ func (b *Broker) settleFigures() {
 					return
 				default:
 				}
-				if p.settleFigures() {
+				if p.recoverFigures() {
 					opened++
 				}
 			}
@@ -200,8 +200,8 @@ func (b *Broker) settleFigures() {
 	}
 }
 
-// settleFigures makes the figures of one log certain, and says whether it had to.
-func (p *Partition) settleFigures() bool {
+// recoverFigures makes the figures of one log certain, and says whether it had to.
+func (p *Partition) recoverFigures() bool {
 	if !p.q.restored || p.log.Figures().Certain {
 		return false
 	}

@@ -102,7 +102,7 @@ func (c *change) obey(q *Queue, set *Settings) error {
 		q.settings.Store(set)
 		return nil
 	}
-	c.settle = q.setLogOptions
+	c.finish = q.setLogOptions
 	return c.putQueue(q, q.Partitions(), set)
 }
 

@@ -42,8 +42,8 @@ func (c *conn) patient() <-chan struct{} {
 	return c.frames.gone()
 }
 
-// settleBill gives everything back.
-func (c *conn) settleBill() {
+// releaseBill gives everything back.
+func (c *conn) releaseBill() {
 	c.memory.Give(c.bill.taken)
 	c.bill = bill{}
 }

@@ -14,7 +14,7 @@ const keptBodyBytes = 16 << 10
 // serveGenerated answers every request but Produce and Fetch. What it decodes to is
 // charged before it is decoded, and what the handlers build before they build it.
 func (c *conn) serveGenerated(h wire.Header, body []byte) error {
-	defer c.settleBill()
+	defer c.releaseBill()
 	m, err := wire.Measure(h, body)
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ func (c *conn) serveFetch(h wire.Header, body []byte) error {
 		f.req.Topics, f.req.Partitions = f.req.Topics[:0], f.req.Partitions[:0]
 	}
 	if len(f.req.Partitions) > fewPartitions {
-		defer c.settleMany()
+		defer c.releaseMany()
 		if err := c.charge(len(f.req.Partitions) * fetchedBytes); err != nil {
 			return fmt.Errorf("%s of %d partitions: %w", h.Key, len(f.req.Partitions), err)
 		}

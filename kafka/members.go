@@ -57,7 +57,7 @@ func await[T any](c *conn, answer <-chan T, parked *group.Parked) (got T, err er
 	}
 	// What it waits with is not needed any more: the group has what it wants to keep.
 	c.frames.releaseBig()
-	c.settleBill()
+	c.releaseBill()
 	select {
 	case got = <-answer:
 		return got, nil

@@ -26,7 +26,7 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 		return err
 	}
 	if len(q.Partitions) > fewPartitions {
-		defer c.settleMany()
+		defer c.releaseMany()
 		if err := c.charge(len(q.Partitions) * producedBytes); err != nil {
 			return fmt.Errorf("%s of %d partitions: %w", h.Key, len(q.Partitions), err)
 		}
@@ -72,9 +72,9 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 // buffers of their connection.
 const fewPartitions = 256
 
-// settleMany ends a request of more than that: its memory is not kept for the next.
-func (c *conn) settleMany() {
-	c.settleBill()
+// releaseMany ends a request of more than that: its memory is not kept for the next.
+func (c *conn) releaseMany() {
+	c.releaseBill()
 	c.produce, c.fetch.req, c.fetch.found, c.fetch.pieces = wire.ProduceRequest{}, wire.FetchRequest{}, nil, nil
 	c.fetch.res = wire.FetchResponse{}
 }

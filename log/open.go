@@ -66,7 +66,7 @@ func (l *Log) recover() error {
 		end = max(end, s.Next())
 		list = append(list, s)
 	}
-	l.settle(list, l.compare(list, max(end, 0)))
+	l.adopt(list, l.compare(list, max(end, 0)))
 	return nil
 }
 
@@ -202,8 +202,8 @@ func (l *Log) damaged(s *segment.Segment, d segment.Span) {
 	})
 }
 
-// settle sets the log's state from the segments found.
-func (l *Log) settle(list []*segment.Segment, end int64) {
+// adopt sets the log's state from the segments found.
+func (l *Log) adopt(list []*segment.Segment, end int64) {
 	end = max(end, l.o.NextOffset)
 	l.setSegments(list)
 	l.end.Store(end)

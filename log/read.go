@@ -29,7 +29,7 @@ func (l *Log) Read(from int64, maxBytes int) (View, error) {
 		v, err := l.readFrom(l.segments(), from, maxBytes)
 		if err == nil && len(v.Bytes()) == 0 && !retried {
 			retried = true
-			l.settled()
+			l.awaitPublished()
 			continue
 		}
 		if err == nil && from < l.start.Load() {
@@ -45,9 +45,9 @@ func (l *Log) Read(from int64, maxBytes int) (View, error) {
 	}
 }
 
-// settled returns when an append that has moved the end has published its bytes
+// awaitPublished returns when an append that has moved the end has published its bytes
 // too: the two stores are a few instructions apart, under the mutex.
-func (l *Log) settled() {
+func (l *Log) awaitPublished() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 }

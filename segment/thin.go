@@ -243,7 +243,7 @@ func (p *thinning) write() (t *Thinned, err error) {
 	if err != nil {
 		return nil, errors.Join(err, t.file.Close(), old.o.FS.Remove(t.spare))
 	}
-	t.settle(&w)
+	t.seal(&w)
 	return t, nil
 }
 
@@ -328,8 +328,8 @@ func (w *thinWriter) finish() error {
 	return err
 }
 
-// settle makes the new segment what Open would: sealed, durable, read by pread.
-func (t *Thinned) settle(w *thinWriter) {
+// seal makes the new segment what Open would: sealed, durable, read by pread.
+func (t *Thinned) seal(w *thinWriter) {
 	n := t.new
 	n.next.Store(n.tail.next)
 	n.position.Store(w.written)

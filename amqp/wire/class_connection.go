@@ -104,7 +104,7 @@ func (m *ConnectionTune) decode(r *reader) {
 	m.Heartbeat = r.u16()
 }
 
-// ConnectionTuneOk is connection.tune-ok: settles the limits (client).
+// ConnectionTuneOk is connection.tune-ok: agrees on the limits (client).
 type ConnectionTuneOk struct {
 	ChannelMax uint16
 	FrameMax   uint32

@@ -64,7 +64,7 @@ func (a *Account) Take(n int64, gone <-chan struct{}) error {
 
 // undo ends a hold that was not granted. Which bytes of an account are
 // the free ones depends on what else it holds, which may have changed meanwhile:
-// the difference is settled.
+// the difference is made up for.
 func (a *Account) undo(n, counted int64) {
 	now := a.held.Add(-n)
 	if d := a.above(now+n) - a.above(now) - counted; d != 0 {

@@ -15,10 +15,10 @@ import (
 
 // pipe is what was appended to a log and what became of it. Log.mu guards it.
 type pipe struct {
-	sent    uint64 // records given to the client
-	settled uint64 // of these, those that the cluster took or refused
-	commits []*commit
-	failed  struct { // the last one that the cluster refused
+	sent      uint64 // records given to the client
+	completed uint64 // of these, those that the cluster took or refused
+	commits   []*commit
+	failed    struct { // the last one that the cluster refused
 		seq uint64
 		at  time.Time
 		err error
@@ -76,14 +76,14 @@ func (l *Log) Append(batches []byte) (store.Position, error) {
 	l.records += int64(len(records))
 	l.mu.Unlock()
 	for _, r := range records {
-		l.s.client.Produce(l.s.ctx, r, a.settle)
+		l.s.client.Produce(l.s.ctx, r, a.answered)
 	}
 	l.s.appended.Add(uint64(len(batches)))
 	return store.Awaited(a), nil
 }
 
-// settle hears of one record, in the order of the partition.
-func (a *appended) settle(r *kgo.Record, err error) {
+// answered hears of one record, in the order of the partition.
+func (a *appended) answered(r *kgo.Record, err error) {
 	if err != nil {
 		a.err = errors.Join(a.err, asStoreError(err))
 	} else {
@@ -95,15 +95,15 @@ func (a *appended) settle(r *kgo.Record, err error) {
 	if a.left--; a.left > 0 {
 		return
 	}
-	a.l.settled(a)
+	a.l.completed(a)
 }
 
-// settled notes that an append is over, one way or the other.
-func (l *Log) settled(a *appended) {
+// completed notes that an append is over, one way or the other.
+func (l *Log) completed(a *appended) {
 	l.mu.Lock()
-	l.pipe.settled += uint64(a.n)
+	l.pipe.completed += uint64(a.n)
 	if a.err != nil {
-		l.pipe.failed.seq, l.pipe.failed.at, l.pipe.failed.err = l.pipe.settled, l.s.o.Now(), a.err
+		l.pipe.failed.seq, l.pipe.failed.at, l.pipe.failed.err = l.pipe.completed, l.s.o.Now(), a.err
 	} else if l.known {
 		l.end = max(l.end, a.last+1)
 	}
@@ -120,13 +120,13 @@ func (l *Log) settled(a *appended) {
 type commit struct {
 	done   func(error)
 	logs   []*Log
-	wants  []uint64 // of each log: records that must be settled
+	wants  []uint64 // of each log: records that must be completed
 	begun  time.Time
 	told   bool
 	result error
 }
 
-// Commit calls done when everything that was appended before is settled. Commits of a
+// Commit calls done when everything that was appended before is completed. Commits of a
 // log are done in their order.
 func (s *Store) Commit(logs []store.Log, done func(error)) {
 	if s.closed.Load() {
@@ -209,13 +209,13 @@ func (s *Store) ready(c *commit) (list []*commit) {
 	return list
 }
 
-// isReady says whether the commit is the oldest of all its logs and these have settled
+// isReady says whether the commit is the oldest of all its logs and these have completed
 // what it waits for. Its result is the last refusal of what it may be about.
 func (c *commit) isReady() bool {
 	var result error
 	for i, l := range c.logs {
 		l.mu.Lock()
-		ok := l.pipe.commits[0] == c && l.pipe.settled >= c.wants[i]
+		ok := l.pipe.commits[0] == c && l.pipe.completed >= c.wants[i]
 		if f := &l.pipe.failed; ok && f.err != nil && f.seq <= c.wants[i] && c.begun.Sub(f.at) < failureKept {
 			result = errors.Join(result, fmt.Errorf("log %s: %w", l.name, f.err))
 		}

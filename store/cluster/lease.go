@@ -147,8 +147,8 @@ func (l *leases) tell(gained, lost []store.Lease) {
 	}
 }
 
-// settleWait is how long a slot that others seem to have may be on its way here.
-const settleWait = 500 * time.Millisecond
+// arrivalWait is how long a slot that others seem to have may be on its way here.
+const arrivalWait = 500 * time.Millisecond
 
 // await waits until this process has the lease of a log, or ctx ends. When slots were
 // dealt already it does not wait long: another has it.
@@ -165,7 +165,7 @@ func (l *leases) await(ctx context.Context, id store.LogID) error {
 			return err
 		}
 		if dealt && elsewhere == nil {
-			elsewhere = time.After(settleWait)
+			elsewhere = time.After(arrivalWait)
 		}
 		select {
 		case <-changed:

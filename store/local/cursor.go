@@ -482,12 +482,12 @@ func (c *cursor) close(l *Log) error {
 	if !c.exists {
 		return nil
 	}
-	err := c.settle(l)
+	err := c.saveEnd(l)
 	return errors.Join(err, c.unmap())
 }
 
-// settle writes and flushes the state of a clean end. Needs mu.
-func (c *cursor) settle(l *Log) error {
+// saveEnd writes and flushes the state of a clean end. Needs mu.
+func (c *cursor) saveEnd(l *Log) error {
 	if c.state.Reserved == c.state.Handed && !c.dirty {
 		return nil
 	}

@@ -56,7 +56,7 @@ func recoverCursor(data []byte, id, boot uint64, start, end int64) (cursorVerdic
 	if !page.Found {
 		return cursorVerdict{state: slot{Floor: start, Handed: start, Reserved: start, Boot: boot}}, nil
 	}
-	return settleCursor(data, page, boot, start, end), nil
+	return fitCursor(data, page, boot, start, end), nil
 }
 
 // cursorReach is the least offset that a log with this cursor may give out next:
@@ -88,8 +88,8 @@ func cursorBoot(data []byte) uint64 {
 	return page.Slot.Boot
 }
 
-// settleCursor fits the valid slot to the log and the running kernel.
-func settleCursor(data []byte, page cursorPage, boot uint64, start, end int64) cursorVerdict {
+// fitCursor fits the valid slot to the log and the running kernel.
+func fitCursor(data []byte, page cursorPage, boot uint64, start, end int64) cursorVerdict {
 	v := cursorVerdict{state: page.Slot}
 	s := &v.state
 	if s.Boot != boot || boot == 0 {

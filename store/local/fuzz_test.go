@@ -105,9 +105,9 @@ func FuzzDecodeCursorPage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		v := settleCursor(data, page, 1, 5, 500)
+		v := fitCursor(data, page, 1, 5, 500)
 		if page.Found && (v.state.Floor < 5 || v.state.Floor > 500 || v.state.Handed < v.state.Floor || v.state.Handed > 500) {
-			t.Errorf("%+v settles to %+v", page, v.state)
+			t.Errorf("%+v becomes %+v", page, v.state)
 		}
 	})
 }
