@@ -258,7 +258,7 @@ func (c *conn) takePublish(buf []byte) (n int, done bool, err *closeError) {
 	}
 	ch := c.live(c.pub.Channel)
 	if ch == nil || ch.content.pending {
-		c.pub.Forget() // it is not published this way
+		c.pub.Forget() // this path does not publish it
 		return 0, false, nil
 	}
 	c.frames += 2
@@ -276,7 +276,7 @@ func (c *conn) live(number uint16) *channel {
 	return nil
 }
 
-// frame handles one frame the plain way.
+// frame handles one frame on the plain path.
 func (c *conn) frame(f wire.Frame) *closeError {
 	if f.Type == wire.FrameHeartbeat {
 		return nil

@@ -33,7 +33,7 @@ func (c *conn) takeSettles(ch *channel) *closeError {
 	}
 }
 
-// settle is the way of a frame that did not come by takeSettles.
+// settle takes a frame that did not come by takeSettles.
 func (ch *channel) settle(s *wire.Settle) error {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()

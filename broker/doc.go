@@ -9,8 +9,8 @@
 //	Session    one client connection, and the one door: every verb that a client can
 //	           cause is a method of it, and asks May (permit.go) first
 //	Connection  its place in the registry, from the first byte on (connections.go)
-//	Publisher  one connection's way in: route cache, one batch per set of queues
-//	Subscription  one consumer's way out: pulls what its credit allows
+//	Publisher  what a connection publishes through: route cache, one batch per set of queues
+//	Subscription  what a consumer gets: it pulls what its credit allows
 //
 // A queue is a topic: the same Queue is consumed with acks and read by offset.
 // Most queues have one partition; a topic that a Kafka client made may have more.

@@ -48,8 +48,8 @@ const (
 	lookInterval = time.Minute
 	// longest is more ms than any message lives, and few enough to be added to a time.
 	longest = 1 << 50
-	// wayMs is how long a message may be on its way to a consumer that was free.
-	wayMs = 1000
+	// transitMs is how long a message may be on its way to a consumer that was free.
+	transitMs = 1000
 )
 
 // lesser is after how many ms the first of two times is over; negative is never.
@@ -203,7 +203,7 @@ func (p *Partition) expireHead(nowMs int64) (n, due int64, err error) {
 	}
 	s := headScan{next: run.First, last: run.Last, nowMs: nowMs, due: never, queueTTL: p.q.Settings().MessageTTL}
 	if !run.Redelivered && c.Wanted() {
-		s.spareMs = wayMs
+		s.spareMs = transitMs
 	}
 	if err := s.read(p.log); err != nil {
 		return 0, never, err

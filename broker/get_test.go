@@ -108,7 +108,7 @@ func TestAGetOfAnEmptyQueueNeedsNoDisk(t *testing.T) {
 	})
 }
 
-// BenchmarkGet is a message in and out by basic.get's way.
+// BenchmarkGet is a message in and out by basic.get.
 func BenchmarkGet(b *testing.B) {
 	s := benchRig(b)
 	if _, err := s.DeclareQueue("q", durable); err != nil {

@@ -30,7 +30,7 @@ type Inbound struct {
 	SameHead bool
 }
 
-// Publisher is one connection's way in. Messages are encoded into one batch per
+// Publisher is what one connection publishes through. Messages are encoded into one batch per
 // set of queues and stored by Flush, or earlier when order or size asks for it.
 // It belongs to one goroutine.
 type Publisher struct {
@@ -107,7 +107,7 @@ const (
 	splitTargets = 4
 )
 
-// NewPublisher opens a way in. It needs no closing: nothing is kept after a Flush.
+// NewPublisher makes a Publisher. It needs no closing: nothing is kept after a Flush.
 func (s *Session) NewPublisher() *Publisher {
 	v := s.vhost
 	p := &Publisher{s: s, v: v, generation: v.generation.Load()}

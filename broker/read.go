@@ -408,7 +408,7 @@ func (r *reader) expired() bool {
 		r.nowMs = r.part.q.vhost.b.opts.Now().UnixMilli()
 	}
 	age := r.nowMs - r.d.TimestampMs
-	if r.freeSince != 0 && !r.redelivered && r.d.TimestampMs >= r.freeSince && age <= ttl+wayMs {
+	if r.freeSince != 0 && !r.redelivered && r.d.TimestampMs >= r.freeSince && age <= ttl+transitMs {
 		return false
 	}
 	return over(age, ttl)

@@ -34,16 +34,16 @@ type SubscribeOptions struct {
 // Subscription is one consumer of a queue. Pull, Release, Leave and Close belong
 // to one goroutine; the callbacks come from any.
 type Subscription struct {
-	q    *Queue
-	o    SubscribeOptions
-	ways []*way // one for each partition; a topic that grows has more than this for a moment
-	turn int    // whose turn it is among ways
-	left bool
-	head uint64 // of Delivery.Head, given out last
+	q          *Queue
+	o          SubscribeOptions
+	partitions []*partitionConsumer // one for each partition; a topic that grows has more than this for a moment
+	turn       int                  // whose turn it is among partitions
+	left       bool
+	head       uint64 // of Delivery.Head, given out last
 }
 
-// way is a subscription's consumer on one partition.
-type way struct {
+// partitionConsumer is a subscription's consumer on one partition.
+type partitionConsumer struct {
 	Lease
 	cursor *consumer.Cursor
 	runs   []consumer.Run // taken, not emitted yet
@@ -112,7 +112,7 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 
 // join adds a consumer on each partition that has none of this subscription yet.
 func (s *Subscription) join() error {
-	for _, p := range s.q.Partitions()[len(s.ways):] {
+	for _, p := range s.q.Partitions()[len(s.partitions):] {
 		c, err := p.work()
 		if err != nil {
 			return err
@@ -124,10 +124,10 @@ func (s *Subscription) join() error {
 		if err != nil {
 			return &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
 		}
-		w := &way{Lease: Lease{part: p, member: k}, cursor: c}
-		w.reader.part, w.reader.lease, w.reader.heads, w.reader.wake = p, &w.Lease, &s.head, s.o.Wake
-		w.idle()
-		s.ways = append(s.ways, w)
+		pc := &partitionConsumer{Lease: Lease{part: p, member: k}, cursor: c}
+		pc.reader.part, pc.reader.lease, pc.reader.heads, pc.reader.wake = p, &pc.Lease, &s.head, s.o.Wake
+		pc.idle()
+		s.partitions = append(s.partitions, pc)
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func (s *Subscription) Queue() *Queue { return s.q }
 // up and a wake-up will come when that changes. After an error no wake-up need
 // come: call again in a while.
 func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error) {
-	if len(s.ways) < len(s.q.Partitions()) && !s.left {
+	if len(s.partitions) < len(s.q.Partitions()) && !s.left {
 		if err := s.join(); err != nil {
 			return 0, err
 		}
@@ -148,12 +148,12 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 	n, room := 0, maxBytes
 	var err error
 	first := s.turn
-	for i := 0; i < len(s.ways) && n < max && maxBytes > 0 && err == nil; i++ {
-		at := (first + i) % len(s.ways)
+	for i := 0; i < len(s.partitions) && n < max && maxBytes > 0 && err == nil; i++ {
+		at := (first + i) % len(s.partitions)
 		var got, size int
-		got, size, err = s.ways[at].serve(s.o.NoAck, max-n, maxBytes, emit)
+		got, size, err = s.partitions[at].serve(s.o.NoAck, max-n, maxBytes, emit)
 		if got > 0 || err != nil {
-			s.turn = (at + 1) % len(s.ways) // the others first the next time
+			s.turn = (at + 1) % len(s.partitions) // the others first the next time
 		}
 		n += got
 		maxBytes -= size
@@ -163,33 +163,33 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 }
 
 // serve takes and emits what the partition has, within the limits.
-func (w *way) serve(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
-	if err := w.part.noted(); err != nil {
+func (pc *partitionConsumer) serve(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
+	if err := pc.part.noted(); err != nil {
 		return 0, 0, err
 	}
 	for n < max && size < maxBytes {
-		if len(w.runs) == 0 {
-			w.runs = w.member.Take(max-n, w.runs[:0])
-			if len(w.runs) == 0 {
-				if err := w.cursor.Err(); err != nil && !w.part.removed.Load() {
-					return n, size, fmt.Errorf("queue '%s': %w", w.part.q.Name, err)
+		if len(pc.runs) == 0 {
+			pc.runs = pc.member.Take(max-n, pc.runs[:0])
+			if len(pc.runs) == 0 {
+				if err := pc.cursor.Err(); err != nil && !pc.part.removed.Load() {
+					return n, size, fmt.Errorf("queue '%s': %pc", pc.part.q.Name, err)
 				}
-				w.idle()
+				pc.idle()
 				return n, size, nil
 			}
 			if !noAck {
-				if err := w.part.note(); err != nil {
-					_ = w.member.ReturnRuns(w.runs) // they are held, so this can't fail
-					w.runs = w.runs[:0]
+				if err := pc.part.note(); err != nil {
+					_ = pc.member.ReturnRuns(pc.runs) // they are held, so this can't fail
+					pc.runs = pc.runs[:0]
 					return n, size, err
 				}
 			}
 		}
-		got, bytes, err := w.emit(noAck, max-n, maxBytes-size, emit)
+		got, bytes, err := pc.emit(noAck, max-n, maxBytes-size, emit)
 		n += got
 		size += bytes
 		if err != nil {
-			if w.part.removed.Load() || errors.Is(err, store.ErrNotYet) {
+			if pc.part.removed.Load() || errors.Is(err, store.ErrNotYet) {
 				err = nil // nothing more comes, or a wake-up does
 			}
 			return n, size, err
@@ -200,14 +200,14 @@ func (w *way) serve(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, siz
 
 // idle notes since when the consumer is free for what comes, where that matters: see
 // expiry.go. The first message that expires in a plain queue finds it free since ever.
-func (w *way) idle() {
+func (pc *partitionConsumer) idle() {
 	switch {
-	case w.part.expiry.Load() == nil && w.part.q.Settings().MessageTTL < 0:
-		w.reader.freeSince = 1
-	case !w.member.Free():
-		w.reader.freeSince = 0
-	case w.reader.freeSince == 0:
-		w.reader.freeSince = w.part.q.vhost.b.opts.Now().UnixMilli()
+	case pc.part.expiry.Load() == nil && pc.part.q.Settings().MessageTTL < 0:
+		pc.reader.freeSince = 1
+	case !pc.member.Free():
+		pc.reader.freeSince = 0
+	case pc.reader.freeSince == 0:
+		pc.reader.freeSince = pc.part.q.vhost.b.opts.Now().UnixMilli()
 	}
 }
 
@@ -217,29 +217,29 @@ func (s *Subscription) count(n, size int) {
 		c.Delivered.Add(uint64(n))
 		c.DeliveredBytes.Add(uint64(size))
 	}
-	for _, w := range s.ways {
-		if n := w.reader.flagged; n > 0 {
+	for _, pc := range s.partitions {
+		if n := pc.reader.flagged; n > 0 {
 			c.Redelivered.Add(n)
-			w.reader.flagged = 0
+			pc.reader.flagged = 0
 		}
 	}
 }
 
 // emit reads what was taken and hands it on.
-func (w *way) emit(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
-	run := &w.runs[0]
+func (pc *partitionConsumer) emit(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
+	run := &pc.runs[0]
 	last := run.Last
 	if int64(last-run.First) >= int64(max) {
 		last = run.First + message.Offset(max) - 1
 	}
-	w.reader.tell(run)
-	next, n, size, err := w.reader.read(run.First, last, maxBytes, emit)
-	if e := w.reader.settle(noAck, run.First, min(next, run.Last+1)); err == nil {
+	pc.reader.tell(run)
+	next, n, size, err := pc.reader.read(run.First, last, maxBytes, emit)
+	if e := pc.reader.settle(noAck, run.First, min(next, run.Last+1)); err == nil {
 		err = e
 	}
 	if next > run.Last {
-		copy(w.runs, w.runs[1:])
-		w.runs = w.runs[:len(w.runs)-1]
+		copy(pc.runs, pc.runs[1:])
+		pc.runs = pc.runs[:len(pc.runs)-1]
 	} else {
 		run.First = next
 	}
@@ -249,10 +249,10 @@ func (w *way) emit(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, size
 // Check looks whether everything that Pull emitted can still be read, which a
 // system call that was given it may have denied. If not, the error says what has failed.
 func (s *Subscription) Check() error {
-	for _, w := range s.ways {
-		for _, v := range w.reader.views {
+	for _, pc := range s.partitions {
+		for _, v := range pc.reader.views {
 			if err := v.Check(); err != nil {
-				return fmt.Errorf("queue '%s': %w", s.q.Name, err)
+				return fmt.Errorf("queue '%s': %pc", s.q.Name, err)
 			}
 		}
 	}
@@ -261,10 +261,10 @@ func (s *Subscription) Check() error {
 
 // Release ends the borrowing of everything that Pull emitted.
 func (s *Subscription) Release() {
-	for _, w := range s.ways {
-		w.reader.release()
+	for _, pc := range s.partitions {
+		pc.reader.release()
 		if s.left {
-			w.reader.unpacked = nil // a lease that is still in use keeps its way alive
+			pc.reader.unpacked = nil // a lease that is still in use keeps its partitionConsumer alive
 		}
 	}
 }
@@ -302,11 +302,11 @@ func (s *Subscription) Leave() {
 
 // leaveCursors takes the consumers off their cursors.
 func (s *Subscription) leaveCursors() {
-	for _, w := range s.ways {
-		if len(w.runs) > 0 && !w.part.removed.Load() {
-			_ = w.member.ReturnRuns(w.runs) // they are held, so this can't fail
+	for _, pc := range s.partitions {
+		if len(pc.runs) > 0 && !pc.part.removed.Load() {
+			_ = pc.member.ReturnRuns(pc.runs) // they are held, so this can't fail
 		}
-		w.runs = nil
-		w.member.Cancel()
+		pc.runs = nil
+		pc.member.Cancel()
 	}
 }

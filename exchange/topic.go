@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// topicNode is one place in the trie of patterns: the way to it from the root is
-// the pattern's words. It is immutable; a change copies the way.
+// topicNode is one place in the trie of patterns: the path to it from the root is
+// the pattern's words. It is immutable; a change copies the path.
 //
 //	*.error, kern.#      root ─ * ─ error: {q1}
 //	                        └── kern: {} ─ #: {q2}
@@ -93,7 +93,7 @@ func (n *topicNode) without(words []string, t Target) (*topicNode, bool) {
 
 // A walk follows a routing key through the trie, word by word, and keeps every
 // place where the key may stand, so that no pattern makes it try again. The places
-// behind a word or "*" are in at; each is reached by one way only. Those behind "#"
+// behind a word or "*" are in at; each is reached by one path only. Those behind "#"
 // are in stay, once each: they take any further word. The lists are passed by
 // value and not kept in a struct, so that they stay on the stack.
 

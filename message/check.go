@@ -94,7 +94,7 @@ func (c *Check) Records(b []byte) (used int, err error) {
 	return used, err
 }
 
-// usual is the short way through a record as nearly all are: without headers, and
+// usual is the short path through a record as nearly all are: without headers, and
 // with numbers of one or two bytes wherever that is usual. It says nothing of others.
 func usual(b []byte, number uint32) (ms int64, n int, ok bool) {
 	if len(b) < 16 {

@@ -113,7 +113,7 @@ func (m *BasicCancelOk) AppendTo(buf []byte) []byte { return appendShort(buf, m.
 
 func (m *BasicCancelOk) decode(r *reader) { m.ConsumerTag = r.short() }
 
-// BasicPublish is basic.publish: announces a message (client); content follows. ParsePublish is the fast way.
+// BasicPublish is basic.publish: announces a message (client); content follows. ParsePublish is the fast path.
 type BasicPublish struct {
 	Exchange, RoutingKey string
 	Mandatory, Immediate bool
@@ -163,7 +163,7 @@ func (m *BasicReturn) decode(r *reader) {
 	m.RoutingKey = r.short()
 }
 
-// BasicDeliver is basic.deliver: hands a message to a consumer (server); content follows. DeliveryEncoder is the fast way.
+// BasicDeliver is basic.deliver: hands a message to a consumer (server); content follows. DeliveryEncoder is the fast path.
 type BasicDeliver struct {
 	ConsumerTag          string
 	DeliveryTag          uint64

@@ -22,7 +22,7 @@ const (
 	Whole Outcome = iota
 	// Short: a publish begins here but the buffer ends within it.
 	Short
-	// Other: another method, another frame in between, or something malformed; the plain way by ParseFrame sorts it out.
+	// Other: another method, another frame in between, or something malformed; the plain path by ParseFrame sorts it out.
 	Other
 )
 
@@ -47,7 +47,7 @@ func IsPublish(buf []byte) bool {
 // several frames is moved together inside buf, over the bytes of its own frame borders.
 //
 // It never reports an error: whatever is not a well-formed publish is Other, and meets its error on the
-// frame by frame way.
+// frame by frame path.
 func ParsePublish(buf []byte, maxPayloadBytes int, p *Publish) (n int, found Outcome) {
 	if !IsPublish(buf) {
 		if len(buf) < FrameHeaderBytes+4 {

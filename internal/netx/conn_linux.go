@@ -20,7 +20,7 @@ const quietBytes = 256 << 10
 // more than 20 µs for a thread that sleeps: its monitor polls at that pace, gives
 // the processor to another thread, and the two then wake each other in turn.
 //
-// Long buffers go the ordinary way, and so do vectored writes (net.Buffers finds
+// Long buffers take the ordinary path, and so do vectored writes (net.Buffers finds
 // TCPConn's own) and sendfile: their bytes may lie in a mapping, where a page fault
 // waits for a disk. So nobody may give Write bytes that lie in a mapping.
 type conn struct {

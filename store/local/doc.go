@@ -25,7 +25,7 @@
 // A log has no directory before its first append, and nothing of it is opened
 // before it is used, so a hundred thousand idle queues cost a small struct each.
 //
-// # The way of an append and of a commit
+// # The path of an append and of a commit
 //
 //	Append ─► log.Append (its mutex, a copy into the mapping) ─► watchers
 //	Commit ─► mode os: done at once
