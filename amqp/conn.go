@@ -379,6 +379,7 @@ func (c *conn) Close(reason string) {
 		return
 	}
 	c.session.GiveUp()
+	c.memory.Close() // who waits for memory does no longer
 	c.send(0, &wire.ConnectionClose{ReplyCode: wire.ConnectionForced,
 		ReplyText: wire.ReplyText(wire.ConnectionForced, "broker forced connection closure with reason '"+reason+"'")})
 	c.rb.Until(time.Now().Add(time.Second))

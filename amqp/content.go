@@ -2,20 +2,18 @@ package amqp
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
-	"github.com/leveret-mq/leveret/internal/budget"
 )
 
 // content is a message that comes frame by frame, because it does not fit the read buffer or because
 // other frames stand between its own. A client may have one under way on each of its channels; together
 // they may be more than memory has room for:
 //
-//	in memory        grows with what has come, taken from the budget, which they may fill by half
+//	in memory        grows with what has come, taken from the budget, which they may fill in part
 //	in the spill     when that is refused; one piece of memory is needed again when it is whole
 //	failed           when the disk is full, too: the rest is dropped, and the publish fails when it is whole
 type content struct {
@@ -184,10 +182,10 @@ func newBody(n int) []byte {
 	return make([]byte, 0, n)
 }
 
-// littleBytes is what a connection may hold for unfinished messages when they have their half of all.
+// littleBytes is what a connection may hold for unfinished messages when they have their part of all.
 const littleBytes = 64 << 10
 
-// roomFor takes memory for unfinished messages. They may hold half of all: who holds such memory waits for
+// roomFor takes memory for unfinished messages. They may hold a part of all: who holds such memory waits for
 // a client, who may wait for ever, and the rest must do for those that are finished.
 func (c *conn) roomFor(n int64) bool {
 	if c.memory.Try(n) != nil {
@@ -196,7 +194,7 @@ func (c *conn) roomFor(n int64) bool {
 	if c.memory.Held() <= littleBytes {
 		return true
 	}
-	if all := c.s.opts.Budget.Stats(); all.Used > all.Bytes/2 {
+	if b := c.s.opts.Budget; b.Stats().Used > b.Standing() {
 		c.memory.Give(n)
 		return false
 	}
@@ -227,14 +225,8 @@ func (c *conn) recall(t *content) error {
 	}
 	// One that is larger than anybody's share takes all of it.
 	need := min(int64(t.size), max(c.memory.Share()-c.memory.Held(), 0))
-	for {
-		err := c.memory.Take(need, gone)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, budget.ErrFull) || c.forced.Load() {
-			return spillError(err)
-		}
+	if err := c.memory.Await(need, gone); err != nil {
+		return spillError(err)
 	}
 	t.taken = need
 	t.body = make([]byte, t.size)

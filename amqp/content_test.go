@@ -3,9 +3,11 @@ package amqp
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -37,6 +39,16 @@ func (p *peer) begin(channel uint16, queue string, size int) {
 func (p *peer) piece(channel uint16, b []byte) {
 	p.t.Helper()
 	p.raw(wire.AppendFrame(nil, wire.FrameBody, channel, b))
+}
+
+// until waits for what is about to be.
+func until(t *testing.T, ok func() bool) {
+	t.Helper()
+	for begun := time.Now(); !ok(); time.Sleep(time.Millisecond) {
+		if time.Since(begun) > patience {
+			t.Fatal("it does not come about")
+		}
+	}
 }
 
 func smallBudget() *budget.Budget { return budget.New(budget.Options{Bytes: 2 << 20, Free: 4 << 10}) }
@@ -99,11 +111,7 @@ func TestBodiesThatAreNeverFinishedAreLetGo(t *testing.T) {
 				t.Fatalf("%d scratch files are open, %+v", r.scratches.Load(), memory.Stats())
 			}
 			end(p)
-			for begun := time.Now(); r.scratches.Load()+int32(memory.Stats().Used) != 0; time.Sleep(time.Millisecond) {
-				if time.Since(begun) > patience {
-					t.Fatalf("%d scratch files are open, %+v", r.scratches.Load(), memory.Stats())
-				}
-			}
+			until(t, func() bool { return r.scratches.Load()+int32(memory.Stats().Used) == 0 })
 		})
 	}
 }
@@ -131,6 +139,40 @@ func TestUnfinishedBodiesLeaveMemoryForThoseThatAreFinished(t *testing.T) {
 	if m := p.call(1, &wire.BasicGet{Queue: q, NoAck: true}, wire.IDBasicGetOk); !bytes.Equal(m.body, want) {
 		t.Error("the body came back different")
 	}
+}
+
+// A body that waits on disk for memory waits for as long as it takes, and others who want as much come after it.
+func TestASpilledBodyKeepsItsPlaceInTheLine(t *testing.T) {
+	memory := budget.New(budget.Options{Bytes: 2 << 20, Free: 4 << 10, Patience: 10 * time.Millisecond})
+	r := newRig(t, rigOptions{server: func(o *Options) { o.Budget = memory }})
+	one, two := memory.Open(), memory.Open()
+	if err := errors.Join(one.Try(900_000), two.Try(700_000)); err != nil {
+		t.Fatal(err)
+	}
+	p := r.connect()
+	q := p.declare(1)
+	want := numbered(1, 1<<20)
+	p.begin(1, q, len(want))
+	for at := 0; at < len(want); at += 100_000 {
+		p.piece(1, want[at:min(at+100_000, len(want))])
+	}
+	waits := func() uint64 { return memory.Stats().Waits }
+	until(t, func() bool { return waits() == 1 })
+	gone := make(chan struct{})
+	var others sync.WaitGroup
+	for range 8 { // who gets it keeps it
+		others.Go(func() {
+			for errors.Is(memory.Open().Take(1<<20-8<<10, gone), budget.ErrFull) {
+			}
+		})
+	}
+	until(t, func() bool { return waits() > 50 }) // its patience ended again and again
+	one.Give(900_000)
+	if m := p.call(1, &wire.BasicGet{Queue: q, NoAck: true}, wire.IDBasicGetOk); !bytes.Equal(m.body, want) {
+		t.Error("the body came back different")
+	}
+	close(gone)
+	others.Wait()
 }
 
 // Many small beginnings are as much as a few large ones.

@@ -51,7 +51,7 @@ func TestALargeFrameIsChargedAsItArrives(t *testing.T) {
 
 func TestALargeFrameWaitsForMemoryAndThenGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := budget.New(budget.Options{Bytes: 10 << 20, Free: -1, Patience: 5 * time.Second})
+		b := budget.New(budget.Options{Bytes: 10 << 20, Free: -1, Reserve: -1, Patience: 5 * time.Second})
 		holder := b.Open()
 		_ = holder.Try(5 << 20)
 		other := b.Open()

@@ -9,7 +9,7 @@ import (
 )
 
 func TestMemoryOfGroupsTellsNowFromNever(t *testing.T) {
-	b := budget.New(budget.Options{Bytes: 1000, Share: 1000, Free: -1})
+	b := budget.New(budget.Options{Bytes: 1000, Share: 1000, Free: -1, Reserve: -1})
 	m, other := memory{b.OpenCommon()}, b.Open()
 	if err := other.Try(800); err != nil {
 		t.Fatal(err)

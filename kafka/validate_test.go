@@ -246,7 +246,7 @@ func TestABatchThatUnpacksToTooMuchIsTooLarge(t *testing.T) {
 func TestUnpackingWaitsForMemoryThatOthersHold(t *testing.T) {
 	b := budget.New(budget.Options{Bytes: 64 << 20, Share: 64 << 20, Patience: time.Millisecond})
 	other := b.Open()
-	if err := other.Try(60 << 20); err != nil {
+	if err := other.Try(50 << 20); err != nil {
 		t.Fatal(err)
 	}
 	a := &arrival{now: testNow, version: 9, memory: b.Open()}
@@ -260,7 +260,7 @@ func TestUnpackingWaitsForMemoryThatOthersHold(t *testing.T) {
 	if _, code, why := a.check(small, r); code != wire.None {
 		t.Errorf("a small one: %d %s", code, why)
 	}
-	other.Give(60 << 20)
+	other.Give(50 << 20)
 	if _, code, why := a.check(large, r); code != wire.None {
 		t.Errorf("then: %d %s", code, why)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 func TestWhatIsTakenIsBoundedForOneAndForAll(t *testing.T) {
-	b := New(Options{Bytes: 100, Share: 60, Free: -1})
+	b := New(Options{Bytes: 100, Share: 60, Free: -1, Reserve: -1})
 	one, two := b.Open(), b.Open()
 	for _, step := range []struct {
 		name string
@@ -37,7 +37,7 @@ func TestWhatIsTakenIsBoundedForOneAndForAll(t *testing.T) {
 }
 
 func TestTheFreePartIsThereWhenAllElseIsTaken(t *testing.T) {
-	b := New(Options{Bytes: 100, Share: 200, Free: 10})
+	b := New(Options{Bytes: 100, Share: 200, Free: 10, Reserve: -1})
 	hog, small := b.Open(), b.Open()
 	if err := hog.Try(110); !errors.Is(err, ErrShare) {
 		t.Errorf("a share beyond the whole: %v", err)
@@ -65,7 +65,7 @@ func TestTheFreePartIsThereWhenAllElseIsTaken(t *testing.T) {
 
 func TestTheLineIsServedInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := New(Options{Bytes: 100, Share: 100, Free: -1})
+		b := New(Options{Bytes: 100, Share: 100, Free: -1, Reserve: -1})
 		holder := b.Open()
 		_ = holder.Try(100)
 		var order []int64
@@ -94,7 +94,7 @@ func TestTheLineIsServedInOrder(t *testing.T) {
 		if len(order) != 1 || order[0] != 90 {
 			t.Errorf("%v was served first", order)
 		}
-		b.give(90)
+		b.give(counted{much: 90})
 		synctest.Wait()
 		if len(order) != 3 {
 			t.Errorf("only %v were served", order)
@@ -115,7 +115,7 @@ func TestWaitingEnds(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := New(Options{Bytes: 100, Share: 100, Free: -1, Patience: 3 * time.Second})
+				b := New(Options{Bytes: 100, Share: 100, Free: -1, Reserve: -1, Patience: 3 * time.Second})
 				_ = b.Open().Try(95)
 				a, gone := b.Open(), make(chan struct{})
 				time.AfterFunc(time.Second, func() { c.end(gone, a) })
@@ -146,7 +146,7 @@ func TestWaitingEnds(t *testing.T) {
 // that may change while it waits.
 func TestTheSumHoldsWhenAnAccountGivesWhileItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := New(Options{Bytes: 100, Free: 10, Patience: time.Second})
+		b := New(Options{Bytes: 100, Free: 10, Reserve: -1, Patience: time.Second})
 		other, a := &Account{b: b, share: 200, closed: make(chan struct{})}, &Account{b: b, share: 200, closed: make(chan struct{})}
 		_ = other.Try(105) // of which 95 count
 		_ = a.Try(8)
@@ -178,7 +178,7 @@ func TestAClosedAccountTakesNothing(t *testing.T) {
 // Which bytes are free ones changes while others of the same account wait, so
 // the sum is checked under chance.
 func TestTheSumHoldsUnderConcurrency(t *testing.T) {
-	b := New(Options{Bytes: 1000, Share: 900, Free: 100, Patience: time.Millisecond})
+	b := New(Options{Bytes: 1000, Share: 900, Free: 100, Little: 50, Reserve: 100, Patience: time.Millisecond})
 	accounts := []*Account{b.Open(), b.Open(), b.Open()}
 	var wg sync.WaitGroup
 	for i := range 12 {
@@ -217,14 +217,160 @@ func TestSmallRequestsCostNoAllocationAndNoLock(t *testing.T) {
 	}
 }
 
-func TestWhatIsCommonToManyMayHoldHalf(t *testing.T) {
+// What stands for long must leave a share and the Reserve, or a large request could wait for ever.
+func TestWhatIsCommonToManyIsBounded(t *testing.T) {
 	a := New(Options{Bytes: 1000, Share: 100}).OpenCommon()
-	if err := a.Try(500); err != nil {
+	if err := a.Try(375); err != nil {
 		t.Error(err)
 	}
 	if err := a.Try(1); !errors.Is(err, ErrShare) {
 		t.Error(err)
 	}
+}
+
+func TestWhoHoldsLittleDoesNotWaitBehindALargeWish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Bytes: 1000, Share: 500, Free: -1, Little: 10, Reserve: 100})
+		_ = b.Open().Try(500) // its first 10 are of the reserve, too
+		common := b.OpenCommon()
+		go func() {
+			if err := b.Open().Take(450, nil); !errors.Is(err, ErrFull) {
+				t.Errorf("a wish for what is kept for others: %v", err)
+			}
+		}()
+		synctest.Wait()
+		for range 9 {
+			if err := b.Open().Try(10); err != nil {
+				t.Errorf("one who holds little: %v", err)
+			}
+		}
+		if err := b.Open().Try(1); !errors.Is(err, ErrFull) {
+			t.Errorf("beyond the reserve: %v", err)
+		}
+		if err := b.Open().Try(11); !errors.Is(err, ErrFull) {
+			t.Errorf("one who wants more than little passed those who wait: %v", err)
+		}
+		if err := common.Try(375); err != nil {
+			t.Errorf("what is common to many: %v", err)
+		}
+		if err := common.Try(1); !errors.Is(err, ErrShare) {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// Many who hold little may hold all while nobody waits. Once a large wish does, they get back no more than
+// the reserve of what they give.
+func TestALargeWishIsNotOvertakenForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Bytes: 1000, Free: -1, Little: 10, Reserve: 100})
+		holders := make([]*Account, 100)
+		for i := range holders {
+			holders[i] = b.Open()
+			if err := holders[i].Try(10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		large := make(chan error, 1)
+		go func() { large <- b.Open().Take(400, nil) }()
+		synctest.Wait()
+		refused := 0
+		for i, a := range holders {
+			a.Give(10)
+			if a.Try(10) != nil {
+				refused++
+			}
+			synctest.Wait()
+			if len(large) > 0 {
+				if err := <-large; err != nil || i != 39 || refused != 40 {
+					t.Errorf("after %d turns of which %d were refused: %v", i+1, refused, err)
+				}
+				return
+			}
+		}
+		t.Error("it was never given")
+	})
+}
+
+func TestThoseWhoHoldLittleHaveALineOfTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Bytes: 1000, Share: 900, Free: -1, Little: 10, Reserve: 30})
+		full, one, two := b.Open(), b.Open(), b.Open()
+		_ = full.Try(900)
+		_ = one.Try(10)
+		_ = two.Try(10)
+		order := make(chan string, 3)
+		wait := func(name string, n int64) {
+			go func() {
+				if b.Open().Take(n, nil) == nil {
+					order <- name
+				}
+			}()
+			synctest.Wait()
+		}
+		wait("much", 800)
+		wait("first", 10)
+		wait("second", 10)
+		for _, step := range []struct {
+			a    *Account
+			n    int64
+			want string
+		}{{one, 10, "first"}, {two, 10, "second"}, {full, 900, "much"}} {
+			if len(order) > 0 {
+				t.Errorf("%s did not wait", <-order)
+			}
+			step.a.Give(step.n)
+			synctest.Wait()
+			if got := <-order; got != step.want {
+				t.Errorf("%s was served before %s", got, step.want)
+			}
+		}
+	})
+}
+
+func TestWhoAwaitsKeepsItsPlaceAndLetsOthersGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Bytes: 1000, Share: 800, Free: -1, Reserve: -1, Patience: 10 * time.Second})
+		holder := b.Open()
+		_ = holder.Try(700)
+		given := make(chan error, 1)
+		go func() { given <- b.Open().Await(600, nil) }()
+		synctest.Wait()
+
+		began := time.Now()
+		behind := b.Open()
+		if err := behind.Take(300, nil); err != nil || time.Since(began) != 5*time.Second {
+			t.Errorf("who came behind was given after %v: %v", time.Since(began), err)
+		}
+		time.Sleep(7 * time.Second) // it does not stand aside any more
+		behind.Give(300)
+		began = time.Now()
+		if err := behind.Take(300, nil); err != nil || time.Since(began) != 3*time.Second {
+			t.Errorf("when it stood aside again, after %v: %v", time.Since(began), err)
+		}
+		go func() { _ = b.Open().Take(500, nil) }() // which would have room before
+		synctest.Wait()
+		behind.Give(300)
+		holder.Give(300)
+		synctest.Wait()
+		if len(given) == 0 || <-given != nil {
+			t.Error("others were given first")
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestWhoAwaitsGivesUpWithItsAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Bytes: 1000, Share: 800, Free: -1, Reserve: -1, Patience: time.Second})
+		_ = b.Open().Try(800)
+		a := b.Open()
+		time.AfterFunc(time.Hour, a.Close)
+		if err := a.Await(600, nil); !errors.Is(err, ErrGone) {
+			t.Error(err)
+		}
+	})
 }
 
 func TestTheShareFollowsTheWhole(t *testing.T) {

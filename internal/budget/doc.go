@@ -7,13 +7,16 @@
 // allocate by what a client says takes the bytes first:
 //
 //	        bytes held by one account
-//	0 ─────────┬──────────────────────────────────┬──────►
-//	  the free │ counted against the whole Budget │ ErrShare: never to be had,
-//	  part     │ ErrFull: not to be had for now   │ however long one waits
+//	0 ─────┬────────┬──────────────────────────────────────────┬──────►
+//	  free │ little │ counted against Budget without Reserve   │ ErrShare: never to be
+//	       │        │ ErrFull: not to be had for now           │ had, however long one waits
 //
 // The free part is small and belongs to each account alone: it takes no lock, and
 // ordinary requests stay within it. So a client that holds all the rest does not
 // keep others from being answered.
+//
+// Who holds little more has the Reserve, which those who hold much do not get: the
+// line of those who wait for much holds up nobody else.
 //
 // Take waits in line, for at most the Budget's patience and only while the client
 // is there; Try does not wait. Who was refused answers with an error of its
