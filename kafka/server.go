@@ -60,6 +60,7 @@ type Server struct {
 	port   int32
 
 	members *budget.Account // of what members of groups say of themselves
+	wide    wide
 
 	mu     sync.Mutex // guards groups
 	groups map[string]*group.Coordinator
@@ -82,7 +83,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("kafka: no broker")
 	}
 	o.defaults()
-	s := &Server{opts: o, broker: o.Broker, groups: map[string]*group.Coordinator{}, clients: o.Broker.Clients("kafka"), log: netx.NewLog("kafka", o.Logger)}
+	s := &Server{opts: o, broker: o.Broker, groups: map[string]*group.Coordinator{}, clients: o.Broker.Clients("kafka"), wide: make(wide, 1), log: netx.NewLog("kafka", o.Logger)}
 	s.members = o.Budget.OpenCommon()
 	s.stopping, s.leave = context.WithCancel(context.Background())
 	s.stop = s.stopping.Done()

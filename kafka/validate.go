@@ -28,14 +28,42 @@ type arrival struct {
 	version int16
 	trust   bool // compressed records are not looked into
 	memory  *budget.Account
+	wide    wide
 	client  interface{ patient() <-chan struct{} } // nil: one that waits
 
 	unpacked int // bytes of the records when they are unpacked, once they were checked
 }
 
 func (c *conn) arrived(version int16) arrival {
-	return arrival{now: c.frames.Now(), version: version, trust: c.s.opts.TrustCompressed, memory: c.memory, client: c}
+	return arrival{now: c.frames.Now(), version: version, trust: c.s.opts.TrustCompressed, memory: c.memory, wide: c.s.wide, client: c}
 }
+
+// wide is held by the one inspection of a server that takes more than ordinary memory.
+type wide chan struct{}
+
+// widePatience is how long others wait for it.
+const widePatience = 10 * time.Second
+
+// take waits for the turn to hold w.
+func (w wide) take(gone <-chan struct{}) error {
+	select {
+	case w <- struct{}{}:
+		return nil
+	default:
+	}
+	patience := time.NewTimer(widePatience)
+	defer patience.Stop()
+	select {
+	case w <- struct{}{}:
+		return nil
+	case <-patience.C:
+		return budget.ErrFull
+	case <-gone:
+		return budget.ErrGone
+	}
+}
+
+func (w wide) give() { <-w }
 
 // gone is closed when the client is.
 func (a *arrival) gone() <-chan struct{} {
@@ -150,13 +178,17 @@ func (a *arrival) checkRecords(b batch.Batch, set *broker.Settings) (message.Che
 }
 
 // unpack checks compressed records. What takes more memory than there is anyway
-// takes it from the client's account.
+// takes it from the client's account, and only once it is its turn to use it.
 func (a *arrival) unpack(b batch.Batch, limit int) (message.Check, error) {
 	c := message.NewCheck(b.Count(), b.BaseTimestamp())
 	unpacked, err := message.Walk(&c, b.Codec(), b.Records(), limit, message.OrdinaryBytes)
 	if a.unpacked = unpacked; !errors.Is(err, message.ErrMemory) {
 		return c, err
 	}
+	if err := a.wide.take(a.gone()); err != nil {
+		return c, err
+	}
+	defer a.wide.give()
 	allowed := min(int64(limit), a.memory.Share()-a.memory.Held())
 	if err := a.memory.Take(allowed, a.gone()); err != nil {
 		return c, err

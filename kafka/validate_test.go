@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/golang/snappy"
@@ -28,7 +29,7 @@ func testSettings() *broker.Settings {
 var testNow = time.UnixMilli(time.Now().UnixMilli())
 
 func anArrival() *arrival {
-	return &arrival{now: testNow, version: 9, memory: budget.New(budget.Options{}).Open()}
+	return &arrival{now: testNow, version: 9, memory: budget.New(budget.Options{}).Open(), wide: make(wide, 1)}
 }
 
 // seal makes a batch's checksum right.
@@ -243,14 +244,62 @@ func TestABatchThatUnpacksToTooMuchIsTooLarge(t *testing.T) {
 	})
 }
 
+// oneBlock is a batch that can't be looked into piece by piece.
+func oneBlock(size int) []byte {
+	return sealed(message.CodecSnappy, pack(message.CodecSnappy, record(0, string(make([]byte, size)))), 1, nil)
+}
+
+// Who waits for its turn to unpack holds no memory meanwhile.
+func TestUnpackingTakesItsMemoryWhenItIsItsTurn(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(a *arrival, gone chan struct{})
+		want wire.Code
+	}{
+		"the turn came":   {func(a *arrival, _ chan struct{}) { a.wide.give() }, wire.None},
+		"it never came":   {func(*arrival, chan struct{}) { time.Sleep(widePatience) }, wire.RequestTimedOut},
+		"the client left": {func(_ *arrival, gone chan struct{}) { close(gone) }, wire.RequestTimedOut},
+	} {
+		t.Run(name, func(t *testing.T) {
+			large := oneBlock(20 << 20)
+			synctest.Test(t, func(t *testing.T) {
+				gone := make(patientClient)
+				a := anArrival()
+				a.client = gone
+				_ = a.wide.take(nil)
+				got := make(chan wire.Code, 1)
+				go func() {
+					_, code, _ := a.check(large, testSettings())
+					got <- code
+				}()
+				synctest.Wait()
+				if held := a.memory.Held(); held != 0 || len(got) > 0 {
+					t.Errorf("%d bytes are held", held)
+				}
+				c.end(a, gone)
+				if code := <-got; code != c.want {
+					t.Errorf("%d, want %d", code, c.want)
+				}
+				if held := a.memory.Held(); held != 0 {
+					t.Errorf("%d bytes stay", held)
+				}
+			})
+		})
+	}
+}
+
+type patientClient chan struct{}
+
+func (c patientClient) patient() <-chan struct{} { return c }
+
 func TestUnpackingWaitsForMemoryThatOthersHold(t *testing.T) {
 	b := budget.New(budget.Options{Bytes: 64 << 20, Share: 64 << 20, Patience: time.Millisecond})
 	other := b.Open()
 	if err := other.Try(50 << 20); err != nil {
 		t.Fatal(err)
 	}
-	a := &arrival{now: testNow, version: 9, memory: b.Open()}
-	large := sealed(message.CodecSnappy, pack(message.CodecSnappy, record(0, string(make([]byte, 20<<20)))), 1, nil) // one block
+	a := anArrival()
+	a.memory = b.Open()
+	large := oneBlock(20 << 20)
 	small := packBatch(message.CodecGzip, nil, "a", "b")
 	r := testSettings()
 	if _, code, why := a.check(large, r); code != wire.RequestTimedOut {

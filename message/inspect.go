@@ -40,9 +40,6 @@ var inspectors = func() chan *inspector {
 	return all
 }()
 
-// wide is held by the one inspection that takes more than ordinary memory.
-var wide = make(chan struct{}, 1)
-
 // wideZstd keeps the decoder of a wide inspection with its memory until the collector runs.
 var wideZstd sync.Pool
 
@@ -74,12 +71,9 @@ type Walker interface {
 // Walk unpacks the records of a batch piece by piece for w, and returns how many bytes
 // they are. Nothing of them is kept. ErrUnpacked says that they are more than limit;
 // ErrMemory that a block or a window of the compression needs more memory at once than
-// allowed, which may be had for another try, with a new Walker: one at a time has it.
+// allowed, which may be had for another try, with a new Walker: the caller sees to how
+// many at a time have it.
 func Walk(w Walker, codec int, packed []byte, limit, allowed int) (unpacked int, err error) {
-	if allowed > OrdinaryBytes {
-		wide <- struct{}{}
-		defer func() { <-wide }()
-	}
 	in := <-inspectors
 	defer func() {
 		in.src.Reset(nil)
