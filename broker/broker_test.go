@@ -524,7 +524,7 @@ func TestKafkaRecordsAreRoutedByTheirKeys(t *testing.T) {
 	}
 	q := r.queue("q", QueueOptions{Durable: true})
 	r.bind("logs", "q", "k")
-	if r.v.Feed("ingest") != x {
+	if r.v.FeedExchange("ingest") != x {
 		t.Fatal("the topic does not lead to the exchange")
 	}
 	_, err = r.s.DeclareQueue("ingest", QueueOptions{})

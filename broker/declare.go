@@ -53,7 +53,7 @@ func (v *VHost) declared(s *Session, name string, o QueueOptions) (*Queue, error
 	if !utf8.ValidString(name) {
 		return nil, fail(Precondition, "queue name %q is not valid UTF-8", name)
 	}
-	if v.Feed(name) != nil {
+	if v.FeedExchange(name) != nil {
 		return nil, fail(Precondition, "'%s' is the Kafka topic of an exchange in vhost '%s'", name, v.Name)
 	}
 	kind, args, err := v.declaredArgs(name, o.Args)
@@ -89,7 +89,7 @@ func (s *Session) CreateTopic(name string, partitions int, config map[string]*st
 		if err := c.alone(queueClaim(name)); err != nil {
 			return err
 		}
-		if have, _ := v.Queue(name); have != nil || v.Feed(name) != nil {
+		if have, _ := v.Queue(name); have != nil || v.FeedExchange(name) != nil {
 			return fail(Exists, "topic '%s' already exists", name)
 		}
 		if !LegalTopicName(name) {

@@ -22,8 +22,8 @@ type Exchange struct {
 	predeclared bool
 	target      exchange.Target
 	plain       bool   // write readable copies of headers
-	feed        string // Kafka topic whose records it routes
-	fed         feedState
+	feedTopic   string // Kafka topic whose records it routes
+	producers   feedProducers
 	table       atomic.Pointer[exchange.Table]
 	bindings    map[string]bindingDef // by key; guarded by VHost.mu
 	incoming    map[string]bindingDef // bindings that lead here; guarded by VHost.mu
@@ -46,13 +46,13 @@ func (v *VHost) addExchange(x *Exchange) {
 	x.bindings, x.incoming = map[string]bindingDef{}, map[string]bindingDef{}
 	x.target = v.addEnd(end{exchange: x})
 	v.exchanges.Store(x.Name, x)
-	if x.feed != "" {
-		v.feeds.Store(x.feed, x)
+	if x.feedTopic != "" {
+		v.feeds.Store(x.feedTopic, x)
 	}
 }
 
 // exchangeArgs reads the arguments of a declaration.
-func exchangeArgs(name string, raw []byte) (plain bool, feed string, err error) {
+func exchangeArgs(name string, raw []byte) (plain bool, feedTopic string, err error) {
 	plain = true
 	t := field.NewReader(raw)
 	for t.Next() {
@@ -66,16 +66,16 @@ func exchangeArgs(name string, raw []byte) (plain bool, feed string, err error) 
 			}
 			plain = false
 		case key == "x-kafka-topic":
-			feed = string(t.Text())
-			if !LegalTopicName(feed) {
-				return false, "", fail(Precondition, "invalid arg 'x-kafka-topic' for exchange '%s': '%s' is not a legal topic name", name, feed)
+			feedTopic = string(t.Text())
+			if !LegalTopicName(feedTopic) {
+				return false, "", fail(Precondition, "invalid arg 'x-kafka-topic' for exchange '%s': '%s' is not a legal topic name", name, feedTopic)
 			}
 		}
 	}
 	if t.Err() != nil {
 		return false, "", fail(Precondition, "malformed arguments for exchange '%s'", name)
 	}
-	return plain, feed, nil
+	return plain, feedTopic, nil
 }
 
 // DeclareExchange makes an exchange, or checks that the one of that name is the same.
@@ -100,12 +100,12 @@ func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, er
 		if x, err = v.newExchange(name, kind, o); err != nil {
 			return err
 		}
-		if x.feed != "" {
-			if err := c.alone(queueClaim(x.feed)); err != nil {
+		if x.feedTopic != "" {
+			if err := c.alone(queueClaim(x.feedTopic)); err != nil {
 				return err
 			}
-			if v.Feed(x.feed) != nil || v.queueBytes([]byte(x.feed)) != nil {
-				return fail(Precondition, "invalid arg 'x-kafka-topic' for exchange '%s': topic '%s' exists", name, x.feed)
+			if v.FeedExchange(x.feedTopic) != nil || v.queueBytes([]byte(x.feedTopic)) != nil {
+				return fail(Precondition, "invalid arg 'x-kafka-topic' for exchange '%s': topic '%s' exists", name, x.feedTopic)
 			}
 		}
 		c.show = func() error {
@@ -131,12 +131,12 @@ func (v *VHost) newExchange(name string, kind exchange.Kind, o ExchangeOptions) 
 	if name == "" || strings.HasPrefix(name, "amq.") {
 		return nil, fail(Refused, "exchange name '%s' contains reserved prefix 'amq.*'", name)
 	}
-	plain, feed, err := exchangeArgs(name, o.Args)
+	plain, feedTopic, err := exchangeArgs(name, o.Args)
 	if err != nil {
 		return nil, err
 	}
 	return &Exchange{Name: name, Type: o.Type, Durable: o.Durable, AutoDelete: o.AutoDelete, Internal: o.Internal,
-		Args: append([]byte(nil), o.Args...), kind: kind, plain: plain, feed: feed}, nil
+		Args: append([]byte(nil), o.Args...), kind: kind, plain: plain, feedTopic: feedTopic}, nil
 }
 
 func (v *VHost) restoreExchange(d exchangeDef) error {
@@ -144,12 +144,12 @@ func (v *VHost) restoreExchange(d exchangeDef) error {
 	if !ok {
 		return fail(UnknownType, "exchange '%s' has unknown type '%s'", d.Name, d.Type)
 	}
-	plain, feed, err := exchangeArgs(d.Name, d.Args)
+	plain, feedTopic, err := exchangeArgs(d.Name, d.Args)
 	if err != nil {
 		return err
 	}
 	v.addExchange(&Exchange{Name: d.Name, Type: d.Type, Durable: true, AutoDelete: d.AutoDelete, Internal: d.Internal,
-		Args: d.Args, kind: kind, plain: plain, feed: feed})
+		Args: d.Args, kind: kind, plain: plain, feedTopic: feedTopic})
 	return nil
 }
 
@@ -171,12 +171,12 @@ func (x *Exchange) same(v *VHost, o ExchangeOptions) error {
 	case x.Internal != o.Internal:
 		return inequivalent("internal", o.Internal, x.Internal)
 	}
-	_, feed, err := exchangeArgs(x.Name, o.Args)
+	_, feedTopic, err := exchangeArgs(x.Name, o.Args)
 	if err != nil {
 		return err
 	}
-	if feed != x.feed {
-		return inequivalent("x-kafka-topic", feed, x.feed)
+	if feedTopic != x.feedTopic {
+		return inequivalent("x-kafka-topic", feedTopic, x.feedTopic)
 	}
 	return nil
 }

@@ -105,8 +105,8 @@ func (l *leaving) forget() error {
 	}
 	for x := range l.gone {
 		v.exchanges.Delete(x.Name)
-		if x.feed != "" {
-			v.feeds.Delete(x.feed)
+		if x.feedTopic != "" {
+			v.feeds.Delete(x.feedTopic)
 		}
 		v.freeEnd(x.target)
 	}

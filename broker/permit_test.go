@@ -77,8 +77,8 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 	}
 	// These show or do nothing of the broker's.
 	others := map[string]bool{"Who": true, "VHost": true, "Close": true, "GiveUp": true,
-		"Commit": true,                               // waits for what Produce wrote
-		"Queues": true, "Feeds": true, "Watch": true} // leave out what may not be seen
+		"Commit": true,                                    // waits for what Produce wrote
+		"Queues": true, "FeedTopics": true, "Watch": true} // leave out what may not be seen
 	for i := range reflect.TypeOf(s).NumMethod() {
 		name := reflect.TypeOf(s).Method(i).Name
 		verb := verbs[name]
@@ -91,7 +91,7 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 			}
 		}
 	}
-	if len(s.Queues()) != 0 || len(s.Feeds()) != 0 || len(r.v.Queues()) != 1 || len(q.Partitions()) != 1 {
+	if len(s.Queues()) != 0 || len(s.FeedTopics()) != 0 || len(r.v.Queues()) != 1 || len(q.Partitions()) != 1 {
 		t.Error("something was shown or done")
 	}
 	woken := false
@@ -112,7 +112,7 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 // What is not a method of Session does nothing that a client asks for: it looks, or it is the broker's own
 // housekeeping. Whoever adds a method says here which of both it is.
 func TestTheSessionIsTheOneDoor(t *testing.T) {
-	looks := []string{"VHost", "VHosts", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "Feed", "LikeTopic",
+	looks := []string{"VHost", "VHosts", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic",
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "Stats", "Counters", "Connections", "ConnectionCounts",
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups"}
 	keeps := []string{

@@ -63,8 +63,8 @@ type Publisher struct {
 	logs       []store.Log        // scratch of Flush
 	needCommit bool
 	err        error // of a batch that was stored before Flush
-	fed        []fedBatch
-	feedMs     int64 // the time of arrival while Inbound.TimestampMs is a Kafka producer's; else 0
+	fed        []routedBatch
+	arrivalMs  int64 // the time of arrival while Inbound.TimestampMs is a Kafka producer's; else 0
 	published  uint64
 	routed     uint64
 	unroutable uint64
@@ -155,8 +155,8 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 		b.AddLike(m.Body, m.TimestampMs)
 		return true, nil
 	}
-	if p.feedMs != 0 && r.set.countsTime() {
-		m.TimestampMs = p.feedMs
+	if p.arrivalMs != 0 && r.set.countsTime() {
+		m.TimestampMs = p.arrivalMs
 	}
 	pub := message.Publish{Exchange: m.Exchange, Key: m.Key, Properties: m.Properties, Body: m.Body,
 		TimestampMs: m.TimestampMs, Plain: r.plain, Raw: m.Raw}
@@ -298,7 +298,7 @@ func (p *Publisher) Flush(done func(error)) {
 		p.logs = append(p.logs, t.part.log)
 	}
 	err, commit := p.err, p.needCommit
-	done = p.unfeed(err, commit, done)
+	done = p.forgetUnstored(err, commit, done)
 	p.used, p.err, p.needCommit = p.used[:0], nil, false
 	if len(p.free) > keepBuilders {
 		clear(p.free[keepBuilders:])

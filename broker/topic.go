@@ -47,17 +47,17 @@ func (v *VHost) LikeTopic(name string) string {
 	return v.likeTopic(name)
 }
 
-// Feed finds the exchange that was declared with x-kafka-topic of that name. Such
+// FeedExchange finds the exchange that was declared with x-kafka-topic of that name. Such
 // a topic can be written to, and its records are routed by their keys.
-func (v *VHost) Feed(topic string) *Exchange {
+func (v *VHost) FeedExchange(topic string) *Exchange {
 	if x, ok := v.feeds.Load(topic); ok {
 		return x.(*Exchange)
 	}
 	return nil
 }
 
-// Feeds lists the names of all such topics that the session may see.
-func (s *Session) Feeds() []string {
+// FeedTopics lists the names of all such topics that the session may see.
+func (s *Session) FeedTopics() []string {
 	var out []string
 	s.vhost.feeds.Range(func(name, x any) bool {
 		if s.May(Look, OnExchange, x.(*Exchange).Name) == nil {

@@ -19,7 +19,7 @@ type VHost struct {
 	claims    map[string]*claim // names of changes under way; guarded by mu
 	queues    sync.Map          // name → *Queue
 	exchanges sync.Map          // name → *Exchange
-	feeds     sync.Map          // Kafka topic name → *Exchange, of those declared with x-kafka-topic
+	feeds     sync.Map          // Kafka topic name → *Exchange, of feed topics (x-kafka-topic)
 
 	// topics are those that were created as such and whose names hold "." or "_", by
 	// likeness; guarded by mu.

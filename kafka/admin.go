@@ -89,7 +89,7 @@ func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, 
 		if err := c.session.May(broker.Create, broker.OnQueue, t.Topic); err != nil {
 			return err
 		}
-		if _, err := c.vhost.Queue(t.Topic); err == nil || c.vhost.Feed(t.Topic) != nil {
+		if _, err := c.vhost.Queue(t.Topic); err == nil || c.vhost.FeedExchange(t.Topic) != nil {
 			return faultf(wire.TopicAlreadyExists, "topic '%s' already exists", t.Topic)
 		}
 		if other := c.vhost.LikeTopic(t.Topic); other != "" {

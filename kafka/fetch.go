@@ -147,7 +147,7 @@ func (c *conn) gather(left int) {
 func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *wire.FetchState) wire.Code {
 	part := t.partition(p.Index)
 	switch {
-	case t.feed != nil:
+	case t.exchange != nil:
 		return wire.TopicAuthorizationFailed // it only leads into an exchange
 	case part == nil:
 		return wire.UnknownTopicOrPartition

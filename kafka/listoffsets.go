@@ -55,7 +55,7 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 func (c *conn) listOne(t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) wire.Code {
 	part := t.partition(p.Partition)
 	switch {
-	case t.feed != nil && p.Partition == 0:
+	case t.exchange != nil && p.Partition == 0:
 		out.Offset, out.LeaderEpoch = 0, leaderEpoch // nothing to read there
 		return wire.None
 	case part == nil:

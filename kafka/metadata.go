@@ -114,7 +114,7 @@ func (c *conn) allTopics(res *kmsg.MetadataResponse) error {
 			add(c.describeTopic(q))
 		}
 	}
-	for _, name := range c.session.Feeds() {
+	for _, name := range c.session.FeedTopics() {
 		add(c.describeFeed(name))
 	}
 	slices.SortFunc(res.Topics, func(a, b kmsg.MetadataResponseTopic) int { return strings.Compare(*a.Topic, *b.Topic) })
@@ -152,7 +152,7 @@ func (c *conn) describeNamed(name string, create, atOnce bool) kmsg.MetadataResp
 	case err != nil:
 		out.ErrorCode = int16(code)
 		return out
-	case t.feed != nil:
+	case t.exchange != nil:
 		return noted(c.describeFeed(name))
 	}
 	return noted(c.describeTopic(t.queue))

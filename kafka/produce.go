@@ -46,7 +46,7 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 			}
 		}
 	}
-	c.flushFeed(a)
+	c.flushRouted(a)
 	if q.Acks == 0 {
 		failed = failed || a.Failed()
 		made(nil)
@@ -111,7 +111,7 @@ func (c *conn) produceOne(sl *slot, name []byte, t *topic, denied error, p *wire
 	}
 	set := t.settings(c.s.broker)
 	a := c.arrived(q.Version)
-	a.trust = a.trust && t.feed == nil // those are unpacked anyway
+	a.trust = a.trust && t.exchange == nil // those are unpacked anyway
 	b, code, why := a.check(p.Records, set)
 	if code != wire.None {
 		p.Fail(code, why)
@@ -121,7 +121,7 @@ func (c *conn) produceOne(sl *slot, name []byte, t *topic, denied error, p *wire
 		p.Fail(wire.TransactionalIDAuthFailed, "a transactional batch without a transactional id")
 		return
 	}
-	if t.feed != nil {
+	if t.exchange != nil {
 		c.produceToFeed(t, b, a.unpacked, p)
 		return
 	}

@@ -9,10 +9,10 @@ import (
 
 // topic is what a connection remembers of a topic it produces to or fetches from.
 type topic struct {
-	name    string
-	queue   *broker.Queue
-	feed    *broker.Exchange // a topic that only leads into an exchange; queue is nil
-	checked time.Time
+	name     string
+	queue    *broker.Queue
+	exchange *broker.Exchange // a topic that only leads into an exchange; queue is nil
+	checked  time.Time
 }
 
 // settings are what a batch for the topic obeys; read them once for each batch.
@@ -23,8 +23,8 @@ func (t *topic) settings(b *broker.Broker) *broker.Settings {
 	return b.TopicDefaults()
 }
 
-// feedAge is how long it may take until a connection sees that a topic leads elsewhere.
-const feedAge = time.Second
+// topicAge is how long it may take until a connection sees that a topic leads elsewhere.
+const topicAge = time.Second
 
 // internalTopics are those in which Kafka's brokers keep what we keep elsewhere. Tools
 // look whether they are there; nobody is to make them by that, or to write to them.
@@ -37,7 +37,7 @@ func (c *conn) topicOf(verb broker.Verb, name []byte) (*topic, error) {
 	now := c.frames.Now()
 	switch {
 	case t == nil:
-	case t.queue != nil && !t.queue.Deleted(), t.queue == nil && now.Sub(t.checked) < feedAge:
+	case t.queue != nil && !t.queue.Deleted(), t.queue == nil && now.Sub(t.checked) < topicAge:
 		return t, t.allow(c, verb)
 	}
 	t, err := c.lookup(verb, string(name))
@@ -55,16 +55,16 @@ func (c *conn) topicOf(verb broker.Verb, name []byte) (*topic, error) {
 
 // allow asks whether the client may do that with the topic.
 func (t *topic) allow(c *conn, verb broker.Verb) error {
-	if t.feed != nil {
-		return c.session.May(verb, broker.OnExchange, t.feed.Name)
+	if t.exchange != nil {
+		return c.session.May(verb, broker.OnExchange, t.exchange.Name)
 	}
 	return c.session.May(verb, broker.OnQueue, t.name)
 }
 
 // lookup finds a topic in the broker for what is to be done with it.
 func (c *conn) lookup(verb broker.Verb, name string) (*topic, error) {
-	if x := c.vhost.Feed(name); x != nil {
-		t := &topic{name: name, feed: x}
+	if x := c.vhost.FeedExchange(name); x != nil {
+		t := &topic{name: name, exchange: x}
 		return t, t.allow(c, verb)
 	}
 	q, err := c.queueFor(verb, name)

@@ -36,7 +36,7 @@ func (c *conn) produceToFeed(t *topic, b batch.Batch, unpacked int, p *wire.Prod
 			return
 		}
 	}
-	out, err := c.publisher.PublishBatch(t.feed, b, raw)
+	out, err := c.publisher.PublishBatch(t.exchange, b, raw)
 	c.fed = true
 	if err != nil {
 		p.Fail(codeOf(err), err.Error())
@@ -45,8 +45,8 @@ func (c *conn) produceToFeed(t *topic, b batch.Batch, unpacked int, p *wire.Prod
 	p.BaseOffset, p.LogAppendTimeMillis, p.LogStartOffset = int64(out.Base), out.Timestamp, 0
 }
 
-// flushFeed stores what was routed; an acks=all answer waits for it to be durable.
-func (c *conn) flushFeed(a *answer) {
+// flushRouted stores what was routed; an acks=all answer waits for it to be durable.
+func (c *conn) flushRouted(a *answer) {
 	if !c.fed {
 		return
 	}

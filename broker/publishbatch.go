@@ -8,10 +8,10 @@ import (
 	"github.com/leveret-mq/leveret/message"
 )
 
-// feedState is what an exchange keeps of the Kafka producers that write to it
+// feedProducers is what an exchange keeps of the Kafka producers that write to it
 // through its topic (argument x-kafka-topic). The topic can't be read, so its
 // offsets only count, and they and the producers are forgotten at a restart.
-type feedState struct {
+type feedProducers struct {
 	producers
 	next message.Offset
 }
@@ -24,7 +24,7 @@ func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch, raw []byte) (Produc
 	if err := p.s.May(Publish, OnExchange, x.Name); err != nil {
 		return Produced{}, err
 	}
-	f := &x.fed
+	f := &x.producers
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := sent{first: b.BaseSequence(), last: lastSequence(b), timestamp: b.MaxTimestamp()}
@@ -51,7 +51,7 @@ func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch, raw []byte) (Produc
 			f.byID = map[int64]*producer{}
 		}
 		f.note(b.ProducerID(), b.ProducerEpoch(), s, p.v.b.opts.Now())
-		p.fed = append(p.fed, fedBatch{f, b.ProducerID()})
+		p.fed = append(p.fed, routedBatch{f, b.ProducerID()})
 	}
 	return out, nil
 }
@@ -65,16 +65,16 @@ func (p *Publisher) Store() error {
 	return err
 }
 
-// fedBatch is a batch that a feed's producer was told of before it was stored.
-type fedBatch struct {
-	feed     *feedState
-	producer int64
+// routedBatch is a batch that a feed topic's producer was told of before it was stored.
+type routedBatch struct {
+	producers *feedProducers
+	producer  int64
 }
 
-// unfeed forgets the producers whose batches a Flush could not store, so that what
+// forgetUnstored forgets the producers whose batches a Flush could not store, so that what
 // they send again is not taken for a duplicate. err is what the Flush knows by now;
 // with commit the returned done hears of the rest.
-func (p *Publisher) unfeed(err error, commit bool, done func(error)) func(error) {
+func (p *Publisher) forgetUnstored(err error, commit bool, done func(error)) func(error) {
 	if len(p.fed) == 0 {
 		return done
 	}
@@ -82,9 +82,9 @@ func (p *Publisher) unfeed(err error, commit bool, done func(error)) func(error)
 	p.fed = nil
 	undo := func() {
 		for _, b := range fed {
-			b.feed.mu.Lock()
-			delete(b.feed.byID, b.producer)
-			b.feed.mu.Unlock()
+			b.producers.mu.Lock()
+			delete(b.producers.byID, b.producer)
+			b.producers.mu.Unlock()
 		}
 	}
 	if err != nil {
@@ -119,8 +119,8 @@ func (p *Publisher) publishRecords(x *Exchange, b batch.Batch, raw []byte) error
 		}
 	}
 	in := Inbound{Exchange: []byte(x.Name), Persistent: true}
-	p.feedMs = p.v.b.opts.Now().UnixMilli()
-	defer func() { p.feedMs = 0 }()
+	p.arrivalMs = p.v.b.opts.Now().UnixMilli()
+	defer func() { p.arrivalMs = 0 }()
 	var props []byte
 	records := message.NewRecords(raw)
 	for {
@@ -133,7 +133,7 @@ func (p *Publisher) publishRecords(x *Exchange, b batch.Batch, raw []byte) error
 		}
 		in.TimestampMs = b.BaseTimestamp() + rec.TimestampDelta
 		if in.TimestampMs == message.NoTime {
-			in.TimestampMs = p.feedMs // or it would be long expired
+			in.TimestampMs = p.arrivalMs // or it would be long expired
 		}
 		if e, ok := rec.Envelope(); ok { // copied from one of our logs by a Kafka bridge
 			in.Key, in.Properties = rec.Key, e.Properties
