@@ -10,7 +10,7 @@ import (
 // alarmPoll is how often one who waits for the end of an alarm looks for it.
 const alarmPoll = 50 * time.Millisecond
 
-// waitAlarm holds the reader up during an alarm if publishes without confirms wait to be stored: their client would hear
+// waitAlarm holds the read loop up during an alarm if publishes without confirms wait to be stored: their client would hear
 // of a refusal by the loss of its connection only, and has nothing to send them again by. With confirms each publish is
 // refused by itself instead. The wait ends with the alarm, the client or the broker.
 func (c *conn) waitAlarm() {

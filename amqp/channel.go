@@ -9,7 +9,7 @@ import (
 	"github.com/leveret-mq/leveret/internal/unacked"
 )
 
-// channel is one channel of a connection. Fields belong to the reader goroutine unless they stand under a lock.
+// channel is one channel of a connection. Fields belong to the read loop unless they stand under a lock.
 type channel struct {
 	c       *conn
 	number  uint16

@@ -5,7 +5,7 @@ package amqp
 const lowChannels = 2048
 
 // channelTable is the open channels of a connection by number. Which numbers it uses is the client's choice:
-// channel_max bounds how many are open at a time, not how high they are numbered. The reader changes it, under
+// channel_max bounds how many are open at a time, not how high they are numbered. The read loop changes it, under
 // conn.outMu, for those who look from elsewhere.
 type channelTable struct {
 	low  []*channel

@@ -2,7 +2,7 @@ package amqp
 
 import "github.com/leveret-mq/leveret/amqp/wire"
 
-// maxConfirms is how many flushes may wait for the disk before the reader stops reading.
+// maxConfirms is how many flushes may wait for the disk before the read loop stops reading.
 const maxConfirms = 4096
 
 // confirmMark is a run of publishes of one channel, numbered as the client numbers them.

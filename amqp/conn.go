@@ -17,7 +17,7 @@ import (
 	"github.com/leveret-mq/leveret/internal/netx"
 )
 
-// maxOutboxBytes is what may wait to be written before the reader stops reading.
+// maxOutboxBytes is what may wait to be written before the read loop stops reading.
 const maxOutboxBytes = 1 << 20
 
 const (
@@ -28,7 +28,7 @@ const (
 	closeWait = 10 * time.Second
 )
 
-// conn is one connection. Fields belong to the reader goroutine unless they stand under a lock.
+// conn is one connection. Fields belong to the read loop unless they stand under a lock.
 type conn struct {
 	s     *Server
 	nc    net.Conn
@@ -46,7 +46,7 @@ type conn struct {
 	session   *broker.Session
 	publisher *broker.Publisher
 
-	rb         *netx.Reader
+	rb         *netx.ReadBuffer
 	frames     uint64        // read
 	framesRead atomic.Uint64 // the same, for others
 
@@ -92,7 +92,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 		}
 	}
 	c.confirms = netx.NewAnswers[[]confirmMark](c.signal, c.unstored)
-	c.rb = netx.NewReader(nc, netx.MaxReadBytes)
+	c.rb = netx.NewReadBuffer(nc, netx.MaxReadBytes)
 	c.w.c = c
 	c.w.net = netx.NewWriter(nc, writeTimeout, c.patience)
 	return c

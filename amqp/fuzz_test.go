@@ -31,7 +31,7 @@ func FuzzConnection(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) { feed(t, r, in) })
 }
 
-// feed plays reader and writer for the bytes of one client.
+// feed plays the read loop and writer for the bytes of one client.
 func feed(t *testing.T, r *rig, in []byte) {
 	client, server := net.Pipe()
 	defer client.Close()

@@ -93,7 +93,7 @@ func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) 
 	return b
 }
 
-// take plays the reader for what came in with one read.
+// take plays the read loop for what came in with one read.
 func (b *bench) take(in []byte) {
 	b.nc.in = in
 	b.c.rb.Want(len(in))
@@ -101,7 +101,7 @@ func (b *bench) take(in []byte) {
 	b.c.takeAll()
 }
 
-// publish plays the reader for one full buffer.
+// publish plays the read loop for one full buffer.
 func (b *bench) publish() {
 	b.take(b.block)
 }
@@ -112,7 +112,7 @@ func (b *bench) deliver() {
 	b.c.w.turns()
 }
 
-// ack plays the reader for single acks of everything that was delivered.
+// ack plays the read loop for single acks of everything that was delivered.
 func (b *bench) ack() {
 	b.acks = b.acks[:0]
 	for tag := b.ch.unacked.Last() - uint64(b.n) + 1; tag <= b.ch.unacked.Last(); tag++ {

@@ -28,7 +28,7 @@ func (c *conn) sendContent(channel uint16, m wire.Method, props wire.RawProperti
 	c.signal()
 }
 
-// waitOutbox holds the reader up while too much waits to be written: a client that asks and does not
+// waitOutbox holds the read loop up while too much waits to be written: a client that asks and does not
 // read the answers is not read either.
 func (c *conn) waitOutbox() {
 	for {

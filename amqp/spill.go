@@ -7,7 +7,7 @@ import (
 )
 
 // spill is a file with the unfinished bodies of a connection for which memory has no room. There is one while it
-// holds anything. It belongs to the reader goroutine.
+// holds anything. It belongs to the read loop.
 //
 //	used   [ body of channel 3 ][ body of channel 1 ]      [ body of channel 7 ]
 //	                                                 a gap is used again

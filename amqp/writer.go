@@ -76,7 +76,7 @@ func (w *writer) run() {
 		w.framesWritten.Store(w.frames)
 		if ended || err != nil {
 			if err != nil {
-				c.nc.Close() // the reader ends, too
+				c.nc.Close() // the read loop ends, too
 			}
 			return
 		}

@@ -30,7 +30,7 @@ func (v *VHost) readArgs(queue string, raw []byte, wrong func(error) error) (*qu
 		return nil, nil, err
 	}
 	var l layer
-	f := field.NewReader(raw)
+	f := field.NewIterator(raw)
 	for f.Next() {
 		t := byArg(string(f.Name()))
 		if t == nil || t.Arg == "" {
@@ -157,7 +157,7 @@ func argTexts(got, have []byte, name string) (string, string) {
 	return argText(&a, isA), argText(&b, isB)
 }
 
-func argText(f *field.Reader, ok bool) string {
+func argText(f *field.Iterator, ok bool) string {
 	if !ok {
 		return "none"
 	}
@@ -165,7 +165,7 @@ func argText(f *field.Reader, ok bool) string {
 }
 
 // argKind is the same for types that RabbitMQ compares by value.
-func argKind(f *field.Reader) byte {
+func argKind(f *field.Iterator) byte {
 	if _, ok := f.Int(); ok {
 		return field.TagInt64
 	}

@@ -54,7 +54,7 @@ func (v *VHost) addExchange(x *Exchange) {
 // exchangeArgs reads the arguments of a declaration.
 func exchangeArgs(name string, raw []byte) (plain bool, feedTopic string, err error) {
 	plain = true
-	t := field.NewReader(raw)
+	t := field.NewIterator(raw)
 	for t.Next() {
 		key := string(t.Name())
 		switch {

@@ -133,7 +133,7 @@ func splitList(value string) []string {
 
 // argument brings the value of an AMQP argument into the table's form, or says in
 // RabbitMQ's words what is wrong with it.
-func (t *Setting) argument(f *field.Reader) (value, wrong string) {
+func (t *Setting) argument(f *field.Iterator) (value, wrong string) {
 	unacceptable := "{unacceptable_type," + argTypeName(f.Tag()) + "}"
 	switch {
 	case t.Type == Text: // RabbitMQ takes anything, and tells "1" from 1
@@ -187,7 +187,7 @@ func (t *Setting) wrongValue(value string) string {
 }
 
 // argValue is any value as a text.
-func argValue(f *field.Reader) string {
+func argValue(f *field.Iterator) string {
 	if text, ok := f.AppendValueText(nil); ok {
 		return string(text)
 	}

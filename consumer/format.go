@@ -162,7 +162,7 @@ func decodeBody(body []byte) (savedState, error) {
 	if body[4] != stateVersion || sets < minSets || sets > maxSets || body[6] != 0 || body[7] != 0 || next < 0 {
 		return savedState{}, errors.New("bad header")
 	}
-	d := stateReader{buf: body[stateHeader:], pages: maxStatePages, next: next}
+	d := stateDecoder{buf: body[stateHeader:], pages: maxStatePages, next: next}
 	st := savedState{next: message.Offset(next), sets: make([]set, sets)}
 	for i := range st.sets {
 		st.sets[i].pages = new(pages)
@@ -176,8 +176,8 @@ func decodeBody(body []byte) (savedState, error) {
 	return st, nil
 }
 
-// stateReader decodes sets, within the offsets below next and a budget of pages.
-type stateReader struct {
+// stateDecoder decodes sets, within the offsets below next and a budget of pages.
+type stateDecoder struct {
 	buf   []byte
 	pages int64
 	next  int64
@@ -189,7 +189,7 @@ var (
 )
 
 // uvarint reads a number of at most limit.
-func (d *stateReader) uvarint(limit int64) (int64, error) {
+func (d *stateDecoder) uvarint(limit int64) (int64, error) {
 	v, n := binary.Uvarint(d.buf)
 	if n <= 0 {
 		return 0, errShort
@@ -201,7 +201,7 @@ func (d *stateReader) uvarint(limit int64) (int64, error) {
 	return int64(v), nil
 }
 
-func (d *stateReader) set(s *set) error {
+func (d *stateDecoder) set(s *set) error {
 	entries, err := d.uvarint(maxStatePages)
 	if err != nil {
 		return err
@@ -226,7 +226,7 @@ func (d *stateReader) set(s *set) error {
 }
 
 // entry decodes one entry at page and says how many pages it covers.
-func (d *stateReader) entry(s *set, page int64) (int64, error) {
+func (d *stateDecoder) entry(s *set, page int64) (int64, error) {
 	if len(d.buf) == 0 {
 		return 0, errShort
 	}
@@ -253,7 +253,7 @@ func (d *stateReader) entry(s *set, page int64) (int64, error) {
 	return 0, fmt.Errorf("unknown kind %d", kind)
 }
 
-func (d *stateReader) runs(s *set, first offset) error {
+func (d *stateDecoder) runs(s *set, first offset) error {
 	runs, err := d.uvarint(pageBits / 2)
 	if err != nil || runs == 0 {
 		return errors.Join(err, errBound)
@@ -275,7 +275,7 @@ func (d *stateReader) runs(s *set, first offset) error {
 	return nil
 }
 
-func (d *stateReader) bits(s *set, page int64) error {
+func (d *stateDecoder) bits(s *set, page int64) error {
 	if len(d.buf) < pageBits/8 {
 		return errShort
 	}

@@ -27,7 +27,7 @@ type headerRule struct {
 // condition asks for a header of that name with that value, or any if it is void.
 type condition struct {
 	name  []byte
-	value field.Reader // stands on the field
+	value field.Iterator // stands on the field
 	void  bool
 	index indexKey
 }
@@ -67,7 +67,7 @@ func compileRule(args []byte) (*headerRule, error) {
 		r.all = strings.HasPrefix(string(how), "all")
 	}
 	own := []byte(r.args) // the conditions outlive the caller's bytes
-	for t := field.NewReader(own); t.Next(); {
+	for t := field.NewIterator(own); t.Next(); {
 		if string(t.Name()) == "x-match" || !withX && bytes.HasPrefix(t.Name(), []byte("x-")) {
 			continue
 		}
@@ -87,7 +87,7 @@ func nameKey(name []byte) (k indexKey) {
 }
 
 // valueKey hashes a value so that what field.SameValue calls equal gets one key.
-func valueKey(name indexKey, v *field.Reader) (k indexKey) {
+func valueKey(name indexKey, v *field.Iterator) (k indexKey) {
 	kind, n := byte(0), uint64(0)
 	if i, ok := v.Int(); ok {
 		kind, n = 'l', uint64(i)
@@ -107,7 +107,7 @@ func valueKey(name indexKey, v *field.Reader) (k indexKey) {
 }
 
 func (c *condition) holds(headers []byte) bool {
-	for t := field.NewReader(headers); t.Next(); {
+	for t := field.NewIterator(headers); t.Next(); {
 		if bytes.Equal(t.Name(), c.name) {
 			return c.void || field.SameValue(&c.value, &t)
 		}
@@ -229,7 +229,7 @@ func (h headerRules) route(headers []byte, into []Target) []Target {
 	for _, r := range h.always {
 		into = r.targets.appendTo(into)
 	}
-	for t := field.NewReader(headers); t.Next(); {
+	for t := field.NewIterator(headers); t.Next(); {
 		key := nameKey(t.Name())
 		into = h.look(key, headers, into)
 		into = h.look(valueKey(key, &t), headers, into)

@@ -67,7 +67,7 @@ func naiveHeaders(args, headers []byte) bool {
 		how = string(m.Text())
 	}
 	all := strings.HasPrefix(how, "all")
-	for a := field.NewReader(args); a.Next(); {
+	for a := field.NewIterator(args); a.Next(); {
 		name := string(a.Name())
 		if name == "x-match" || strings.HasPrefix(name, "x-") && !strings.HasSuffix(how, "-with-x") {
 			continue

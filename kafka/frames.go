@@ -30,9 +30,9 @@ const (
 // frames reads request frames off a socket. The bytes it returns are valid
 // until the next call.
 type frames struct {
-	*netx.Reader
+	*netx.ReadBuffer
 	idle   time.Duration
-	big    *[]byte         // a frame that does not fit the Reader
+	big    *[]byte         // a frame that does not fit the read buffer
 	memory *budget.Account // of the connection
 	taken  int64           // of it, for big
 	gone   func() <-chan struct{}
@@ -68,7 +68,7 @@ func releaseBig(b *[]byte) {
 }
 
 func newFrames(nc net.Conn, memory *budget.Account, idle time.Duration) *frames {
-	return &frames{Reader: netx.NewReader(nc, readBytes), memory: memory, idle: idle, gone: goneOf(nc)}
+	return &frames{ReadBuffer: netx.NewReadBuffer(nc, readBytes), memory: memory, idle: idle, gone: goneOf(nc)}
 }
 
 // buffered reports whether a whole frame is there without touching the socket.

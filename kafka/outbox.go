@@ -14,7 +14,7 @@ import (
 
 const (
 	// maxWaiting bounds the Produce answers of one connection that wait for
-	// their flush; the reader waits when there are as many.
+	// their flush; the read loop waits when there are as many.
 	maxWaiting = 128
 	// flushBytes is how many bytes of ready answers are gathered at most.
 	flushBytes = 32 << 10
@@ -23,7 +23,7 @@ const (
 )
 
 // slot is a Produce answer. One that may have to wait for its flush is an answer of
-// the outbox; the reader has it wait for itself while it builds it.
+// the outbox; the read loop has it wait for itself while it builds it.
 type slot struct {
 	frame []byte // the encoded answer, which says success
 	body  int    // where in frame the body begins
@@ -43,17 +43,17 @@ func finished(a *answer) []byte {
 	return s.frame
 }
 
-// outbox writes a connection's answers in order. The reader's goroutine writes
+// outbox writes a connection's answers in order. The read loop writes
 // itself while nothing waits; a writer goroutine, started at the first need,
 // writes answers that had to wait. Only one of the two touches the socket:
 //
-//	waiting is empty and writing is false   the reader
+//	waiting is empty and writing is false   the read loop
 //	otherwise                               the writer
 type outbox struct {
 	nc      net.Conn
 	w       *netx.Writer
 	answers atomic.Uint64   // that were complete
-	ready   []byte          // answers that are complete and not written; the reader's own
+	ready   []byte          // answers that are complete and not written; the read loop's own
 	memory  *budget.Account // of the connection
 
 	woken   chan struct{} // of capacity 1
@@ -149,7 +149,7 @@ func (o *outbox) produce(a *answer) error {
 	return err
 }
 
-// drain waits until no answer waits, so that the reader may write.
+// drain waits until no answer waits, so that the read loop may write.
 func (o *outbox) drain() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -239,7 +239,7 @@ func (o *outbox) fail(err error) {
 	}
 	o.mu.Unlock()
 	o.cond.Broadcast()
-	_ = o.nc.Close() // the reader may be waiting for a request
+	_ = o.nc.Close() // the read loop may be waiting for a request
 }
 
 // close ends the writer. Answers that still wait are left to their commit,

@@ -47,7 +47,7 @@ func appendPlainHeaders(dst, props []byte) ([]byte, int) {
 		return dst, 0
 	}
 	n := 0
-	t := field.NewReader(p.Headers)
+	t := field.NewIterator(p.Headers)
 	var text [64]byte
 	for t.Next() {
 		var value []byte

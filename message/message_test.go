@@ -198,7 +198,7 @@ func TestKafkaRecordsBecomeAMQPMessages(t *testing.T) {
 				t.Errorf("delivery mode %d, timestamp %d", p.DeliveryMode, p.Timestamp)
 			}
 			got := map[string]string{}
-			for r := field.NewReader(p.Headers); r.Next(); {
+			for r := field.NewIterator(p.Headers); r.Next(); {
 				got[string(r.Name())] = valueText(&r)
 			}
 			if len(got) != len(c.want) {
@@ -225,7 +225,7 @@ func TestARecordWithoutATimeGetsNone(t *testing.T) {
 }
 
 // valueText is a value with its type's letter.
-func valueText(r *field.Reader) string {
+func valueText(r *field.Iterator) string {
 	if n, ok := r.Int(); ok {
 		return "i" + strconv.FormatInt(n, 10)
 	}
@@ -236,7 +236,7 @@ func valueText(r *field.Reader) string {
 		return "V"
 	case field.TagArray:
 		s := "A"
-		for a := field.NewArrayReader(r.Raw()); a.Next(); {
+		for a := field.NewArrayIterator(r.Raw()); a.Next(); {
 			s += string(a.Text())
 		}
 		return s

@@ -19,7 +19,7 @@ func (m *BasicQos) AppendTo(buf []byte) []byte {
 	return append(buf, bits(m.Global))
 }
 
-func (m *BasicQos) decode(r *reader) {
+func (m *BasicQos) decode(r *decoder) {
 	m.PrefetchSize = r.u32()
 	m.PrefetchCount = r.u16()
 	m.Global = bit(r.u8(), 0)
@@ -34,7 +34,7 @@ func (*BasicQosOk) ID() MethodID { return IDBasicQosOk }
 // AppendTo implements Method.
 func (*BasicQosOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*BasicQosOk) decode(*reader) {}
+func (*BasicQosOk) decode(*decoder) {}
 
 // BasicConsume is basic.consume: starts a consumer (client).
 type BasicConsume struct {
@@ -55,7 +55,7 @@ func (m *BasicConsume) AppendTo(buf []byte) []byte {
 	return appendLong(buf, m.Arguments)
 }
 
-func (m *BasicConsume) decode(r *reader) {
+func (m *BasicConsume) decode(r *decoder) {
 	r.u16()
 	m.Queue = r.short()
 	m.ConsumerTag = r.short()
@@ -78,7 +78,7 @@ func (*BasicConsumeOk) ID() MethodID { return IDBasicConsumeOk }
 // AppendTo implements Method.
 func (m *BasicConsumeOk) AppendTo(buf []byte) []byte { return appendShort(buf, m.ConsumerTag) }
 
-func (m *BasicConsumeOk) decode(r *reader) { m.ConsumerTag = r.short() }
+func (m *BasicConsumeOk) decode(r *decoder) { m.ConsumerTag = r.short() }
 
 // BasicCancel is basic.cancel: ends a consumer (either side).
 type BasicCancel struct {
@@ -95,7 +95,7 @@ func (m *BasicCancel) AppendTo(buf []byte) []byte {
 	return append(buf, bits(m.NoWait))
 }
 
-func (m *BasicCancel) decode(r *reader) {
+func (m *BasicCancel) decode(r *decoder) {
 	m.ConsumerTag = r.short()
 	m.NoWait = bit(r.u8(), 0)
 }
@@ -111,7 +111,7 @@ func (*BasicCancelOk) ID() MethodID { return IDBasicCancelOk }
 // AppendTo implements Method.
 func (m *BasicCancelOk) AppendTo(buf []byte) []byte { return appendShort(buf, m.ConsumerTag) }
 
-func (m *BasicCancelOk) decode(r *reader) { m.ConsumerTag = r.short() }
+func (m *BasicCancelOk) decode(r *decoder) { m.ConsumerTag = r.short() }
 
 // BasicPublish is basic.publish: announces a message (client); content follows. ParsePublish is the fast path.
 type BasicPublish struct {
@@ -130,7 +130,7 @@ func (m *BasicPublish) AppendTo(buf []byte) []byte {
 	return append(buf, bits(m.Mandatory, m.Immediate))
 }
 
-func (m *BasicPublish) decode(r *reader) {
+func (m *BasicPublish) decode(r *decoder) {
 	r.u16()
 	m.Exchange = r.short()
 	m.RoutingKey = r.short()
@@ -156,7 +156,7 @@ func (m *BasicReturn) AppendTo(buf []byte) []byte {
 	return appendShort(buf, m.RoutingKey)
 }
 
-func (m *BasicReturn) decode(r *reader) {
+func (m *BasicReturn) decode(r *decoder) {
 	m.ReplyCode = Code(r.u16())
 	m.ReplyText = r.short()
 	m.Exchange = r.short()
@@ -183,7 +183,7 @@ func (m *BasicDeliver) AppendTo(buf []byte) []byte {
 	return appendShort(buf, m.RoutingKey)
 }
 
-func (m *BasicDeliver) decode(r *reader) {
+func (m *BasicDeliver) decode(r *decoder) {
 	m.ConsumerTag = r.short()
 	m.DeliveryTag = r.u64()
 	m.Redelivered = bit(r.u8(), 0)
@@ -207,7 +207,7 @@ func (m *BasicGet) AppendTo(buf []byte) []byte {
 	return append(buf, bits(m.NoAck))
 }
 
-func (m *BasicGet) decode(r *reader) {
+func (m *BasicGet) decode(r *decoder) {
 	r.u16()
 	m.Queue = r.short()
 	m.NoAck = bit(r.u8(), 0)
@@ -233,7 +233,7 @@ func (m *BasicGetOk) AppendTo(buf []byte) []byte {
 	return appendU32(buf, m.MessageCount)
 }
 
-func (m *BasicGetOk) decode(r *reader) {
+func (m *BasicGetOk) decode(r *decoder) {
 	m.DeliveryTag = r.u64()
 	m.Redelivered = bit(r.u8(), 0)
 	m.Exchange = r.short()
@@ -250,7 +250,7 @@ func (*BasicGetEmpty) ID() MethodID { return IDBasicGetEmpty }
 // AppendTo implements Method.
 func (*BasicGetEmpty) AppendTo(buf []byte) []byte { return append(buf, 0) }
 
-func (*BasicGetEmpty) decode(r *reader) { r.shortBytes() }
+func (*BasicGetEmpty) decode(r *decoder) { r.shortBytes() }
 
 // BasicAck is basic.ack: settles messages (client), or confirms publishes (server).
 type BasicAck struct {
@@ -267,7 +267,7 @@ func (m *BasicAck) AppendTo(buf []byte) []byte {
 	return append(buf, bits(m.Multiple))
 }
 
-func (m *BasicAck) decode(r *reader) {
+func (m *BasicAck) decode(r *decoder) {
 	m.DeliveryTag = r.u64()
 	m.Multiple = bit(r.u8(), 0)
 }
@@ -287,7 +287,7 @@ func (m *BasicReject) AppendTo(buf []byte) []byte {
 	return append(buf, bits(m.Requeue))
 }
 
-func (m *BasicReject) decode(r *reader) {
+func (m *BasicReject) decode(r *decoder) {
 	m.DeliveryTag = r.u64()
 	m.Requeue = bit(r.u8(), 0)
 }
@@ -303,7 +303,7 @@ func (*BasicRecoverAsync) ID() MethodID { return IDBasicRecoverAsync }
 // AppendTo implements Method.
 func (m *BasicRecoverAsync) AppendTo(buf []byte) []byte { return append(buf, bits(m.Requeue)) }
 
-func (m *BasicRecoverAsync) decode(r *reader) { m.Requeue = bit(r.u8(), 0) }
+func (m *BasicRecoverAsync) decode(r *decoder) { m.Requeue = bit(r.u8(), 0) }
 
 // BasicRecover is basic.recover: returns all unacknowledged messages (client).
 type BasicRecover struct {
@@ -316,7 +316,7 @@ func (*BasicRecover) ID() MethodID { return IDBasicRecover }
 // AppendTo implements Method.
 func (m *BasicRecover) AppendTo(buf []byte) []byte { return append(buf, bits(m.Requeue)) }
 
-func (m *BasicRecover) decode(r *reader) { m.Requeue = bit(r.u8(), 0) }
+func (m *BasicRecover) decode(r *decoder) { m.Requeue = bit(r.u8(), 0) }
 
 // BasicRecoverOk is basic.recover-ok: confirms a recover (server).
 type BasicRecoverOk struct{}
@@ -327,7 +327,7 @@ func (*BasicRecoverOk) ID() MethodID { return IDBasicRecoverOk }
 // AppendTo implements Method.
 func (*BasicRecoverOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*BasicRecoverOk) decode(*reader) {}
+func (*BasicRecoverOk) decode(*decoder) {}
 
 // BasicNack is basic.nack: refuses messages (client; extension), or publishes (server).
 type BasicNack struct {
@@ -344,7 +344,7 @@ func (m *BasicNack) AppendTo(buf []byte) []byte {
 	return append(buf, bits(m.Multiple, m.Requeue))
 }
 
-func (m *BasicNack) decode(r *reader) {
+func (m *BasicNack) decode(r *decoder) {
 	m.DeliveryTag = r.u64()
 	b := r.u8()
 	m.Multiple = bit(b, 0)

@@ -11,7 +11,7 @@ func (*ChannelOpen) ID() MethodID { return IDChannelOpen }
 // AppendTo implements Method.
 func (*ChannelOpen) AppendTo(buf []byte) []byte { return append(buf, 0) }
 
-func (*ChannelOpen) decode(r *reader) { r.shortBytes() }
+func (*ChannelOpen) decode(r *decoder) { r.shortBytes() }
 
 // ChannelOpenOk is channel.open-ok: confirms the opening (server).
 type ChannelOpenOk struct{}
@@ -22,7 +22,7 @@ func (*ChannelOpenOk) ID() MethodID { return IDChannelOpenOk }
 // AppendTo implements Method.
 func (*ChannelOpenOk) AppendTo(buf []byte) []byte { return appendU32(buf, 0) }
 
-func (*ChannelOpenOk) decode(r *reader) { r.long() }
+func (*ChannelOpenOk) decode(r *decoder) { r.long() }
 
 // ChannelFlow is channel.flow: stops or restarts deliveries.
 type ChannelFlow struct {
@@ -35,7 +35,7 @@ func (*ChannelFlow) ID() MethodID { return IDChannelFlow }
 // AppendTo implements Method.
 func (m *ChannelFlow) AppendTo(buf []byte) []byte { return append(buf, bits(m.Active)) }
 
-func (m *ChannelFlow) decode(r *reader) { m.Active = bit(r.u8(), 0) }
+func (m *ChannelFlow) decode(r *decoder) { m.Active = bit(r.u8(), 0) }
 
 // ChannelFlowOk is channel.flow-ok: confirms a flow.
 type ChannelFlowOk struct {
@@ -48,7 +48,7 @@ func (*ChannelFlowOk) ID() MethodID { return IDChannelFlowOk }
 // AppendTo implements Method.
 func (m *ChannelFlowOk) AppendTo(buf []byte) []byte { return append(buf, bits(m.Active)) }
 
-func (m *ChannelFlowOk) decode(r *reader) { m.Active = bit(r.u8(), 0) }
+func (m *ChannelFlowOk) decode(r *decoder) { m.Active = bit(r.u8(), 0) }
 
 // ChannelClose is channel.close: ends the channel; class and method name the culprit.
 type ChannelClose struct {
@@ -68,7 +68,7 @@ func (m *ChannelClose) AppendTo(buf []byte) []byte {
 	return appendU16(buf, m.MethodID)
 }
 
-func (m *ChannelClose) decode(r *reader) {
+func (m *ChannelClose) decode(r *decoder) {
 	m.ReplyCode = Code(r.u16())
 	m.ReplyText = r.short()
 	m.ClassID = r.u16()
@@ -84,7 +84,7 @@ func (*ChannelCloseOk) ID() MethodID { return IDChannelCloseOk }
 // AppendTo implements Method.
 func (*ChannelCloseOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*ChannelCloseOk) decode(*reader) {}
+func (*ChannelCloseOk) decode(*decoder) {}
 
 // AccessRequest is access.request: asks for a ticket as 0-8 did (client).
 type AccessRequest struct {
@@ -101,7 +101,7 @@ func (m *AccessRequest) AppendTo(buf []byte) []byte {
 	return append(buf, bits(m.Exclusive, m.Passive, m.Active, m.Write, m.Read))
 }
 
-func (m *AccessRequest) decode(r *reader) {
+func (m *AccessRequest) decode(r *decoder) {
 	m.Realm = r.short()
 	b := r.u8()
 	m.Exclusive = bit(b, 0)
@@ -122,4 +122,4 @@ func (*AccessRequestOk) ID() MethodID { return IDAccessRequestOk }
 // AppendTo implements Method.
 func (m *AccessRequestOk) AppendTo(buf []byte) []byte { return appendU16(buf, m.Ticket) }
 
-func (m *AccessRequestOk) decode(r *reader) { m.Ticket = r.u16() }
+func (m *AccessRequestOk) decode(r *decoder) { m.Ticket = r.u16() }

@@ -13,7 +13,7 @@ func (*ConfirmSelect) ID() MethodID { return IDConfirmSelect }
 // AppendTo implements Method.
 func (m *ConfirmSelect) AppendTo(buf []byte) []byte { return append(buf, bits(m.NoWait)) }
 
-func (m *ConfirmSelect) decode(r *reader) { m.NoWait = bit(r.u8(), 0) }
+func (m *ConfirmSelect) decode(r *decoder) { m.NoWait = bit(r.u8(), 0) }
 
 // ConfirmSelectOk is confirm.select-ok: confirms that (server).
 type ConfirmSelectOk struct{}
@@ -24,7 +24,7 @@ func (*ConfirmSelectOk) ID() MethodID { return IDConfirmSelectOk }
 // AppendTo implements Method.
 func (*ConfirmSelectOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*ConfirmSelectOk) decode(*reader) {}
+func (*ConfirmSelectOk) decode(*decoder) {}
 
 // TxSelect is tx.select: makes the channel transactional (client).
 type TxSelect struct{}
@@ -35,7 +35,7 @@ func (*TxSelect) ID() MethodID { return IDTxSelect }
 // AppendTo implements Method.
 func (*TxSelect) AppendTo(buf []byte) []byte { return buf }
 
-func (*TxSelect) decode(*reader) {}
+func (*TxSelect) decode(*decoder) {}
 
 // TxSelectOk is tx.select-ok: confirms that (server).
 type TxSelectOk struct{}
@@ -46,7 +46,7 @@ func (*TxSelectOk) ID() MethodID { return IDTxSelectOk }
 // AppendTo implements Method.
 func (*TxSelectOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*TxSelectOk) decode(*reader) {}
+func (*TxSelectOk) decode(*decoder) {}
 
 // TxCommit is tx.commit: commits (client).
 type TxCommit struct{}
@@ -57,7 +57,7 @@ func (*TxCommit) ID() MethodID { return IDTxCommit }
 // AppendTo implements Method.
 func (*TxCommit) AppendTo(buf []byte) []byte { return buf }
 
-func (*TxCommit) decode(*reader) {}
+func (*TxCommit) decode(*decoder) {}
 
 // TxCommitOk is tx.commit-ok: confirms that (server).
 type TxCommitOk struct{}
@@ -68,7 +68,7 @@ func (*TxCommitOk) ID() MethodID { return IDTxCommitOk }
 // AppendTo implements Method.
 func (*TxCommitOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*TxCommitOk) decode(*reader) {}
+func (*TxCommitOk) decode(*decoder) {}
 
 // TxRollback is tx.rollback: rolls back (client).
 type TxRollback struct{}
@@ -79,7 +79,7 @@ func (*TxRollback) ID() MethodID { return IDTxRollback }
 // AppendTo implements Method.
 func (*TxRollback) AppendTo(buf []byte) []byte { return buf }
 
-func (*TxRollback) decode(*reader) {}
+func (*TxRollback) decode(*decoder) {}
 
 // TxRollbackOk is tx.rollback-ok: confirms that (server).
 type TxRollbackOk struct{}
@@ -90,4 +90,4 @@ func (*TxRollbackOk) ID() MethodID { return IDTxRollbackOk }
 // AppendTo implements Method.
 func (*TxRollbackOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*TxRollbackOk) decode(*reader) {}
+func (*TxRollbackOk) decode(*decoder) {}

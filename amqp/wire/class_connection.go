@@ -21,7 +21,7 @@ func (m *ConnectionStart) AppendTo(buf []byte) []byte {
 	return appendLong(buf, m.Locales)
 }
 
-func (m *ConnectionStart) decode(r *reader) {
+func (m *ConnectionStart) decode(r *decoder) {
 	m.VersionMajor = r.u8()
 	m.VersionMinor = r.u8()
 	m.ServerProperties = r.table()
@@ -48,7 +48,7 @@ func (m *ConnectionStartOk) AppendTo(buf []byte) []byte {
 	return appendShort(buf, m.Locale)
 }
 
-func (m *ConnectionStartOk) decode(r *reader) {
+func (m *ConnectionStartOk) decode(r *decoder) {
 	m.ClientProperties = r.table()
 	m.Mechanism = r.short()
 	m.Response = r.long()
@@ -66,7 +66,7 @@ func (*ConnectionSecure) ID() MethodID { return IDConnectionSecure }
 // AppendTo implements Method.
 func (m *ConnectionSecure) AppendTo(buf []byte) []byte { return appendLong(buf, m.Challenge) }
 
-func (m *ConnectionSecure) decode(r *reader) { m.Challenge = r.long() }
+func (m *ConnectionSecure) decode(r *decoder) { m.Challenge = r.long() }
 
 // ConnectionSecureOk is connection.secure-ok: answers a challenge (client).
 type ConnectionSecureOk struct {
@@ -79,7 +79,7 @@ func (*ConnectionSecureOk) ID() MethodID { return IDConnectionSecureOk }
 // AppendTo implements Method.
 func (m *ConnectionSecureOk) AppendTo(buf []byte) []byte { return appendLong(buf, m.Response) }
 
-func (m *ConnectionSecureOk) decode(r *reader) { m.Response = r.long() }
+func (m *ConnectionSecureOk) decode(r *decoder) { m.Response = r.long() }
 
 // ConnectionTune is connection.tune: proposes limits (server); heartbeat in seconds.
 type ConnectionTune struct {
@@ -98,7 +98,7 @@ func (m *ConnectionTune) AppendTo(buf []byte) []byte {
 	return appendU16(buf, m.Heartbeat)
 }
 
-func (m *ConnectionTune) decode(r *reader) {
+func (m *ConnectionTune) decode(r *decoder) {
 	m.ChannelMax = r.u16()
 	m.FrameMax = r.u32()
 	m.Heartbeat = r.u16()
@@ -121,7 +121,7 @@ func (m *ConnectionTuneOk) AppendTo(buf []byte) []byte {
 	return appendU16(buf, m.Heartbeat)
 }
 
-func (m *ConnectionTuneOk) decode(r *reader) {
+func (m *ConnectionTuneOk) decode(r *decoder) {
 	m.ChannelMax = r.u16()
 	m.FrameMax = r.u32()
 	m.Heartbeat = r.u16()
@@ -143,7 +143,7 @@ func (m *ConnectionOpen) AppendTo(buf []byte) []byte {
 	return append(buf, bits(m.Insist))
 }
 
-func (m *ConnectionOpen) decode(r *reader) {
+func (m *ConnectionOpen) decode(r *decoder) {
 	m.VirtualHost = r.short()
 	r.shortBytes()
 	m.Insist = bit(r.u8(), 0)
@@ -158,7 +158,7 @@ func (*ConnectionOpenOk) ID() MethodID { return IDConnectionOpenOk }
 // AppendTo implements Method.
 func (*ConnectionOpenOk) AppendTo(buf []byte) []byte { return append(buf, 0) }
 
-func (*ConnectionOpenOk) decode(r *reader) { r.shortBytes() }
+func (*ConnectionOpenOk) decode(r *decoder) { r.shortBytes() }
 
 // ConnectionClose is connection.close: ends the connection; class and method name the culprit.
 type ConnectionClose struct {
@@ -178,7 +178,7 @@ func (m *ConnectionClose) AppendTo(buf []byte) []byte {
 	return appendU16(buf, m.MethodID)
 }
 
-func (m *ConnectionClose) decode(r *reader) {
+func (m *ConnectionClose) decode(r *decoder) {
 	m.ReplyCode = Code(r.u16())
 	m.ReplyText = r.short()
 	m.ClassID = r.u16()
@@ -194,7 +194,7 @@ func (*ConnectionCloseOk) ID() MethodID { return IDConnectionCloseOk }
 // AppendTo implements Method.
 func (*ConnectionCloseOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*ConnectionCloseOk) decode(*reader) {}
+func (*ConnectionCloseOk) decode(*decoder) {}
 
 // ConnectionBlocked is connection.blocked: says that publishing is stopped for now (server; extension).
 type ConnectionBlocked struct {
@@ -207,7 +207,7 @@ func (*ConnectionBlocked) ID() MethodID { return IDConnectionBlocked }
 // AppendTo implements Method.
 func (m *ConnectionBlocked) AppendTo(buf []byte) []byte { return appendShort(buf, m.Reason) }
 
-func (m *ConnectionBlocked) decode(r *reader) { m.Reason = r.short() }
+func (m *ConnectionBlocked) decode(r *decoder) { m.Reason = r.short() }
 
 // ConnectionUnblocked is connection.unblocked: says that publishing goes on (server; extension).
 type ConnectionUnblocked struct{}
@@ -218,7 +218,7 @@ func (*ConnectionUnblocked) ID() MethodID { return IDConnectionUnblocked }
 // AppendTo implements Method.
 func (*ConnectionUnblocked) AppendTo(buf []byte) []byte { return buf }
 
-func (*ConnectionUnblocked) decode(*reader) {}
+func (*ConnectionUnblocked) decode(*decoder) {}
 
 // ConnectionUpdateSecret is connection.update-secret: replaces the credentials (client; extension).
 type ConnectionUpdateSecret struct {
@@ -235,7 +235,7 @@ func (m *ConnectionUpdateSecret) AppendTo(buf []byte) []byte {
 	return appendShort(buf, m.Reason)
 }
 
-func (m *ConnectionUpdateSecret) decode(r *reader) {
+func (m *ConnectionUpdateSecret) decode(r *decoder) {
 	m.NewSecret = r.long()
 	m.Reason = r.short()
 }
@@ -249,4 +249,4 @@ func (*ConnectionUpdateSecretOk) ID() MethodID { return IDConnectionUpdateSecret
 // AppendTo implements Method.
 func (*ConnectionUpdateSecretOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*ConnectionUpdateSecretOk) decode(*reader) {}
+func (*ConnectionUpdateSecretOk) decode(*decoder) {}

@@ -21,7 +21,7 @@ func (m *ExchangeDeclare) AppendTo(buf []byte) []byte {
 	return appendLong(buf, m.Arguments)
 }
 
-func (m *ExchangeDeclare) decode(r *reader) {
+func (m *ExchangeDeclare) decode(r *decoder) {
 	r.u16()
 	m.Exchange = r.short()
 	m.Type = r.short()
@@ -43,7 +43,7 @@ func (*ExchangeDeclareOk) ID() MethodID { return IDExchangeDeclareOk }
 // AppendTo implements Method.
 func (*ExchangeDeclareOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*ExchangeDeclareOk) decode(*reader) {}
+func (*ExchangeDeclareOk) decode(*decoder) {}
 
 // ExchangeDelete is exchange.delete: deletes an exchange (client).
 type ExchangeDelete struct {
@@ -61,7 +61,7 @@ func (m *ExchangeDelete) AppendTo(buf []byte) []byte {
 	return append(buf, bits(m.IfUnused, m.NoWait))
 }
 
-func (m *ExchangeDelete) decode(r *reader) {
+func (m *ExchangeDelete) decode(r *decoder) {
 	r.u16()
 	m.Exchange = r.short()
 	b := r.u8()
@@ -78,7 +78,7 @@ func (*ExchangeDeleteOk) ID() MethodID { return IDExchangeDeleteOk }
 // AppendTo implements Method.
 func (*ExchangeDeleteOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*ExchangeDeleteOk) decode(*reader) {}
+func (*ExchangeDeleteOk) decode(*decoder) {}
 
 // ExchangeBind is exchange.bind: binds an exchange to another (client; extension).
 type ExchangeBind struct {
@@ -100,7 +100,7 @@ func (m *ExchangeBind) AppendTo(buf []byte) []byte {
 	return appendLong(buf, m.Arguments)
 }
 
-func (m *ExchangeBind) decode(r *reader) {
+func (m *ExchangeBind) decode(r *decoder) {
 	r.u16()
 	m.Destination = r.short()
 	m.Source = r.short()
@@ -118,7 +118,7 @@ func (*ExchangeBindOk) ID() MethodID { return IDExchangeBindOk }
 // AppendTo implements Method.
 func (*ExchangeBindOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*ExchangeBindOk) decode(*reader) {}
+func (*ExchangeBindOk) decode(*decoder) {}
 
 // ExchangeUnbind is exchange.unbind: removes such a binding (client; extension).
 type ExchangeUnbind struct {
@@ -140,7 +140,7 @@ func (m *ExchangeUnbind) AppendTo(buf []byte) []byte {
 	return appendLong(buf, m.Arguments)
 }
 
-func (m *ExchangeUnbind) decode(r *reader) {
+func (m *ExchangeUnbind) decode(r *decoder) {
 	r.u16()
 	m.Destination = r.short()
 	m.Source = r.short()
@@ -158,4 +158,4 @@ func (*ExchangeUnbindOk) ID() MethodID { return IDExchangeUnbindOk }
 // AppendTo implements Method.
 func (*ExchangeUnbindOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*ExchangeUnbindOk) decode(*reader) {}
+func (*ExchangeUnbindOk) decode(*decoder) {}

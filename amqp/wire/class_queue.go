@@ -20,7 +20,7 @@ func (m *QueueDeclare) AppendTo(buf []byte) []byte {
 	return appendLong(buf, m.Arguments)
 }
 
-func (m *QueueDeclare) decode(r *reader) {
+func (m *QueueDeclare) decode(r *decoder) {
 	r.u16()
 	m.Queue = r.short()
 	b := r.u8()
@@ -48,7 +48,7 @@ func (m *QueueDeclareOk) AppendTo(buf []byte) []byte {
 	return appendU32(buf, m.ConsumerCount)
 }
 
-func (m *QueueDeclareOk) decode(r *reader) {
+func (m *QueueDeclareOk) decode(r *decoder) {
 	m.Queue = r.short()
 	m.MessageCount = r.u32()
 	m.ConsumerCount = r.u32()
@@ -74,7 +74,7 @@ func (m *QueueBind) AppendTo(buf []byte) []byte {
 	return appendLong(buf, m.Arguments)
 }
 
-func (m *QueueBind) decode(r *reader) {
+func (m *QueueBind) decode(r *decoder) {
 	r.u16()
 	m.Queue = r.short()
 	m.Exchange = r.short()
@@ -92,7 +92,7 @@ func (*QueueBindOk) ID() MethodID { return IDQueueBindOk }
 // AppendTo implements Method.
 func (*QueueBindOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*QueueBindOk) decode(*reader) {}
+func (*QueueBindOk) decode(*decoder) {}
 
 // QueuePurge is queue.purge: drops the ready messages (client).
 type QueuePurge struct {
@@ -110,7 +110,7 @@ func (m *QueuePurge) AppendTo(buf []byte) []byte {
 	return append(buf, bits(m.NoWait))
 }
 
-func (m *QueuePurge) decode(r *reader) {
+func (m *QueuePurge) decode(r *decoder) {
 	r.u16()
 	m.Queue = r.short()
 	m.NoWait = bit(r.u8(), 0)
@@ -127,7 +127,7 @@ func (*QueuePurgeOk) ID() MethodID { return IDQueuePurgeOk }
 // AppendTo implements Method.
 func (m *QueuePurgeOk) AppendTo(buf []byte) []byte { return appendU32(buf, m.MessageCount) }
 
-func (m *QueuePurgeOk) decode(r *reader) { m.MessageCount = r.u32() }
+func (m *QueuePurgeOk) decode(r *decoder) { m.MessageCount = r.u32() }
 
 // QueueDelete is queue.delete: deletes a queue (client).
 type QueueDelete struct {
@@ -145,7 +145,7 @@ func (m *QueueDelete) AppendTo(buf []byte) []byte {
 	return append(buf, bits(m.IfUnused, m.IfEmpty, m.NoWait))
 }
 
-func (m *QueueDelete) decode(r *reader) {
+func (m *QueueDelete) decode(r *decoder) {
 	r.u16()
 	m.Queue = r.short()
 	b := r.u8()
@@ -165,7 +165,7 @@ func (*QueueDeleteOk) ID() MethodID { return IDQueueDeleteOk }
 // AppendTo implements Method.
 func (m *QueueDeleteOk) AppendTo(buf []byte) []byte { return appendU32(buf, m.MessageCount) }
 
-func (m *QueueDeleteOk) decode(r *reader) { m.MessageCount = r.u32() }
+func (m *QueueDeleteOk) decode(r *decoder) { m.MessageCount = r.u32() }
 
 // QueueUnbind is queue.unbind: removes a binding (client).
 type QueueUnbind struct {
@@ -185,7 +185,7 @@ func (m *QueueUnbind) AppendTo(buf []byte) []byte {
 	return appendLong(buf, m.Arguments)
 }
 
-func (m *QueueUnbind) decode(r *reader) {
+func (m *QueueUnbind) decode(r *decoder) {
 	r.u16()
 	m.Queue = r.short()
 	m.Exchange = r.short()
@@ -202,4 +202,4 @@ func (*QueueUnbindOk) ID() MethodID { return IDQueueUnbindOk }
 // AppendTo implements Method.
 func (*QueueUnbindOk) AppendTo(buf []byte) []byte { return buf }
 
-func (*QueueUnbindOk) decode(*reader) {}
+func (*QueueUnbindOk) decode(*decoder) {}

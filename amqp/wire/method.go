@@ -117,7 +117,7 @@ type Method interface {
 	// AppendTo appends the arguments (without class and method number) to buf. Short strings above 255 bytes are cut.
 	AppendTo(buf []byte) []byte
 
-	decode(r *reader)
+	decode(r *decoder)
 }
 
 // ErrSyntax says that a payload does not hold what its class and method promise (502 SYNTAX_ERROR).
@@ -150,7 +150,7 @@ func Decode(payload []byte) (Method, error) {
 		return nil, &UnknownMethodError{ID: id}
 	}
 	m := newMethod()
-	r := reader{buf: payload[4:]}
+	r := decoder{buf: payload[4:]}
 	m.decode(&r)
 	if r.deep {
 		return m, fmt.Errorf("arguments of %s: %w", id, ErrTableDepth)

@@ -5,15 +5,15 @@ import (
 	"errors"
 )
 
-// reader takes argument values off the front of buf. The first value that does not fit sets bad and
+// decoder takes argument values off the front of buf. The first value that does not fit sets bad and
 // every later one is zero, so that decoders need to look only once, at the end.
-type reader struct {
+type decoder struct {
 	buf  []byte
 	bad  bool
 	deep bool // bad because of a table that is nested too deep
 }
 
-func (r *reader) take(n int) []byte {
+func (r *decoder) take(n int) []byte {
 	if n < 0 || n > len(r.buf) {
 		r.bad = true
 		r.buf = nil
@@ -24,39 +24,39 @@ func (r *reader) take(n int) []byte {
 	return b
 }
 
-func (r *reader) u8() byte {
+func (r *decoder) u8() byte {
 	if b := r.take(1); b != nil {
 		return b[0]
 	}
 	return 0
 }
 
-func (r *reader) u16() uint16 {
+func (r *decoder) u16() uint16 {
 	if b := r.take(2); b != nil {
 		return binary.BigEndian.Uint16(b)
 	}
 	return 0
 }
 
-func (r *reader) u32() uint32 {
+func (r *decoder) u32() uint32 {
 	if b := r.take(4); b != nil {
 		return binary.BigEndian.Uint32(b)
 	}
 	return 0
 }
 
-func (r *reader) u64() uint64 {
+func (r *decoder) u64() uint64 {
 	if b := r.take(8); b != nil {
 		return binary.BigEndian.Uint64(b)
 	}
 	return 0
 }
 
-func (r *reader) shortBytes() []byte { return r.take(int(r.u8())) }
+func (r *decoder) shortBytes() []byte { return r.take(int(r.u8())) }
 
-func (r *reader) short() string { return string(r.shortBytes()) }
+func (r *decoder) short() string { return string(r.shortBytes()) }
 
-func (r *reader) long() []byte {
+func (r *decoder) long() []byte {
 	n := r.u32()
 	if uint64(n) > uint64(len(r.buf)) {
 		r.bad = true
@@ -66,7 +66,7 @@ func (r *reader) long() []byte {
 	return r.take(int(n))
 }
 
-func (r *reader) table() Table {
+func (r *decoder) table() Table {
 	t := Table(r.long())
 	if r.bad {
 		return nil

@@ -13,11 +13,11 @@ func Normal(raw []byte) ([]byte, error) {
 	if len(raw) == 0 {
 		return nil, nil
 	}
-	return appendNormal(nil, NewReader(raw), 0)
+	return appendNormal(nil, NewIterator(raw), 0)
 }
 
 // appendNormal appends the fields of a table, or the values of an array.
-func appendNormal(dst []byte, t Reader, depth int) ([]byte, error) {
+func appendNormal(dst []byte, t Iterator, depth int) ([]byte, error) {
 	if depth > MaxDepth {
 		return nil, ErrDepth
 	}
@@ -65,10 +65,10 @@ func inOrder(b []byte, start int, ends []int) bool {
 }
 
 // appendNormalValue appends a tagged value: of two ways to write the same, the one that we write.
-func appendNormalValue(dst []byte, t *Reader, depth int) ([]byte, error) {
+func appendNormalValue(dst []byte, t *Iterator, depth int) ([]byte, error) {
 	switch t.tag {
 	case TagTable, TagArray:
-		inner := Reader{rest: t.raw, array: t.tag == TagArray}
+		inner := Iterator{rest: t.raw, array: t.tag == TagArray}
 		nested, err := appendNormal(nil, inner, depth+1)
 		if err != nil {
 			return nil, err

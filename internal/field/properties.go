@@ -140,7 +140,7 @@ func (p *Properties) Parse(raw []byte) error {
 	if f&unusedFlags != 0 {
 		return fmt.Errorf("%w: unknown flags %#04x", ErrProperties, f)
 	}
-	r := propertyReader{raw[2:], true}
+	r := propertyDecoder{raw[2:], true}
 	if f == 0 {
 		return r.end()
 	}

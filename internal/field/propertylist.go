@@ -42,13 +42,13 @@ func CheckProperties(raw []byte) bool {
 	return len(raw) == 0
 }
 
-// propertyReader reads fields one by one; after a short read it yields nothing.
-type propertyReader struct {
+// propertyDecoder reads fields one by one; after a short read it yields nothing.
+type propertyDecoder struct {
 	b  []byte
 	ok bool
 }
 
-func (r *propertyReader) take(n int) []byte {
+func (r *propertyDecoder) take(n int) []byte {
 	if !r.ok || n > len(r.b) {
 		r.ok = false
 		return nil
@@ -58,27 +58,27 @@ func (r *propertyReader) take(n int) []byte {
 	return v
 }
 
-func (r *propertyReader) octet() uint8 {
+func (r *propertyDecoder) octet() uint8 {
 	if v := r.take(1); v != nil {
 		return v[0]
 	}
 	return 0
 }
 
-func (r *propertyReader) u64() uint64 {
+func (r *propertyDecoder) u64() uint64 {
 	if v := r.take(8); v != nil {
 		return binary.BigEndian.Uint64(v)
 	}
 	return 0
 }
 
-func (r *propertyReader) short(flag uint16, into *[]byte) {
+func (r *propertyDecoder) short(flag uint16, into *[]byte) {
 	if flag != 0 {
 		*into = r.take(int(r.octet()))
 	}
 }
 
-func (r *propertyReader) long() []byte {
+func (r *propertyDecoder) long() []byte {
 	n := r.take(4)
 	if n == nil {
 		return nil
@@ -91,7 +91,7 @@ func (r *propertyReader) long() []byte {
 	return r.take(int(size))
 }
 
-func (r *propertyReader) end() error {
+func (r *propertyDecoder) end() error {
 	if !r.ok || len(r.b) != 0 {
 		return fmt.Errorf("%w: list does not fit its flags", ErrProperties)
 	}
@@ -107,7 +107,7 @@ func AppendWithHeader(dst, props []byte, name string, value []byte) []byte {
 	}
 	headers := make([]byte, 0, len(p.Headers)+1+len(name)+len(value))
 	headers = append(AppendName(headers, name), value...)
-	for t := NewReader(p.Headers); len(t.rest) > 0; {
+	for t := NewIterator(p.Headers); len(t.rest) > 0; {
 		rest := t.rest
 		if !t.Next() {
 			headers = append(headers, rest...) // a damaged table stays what it is

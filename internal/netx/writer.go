@@ -35,7 +35,7 @@ func NewWriter(nc net.Conn, timeout time.Duration, patience func() bool) *Writer
 // Bytes is how much was written.
 func (w *Writer) Bytes() uint64 { return w.bytes.Load() }
 
-// Until has all writes end at a time, as Reader.Until does for reads.
+// Until has all writes end at a time, as ReadBuffer.Until does for reads.
 func (w *Writer) Until(at time.Time) error { return w.deadline.fix(at) }
 
 // arm gives the next call its time. The deadline moves when half of it is gone.

@@ -92,7 +92,7 @@ func parseState(b []byte) (*kept, error) {
 		generation: int32(binary.BigEndian.Uint32(b[1:])),
 		since:      time.UnixMilli(int64(binary.BigEndian.Uint64(b[5:]))),
 	}
-	r := stateReader{rest: b[13:]}
+	r := stateDecoder{rest: b[13:]}
 	k.protocolType, k.protocol, k.leader = r.text(), r.text(), r.text()
 	const leastMember, leastProtocol = 8, 2
 	for n := r.count(leastMember); n > 0 && !r.bad; n-- {
@@ -111,13 +111,13 @@ func parseState(b []byte) (*kept, error) {
 	return k, nil
 }
 
-// stateReader takes values off the front; the first that does not fit sets bad.
-type stateReader struct {
+// stateDecoder takes values off the front; the first that does not fit sets bad.
+type stateDecoder struct {
 	rest []byte
 	bad  bool
 }
 
-func (r *stateReader) number() uint64 {
+func (r *stateDecoder) number() uint64 {
 	v, n := binary.Uvarint(r.rest)
 	if n <= 0 {
 		r.bad, r.rest = true, nil
@@ -128,7 +128,7 @@ func (r *stateReader) number() uint64 {
 }
 
 // count reads how many elements follow, each of at least so many bytes.
-func (r *stateReader) count(least int) int {
+func (r *stateDecoder) count(least int) int {
 	n := r.number()
 	if n > uint64(len(r.rest)/least) {
 		r.bad, r.rest = true, nil
@@ -137,7 +137,7 @@ func (r *stateReader) count(least int) int {
 	return int(n)
 }
 
-func (r *stateReader) text() string {
+func (r *stateDecoder) text() string {
 	n := r.number()
 	if n > uint64(len(r.rest)) {
 		r.bad, r.rest = true, nil
@@ -149,7 +149,7 @@ func (r *stateReader) text() string {
 }
 
 // millis reads a timeout.
-func (r *stateReader) millis() time.Duration {
+func (r *stateDecoder) millis() time.Duration {
 	const most = uint64(1<<31 - 1)
 	return time.Duration(min(r.number(), most)) * time.Millisecond
 }

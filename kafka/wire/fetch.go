@@ -39,7 +39,7 @@ type FetchPartition struct {
 // Parse reads body as a request of the given version, replacing q's content.
 func (q *FetchRequest) Parse(version int16, body []byte) error {
 	flexible := version >= 12
-	r := reader{src: body}
+	r := decoder{src: body}
 	q.Version = version
 	q.Topics, q.Partitions = q.Topics[:0], q.Partitions[:0]
 	r.int32() // replica
@@ -66,7 +66,7 @@ func (q *FetchRequest) Parse(version int16, body []byte) error {
 	return r.done()
 }
 
-func (q *FetchRequest) parsePartitions(r *reader, flexible bool) {
+func (q *FetchRequest) parsePartitions(r *decoder, flexible bool) {
 	for n := r.array(flexible, minFetchPartitionBytes); n > 0 && !r.bad; n-- {
 		p := FetchPartition{Index: r.int32(), LeaderEpoch: -1}
 		if q.Version >= 9 {
@@ -88,7 +88,7 @@ func (q *FetchRequest) parsePartitions(r *reader, flexible bool) {
 
 // skipForgotten passes over the partitions to be dropped from a session:
 // sessions are declined, so there is nothing to drop.
-func skipForgotten(r *reader, flexible bool) {
+func skipForgotten(r *decoder, flexible bool) {
 	for n := r.array(flexible, minFetchTopicBytes); n > 0 && !r.bad; n-- {
 		r.name(flexible)
 		for m := r.array(flexible, 4); m > 0 && !r.bad; m-- {

@@ -58,7 +58,7 @@ func LimitOf(k Key) int {
 // Correlation are meaningful and the error is Refused: the shape of what
 // follows is unknown.
 func ParseHeader(frame []byte) (h Header, body []byte, err error) {
-	r := reader{src: frame}
+	r := decoder{src: frame}
 	h.Key, h.Version, h.Correlation = Key(r.int16()), r.int16(), r.int32()
 	if r.bad {
 		return h, nil, ErrMalformed

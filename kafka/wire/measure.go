@@ -28,7 +28,7 @@ func Measure(h Header, body []byte) (Measured, error) {
 	if !ok {
 		return Measured{}, &Refused{h.Key, h.Version}
 	}
-	s := scanner{reader: reader{src: body}, version: h.Version, flexible: Lookup(h.Key).IsFlexible(h.Version)}
+	s := scanner{decoder: decoder{src: body}, version: h.Version, flexible: Lookup(h.Key).IsFlexible(h.Version)}
 	s.found.Bytes = len(body)
 	s.fields(fields, true)
 	if s.bad {
@@ -39,7 +39,7 @@ func Measure(h Header, body []byte) (Measured, error) {
 
 // scanner walks a body along its shape.
 type scanner struct {
-	reader
+	decoder
 	version  int16
 	flexible bool
 	found    Measured
@@ -58,7 +58,7 @@ func (s *scanner) fields(fields []shape, tagged bool) {
 		case textual:
 			s.str(s.flexible)
 		case binary32:
-			s.reader.bytes(s.flexible)
+			s.decoder.bytes(s.flexible)
 		case listed:
 			s.list(f)
 		}

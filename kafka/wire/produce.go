@@ -49,7 +49,7 @@ const (
 // Parse reads body as a request of the given version, replacing q's content.
 func (q *ProduceRequest) Parse(version int16, body []byte) error {
 	flexible := version >= 9
-	r := reader{src: body}
+	r := decoder{src: body}
 	q.Version = version
 	q.Topics, q.Partitions = q.Topics[:0], q.Partitions[:0]
 	q.TransactionID, _ = r.str(flexible)
@@ -122,7 +122,7 @@ func (p *ProducePartition) Fail(code Code, message string) {
 // fails after the request's own bytes are gone: the flush that acks=all waits for.
 func FailResponse(body []byte, version int16, code Code) {
 	flexible := version >= 9
-	r := reader{src: body}
+	r := decoder{src: body}
 	at := func() int { return len(body) - len(r.src) }
 	for topics := r.array(flexible, 1); topics > 0 && !r.bad; topics-- {
 		r.name(flexible)
@@ -140,7 +140,7 @@ func FailResponse(body []byte, version int16, code Code) {
 }
 
 // skipProducedRest passes what stands behind a partition's error code.
-func skipProducedRest(r *reader, version int16, flexible bool) {
+func skipProducedRest(r *decoder, version int16, flexible bool) {
 	r.int64()
 	r.int64()
 	if version >= 5 {

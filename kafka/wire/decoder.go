@@ -9,19 +9,19 @@ import (
 // protocol has no answer to it: the connection is closed.
 var ErrMalformed = errors.New("malformed request")
 
-// reader takes values off the front of src. The first value that does not fit
+// decoder takes values off the front of src. The first value that does not fit
 // sets bad and empties src, so that callers check once at the end.
-type reader struct {
+type decoder struct {
 	src []byte
 	bad bool
 }
 
-func (r *reader) fail() {
+func (r *decoder) fail() {
 	r.bad = true
 	r.src = nil
 }
 
-func (r *reader) int8() int8 {
+func (r *decoder) int8() int8 {
 	if len(r.src) < 1 {
 		r.fail()
 		return 0
@@ -31,7 +31,7 @@ func (r *reader) int8() int8 {
 	return v
 }
 
-func (r *reader) int16() int16 {
+func (r *decoder) int16() int16 {
 	if len(r.src) < 2 {
 		r.fail()
 		return 0
@@ -41,7 +41,7 @@ func (r *reader) int16() int16 {
 	return v
 }
 
-func (r *reader) int32() int32 {
+func (r *decoder) int32() int32 {
 	if len(r.src) < 4 {
 		r.fail()
 		return 0
@@ -51,7 +51,7 @@ func (r *reader) int32() int32 {
 	return v
 }
 
-func (r *reader) int64() int64 {
+func (r *decoder) int64() int64 {
 	if len(r.src) < 8 {
 		r.fail()
 		return 0
@@ -62,7 +62,7 @@ func (r *reader) int64() int64 {
 }
 
 // uvarint reads an unsigned varint of at most 32 bits.
-func (r *reader) uvarint() uint32 {
+func (r *decoder) uvarint() uint32 {
 	if len(r.src) > 0 && r.src[0] < 0x80 {
 		v := r.src[0]
 		r.src = r.src[1:]
@@ -78,7 +78,7 @@ func (r *reader) uvarint() uint32 {
 }
 
 // span returns the next n bytes, aliasing src.
-func (r *reader) span(n int) []byte {
+func (r *decoder) span(n int) []byte {
 	if n < 0 || n > len(r.src) {
 		r.fail()
 		return nil
@@ -89,7 +89,7 @@ func (r *reader) span(n int) []byte {
 }
 
 // str reads a string that may be null; ok is false for null.
-func (r *reader) str(flexible bool) (v []byte, ok bool) {
+func (r *decoder) str(flexible bool) (v []byte, ok bool) {
 	n := 0
 	if flexible {
 		n = int(r.uvarint()) - 1
@@ -103,7 +103,7 @@ func (r *reader) str(flexible bool) (v []byte, ok bool) {
 }
 
 // name reads a string that must not be null.
-func (r *reader) name(flexible bool) []byte {
+func (r *decoder) name(flexible bool) []byte {
 	v, ok := r.str(flexible)
 	if !ok {
 		r.fail()
@@ -112,7 +112,7 @@ func (r *reader) name(flexible bool) []byte {
 }
 
 // bytes reads a byte string with a 32-bit length; nil stands for null.
-func (r *reader) bytes(flexible bool) []byte {
+func (r *decoder) bytes(flexible bool) []byte {
 	n := 0
 	if flexible {
 		n = int(r.uvarint()) - 1
@@ -128,7 +128,7 @@ func (r *reader) bytes(flexible bool) []byte {
 // array reads the number of elements of an array and refuses a number that the
 // rest of the request could not hold at elementBytes, the smallest size of one
 // element, or that is beyond MaxPartitions. A null array counts as empty.
-func (r *reader) array(flexible bool, elementBytes int) int {
+func (r *decoder) array(flexible bool, elementBytes int) int {
 	n := 0
 	if flexible {
 		n = int(r.uvarint()) - 1
@@ -146,14 +146,14 @@ func (r *reader) array(flexible bool, elementBytes int) int {
 }
 
 // bound refuses requests that name more topics or partitions than allowed.
-func (r *reader) bound(topics, partitions int) {
+func (r *decoder) bound(topics, partitions int) {
 	if topics > MaxPartitions || partitions > MaxPartitions {
 		r.fail()
 	}
 }
 
 // tags skips a tag section.
-func (r *reader) tags(flexible bool) {
+func (r *decoder) tags(flexible bool) {
 	if !flexible {
 		return
 	}
@@ -165,7 +165,7 @@ func (r *reader) tags(flexible bool) {
 
 // done returns ErrMalformed when a value did not fit. Bytes left over are
 // allowed, as they are in Kafka.
-func (r *reader) done() error {
+func (r *decoder) done() error {
 	if r.bad {
 		return ErrMalformed
 	}

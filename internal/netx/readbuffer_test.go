@@ -48,7 +48,7 @@ func pipe(t *testing.T) (here, there net.Conn) {
 func TestAReaderGrowsWithWhatComes(t *testing.T) {
 	sent := someBytes(2 << 20)
 	c := &fakeConn{give: sent}
-	r := NewReader(c, MaxReadBytes)
+	r := NewReadBuffer(c, MaxReadBytes)
 	defer r.Free()
 	var got []byte
 	for {
@@ -81,7 +81,7 @@ func TestAReaderGrowsWithWhatComes(t *testing.T) {
 func TestAMessageStaysWholeWhileTheBufferMoves(t *testing.T) {
 	sent := someBytes(100_000)
 	c := &fakeConn{give: sent, most: 700}
-	r := NewReader(c, 64<<10)
+	r := NewReadBuffer(c, 64<<10)
 	defer r.Free()
 	at := 0
 	for n := 1; at+n < len(sent); n = n*5%40_009 + 1 {
@@ -97,7 +97,7 @@ func TestAMessageStaysWholeWhileTheBufferMoves(t *testing.T) {
 		r.Advance(n)
 		at += n
 	}
-	// What is longer than the reader may hold is read around it.
+	// What is longer than the read buffer may hold is read around it.
 	rest := make([]byte, 0, len(sent))
 	for at+len(rest) < len(sent) {
 		n, err := r.ReadInto(rest[len(rest):cap(rest)], 0)
@@ -123,7 +123,7 @@ func TestAMessageStaysWholeWhileTheBufferMoves(t *testing.T) {
 func TestASilentPeerIsWaitedForAsLongAsItMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := pipe(t)
-		r := NewReader(here, MaxReadBytes)
+		r := NewReadBuffer(here, MaxReadBytes)
 		go there.Write(make([]byte, 3000)) // so that it holds more than the smallest buffer
 		for len(r.Unread()) < 3000 {
 			if _, err := r.Fill(time.Minute); err != nil {
@@ -147,7 +147,7 @@ func TestASilentPeerIsWaitedForAsLongAsItMay(t *testing.T) {
 func TestBytesThatCameWhileNobodyReadAreNotTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := pipe(t)
-		r := NewReader(here, MaxReadBytes)
+		r := NewReadBuffer(here, MaxReadBytes)
 		go func() {
 			there.Write([]byte("a"))
 			there.Write([]byte("b"))
@@ -172,7 +172,7 @@ func TestBytesThatCameWhileNobodyReadAreNotTooLate(t *testing.T) {
 func TestUntilEndsReadsWhateverTheyWaitFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, _ := pipe(t)
-		r := NewReader(here, MaxReadBytes)
+		r := NewReadBuffer(here, MaxReadBytes)
 		go func() {
 			time.Sleep(time.Second)
 			r.Until(time.Now().Add(time.Second))
@@ -194,7 +194,7 @@ func TestUntilEndsReadsWhateverTheyWaitFor(t *testing.T) {
 
 func TestDeadlinesAreSetSeldom(t *testing.T) {
 	c := &fakeConn{give: someBytes(1 << 20), most: 500}
-	r := NewReader(c, MaxReadBytes)
+	r := NewReadBuffer(c, MaxReadBytes)
 	defer r.Free()
 	for {
 		if _, err := r.Fill(time.Minute); err != nil {
@@ -217,9 +217,9 @@ func TestDeadlinesAreSetSeldom(t *testing.T) {
 	}
 }
 
-// Until may come at any moment, also while the reader sets a deadline of its own.
+// Until may come at any moment, also while the read buffer sets a deadline of its own.
 func TestUntilIsNotUndoneByAReadThatBegins(t *testing.T) {
-	var r *Reader
+	var r *ReadBuffer
 	var last time.Time
 	end := time.Now().Add(time.Hour)
 	set := func(at time.Time) error {
@@ -230,7 +230,7 @@ func TestUntilIsNotUndoneByAReadThatBegins(t *testing.T) {
 		last = at
 		return nil
 	}
-	r = NewReader(&fakeConn{give: []byte("x")}, 0)
+	r = NewReadBuffer(&fakeConn{give: []byte("x")}, 0)
 	r.deadline.set = set
 	if _, err := r.Fill(time.Minute); err != nil {
 		t.Fatal(err)
@@ -240,10 +240,10 @@ func TestUntilIsNotUndoneByAReadThatBegins(t *testing.T) {
 	}
 }
 
-// What a freed Reader has is nobody's buffer, and must not become another Reader's.
+// What a freed ReadBuffer has is nobody's buffer, and must not become another ReadBuffer's.
 func TestAReaderThatWasFreedGivesNothingToOthers(t *testing.T) {
 	for range 16 {
-		r := NewReader(&fakeConn{give: someBytes(64 << 10)}, MaxReadBytes)
+		r := NewReadBuffer(&fakeConn{give: someBytes(64 << 10)}, MaxReadBytes)
 		r.Want(8 << 10)
 		r.Free()
 		r.Free()
@@ -256,7 +256,7 @@ func TestAReaderThatWasFreedGivesNothingToOthers(t *testing.T) {
 		r.Free()
 		for class := range readClasses {
 			if b := takeReadBuffer(class); len(b) != readClasses[class] {
-				t.Fatalf("the next Reader gets %d bytes of class %d", len(b), class)
+				t.Fatalf("the next ReadBuffer gets %d bytes of class %d", len(b), class)
 			}
 		}
 	}

@@ -12,7 +12,7 @@ func FuzzReader(f *testing.F) {
 		if CheckTable(raw) != nil {
 			return
 		}
-		r := NewReader(raw)
+		r := NewIterator(raw)
 		for r.Next() {
 			if out, ok := r.AppendValueText(nil); ok && len(out) > len(r.Raw())+400 {
 				t.Fatalf("a value of %d bytes became %d", len(r.Raw()), len(out))
@@ -38,10 +38,10 @@ func TestDecimalsReadAsPeopleWriteThem(t *testing.T) {
 }
 
 func TestIntegersCompareByValueAndNeverEqualFloats(t *testing.T) {
-	one := func(tag byte, raw ...byte) *Reader { return &Reader{tag: tag, raw: raw} }
+	one := func(tag byte, raw ...byte) *Iterator { return &Iterator{tag: tag, raw: raw} }
 	for _, c := range []struct {
 		name string
-		a, b *Reader
+		a, b *Iterator
 		same bool
 	}{
 		{"int8 and int64", one(TagInt8, 0xff), one(TagInt64, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), true},

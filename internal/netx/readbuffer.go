@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// MaxReadBytes is the largest buffer that a Reader takes.
+// MaxReadBytes is the largest buffer that a ReadBuffer takes.
 const MaxReadBytes = 256 << 10
 
 // Sizes that a read buffer takes, smallest first. Ten thousand idle connections
@@ -27,12 +27,12 @@ const (
 
 var readPools [len(readClasses)]sync.Pool
 
-// Reader is the read side of a connection: the bytes that were read and not used
+// ReadBuffer is the read side of a connection: the bytes that were read and not used
 // up, the clock, and how long a peer may be silent. Bytes are used where they lie;
 // they move only to make room behind a message of which a part has arrived.
 //
 // It belongs to one goroutine, but for Until, Seen and Bytes.
-type Reader struct {
+type ReadBuffer struct {
 	nc         net.Conn
 	buf        []byte
 	start, end int // unread bytes
@@ -49,10 +49,10 @@ type Reader struct {
 	bytes atomic.Uint64
 }
 
-// NewReader makes the Reader of a connection. Its buffer grows up to maxBytes, or
+// NewReadBuffer makes the ReadBuffer of a connection. Its buffer grows up to maxBytes, or
 // MaxReadBytes when that is less.
-func NewReader(nc net.Conn, maxBytes int) *Reader {
-	r := &Reader{nc: nc}
+func NewReadBuffer(nc net.Conn, maxBytes int) *ReadBuffer {
+	r := &ReadBuffer{nc: nc}
 	for r.most+1 < len(readClasses) && readClasses[r.most] < maxBytes {
 		r.most++
 	}
@@ -69,15 +69,15 @@ func takeReadBuffer(class int) []byte {
 	return make([]byte, readClasses[class])
 }
 
-// giveReadBuffer takes a buffer back; nil, which is that of a Reader that was freed, is nothing.
+// giveReadBuffer takes a buffer back; nil, which is that of a ReadBuffer that was freed, is nothing.
 func giveReadBuffer(class int, b []byte) {
 	if b != nil {
 		readPools[class].Put(&b)
 	}
 }
 
-// Free ends the Reader's life. One that is used again all the same takes a new buffer.
-func (r *Reader) Free() {
+// Free ends the ReadBuffer's life. One that is used again all the same takes a new buffer.
+func (r *ReadBuffer) Free() {
 	giveReadBuffer(r.class, r.buf)
 	r.buf, r.start, r.end = nil, 0, 0
 	r.class, r.small, r.full = 0, 0, false
@@ -85,36 +85,36 @@ func (r *Reader) Free() {
 
 // Unread is what was read and not used up. It is valid until the next call of Want,
 // Fill or ReadInto.
-func (r *Reader) Unread() []byte { return r.buf[r.start:r.end] }
+func (r *ReadBuffer) Unread() []byte { return r.buf[r.start:r.end] }
 
 // Advance goes over n bytes that were used up.
-func (r *Reader) Advance(n int) { r.start += n }
+func (r *ReadBuffer) Advance(n int) { r.start += n }
 
 // Now is when bytes last came: the clock is taken once a read, not once a message.
-func (r *Reader) Now() time.Time { return r.now }
+func (r *ReadBuffer) Now() time.Time { return r.now }
 
 // NowMs is Now in milliseconds since 1970.
-func (r *Reader) NowMs() int64 { return r.ms }
+func (r *ReadBuffer) NowMs() int64 { return r.ms }
 
 // Touch takes the clock anew, for one who has waited for something other than bytes.
-func (r *Reader) Touch() {
+func (r *ReadBuffer) Touch() {
 	r.now = time.Now()
 	r.ms = r.now.UnixMilli()
 	r.seen.Store(r.ms)
 }
 
 // Seen is Now for other goroutines.
-func (r *Reader) Seen() time.Time { return time.UnixMilli(r.seen.Load()) }
+func (r *ReadBuffer) Seen() time.Time { return time.UnixMilli(r.seen.Load()) }
 
 // Bytes is how much was read.
-func (r *Reader) Bytes() uint64 { return r.bytes.Load() }
+func (r *ReadBuffer) Bytes() uint64 { return r.bytes.Load() }
 
 // Until has all reads end at a time, whatever wait they are given, and be bounded by
 // their own again after the zero time. Any goroutine may call it.
-func (r *Reader) Until(at time.Time) error { return r.deadline.fix(at) }
+func (r *ReadBuffer) Until(at time.Time) error { return r.deadline.fix(at) }
 
 // Want makes the buffer large enough for n unread bytes, or as large as it gets.
-func (r *Reader) Want(n int) {
+func (r *ReadBuffer) Want(n int) {
 	class := r.class
 	for class < r.most && readClasses[class] < n {
 		class++
@@ -124,7 +124,7 @@ func (r *Reader) Want(n int) {
 	}
 }
 
-func (r *Reader) resize(class int) {
+func (r *ReadBuffer) resize(class int) {
 	b := takeReadBuffer(class)
 	n := copy(b, r.Unread())
 	giveReadBuffer(r.class, r.buf)
@@ -144,13 +144,13 @@ const (
 // ever. It gets an eighth of that more: the time may as well have passed while we
 // were busy, and then its bytes are there, and a read after the deadline would not
 // have looked.
-func (r *Reader) Fill(wait time.Duration) (int, error) {
+func (r *ReadBuffer) Fill(wait time.Duration) (int, error) {
 	if r.buf == nil {
 		r.buf = takeReadBuffer(0)
 	}
 	r.makeRoom()
 	if r.end == len(r.buf) {
-		return 0, io.ErrShortBuffer // for a message that is longer than the Reader may hold
+		return 0, io.ErrShortBuffer // for a message that is longer than the ReadBuffer may hold
 	}
 	at := untilSilent
 	if r.class > 0 && (wait == 0 || wait > quietAfter) {
@@ -173,7 +173,7 @@ func (r *Reader) Fill(wait time.Duration) (int, error) {
 }
 
 // ReadInto reads once into b, after what is unread, and with the same wait.
-func (r *Reader) ReadInto(b []byte, wait time.Duration) (int, error) {
+func (r *ReadBuffer) ReadInto(b []byte, wait time.Duration) (int, error) {
 	if r.start < r.end {
 		n := copy(b, r.Unread())
 		r.start += n
@@ -186,7 +186,7 @@ func (r *Reader) ReadInto(b []byte, wait time.Duration) (int, error) {
 }
 
 // took notes that n bytes came.
-func (r *Reader) took(n int) {
+func (r *ReadBuffer) took(n int) {
 	if n > 0 {
 		r.bytes.Add(uint64(n))
 		r.Touch()
@@ -194,7 +194,7 @@ func (r *Reader) took(n int) {
 }
 
 // arm bounds the next read.
-func (r *Reader) arm(wait time.Duration, at stage) {
+func (r *ReadBuffer) arm(wait time.Duration, at stage) {
 	since := r.now
 	switch {
 	case at == untilQuiet:
@@ -209,7 +209,7 @@ func (r *Reader) arm(wait time.Duration, at stage) {
 }
 
 // makeRoom makes the buffer fit the last reads and moves what is unread to its front.
-func (r *Reader) makeRoom() {
+func (r *ReadBuffer) makeRoom() {
 	if r.start == r.end {
 		r.start, r.end = 0, 0
 	}
@@ -225,7 +225,7 @@ func (r *Reader) makeRoom() {
 }
 
 // fit notes what a read of n bytes says about the size of the buffer.
-func (r *Reader) fit(n int) {
+func (r *ReadBuffer) fit(n int) {
 	r.full = r.end == len(r.buf)
 	if r.class > 0 && n < readClasses[r.class-1]/2 {
 		r.small++

@@ -7,9 +7,9 @@ import (
 	"strconv"
 )
 
-// Reader steps through the fields of a table, or the values of an array,
+// Iterator steps through the fields of a table, or the values of an array,
 // without allocating. Its slices alias the input.
-type Reader struct {
+type Iterator struct {
 	rest  []byte
 	array bool
 	name  []byte
@@ -18,14 +18,14 @@ type Reader struct {
 	err   error
 }
 
-// NewReader reads a table's fields; raw is without the table's own length.
-func NewReader(raw []byte) Reader { return Reader{rest: raw} }
+// NewIterator reads a table's fields; raw is without the table's own length.
+func NewIterator(raw []byte) Iterator { return Iterator{rest: raw} }
 
-// NewArrayReader reads an array's values; raw is without the array's own length.
-func NewArrayReader(raw []byte) Reader { return Reader{rest: raw, array: true} }
+// NewArrayIterator reads an array's values; raw is without the array's own length.
+func NewArrayIterator(raw []byte) Iterator { return Iterator{rest: raw, array: true} }
 
 // Next steps to the next field; false at the end or at an error, which Err returns.
-func (t *Reader) Next() bool {
+func (t *Iterator) Next() bool {
 	if t.err != nil || len(t.rest) == 0 {
 		return false
 	}
@@ -48,19 +48,19 @@ func (t *Reader) Next() bool {
 }
 
 // Err is what stopped Next before the end.
-func (t *Reader) Err() error { return t.err }
+func (t *Iterator) Err() error { return t.err }
 
 // Name is the field's name; nil in an array.
-func (t *Reader) Name() []byte { return t.name }
+func (t *Iterator) Name() []byte { return t.name }
 
 // Tag is the value's type.
-func (t *Reader) Tag() byte { return t.tag }
+func (t *Iterator) Tag() byte { return t.tag }
 
 // Raw is the value's bytes, without the length of a string, table or array.
-func (t *Reader) Raw() []byte { return t.raw }
+func (t *Iterator) Raw() []byte { return t.raw }
 
 // Text is the bytes of a string or byte array, nil for any other type.
-func (t *Reader) Text() []byte {
+func (t *Iterator) Text() []byte {
 	if t.tag == TagString || t.tag == TagBytes {
 		return t.raw
 	}
@@ -69,18 +69,18 @@ func (t *Reader) Text() []byte {
 
 // Int is the value of any integer type; ok is false for other types and for
 // unsigned 64-bit timestamps.
-func (t *Reader) Int() (v int64, ok bool) { return Field{t.tag, t.raw}.Int() }
+func (t *Iterator) Int() (v int64, ok bool) { return Field{t.tag, t.raw}.Int() }
 
 // Bool is the value of a boolean.
-func (t *Reader) Bool() (v, ok bool) { return Field{t.tag, t.raw}.Bool() }
+func (t *Iterator) Bool() (v, ok bool) { return Field{t.tag, t.raw}.Bool() }
 
 // Float is the value of either float type.
-func (t *Reader) Float() (v float64, ok bool) { return Field{t.tag, t.raw}.Float() }
+func (t *Iterator) Float() (v float64, ok bool) { return Field{t.tag, t.raw}.Float() }
 
 // SameValue compares two values as RabbitMQ's headers exchange does: integers of
 // any width by value, floats of either width by value, everything else by type and bytes.
 // An integer never equals a float.
-func SameValue(a, b *Reader) bool {
+func SameValue(a, b *Iterator) bool {
 	if x, ok := a.Int(); ok {
 		y, ok := b.Int()
 		return ok && x == y
@@ -97,8 +97,8 @@ func SameValue(a, b *Reader) bool {
 }
 
 // Find looks up a field by name in a table without its length.
-func Find(table []byte, name string) (t Reader, ok bool) {
-	t = NewReader(table)
+func Find(table []byte, name string) (t Iterator, ok bool) {
+	t = NewIterator(table)
 	for t.Next() {
 		if string(t.name) == name {
 			return t, true
@@ -109,7 +109,7 @@ func Find(table []byte, name string) (t Reader, ok bool) {
 
 // AppendValueText appends a scalar as people write it; ok is false for tables,
 // arrays and bytes that are no text.
-func (t *Reader) AppendValueText(dst []byte) (out []byte, ok bool) {
+func (t *Iterator) AppendValueText(dst []byte) (out []byte, ok bool) {
 	if v, ok := t.Int(); ok {
 		return strconv.AppendInt(dst, v, 10), true
 	}
