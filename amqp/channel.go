@@ -23,7 +23,7 @@ type channel struct {
 
 	confirm      bool
 	confirmLast  uint64 // number of the last publish since confirm.select
-	confirmFirst uint64 // of the first one since the last flush; 0 if there was none
+	confirmFirst uint64 // of the first one since the last endRead; 0 if there was none
 
 	prefetch int            // of consumers that start from now on
 	shared   *broker.Credit // see credit
@@ -157,7 +157,7 @@ func (ch *channel) method(payload []byte) *closeError {
 		return nil
 	}
 	// What came before must be seen by what comes now: a publish by a get, an ack by a count.
-	if err := ch.c.flush(); err != nil {
+	if err := ch.c.endRead(); err != nil {
 		return asClose(err, wire.IDBasicPublish)
 	}
 	ch.c.waitOutbox()

@@ -59,14 +59,12 @@ type conn struct {
 	running  atomic.Bool     // the handshake is done
 	forced   atomic.Bool     // Close was called
 
-	in         inbound     // the publish under way
-	touched    []*channel  // confirm channels with publishes since the last flush
-	dirty      []*channel  // channels with verdicts not yet told to the broker
-	publishing []*channel  // channels with publishes not yet counted
-	unflushed  int         // publishes since the last flush
-	plain      int         // of these, on channels without confirms
-	flushErr   error       // of the last flush without confirms
-	flushed    func(error) // sets flushErr
+	in         inbound    // the publish under way
+	touched    []*channel // confirm channels with publishes since the last endRead
+	dirty      []*channel // channels with verdicts not yet told to the broker
+	publishing []*channel // channels with publishes not yet counted
+	toStore    int        // publishes since the last endRead
+	plain      int        // of these, on channels without confirms
 	pub        wire.PublishParser
 	settle     wire.Settle // parsed last
 
@@ -86,11 +84,6 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{s: s, nc: nc, log: s.log.Client(nc.RemoteAddr()), memory: s.opts.Budget.Open(), wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), writerDone: make(chan struct{})}
-	c.flushed = func(err error) {
-		if c.flushErr = err; err != nil {
-			c.tellBlocked()
-		}
-	}
 	c.confirms = netx.NewAnswers[[]confirmMark](c.signal, c.unstored)
 	c.rb = netx.NewReadBuffer(nc, netx.MaxReadBytes)
 	c.w.c = c
@@ -206,7 +199,7 @@ func (c *conn) takeAll() {
 			break
 		}
 	}
-	if err := c.flush(); err != nil {
+	if err := c.endRead(); err != nil {
 		c.fail(asClose(err, wire.IDBasicPublish))
 	}
 	c.countPublished()
@@ -320,7 +313,7 @@ func (c *conn) fail(e *closeError) {
 	if c.closing {
 		return
 	}
-	if err := c.flush(); err != nil { // what came before the error stands
+	if err := c.endRead(); err != nil { // what came before the error stands
 		e = asClose(err, wire.IDBasicPublish)
 	}
 	if !e.code.Hard() && e.channel != nil {
@@ -345,7 +338,7 @@ func (c *conn) connectionMethod(payload []byte) *closeError {
 	}
 	switch m.(type) {
 	case *wire.ConnectionClose:
-		c.flush()
+		c.endRead()
 		c.closeChannels()
 		c.session.Close()
 		c.send(0, &wire.ConnectionCloseOk{})

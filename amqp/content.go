@@ -246,7 +246,7 @@ func (ch *channel) publishFailed(err error) *closeError {
 		e.code = wire.PreconditionFailed // it is about one message, and not worth the connection
 		return e
 	}
-	if err := c.flush(); err != nil { // confirms keep the order of their publishes
+	if err := c.endRead(); err != nil { // confirms keep the order of their publishes
 		return asClose(err, wire.IDBasicPublish)
 	}
 	ch.confirmLast++

@@ -9,7 +9,7 @@
 //	                                   socket
 //
 // A connection is these two goroutines. The read loop takes every whole publish of its buffer in place,
-// hands it to the broker's Publisher, and flushes once a buffer; acks of a buffer are gathered to ranges
+// hands it to the broker's Publisher, and has it stored once a buffer; acks of a buffer are gathered to ranges
 // of offsets. The writer is woken through a channel of capacity 1, sends replies first, then confirms,
 // then what its consumers' credit allows, encoded from the log's own bytes into one buffer a turn.
 //

@@ -179,7 +179,7 @@ func TestATurnIsBoundedByTheFramesItWrites(t *testing.T) {
 			if size := len(b.c.w.buf); round > 0 && size > writeBytes+writeBytes/8 {
 				t.Fatalf("round %d, turn %d: %d messages in %d bytes", round, turn, got, size)
 			}
-			if err := b.c.w.flush(); err != nil {
+			if err := b.c.w.send(); err != nil {
 				t.Fatal(err)
 			}
 		}

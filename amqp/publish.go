@@ -48,7 +48,7 @@ func (ch *channel) publish(p *wire.Publish, sameHead bool) *closeError {
 			in.Properties, p.Body)
 		c.waitOutbox() // one read can make many bodies whole, of as many channels
 	}
-	c.unflushed++
+	c.toStore++
 	if ch.uncounted++; ch.uncounted == 1 {
 		c.publishing = append(c.publishing, ch)
 	}
@@ -64,11 +64,11 @@ func (ch *channel) publish(p *wire.Publish, sameHead bool) *closeError {
 	return nil
 }
 
-// flush ends a read buffer: verdicts go to the broker, publishes to their logs, and their confirms wait
+// endRead ends a read buffer: verdicts go to the broker, publishes to their logs, and their confirms wait
 // for the disk. An error is one of storing, for publishes that nobody would otherwise hear about.
-func (c *conn) flush() error {
-	c.flushSettles()
-	if c.unflushed == 0 {
+func (c *conn) endRead() error {
+	c.tellSettles()
+	if c.toStore == 0 {
 		return nil
 	}
 	if c.s.opts.Broker.Alarm() != "" {
@@ -76,23 +76,26 @@ func (c *conn) flush() error {
 		c.waitAlarm()
 	}
 	unheard := c.plain > 0
-	c.unflushed, c.plain = 0, 0
+	c.toStore, c.plain = 0, 0
 	if len(c.touched) == 0 {
-		c.publisher.Flush(c.flushed)
-		return c.flushErr
+		err := c.publisher.Store(nil)
+		if err != nil {
+			c.tellBlocked()
+		}
+		return err
 	}
 	c.outMu.Lock()
-	flush := c.confirms.New()
+	answer := c.confirms.New()
 	for _, ch := range c.touched {
-		flush.Value = append(flush.Value, confirmMark{ch: ch, first: ch.confirmFirst, last: ch.confirmLast})
+		answer.Value = append(answer.Value, confirmMark{ch: ch, first: ch.confirmFirst, last: ch.confirmLast})
 		ch.confirmFirst = 0
 	}
-	durable := flush.Wait()
-	c.confirms.Push(flush)
+	durable := answer.Wait()
+	c.confirms.Push(answer)
 	c.outMu.Unlock()
 	c.touched = c.touched[:0]
-	c.publisher.Flush(durable)
-	if unheard && flush.Failed() {
+	_ = c.publisher.Store(durable)
+	if unheard && answer.Failed() {
 		return refuse(wire.ResourceError, "messages could not be stored")
 	}
 	return nil

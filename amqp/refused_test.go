@@ -83,7 +83,7 @@ func TestASessionThatMayNothingDoesNothing(t *testing.T) {
 	if _, err := pub.Publish(&broker.Inbound{Key: []byte("q"), Body: []byte("kept")}); err != nil {
 		t.Fatal(err)
 	}
-	pub.Flush(nil)
+	pub.Store(nil)
 
 	p := r.connect()
 	all := methodsOfChannels()

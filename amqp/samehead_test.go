@@ -9,7 +9,7 @@ import (
 	"github.com/leveret-mq/leveret/amqp/wire"
 )
 
-// Most publishes are like the one before, and are taken a short way then. A stream of publishes that are
+// Most publishes are like the one before, and take a short path then. A stream of publishes that are
 // nearly alike, on two channels, whole or in pieces, under bindings that come and go, must end up in the
 // queues that each was meant for, as it was sent.
 func TestPublishesThatLookAlikeArriveAsTheyWereSent(t *testing.T) {

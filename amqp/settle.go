@@ -81,8 +81,8 @@ func (ch *channel) tellBroker() {
 	}
 }
 
-// flushSettles ends a read buffer's acknowledgements.
-func (c *conn) flushSettles() {
+// tellSettles ends a read buffer's acknowledgements.
+func (c *conn) tellSettles() {
 	for len(c.dirty) > 0 {
 		ch := c.dirty[len(c.dirty)-1]
 		ch.mu.Lock()

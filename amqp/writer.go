@@ -159,14 +159,14 @@ func (w *writer) deliveries() (more bool, err error) {
 			}
 		}
 		if len(w.buf)+w.inPlace >= writeBytes-writeBytes/4 {
-			if err := w.flush(); err != nil {
+			if err := w.send(); err != nil {
 				return false, err
 			}
 			more = true
 			break // replies and confirms first, again
 		}
 	}
-	if err := w.flush(); err != nil {
+	if err := w.send(); err != nil {
 		return false, err
 	}
 	return more, nil
@@ -257,8 +257,8 @@ func (k *consumer) encode(w *writer, tag uint64, d *broker.Delivery) {
 	w.buf = append(w.buf, wire.FrameEnd)
 }
 
-// flush writes the turn's deliveries and gives back what they borrowed.
-func (w *writer) flush() error {
+// send writes the turn's deliveries and gives back what they borrowed.
+func (w *writer) send() error {
 	if w.buf == nil {
 		return nil
 	}

@@ -105,7 +105,7 @@ func startFaulty(t *testing.T) (*rig, *faultyStore) {
 
 func result(p *Publisher) error {
 	done := make(chan error, 1)
-	p.Flush(func(err error) { done <- err })
+	p.Store(func(err error) { done <- err })
 	return <-done
 }
 

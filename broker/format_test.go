@@ -167,7 +167,7 @@ func TestPublishAndPullDoNotAllocate(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p.Flush(nil)
+		p.Store(nil)
 		for _, s := range subs {
 			for {
 				n, err := s.Pull(1000, 1<<20, emit)

@@ -121,7 +121,7 @@ func BenchmarkGet(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	p.Flush(nil)
+	p.Store(nil)
 	b.ResetTimer()
 	b.ReportAllocs()
 	for range b.N {

@@ -30,7 +30,7 @@ func TestManyConsumersFindTheirPlaceInABatch(t *testing.T) {
 					}
 					n++
 				}
-				p.Flush(nil)
+				p.Store(nil)
 			}
 			subs := make([]*Subscription, 9)
 			for i := range subs {

@@ -28,10 +28,10 @@ func BenchmarkExpiry(b *testing.B) {
 					b.Fatal(err)
 				}
 				if i%100 == 99 {
-					p.Flush(nil)
+					p.Store(nil)
 				}
 			}
-			p.Flush(nil)
+			p.Store(nil)
 			b.ReportAllocs()
 			b.ResetTimer()
 			if err := q.Partitions()[0].expireIfDue(now + 1<<31 - 1); err != nil || q.Ready() != 0 {

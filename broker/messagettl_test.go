@@ -263,7 +263,7 @@ func TestWhatKafkaProducersSendLivesFromItsArrival(t *testing.T) {
 			if _, err := publishBatch(p, x, produced(-1, -1, -1, "a", "b")); err != nil {
 				return err
 			}
-			return p.Store()
+			return p.Store(nil)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

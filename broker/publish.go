@@ -21,7 +21,7 @@ type Inbound struct {
 	Properties []byte   // AMQP property flags and list, checked by the caller
 	Headers    []byte   // the headers table inside Properties; nil if there is none
 	Body       []byte
-	Persistent bool            // must be durable before Flush calls done
+	Persistent bool            // must be durable before Store calls done
 	Raw        message.Headers // record headers of a message that came from Kafka
 	// TimestampMs is the time of arrival. Take the clock once per read buffer.
 	TimestampMs int64
@@ -31,7 +31,7 @@ type Inbound struct {
 }
 
 // Publisher is what one connection publishes through. Messages are encoded into one batch per
-// set of queues and stored by Flush, or earlier when order or size asks for it.
+// set of queues and stored by Store, or earlier when order or size asks for it.
 // It belongs to one goroutine.
 type Publisher struct {
 	s          *Session
@@ -59,10 +59,10 @@ type Publisher struct {
 
 	pending    []*targetSet       // with messages not stored yet, oldest first
 	free       []*message.Builder // not in use; shared by all sets
-	used       []*target          // whose logs Flush must commit
-	logs       []store.Log        // scratch of Flush
+	used       []*target          // whose logs Store must commit
+	logs       []store.Log        // scratch of Store
 	needCommit bool
-	err        error // of a batch that was stored before Flush
+	err        error // of a batch that was stored before Store
 	fed        []routedBatch
 	arrivalMs  int64 // the time of arrival while Inbound.TimestampMs is a Kafka producer's; else 0
 	published  uint64
@@ -100,14 +100,14 @@ const (
 	batchBytes     = 256 << 10 // a batch is stored when it is that long
 	maxSharedBytes = 1 << 20   // a batch of several messages is at most that long
 	keepBatchBytes = 1 << 20   // a larger buffer is given back
-	keepBuilders   = 4         // buffers that stay with a connection between two flushes
+	keepBuilders   = 4         // buffers that stay with a connection between two Stores
 	// splitTargets is how many logs a message may go to and still be encoded for
 	// each alone when sets of queues overlap and alternate. Storing at every
 	// change of set instead would make one batch a message.
 	splitTargets = 4
 )
 
-// NewPublisher makes a Publisher. It needs no closing: nothing is kept after a Flush.
+// NewPublisher makes a Publisher. It needs no closing: nothing is kept after a Store.
 func (s *Session) NewPublisher() *Publisher {
 	v := s.vhost
 	p := &Publisher{s: s, v: v, generation: v.generation.Load()}
@@ -124,13 +124,13 @@ func (p *Publisher) forget() {
 
 // Publish routes one message and encodes it. It reports whether any queue gets
 // it. An error is about the message or its exchange (NotFound, Refused, TooLarge)
-// and nothing was done then; errors of storing come from Flush.
+// and nothing was done then; errors of storing come from Store.
 func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 	if len(m.Body) > p.v.b.opts.MaxMessageBytes {
 		return false, fail(TooLarge, "message of %d bytes is larger than the maximum of %d", len(m.Body), p.v.b.opts.MaxMessageBytes)
 	}
 	if g := p.v.generation.Load(); g != p.generation {
-		p.storeAll()
+		p.appendAll()
 		p.forget()
 		p.generation = g
 	}
@@ -177,12 +177,12 @@ func (p *Publisher) add(set *targetSet, pub *message.Publish) {
 		}
 		for _, t := range set.targets {
 			if t.open != nil {
-				p.store(t.open)
+				p.appendSets(t.open)
 			}
 		}
 	}
 	if set.open && set.batch.SizeBytes()+len(pub.Body) > maxSharedBytes {
-		p.store(set) // a large message is refused alone if it is too large for a log
+		p.appendSets(set) // a large message is refused alone if it is too large for a log
 	}
 	if !set.open {
 		set.open = true
@@ -196,7 +196,7 @@ func (p *Publisher) add(set *targetSet, pub *message.Publish) {
 	set.batch.Add(pub)
 	p.same.batch = set.batch
 	if set.batch.SizeBytes() >= batchBytes {
-		p.store(set)
+		p.appendSets(set)
 	}
 }
 
@@ -214,7 +214,7 @@ func (p *Publisher) conflicts(set *targetSet) bool {
 			continue
 		}
 		if len(set.targets) == 1 {
-			p.store(t.open)
+			p.appendSets(t.open)
 			return false
 		}
 		found = true
@@ -222,10 +222,10 @@ func (p *Publisher) conflicts(set *targetSet) bool {
 	return found
 }
 
-// store appends the batches of sets to their logs, in that order, and closes them. A set
+// appendSets appends the batches of sets to their logs, in that order, and closes them. A set
 // that is not open has none. A queue that was deleted meanwhile takes its messages and
 // forgets them, as if they had come just before the deletion.
-func (p *Publisher) store(sets ...*targetSet) {
+func (p *Publisher) appendSets(sets ...*targetSet) {
 	p.same.batch = nil
 	for _, set := range sets {
 		if !set.open {
@@ -262,9 +262,9 @@ func (p *Publisher) store(sets ...*targetSet) {
 	}
 }
 
-// storeAll appends everything that is pending, oldest set first.
-func (p *Publisher) storeAll() {
-	p.store(p.pending...)
+// appendAll appends everything that is pending, oldest set first.
+func (p *Publisher) appendAll() {
+	p.appendSets(p.pending...)
 	p.pending = p.pending[:0]
 }
 
@@ -277,13 +277,13 @@ func (p *Publisher) builder() *message.Builder {
 	return new(message.Builder)
 }
 
-// Flush stores what was published since the last Flush. done, if there is one,
-// is called when all of it is as durable as each queue promises, or with the
+// Store appends what was published since the last Store to its logs. done, if there
+// is one, is called when all of it is as durable as each queue promises, or with the
 // error for which something of it may not have been stored; it may be called
-// before Flush returns or later from another goroutine, and must not block.
-func (p *Publisher) Flush(done func(error)) {
-	p.store(p.pending...)
-	p.pending = p.pending[:0]
+// before Store returns or later from another goroutine, and must not block. What
+// Store returns is the error that is known without waiting for a disk.
+func (p *Publisher) Store(done func(error)) error {
+	p.appendAll()
 	c := &p.v.b.counters
 	if p.published > 0 {
 		c.Published.Add(p.published)
@@ -311,6 +311,7 @@ func (p *Publisher) Flush(done func(error)) {
 	default:
 		p.v.b.store.Commit(p.logs, done)
 	}
+	return err
 }
 
 // route finds where a message goes, mostly from the cache.
@@ -351,7 +352,7 @@ func (p *Publisher) makeRoom(m *Inbound, r *route) (*route, error) {
 		clear(p.routes)
 		return r, nil
 	}
-	p.storeAll()
+	p.appendAll()
 	p.forget()
 	r, _, err := p.resolve(m)
 	return r, err
@@ -473,7 +474,7 @@ func (p *Publisher) setOf(parts []*Partition) *targetSet {
 	set := p.sets[string(p.scratch)]
 	if set == nil {
 		if len(p.sets) >= maxRoutes { // of routes that headers decide, which are not counted
-			p.storeAll()
+			p.appendAll()
 			p.forget()
 		}
 		set = &targetSet{}

@@ -19,7 +19,7 @@ type feedProducers struct {
 // PublishBatch routes the records of a Kafka producer's batch one by one, each by
 // its key, through an exchange that was declared with x-kafka-topic. The batch was
 // checked by the caller; raw are its records, unpacked. A duplicate of an idempotent producer is not routed
-// again. As with Publish, it is stored by the Flush after it.
+// again. As with Publish, it is stored by the Store after it.
 func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch, raw []byte) (Produced, error) {
 	if err := p.s.May(Publish, OnExchange, x.Name); err != nil {
 		return Produced{}, err
@@ -56,23 +56,14 @@ func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch, raw []byte) (Produc
 	return out, nil
 }
 
-// Store is a Flush that waits for no disk: all is in its logs when it returns, or
-// the error says why something of it is not.
-func (p *Publisher) Store() error {
-	p.storeAll()
-	err := p.err
-	p.Flush(nil)
-	return err
-}
-
 // routedBatch is a batch that a feed topic's producer was told of before it was stored.
 type routedBatch struct {
 	producers *feedProducers
 	producer  int64
 }
 
-// forgetUnstored forgets the producers whose batches a Flush could not store, so that what
-// they send again is not taken for a duplicate. err is what the Flush knows by now;
+// forgetUnstored forgets the producers whose batches a Store could not store, so that what
+// they send again is not taken for a duplicate. err is what the Store knows by now;
 // with commit the returned done hears of the rest.
 func (p *Publisher) forgetUnstored(err error, commit bool, done func(error)) func(error) {
 	if len(p.fed) == 0 {

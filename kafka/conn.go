@@ -85,7 +85,7 @@ func (c *conn) end(why error) {
 	default:
 		c.log.Debug("connection ended", "error", why)
 	}
-	if c.out.drain() == nil && c.out.flush() == nil {
+	if c.out.drain() == nil && c.out.send() == nil {
 		netx.Part(c.s.stopping, c.nc, 0)
 	}
 }
@@ -134,7 +134,7 @@ func (c *conn) close() {
 func (c *conn) run() error {
 	for {
 		if !c.frames.buffered() {
-			if err := c.out.flush(); err != nil {
+			if err := c.out.send(); err != nil {
 				return err
 			}
 		}
@@ -150,7 +150,7 @@ func (c *conn) run() error {
 		}
 		if err := c.serve(frame); err != nil {
 			// What was answered before still goes out.
-			_ = c.out.flush()
+			_ = c.out.send()
 			return err
 		}
 	}

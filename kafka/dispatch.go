@@ -33,7 +33,7 @@ func (c *conn) serveGenerated(h wire.Header, body []byte) error {
 	c.refusedIn(h.Key, res)
 	res.SetVersion(h.Version)
 	c.body = wire.Finish(res.AppendTo(wire.AppendResponseHeader(c.body[:0], h)), 0, 0)
-	if len(c.body) >= flushBytes {
+	if len(c.body) >= sendBytes {
 		err = c.out.vector([][]byte{c.body}) // not gathered: that would be a copy
 	} else {
 		err = c.out.add(c.body)

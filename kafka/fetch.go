@@ -187,7 +187,7 @@ func (c *conn) waitForMore() error {
 			}
 		}
 	}
-	if err := c.out.flush(); err != nil {
+	if err := c.out.send(); err != nil {
 		return err
 	}
 	c.watch()

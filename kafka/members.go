@@ -51,7 +51,7 @@ func await[T any](c *conn, answer <-chan T, parked *group.Parked) (got T, err er
 		return got, nil
 	default:
 	}
-	if err = c.out.flush(); err != nil {
+	if err = c.out.send(); err != nil {
 		parked.Abandon()
 		return got, err
 	}

@@ -16,8 +16,8 @@ const (
 	// maxWaiting bounds the Produce answers of one connection that wait for
 	// their flush; the read loop waits when there are as many.
 	maxWaiting = 128
-	// flushBytes is how many bytes of ready answers are gathered at most.
-	flushBytes = 32 << 10
+	// sendBytes is how many bytes of ready answers are gathered at most.
+	sendBytes = 32 << 10
 	// writeTimeout is how long a client may take to accept one piece.
 	writeTimeout = 2 * time.Minute
 )
@@ -123,11 +123,11 @@ func (o *outbox) produce(a *answer) error {
 		o.ready = append(o.ready, finished(a)...)
 		o.recycle(a)
 		o.mu.Unlock()
-		return o.flushIfLarge()
+		return o.sendIfLarge()
 	}
 	if direct && len(o.ready) > 0 {
 		o.mu.Unlock()
-		if err := o.flush(); err != nil {
+		if err := o.send(); err != nil {
 			return err
 		}
 		o.mu.Lock()
@@ -163,23 +163,23 @@ func (o *outbox) drain() error {
 func (o *outbox) add(frame []byte) error {
 	o.answers.Add(1)
 	o.ready = append(o.ready, frame...)
-	return o.flushIfLarge()
+	return o.sendIfLarge()
 }
 
-func (o *outbox) flushIfLarge() error {
-	if len(o.ready) >= flushBytes {
-		return o.flush()
+func (o *outbox) sendIfLarge() error {
+	if len(o.ready) >= sendBytes {
+		return o.send()
 	}
 	return nil
 }
 
-// flush writes what add gathered.
-func (o *outbox) flush() error {
+// send writes what add gathered.
+func (o *outbox) send() error {
 	if len(o.ready) == 0 {
 		return nil
 	}
 	err := o.w.Write(o.ready)
-	if cap(o.ready) > 4*flushBytes {
+	if cap(o.ready) > 4*sendBytes {
 		o.ready = nil
 	}
 	o.ready = o.ready[:0]
@@ -188,7 +188,7 @@ func (o *outbox) flush() error {
 
 // vector writes one answer that stands in pieces, behind what add gathered.
 func (o *outbox) vector(pieces [][]byte) error {
-	if err := o.flush(); err != nil {
+	if err := o.send(); err != nil {
 		return err
 	}
 	o.answers.Add(1)
@@ -218,7 +218,7 @@ func (o *outbox) run() {
 func (o *outbox) takeReady(dst []byte) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(dst) < flushBytes {
+	for len(dst) < sendBytes {
 		a := o.waiting.Next()
 		if a == nil {
 			break

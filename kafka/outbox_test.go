@@ -17,10 +17,10 @@ func TestAClientThatDoesNotReadIsLetGo(t *testing.T) {
 		name  string
 		write func(o *outbox) error
 	}{
-		{"gathered answers", func(o *outbox) error { return o.add(make([]byte, flushBytes)) }},
+		{"gathered answers", func(o *outbox) error { return o.add(make([]byte, sendBytes)) }},
 		{"the rest of them", func(o *outbox) error {
 			_ = o.add([]byte("answer"))
-			return o.flush()
+			return o.send()
 		}},
 		{"a large answer", func(o *outbox) error { return o.vector([][]byte{large[:100], large}) }},
 		{"an answer that waited for its flush", func(o *outbox) error {

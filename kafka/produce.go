@@ -46,7 +46,7 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 			}
 		}
 	}
-	c.flushRouted(a)
+	c.storeRouted(a)
 	if q.Acks == 0 {
 		failed = failed || a.Failed()
 		made(nil)

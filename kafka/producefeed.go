@@ -10,7 +10,7 @@ import (
 )
 
 // produceToFeed routes the records of a batch one by one through the exchange
-// that the topic stands for. They are stored by the flush at the request's end.
+// that the topic stands for. They are stored at the request's end.
 // unpacked is how large they are when they are compressed.
 func (c *conn) produceToFeed(t *topic, b batch.Batch, unpacked int, p *wire.ProducePartition) {
 	if p.Index != 0 {
@@ -45,16 +45,16 @@ func (c *conn) produceToFeed(t *topic, b batch.Batch, unpacked int, p *wire.Prod
 	p.BaseOffset, p.LogAppendTimeMillis, p.LogStartOffset = int64(out.Base), out.Timestamp, 0
 }
 
-// flushRouted stores what was routed; an acks=all answer waits for it to be durable.
-func (c *conn) flushRouted(a *answer) {
+// storeRouted stores what was routed; an acks=all answer waits for it to be durable.
+func (c *conn) storeRouted(a *answer) {
 	if !c.fed {
 		return
 	}
 	c.fed = false
 	if c.produce.Acks != -1 {
 		stored := a.Wait()
-		stored(c.publisher.Store())
+		stored(c.publisher.Store(nil))
 		return
 	}
-	c.publisher.Flush(a.Wait())
+	_ = c.publisher.Store(a.Wait())
 }

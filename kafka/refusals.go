@@ -69,7 +69,7 @@ func (c *conn) refused(what, name string, code wire.Code, why string) {
 	c.log.Refused(what, refusal(why), do, "code", int16(code))
 }
 
-// unstored is called by the store, on any goroutine, when a flush that an answer waits
+// unstored is called by the store, on any goroutine, when what an answer waits
 // for went wrong.
 func (c *conn) unstored(err error) {
 	c.refused(wire.Produce.String(), "", wire.StorageError, err.Error())

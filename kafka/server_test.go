@@ -526,7 +526,7 @@ func TestQueuesAreTopicsAndExclusiveOnesAreNot(t *testing.T) {
 			t.Fatal(ok, err)
 		}
 	}
-	p.Flush(nil)
+	p.Store(nil)
 	topics, err := r.admin().ListTopics(testContext(t))
 	if err != nil || len(topics) != 1 || !topics.Has("orders") {
 		t.Fatalf("%v %v", topics.Names(), err)

@@ -291,7 +291,7 @@ func (w *thinWriter) add(b batch.Batch) error {
 		return fmt.Errorf("%w: %d follows %d", errOffset, b.BaseOffset(), w.s.tail.next)
 	}
 	if len(w.buf)+len(b) > cap(w.buf) {
-		if err := w.flush(); err != nil {
+		if err := w.writeOut(); err != nil {
 			return err
 		}
 	}
@@ -308,7 +308,7 @@ func (w *thinWriter) add(b batch.Batch) error {
 	return nil
 }
 
-func (w *thinWriter) flush() error {
+func (w *thinWriter) writeOut() error {
 	if _, err := w.file.WriteAt(w.buf, w.written); err != nil {
 		return err
 	}
@@ -319,7 +319,7 @@ func (w *thinWriter) flush() error {
 
 // finish writes what is left, and the header.
 func (w *thinWriter) finish() error {
-	if err := w.flush(); err != nil {
+	if err := w.writeOut(); err != nil {
 		return err
 	}
 	var head [HeaderBytes]byte

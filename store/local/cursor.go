@@ -106,7 +106,7 @@ func (c *cursor) progress(l *Log, floor, handed int64) error {
 		return nil
 	}
 	c.state.Floor, c.state.Handed = floor, handed
-	if l.flushes.Load() {
+	if l.durable.Load() {
 		if handed > c.durable {
 			return c.reserve(l)
 		}

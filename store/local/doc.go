@@ -35,7 +35,7 @@
 // # Locks
 //
 // At most two of ours are held at a time, in this order: Store.mu, Log.mu,
-// cursor.mu, the store's list of mapped cursors or the list of changes; and table.flush
+// cursor.mu, the store's list of mapped cursors or the list of changes; and table.flushing
 // before table.mu. A checkpoint is written under a lock of its own, before all others.
 // None of them is held while a log's segments are flushed.
 package local

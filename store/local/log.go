@@ -20,7 +20,7 @@ type Log struct {
 	id      LogNumber
 	store   *Store
 	options atomic.Pointer[store.LogOptions]
-	flushes atomic.Bool // the mode is group or always
+	durable atomic.Bool // the mode is group or always
 	inner   atomic.Pointer[log.Log]
 	fault   atomic.Pointer[error] // of the cursor or the directory; the log's own are in inner
 	watch   atomic.Pointer[[]*watcher]
@@ -359,7 +359,7 @@ func (l *Log) setOptions(o store.LogOptions) {
 	if inner := l.inner.Load(); inner != nil {
 		inner.SetSegmentBytes(l.segmentBytes())
 	}
-	l.flushes.Store(l.mode() != store.ModeOS)
+	l.durable.Store(l.mode() != store.ModeOS)
 }
 
 // touched says whether there is anything to close.

@@ -403,7 +403,7 @@ func (s *Store) openTable(name string) (*table, error) {
 	}
 	t := &table{
 		name: name, dir: s.dir + "/" + name, fs: s.fs, syncer: s.syncer,
-		flushNow: s.o.Mode != store.ModeOS, note: s.note, now: s.now, check: s.checkTable,
+		durable: s.o.Mode != store.ModeOS, note: s.note, now: s.now, check: s.checkTable,
 	}
 	if err := openTable(t); err != nil {
 		return nil, err

@@ -31,20 +31,20 @@ const (
 // rename, and until the directory is flushed, either file holds everything that
 // was confirmed.
 //
-// Lock order: flush before mu.
+// Lock order: flushing before mu.
 type table struct {
-	name     string
-	dir      string
-	fs       fs.FS
-	syncer   *syncer
-	flushNow bool // mode group or always: Put waits for a flush
-	note     func(event)
-	now      func() time.Time
-	check    func(name string, scan *tableScan) error // of what was found, before anything is changed; nil without a file
-	damaged  bool                                     // the file was, when it was opened
-	state    syncState
+	name    string
+	dir     string
+	fs      fs.FS
+	syncer  *syncer
+	durable bool // mode group or always: Put waits for a flush
+	note    func(event)
+	now     func() time.Time
+	check   func(name string, scan *tableScan) error // of what was found, before anything is changed; nil without a file
+	damaged bool                                     // the file was, when it was opened
+	state   syncState
 
-	flush sync.Mutex // held while files are flushed or closed
+	flushing sync.Mutex // held while files are flushed or closed
 
 	mu        sync.Mutex // guards all below
 	entries   map[string]tableEntry
@@ -243,7 +243,7 @@ func (t *table) Watch(func(store.Entry)) (stop func()) { return func() {} }
 
 // confirm waits for the flush that the mode promises.
 func (t *table) confirm(err error) error {
-	if err != nil || !t.flushNow {
+	if err != nil || !t.durable {
 		return err
 	}
 	if err := t.syncer.wait(t); err != nil {
@@ -363,8 +363,8 @@ func (t *table) flushAll() error { return t.sync() }
 
 // sync flushes what was written before the call; a failure makes the table read-only.
 func (t *table) sync() error {
-	t.flush.Lock()
-	defer t.flush.Unlock()
+	t.flushing.Lock()
+	defer t.flushing.Unlock()
 	t.mu.Lock()
 	main, twin, must, err := t.main, t.twin, t.twinMust, t.err
 	clean := !t.dirty
@@ -411,7 +411,7 @@ func (t *table) close() error {
 	t.mu.Unlock()
 	t.done.Wait()
 	err := t.sync()
-	t.flush.Lock()
-	defer t.flush.Unlock()
+	t.flushing.Lock()
+	defer t.flushing.Unlock()
 	return errors.Join(err, t.main.file.Close())
 }

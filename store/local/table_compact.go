@@ -107,8 +107,8 @@ func (t *table) catchUp(next *tableFile) error {
 // swapFiles makes the new file the main one by a rename; the old one is the twin
 // that must be written too until forgetOld.
 func (t *table) swapFiles(next *tableFile) error {
-	t.flush.Lock()
-	defer t.flush.Unlock()
+	t.flushing.Lock()
+	defer t.flushing.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.twin != next {
@@ -125,8 +125,8 @@ func (t *table) swapFiles(next *tableFile) error {
 // forgetOld flushes the directory, after which only the new file counts.
 func (t *table) forgetOld() error {
 	err := t.fs.SyncDir(t.dir)
-	t.flush.Lock()
-	defer t.flush.Unlock()
+	t.flushing.Lock()
+	defer t.flushing.Unlock()
 	t.mu.Lock()
 	old := t.twin
 	t.twin, t.twinMust = nil, false
@@ -142,8 +142,8 @@ func (t *table) forgetOld() error {
 
 // discard removes the new file of a compaction that failed.
 func (t *table) discard(next *tableFile) {
-	t.flush.Lock()
-	defer t.flush.Unlock()
+	t.flushing.Lock()
+	defer t.flushing.Unlock()
 	t.mu.Lock()
 	t.twin = nil
 	t.mu.Unlock()

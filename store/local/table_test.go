@@ -128,7 +128,7 @@ func testTable(t *testing.T, fsys fs.FS, data []byte, said *[]event) *table {
 	t.Cleanup(sy.close)
 	var mu sync.Mutex
 	return &table{
-		name: "t", dir: "/t", fs: fsys, syncer: sy, flushNow: true, now: fixedNow,
+		name: "t", dir: "/t", fs: fsys, syncer: sy, durable: true, now: fixedNow,
 		note: func(e event) {
 			mu.Lock()
 			defer mu.Unlock()
