@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
@@ -69,4 +71,43 @@ func TestACheckpointBesideAnAckKnowsOfIt(t *testing.T) {
 	if r := l.rest.Load(); r.Waiting != 6 && !l.unsaved.Load() {
 		t.Errorf("the checkpoint says that %d wait, and nothing behind it says that fewer do", r.Waiting)
 	}
+}
+
+// TestAnIdleStoreWritesNoCheckpoint uses the store, waits until that is written down, and
+// looks for more. While only messages come, they are rarer than the flushes.
+func TestAnIdleStoreWritesNoCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStore(t, Options{Dir: "/data", FS: fs.NewMem(1), BootID: "one"})
+		l := newTestLog(t, s, store.LogOptions{Name: "orders"})
+		written := func(in time.Duration) uint64 {
+			from := s.checkpoints.number
+			time.Sleep(in)
+			synctest.Wait()
+			return s.checkpoints.number - from
+		}
+		if err := putOne(s, "a definition"); err != nil {
+			t.Fatal(err)
+		}
+		if n := written(3 * s.o.FlushInterval); n == 0 {
+			t.Error("a new definition is in no checkpoint")
+		}
+		mustAppend(t, l, batchOf(10, 1))
+		if n := written(2 * checkpointEvery); n == 0 {
+			t.Error("messages are in no checkpoint")
+		}
+		if n := written(time.Hour); n != 0 {
+			t.Errorf("%d checkpoints of an hour in which nothing happened", n)
+		}
+		from := s.checkpoints.number
+		for range 60 {
+			mustAppend(t, l, batchOf(10, 1))
+			time.Sleep(time.Second)
+		}
+		if n := s.checkpoints.number - from; n < 5 || n > 13 {
+			t.Errorf("%d checkpoints of a minute in which messages came", n)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

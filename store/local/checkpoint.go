@@ -17,9 +17,10 @@ import (
 
 const (
 	checkpointDir     = "checkpoint"
-	cleanSuffix       = ".clean"   // of one that nothing was written behind
-	changedSuffix     = ".changed" // of a list of logs that changed since
-	checkpointShare   = 50         // writing them takes no more than this part of the time
+	cleanSuffix       = ".clean"        // of one that nothing was written behind
+	changedSuffix     = ".changed"      // of a list of logs that changed since
+	checkpointShare   = 50              // writing them takes no more than this part of the time
+	checkpointEvery   = 5 * time.Second // where only messages came and went
 	keptCheckpoints   = 2
 	checkpointMaxSize = 1 << 32
 )
@@ -301,7 +302,10 @@ func (c *checkpoints) maybe() {
 	c.mu.Lock()
 	first, since, took, revisions := c.written.IsZero(), time.Since(c.written), c.took, c.revisions
 	c.mu.Unlock()
-	if !c.due.Load() && c.s.revisions() == revisions && !first || !first && since < checkpointShare*took {
+	defined := c.s.revisions() != revisions
+	switch {
+	case first:
+	case since < checkpointShare*took, !defined && (!c.due.Load() || since < checkpointEvery):
 		return
 	}
 	if err := c.write(false); err != nil {
@@ -344,10 +348,7 @@ func (c *checkpoints) write(clean bool) error {
 
 // addTables writes down every table after flushing it.
 func (c *checkpoints) addTables(w *checkpointWriter) (revisions uint64, err error) {
-	for _, t := range c.s.allTables() {
-		if t.name == ownTableName {
-			continue // its loss costs nothing: see idSource
-		}
+	for _, t := range c.s.missedTables() {
 		m := t.mark()
 		if err := t.sync(); err != nil {
 			return 0, err

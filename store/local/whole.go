@@ -250,21 +250,24 @@ func (s *Store) everyLog() ([]*Log, map[LogNumber]*rest) {
 	return opened, others
 }
 
-// allTables is the open tables, by name.
-func (s *Store) allTables() []*table {
+// missedTables is the open tables whose loss a checkpoint tells, by name. That of the
+// store's own costs nothing: see idSource.
+func (s *Store) missedTables() []*table {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := make([]*table, 0, len(s.tables))
 	for _, t := range s.tables {
-		all = append(all, t)
+		if t.name != ownTableName {
+			all = append(all, t)
+		}
 	}
 	slices.SortFunc(all, func(a, b *table) int { return strings.Compare(a.name, b.name) })
 	return all
 }
 
-// revisions is the sum of the tables' revisions: it changes when one of them does.
+// revisions is the sum of these tables' revisions: it changes when one of them does.
 func (s *Store) revisions() (sum uint64) {
-	for _, t := range s.allTables() {
+	for _, t := range s.missedTables() {
 		t.mu.Lock()
 		sum += t.revision
 		t.mu.Unlock()
