@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,6 +60,21 @@ func (v *VHost) readArgs(queue string, raw []byte, wrong func(error) error) (*qu
 		return nil, nil, fail(Precondition, "malformed arguments for queue '%s' in vhost '%s'", queue, v.Name)
 	}
 	return kind, l, nil
+}
+
+// maxAlikeBytes bounds what queues have in common. Larger declarations are seldom of many
+// queues, and some are kept after their queues are gone.
+const maxAlikeBytes = 1 << 10
+
+// argsOf are a queue's arguments as it keeps them: with all others that have the same.
+func (b *Broker) argsOf(raw []byte) []byte {
+	switch {
+	case len(raw) == 0:
+		return nil
+	case len(raw) > maxAlikeBytes:
+		return slices.Clone(raw)
+	}
+	return b.sharedArgs.Of(string(raw), func() []byte { return slices.Clone(raw) })
 }
 
 func (v *VHost) invalidArg(arg, queue, wrong string) error {

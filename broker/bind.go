@@ -176,6 +176,9 @@ func (v *VHost) addBinding(key string, d bindingDef, src *Exchange, q *Queue, x 
 	src.table.Store(t)
 	src.bindings[key] = d
 	if q != nil {
+		if q.bindings == nil {
+			q.bindings = map[string]bindingDef{}
+		}
 		q.bindings[key] = d
 	} else {
 		x.incoming[key] = d

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/share"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -107,6 +108,8 @@ type Broker struct {
 	lapses           lapses
 	server           layer // of settings
 	plainSettings    map[*queueType]*Settings
+	sharedSettings   share.Values[string, *Settings] // of queues that declare the same
+	sharedArgs       share.Values[string, []byte]
 
 	removals    removals
 	alarm       alarm

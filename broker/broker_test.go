@@ -141,8 +141,8 @@ func flush(t *testing.T, p *Publisher) {
 
 // asOwner is a session that may use the queue.
 func asOwner(q *Queue) *Session {
-	if q.owner != nil {
-		return q.owner
+	if q.Exclusive {
+		return q.owner()
 	}
 	return q.vhost.NewSession(auth.Identity{Name: "guest"})
 }

@@ -66,9 +66,9 @@ func (v *VHost) declared(s *Session, name string, o QueueOptions) (*Queue, error
 	q := v.newQueue(name)
 	q.Durable, q.AutoDelete, q.Exclusive = o.Durable, o.AutoDelete, o.Exclusive
 	q.settings.Store(v.b.settingsOf(kind, args))
-	q.Args = append([]byte(nil), o.Args...)
+	q.Args = v.b.argsOf(o.Args)
 	if o.Exclusive {
-		q.owner = s
+		q.extras().owner = s
 	}
 	return q, nil
 }
@@ -119,7 +119,7 @@ func (s *Session) CreateTopic(name string, partitions int, config map[string]*st
 }
 
 func (v *VHost) newQueue(name string) *Queue {
-	q := &Queue{Name: name, vhost: v, target: noTarget, bindings: map[string]bindingDef{}}
+	q := &Queue{Name: name, vhost: v, target: noTarget}
 	rand.Read(q.TopicID[:]) // never fails (crypto/rand)
 	q.parts.Store(&[]*Partition{})
 	return q
@@ -143,7 +143,7 @@ func (v *VHost) hide(q *Queue) {
 // create has a new queue made, with its logs, and shown.
 func (c *change) create(q *Queue, partitions int) {
 	c.grow(q, partitions, func() error {
-		if q.owner != nil && !q.owner.own(q) {
+		if s := q.owner(); s != nil && !s.own(q) {
 			return fail(Closed, "the session that declared queue '%s' is closed", q.Name)
 		}
 		c.v.b.lapses.add(q)
@@ -237,7 +237,7 @@ func (v *VHost) restoreQueue(d queueDef) error {
 	}
 	q := v.newQueue(d.Name)
 	q.restored = true
-	q.Durable, q.AutoDelete, q.Args, q.Topic = true, d.AutoDelete, d.Args, d.Topic
+	q.Durable, q.AutoDelete, q.Args, q.Topic = true, d.AutoDelete, v.b.argsOf(d.Args), d.Topic
 	q.settings.Store(v.b.settingsOf(kind, declared))
 	if len(d.TopicID) == len(q.TopicID) {
 		copy(q.TopicID[:], d.TopicID)

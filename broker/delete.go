@@ -143,8 +143,12 @@ func (v *VHost) deleteOwned(list map[*Queue]struct{}) {
 func (q *Queue) cancelAll() {
 	q.use()
 	q.mu.Lock()
-	subs, ends := q.subs, q.ends
-	q.subs, q.ends = nil, nil
+	subs := q.subs
+	q.subs = nil
+	var ends map[*func()]struct{}
+	if x := q.extra.Load(); x != nil {
+		ends, x.ends = x.ends, nil
+	}
 	q.mu.Unlock()
 	for s := range subs {
 		if s.o.Cancelled != nil {
@@ -161,14 +165,15 @@ func (q *Queue) cancelAll() {
 func (q *Queue) watchEnd(wake func()) (stop func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.ends == nil {
-		q.ends = map[*func()]struct{}{}
+	x := q.extras()
+	if x.ends == nil {
+		x.ends = map[*func()]struct{}{}
 	}
-	q.ends[&wake] = struct{}{}
+	x.ends[&wake] = struct{}{}
 	return func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		delete(q.ends, &wake)
+		delete(x.ends, &wake)
 	}
 }
 

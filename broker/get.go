@@ -35,7 +35,7 @@ func (s *Session) Get(name string, noAck bool) (*Got, error) {
 	if q.idle() {
 		return nil, nil
 	}
-	if q.stuck.Load() > 0 { // one more would only wait, too
+	if x := q.extra.Load(); x != nil && x.stuck.Load() > 0 { // one more would only wait, too
 		return nil, q.unanswered()
 	}
 	g := &getting{q: q, noAck: noAck, done: make(chan struct{})}
@@ -72,7 +72,7 @@ func (g *getting) run() {
 		close(g.done)
 		return
 	}
-	g.q.stuck.Add(-1)
+	g.q.extras().stuck.Add(-1)
 }
 
 // wait returns with the answer, or without when it takes too long or the session or
@@ -92,9 +92,9 @@ func (g *getting) wait(s *Session) (*Got, error) {
 	case <-b.stop:
 		why = fail(Closed, "the broker is stopping")
 	}
-	g.q.stuck.Add(1)
+	g.q.extras().stuck.Add(1)
 	if !g.state.CompareAndSwap(getReading, getGivenUp) {
-		g.q.stuck.Add(-1)
+		g.q.extras().stuck.Add(-1)
 		<-g.done
 		return g.got, g.err
 	}
@@ -136,7 +136,7 @@ func (p *Partition) get(noAck bool, wanted func() bool) (*Got, error) {
 		return nil, err
 	}
 	g := &Got{}
-	r := reader{part: p, lease: &p.getter, heads: new(uint64)}
+	r := reader{part: p, lease: &p.active().getter, heads: new(uint64)}
 	defer r.release()
 	for {
 		run, ok := cursor.Get()
@@ -144,7 +144,7 @@ func (p *Partition) get(noAck bool, wanted func() bool) (*Got, error) {
 			return nil, cursor.Err()
 		}
 		if err := p.note(); err != nil {
-			_ = p.getter.member.ReturnRuns([]consumer.Run{run}) // it is held, so this can't fail
+			_ = r.lease.member.ReturnRuns([]consumer.Run{run}) // it is held, so this can't fail
 			return nil, err
 		}
 		r.tell(&run)
@@ -152,7 +152,7 @@ func (p *Partition) get(noAck bool, wanted func() bool) (*Got, error) {
 		if n > 0 && err == nil {
 			g.Remaining = p.q.Ready()
 			if !wanted() {
-				return nil, p.getter.member.ReturnRuns([]consumer.Run{run})
+				return nil, r.lease.member.ReturnRuns([]consumer.Run{run})
 			}
 		}
 		if e := r.settle(noAck, run.First, min(next, run.Last+1)); err == nil {
@@ -160,7 +160,7 @@ func (p *Partition) get(noAck bool, wanted func() bool) (*Got, error) {
 		}
 		switch {
 		case err != nil:
-			_ = p.getter.member.ReturnRuns([]consumer.Run{run}) // not held any more when the Ack failed
+			_ = r.lease.member.ReturnRuns([]consumer.Run{run}) // not held any more when the Ack failed
 			return nil, err
 		case n == 0:
 			r.release()

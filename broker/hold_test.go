@@ -103,13 +103,13 @@ func TestAcksThatCouldNotBeNotedAreNotedLater(t *testing.T) {
 	if err := g.Lease.Ack(g.Offset, g.Offset); err != nil {
 		t.Fatal(err)
 	}
-	if !p.unnoted.Load() {
+	if !p.active().unnoted.Load() {
 		t.Fatal("it was noted")
 	}
 	s.busy.Store(false)
 	r.saveDirty()
 	st, err := p.log.LoadCursor(t.Context())
-	if err != nil || st.Floor <= g.Offset || p.unnoted.Load() {
+	if err != nil || st.Floor <= g.Offset || p.active().unnoted.Load() {
 		t.Errorf("cursor %+v, %v", st, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +32,7 @@ type lapse struct {
 	q     *Queue
 	at    time.Duration // since began
 	index int           // in the heap; -1: it is being looked at
+	used  atomic.Int64  // when somebody used the queue, since began
 }
 
 const (
@@ -48,8 +50,8 @@ func (l *lapses) now() time.Duration { return l.b.opts.Now().Sub(l.began) }
 
 // use has the time of a queue that lapses begin anew.
 func (q *Queue) use() {
-	if q.lapse != nil {
-		q.used.Store(int64(q.vhost.b.lapses.now()))
+	if l := q.lapse(); l != nil {
+		l.used.Store(int64(q.vhost.b.lapses.now()))
 	}
 }
 
@@ -59,9 +61,9 @@ func (q *Queue) lapsesAt(now time.Duration) time.Duration {
 	leases := q.vhost.b.store.Leases()
 	address, known := leases.Owner(leases.Slot(q.Partitions()[0].log.ID()))
 	if q.Consumers() > 0 || address != "" || !known {
-		q.used.Store(int64(now))
+		q.lapse().used.Store(int64(now))
 	}
-	return time.Duration(q.used.Load()) + q.Settings().Expires
+	return time.Duration(q.lapse().used.Load()) + q.Settings().Expires
 }
 
 // add has a queue lapse that nobody sees yet, if it is to.
@@ -69,7 +71,7 @@ func (l *lapses) add(q *Queue) {
 	if q.Settings().Expires <= 0 {
 		return
 	}
-	q.lapse = &lapse{q: q, index: -1}
+	q.extras().lapse = &lapse{q: q, index: -1}
 	q.use()
 	l.put(q, l.now()+q.Settings().Expires)
 }
@@ -81,9 +83,10 @@ func (l *lapses) put(q *Queue, at time.Duration) {
 	if q.Partitions()[0].removed.Load() {
 		return
 	}
-	q.lapse.at = at
-	heap.Push(&l.queues, q.lapse)
-	if q.lapse.index > 0 {
+	this := q.lapse()
+	this.at = at
+	heap.Push(&l.queues, this)
+	if this.index > 0 {
 		return
 	}
 	select {
@@ -94,13 +97,14 @@ func (l *lapses) put(q *Queue, at time.Duration) {
 
 // remove forgets a queue that is gone.
 func (l *lapses) remove(q *Queue) {
-	if q.lapse == nil {
+	this := q.lapse()
+	if this == nil {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if q.lapse.index >= 0 {
-		heap.Remove(&l.queues, q.lapse.index)
+	if this.index >= 0 {
+		heap.Remove(&l.queues, this.index)
 	}
 }
 

@@ -50,6 +50,6 @@ func (p *Partition) readFor(wake func(), from message.Offset, maxBytes int) (sto
 	if wake == nil {
 		return await(p.log, from, maxBytes)
 	}
-	p.late.add(wake)
+	p.active().late.add(wake)
 	return p.log.Read(from, maxBytes) // it may have come before anybody knew of wake
 }

@@ -114,8 +114,8 @@ func (l *leaving) forget() error {
 		v.hide(q)
 		v.b.deletions.add(q)
 		v.freeEnd(q.target)
-		if q.owner != nil {
-			q.owner.disown(q)
+		if s := q.owner(); s != nil {
+			s.disown(q)
 		}
 		for _, p := range q.Partitions() {
 			p.removed.Store(true)

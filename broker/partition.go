@@ -22,18 +22,26 @@ type Partition struct {
 
 	makeCursor sync.Mutex
 	cursor     atomic.Pointer[consumer.Cursor]
-	unwatch    func()
-	moving     sync.Mutex  // held over reading the cursor's progress and noting it
+	expiry     atomic.Pointer[expiry] // made by the first message that expires
+	inUse      atomic.Pointer[activePart]
 	dirty      atomic.Bool // in Broker.dirty
 	removed    atomic.Bool
-	unnoted    atomic.Bool // the store could not note the cursor's progress
+}
 
-	late      late                     // who waits for what is on its way
-	unpacker  atomic.Pointer[unpacker] // made by the first reader of a compressed batch
-	guide     atomic.Pointer[guide]    // made by the first reader that stops within a batch
-	getter    Lease                    // settles what Get took; set with cursor
+// activePart is what a partition has from its first use on: see Partition.active. A broker may
+// have very many that nobody uses, of which each byte counts, so whatever else a
+// feature has to know of a partition stands here; behind a pointer made by its own
+// first use, if most of those in use do without.
+type activePart struct {
+	moving   sync.Mutex               // held over reading the cursor's progress and noting it
+	unnoted  atomic.Bool              // the store could not note the cursor's progress
+	unwatch  func()                   // guarded by makeCursor
+	getter   Lease                    // settles what Get took; set with cursor
+	late     late                     // who waits for what is on its way
+	unpacker atomic.Pointer[unpacker] // made by the first reader of a compressed batch
+	guide    atomic.Pointer[guide]    // made by the first reader that stops within a batch
+
 	producers producers
-	expiry    atomic.Pointer[expiry] // made by the first message that expires
 
 	spent     atomic.Int64 // left for their delivery limit, and nobody was told yet
 	spentTold int64        // when somebody was, in ms
@@ -47,13 +55,22 @@ func openPartition(q *Queue, index int, id store.LogID, o store.LogOptions) (*Pa
 	return &Partition{q: q, index: int32(index), serial: q.vhost.b.serials.Add(1), log: l}, nil
 }
 
+// active is what the partition has in use, made if there is none.
+func (p *Partition) active() *activePart {
+	if a := p.inUse.Load(); a != nil {
+		return a
+	}
+	p.inUse.CompareAndSwap(nil, new(activePart))
+	return p.inUse.Load()
+}
+
 // guided is the guide, made if there is none.
-func (p *Partition) guided() *guide {
-	if g := p.guide.Load(); g != nil {
+func (a *activePart) guided() *guide {
+	if g := a.guide.Load(); g != nil {
 		return g
 	}
-	p.guide.CompareAndSwap(nil, new(guide))
-	return p.guide.Load()
+	a.guide.CompareAndSwap(nil, new(guide))
+	return a.guide.Load()
 }
 
 // Queue is whose partition this is.
@@ -95,10 +112,11 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 			return nil, fmt.Errorf("open cursor of queue '%s': %w", p.q.Name, err)
 		}
 	}
-	p.getter = Lease{part: p, member: c.Getter()}
-	p.unwatch = p.log.Watch(func() {
+	a := p.active()
+	a.getter = Lease{part: p, member: c.Getter()}
+	a.unwatch = p.log.Watch(func() {
 		c.Notify()
-		p.late.arrived()
+		a.late.arrived()
 	})
 	if p.q.restored && !p.q.Topic && st.Floor < end {
 		p.expects(false) // it may be; nobody knows until it was empty once
@@ -112,9 +130,8 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 func (p *Partition) lose(c *consumer.Cursor) {
 	p.makeCursor.Lock()
 	mine := p.cursor.CompareAndSwap(c, nil)
-	if mine && p.unwatch != nil {
-		p.unwatch()
-		p.unwatch = nil
+	if mine {
+		p.endWatch()
 	}
 	p.makeCursor.Unlock()
 	if mine {
@@ -157,12 +174,13 @@ func (p *Partition) note() error {
 	if c == nil || p.removed.Load() {
 		return nil
 	}
-	p.moving.Lock() // or an older state could be noted after a newer one
+	a := p.active()
+	a.moving.Lock() // or an older state could be noted after a newer one
 	floor, handed := c.Progress()
 	err := p.log.Progress(floor, handed)
-	p.unnoted.Store(errors.Is(err, store.ErrBusy))
+	a.unnoted.Store(errors.Is(err, store.ErrBusy))
 	p.log.Release(floor)
-	p.moving.Unlock()
+	a.moving.Unlock()
 	if err != nil && errors.Is(err, store.ErrFenced) {
 		p.lose(c)
 		return err
@@ -180,7 +198,7 @@ func (p *Partition) note() error {
 
 // noted tries again what could not be noted the last time.
 func (p *Partition) noted() error {
-	if !p.unnoted.Load() {
+	if !p.active().unnoted.Load() {
 		return nil
 	}
 	return p.note()
@@ -213,8 +231,14 @@ func (p *Partition) saveCursor() error {
 func (p *Partition) unwatchLog() {
 	p.makeCursor.Lock()
 	defer p.makeCursor.Unlock()
-	if p.unwatch != nil {
-		p.unwatch()
+	p.endWatch()
+}
+
+// endWatch needs makeCursor held.
+func (p *Partition) endWatch() {
+	if a := p.inUse.Load(); a != nil && a.unwatch != nil {
+		a.unwatch()
+		a.unwatch = nil
 	}
 }
 

@@ -74,7 +74,7 @@ func (p *Partition) take(b batch.Batch) (Produced, error) {
 	if b.ProducerID() < 0 {
 		return p.produce(b)
 	}
-	ps := &p.producers
+	ps := &p.active().producers
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if err := p.loadProducers(); err != nil {
@@ -210,7 +210,7 @@ func (ps *producers) expire(now time.Time) {
 
 // loadProducers reads the headers of the log's batches once after a start.
 func (p *Partition) loadProducers() error {
-	ps := &p.producers
+	ps := &p.active().producers
 	if ps.loaded {
 		return nil
 	}

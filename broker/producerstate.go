@@ -150,7 +150,7 @@ func (p *Partition) restoreProducers(start, end message.Offset) (from message.Of
 		p.q.vhost.b.opts.Log.Info("what was saved of a topic's producers is of no use; its log is read instead", "topic", p.q.Name, "partition", p.index, "error", err)
 		return start
 	}
-	p.producers.byID = byID
+	p.active().producers.byID = byID
 	return max(from, start)
 }
 
@@ -189,7 +189,7 @@ func (p *Partition) holdsNewest(byID map[int64]*producer, start message.Offset) 
 
 // sentMore counts what idempotent producers sent since the state was saved. mu is held.
 func (p *Partition) sentMore(bytes int) {
-	ps := &p.producers
+	ps := &p.active().producers
 	ps.unsaved += int64(bytes)
 	if ps.unsaved >= max(saveProducersBytes, saveProducersRatio*ps.saved) {
 		ps.due.Store(true)
@@ -200,7 +200,11 @@ func (p *Partition) sentMore(bytes int) {
 // saveProducers keeps what is known of producers, if enough came since, and at the end
 // if anything did. One call at a time.
 func (p *Partition) saveProducers(last bool) error {
-	ps := &p.producers
+	a := p.inUse.Load()
+	if a == nil {
+		return nil
+	}
+	ps := &a.producers
 	if !ps.due.Load() && !last || !p.q.lives() {
 		return nil
 	}

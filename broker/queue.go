@@ -19,27 +19,34 @@ type Queue struct {
 	AutoDelete bool   // goes with its last consumer
 	Exclusive  bool   // belongs to one session
 	Topic      bool   // kept by time and bytes, not by consumption
-	Args       []byte // as declared, AMQP field table without its length
+	Args       []byte // as declared, AMQP field table without its length; never changed
 	TopicID    [16]byte
 
-	vhost    *VHost
-	owner    *Session // of an exclusive queue
-	settings atomic.Pointer[Settings]
-	target   exchange.Target       // guarded by VHost.mu
-	bindings map[string]bindingDef // that lead here; guarded by VHost.mu
-	deleted  atomic.Bool
-	restored bool         // of an earlier start
-	expires  atomic.Bool  // marked in the definitions as one that got messages that expire
-	lapse    *lapse       // of a queue that expires when nobody uses it
-	used     atomic.Int64 // when somebody did, since the start of the broker
-	stuck    atomic.Int32 // reads of the disk that nobody waits for any longer
+	restored bool // of an earlier start
+	had      bool // had a consumer, so that auto-delete may act; guarded by mu
 
-	mu    sync.Mutex // guards subs, alone, had and ends
-	subs  map[*Subscription]struct{}
+	vhost    *VHost
+	settings atomic.Pointer[Settings] // shared by queues that declare the same
+	parts    atomic.Pointer[[]*Partition]
+	bindings map[string]bindingDef // that lead here; guarded by VHost.mu
+	target   exchange.Target       // guarded by VHost.mu
+	deleted  atomic.Bool
+	expires  atomic.Bool // marked in the definitions as one that got messages that expire
+
+	mu    sync.Mutex                 // guards subs, had, and of more alone and ends
+	subs  map[*Subscription]struct{} // nil without any
+	extra atomic.Pointer[queueExtra]
+}
+
+// queueExtra is what few queues have, or have only while somebody uses them: see
+// Queue.extras. A broker may have very many queues that nobody uses, of which each byte
+// counts: what a feature has to know of the queues that use it stands here.
+type queueExtra struct {
+	owner *Session             // of an exclusive queue
+	lapse *lapse               // of a queue that expires when nobody uses it
+	stuck atomic.Int32         // reads of the disk that nobody waits for any longer
 	alone *Subscription        // the exclusive one, if there is one
-	had   bool                 // had a consumer, so that auto-delete may act
 	ends  map[*func()]struct{} // called when the queue is gone
-	parts atomic.Pointer[[]*Partition]
 }
 
 // QueueOptions are what a client declares.
@@ -62,6 +69,40 @@ func (q *Queue) Settings() *Settings { return q.settings.Load() }
 // Deleted reports whether the queue is gone.
 func (q *Queue) Deleted() bool { return q.deleted.Load() }
 
+// extras are what the queue has beyond others, made if there are none. Who only wants to
+// know whether there is something loads extra.
+func (q *Queue) extras() *queueExtra {
+	if x := q.extra.Load(); x != nil {
+		return x
+	}
+	q.extra.CompareAndSwap(nil, new(queueExtra))
+	return q.extra.Load()
+}
+
+// owner is the session of an exclusive queue, nil of any other.
+func (q *Queue) owner() *Session {
+	if !q.Exclusive {
+		return nil
+	}
+	return q.extras().owner
+}
+
+// alone is the exclusive subscription, if there is one. mu is held.
+func (q *Queue) alone() *Subscription {
+	if x := q.extra.Load(); x != nil {
+		return x.alone
+	}
+	return nil
+}
+
+// lapse is when the queue is looked at, nil if it does not expire.
+func (q *Queue) lapse() *lapse {
+	if x := q.extra.Load(); x != nil {
+		return x.lapse
+	}
+	return nil
+}
+
 // locked is how another connection's queue is refused, or a declaration of one's own
 // that says otherwise.
 func (q *Queue) locked() error {
@@ -71,7 +112,7 @@ func (q *Queue) locked() error {
 
 // allow checks the exclusive lock.
 func (q *Queue) allow(s *Session) error {
-	if q.Exclusive && q.owner != s {
+	if q.Exclusive && q.owner() != s {
 		return q.locked()
 	}
 	return nil
@@ -167,12 +208,13 @@ func (q *Queue) saveCursors() error {
 
 // logOptions is how the queue's logs are kept.
 func (q *Queue) logOptions() store.LogOptions {
-	o := q.Settings().logOptions(q.vhost.Name+" "+q.Name, !q.lives())
-	if q.lives() {
-		o.Owner = q
-	}
+	o := q.Settings().logOptions(!q.lives())
+	o.Owner = q
 	return o
 }
+
+// LogName is what its logs are called.
+func (q *Queue) LogName() string { return q.vhost.Name + " " + q.Name }
 
 // Definition is the queue's, which stands beside its messages for the day on which the
 // table of definitions is lost.

@@ -300,7 +300,7 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 	if records.Len() == 0 {
 		r.unpacked = nil // what an idle consumer must not keep
 	} else {
-		r.part.guided().note(base, len(b), mark{r.next, r.position})
+		r.part.active().guided().note(base, len(b), mark{r.next, r.position})
 	}
 	return nil
 }
@@ -311,7 +311,7 @@ func (r *reader) enter(base message.Offset, size, rawBytes int, next message.Off
 	if r.base != base || r.size != size || r.next > next {
 		r.base, r.size, r.next, r.position = base, size, base, 0
 	}
-	if g := r.part.guide.Load(); g != nil && r.next < next {
+	if g := r.part.active().guide.Load(); g != nil && r.next < next {
 		if m := g.before(base, size, next); m.next > r.next {
 			r.next, r.position = m.next, m.position
 		}

@@ -110,7 +110,7 @@ func (p *Partition) left(why Reason, n int64) {
 	}
 	p.q.vhost.b.counters.Left[why].Add(uint64(n))
 	if why == DeliveryLimit {
-		p.spent.Add(n)
+		p.active().spent.Add(n)
 	}
 }
 
@@ -127,13 +127,14 @@ const tellEvery = 10 * time.Second
 // tellSpent says how many messages left for their delivery limit since it said so
 // last. It belongs to the saver, which comes again while there is more to be told.
 func (p *Partition) tellSpent(now time.Time) {
-	n := p.spent.Load()
+	a := p.active()
+	n := a.spent.Load()
 	if n == 0 {
 		return
 	}
-	if ms := now.UnixMilli(); ms-p.spentTold >= tellEvery.Milliseconds() {
-		p.spentTold = ms
-		p.spent.Add(-n)
+	if ms := now.UnixMilli(); ms-a.spentTold >= tellEvery.Milliseconds() {
+		a.spentTold = ms
+		a.spent.Add(-n)
 		p.q.vhost.b.opts.Log.Warn("messages came back too often and are dropped: a consumer can't cope with them",
 			"queue", p.q.Name, "messages", n, "delivery_limit", p.q.Settings().DeliveryLimit)
 		return

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"strconv"
 	"time"
@@ -115,8 +116,8 @@ func (s *Settings) configs() map[string]string {
 }
 
 // logOptions is how the logs of a queue with these settings are kept.
-func (s *Settings) logOptions(name string, transient bool) store.LogOptions {
-	o := store.LogOptions{Name: name, Transient: transient, SegmentBytes: s.SegmentBytes}
+func (s *Settings) logOptions(transient bool) store.LogOptions {
+	o := store.LogOptions{Transient: transient, SegmentBytes: s.SegmentBytes}
 	switch {
 	case s.kind != topic:
 		o.Retention = store.Retention{Consumed: true, Age: s.History}
@@ -159,7 +160,24 @@ func (b *Broker) settingsOf(kind *queueType, declared layer) *Settings {
 	if len(declared) == 0 {
 		return b.plain(kind)
 	}
-	return newSettings(kind, layers{declared: declared, server: b.server})
+	compute := func() *Settings { return newSettings(kind, layers{declared: declared, server: b.server}) }
+	key := declared.key(kind)
+	if len(key) > maxAlikeBytes {
+		return compute()
+	}
+	return b.sharedSettings.Of(key, compute)
+}
+
+// key is the same for all who declare the same.
+func (l layer) key(kind *queueType) string {
+	key := []byte(kind.name)
+	for i, t := range settingTable {
+		if v, ok := l[t]; ok {
+			key = binary.AppendUvarint(append(key, 0), uint64(i))
+			key = append(binary.AppendUvarint(key, uint64(len(v))), v...)
+		}
+	}
+	return string(key)
 }
 
 // TopicDefaults are the settings of a topic for which nothing was set.

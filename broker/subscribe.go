@@ -92,7 +92,7 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 	if q.deleted.Load() {
 		return nil, fail(NotFound, "no queue '%s' in vhost '%s'", q.Name, q.vhost.Name)
 	}
-	if q.alone != nil || o.Exclusive && len(q.subs) > 0 {
+	if q.alone() != nil || o.Exclusive && len(q.subs) > 0 {
 		return nil, fail(Refused, "queue '%s' in vhost '%s' in exclusive use", q.Name, q.vhost.Name)
 	}
 	if err := sub.join(); err != nil {
@@ -105,7 +105,7 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 	q.subs[sub] = struct{}{}
 	q.had = true
 	if o.Exclusive {
-		q.alone = sub
+		q.extras().alone = sub
 	}
 	return sub, nil
 }
@@ -290,8 +290,8 @@ func (s *Subscription) Leave() {
 	q.mu.Lock()
 	_, was := q.subs[s]
 	delete(q.subs, s)
-	if q.alone == s {
-		q.alone = nil
+	if q.alone() == s {
+		q.extras().alone = nil
 	}
 	last := was && q.AutoDelete && q.had && len(q.subs) == 0
 	q.mu.Unlock()

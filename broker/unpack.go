@@ -35,10 +35,11 @@ type unpacker struct {
 
 // unpack returns the records of a compressed batch.
 func (p *Partition) unpack(b batch.Batch) (*unpacked, error) {
-	x := p.unpacker.Load()
+	a := p.active()
+	x := a.unpacker.Load()
 	if x == nil {
-		p.unpacker.CompareAndSwap(nil, new(unpacker))
-		x = p.unpacker.Load()
+		a.unpacker.CompareAndSwap(nil, new(unpacker))
+		x = a.unpacker.Load()
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -50,7 +50,7 @@ func TestReadersOfOneBatchShareWhatItUnpacksTo(t *testing.T) {
 	runtime.KeepAlive(second)
 	first, second = nil, nil
 	runtime.GC()
-	if u := p.unpacker.Load().batches[0].records.Value(); u != nil {
+	if u := p.active().unpacker.Load().batches[0].records.Value(); u != nil {
 		t.Error("it stays in memory though nobody reads it")
 	}
 }
@@ -83,7 +83,7 @@ func TestLargeBatchesAreUnpackedWithinALimitAndOrdinaryOnesAlways(t *testing.T) 
 		if name == "small" {
 			p = small.Partitions()[0]
 		}
-		rd := &reader{part: p, lease: &p.getter, heads: new(uint64)}
+		rd := &reader{part: p, lease: &p.active().getter, heads: new(uint64)}
 		var got []string
 		_, _, _, err := rd.read(0, 0, 1<<30, func(d *Delivery) { got = append(got, string(d.Body)) })
 		return rd, got, err

@@ -96,8 +96,9 @@ func ParseMode(s string) (Mode, error) {
 }
 
 // LogOptions are a log's settings. Name is for people: it is written beside the
-// data so that a directory can be told from another. What Owner says of itself is
-// kept beside the data too and comes back with Unclaimed.
+// data so that a directory can be told from another. A log with an Owner has the name
+// that it says, and what Owner says of itself is kept beside the data too and comes back
+// with Unclaimed. Both stay what they were when the log was opened first.
 type LogOptions struct {
 	Name         string
 	Owner        Owner
@@ -107,8 +108,18 @@ type LogOptions struct {
 	Retention    Retention
 }
 
+// Called is what people call the log.
+func (o LogOptions) Called() string {
+	if o.Owner != nil {
+		return o.Owner.LogName()
+	}
+	return o.Name
+}
+
 // Owner is whose a log is.
 type Owner interface {
+	// LogName is in the place of LogOptions.Name.
+	LogName() string
 	// Definition is what defines the owner, for the day on which that is lost. It is asked
 	// for when the log is made and when SetOptions is called, and must not call the log.
 	Definition() string

@@ -38,14 +38,14 @@ var imports = map[string][]string{
 	"internal/budget": {},
 
 	// The broker and what it is made of.
-	"broker":   {"exchange", "consumer", "store", "message", "auth", "internal/batch", "internal/field"},
+	"broker":   {"exchange", "consumer", "store", "message", "auth", "internal/batch", "internal/field", "internal/share"},
 	"exchange": {"internal/field"},
 	"consumer": {"message"},
 	"message":  {"internal/batch", "internal/field"},
 
 	// Storage.
 	"store":           {"message", "internal/batch", "internal/fault"},
-	"store/local":     {"store", "log", "segment", "message", "internal/fs", "internal/batch", "internal/fault"},
+	"store/local":     {"store", "log", "segment", "message", "internal/fs", "internal/batch", "internal/fault", "internal/share"},
 	"store/cluster":   {"store", "message", "internal/batch"},
 	"store/storetest": {"store", "message", "internal/batch"},
 	"log":             {"segment", "internal/fs", "internal/batch", "internal/fault"},
@@ -55,6 +55,7 @@ var imports = map[string][]string{
 	"internal/batch":  {},
 	"internal/field":  {},
 	"internal/fault":  {},
+	"internal/share":  {},
 
 	// Tools and tests.
 	"bench":            {"internal/batch", "internal/program"},

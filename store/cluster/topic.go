@@ -137,7 +137,7 @@ func (s *Store) NewLogs(ctx context.Context, o store.LogOptions, beside []store.
 	var topic string
 	var err error
 	if len(beside) == 0 {
-		topic, err = s.createTopic(ctx, topicName(s.o.Prefix, o.Name), n, logConfigs(o))
+		topic, err = s.createTopic(ctx, topicName(s.o.Prefix, o.Called()), n, logConfigs(o))
 	} else {
 		topic, err = s.growTopic(ctx, beside, n)
 	}

@@ -141,7 +141,7 @@ func (l *Log) flushAll() error {
 	}
 	err := l.syncData()
 	if err == nil {
-		if err = l.cursor.flush(l); err != nil {
+		if err = l.madeCursor().flush(l); err != nil {
 			if l.isGone() {
 				return nil
 			}

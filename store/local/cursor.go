@@ -82,7 +82,7 @@ func (l *Log) progress(floor, handed message.Offset) (told bool, err error) {
 	if _, err := l.use(); err != nil {
 		return false, err
 	}
-	c := &l.cursor
+	c := l.madeCursor()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err = storeError(c.progress(l, int64(floor), int64(max(floor, handed))))
@@ -173,7 +173,7 @@ func (c *cursor) reserve(l *Log) error {
 // reserveAhead extends the reservation before it is used up, so that Progress
 // seldom waits.
 func (l *Log) reserveAhead() {
-	c := &l.cursor
+	c := l.madeCursor()
 	c.mu.Lock()
 	var target int64
 	var err error
@@ -282,7 +282,7 @@ func (l *Log) SaveCursor(_ context.Context, data []byte, open int64, next messag
 		return err
 	}
 	l.left.Store(&left{open: open, next: int64(next)})
-	c := &l.cursor
+	c := l.madeCursor()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(data) == 0 && c.state.BlobLen == 0 {
@@ -372,7 +372,7 @@ func (l *Log) LoadCursor(_ context.Context) (store.CursorState, error) {
 	if inner != nil {
 		start, _ = inner.Bounds()
 	}
-	c := &l.cursor
+	c := l.madeCursor()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	floor := max(c.state.Floor, start)
@@ -521,7 +521,7 @@ func (s *Store) cursorMapped(l *Log) {
 	defer s.cursorMu.Unlock()
 	s.mapped = append(s.mapped, l)
 	for i := 0; len(s.mapped) > maxMappedCursor && i < len(s.mapped)-1; {
-		c := &s.mapped[i].cursor
+		c := s.mapped[i].madeCursor()
 		if !c.mu.TryLock() {
 			i++
 			continue
@@ -534,7 +534,7 @@ func (s *Store) cursorMapped(l *Log) {
 
 // closeCursorPage unmaps a cursor whose mu the caller holds.
 func (s *Store) closeCursorPage(l *Log) {
-	if err := l.cursor.unmap(); err != nil {
+	if err := l.madeCursor().unmap(); err != nil {
 		s.note(event{Kind: eventNotice, Name: l.name(), Text: fmt.Sprintf("log %d: unmap the cursor: %v", l.id, err)})
 	}
 }
@@ -547,7 +547,7 @@ func (s *Store) restCursors() {
 	s.cursorMu.Unlock()
 	kept := all[:0]
 	for _, l := range all {
-		c := &l.cursor
+		c := l.madeCursor()
 		c.mu.Lock()
 		if !c.used || c.closed {
 			s.closeCursorPage(l)

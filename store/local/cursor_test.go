@@ -142,7 +142,7 @@ func TestReservationIsFlushedFirst(t *testing.T) {
 	mustAppend(t, l, batchOf(1, 1))
 	for at := range message.Offset(20_000) {
 		l.Progress(at, at+1)
-		c := &l.cursor
+		c := l.madeCursor()
 		c.mu.Lock()
 		if c.durable <= int64(at) {
 			t.Fatalf("offset %d was handed out with %d reserved", at, c.durable)
@@ -229,16 +229,16 @@ func TestACursorWaitsForNoLogWithItsMutexHeld(t *testing.T) {
 	l.mu.Lock() // as who opens it
 	begun, opened := make(chan struct{}), make(chan error, 1)
 	go func() {
-		l.cursor.mu.Lock()
-		defer l.cursor.mu.Unlock()
+		l.madeCursor().mu.Lock()
+		defer l.madeCursor().mu.Unlock()
 		close(begun)
-		opened <- l.cursor.open(l)
+		opened <- l.madeCursor().open(l)
 	}()
 	<-begun
 	free := make(chan struct{})
 	go func() {
-		l.cursor.mu.Lock() // as the recovery of its cursor
-		defer l.cursor.mu.Unlock()
+		l.madeCursor().mu.Lock() // as the recovery of its cursor
+		defer l.madeCursor().mu.Unlock()
 		close(free)
 	}()
 	select {

@@ -13,51 +13,63 @@ import (
 )
 
 // Log is a store.Log over one directory. It is a small struct until it is used:
-// then inner is opened, once, and stays.
+// then inner is opened, once, and stays. There may be very many that are not, so what a
+// log has only in use stands behind a pointer: see madeCursor.
 //
 // Lock order: mu before cursor.mu. An append takes neither.
 type Log struct {
 	id      LogNumber
 	store   *Store
-	options atomic.Pointer[store.LogOptions]
-	durable atomic.Bool // the mode is group or always
+	owner   store.Owner                      // never nil
+	options atomic.Pointer[store.LogOptions] // how it is kept, shared with others; see keptAs
 	inner   atomic.Pointer[log.Log]
-	fault   atomic.Pointer[error] // of the cursor or the directory; the log's own are in inner
+	cursor  atomic.Pointer[cursor] // made at first use
+	fault   atomic.Pointer[error]  // of the cursor or the directory; the log's own are in inner
 	watch   atomic.Pointer[[]*watcher]
-	floor   atomic.Int64 // what Release said last
-	grown   atomic.Int64 // bytes appended since a limit in bytes was looked at
-	newDirs atomic.Bool  // directories above the log's were not flushed yet
-	fresh   bool         // it had no directory at first, so it is empty until inner is there
-	state   syncState
-
-	unsaved atomic.Bool          // it is not as the last checkpoint says: see touch
 	rest    atomic.Pointer[rest] // what the last checkpoint says; nil when nothing
 	left    atomic.Pointer[left] // what the consumer said with its state
 	end     atomic.Pointer[endMark]
+	floor   atomic.Int64 // what Release said last
+	grown   atomic.Int64 // bytes appended since a limit in bytes was looked at
+	state   syncState
 
-	mu     sync.Mutex // opening, options, removing; guards the following
+	durable atomic.Bool // the mode is group or always
+	newDirs atomic.Bool // directories above the log's were not flushed yet
+	unsaved atomic.Bool // it is not as the last checkpoint says: see touch
+
+	mu     sync.Mutex // opening, options, removing; guards onDisk, gone and cut
+	fresh  bool       // it had no directory at first, so it is empty until inner is there
 	onDisk bool       // the directory is there
 	gone   bool       // closed or removed
 	cut    bool       // recovery cut a torn tail; told while the log is opened
-
-	cursor cursor
 }
 
 var _ store.Log = (*Log)(nil)
 
 func newLog(s *Store, id LogNumber, o store.LogOptions, onDisk bool, r *rest) *Log {
-	l := &Log{id: id, store: s, onDisk: onDisk, fresh: !onDisk}
+	l := &Log{id: id, store: s, owner: o.Owner, onDisk: onDisk, fresh: !onDisk}
+	if l.owner == nil {
+		l.owner = nameOnly(o.Name)
+	}
 	l.rest.Store(r)
-	l.cursor.state.Boot = s.boot
 	l.setOptions(o)
 	return l
+}
+
+// madeCursor is the log's cursor, made if there is none.
+func (l *Log) madeCursor() *cursor {
+	if c := l.cursor.Load(); c != nil {
+		return c
+	}
+	l.cursor.CompareAndSwap(nil, &cursor{state: slot{Boot: l.store.boot}})
+	return l.cursor.Load()
 }
 
 // ID is the log's id.
 func (l *Log) ID() store.LogID { return l.id.ID() }
 
 // name is what people call the log.
-func (l *Log) name() string { return l.options.Load().Name }
+func (l *Log) name() string { return l.owner.LogName() }
 
 func (l *Log) transient() bool { return l.options.Load().Transient }
 
@@ -124,9 +136,10 @@ func (l *Log) open() (*log.Log, error) {
 		return nil, readOnly(l, *fault)
 	}
 	o := l.options.Load()
-	cursor, err := l.cursor.read(l)
+	c := l.madeCursor()
+	cursor, err := c.read(l)
 	if err != nil {
-		return nil, fmt.Errorf("open log %d (%s): read the cursor: %w", l.id, o.Name, err)
+		return nil, fmt.Errorf("open log %d (%s): read the cursor: %w", l.id, l.name(), err)
 	}
 	inner, err := log.Open(log.Options{
 		FS: l.store.o.FS, Dir: l.dir(), Pool: l.store.pool,
@@ -134,7 +147,7 @@ func (l *Log) open() (*log.Log, error) {
 		NextOffset: cursorReach(cursor), Known: l.known(), Transient: o.Transient, Now: l.store.now, Report: l.report, Begins: l.noteStart,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open log %d (%s): %w", l.id, o.Name, storeError(err))
+		return nil, fmt.Errorf("open log %d (%s): %w", l.id, l.name(), storeError(err))
 	}
 	err = inner.Truncate(cursorStart(cursor))
 	if err == nil && (l.cut || inner.Dirty() && cursorBoot(cursor) != l.store.boot) {
@@ -145,12 +158,12 @@ func (l *Log) open() (*log.Log, error) {
 	}
 	if err == nil {
 		start, end := inner.Bounds()
-		err = l.cursor.recover(l, cursor, start, end)
+		err = c.recover(l, cursor, start, end)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open log %d (%s): %w", l.id, o.Name, err), inner.Close())
+		return nil, errors.Join(fmt.Errorf("open log %d (%s): %w", l.id, l.name(), err), inner.Close())
 	}
-	l.floor.Store(l.cursor.state.Floor)
+	l.floor.Store(c.state.Floor)
 	l.inner.Store(inner)
 	l.opened()
 	return inner, nil
@@ -195,10 +208,8 @@ func (l *Log) makeDirLocked() error {
 
 // writeMeta writes the meta file. Needs mu.
 func (l *Log) writeMeta() error {
-	m := Meta{ID: l.id, Created: l.store.now(), Options: *l.options.Load()}
-	if m.Options.Owner != nil {
-		m.Definition = m.Options.Owner.Definition()
-	}
+	m := Meta{ID: l.id, Created: l.store.now(), Options: *l.options.Load(), Definition: l.owner.Definition()}
+	m.Options.Name = l.name()
 	meta := encodeMeta(m)
 	if err := writeFile(l.store.fs, l.dir(), metaName, meta, false); err != nil {
 		return fmt.Errorf("write meta of log %d: %w", l.id, storeError(err))
@@ -342,9 +353,9 @@ func readOnly(l *Log, reason error) error {
 func (l *Log) SetOptions(_ context.Context, o store.LogOptions) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	old := *l.options.Load()
+	old := l.options.Load()
 	o.Transient = old.Transient // where the files are can't change
-	if o == old && o.Owner == nil || l.gone {
+	if _, nobody := l.owner.(nameOnly); l.gone || nobody && keptAs(o) == *old {
 		return nil // an owner may have another definition
 	}
 	l.setOptions(o)
@@ -355,7 +366,8 @@ func (l *Log) SetOptions(_ context.Context, o store.LogOptions) error {
 }
 
 func (l *Log) setOptions(o store.LogOptions) {
-	l.options.Store(&o)
+	kept := keptAs(o)
+	l.options.Store(l.store.kept.Of(kept, func() *store.LogOptions { return &kept }))
 	if inner := l.inner.Load(); inner != nil {
 		inner.SetSegmentBytes(l.segmentBytes())
 	}
@@ -380,9 +392,9 @@ func (l *Log) close() error {
 	l.mu.Unlock()
 	var errs []error
 	if l.transient() {
-		errs = append(errs, l.cursor.drop())
+		errs = append(errs, l.madeCursor().drop())
 	} else if l.fault.Load() == nil {
-		errs = append(errs, l.cursor.close(l))
+		errs = append(errs, l.madeCursor().close(l))
 		if l.newDirs.Swap(false) {
 			errs = append(errs, l.syncDirs())
 		}
@@ -409,7 +421,7 @@ func (l *Log) remove(ctx context.Context) error {
 	inner := l.inner.Load()
 	l.mu.Unlock()
 	l.wake() // nothing will come any more
-	errs := []error{l.cursor.drop()}
+	errs := []error{l.madeCursor().drop()}
 	p := newPace(ctx)
 	if inner != nil {
 		errs = append(errs, inner.Delete(p.next))

@@ -35,7 +35,7 @@ func (s *Store) kill() {
 	s.work.Wait()
 	s.syncer.close()
 	for _, l := range s.allLogs() {
-		_ = l.cursor.drop()
+		_ = l.madeCursor().drop()
 	}
 	for _, t := range s.tables {
 		t.done.Wait() // a compaction would go on beside the next process

@@ -107,7 +107,7 @@ func (l *Log) Truncate(_ context.Context, before message.Offset) error {
 	}
 	l.wake()
 	start, _ := inner.Bounds()
-	if err := l.cursor.truncated(l, start); err != nil {
+	if err := l.madeCursor().truncated(l, start); err != nil {
 		return fmt.Errorf("log %d (%s): keep the new start: %w", l.id, l.name(), storeError(err))
 	}
 	return nil

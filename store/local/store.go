@@ -16,6 +16,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/internal/share"
 	"github.com/leveret-mq/leveret/segment"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -42,6 +43,7 @@ type Store struct {
 	pool   *segment.Pool
 	syncer *syncer
 	ids    idSource
+	kept   share.Values[store.LogOptions, *store.LogOptions] // options of logs that are kept alike
 
 	reserve     *reserve
 	checkpoints checkpoints

@@ -177,12 +177,12 @@ func (s *Store) segmentFrom(dir string, base int64) bool {
 func (s *Store) openLost(id LogNumber, o store.LogOptions, r *rest) (store.Log, error) {
 	if !s.o.Recover {
 		s.checkpoints.refused.Store(true)
-		return nil, fmt.Errorf("log %d (%s): its directory is gone, with offsets %d to %d: %w", id, o.Name, r.Start, r.End, store.ErrMissing)
+		return nil, fmt.Errorf("log %d (%s): its directory is gone, with offsets %d to %d: %w", id, o.Called(), r.Start, r.End, store.ErrMissing)
 	}
 	l := newLog(s, id, o, false, r)
 	_, err := l.make()
 	if err == nil {
-		err = l.cursor.truncated(l, r.End)
+		err = l.madeCursor().truncated(l, r.End)
 	}
 	if err != nil {
 		return nil, errors.Join(err, l.close())
