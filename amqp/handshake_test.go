@@ -190,6 +190,45 @@ func TestHandshakeHasADeadline(t *testing.T) {
 	})
 }
 
+// A login may take as long as its check and its delay; that is not held against the client.
+func TestALoginThatTakesLongIsAnsweredAfterTheHandshakesTime(t *testing.T) {
+	wrong := &wire.ConnectionStartOk{Mechanism: "PLAIN", Response: []byte("\x00guest\x00no"), ClientProperties: capabilities()}
+	right := &wire.ConnectionStartOk{Mechanism: "PLAIN", Response: []byte("\x00guest\x00guest")}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		begin := func() *peer {
+			p := r.peer(r.pipe())
+			p.raw([]byte(wire.ProtocolHeader))
+			p.expect(0, wire.IDConnectionStart)
+			return p
+		}
+		for range 6 { // the next refusal is as late as any
+			p := begin()
+			p.send(0, wrong)
+			p.refused(wire.AccessRefused)
+			p.nc.Close()
+		}
+		p, begun := begin(), time.Now()
+		time.Sleep(9 * time.Second)
+		p.send(0, wrong)
+		p.refused(wire.AccessRefused)
+		if took := time.Since(begun); took != 14*time.Second {
+			t.Errorf("the refusal came after %v", took)
+		}
+		p.nc.Close()
+
+		p = begin()
+		time.Sleep(9 * time.Second)
+		p.send(0, right)
+		p.expect(0, wire.IDConnectionTune)
+		time.Sleep(9 * time.Second)
+		p.send(0, &wire.ConnectionTuneOk{ChannelMax: 10, FrameMax: 8192})
+		p.send(0, &wire.ConnectionOpen{VirtualHost: "/"})
+		p.expect(0, wire.IDConnectionOpenOk)
+		p.nc.Close()
+	})
+}
+
 func TestHeartbeatsAreSentAndWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{server: func(o *Options) { o.Heartbeat = 10 * time.Second }})
