@@ -20,7 +20,8 @@
 // that lives only in this process, so that ten thousand connections of one user
 // cost one hash. Of wrong passwords is remembered how many there were, by source
 // and by name: a guess is answered the later the more there were, and a source that
-// guesses has few logins looked at at a time.
+// guesses has few logins looked at at a time. All such sources together leave room for
+// the others, who come first when there is a hash to make.
 //
 // The package must not import any other package of this module, must not log a
 // password and must not keep one longer than the call that brought it.

@@ -13,8 +13,11 @@ const (
 	maxPending = 1024
 	// maxPendingOf is the same for one source, so that it leaves room for others.
 	maxPendingOf = 256
-	// maxPendingSuspect is that of a source with recent wrong passwords.
-	maxPendingSuspect = 32
+	// maxSuspects are those of sources with recent wrong passwords: they leave room for
+	// the others, however many sources guess.
+	maxSuspects = 768
+	// maxSuspectsOf is the same for one source.
+	maxSuspectsOf = 32
 )
 
 // A wrong password is answered late, the later the more of them there were.
@@ -31,37 +34,68 @@ const (
 	maxTrusted = 64 // names of one source
 )
 
-// Glances are looks at a login for which there is no place: its password is compared
-// with the one that was right last, which costs next to nothing, and is not hashed.
+// Who finds no place gets a glance, if not too many of its source do: the password is
+// compared with the one that was right last, which costs next to nothing.
 const (
 	glancesPerSecond = 50
 	maxGlances       = 50
 )
 
+// Fewer still are looked at: the password is hashed. Who shares an address with one that
+// guesses, and was never right since the start, gets in after a few attempts that way.
+const (
+	looksPerSecond = 10
+	maxLooks       = 10
+	// maxLooking is how many are at a time.
+	maxLooking = 128
+)
+
 // guard remembers who guesses. It decides
 //
-//	                      pending below the bound     at the bound
-//	right before here     checked                     glanced at
-//	others                checked                     glanced at, so many a second; others not at all
+//	                      place     no place
+//	right before here     checked   glanced at
+//	name without failures checked   glanced at, so many a second; of these so many looked at; others not at all
+//	others                checked   glanced at, so many a second; others not at all
 //
 // "Right before here" is a name that has logged in from the same source: a flood of
-// wrong passwords must not lock out who shares an address with it.
+// wrong passwords must not lock out who shares an address with it. Whether there is a
+// user of that name decides nothing.
 type guard struct {
-	mu      sync.Mutex // guards all below
-	pending int
-	sources map[netip.Prefix]*source
-	names   map[string]*failures
-	crowd   source // of sources that there is no room for
-	swept   time.Time
+	mu       sync.Mutex // guards all below
+	pending  int
+	suspects int // of pending
+	looking  int
+	sources  map[netip.Prefix]*source
+	names    map[string]*failures
+	crowd    source // of sources that there is no room for
+	swept    time.Time
 }
 
 // source is one address, or one network of IPv6.
 type source struct {
 	failures
-	pending int
-	trusted map[string]struct{}
-	glances float64   // left
-	glanced time.Time // when glances was reckoned
+	pending  int
+	suspects int // of pending
+	trusted  map[string]struct{}
+	glances  bucket
+	looks    bucket
+	served   uint64 // when it had a turn last, by number; turns.mu guards it
+}
+
+// bucket is what is left of so many a second.
+type bucket struct {
+	left float64
+	at   time.Time
+}
+
+func (b *bucket) take(now time.Time, perSecond, most float64) bool {
+	b.left = min(most, b.left+now.Sub(b.at).Seconds()*perSecond)
+	b.at = now
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
 }
 
 // failures counts wrong passwords.
@@ -72,6 +106,24 @@ type failures struct {
 
 func newGuard() *guard {
 	return &guard{sources: map[netip.Prefix]*source{}, names: map[string]*failures{}}
+}
+
+// care is what a login is given.
+type care int
+
+const (
+	turnedAway care = iota
+	glancedAt       // compared with the password that was right last
+	lookedAt        // hashed, too; when it is wrong there is no place to wait for the answer
+	checked
+)
+
+// attempt is one login under way.
+type attempt struct {
+	source  *source
+	care    care
+	rank    rank
+	suspect bool // it has a place of those for suspects
 }
 
 // sourceOf is the address that failures count for. Whoever has an IPv6 address has
@@ -107,42 +159,82 @@ func (f *failures) add(now time.Time) int {
 	return f.n
 }
 
-// begin takes a place for one login. seated is false when there is none; glance says
-// that it may be glanced at all the same.
-func (g *guard) begin(from netip.Prefix, name string) (s *source, seated, glance bool) {
+// begin decides on a login, and takes a place for it when there is one.
+func (g *guard) begin(from netip.Prefix, name string) *attempt {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s = g.source(from, now)
-	bound := maxPendingOf
-	if s.recent(now) > 0 {
-		bound = maxPendingSuspect
+	s := g.source(from, now)
+	a := &attempt{source: s, rank: g.rank(s, name, now)}
+	a.suspect = a.rank != clean
+	switch _, trusted := s.trusted[name]; {
+	case g.place(a):
+		a.care = checked
+	case trusted || s.glances.take(now, glancesPerSecond, maxGlances):
+		a.care = glancedAt
 	}
-	if g.pending >= maxPending || s.pending >= bound {
-		_, trusted := s.trusted[name]
-		return s, false, trusted || s.takeGlance(now)
-	}
-	g.pending++
-	s.pending++
-	return s, true, false
+	return a
 }
 
-func (s *source) takeGlance(now time.Time) bool {
-	s.glances = min(maxGlances, s.glances+now.Sub(s.glanced).Seconds()*glancesPerSecond)
-	s.glanced = now
-	if s.glances < 1 {
+// look reports whether one whose glance told nothing may be looked at.
+func (g *guard) look(a *attempt) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if a.rank == suspect || g.looking >= maxLooking || !a.source.looks.take(time.Now(), looksPerSecond, maxLooks) {
 		return false
 	}
-	s.glances--
+	a.care = lookedAt
+	g.looking++
 	return true
 }
 
-// end gives the place back.
-func (g *guard) end(s *source) {
+// rank says what stands against a login.
+func (g *guard) rank(s *source, name string, now time.Time) rank {
+	switch f := g.names[name]; {
+	case s.recent(now) == 0:
+		return clean
+	case f == nil || f.recent(now) == 0:
+		return doubtful
+	}
+	return suspect
+}
+
+// place takes a place, if there is one.
+func (g *guard) place(a *attempt) bool {
+	s := a.source
+	if g.pending >= maxPending || s.pending >= maxPendingOf || a.suspect && !g.seatSuspect(s) {
+		return false
+	}
+	g.pending++
+	s.pending++
+	return true
+}
+
+// seatSuspect takes a place among the suspects, if there is one.
+func (g *guard) seatSuspect(s *source) bool {
+	if g.suspects >= maxSuspects || s.suspects >= maxSuspectsOf {
+		return false
+	}
+	g.suspects++
+	s.suspects++
+	return true
+}
+
+// end gives back what begin took.
+func (g *guard) end(a *attempt) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.pending--
-	s.pending--
+	switch a.care {
+	case lookedAt:
+		g.looking--
+	case checked:
+		g.pending--
+		a.source.pending--
+		if a.suspect {
+			g.suspects--
+			a.source.suspects--
+		}
+	}
 }
 
 // succeeded remembers that the name was right from there.
@@ -158,12 +250,13 @@ func (g *guard) succeeded(s *source, name string) {
 	s.trusted[name] = struct{}{}
 }
 
-// failed counts a wrong password and tells how late it is to be answered.
-func (g *guard) failed(s *source, name string) time.Duration {
+// failed counts a wrong password and tells how late it is to be answered. stays is
+// false when there is no place to wait in: it is not answered at all then.
+func (g *guard) failed(a *attempt, name string) (wait time.Duration, stays bool) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := s.add(now)
+	n := a.source.add(now)
 	f := g.names[name]
 	if f == nil && len(g.names) >= maxRecords {
 		g.sweep(now)
@@ -175,7 +268,10 @@ func (g *guard) failed(s *source, name string) time.Duration {
 	if f != nil {
 		n = max(n, f.add(now))
 	}
-	return min(firstDelay<<min(n-1, 10), maxDelay)
+	if a.care == checked && !a.suspect {
+		a.suspect = g.seatSuspect(a.source)
+	}
+	return min(firstDelay<<min(n-1, 10), maxDelay), a.care == checked && a.suspect
 }
 
 // source finds the record of an address. When there are too many, those that are

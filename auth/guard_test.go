@@ -59,8 +59,7 @@ func TestRefusalsTakeTheSameWorkForEveryName(t *testing.T) {
 				if _, err := u.Login(t.Context(), c.user, []byte(c.password), c.from); !errors.Is(err, ErrRefused) || hashes != 1 {
 					t.Fatalf("%d hashes were made: %v", hashes, err)
 				}
-				u.hashing <- struct{}{}
-				u.hashing <- struct{}{} // nobody can hash: who needs to waits, up to the deadline
+				occupy(u) // who needs to hash waits, up to the deadline
 				begun := time.Now()
 				_, err := u.Login(t.Context(), c.user, []byte(c.password), c.from)
 				if took := time.Since(begun); !errors.Is(err, ErrBusy) || took != checkTimeout {
@@ -71,13 +70,19 @@ func TestRefusalsTakeTheSameWorkForEveryName(t *testing.T) {
 	}
 }
 
+// occupy takes all turns to make hashes.
+func occupy(u *Users) {
+	for range maxHashing {
+		_ = u.hashing.take(context.Background(), new(source), clean)
+	}
+}
+
 func TestALoginEndsWithItsClient(t *testing.T) {
 	for _, full := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			u := guests(t)
 			if full {
-				u.hashing <- struct{}{}
-				u.hashing <- struct{}{}
+				occupy(u)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
@@ -126,7 +131,7 @@ func TestAFloodOfWrongPasswordsIsBounded(t *testing.T) {
 		}
 		synctest.Wait()
 		mu.Lock()
-		if u.guard.pending > maxPendingSuspect || turnedAway < 1000-maxPendingSuspect {
+		if u.guard.pending > maxSuspectsOf || turnedAway < 1000-maxSuspectsOf {
 			t.Errorf("%d logins wait and %d were turned away", u.guard.pending, turnedAway)
 		}
 		mu.Unlock()
@@ -155,18 +160,167 @@ func TestAFloodOfWrongPasswordsIsBounded(t *testing.T) {
 	})
 }
 
+// slow has every hash take as long as a real one.
+func slow(u *Users) {
+	u.matches = func(h Hash, password []byte) bool {
+		time.Sleep(50 * time.Millisecond)
+		return h.Matches(password)
+	}
+}
+
+func addr(n int) net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 1, byte(n>>8), byte(n))} }
+
+// After a start nobody was right before. Whatever flood there is, who has a source of its own gets in with the first
+// attempt, and who shares one with those who guess, after some.
+func TestAFloodFromManySourcesLocksNobodyOut(t *testing.T) {
+	const sources = 40
+	for _, target := range []string{"ann", "nobody"} { // wrong passwords for the very name, or for others
+		t.Run(target, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				u := guests(t)
+				slow(u)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer func() { cancel(); time.Sleep(time.Minute) }()
+				for n := range sources {
+					go func() {
+						for k := 0; ctx.Err() == nil; k++ {
+							name := target
+							if target == "nobody" {
+								name = fmt.Sprint(target, n, k)
+							}
+							go u.Login(ctx, name, []byte("wrong"), addr(n))
+							time.Sleep(50 * time.Millisecond)
+						}
+					}()
+				}
+				time.Sleep(10 * time.Second)
+				if u.guard.suspects < maxSuspects*9/10 {
+					t.Errorf("%d places are taken: this is no flood", u.guard.suspects)
+				}
+				begun := time.Now()
+				if _, err := u.Login(t.Context(), "ann", []byte("s3cret"), there); err != nil || time.Since(begun) > time.Second {
+					t.Errorf("from another source, after %v: %v", time.Since(begun), err)
+				}
+				if target == "ann" {
+					return // it is known by now, and a glance is enough
+				}
+				if err := u.Put(User{Name: "joe", Hash: cheapHash("s3cret")}); err != nil {
+					t.Fatal(err)
+				}
+				begun = time.Now()
+				for {
+					_, err := u.Login(t.Context(), "joe", []byte("s3cret"), addr(1))
+					if err == nil {
+						break
+					}
+					if !errors.Is(err, ErrBusy) || time.Since(begun) > 10*time.Minute {
+						t.Errorf("from a source of the flood, after %v: %v", time.Since(begun), err)
+						break
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+			})
+		})
+	}
+}
+
+// However many wait, the turns go round: by rank, and within one by source.
+func TestTurnsGoRound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var turns turns
+		var order []string
+		busy, good, other, guesser := new(source), new(source), new(source), new(source)
+		for _, w := range []struct {
+			name string
+			s    *source
+			r    rank
+		}{
+			{"busy", busy, clean}, {"busy", busy, clean}, {"busy", busy, clean}, {"good", good, clean},
+			{"guess", guesser, suspect}, {"guess", guesser, suspect}, {"doubt", other, doubtful}, {"doubt", other, doubtful},
+		} {
+			go func() {
+				if err := turns.take(t.Context(), w.s, w.r); err == nil {
+					order = append(order, w.name)
+				}
+			}()
+			synctest.Wait()
+		}
+		for range 8 {
+			turns.give()
+			synctest.Wait()
+		}
+		// clean, doubtful, clean, suspect, clean, doubtful, clean, suspect
+		want := "[busy doubt good guess busy doubt busy guess]"
+		if fmt.Sprint(order) != want || turns.free != 0 {
+			t.Errorf("%v, want %v", order, want)
+		}
+	})
+}
+
+func TestATurnThatNobodyWaitsForAnyMoreGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var turns turns
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() { left <- turns.take(ctx, new(source), clean) }()
+		synctest.Wait()
+		cancel()
+		if err := <-left; !errors.Is(err, ErrBusy) {
+			t.Error(err)
+		}
+		turns.give()
+		if turns.free != 1 || len(turns.waiting) != 0 {
+			t.Errorf("%d are free, %d wait", turns.free, len(turns.waiting))
+		}
+	})
+}
+
+// Of one whose place ran out nothing can be told from one who was not looked at.
+func TestWhoHasNoPlaceToWaitIsNotAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := guests(t)
+		results := make(chan error, maxPendingOf)
+		occupy(u)
+		for n := range maxPendingOf { // all come before anything was wrong
+			go func() {
+				_, err := u.Login(t.Context(), fmt.Sprint(n), []byte("wrong"), there)
+				results <- err
+			}()
+		}
+		synctest.Wait()
+		for range maxHashing {
+			u.hashing.give()
+		}
+		refused := 0
+		for range maxPendingOf {
+			switch err := <-results; {
+			case errors.Is(err, ErrRefused):
+				refused++
+			case !errors.Is(err, ErrBusy):
+				t.Error(err)
+			}
+		}
+		if refused != maxSuspectsOf {
+			t.Errorf("%d were told late that they were wrong, want %d", refused, maxSuspectsOf)
+		}
+		if g := u.guard; g.pending != 0 || g.suspects != 0 || g.looking != 0 {
+			t.Errorf("places are still taken: %d, %d, %d", g.pending, g.suspects, g.looking)
+		}
+	})
+}
+
 func TestManyAddressesAndNamesTakeBoundedMemory(t *testing.T) {
 	g := newGuard()
 	for n := range 3 * maxRecords {
 		addr := &net.TCPAddr{IP: net.IPv4(10, byte(n>>16), byte(n>>8), byte(n))}
-		s, _, _ := g.begin(sourceOf(addr), "x")
-		g.failed(s, fmt.Sprint("name", n))
-		g.end(s)
+		a := g.begin(sourceOf(addr), "x")
+		g.failed(a, fmt.Sprint("name", n))
+		g.end(a)
 	}
 	if len(g.sources) > maxRecords || len(g.names) > maxRecords {
 		t.Errorf("%d sources and %d names are remembered", len(g.sources), len(g.names))
 	}
-	if delay := g.failed(&g.crowd, "x"); delay != maxDelay {
+	if delay, _ := g.failed(&attempt{source: &g.crowd}, "x"); delay != maxDelay {
 		t.Errorf("those for whom there is no room are answered after %v", delay)
 	}
 }

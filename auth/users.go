@@ -26,6 +26,9 @@ var ErrBusy = errors.New("login not looked at")
 // checkTimeout is how long a login may wait for its slow hash.
 const checkTimeout = 5 * time.Second
 
+// maxHashing is how many slow hashes are made at a time.
+const maxHashing = 2
+
 // Identity is a user who has proved who they are.
 type Identity struct {
 	// Name is the user's name.
@@ -51,7 +54,7 @@ type Users struct {
 	anonymous atomic.Pointer[string]
 
 	cacheKey [32]byte                // keys the digests of right passwords; never leaves the process
-	hashing  chan struct{}           // bounds how many slow hashes run at once, and so their memory
+	hashing  turns                   // who may make a slow hash
 	decoy    Hash                    // checked where there is no hash to check
 	matches  func(Hash, []byte) bool // Hash.Matches, but for tests
 	guard    *guard
@@ -65,7 +68,7 @@ type entry struct {
 
 // NewUsers returns an empty set: nobody can log in.
 func NewUsers() *Users {
-	u := &Users{hashing: make(chan struct{}, 2), decoy: decoyHash(), matches: Hash.Matches, guard: newGuard()}
+	u := &Users{hashing: turns{free: maxHashing}, decoy: decoyHash(), matches: Hash.Matches, guard: newGuard()}
 	// rand.Read never fails on the systems Go supports; it ends the process instead.
 	_, _ = rand.Read(u.cacheKey[:])
 	empty := map[string]*entry{}
@@ -137,44 +140,46 @@ func (u *Users) Has(name string) bool {
 // stay: at its end Login returns at once.
 func (u *Users) Login(ctx context.Context, name string, password []byte, from net.Addr) (Identity, error) {
 	e := (*u.current.Load())[name]
-	source, seated, glance := u.guard.begin(sourceOf(from), name)
-	if seated {
-		defer u.guard.end(source)
-	}
-	if !seated && !glance {
+	a := u.guard.begin(sourceOf(from), name)
+	defer u.guard.end(a)
+	if a.care == turnedAway {
 		return Identity{}, fmt.Errorf("user %q: too many logins from there wait: %w", name, ErrBusy)
 	}
 	digest := u.digest(name, password)
 	if e.remembers(digest) && e.allowedFrom(from) == nil {
-		u.guard.succeeded(source, name)
+		u.guard.succeeded(a.source, name)
 		return e.identity(), nil
 	}
-	if !seated {
+	if a.care == glancedAt && !u.guard.look(a) {
 		return Identity{}, fmt.Errorf("user %q: too many logins from there wait, and it is not the password that was right last: %w", name, ErrBusy)
 	}
 	begun := time.Now()
-	err := u.check(ctx, e, digest, password, from)
+	err := u.check(ctx, a, e, digest, password, from)
 	if err == nil {
-		u.guard.succeeded(source, name)
+		u.guard.succeeded(a.source, name)
 		return e.identity(), nil
 	}
-	if errors.Is(err, ErrRefused) && !sleep(ctx, u.guard.failed(source, name)-time.Since(begun)) {
-		return Identity{}, fmt.Errorf("user %q: its client did not wait for the refusal: %w", name, ErrBusy)
+	if errors.Is(err, ErrRefused) {
+		wait, stays := u.guard.failed(a, name)
+		if !stays {
+			return Identity{}, fmt.Errorf("user %q: %v, and too many wait already to be told so: %w", name, err, ErrBusy)
+		}
+		if !sleep(ctx, wait-time.Since(begun)) {
+			return Identity{}, fmt.Errorf("user %q: its client did not wait for the refusal: %w", name, ErrBusy)
+		}
 	}
 	return Identity{}, fmt.Errorf("user %q: %w", name, err)
 }
 
 // check is the slow part of a login: the same work for every name, whether there is
 // such a user or not, and whether it may come from there or not.
-func (u *Users) check(ctx context.Context, e *entry, digest [sha256.Size]byte, password []byte, from net.Addr) error {
+func (u *Users) check(ctx context.Context, a *attempt, e *entry, digest [sha256.Size]byte, password []byte, from net.Addr) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	select {
-	case u.hashing <- struct{}{}:
-		defer func() { <-u.hashing }()
-	case <-ctx.Done():
-		return ErrBusy
+	if err := u.hashing.take(ctx, a.source, a.rank); err != nil {
+		return err
 	}
+	defer u.hashing.give()
 	var elsewhere error
 	if e != nil {
 		elsewhere = e.allowedFrom(from)

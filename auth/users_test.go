@@ -79,14 +79,11 @@ func TestSecondLoginSkipsTheSlowHash(t *testing.T) {
 	if _, err := u.Login(t.Context(), "ann", []byte("s3cret"), there); err != nil {
 		t.Fatal(err)
 	}
-	// With both places of the slow hash taken, only the remembered digest can answer.
-	u.hashing <- struct{}{}
-	u.hashing <- struct{}{}
+	// With all turns of the slow hash taken, only the remembered digest can answer.
+	occupy(u)
 	if _, err := u.Login(t.Context(), "ann", []byte("s3cret"), there); err != nil {
 		t.Fatal(err)
 	}
-	<-u.hashing
-	<-u.hashing
 }
 
 func TestChangedPasswordForgetsTheOldOne(t *testing.T) {
