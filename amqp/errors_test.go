@@ -74,8 +74,8 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 		{"argument of a later release", method(&wire.QueueDeclare{Queue: "later", Arguments: table("x-max-priority", wire.Field{Tag: 'B', Value: []byte{5}})}), wire.PreconditionFailed, "", wire.IDQueueDeclare},
 		{"expiration that is not a number", publishing(wire.Publish{Properties: props(wire.Properties{Expiration: []byte("1.5")})}), wire.PreconditionFailed, "invalid expiration '1.5'", wire.IDBasicPublish},
 		{"user id of somebody else", publishing(wire.Publish{Properties: props(wire.Properties{UserID: []byte("admin")})}), wire.PreconditionFailed, "user_id property set to 'admin' but authenticated user was 'guest'", wire.IDBasicPublish},
-		{"CC that is not an array", publishing(wire.Publish{Properties: props(wire.Properties{Headers: wire.AppendTableString(nil, "CC", "x")})}), wire.PreconditionFailed, "", wire.IDBasicPublish},
-		{"BCC of numbers", publishing(wire.Publish{Properties: props(wire.Properties{Headers: table("BCC", wire.Field{Tag: 'A', Value: []byte{'B', 1}})})}), wire.PreconditionFailed, "", wire.IDBasicPublish},
+		{"CC that is not an array", publishing(wire.Publish{Properties: props(wire.Properties{Headers: wire.AppendTableString(nil, "CC", "x")})}), wire.PreconditionFailed, `invalid message: {unacceptable_type_in_header,"CC",longstr}`, wire.IDBasicPublish},
+		{"BCC that is a number", publishing(wire.Publish{Properties: props(wire.Properties{Headers: table("BCC", wire.Field{Tag: 'I', Value: []byte{0, 0, 0, 1}})})}), wire.PreconditionFailed, `invalid message: {unacceptable_type_in_header,"BCC",signedint}`, wire.IDBasicPublish},
 		{"direct reply-to", publishing(wire.Publish{Properties: props(wire.Properties{ReplyTo: []byte(directReplyTo)})}), wire.PreconditionFailed, "", wire.IDBasicPublish},
 		{"arguments nested too deep", method(&wire.QueueDeclare{Queue: "deep", Arguments: nested(300)}), wire.PreconditionFailed, "", wire.IDQueueDeclare},
 		{"arguments of a binding nested too deep", func(p *peer, q string) {

@@ -206,19 +206,22 @@ func (in *inbound) moreKeys(p *wire.Publish) error {
 	return nil
 }
 
-func (in *inbound) addKeys(name string, field wire.Field) error {
-	if field.Tag != 'A' {
-		return refuse(wire.PreconditionFailed, "invalid type '%c' for header %s: must be an array of strings", field.Tag, name)
+// addKeys takes the strings of a list of keys; what else is in it is nobody's key.
+func (in *inbound) addKeys(name string, f wire.Field) error {
+	if f.Tag != 'A' {
+		return refuse(wire.PreconditionFailed, "invalid message: {unacceptable_type_in_header,\"%s\",%s}", name, f.TypeName())
 	}
 	if in.MoreKeys == nil {
 		in.MoreKeys = [][]byte{} // not nil, even if empty: such a route is not for the cache
 	}
-	for array := field.Value; len(array) > 0; {
+	for array := f.Value; len(array) > 0; {
 		key, rest, ok := wire.NextElement(array)
-		if !ok || key.Tag != 'S' {
-			return refuse(wire.PreconditionFailed, "invalid element of header %s: must be a string", name)
+		if !ok {
+			break // can't be: the table was checked
 		}
-		in.MoreKeys = append(in.MoreKeys, key.Value)
+		if key.Tag == 'S' {
+			in.MoreKeys = append(in.MoreKeys, key.Value)
+		}
 		array = rest
 	}
 	return nil

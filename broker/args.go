@@ -88,7 +88,7 @@ func (v *VHost) typeArg(queue string, raw []byte) (*queueType, error) {
 		return classic, nil
 	}
 	if f.Text() == nil {
-		return nil, v.invalidArg(argType, queue, "{unacceptable_type,"+argTypeName(f.Tag())+"}")
+		return nil, v.invalidArg(argType, queue, "{unacceptable_type,"+field.TypeName(f.Tag())+"}")
 	}
 	name := string(f.Text())
 	switch kind := queueTypes[name]; {
@@ -177,7 +177,7 @@ func argText(f *field.Iterator, ok bool) string {
 	if !ok {
 		return "none"
 	}
-	return "the value '" + argValue(f) + "' of type '" + argTypeName(f.Tag()) + "'"
+	return "the value '" + argValue(f) + "' of type '" + field.TypeName(f.Tag()) + "'"
 }
 
 // argKind is the same for types that RabbitMQ compares by value.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/leveret-mq/leveret/exchange"
@@ -90,6 +91,11 @@ func (v *VHost) targetOf(q *Queue, x *Exchange) exchange.Target {
 	return q.target
 }
 
+// binding is what the table of the source knows of it.
+func (d bindingDef) binding(t exchange.Target) exchange.Binding {
+	return exchange.Binding{Key: string(d.Key), Target: t, Args: d.Args, Name: d.destClaim()}
+}
+
 // mayBind asks for both ends of a binding.
 func (s *Session) mayBind(b Binding) error {
 	kind := OnQueue
@@ -129,7 +135,7 @@ func (s *Session) Bind(b Binding) error {
 		if _, there := src.bindings[key]; there {
 			return nil
 		}
-		if err := src.kind.Check(d.Args); err != nil {
+		if err := src.table.Load().Kind().Check(b.Key, d.Args); err != nil {
 			return badBinding(err)
 		}
 		c.show = func() error { return v.addBinding(key, d, src, q, x) }
@@ -160,6 +166,9 @@ func (d bindingDef) destClaim() string {
 }
 
 func badBinding(err error) error {
+	if errors.Is(err, exchange.ErrArgs) {
+		return fail(Precondition, "%v", err)
+	}
 	return &Error{Kind: Precondition, Text: "can't bind", Err: err}
 }
 
@@ -169,7 +178,7 @@ func stored(src *Exchange, q *Queue, x *Exchange) bool {
 }
 
 func (v *VHost) addBinding(key string, d bindingDef, src *Exchange, q *Queue, x *Exchange) error {
-	t, err := src.table.Load().With(exchange.Binding{Key: string(d.Key), Target: v.targetOf(q, x), Args: d.Args})
+	t, err := src.table.Load().With(d.binding(v.targetOf(q, x)))
 	if err != nil {
 		return badBinding(err)
 	}
@@ -251,7 +260,7 @@ func (v *VHost) dropBinding(key string, d bindingDef) {
 		x = nil
 	}
 	if src != nil && (q != nil || x != nil) {
-		src.table.Store(src.table.Load().Without(exchange.Binding{Key: string(d.Key), Target: v.targetOf(q, x), Args: d.Args}))
+		src.table.Store(src.table.Load().Without(d.binding(v.targetOf(q, x))))
 	}
 	if src != nil {
 		delete(src.bindings, key)

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"unicode/utf8"
@@ -18,11 +19,11 @@ type Exchange struct {
 	Internal   bool // clients can't publish to it
 	Args       []byte
 
-	kind        exchange.Kind
 	predeclared bool
 	target      exchange.Target
 	plain       bool   // write readable copies of headers
 	feedTopic   string // Kafka topic whose records it routes
+	alternate   string // exchange that gets what is routed nowhere, if there is one of that name
 	producers   feedProducers
 	table       atomic.Pointer[exchange.Table]
 	bindings    map[string]bindingDef // by key; guarded by VHost.mu
@@ -38,11 +39,16 @@ type ExchangeOptions struct {
 	Args       []byte // AMQP field table, without its length
 }
 
+// Arguments of an exchange.
+const (
+	argAlternate = "alternate-exchange"
+	argFeed      = "x-kafka-topic"
+)
+
 // laterExchangeArgs come with a later release; they are refused, not ignored.
-var laterExchangeArgs = map[string]bool{"alternate-exchange": true, "x-delayed-type": true}
+var laterExchangeArgs = map[string]bool{"x-delayed-type": true}
 
 func (v *VHost) addExchange(x *Exchange) {
-	x.table.Store(exchange.New(x.kind))
 	x.bindings, x.incoming = map[string]bindingDef{}, map[string]bindingDef{}
 	x.target = v.addEnd(end{exchange: x})
 	v.exchanges.Store(x.Name, x)
@@ -51,31 +57,58 @@ func (v *VHost) addExchange(x *Exchange) {
 	}
 }
 
-// exchangeArgs reads the arguments of a declaration.
-func exchangeArgs(name string, raw []byte) (plain bool, feedTopic string, err error) {
-	plain = true
-	t := field.NewIterator(raw)
+// configure reads the arguments of a declaration. Those that nobody knows are ignored, as
+// RabbitMQ does; what it refuses is refused in its words.
+func (x *Exchange) configure(v *VHost) error {
+	kind, err := exchangeKind(x.Type)
+	if err != nil {
+		return err
+	}
+	x.plain = true
+	t := field.NewIterator(x.Args)
 	for t.Next() {
 		key := string(t.Name())
 		switch {
 		case laterExchangeArgs[key]:
-			return false, "", fail(Precondition, "argument '%s' of exchange '%s' is not supported yet", key, name)
+			return fail(Precondition, "argument '%s' of exchange '%s' is not supported yet", key, x.Name)
+		case key == argAlternate:
+			if t.Tag() != field.TagString {
+				return fail(Precondition, "invalid type '%s' for arg '%s' in exchange '%s' in vhost '%s'", field.TypeName(t.Tag()), key, x.Name, v.Name)
+			}
+			x.alternate = string(t.Text())
 		case key == "x-kafka-headers":
 			if string(t.Text()) != "raw" {
-				return false, "", fail(Precondition, "invalid arg 'x-kafka-headers' for exchange '%s': only 'raw' is known", name)
+				return fail(Precondition, "invalid arg 'x-kafka-headers' for exchange '%s': only 'raw' is known", x.Name)
 			}
-			plain = false
-		case key == "x-kafka-topic":
-			feedTopic = string(t.Text())
-			if !LegalTopicName(feedTopic) {
-				return false, "", fail(Precondition, "invalid arg 'x-kafka-topic' for exchange '%s': '%s' is not a legal topic name", name, feedTopic)
+			x.plain = false
+		case key == argFeed:
+			x.feedTopic = string(t.Text())
+			if !LegalTopicName(x.feedTopic) {
+				return fail(Precondition, "invalid arg '%s' for exchange '%s': '%s' is not a legal topic name", argFeed, x.Name, x.feedTopic)
 			}
 		}
 	}
 	if t.Err() != nil {
-		return false, "", fail(Precondition, "malformed arguments for exchange '%s'", name)
+		return fail(Precondition, "malformed arguments for exchange '%s'", x.Name)
 	}
-	return plain, feedTopic, nil
+	table, err := exchange.New(kind, x.Args)
+	if err != nil {
+		return fail(Precondition, "%v", err)
+	}
+	x.table.Store(table)
+	return nil
+}
+
+// exchangeKind finds a type of exchange by its name.
+func exchangeKind(name string) (exchange.Kind, error) {
+	kind, ok := exchange.ParseKind(name)
+	switch {
+	case name == "":
+		return 0, fail(UnknownType, "invalid exchange type ''")
+	case !ok:
+		return 0, fail(UnknownType, "unknown exchange type '%s'", name)
+	}
+	return kind, nil
 }
 
 // DeclareExchange makes an exchange, or checks that the one of that name is the same.
@@ -84,9 +117,8 @@ func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, er
 		return nil, err
 	}
 	v := s.vhost
-	kind, ok := exchange.ParseKind(o.Type)
-	if !ok {
-		return nil, fail(UnknownType, "unknown exchange type '%s'", o.Type)
+	if _, err := exchangeKind(o.Type); err != nil {
+		return nil, err
 	}
 	var x *Exchange
 	err := v.change(func(c *change) error {
@@ -97,7 +129,10 @@ func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, er
 			return x.same(v, o)
 		}
 		var err error
-		if x, err = v.newExchange(name, kind, o); err != nil {
+		if x, err = v.newExchange(name, o); err != nil {
+			return err
+		}
+		if err := s.mayAlternate(x); err != nil {
 			return err
 		}
 		if x.feedTopic != "" {
@@ -105,7 +140,7 @@ func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, er
 				return err
 			}
 			if v.FeedExchange(x.feedTopic) != nil || v.queueBytes([]byte(x.feedTopic)) != nil {
-				return fail(Precondition, "invalid arg 'x-kafka-topic' for exchange '%s': topic '%s' exists", name, x.feedTopic)
+				return fail(Precondition, "invalid arg '%s' for exchange '%s': topic '%s' exists", argFeed, name, x.feedTopic)
 			}
 		}
 		c.show = func() error {
@@ -123,60 +158,60 @@ func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, er
 	return x, nil
 }
 
+// mayAlternate asks for an alternate exchange, which is read from and written to.
+func (s *Session) mayAlternate(x *Exchange) error {
+	if x.alternate == "" {
+		return nil
+	}
+	if err := s.May(BindSource, OnExchange, x.Name); err != nil {
+		return err
+	}
+	return s.May(Publish, OnExchange, x.alternate)
+}
+
 // newExchange makes an exchange of a name that is free.
-func (v *VHost) newExchange(name string, kind exchange.Kind, o ExchangeOptions) (*Exchange, error) {
+func (v *VHost) newExchange(name string, o ExchangeOptions) (*Exchange, error) {
 	if !utf8.ValidString(name) {
 		return nil, fail(Precondition, "exchange name %q is not valid UTF-8", name)
 	}
 	if name == "" || strings.HasPrefix(name, "amq.") {
 		return nil, fail(Refused, "exchange name '%s' contains reserved prefix 'amq.*'", name)
 	}
-	plain, feedTopic, err := exchangeArgs(name, o.Args)
-	if err != nil {
-		return nil, err
-	}
-	return &Exchange{Name: name, Type: o.Type, Durable: o.Durable, AutoDelete: o.AutoDelete, Internal: o.Internal,
-		Args: append([]byte(nil), o.Args...), kind: kind, plain: plain, feedTopic: feedTopic}, nil
+	x := &Exchange{Name: name, Type: o.Type, Durable: o.Durable, AutoDelete: o.AutoDelete, Internal: o.Internal, Args: append([]byte(nil), o.Args...)}
+	return x, x.configure(v)
 }
 
 func (v *VHost) restoreExchange(d exchangeDef) error {
-	kind, ok := exchange.ParseKind(d.Type)
-	if !ok {
-		return fail(UnknownType, "exchange '%s' has unknown type '%s'", d.Name, d.Type)
+	x := &Exchange{Name: d.Name, Type: d.Type, Durable: true, AutoDelete: d.AutoDelete, Internal: d.Internal, Args: d.Args}
+	if err := x.configure(v); err != nil {
+		return fmt.Errorf("exchange '%s': %w", d.Name, err)
 	}
-	plain, feedTopic, err := exchangeArgs(d.Name, d.Args)
-	if err != nil {
-		return err
-	}
-	v.addExchange(&Exchange{Name: d.Name, Type: d.Type, Durable: true, AutoDelete: d.AutoDelete, Internal: d.Internal,
-		Args: d.Args, kind: kind, plain: plain, feedTopic: feedTopic})
+	v.addExchange(x)
 	return nil
 }
 
 // same is RabbitMQ's check of a second declaration: type and flags, and of the
 // arguments only those that change what the exchange does.
 func (x *Exchange) same(v *VHost, o ExchangeOptions) error {
-	inequivalent := func(what string, got, have any) error {
-		return fail(Precondition, "inequivalent arg '%s' for exchange '%s' in vhost '%s': received '%v' but current is '%v'", what, x.Name, v.Name, got, have)
+	inequivalent := func(what, got, have string) error {
+		return fail(Precondition, "inequivalent arg '%s' for exchange '%s' in vhost '%s': received %s but current is %s", what, x.Name, v.Name, got, have)
 	}
 	switch {
 	case x.Name == "":
 		return fail(Refused, "operation not permitted on the default exchange")
 	case x.Type != o.Type:
-		return inequivalent("type", o.Type, x.Type)
+		return inequivalent("type", "'"+field.ErlangAtom(o.Type)+"'", "'"+field.ErlangAtom(x.Type)+"'")
 	case x.Durable != o.Durable:
-		return inequivalent("durable", o.Durable, x.Durable)
+		return inequivalent("durable", quoted(o.Durable), quoted(x.Durable))
 	case x.AutoDelete != o.AutoDelete:
-		return inequivalent("auto_delete", o.AutoDelete, x.AutoDelete)
+		return inequivalent("auto_delete", quoted(o.AutoDelete), quoted(x.AutoDelete))
 	case x.Internal != o.Internal:
-		return inequivalent("internal", o.Internal, x.Internal)
+		return inequivalent("internal", quoted(o.Internal), quoted(x.Internal))
 	}
-	_, feedTopic, err := exchangeArgs(x.Name, o.Args)
-	if err != nil {
-		return err
-	}
-	if feedTopic != x.feedTopic {
-		return inequivalent("x-kafka-topic", feedTopic, x.feedTopic)
+	for _, arg := range []string{argAlternate, argFeed} {
+		if got, have := argTexts(o.Args, x.Args, arg); got != have {
+			return inequivalent(arg, got, have)
+		}
 	}
 	return nil
 }
@@ -199,15 +234,15 @@ func (s *Session) DeleteExchange(name string, ifUnused bool) error {
 		if err := c.alone(exchangeClaim(name)); err != nil {
 			return err
 		}
+		if name == "" {
+			return fail(Refused, "operation not permitted on the default exchange")
+		}
+		if strings.HasPrefix(name, "amq.") {
+			return fail(Refused, "deletion of system exchange '%s' in vhost '%s' not allowed", name, v.Name)
+		}
 		x, _ := v.Exchange(name)
 		if x == nil {
 			return nil
-		}
-		if x.predeclared {
-			if name == "" {
-				return fail(Refused, "operation not permitted on the default exchange")
-			}
-			return fail(Refused, "exchange name '%s' contains reserved prefix 'amq.*'", name)
 		}
 		if ifUnused && len(x.bindings) > 0 {
 			return fail(Precondition, "exchange '%s' in vhost '%s' in use", name, v.Name)

@@ -135,8 +135,11 @@ func FuzzQueueArguments(f *testing.F) {
 		if err == nil && v.b.settingsOf(kind, declared).History < 0 {
 			t.Fatal("negative retention")
 		}
-		if _, _, err := exchangeArgs("x", raw); err != nil && KindOf(err) != Precondition {
-			t.Fatalf("a bad argument is of kind %d: %v", KindOf(err), err)
+		for _, kind := range []string{"direct", "x-consistent-hash"} {
+			x := &Exchange{Name: "x", Type: kind, Args: raw}
+			if err := x.configure(v); err != nil && KindOf(err) != Precondition {
+				t.Fatalf("a bad argument is of kind %d: %v", KindOf(err), err)
+			}
 		}
 	})
 }

@@ -1,12 +1,8 @@
 package broker
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
 	"slices"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/leveret-mq/leveret/exchange"
 	"github.com/leveret-mq/leveret/message"
@@ -55,7 +51,8 @@ type Publisher struct {
 	scratch []byte
 	found   []exchange.Target
 	parts   []*Partition
-	visited map[*Exchange]bool
+	walked  []*Exchange        // by the message that is being routed
+	visited map[*Exchange]bool // the same, if they are several
 
 	pending    []*targetSet       // with messages not stored yet, oldest first
 	free       []*message.Builder // not in use; shared by all sets
@@ -137,10 +134,13 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 	r := p.same.route
 	if r == nil || !m.SameHead {
 		p.same.route, p.same.batch = nil, nil
-		if r, err = p.route(m); err != nil {
+		var decider exchange.Decider
+		if r, decider, err = p.route(m); err != nil {
 			return false, err
 		}
-		p.same.route = r
+		if decider < exchange.Chance {
+			p.same.route = r
+		}
 	}
 	p.published++
 	p.bytes += uint64(len(m.Body))
@@ -312,186 +312,4 @@ func (p *Publisher) Store(done func(error)) error {
 		p.v.b.store.Commit(p.logs, done)
 	}
 	return err
-}
-
-// route finds where a message goes, mostly from the cache.
-func (p *Publisher) route(m *Inbound) (*route, error) {
-	l := &p.last
-	if l.route != nil && m.MoreKeys == nil && bytes.Equal(l.key, m.Key) && bytes.Equal(l.exchange, m.Exchange) {
-		return l.route, nil
-	}
-	if m.MoreKeys != nil {
-		r, _, err := p.resolve(m)
-		return r, err
-	}
-	p.scratch = appendRouteKey(p.scratch[:0], m)
-	r := p.routes[string(p.scratch)]
-	if r == nil {
-		var cacheable bool
-		var err error
-		if r, cacheable, err = p.resolve(m); err != nil || !cacheable {
-			return r, err
-		}
-		if len(p.routes) >= maxRoutes {
-			if r, err = p.makeRoom(m, r); err != nil {
-				return nil, err
-			}
-		}
-		p.routes[string(appendRouteKey(p.scratch[:0], m))] = r
-	}
-	l.exchange = append(l.exchange[:0], m.Exchange...)
-	l.key = append(l.key[:0], m.Key...)
-	l.route = r
-	return r, nil
-}
-
-// makeRoom empties a full cache. Keys that lead to a few queues only lose their routes: the
-// sets of queues stay, and with them the batches that are open.
-func (p *Publisher) makeRoom(m *Inbound, r *route) (*route, error) {
-	if len(p.targets) < maxRoutes/2 {
-		clear(p.routes)
-		return r, nil
-	}
-	p.appendAll()
-	p.forget()
-	r, _, err := p.resolve(m)
-	return r, err
-}
-
-// appendRouteKey tells any two pairs of exchange and key apart: names may hold any byte.
-func appendRouteKey(dst []byte, m *Inbound) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(m.Exchange)))
-	return append(append(dst, m.Exchange...), m.Key...)
-}
-
-// resolve asks the tables. What headers decide can't be cached by key, and what
-// leads to the default exchange's missing queue is not, since queues are declared often.
-func (p *Publisher) resolve(m *Inbound) (r *route, cacheable bool, err error) {
-	x := p.source.exchange
-	if x == nil || !bytes.Equal(p.source.name, m.Exchange) {
-		if x, err = p.s.Exchange(Publish, string(m.Exchange)); err != nil {
-			return nil, false, err
-		}
-		p.source.name, p.source.exchange = append(p.source.name[:0], m.Exchange...), x
-	}
-	if x.Internal {
-		return nil, false, fail(Refused, "cannot publish to internal exchange '%s' in vhost '%s'", x.Name, p.v.Name)
-	}
-	p.parts = p.parts[:0]
-	cacheable = true
-	p.walk(x, m.Key, m, &cacheable)
-	clear(p.visited)
-	for _, key := range m.MoreKeys {
-		p.walk(x, key, m, &cacheable)
-		clear(p.visited)
-	}
-	if len(p.parts) == 0 {
-		return &nowhere, cacheable && x.Name != "", nil
-	}
-	return p.setOf(p.parts).route(x.plain), cacheable, nil
-}
-
-// nowhere is the route of a message that no queue gets.
-var nowhere route
-
-// route is the set's one route for messages of plain exchanges, or of others.
-func (s *targetSet) route(plain bool) *route {
-	r := &s.routes[0]
-	if plain {
-		r = &s.routes[1]
-	}
-	r.set, r.plain = s, plain
-	return r
-}
-
-// walk collects the partitions behind an exchange, each once, through further
-// exchanges, each once for a key.
-func (p *Publisher) walk(x *Exchange, key []byte, m *Inbound, cacheable *bool) {
-	if x.Name == "" {
-		if q := p.v.queueBytes(key); q != nil {
-			p.addPart(q, key)
-		}
-		return
-	}
-	if x.kind == exchange.Headers {
-		*cacheable = false
-	}
-	at := len(p.found)
-	p.found = x.table.Load().Route(key, m.Headers, p.found)
-	ends := *p.v.ends.Load()
-	for i := at; i < len(p.found); i++ {
-		n := p.found[i]
-		if int(n) >= len(ends) {
-			continue // bound after this goroutine looked; as if published before
-		}
-		e := ends[n].Load()
-		switch {
-		case e == nil:
-		case e.queue != nil:
-			p.addPart(e.queue, key)
-		default:
-			if p.visited == nil {
-				p.visited = map[*Exchange]bool{}
-			}
-			p.visited[x] = true
-			if !p.visited[e.exchange] {
-				p.visited[e.exchange] = true
-				p.walk(e.exchange, key, m, cacheable)
-			}
-		}
-	}
-	p.found = p.found[:at]
-}
-
-// addPart picks the queue's partition for a key and adds it if it is new.
-func (p *Publisher) addPart(q *Queue, key []byte) {
-	parts := q.Partitions()
-	part := parts[0]
-	if len(parts) > 1 {
-		part = parts[xxhash.Sum64(key)%uint64(len(parts))]
-	}
-	for _, have := range p.parts {
-		if have == part {
-			return
-		}
-	}
-	p.parts = append(p.parts, part)
-}
-
-// setOf returns the one targetSet for these partitions, so that routes of
-// different keys to the same queues share a batch.
-func (p *Publisher) setOf(parts []*Partition) *targetSet {
-	if len(parts) == 1 {
-		return p.targetOf(parts[0]).self
-	}
-	p.scratch = p.scratch[:0]
-	for _, part := range parts {
-		id := part.serial
-		for shift := 0; shift < 64; shift += 8 {
-			p.scratch = append(p.scratch, byte(id>>shift))
-		}
-	}
-	set := p.sets[string(p.scratch)]
-	if set == nil {
-		if len(p.sets) >= maxRoutes { // of routes that headers decide, which are not counted
-			p.appendAll()
-			p.forget()
-		}
-		set = &targetSet{}
-		for _, part := range parts {
-			set.targets = append(set.targets, p.targetOf(part))
-		}
-		p.sets[string(p.scratch)] = set
-	}
-	return set
-}
-
-func (p *Publisher) targetOf(part *Partition) *target {
-	t := p.targets[part]
-	if t == nil {
-		t = &target{part: part, ttl: part.q.Settings().MessageTTL >= 0}
-		t.self = &targetSet{targets: []*target{t}}
-		p.targets[part] = t
-	}
-	return t
 }

@@ -134,7 +134,7 @@ func splitList(value string) []string {
 // argument brings the value of an AMQP argument into the table's form, or says in
 // RabbitMQ's words what is wrong with it.
 func (t *Setting) argument(f *field.Iterator) (value, wrong string) {
-	unacceptable := "{unacceptable_type," + argTypeName(f.Tag()) + "}"
+	unacceptable := "{unacceptable_type," + field.TypeName(f.Tag()) + "}"
 	switch {
 	case t.Type == Text: // RabbitMQ takes anything, and tells "1" from 1
 		return string(rune(argKind(f))) + argValue(f), ""
@@ -147,7 +147,7 @@ func (t *Setting) argument(f *field.Iterator) (value, wrong string) {
 	case t.Type == Whole && !t.age:
 		n, ok := f.Int()
 		if !ok {
-			return "", `"expected integer, got ` + argTypeName(f.Tag()) + `"`
+			return "", `"expected integer, got ` + field.TypeName(f.Tag()) + `"`
 		}
 		return strconv.FormatInt(n, 10), t.outOfRange(n)
 	case f.Text() == nil:
@@ -193,14 +193,3 @@ func argValue(f *field.Iterator) string {
 	}
 	return string(f.Raw())
 }
-
-// argTypeNames are RabbitMQ's names of the types of a field.
-var argTypeNames = map[byte]string{
-	field.TagBool: "bool", field.TagInt8: "byte", field.TagUint8: "unsignedbyte", field.TagInt16: "short",
-	field.TagUint16: "unsignedshort", field.TagInt32: "signedint", field.TagUint32: "unsignedint",
-	field.TagInt64: "long", field.TagInt64Alt: "long", field.TagFloat32: "float", field.TagFloat64: "double",
-	field.TagDecimal: "decimal", field.TagString: "longstr", field.TagBytes: "binary",
-	field.TagTimestamp: "timestamp", field.TagTable: "table", field.TagArray: "array", field.TagVoid: "void",
-}
-
-func argTypeName(tag byte) string { return argTypeNames[tag] }

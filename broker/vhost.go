@@ -56,8 +56,9 @@ func newVHost(b *Broker, name string) *VHost {
 		{"", "direct"}, {"amq.direct", "direct"}, {"amq.fanout", "fanout"},
 		{"amq.topic", "topic"}, {"amq.headers", "headers"}, {"amq.match", "headers"},
 	} {
-		kind, _ := exchange.ParseKind(d.kind)
-		v.addExchange(&Exchange{Name: d.name, Type: d.kind, Durable: true, kind: kind, predeclared: true, plain: true})
+		x := &Exchange{Name: d.name, Type: d.kind, Durable: true, predeclared: true}
+		_ = x.configure(v) // without arguments there is nothing wrong with them
+		v.addExchange(x)
 	}
 	return v
 }

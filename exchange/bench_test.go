@@ -41,7 +41,7 @@ func BenchmarkRoute(b *testing.B) {
 				into := make([]Target, 0, 16)
 				b.ReportAllocs()
 				for b.Loop() {
-					into = table.Route(key, headers, into[:0])
+					into = table.Route(Message{Key: key, Headers: headers}, into[:0])
 				}
 				if len(into) == 0 {
 					b.Fatal("no target")
@@ -58,7 +58,7 @@ func BenchmarkFanout(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			into := make([]Target, 0, n)
 			for b.Loop() {
-				into = table.Route(key, nil, into[:0])
+				into = table.Route(Message{Key: key}, into[:0])
 			}
 		})
 	}
@@ -87,7 +87,7 @@ func TestRouteAllocatesNothing(t *testing.T) {
 		list, key, headers := manyBindings(kind, 1000)
 		table := build(t, kind, list...)
 		into := make([]Target, 0, 1000)
-		if n := testing.AllocsPerRun(100, func() { into = table.Route(key, headers, into[:0]) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { into = table.Route(Message{Key: key, Headers: headers}, into[:0]) }); n != 0 {
 			t.Errorf("%v: %v allocations", kind, n)
 		}
 		if len(into) == 0 {

@@ -9,6 +9,8 @@
 //	fanout    targets
 //	topic     word ─ word ─ * ─ # ──► targets     trie of words, each node's children a hash trie
 //	headers   (name, value) ──► rules ──► targets a rule is looked at only if a pair of it is there
+//	hash      value ──► one target                each target draws, the best draw by weight wins
+//	random    one of the targets
 //
 // Adding one of 100,000 bindings copies a few kilobytes. Route allocates nothing
 // beyond the slice that it appends to.

@@ -13,8 +13,19 @@ import (
 	"github.com/leveret-mq/leveret/internal/field"
 )
 
-// ErrArgs says that the arguments of a binding to a headers exchange make no sense.
-var ErrArgs = errors.New("invalid arguments of a headers binding")
+// ErrArgs says that the key or the arguments of a binding, or the arguments of an exchange,
+// make no sense.
+var ErrArgs = errors.New("invalid arguments")
+
+// argError is an ErrArgs in words of its own, which are RabbitMQ's.
+type argError string
+
+func (e argError) Error() string { return string(e) }
+
+// Is makes it an ErrArgs.
+func (e argError) Is(target error) bool { return target == ErrArgs }
+
+func badArgs(format string, args ...any) error { return argError(fmt.Sprintf(format, args...)) }
 
 // headerRule is the bindings with the same arguments.
 type headerRule struct {
@@ -55,14 +66,14 @@ func compileRule(args []byte) (*headerRule, error) {
 	if m, ok := field.Find(args, "x-match"); ok {
 		how := m.Text()
 		if m.Tag() != field.TagString {
-			return nil, fmt.Errorf("%w: x-match is not a string", ErrArgs)
+			return nil, badArgs("Invalid x-match field type %s (value %s); expected longstr", field.TypeName(m.Tag()), field.Erlang(&m))
 		}
 		switch string(how) {
 		case "all", "any":
 		case "all-with-x", "any-with-x":
 			withX = true
 		default:
-			return nil, fmt.Errorf("%w: x-match is %.64q, not all, any, all-with-x or any-with-x", ErrArgs, how)
+			return nil, badArgs("Invalid x-match field value %s; expected all, any, all-with-x, or any-with-x", field.Erlang(&m))
 		}
 		r.all = strings.HasPrefix(string(how), "all")
 	}

@@ -7,15 +7,18 @@ import (
 // Kind is what an exchange routes by.
 type Kind uint8
 
-// The kinds of AMQP 0-9-1 (§3.1.3 of the specification).
+// The kinds of AMQP 0-9-1 (§3.1.3 of the specification), and those of RabbitMQ and its plugins.
 const (
-	Direct  Kind = iota // by the routing key, equal to the binding's
-	Fanout              // by nothing: to every binding
-	Topic               // by the routing key's words, against patterns
-	Headers             // by the message's headers
+	Direct      Kind = iota // by the routing key, equal to the binding's
+	Fanout                  // by nothing: to every binding
+	Topic                   // by the routing key's words, against patterns
+	Headers                 // by the message's headers
+	Hash                    // by the hash of the key, a header or a property: to one binding, by weight
+	Random                  // by chance: to one binding
+	LocalRandom             // as Random, and bindings have no key
 )
 
-var kindNames = [...]string{"direct", "fanout", "topic", "headers"}
+var kindNames = [...]string{"direct", "fanout", "topic", "headers", "x-consistent-hash", "x-random", "x-local-random"}
 
 // String is the kind's name as clients declare it.
 func (k Kind) String() string {
@@ -31,15 +34,31 @@ func ParseKind(name string) (k Kind, ok bool) {
 	return Kind(max(i, 0)), i >= 0
 }
 
-// Check tells whether a binding of these arguments can be made; the error wraps
-// ErrArgs.
-func (k Kind) Check(args []byte) error {
-	if k != Headers {
-		return nil
+// Check tells whether a binding with this key and these arguments can be made. The error
+// wraps ErrArgs and is in RabbitMQ's words.
+func (k Kind) Check(key string, args []byte) (err error) {
+	switch k {
+	case Headers:
+		_, err = compileRule(args)
+	case Hash:
+		_, err = weight(key)
+	case LocalRandom:
+		if key != "" {
+			err = badArgs("Non empty binding '%s' key not permitted", key)
+		}
 	}
-	_, err := compileRule(args)
 	return err
 }
+
+// Decider is what of a message decides where it goes.
+type Decider uint8
+
+// The deciders; each includes those before it.
+const (
+	Key     Decider = iota // the routing key alone
+	Content                // headers or properties too
+	Chance                 // nothing of the message: the next one like it may go elsewhere
+)
 
 // Target is the number of what a binding leads to. The owner of the tables gives
 // the numbers.
@@ -51,6 +70,14 @@ type Binding struct {
 	Key    string
 	Target Target
 	Args   []byte // AMQP field table without its length; only Headers looks into it
+	Name   string // of the target, the same after a restart; only Hash looks at it
+}
+
+// Message is what routing sees of a message; all is borrowed for the call.
+type Message struct {
+	Key        []byte
+	Headers    []byte // the headers table without its length; nil if there is none
+	Properties []byte // AMQP property flags and list
 }
 
 // Table is the bindings of one exchange. It is immutable and safe for concurrent use.
@@ -58,13 +85,36 @@ type Table struct {
 	kind   Kind
 	size   int
 	keys   hamt[*targets] // Direct
-	all    *targets       // Fanout
+	all    *targets       // Fanout, Random
 	words  *topicNode     // Topic
 	header headerRules    // Headers
+	hashOn hashOn         // Hash
+	hashed hashed         // Hash
 }
 
-// New is the table of an exchange without bindings.
-func New(kind Kind) *Table { return &Table{kind: kind, words: &topicNode{}} }
+// New is the table of an exchange without bindings. args are the exchange's, an AMQP field
+// table without its length. The error wraps ErrArgs and is in RabbitMQ's words.
+func New(kind Kind, args []byte) (*Table, error) {
+	t := &Table{kind: kind, words: &topicNode{}}
+	if kind == Hash {
+		return t, t.hashOn.read(args)
+	}
+	return t, nil
+}
+
+// Decider is what the table looks at.
+func (t *Table) Decider() Decider {
+	switch {
+	case t.kind == Headers, t.kind == Hash && t.hashOn != hashOn{}:
+		return Content
+	case t.kind == Random, t.kind == LocalRandom:
+		return Chance
+	}
+	return Key
+}
+
+// One says whether a message goes to one target at most, however many keys it has.
+func (t *Table) One() bool { return t.kind >= Hash }
 
 // Kind is the exchange's kind.
 func (t *Table) Kind() Kind { return t.kind }
@@ -73,8 +123,7 @@ func (t *Table) Kind() Kind { return t.kind }
 func (t *Table) Len() int { return t.size }
 
 // With is the table with one more binding. Adding one that is there already counts
-// it twice, so the caller keeps bindings unique. A headers exchange refuses bad Args
-// with an error that wraps ErrArgs; the other kinds never fail.
+// it twice, so the caller keeps bindings unique. It fails with what Check says.
 func (t *Table) With(b Binding) (*Table, error) {
 	next := *t
 	next.size++
@@ -82,7 +131,7 @@ func (t *Table) With(b Binding) (*Table, error) {
 	case Direct:
 		have, _ := t.keys.get([]byte(b.Key))
 		next.keys = t.keys.set(b.Key, have.with(b.Target))
-	case Fanout:
+	case Fanout, Random, LocalRandom:
 		next.all = t.all.with(b.Target)
 	case Topic:
 		next.words = t.words.with(splitPattern(b.Key), b.Target)
@@ -92,6 +141,12 @@ func (t *Table) With(b Binding) (*Table, error) {
 			return nil, err
 		}
 		next.header = rules
+	case Hash:
+		list, err := t.hashed.with(b)
+		if err != nil {
+			return nil, err
+		}
+		next.hashed = list
 	}
 	return &next, nil
 }
@@ -105,7 +160,7 @@ func (t *Table) Without(b Binding) *Table {
 	switch t.kind {
 	case Direct:
 		next.keys, found = t.withoutKey(b)
-	case Fanout:
+	case Fanout, Random, LocalRandom:
 		next.all, found = t.all.without(b.Target)
 	case Topic:
 		next.words, found = t.words.without(splitPattern(b.Key), b.Target)
@@ -114,6 +169,8 @@ func (t *Table) Without(b Binding) *Table {
 		}
 	case Headers:
 		next.header, found = t.header.without(b)
+	case Hash:
+		next.hashed, found = t.hashed.without(b)
 	}
 	if !found {
 		return t
@@ -134,21 +191,24 @@ func (t *Table) withoutKey(b Binding) (hamt[*targets], bool) {
 }
 
 // Route appends the targets of a message to into, each once, in no particular
-// order. headers is the message's headers table without its length, nil if it has none;
-// only a headers exchange reads it. What into held before stays as it is.
-func (t *Table) Route(key, headers []byte, into []Target) []Target {
+// order. What into held before stays as it is.
+func (t *Table) Route(m Message, into []Target) []Target {
 	switch t.kind {
 	case Direct:
-		if found, ok := t.keys.get(key); ok {
+		if found, ok := t.keys.get(m.Key); ok {
 			return found.appendTo(into)
 		}
 		return into
 	case Fanout:
 		return t.all.appendTo(into)
 	case Topic:
-		return t.words.route(key, into)
+		return t.words.route(m.Key, into)
+	case Headers:
+		return t.header.route(m.Headers, into)
+	case Hash:
+		return t.hashed.route(t.hashOn.hash(m), into)
 	}
-	return t.header.route(headers, into)
+	return t.all.appendOne(into)
 }
 
 // unique sorts what was appended after base and drops repetitions.

@@ -85,7 +85,7 @@ func sorted(t []Target) []Target { t = slices.Clone(t); slices.Sort(t); return t
 
 func build(t testing.TB, kind Kind, list ...Binding) *Table {
 	t.Helper()
-	table := New(kind)
+	table := must(New(kind, nil))
 	for _, b := range list {
 		var err error
 		if table, err = table.With(b); err != nil {
@@ -127,12 +127,12 @@ func fields(pairs ...any) (b []byte) {
 }
 
 func TestKindsHaveTheirNames(t *testing.T) {
-	for _, k := range []Kind{Direct, Fanout, Topic, Headers} {
-		if got, ok := ParseKind(k.String()); !ok || got != k || New(k).Kind() != k {
+	for _, k := range []Kind{Direct, Fanout, Topic, Headers, Hash, Random, LocalRandom} {
+		if got, ok := ParseKind(k.String()); !ok || got != k || must(New(k, nil)).Kind() != k {
 			t.Errorf("%v: %v %v", k, got, ok)
 		}
 	}
-	if k, ok := ParseKind("x-consistent-hash"); ok {
+	if k, ok := ParseKind("x-nothing"); ok {
 		t.Errorf("unknown kind read as %v", k)
 	}
 	if Kind(9).String() != "unknown" {
@@ -156,13 +156,13 @@ func TestTopicWords(t *testing.T) {
 		"x.y.z":     {"#", "#.#", "*.#"},
 		"a.x.y.z.c": {"#", "a.#", "#.c", "#.#", "*.#", "a.#.#.c"},
 	}
-	table := New(Topic)
+	table := must(New(Topic, nil))
 	for i, p := range patterns {
 		table, _ = table.With(Binding{Key: p, Target: Target(i)})
 	}
 	for key, want := range cases {
 		var got []string
-		for _, n := range sorted(table.Route([]byte(key), nil, nil)) {
+		for _, n := range sorted(table.Route(Message{Key: []byte(key)}, nil)) {
 			got = append(got, patterns[n])
 		}
 		slices.Sort(got)
@@ -209,7 +209,7 @@ func TestHeadersMatching(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			table := build(t, Headers, Binding{Target: 7, Args: tc.args})
-			if got := len(table.Route(nil, tc.headers, nil)) == 1; got != tc.want {
+			if got := len(table.Route(Message{Headers: tc.headers}, nil)) == 1; got != tc.want {
 				t.Errorf("matches: %v, want %v", got, tc.want)
 			}
 			if naive := naiveHeaders(tc.args, tc.headers); naive != tc.want {
@@ -227,10 +227,10 @@ func TestBadHeaderArgumentsAreRefused(t *testing.T) {
 		"malformed":           {5, 'a'},
 		"malformed and valid": append(fields("a", 1), 200),
 	} {
-		if _, err := New(Headers).With(Binding{Args: args}); !errors.Is(err, ErrArgs) {
+		if _, err := must(New(Headers, nil)).With(Binding{Args: args}); !errors.Is(err, ErrArgs) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := New(Topic).With(Binding{Args: args}); err != nil {
+		if _, err := must(New(Topic, nil)).With(Binding{Args: args}); err != nil {
 			t.Errorf("%s: a topic exchange looked at it: %v", name, err)
 		}
 	}
@@ -239,7 +239,7 @@ func TestBadHeaderArgumentsAreRefused(t *testing.T) {
 func TestRouteKeepsWhatIntoHeld(t *testing.T) {
 	for _, kind := range []Kind{Direct, Fanout, Topic, Headers} {
 		table := build(t, kind, Binding{Key: "k", Target: 3}, Binding{Key: "k", Target: 1}, Binding{Key: "k", Target: 3, Args: fields("x-n", 1)})
-		got := table.Route([]byte("k"), nil, []Target{3, 9, 3})
+		got := table.Route(Message{Key: []byte("k")}, []Target{3, 9, 3})
 		if !slices.Equal(got[:3], []Target{3, 9, 3}) || !slices.Equal(sorted(got[3:]), []Target{1, 3}) {
 			t.Errorf("%v: %v", kind, got)
 		}
@@ -250,11 +250,11 @@ func TestBindingsThatDifferInArgumentsAreTwo(t *testing.T) {
 	for _, kind := range []Kind{Direct, Fanout, Topic, Headers} {
 		a, b := Binding{Key: "k", Target: 1}, Binding{Key: "k", Target: 1, Args: fields("x-n", 1)}
 		table := build(t, kind, a, b).Without(a)
-		if got := table.Route([]byte("k"), nil, nil); table.Len() != 1 || !slices.Equal(got, []Target{1}) {
+		if got := table.Route(Message{Key: []byte("k")}, nil); table.Len() != 1 || !slices.Equal(got, []Target{1}) {
 			t.Errorf("%v after one went: %v of %d", kind, got, table.Len())
 		}
 		table = table.Without(b)
-		if got := table.Route([]byte("k"), nil, nil); table.Len() != 0 || len(got) != 0 {
+		if got := table.Route(Message{Key: []byte("k")}, nil); table.Len() != 0 || len(got) != 0 {
 			t.Errorf("%v after both went: %v of %d", kind, got, table.Len())
 		}
 		if again := table.Without(b); again != table {
@@ -305,7 +305,7 @@ func checkAgainstNaive(t *rapid.T, kind Kind) {
 		table *Table
 		model naive
 	}
-	now := version{New(kind), naive{kind: kind}}
+	now := version{must(New(kind, nil)), naive{kind: kind}}
 	versions := []version{now}
 	for range rapid.IntRange(1, 30).Draw(t, "changes") {
 		list := slices.Clone(now.model.list)
@@ -332,7 +332,7 @@ func checkAgainstNaive(t *rapid.T, kind Kind) {
 	for range 10 {
 		v := versions[rapid.IntRange(0, len(versions)-1).Draw(t, "version")]
 		key, headers := genKey(kind == Direct).Draw(t, "routing key"), genFields(false).Draw(t, "headers")
-		got, want := sorted(v.table.Route([]byte(key), headers, nil)), v.model.route(key, headers)
+		got, want := sorted(v.table.Route(Message{Key: []byte(key), Headers: headers}, nil)), v.model.route(key, headers)
 		if !slices.Equal(got, want) || v.table.Len() != len(v.model.list) {
 			t.Fatalf("key %q headers %q: %v, want %v\nbindings %v", key, headers, got, want, v.model.list)
 		}
@@ -347,13 +347,13 @@ func FuzzTopic(f *testing.F) {
 		if strings.Count(pattern, "#") > 4 || len(key) > 60 || slices.Contains(strings.Split(key, "."), "#") {
 			return // the model would take for ever
 		}
-		table, _ := New(Topic).With(Binding{Key: pattern})
+		table, _ := must(New(Topic, nil)).With(Binding{Key: pattern})
 		table, _ = table.With(Binding{Key: "a.#.b", Target: 1})
-		got := slices.Contains(table.Route([]byte(key), nil, nil), 0)
+		got := slices.Contains(table.Route(Message{Key: []byte(key)}, nil), 0)
 		if want := naiveTopic(naiveWords(pattern), naiveWords(key)); got != want {
 			t.Errorf("pattern %q key %q: %v, want %v", pattern, key, got, want)
 		}
-		if table = table.Without(Binding{Key: pattern}); slices.Contains(table.Route([]byte(key), nil, nil), 0) {
+		if table = table.Without(Binding{Key: pattern}); slices.Contains(table.Route(Message{Key: []byte(key)}, nil), 0) {
 			t.Errorf("pattern %q stayed", pattern)
 		}
 	})
@@ -364,14 +364,14 @@ func FuzzHeaders(f *testing.F) {
 	f.Add(fields("a", nil), fields("a", "x", "a", 2))
 	f.Add([]byte{1, 'a', 'F', 0, 0, 0, 9}, []byte{0})
 	f.Fuzz(func(t *testing.T, args, headers []byte) {
-		table, err := New(Headers).With(Binding{Args: args})
+		table, err := must(New(Headers, nil)).With(Binding{Args: args})
 		if err != nil {
 			return
 		}
-		if got, want := len(table.Route(nil, headers, nil)) == 1, naiveHeaders(args, headers); got != want && field.CheckTable(headers) == nil {
+		if got, want := len(table.Route(Message{Headers: headers}, nil)) == 1, naiveHeaders(args, headers); got != want && field.CheckTable(headers) == nil {
 			t.Errorf("args %q headers %q: %v, want %v", args, headers, got, want)
 		}
-		if table = table.Without(Binding{Args: args}); len(table.Route(nil, headers, nil)) != 0 {
+		if table = table.Without(Binding{Args: args}); len(table.Route(Message{Headers: headers}, nil)) != 0 {
 			t.Error("the binding stayed")
 		}
 	})
@@ -380,11 +380,18 @@ func FuzzHeaders(f *testing.F) {
 // TestNoPatternIsSlow holds the walk to work that grows with the key, not with
 // the ways to read it.
 func TestNoPatternIsSlow(t *testing.T) {
-	table := New(Topic)
+	table := must(New(Topic, nil))
 	for n := 1; n < 40; n++ {
 		table, _ = table.With(Binding{Key: strings.Repeat("#.a.", n) + "#", Target: Target(n)})
 	}
-	if got := table.Route([]byte(strings.Repeat("a.", 126)+"a"), nil, nil); len(got) != 39 {
+	if got := table.Route(Message{Key: []byte(strings.Repeat("a.", 126) + "a")}, nil); len(got) != 39 {
 		t.Errorf("%d targets, want 39", len(got))
 	}
+}
+
+func must(t *Table, err error) *Table {
+	if err != nil {
+		panic(err)
+	}
+	return t
 }

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sort"
 )
@@ -94,6 +95,25 @@ func (s *targets) appendTo(into []Target) []Target {
 		for i := range chunk {
 			into = append(into, chunk[i].target)
 		}
+	}
+	return into
+}
+
+// appendOne appends one of the set, by chance.
+func (s *targets) appendOne(into []Target) []Target {
+	if s == nil {
+		return into
+	}
+	n := 0
+	for _, chunk := range s.chunks {
+		n += len(chunk)
+	}
+	n = rand.IntN(n)
+	for _, chunk := range s.chunks {
+		if n < len(chunk) {
+			return append(into, chunk[n].target)
+		}
+		n -= len(chunk)
 	}
 	return into
 }

@@ -3,8 +3,9 @@
 # of one known release whatever this machine runs. Needs root.
 #
 #   RABBITMQ_SUITE  the Debian release (trixie: RabbitMQ 4.0)
+#   RABBITMQ_PLUGINS  to be enabled (none)
 #   DEBIAN_MIRROR   where from; the archive of this machine's apt when not given
-: "${RABBITMQ_SUITE:=trixie}" "${DEBIAN_MIRROR:=}"
+: "${RABBITMQ_SUITE:=trixie}" "${RABBITMQ_PLUGINS:=}" "${DEBIAN_MIRROR:=}"
 RABBITMQ_ROOT=$HOME_DIR/$RABBITMQ_SUITE
 RABBITMQ_HOME=/var/lib/peer # as seen inside
 DATA_DIR=$RABBITMQ_ROOT$RABBITMQ_HOME
@@ -44,7 +45,7 @@ package() { chroot "$RABBITMQ_ROOT" dpkg-query -W -f '${Version}' "$1"; }
 version() { echo "RabbitMQ $(package rabbitmq-server)"; }
 
 settings() {
-  echo 'nodes=1, no plugins'
+  echo "nodes=1, plugins=${RABBITMQ_PLUGINS:-none}"
   echo 'messages=persistent'
   case $MODE in
     os) echo 'queues=durable, classic: no flush before a confirm (default)' ;;
@@ -63,7 +64,7 @@ listeners.tcp.1 = 127.0.0.1:$PORT
 log.console.level = warning
 $([ "$MODE" = os ] || echo 'default_queue_type = quorum')
 CONF
-  echo '[].' >"$DATA_DIR/enabled_plugins"
+  echo "[${RABBITMQ_PLUGINS// /,}]." >"$DATA_DIR/enabled_plugins"
   local epmd=$((PORT + 1)) distribution=$((PORT + 2))
   # The port mapper in the foreground: one that Erlang starts by itself would outlive it.
   inside "

@@ -1,0 +1,237 @@
+package broker
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/leveret-mq/leveret/exchange"
+)
+
+// route finds where a message goes, mostly from the cache, and what of it decided that.
+func (p *Publisher) route(m *Inbound) (*route, exchange.Decider, error) {
+	l := &p.last
+	if l.route != nil && m.MoreKeys == nil && bytes.Equal(l.key, m.Key) && bytes.Equal(l.exchange, m.Exchange) {
+		return l.route, exchange.Key, nil
+	}
+	if m.MoreKeys != nil {
+		return p.resolve(m)
+	}
+	p.scratch = appendRouteKey(p.scratch[:0], m)
+	r := p.routes[string(p.scratch)]
+	if r == nil {
+		var decider exchange.Decider
+		var err error
+		if r, decider, err = p.resolve(m); err != nil || decider != exchange.Key {
+			return r, decider, err
+		}
+		if len(p.routes) >= maxRoutes {
+			if r, err = p.makeRoom(m, r); err != nil {
+				return nil, 0, err
+			}
+		}
+		p.routes[string(appendRouteKey(p.scratch[:0], m))] = r
+	}
+	l.exchange = append(l.exchange[:0], m.Exchange...)
+	l.key = append(l.key[:0], m.Key...)
+	l.route = r
+	return r, exchange.Key, nil
+}
+
+// makeRoom empties a full cache. Keys that lead to a few queues only lose their routes: the
+// sets of queues stay, and with them the batches that are open.
+func (p *Publisher) makeRoom(m *Inbound, r *route) (*route, error) {
+	if len(p.targets) < maxRoutes/2 {
+		clear(p.routes)
+		return r, nil
+	}
+	p.appendAll()
+	p.forget()
+	r, _, err := p.resolve(m)
+	return r, err
+}
+
+// appendRouteKey tells any two pairs of exchange and key apart: names may hold any byte.
+func appendRouteKey(dst []byte, m *Inbound) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(m.Exchange)))
+	return append(append(dst, m.Exchange...), m.Key...)
+}
+
+// resolve asks the tables. What the key alone decides can be cached by it. What leads to
+// the default exchange's missing queue is not, since queues are declared often.
+func (p *Publisher) resolve(m *Inbound) (r *route, decider exchange.Decider, err error) {
+	x := p.source.exchange
+	if x == nil || !bytes.Equal(p.source.name, m.Exchange) {
+		if x, err = p.s.Exchange(Publish, string(m.Exchange)); err != nil {
+			return nil, 0, err
+		}
+		p.source.name, p.source.exchange = append(p.source.name[:0], m.Exchange...), x
+	}
+	if x.Internal {
+		return nil, 0, fail(Refused, "cannot publish to internal exchange '%s' in vhost '%s'", x.Name, p.v.Name)
+	}
+	p.parts = p.parts[:0]
+	if x.Name == "" {
+		p.addNamed(m)
+	} else {
+		decider = p.walk(x, m)
+	}
+	if len(p.parts) > 0 {
+		return p.setOf(p.parts).route(x.plain), decider, nil
+	}
+	if x.Name == "" {
+		decider = max(decider, exchange.Content)
+	}
+	return &nowhere, decider, nil
+}
+
+// nowhere is the route of a message that no queue gets.
+var nowhere route
+
+// route is the set's one route for messages of plain exchanges, or of others.
+func (s *targetSet) route(plain bool) *route {
+	r := &s.routes[0]
+	if plain {
+		r = &s.routes[1]
+	}
+	r.set, r.plain = s, plain
+	return r
+}
+
+// addNamed adds the queues that the keys name.
+func (p *Publisher) addNamed(m *Inbound) {
+	if q := p.v.queueBytes(m.Key); q != nil {
+		p.addPart(q, m.Key)
+	}
+	for _, key := range m.MoreKeys {
+		if q := p.v.queueBytes(key); q != nil {
+			p.addPart(q, m.Key)
+		}
+	}
+}
+
+// walk collects the partitions behind an exchange, each once, through further exchanges,
+// each once: those bound to it and, where none of the message's keys is bound to anything,
+// its alternate exchange.
+func (p *Publisher) walk(x *Exchange, m *Inbound) (decider exchange.Decider) {
+	p.walked = append(p.walked[:0], x)
+	for i := 0; i < len(p.walked); i++ {
+		x := p.walked[i]
+		t := x.table.Load()
+		decider = max(decider, t.Decider())
+		p.found = p.found[:0]
+		p.lookUp(t, m)
+		if len(p.found) == 0 && x.alternate != "" && !p.visitAlternate(x) {
+			decider = max(decider, exchange.Content) // it may be declared any time
+		}
+		p.follow(m)
+	}
+	clear(p.visited)
+	return decider
+}
+
+// lookUp finds the targets of all keys. A message goes through a table that chooses one
+// by its first key alone.
+func (p *Publisher) lookUp(t *exchange.Table, m *Inbound) {
+	seen := exchange.Message{Key: m.Key, Headers: m.Headers, Properties: m.Properties}
+	p.found = t.Route(seen, p.found)
+	if t.One() {
+		return
+	}
+	for _, seen.Key = range m.MoreKeys {
+		p.found = t.Route(seen, p.found)
+	}
+}
+
+// follow goes on to what was found.
+func (p *Publisher) follow(m *Inbound) {
+	ends := *p.v.ends.Load()
+	for _, n := range p.found {
+		if int(n) >= len(ends) {
+			continue // bound after this goroutine looked; as if published before
+		}
+		switch e := ends[n].Load(); {
+		case e == nil:
+		case e.queue != nil:
+			p.addPart(e.queue, m.Key)
+		default:
+			p.visit(e.exchange)
+		}
+	}
+}
+
+// visit has an exchange looked at unless it was.
+func (p *Publisher) visit(x *Exchange) {
+	if p.visited == nil {
+		p.visited = map[*Exchange]bool{}
+	}
+	p.visited[p.walked[0]] = true
+	if !p.visited[x] {
+		p.visited[x] = true
+		p.walked = append(p.walked, x)
+	}
+}
+
+// visitAlternate has an exchange's alternate looked at. There may be none of that name,
+// which is no error; the default exchange gets nothing that way, as in RabbitMQ.
+func (p *Publisher) visitAlternate(x *Exchange) (there bool) {
+	alt, there := p.v.exchanges.Load(x.alternate)
+	if there {
+		p.visit(alt.(*Exchange))
+	}
+	return there
+}
+
+// addPart picks the queue's partition for a key and adds it if it is new.
+func (p *Publisher) addPart(q *Queue, key []byte) {
+	parts := q.Partitions()
+	part := parts[0]
+	if len(parts) > 1 {
+		part = parts[xxhash.Sum64(key)%uint64(len(parts))]
+	}
+	for _, have := range p.parts {
+		if have == part {
+			return
+		}
+	}
+	p.parts = append(p.parts, part)
+}
+
+// setOf returns the one targetSet for these partitions, so that routes of
+// different keys to the same queues share a batch.
+func (p *Publisher) setOf(parts []*Partition) *targetSet {
+	if len(parts) == 1 {
+		return p.targetOf(parts[0]).self
+	}
+	p.scratch = p.scratch[:0]
+	for _, part := range parts {
+		id := part.serial
+		for shift := 0; shift < 64; shift += 8 {
+			p.scratch = append(p.scratch, byte(id>>shift))
+		}
+	}
+	set := p.sets[string(p.scratch)]
+	if set == nil {
+		if len(p.sets) >= maxRoutes { // of routes that headers decide, which are not counted
+			p.appendAll()
+			p.forget()
+		}
+		set = &targetSet{}
+		for _, part := range parts {
+			set.targets = append(set.targets, p.targetOf(part))
+		}
+		p.sets[string(p.scratch)] = set
+	}
+	return set
+}
+
+func (p *Publisher) targetOf(part *Partition) *target {
+	t := p.targets[part]
+	if t == nil {
+		t = &target{part: part, ttl: part.q.Settings().MessageTTL >= 0}
+		t.self = &targetSet{targets: []*target{t}}
+		p.targets[part] = t
+	}
+	return t
+}
