@@ -94,12 +94,15 @@ func (ch *channel) release() {
 	ch.dropContent()
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
+	for _, k := range ch.consumers {
+		k.sub.Stop()
+	}
+	ch.requeueAll() // before a consumer that waits for its turn gets it
 	for tag, k := range ch.consumers {
 		delete(ch.consumers, tag)
 		ch.c.dropConsumer(k, nil)
 		k.close()
 	}
-	ch.requeueAll()
 }
 
 // fail closes the channel from our side and waits for the client's answer.

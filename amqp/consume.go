@@ -79,6 +79,7 @@ func (ch *channel) qos(m *wire.BasicQos) error {
 		ch.credit().SetLimit(int(m.PrefetchCount))
 	} else {
 		ch.prefetch = int(m.PrefetchCount)
+		ch.credit().SetLimit(0) // as on RabbitMQ: what was said last of either kind holds
 	}
 	return ch.reply(&wire.BasicQosOk{})
 }
@@ -106,10 +107,6 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 	if taken {
 		return refuse(wire.NotAllowed, "attempt to reuse consumer tag '%s'", tag)
 	}
-	priority, err := consumerPriority(m.Arguments)
-	if err != nil {
-		return err
-	}
 	name, err := ch.queueName(m.Queue)
 	if err != nil {
 		return err
@@ -117,7 +114,7 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 	k := &consumer{ch: ch, tag: tag, noAck: m.NoAck, enc: wire.NewDeliveryEncoder(ch.number, tag, ch.c.frameMax)}
 	k.emit = k.deliver
 	k.sub, err = ch.c.session.Subscribe(name, broker.SubscribeOptions{
-		NoAck: m.NoAck, Exclusive: m.Exclusive, Priority: priority, Prefetch: ch.prefetch, Shared: ch.credit(),
+		NoAck: m.NoAck, Exclusive: m.Exclusive, Args: m.Arguments, Prefetch: ch.prefetch, Shared: ch.credit(),
 		Wake: k.woken, Cancelled: k.queueGone,
 	})
 	if err != nil {
@@ -137,27 +134,6 @@ func newConsumerTag() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails (crypto/rand)
 	return "amq.ctag-" + base64.RawURLEncoding.EncodeToString(b[:])
-}
-
-// consumerPriority reads x-priority, and names arguments that come with a later release.
-func consumerPriority(args wire.Table) (int, error) {
-	for {
-		name, f, rest, ok := args.Next()
-		if !ok {
-			return 0, nil
-		}
-		args = rest
-		switch string(name) {
-		case "x-priority":
-			n, ok := f.Int()
-			if !ok || n != int64(int32(n)) {
-				return 0, refuse(wire.PreconditionFailed, "invalid arg 'x-priority': must be an integer")
-			}
-			return int(n), nil
-		case "x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered":
-			return 0, refuse(wire.PreconditionFailed, "consumer argument '%s' is not supported yet", name)
-		}
-	}
 }
 
 func (ch *channel) cancel(m *wire.BasicCancel) error {

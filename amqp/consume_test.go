@@ -34,7 +34,7 @@ func (p *peer) fill(queue string, n int) {
 }
 
 // nothing checks that no frame is on its way: what a later call is answered with comes next.
-func (p *peer) nothing() { p.t.Helper(); p.call(1, &wire.BasicQos{}, wire.IDBasicQosOk) }
+func (p *peer) nothing() { p.t.Helper(); p.call(1, &wire.AccessRequest{}, wire.IDAccessRequestOk) }
 
 func TestConsumeOkComesFirstAndTagsGrow(t *testing.T) {
 	r := newRig(t, rigOptions{})

@@ -43,7 +43,7 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 		name string
 		do   func(*peer, string)
 		code wire.Code
-		text string // after "NAME - "; "" is not looked at
+		text string // after "NAME - ", with QUEUE for the queue's name; "" is not looked at
 		id   wire.MethodID
 	}{
 		{"passive declare of a missing queue", method(&wire.QueueDeclare{Queue: "none", Passive: true}), wire.NotFound, "no queue 'none' in vhost '/'", wire.IDQueueDeclare},
@@ -113,10 +113,17 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 		{"exclusive consumer beside another", func(p *peer, q string) {
 			p.call(1, &wire.BasicConsume{Queue: q}, wire.IDBasicConsumeOk)
 			p.send(1, &wire.BasicConsume{Queue: q, Exclusive: true})
-		}, wire.AccessRefused, "", wire.IDBasicConsume},
+		}, wire.AccessRefused, "queue 'QUEUE' in vhost '/' in exclusive use", wire.IDBasicConsume},
+		{"consumer beside an exclusive one", func(p *peer, q string) {
+			p.call(1, &wire.BasicConsume{Queue: q, Exclusive: true}, wire.IDBasicConsumeOk)
+			p.send(1, &wire.BasicConsume{Queue: q})
+		}, wire.AccessRefused, "queue 'QUEUE' in vhost '/' in exclusive use", wire.IDBasicConsume},
 		{"consumer priority that is no number", func(p *peer, q string) {
 			p.send(1, &wire.BasicConsume{Queue: q, Arguments: wire.AppendTableString(nil, "x-priority", "high")})
-		}, wire.PreconditionFailed, "", wire.IDBasicConsume},
+		}, wire.PreconditionFailed, "invalid arg 'x-priority' for queue 'QUEUE' in vhost '/': \"expected integer, got longstr\"", wire.IDBasicConsume},
+		{"argument of a stream's consumer", func(p *peer, q string) {
+			p.send(1, &wire.BasicConsume{Queue: q, Arguments: wire.AppendTableString(nil, "x-stream-offset", "first")})
+		}, wire.PreconditionFailed, "invalid arg 'x-stream-offset' for queue 'QUEUE' in vhost '/' of queue type rabbit_classic_queue", wire.IDBasicConsume},
 		{"delete of a queue that is not empty", func(p *peer, q string) {
 			p.publish(1, text(q, "x"))
 			p.send(1, &wire.QueueDelete{Queue: q, IfEmpty: true})
@@ -163,7 +170,7 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 			if code != c.code || id != c.id {
 				t.Errorf("code %d %q of %s, want %d of %s", code, text, id, c.code, c.id)
 			}
-			if want := c.code.String() + " - " + c.text; c.text != "" && text != want || !strings.HasPrefix(text, want[:len(c.code.String())+3]) {
+			if want := c.code.String() + " - " + strings.ReplaceAll(c.text, "QUEUE", q); c.text != "" && text != want || !strings.HasPrefix(text, want[:len(c.code.String())+3]) {
 				t.Errorf("text %q, want %q", text, want)
 			}
 			p.nc.Close()

@@ -147,7 +147,7 @@ func (q *Queue) cancelAll() {
 	q.subs = nil
 	var ends map[*func()]struct{}
 	if x := q.extra.Load(); x != nil {
-		ends, x.ends = x.ends, nil
+		ends, x.ends, x.turn = x.ends, nil, single{}
 	}
 	q.mu.Unlock()
 	for s := range subs {

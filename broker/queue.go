@@ -33,7 +33,7 @@ type Queue struct {
 	deleted  atomic.Bool
 	expires  atomic.Bool // marked in the definitions as one that got messages that expire
 
-	mu    sync.Mutex                 // guards subs, had, and of more alone and ends
+	mu    sync.Mutex                 // guards subs, had, and of extra alone, turn and ends
 	subs  map[*Subscription]struct{} // nil without any
 	extra atomic.Pointer[queueExtra]
 }
@@ -46,6 +46,7 @@ type queueExtra struct {
 	lapse *lapse               // of a queue that expires when nobody uses it
 	stuck atomic.Int32         // reads of the disk that nobody waits for any longer
 	alone *Subscription        // the exclusive one, if there is one
+	turn  single               // with x-single-active-consumer
 	ends  map[*func()]struct{} // called when the queue is gone
 }
 

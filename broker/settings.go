@@ -24,6 +24,7 @@ type Settings struct {
 	DeliveryLimit  int           // returns of a message that the queue bears; negative: any number
 	MessageTTL     int64         // ms that a message stays in the queue; negative: for ever
 	Expires        time.Duration // without use, after which the queue is deleted; 0: never
+	SingleActive   bool          // one consumer at a time gets messages
 	TimeBeforeMs   int64         // how much older than now a Kafka record may be
 	TimeAfterMs    int64         // how much newer
 

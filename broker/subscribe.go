@@ -3,6 +3,8 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
 	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/message"
@@ -23,6 +25,9 @@ type SubscribeOptions struct {
 	Priority  int     // higher is served first while it has credit
 	Prefetch  int     // unacked messages at most; 0 is no limit
 	Shared    *Credit // a further limit, shared with other subscriptions; may be nil
+	// Args are what an AMQP client says beyond that, a field table without its length;
+	// what it asks for takes the place of the fields above.
+	Args []byte
 	// Wake is called when there may be something to pull. It must not block; a
 	// wake-up that was not acted on yet may stand for many.
 	Wake func()
@@ -31,15 +36,20 @@ type SubscribeOptions struct {
 	Cancelled func()
 }
 
-// Subscription is one consumer of a queue. Pull, Release, Leave and Close belong
+// Subscription is one consumer of a queue. Pull, Release, Stop, Leave and Close belong
 // to one goroutine; the callbacks come from any.
 type Subscription struct {
 	q          *Queue
 	o          SubscribeOptions
 	partitions []*partitionConsumer // one for each partition; a topic that grows has more than this for a moment
 	turn       int                  // whose turn it is among partitions
+	stopped    bool
 	left       bool
 	head       uint64 // of Delivery.Head, given out last
+
+	waits atomic.Bool          // for its turn; see single
+	place place                // among those that wait; guarded by Queue.mu
+	past  []*partitionConsumer // that it stepped aside from; others read it under Queue.mu
 }
 
 // partitionConsumer is a subscription's consumer on one partition.
@@ -75,11 +85,14 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 	if err != nil {
 		return nil, err
 	}
+	if err := q.consumeArgs(&o); err != nil {
+		return nil, err
+	}
 	sub := &Subscription{q: q, o: o}
 	switch {
 	case o.NoAck:
 		sub.o.Shared, sub.o.Prefetch = nil, 0
-	case q.Topic && o.Prefetch > 0: // one limit over all partitions, of which there may be more later
+	case o.Prefetch > 0 && (q.Topic || q.Settings().SingleActive): // one limit over all partitions, and all turns, of which there may be more later
 		sub.o.Shared, sub.o.Prefetch = o.Shared.Within(o.Prefetch), 0
 	}
 	for _, p := range q.Partitions() {
@@ -92,10 +105,12 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 	if q.deleted.Load() {
 		return nil, fail(NotFound, "no queue '%s' in vhost '%s'", q.Name, q.vhost.Name)
 	}
-	if q.alone() != nil || o.Exclusive && len(q.subs) > 0 {
+	if q.alone() != nil || o.Exclusive && (len(q.subs) > 0 || q.Settings().SingleActive) {
 		return nil, fail(Refused, "queue '%s' in vhost '%s' in exclusive use", q.Name, q.vhost.Name)
 	}
-	if err := sub.join(); err != nil {
+	if q.Settings().SingleActive {
+		q.extras().turn.arrive(sub).wakeUp() // sub joins when it pulls and does not wait
+	} else if err := sub.join(); err != nil {
 		sub.leaveCursors()
 		return nil, err
 	}
@@ -120,7 +135,7 @@ func (s *Subscription) join() error {
 		// Without acks a message is settled when it is emitted, not when it is taken:
 		// what was taken and never left goes back.
 		k, err := c.Add(consumer.ConsumerOptions{Priority: s.o.Priority, Exclusive: s.o.Exclusive,
-			Prefetch: s.o.Prefetch, Shared: s.o.Shared, Wake: s.o.Wake})
+			Prefetch: s.o.Prefetch, Shared: s.o.Shared, Wake: s.o.Wake, Drained: s.onDrained()})
 		if err != nil {
 			return &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
 		}
@@ -128,6 +143,14 @@ func (s *Subscription) join() error {
 		pc.reader.part, pc.reader.lease, pc.reader.heads, pc.reader.wake = p, &pc.Lease, &s.head, s.o.Wake
 		pc.idle()
 		s.partitions = append(s.partitions, pc)
+	}
+	return nil
+}
+
+// onDrained is what a cursor calls when it has no message of the subscription out any more.
+func (s *Subscription) onDrained() func() {
+	if s.q.Settings().SingleActive {
+		return s.drained
 	}
 	return nil
 }
@@ -140,7 +163,14 @@ func (s *Subscription) Queue() *Queue { return s.q }
 // up and a wake-up will come when that changes. After an error no wake-up need
 // come: call again in a while.
 func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error) {
-	if len(s.partitions) < len(s.q.Partitions()) && !s.left {
+	if s.stopped {
+		return 0, nil
+	}
+	if s.waits.Load() {
+		s.stepAside()
+		return 0, nil
+	}
+	if len(s.partitions) < len(s.q.Partitions()) {
 		if err := s.join(); err != nil {
 			return 0, err
 		}
@@ -172,7 +202,7 @@ func (pc *partitionConsumer) serve(noAck bool, max, maxBytes int, emit func(*Del
 			pc.runs = pc.member.Take(max-n, pc.runs[:0])
 			if len(pc.runs) == 0 {
 				if err := pc.cursor.Err(); err != nil && !pc.part.removed.Load() {
-					return n, size, fmt.Errorf("queue '%s': %pc", pc.part.q.Name, err)
+					return n, size, fmt.Errorf("queue '%s': %w", pc.part.q.Name, err)
 				}
 				pc.idle()
 				return n, size, nil
@@ -249,10 +279,10 @@ func (pc *partitionConsumer) emit(noAck bool, max, maxBytes int, emit func(*Deli
 // Check looks whether everything that Pull emitted can still be read, which a
 // system call that was given it may have denied. If not, the error says what has failed.
 func (s *Subscription) Check() error {
-	for _, pc := range s.partitions {
+	for _, pc := range slices.Concat(s.partitions, s.past) {
 		for _, v := range pc.reader.views {
 			if err := v.Check(); err != nil {
-				return fmt.Errorf("queue '%s': %pc", s.q.Name, err)
+				return fmt.Errorf("queue '%s': %w", s.q.Name, err)
 			}
 		}
 	}
@@ -262,10 +292,15 @@ func (s *Subscription) Check() error {
 // Release ends the borrowing of everything that Pull emitted.
 func (s *Subscription) Release() {
 	for _, pc := range s.partitions {
-		pc.reader.release()
-		if s.left {
-			pc.reader.unpacked = nil // a lease that is still in use keeps its partitionConsumer alive
-		}
+		pc.release(s.left)
+	}
+	s.releasePast()
+}
+
+func (pc *partitionConsumer) release(left bool) {
+	pc.reader.release()
+	if left {
+		pc.reader.unpacked = nil // a lease that is still in use keeps its partitionConsumer alive
 	}
 }
 
@@ -273,6 +308,14 @@ func (s *Subscription) Release() {
 func (s *Subscription) Close() {
 	s.Leave()
 	s.Release()
+}
+
+// Stop has nothing delivered any more, while the subscription is still its queue's:
+// who waits for its turn to end waits on. What its holder gives back between Stop and
+// Leave is before the next one's turn. Stopping twice is fine.
+func (s *Subscription) Stop() {
+	s.stopped = true
+	s.leaveCursors()
 }
 
 // Leave takes the subscription off its queue at once, while what it emitted is
@@ -284,20 +327,25 @@ func (s *Subscription) Leave() {
 		return
 	}
 	s.left = true
-	s.leaveCursors()
+	s.Stop()
 	q := s.q
 	q.use() // before anybody sees the queue without its consumer
+	var next *Subscription
 	q.mu.Lock()
 	_, was := q.subs[s]
 	delete(q.subs, s)
 	if q.alone() == s {
 		q.extras().alone = nil
 	}
+	if was && q.Settings().SingleActive {
+		next = q.extras().turn.depart(s)
+	}
 	last := was && q.AutoDelete && q.had && len(q.subs) == 0
 	q.mu.Unlock()
 	if last {
 		q.vhost.deleteUnused(q)
 	}
+	next.wakeUp()
 }
 
 // leaveCursors takes the consumers off their cursors.

@@ -20,6 +20,9 @@ type ConsumerOptions struct {
 	// into this package; a send to a channel of capacity one is right. It is
 	// called at most once between two Takes, and maybe before Add returns.
 	Wake func()
+	// Drained, if there is one, is called after Cancel when the last message that the
+	// consumer held is settled. It may call into this package.
+	Drained func()
 }
 
 // Consumer is one consumer of a cursor. Its fields belong to the cursor's mutex.

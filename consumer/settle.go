@@ -46,6 +46,7 @@ func (k *Consumer) settle(runs []Run, how settling) (err error) {
 	c := k.cursor
 	var w wakes
 	var freed int64
+	var drained bool
 	c.mu.Lock()
 	for i := range runs {
 		if err = k.settleRun(runs[i], how); err != nil {
@@ -55,6 +56,7 @@ func (k *Consumer) settle(runs []Run, how settling) (err error) {
 	}
 	if freed > 0 {
 		k.held -= freed
+		drained = k.opts.Drained != nil && k.closed && k.held == 0
 		if k.level != nil {
 			k.place()
 		}
@@ -66,6 +68,9 @@ func (k *Consumer) settle(runs []Run, how settling) (err error) {
 	c.mu.Unlock()
 	k.freeShared(freed)
 	w.fire()
+	if drained {
+		k.opts.Drained()
+	}
 	return err
 }
 

@@ -1,0 +1,165 @@
+package broker
+
+import (
+	"container/heap"
+	"slices"
+)
+
+// single is whose turn it is at a queue with x-single-active-consumer. One subscription
+// is active: it alone stands at the work cursors. The others wait for it to go, the one
+// of the highest priority first and of these who came first.
+//
+//	Subscribe ─► active, if nobody is ───────────────────► Leave
+//	         └─► waiting ─► active ─► yields ─► waiting ───┘
+//
+// At a quorum queue the active one yields to a newcomer of a higher priority, as on
+// RabbitMQ: it gets nothing more, and when it holds nothing any more the newcomer is
+// active. At a classic queue it stays.
+//
+// Queue.mu guards it.
+type single struct {
+	active  *Subscription
+	yields  bool // the active one is to wait again
+	waiting waitingList
+	came    int64 // subscriptions so far
+}
+
+// place is where a subscription stands among those that wait.
+type place struct {
+	since int64
+	index int // in the heap; -1: not in it
+}
+
+// arrive takes in a new subscription. wake is whom to tell that it yields.
+func (t *single) arrive(s *Subscription) (wake *Subscription) {
+	t.came++
+	s.place = place{since: t.came, index: -1}
+	if t.active == nil {
+		t.active = s
+		return nil
+	}
+	s.waits.Store(true)
+	heap.Push(&t.waiting, s)
+	return t.prefer()
+}
+
+// depart forgets a subscription. wake is whom to tell that it is its turn.
+func (t *single) depart(s *Subscription) (wake *Subscription) {
+	if t.active == s {
+		t.active = nil
+		return t.next()
+	}
+	heap.Remove(&t.waiting, s.place.index)
+	return t.prefer()
+}
+
+// prefer decides whether the active one yields. wake is whom to tell that this changed.
+func (t *single) prefer() (wake *Subscription) {
+	yields := t.active.q.Settings().kind == quorum && len(t.waiting) > 0 && t.waiting[0].o.Priority > t.active.o.Priority
+	if yields == t.yields {
+		return nil
+	}
+	t.yields = yields
+	t.active.waits.Store(yields)
+	return t.active
+}
+
+// yielded puts the active one behind those that it yields to, if it does and holds
+// nothing. wake is whom to tell that it is its turn.
+func (t *single) yielded(s *Subscription) (wake *Subscription) {
+	if t.active != s || !t.yields || s.holds() {
+		return nil
+	}
+	heap.Push(&t.waiting, s)
+	return t.next()
+}
+
+// next makes the first of those that wait the active one.
+func (t *single) next() *Subscription {
+	t.active, t.yields = nil, false
+	if len(t.waiting) > 0 {
+		t.active = heap.Pop(&t.waiting).(*Subscription)
+		t.active.waits.Store(false)
+	}
+	return t.active
+}
+
+// wakeUp has a subscription pull; nil is nobody.
+func (s *Subscription) wakeUp() {
+	if s != nil && s.o.Wake != nil {
+		s.o.Wake()
+	}
+}
+
+// holds says whether anything that the subscription got is unacked.
+func (s *Subscription) holds() bool {
+	return slices.ContainsFunc(s.past, func(pc *partitionConsumer) bool { return pc.member.Held() > 0 })
+}
+
+// stepAside takes a subscription that waits off the cursors, and lets the next one have
+// its turn if that is all there is to be waited for.
+func (s *Subscription) stepAside() {
+	s.leaveCursors()
+	s.q.mu.Lock()
+	s.past = append(s.past, s.partitions...)
+	s.partitions = nil
+	next := s.q.extras().turn.yielded(s)
+	s.q.mu.Unlock()
+	next.wakeUp()
+}
+
+// drained is called when everything is settled that was held at one cursor.
+func (s *Subscription) drained() {
+	s.q.mu.Lock()
+	next := s.q.extras().turn.yielded(s)
+	s.q.mu.Unlock()
+	next.wakeUp()
+}
+
+// releasePast ends the borrowing from cursors that the subscription stepped aside from,
+// and forgets those from which it holds nothing.
+func (s *Subscription) releasePast() {
+	if len(s.past) == 0 {
+		return
+	}
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
+	for _, pc := range s.past {
+		pc.release(s.left)
+	}
+	s.past = slices.DeleteFunc(s.past, func(pc *partitionConsumer) bool { return pc.member.Held() == 0 })
+}
+
+// waitingList is a heap of those that wait, of package container/heap.
+type waitingList []*Subscription
+
+func (h waitingList) Len() int { return len(h) }
+
+func (h waitingList) Less(i, j int) bool {
+	a, b := h[i], h[j]
+	if a.o.Priority != b.o.Priority {
+		return a.o.Priority > b.o.Priority
+	}
+	return a.place.since < b.place.since
+}
+
+func (h waitingList) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place.index, h[j].place.index = i, j
+}
+
+// Push adds an element at the end.
+func (h *waitingList) Push(e any) {
+	e.(*Subscription).place.index = len(*h)
+	*h = append(*h, e.(*Subscription))
+}
+
+// Pop takes the last element.
+func (h *waitingList) Pop() any {
+	last := len(*h) - 1
+	s := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	s.place.index = -1
+	return s
+}
