@@ -64,6 +64,7 @@ func (v *VHost) declared(s *Session, name string, o QueueOptions) (*Queue, error
 		return nil, err
 	}
 	q := v.newQueue(name)
+	rand.Read(q.TopicID[:]) // never fails (crypto/rand)
 	q.Durable, q.AutoDelete, q.Exclusive = o.Durable, o.AutoDelete, o.Exclusive
 	q.settings.Store(v.b.settingsOf(kind, args))
 	q.Args = v.b.argsOf(o.Args)
@@ -107,6 +108,7 @@ func (s *Session) CreateTopic(name string, partitions int, config map[string]*st
 			return fail(Collides, "topic '%s' collides with existing topic '%s'", name, other)
 		}
 		q = v.newQueue(name)
+		rand.Read(q.TopicID[:])
 		q.Durable, q.Topic = true, true
 		q.settings.Store(set)
 		c.create(q, partitions)
@@ -120,7 +122,6 @@ func (s *Session) CreateTopic(name string, partitions int, config map[string]*st
 
 func (v *VHost) newQueue(name string) *Queue {
 	q := &Queue{Name: name, vhost: v, target: noTarget}
-	rand.Read(q.TopicID[:]) // never fails (crypto/rand)
 	q.parts.Store(&[]*Partition{})
 	return q
 }
@@ -224,7 +225,8 @@ func logsOf(parts []*Partition) []store.LogID {
 	return ids
 }
 
-func (v *VHost) restoreQueue(d queueDef) error {
+// restoreQueue makes a queue that is defined. It keeps nothing of d that could change.
+func (v *VHost) restoreQueue(d *queueDef) error {
 	if len(d.Logs) == 0 {
 		return fail(Internal, "queue '%s' in vhost '%s' has no log", d.Name, v.Name)
 	}
@@ -241,6 +243,8 @@ func (v *VHost) restoreQueue(d queueDef) error {
 	q.settings.Store(v.b.settingsOf(kind, declared))
 	if len(d.TopicID) == len(q.TopicID) {
 		copy(q.TopicID[:], d.TopicID)
+	} else {
+		rand.Read(q.TopicID[:])
 	}
 	parts, err := q.open(d.Logs)
 	if err != nil {

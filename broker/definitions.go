@@ -56,17 +56,6 @@ type exchangeDef struct {
 	Args       []byte `json:"args,omitempty"`
 }
 
-type queueDef struct {
-	VHost      string            `json:"vhost"`
-	Name       string            `json:"name"`
-	AutoDelete bool              `json:"auto_delete,omitempty"`
-	Args       []byte            `json:"args,omitempty"`
-	Topic      bool              `json:"topic,omitempty"`
-	TopicID    []byte            `json:"topic_id,omitempty"`
-	Logs       []store.LogID     `json:"logs"`
-	Config     map[string]string `json:"config,omitempty"`
-}
-
 type bindingDef struct {
 	VHost      string `json:"vhost"`
 	Source     string `json:"source"`
@@ -108,7 +97,7 @@ func (b *Broker) putDef(entries ...store.Entry) error {
 func (b *Broker) load() error {
 	var bindings []bindingDef
 	var exchanges []exchangeDef
-	var queues []queueDef
+	var queues []store.Entry // decoded one by one: there may be very many
 	var expiries []expiryDef
 	ctx, cancel := asking()
 	defer cancel()
@@ -136,8 +125,8 @@ func (b *Broker) load() error {
 			exchanges = append(exchanges, exchangeDef{})
 			into = &exchanges[len(exchanges)-1]
 		case strings.HasPrefix(e.Key, prefixQueue):
-			queues = append(queues, queueDef{})
-			into = &queues[len(queues)-1]
+			queues = append(queues, e)
+			return nil
 		case strings.HasPrefix(e.Key, prefixBinding):
 			bindings = append(bindings, bindingDef{kept: e.Key})
 			into = &bindings[len(bindings)-1]
@@ -199,7 +188,7 @@ func (b *Broker) firstStart() error {
 	return nil
 }
 
-func (b *Broker) restore(exchanges []exchangeDef, queues []queueDef, bindings []bindingDef, expiries []expiryDef) error {
+func (b *Broker) restore(exchanges []exchangeDef, queues []store.Entry, bindings []bindingDef, expiries []expiryDef) error {
 	for _, d := range exchanges {
 		v := b.vhosts[d.VHost]
 		if v == nil {
@@ -210,12 +199,16 @@ func (b *Broker) restore(exchanges []exchangeDef, queues []queueDef, bindings []
 		}
 	}
 	var missing []error
-	for _, d := range queues {
+	var d queueDef
+	for _, e := range queues {
+		if err := d.decode(e); err != nil {
+			return err
+		}
 		v := b.vhosts[d.VHost]
 		if v == nil {
 			return fmt.Errorf("queue %q is in vhost %q, which does not exist", d.Name, d.VHost)
 		}
-		err := v.restoreQueue(d)
+		err := v.restoreQueue(&d)
 		if errors.Is(err, store.ErrMissing) {
 			missing = append(missing, err) // name all of them at once
 		} else if err != nil {

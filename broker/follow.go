@@ -188,7 +188,7 @@ func (v *VHost) takeQueue(name string, e store.Entry) error {
 		case q == nil && e.Value == nil:
 			return nil
 		case q == nil:
-			c.show = func() error { return v.restoreQueue(d) }
+			c.show = func() error { return v.restoreQueue(&d) }
 			return nil
 		case !q.lives():
 			return fail(Precondition, "a queue '%s' that does not last is here too; it keeps the name until it goes", name)
@@ -207,7 +207,7 @@ func (v *VHost) takeQueue(name string, e store.Entry) error {
 		c.show = func() error {
 			err := l.forget()
 			if err == nil && e.Value != nil { // one of its name was made since
-				err = v.restoreQueue(d)
+				err = v.restoreQueue(&d)
 			}
 			return err
 		}
@@ -297,13 +297,7 @@ func (b *Broker) agree(key string, next func(have []byte) ([]byte, error)) (valu
 func (b *Broker) lookUp(key string) (found store.Entry, err error) {
 	ctx, cancel := asking()
 	defer cancel()
-	err = b.defs.Load(ctx, func(e store.Entry) error {
-		if e.Key == key {
-			found = e
-		}
-		return nil
-	})
-	if err != nil {
+	if found, err = b.defs.Get(ctx, key); err != nil {
 		return found, &Error{Kind: KindOf(err), Text: "can't read definitions", Err: err}
 	}
 	return found, nil

@@ -33,7 +33,7 @@ func parseGroupKey(key string) (vhost, group string, err error) {
 	return vhost, group, nil
 }
 
-// Groups calls fn with the state of every group that was kept. The bytes are fn's.
+// Groups calls fn with the state of every group that was kept. The bytes are never changed.
 func (b *Broker) Groups(fn func(v *VHost, group string, state []byte)) error {
 	ctx, cancel := asking()
 	defer cancel()

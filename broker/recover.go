@@ -160,7 +160,7 @@ func (b *Broker) rebuildQueue(d queueDef) error {
 	if _, err := v.Queue(d.Name); err == nil {
 		return fail(Exists, "a queue of that name was declared since")
 	}
-	if err := v.restoreQueue(d); err != nil {
+	if err := v.restoreQueue(&d); err != nil {
 		return err
 	}
 	return b.putJSON(defKey(prefixQueue, d.VHost, d.Name), d)

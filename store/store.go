@@ -294,10 +294,13 @@ type Entry struct {
 	Revision uint64 // of the write that made it; 0 means: not there
 }
 
-// Table is a small ordered map that survives. Values are the caller's own after a call.
+// Table is a small ordered map that survives. What it is given is the caller's own after
+// a call; values that it returns are never changed, by nobody.
 type Table interface {
 	// Load calls fn for every key that has a value, in the order of their revisions.
 	Load(ctx context.Context, fn func(Entry) error) error
+	// Get is the entry of one key, of revision 0 if it has no value.
+	Get(ctx context.Context, key string) (Entry, error)
 	// Put writes all entries at once or none, and returns when they are as durable
 	// as the store's default mode promises. Revisions are not compared.
 	Put(ctx context.Context, entries ...Entry) error

@@ -275,7 +275,6 @@ func (t *table) Load(ctx context.Context, fn func(store.Entry) error) error {
 	t.behind = t.next
 	all := make([]store.Entry, 0, len(t.entries))
 	for _, e := range t.entries {
-		e.Value = append([]byte{}, e.Value...)
 		all = append(all, e)
 	}
 	t.mu.Unlock()
@@ -286,6 +285,21 @@ func (t *table) Load(ctx context.Context, fn func(store.Entry) error) error {
 		}
 	}
 	return nil
+}
+
+// Get is what one key has now.
+func (t *table) Get(ctx context.Context, key string) (store.Entry, error) {
+	if t.s.closed.Load() {
+		return store.Entry{}, store.ErrClosed
+	}
+	if err := t.caughtUp(ctx); err != nil {
+		return store.Entry{}, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entries[key]
+	e.Key = key
+	return e, nil
 }
 
 // Put writes entries whatever is there.

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -65,7 +66,7 @@ type table struct {
 }
 
 type tableEntry struct {
-	value    []byte
+	value    []byte // never changed
 	revision uint64
 }
 
@@ -193,19 +194,21 @@ func (t *table) Load(_ context.Context, fn func(store.Entry) error) error {
 		all = append(all, store.Entry{Key: key, Value: e.value, Revision: e.revision})
 	}
 	t.mu.Unlock()
-	slices.SortFunc(all, func(a, b store.Entry) int {
-		if a.Revision < b.Revision {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(all, func(a, b store.Entry) int { return cmp.Compare(a.Revision, b.Revision) })
 	for _, e := range all {
-		e.Value = append([]byte{}, e.Value...)
 		if err := fn(e); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Get is one key's entry.
+func (t *table) Get(_ context.Context, key string) (store.Entry, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entries[key]
+	return store.Entry{Key: key, Value: e.value, Revision: e.revision}, nil
 }
 
 // Put writes all entries or none.

@@ -25,6 +25,7 @@ var tableTests = map[string]func(*testing.T, Opener){
 	"writes of many at once all count":         testTableConcurrent,
 	"revisions never come back after a delete": testTableRevisions,
 	"load stops at the first error":            testTableLoadError,
+	"one key alone can be looked up":           testTableGet,
 	"the same name is the same table":          testTableSame,
 }
 
@@ -140,11 +141,44 @@ func testTableCopies(t *testing.T, fresh Opener) {
 	value := []byte("mine")
 	put(t, table, store.Entry{Key: "k", Value: value})
 	clear(value)
-	err := table.Load(ctx, func(e store.Entry) error { clear(e.Value); return nil })
+	var loaded []byte
+	err := table.Load(ctx, func(e store.Entry) error { loaded = e.Value; return nil })
 	if err != nil {
 		t.Fatalf("Load: %v", err)
 	}
-	wantTable(t, table, map[string]string{"k": "mine"})
+	got, err := table.Get(ctx, "k")
+	if err != nil {
+		t.Fatalf("Get: %v", err)
+	}
+	put(t, table, store.Entry{Key: "k", Value: []byte("else")})
+	if string(loaded) != "mine" || string(got.Value) != "mine" {
+		t.Errorf("what was loaded changed to %q, what was got to %q", loaded, got.Value)
+	}
+	wantTable(t, table, map[string]string{"k": "else"})
+}
+
+func testTableGet(t *testing.T, fresh Opener) {
+	s := fresh()
+	table := openTable(t, s)
+	put(t, table, store.Entry{Key: "a", Value: []byte("1")}, store.Entry{Key: "b", Value: []byte{}}, store.Entry{Key: "c", Value: []byte("3")})
+	put(t, table, store.Entry{Key: "c"}, store.Entry{Key: "a", Value: []byte("2")})
+	for range 2 {
+		revisions := map[string]uint64{}
+		if err := table.Load(ctx, func(e store.Entry) error { revisions[e.Key] = e.Revision; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		for key, want := range map[string]string{"a": "2", "b": "", "c": "none", "": "none"} {
+			e, err := table.Get(ctx, key)
+			there := want != "none"
+			if err != nil || e.Key != key || e.Revision != revisions[key] || (e.Value != nil) != there || there && string(e.Value) != want {
+				t.Errorf("Get(%q) is %+v (%v)", key, e, err)
+			}
+		}
+		shut(t, s)
+		s = fresh()
+		table = openTable(t, s)
+	}
+	shut(t, s)
 }
 
 func testTableEmptyValue(t *testing.T, fresh Opener) {
