@@ -28,6 +28,8 @@ type channel struct {
 	prefetch int            // of consumers that start from now on
 	shared   *broker.Credit // see credit
 
+	replies *replyConsumer // of direct reply-to, if there is one; changed under mu
+
 	gone bool // guarded by conn.outMu: no confirm may follow
 
 	// answering holds the notices of cancelled consumers back until the answer of the method that cancelled them stands
@@ -92,6 +94,7 @@ func (ch *channel) blame(e *closeError) *closeError {
 // release cancels the consumers, returns what they hold, and lets go of a half-read message.
 func (ch *channel) release() {
 	ch.dropContent()
+	ch.cancelReplies()
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	for _, k := range ch.consumers {

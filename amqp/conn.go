@@ -75,6 +75,7 @@ type conn struct {
 
 	outMu    sync.Mutex // guards the fields below
 	out      []byte     // frames for the writer, in order
+	replies  replyBox   // of out
 	confirms *netx.Answers[[]confirmMark]
 	ready    []*consumer // that the writer should look at
 	blocked  bool        // the client was told so
@@ -144,6 +145,7 @@ func (c *conn) end(inOrder bool) {
 	}
 	<-c.writerDone
 	c.closeChannels()
+	c.repliesLeft(c.replies.held)
 	c.memory.Close()
 	c.session.Close()
 }

@@ -94,9 +94,6 @@ func (ch *channel) credit() *broker.Credit {
 }
 
 func (ch *channel) consume(m *wire.BasicConsume) error {
-	if m.Queue == directReplyTo {
-		return refuse(wire.PreconditionFailed, "direct reply-to is not supported yet")
-	}
 	tag := m.ConsumerTag
 	if tag == "" {
 		tag = newConsumerTag()
@@ -104,8 +101,11 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 	ch.mu.Lock()
 	_, taken := ch.consumers[tag]
 	ch.mu.Unlock()
-	if taken {
+	if ofReplies := m.Queue == broker.ReplyQueue; taken || !ofReplies && ch.replies != nil && ch.replies.tag == tag {
 		return refuse(wire.NotAllowed, "attempt to reuse consumer tag '%s'", tag)
+	}
+	if m.Queue == broker.ReplyQueue {
+		return ch.consumeReplies(m, tag)
 	}
 	name, err := ch.queueName(m.Queue)
 	if err != nil {
@@ -138,6 +138,10 @@ func newConsumerTag() string {
 
 func (ch *channel) cancel(m *wire.BasicCancel) error {
 	reply := answer(m.NoWait, &wire.BasicCancelOk{ConsumerTag: m.ConsumerTag})
+	if ch.replies != nil && ch.replies.tag == m.ConsumerTag {
+		ch.cancelReplies()
+		return ch.reply(reply)
+	}
 	ch.mu.Lock()
 	k := ch.consumers[m.ConsumerTag]
 	if k == nil {

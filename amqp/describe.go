@@ -61,8 +61,12 @@ func (c *conn) Describe(i *broker.ConnectionInfo) {
 func (ch *channel) info() broker.ChannelInfo {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
+	consumers := len(ch.consumers)
+	if ch.replies != nil {
+		consumers++
+	}
 	return broker.ChannelInfo{
-		Number: int(ch.number), Consumers: len(ch.consumers), Unacked: ch.unacked.Len(),
+		Number: int(ch.number), Consumers: consumers, Unacked: ch.unacked.Len(),
 		Published: ch.published.Load(), Delivered: ch.unacked.Last(),
 	}
 }

@@ -31,7 +31,8 @@
 // A handshake has ten seconds and 64 KiB a frame; afterwards frames are bounded by frame_max, messages
 // by the broker's limit, all unfinished messages of a connection together by twice that, and what waits
 // to be written by maxOutboxBytes, at which the read loop stops reading. A client that does not read
-// its deliveries stops its own consumers only.
+// its deliveries stops its own consumers only; one that does not read its direct replies gets no more
+// than maxReplyBytes of them.
 //
 // The package knows no exchange rule, no queue rule and no file; the rules are the broker's.
 package amqp

@@ -76,7 +76,7 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 		{"user id of somebody else", publishing(wire.Publish{Properties: props(wire.Properties{UserID: []byte("admin")})}), wire.PreconditionFailed, "user_id property set to 'admin' but authenticated user was 'guest'", wire.IDBasicPublish},
 		{"CC that is not an array", publishing(wire.Publish{Properties: props(wire.Properties{Headers: wire.AppendTableString(nil, "CC", "x")})}), wire.PreconditionFailed, `invalid message: {unacceptable_type_in_header,"CC",longstr}`, wire.IDBasicPublish},
 		{"BCC that is a number", publishing(wire.Publish{Properties: props(wire.Properties{Headers: table("BCC", wire.Field{Tag: 'I', Value: []byte{0, 0, 0, 1}})})}), wire.PreconditionFailed, `invalid message: {unacceptable_type_in_header,"BCC",signedint}`, wire.IDBasicPublish},
-		{"direct reply-to", publishing(wire.Publish{Properties: props(wire.Properties{ReplyTo: []byte(directReplyTo)})}), wire.PreconditionFailed, "", wire.IDBasicPublish},
+		{"request before its reply consumer", publishing(wire.Publish{Properties: props(wire.Properties{ReplyTo: []byte(broker.ReplyQueue)})}), wire.PreconditionFailed, "fast reply consumer does not exist", wire.IDBasicPublish},
 		{"arguments nested too deep", method(&wire.QueueDeclare{Queue: "deep", Arguments: nested(300)}), wire.PreconditionFailed, "", wire.IDQueueDeclare},
 		{"arguments of a binding nested too deep", func(p *peer, q string) {
 			p.call(1, &wire.QueueBind{Queue: q, Exchange: "amq.topic", RoutingKey: "k", Arguments: nested(200)}, wire.IDQueueBindOk)

@@ -33,7 +33,7 @@ func (c *conn) sendContent(channel uint16, m wire.Method, props wire.RawProperti
 func (c *conn) waitOutbox() {
 	for {
 		c.outMu.Lock()
-		low := len(c.out) <= maxOutboxBytes && c.confirms.Len() <= maxConfirms
+		low := len(c.out)-c.replies.bytes <= maxOutboxBytes && c.confirms.Len() <= maxConfirms
 		c.outMu.Unlock()
 		if low || c.closing { // nothing is added any more
 			return

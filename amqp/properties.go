@@ -17,7 +17,7 @@ const brokerName = "Leveret"
 // announced are the capabilities; each is a promise that a test holds.
 var announced = []string{
 	"publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify",
-	"connection.blocked", "consumer_priorities", "authentication_failure_close", "per_consumer_qos",
+	"connection.blocked", "consumer_priorities", "authentication_failure_close", "per_consumer_qos", "direct_reply_to",
 }
 
 func serverProperties(o *Options) wire.Table {

@@ -7,9 +7,6 @@ import (
 	"github.com/leveret-mq/leveret/broker"
 )
 
-// directReplyTo is the pseudo queue of RabbitMQ's direct reply-to, which is not there yet.
-const directReplyTo = "amq.rabbitmq.reply-to"
-
 // inbound is the publish under way and what is remembered of the last one's properties: most publishers
 // send the same bytes again and again, which then need no second look.
 type inbound struct {
@@ -18,7 +15,8 @@ type inbound struct {
 	known      []byte     // properties that were found good, our own copy
 	persistent bool       // of the known ones
 	headers    wire.Table // of the known ones; lies in known
-	rewritten  []byte     // properties without BCC
+	rewritten  []byte     // properties without BCC, or with the address of who asks
+	asks       bool       // it is a request with direct reply-to
 	good       bool       // the last publish was found good, and its like need no look at all
 }
 
@@ -111,6 +109,11 @@ func (ch *channel) examine(p *wire.Publish) *closeError {
 	if err := in.take(p, ch.c.user.Name); err != nil {
 		return asClose(err, wire.IDBasicPublish)
 	}
+	if in.asks {
+		if err := ch.ownReplyTo(); err != nil {
+			return asClose(err, wire.IDBasicPublish)
+		}
+	}
 	return nil
 }
 
@@ -145,15 +148,13 @@ func (in *inbound) examine(p *wire.Publish, user string) error {
 			return err
 		}
 	}
-	if string(props.ReplyTo) == directReplyTo {
-		return refuse(wire.PreconditionFailed, "fast reply consumer does not exist: direct reply-to is not supported yet")
-	}
+	in.asks = string(props.ReplyTo) == broker.ReplyQueue
 	if len(props.Headers) > 0 {
 		if err := in.moreKeys(p); err != nil {
 			return err
 		}
 	}
-	if in.MoreKeys == nil && len(p.Properties) <= maxKnownBytes {
+	if in.MoreKeys == nil && !in.asks && len(p.Properties) <= maxKnownBytes {
 		in.remember(p.Properties)
 	}
 	return nil
@@ -166,6 +167,14 @@ func (in *inbound) remember(raw wire.RawProperties) {
 	if len(in.props.Headers) > 0 {
 		in.headers = wire.RawProperties(in.known).HeadersOf(&in.props)
 	}
+}
+
+// replyTo gives a message that was examined an address for replies.
+func (in *inbound) replyTo(address string) {
+	in.props.ReplyTo = []byte(address)
+	in.props.Headers = in.Headers // which may be without BCC
+	in.rewritten = in.props.Append(in.rewritten[:0])
+	in.Properties = in.rewritten
 }
 
 // checkExpiration wants decimal digits and nothing else; the number must fit a duration.

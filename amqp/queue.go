@@ -19,6 +19,9 @@ func (ch *channel) queueName(name string) (string, error) {
 }
 
 func (ch *channel) queueDeclare(m *wire.QueueDeclare) error {
+	if name := cleanName(m.Queue); broker.OfReplies(name) {
+		return ch.declareReplies(name, m.NoWait)
+	}
 	var q *broker.Queue
 	var err error
 	if m.Passive {

@@ -36,10 +36,12 @@ var writePool sync.Pool // of *[]byte with writeBytes and some room
 // writer is the goroutine that owns the socket's write side.
 type writer struct {
 	c             *conn
-	control       []byte // taken from the outbox, being written
-	buf           []byte // deliveries of the turn; from the pool while there is one
-	cuts          []cut  // where in buf the log's own bytes come in between
-	inPlace       int    // bytes in cuts
+	control       []byte     // taken from the outbox, being written
+	replyTags     []replyTag // to be filled in there
+	replyBytes    int        // of replies in control
+	buf           []byte     // deliveries of the turn; from the pool while there is one
+	cuts          []cut      // where in buf the log's own bytes come in between
+	inPlace       int        // bytes in cuts
 	vec           [][]byte
 	net           *netx.Writer
 	frames        uint64        // written, or to be written by this turn
@@ -95,13 +97,19 @@ func (w *writer) heartbeat() {
 
 // turns writes until there is nothing to write. ended is true when the connection is over.
 func (w *writer) turns() (ended bool, err error) {
+	c := w.c
 	for {
 		finish := w.collect()
 		if len(w.control) > 0 {
+			w.tagReplies()
 			w.frames += wire.CountFrames(w.control)
 			if err := w.write(w.control); err != nil {
 				return false, err
 			}
+			if cap(w.control) > maxOutboxBytes {
+				w.control = nil
+			}
+			c.repliesLeft(w.replyBytes)
 		}
 		if finish {
 			return true, nil
@@ -122,12 +130,10 @@ func (w *writer) turns() (ended bool, err error) {
 // collect takes what is in the outbox, and the confirms that are due behind it.
 func (w *writer) collect() (finish bool) {
 	c := w.c
-	if cap(w.control) > maxOutboxBytes {
-		w.control = nil
-	}
 	c.outMu.Lock()
 	c.out = c.appendConfirms(c.out)
 	w.control, c.out = c.out, w.control[:0]
+	w.replyTags, w.replyBytes = c.replies.take(w.replyTags)
 	w.ready.add(c.ready...)
 	clear(c.ready)
 	c.ready = c.ready[:0]

@@ -77,6 +77,7 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 	}
 	// These show or do nothing of the broker's.
 	others := map[string]bool{"Who": true, "VHost": true, "Close": true, "GiveUp": true,
+		"AwaitReplies": true, "LookAtReplies": true, // get what is sent to an address that the session made
 		"Commit": true,                                    // waits for what Produce wrote
 		"Queues": true, "FeedTopics": true, "Watch": true} // leave out what may not be seen
 	for i := range reflect.TypeOf(s).NumMethod() {

@@ -51,6 +51,7 @@ type Publisher struct {
 	scratch []byte
 	found   []exchange.Target
 	parts   []*Partition
+	replies []*ReplyAddress    // that the message under way goes to
 	walked  []*Exchange        // by the message that is being routed
 	visited map[*Exchange]bool // the same, if they are several
 

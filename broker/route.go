@@ -73,7 +73,7 @@ func (p *Publisher) resolve(m *Inbound) (r *route, decider exchange.Decider, err
 	}
 	p.parts = p.parts[:0]
 	if x.Name == "" {
-		p.addNamed(m)
+		decider = p.addNamed(m)
 	} else {
 		decider = p.walk(x, m)
 	}
@@ -99,15 +99,24 @@ func (s *targetSet) route(plain bool) *route {
 	return r
 }
 
-// addNamed adds the queues that the keys name.
-func (p *Publisher) addNamed(m *Inbound) {
-	if q := p.v.queueBytes(m.Key); q != nil {
-		p.addPart(q, m.Key)
-	}
+// addNamed adds the queues that the keys name, and hands the message to the requesters whose addresses they are.
+func (p *Publisher) addNamed(m *Inbound) (decider exchange.Decider) {
+	p.addName(m.Key, m)
 	for _, key := range m.MoreKeys {
-		if q := p.v.queueBytes(key); q != nil {
-			p.addPart(q, m.Key)
-		}
+		p.addName(key, m)
+	}
+	if len(p.replies) > 0 {
+		p.reply(m)
+		return exchange.Chance // the next one like it must come this way too
+	}
+	return exchange.Key
+}
+
+func (p *Publisher) addName(key []byte, m *Inbound) {
+	if isReplyAddress(key) {
+		p.addReply(key)
+	} else if q := p.v.queueBytes(key); q != nil {
+		p.addPart(q, m.Key)
 	}
 }
 

@@ -16,6 +16,8 @@ type Counters struct {
 	Left           [Reasons]atomic.Uint64 // messages that left their queues, by reason
 	Fetched        atomic.Uint64          // records read by offset
 	FetchedBytes   atomic.Uint64
+	Replies        atomic.Uint64 // handed to their requesters, and in no queue
+	RepliesDropped atomic.Uint64 // for which a requester had no room
 }
 
 // Counters are the broker's totals; listeners add what only they see.

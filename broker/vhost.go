@@ -25,6 +25,8 @@ type VHost struct {
 	// likeness; guarded by mu.
 	topics map[string]string
 
+	replies replies // who waits for direct replies
+
 	// ends are what a binding can lead to, by target number. The slice only grows
 	// at its end under mu, so a reader's older copy of it stays right.
 	ends     atomic.Pointer[[]*endSlot]

@@ -56,6 +56,10 @@ var counters = []total{
 		func(c *broker.Counters) uint64 { return c.Fetched.Load() }},
 	{newSerie("counter", "records_fetched_bytes_total", "Bytes of the batches of these."),
 		func(c *broker.Counters) uint64 { return c.FetchedBytes.Load() }},
+	{newSerie("counter", "replies_total", "Messages handed to who waits for them by direct reply-to (amq.rabbitmq.reply-to); they reach no queue."),
+		func(c *broker.Counters) uint64 { return c.Replies.Load() }},
+	{newSerie("counter", "replies_dropped_total", "Messages that were not, because their requester does not read what it has got."),
+		func(c *broker.Counters) uint64 { return c.RepliesDropped.Load() }},
 }
 
 // left is the totals by reason.

@@ -42,6 +42,9 @@ func NewDeliveryEncoder(channel uint16, consumerTag string, frameMaxBytes int) *
 	return e
 }
 
+// TagAt is where in what is appended for a delivery its tag stands.
+func (e *DeliveryEncoder) TagAt() int { return len(e.prefix) }
+
 // HeadBytes is the number of bytes that AppendHead would append for c.
 func (e *DeliveryEncoder) HeadBytes(c *Content) int {
 	return len(e.prefix) + 12 + len(c.Exchange) + len(c.Key) + FrameOverheadBytes + 12 + max(len(c.Properties), 2)

@@ -239,6 +239,7 @@ class Conversation:
         body = b""
         while len(body) < size:
             body += self.read_frame(PATIENCE)[2]
+        self.properties = props
         said = {k: v for k, v in vars(props).items() if v is not None}
         return f"{shown(said)} {body!r}"
 

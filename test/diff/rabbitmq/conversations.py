@@ -697,6 +697,80 @@ def reply_to(c):
     drop(c, q)
 
 
+def ask(c, q, channel=1, **properties):
+    """Publishes a request and gets it on channel 2; the address for the reply."""
+    c.publish(channel, "", q, b"ask", reply_to="amq.rabbitmq.reply-to", **properties)
+    time.sleep(0.1)
+    c.get(2, q)
+    return c.properties.reply_to
+
+
+@conversation
+def replies(c):
+    q = declare(c, channel=2)
+    c.call(1, Basic.Consume(queue="amq.rabbitmq.reply-to", no_ack=True, consumer_tag="r"))
+    address = ask(c, q, correlation_id="1", headers={"k": [1, "x"]}, expiration="60000", delivery_mode=2, app_id="a")
+    c.publish(2, "", address, b"one", correlation_id="1", headers={"h": 1})
+    c.hear("a reply")
+    c.call(2, Queue.Declare(queue=address, passive=True))
+    c.call(2, Queue.Declare(queue=address, durable=True))
+    c.call(2, Confirm.Select(), True)
+    c.publish(2, "", address, b"", mandatory=True)
+    c.hear("a mandatory one, without a body, confirmed")
+    c.publish(2, "", "elsewhere", b"two", headers={"CC": [address]}, mandatory=True)
+    c.hear("as a copy")
+    c.publish(2, "", q, b"three", headers={"CC": [address, address]})
+    c.hear("beside a queue, twice")
+    c.get(2, q)
+    c.publish(2, "amq.direct", address, b"four", mandatory=True)
+    c.hear("by another exchange")
+    c.call(3, Queue.Bind(queue=address, exchange="amq.direct"))
+    c.call(3, Basic.Consume(queue=address, no_ack=True))
+    c.call(3, Basic.Get(queue=address))
+    c.call(3, Queue.Purge(queue=address))
+    c.call(3, Queue.Delete(queue=address))
+    c.call(2, Queue.Declare(queue=address, passive=True))
+    c.call(1, Basic.Cancel("r"))
+    c.publish(2, "", address, b"late", mandatory=True)
+    c.hear("after the cancel")
+    c.call(3, Queue.Declare(queue=address, passive=True))
+    c.call(3, Queue.Declare(queue="amq.rabbitmq.reply-tox", passive=True))
+    c.call(3, Queue.Declare(queue="amq.rabbitmq.reply-to.", passive=True))
+    drop(c, q)
+
+
+@conversation
+def reply_consumers_end(c):
+    q = declare(c, channel=2)
+    for end in ("channel", "error"):
+        c.call(1, Basic.Consume(queue="amq.rabbitmq.reply-to", no_ack=True, consumer_tag="r"), True)
+        address = ask(c, q)
+        if end == "channel":
+            c.call(1, Channel.Close(200, "", 0, 0))
+            c.channels.discard(1)
+        else:
+            c.call(1, Basic.Get(queue="no-such"))
+        c.publish(2, "", address, b"late", mandatory=True)
+        c.hear(f"after the end of its channel: {end}")
+        c.call(3, Queue.Declare(queue=address, passive=True))
+    c.call(1, Basic.Consume(queue="amq.rabbitmq.reply-to", no_ack=True, exclusive=True), True)
+    c.call(3, Basic.Consume(queue="amq.rabbitmq.reply-to", no_ack=True, arguments={"x-priority": 1}), True)
+    one, three = ask(c, q), ask(c, q, 3)
+    c.say(f"the same address: {one == three}")
+    c.publish(2, "", one, b"to one")
+    c.hear()
+    c.publish(2, "", three, b"to three")
+    c.hear()
+    c.publish(1, "", q, b"own", reply_to=three)
+    c.publish(1, "", q, b"own", reply_to="amq.rabbitmq.reply-to.x")
+    c.publish(1, "", q, b"own", reply_to="amq.rabbitmq.reply-tox")
+    for _ in range(3):
+        c.get(2, q)
+    c.call(1, Basic.Consume(queue=q, consumer_tag="q"), True)
+    c.call(1, Basic.Consume(queue="amq.rabbitmq.reply-to", no_ack=True, consumer_tag="q"))
+    c.call(2, Queue.Delete(queue=q), True)
+
+
 @conversation
 def transactions(c):
     q = declare(c)
