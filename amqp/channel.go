@@ -3,6 +3,7 @@ package amqp
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
@@ -39,8 +40,10 @@ type channel struct {
 	mu        sync.Mutex // guards the fields below and every consumer's subscription
 	consumers map[string]*consumer
 	unacked   unacked.Set
-	gotten    unacked.Near // of what basic.get took
-	isDirty   bool         // in conn.dirty: it has verdicts that the broker was not told yet
+	gotten    unacked.Near  // of what basic.get took
+	isDirty   bool          // in conn.dirty: it has verdicts that the broker was not told yet
+	marks     []tagMark     // of tags, oldest first; see overdue
+	longest   time.Duration // that something may be held, where that is limited; 0: nowhere
 }
 
 func newChannel(c *conn, number uint16) *channel {
@@ -100,6 +103,7 @@ func (ch *channel) release() {
 	for _, k := range ch.consumers {
 		k.sub.Stop()
 	}
+	ch.forgetOverdue()
 	ch.requeueAll() // before a consumer that waits for its turn gets it
 	for tag, k := range ch.consumers {
 		delete(ch.consumers, tag)

@@ -125,6 +125,7 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 		ch.consumers = map[string]*consumer{}
 	}
 	ch.consumers[tag] = k
+	ch.watchOverdue(k.sub.Timeout())
 	ch.c.addConsumer(k, answer(m.NoWait, &wire.BasicConsumeOk{ConsumerTag: tag}))
 	ch.mu.Unlock()
 	return nil
@@ -173,6 +174,7 @@ func (ch *channel) get(m *wire.BasicGet) error {
 		tag = ch.unacked.Skip()
 	} else {
 		tag = ch.unacked.Hold(&ch.gotten, got.Lease, got.Offset)
+		ch.watchOverdue(got.Lease.Timeout())
 	}
 	ch.mu.Unlock()
 	ch.c.sendContent(ch.number, &wire.BasicGetOk{

@@ -71,6 +71,7 @@ type Server struct {
 	stop        context.CancelFunc
 	clients     *broker.Clients
 	unsubscribe func() // from alarms
+	overdue     overdue
 }
 
 // New makes a server. It owns no listener: give its Handle to one.

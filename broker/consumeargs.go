@@ -18,6 +18,11 @@ func (q *Queue) consumeArgs(o *SubscribeOptions) error {
 		}
 		o.Priority = int(n)
 	}
+	if f, ok := field.Find(o.Args, argConsumerTimeout); ok {
+		if n, isInt := f.Int(); isInt { // as with the queue's, RabbitMQ takes anything
+			o.timeout = consumerTimeout(n)
+		}
+	}
 	for _, name := range streamArgs {
 		if _, ok := field.Find(o.Args, name); ok {
 			return fail(Precondition, "invalid arg '%s' for queue '%s' in vhost '%s' of queue type rabbit_%s_queue", name, q.Name, q.vhost.Name, q.Settings().kind.name)

@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"cmp"
+	"time"
+
 	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -8,8 +11,15 @@ import (
 // Lease is a consumer's hold on messages of one partition. What it was handed is
 // settled with it, also after its subscription was closed. It is safe for concurrent use.
 type Lease struct {
-	part   *Partition
-	member *consumer.Consumer
+	part    *Partition
+	member  *consumer.Consumer
+	timeout time.Duration // of the consumer's own; 0: the queue's holds
+}
+
+// Timeout is how long a message may be held under the lease; 0 is for ever. Who keeps
+// the messages gives those back that are held for longer.
+func (l *Lease) Timeout() time.Duration {
+	return cmp.Or(l.timeout, l.part.q.Settings().ConsumerTimeout)
 }
 
 // Partition is where the messages lie.

@@ -14,19 +14,20 @@ import (
 // changes. A change makes another and stores it in the queue, so a reader takes the
 // pointer once and has settings that belong together.
 type Settings struct {
-	History        time.Duration // how long a work queue keeps what was acked; 0: not at all
-	RetentionAge   time.Duration // of a topic; 0: for ever
-	RetentionBytes int64         // of each log of a topic; 0: no limit
-	DeleteOld      bool          // false: a topic keeps everything
-	SegmentBytes   int64         // largest segment; 0 is the store's own
-	MaxBatchBytes  int           // largest batch of a Kafka producer
-	LogAppendTime  bool          // records bear the time of their arrival
-	DeliveryLimit  int           // returns of a message that the queue bears; negative: any number
-	MessageTTL     int64         // ms that a message stays in the queue; negative: for ever
-	Expires        time.Duration // without use, after which the queue is deleted; 0: never
-	SingleActive   bool          // one consumer at a time gets messages
-	TimeBeforeMs   int64         // how much older than now a Kafka record may be
-	TimeAfterMs    int64         // how much newer
+	History         time.Duration // how long a work queue keeps what was acked; 0: not at all
+	RetentionAge    time.Duration // of a topic; 0: for ever
+	RetentionBytes  int64         // of each log of a topic; 0: no limit
+	DeleteOld       bool          // false: a topic keeps everything
+	SegmentBytes    int64         // largest segment; 0 is the store's own
+	MaxBatchBytes   int           // largest batch of a Kafka producer
+	LogAppendTime   bool          // records bear the time of their arrival
+	DeliveryLimit   int           // returns of a message that the queue bears; negative: any number
+	MessageTTL      int64         // ms that a message stays in the queue; negative: for ever
+	Expires         time.Duration // without use, after which the queue is deleted; 0: never
+	ConsumerTimeout time.Duration // how long a consumer may hold a message; 0: for ever
+	SingleActive    bool          // one consumer at a time gets messages
+	TimeBeforeMs    int64         // how much older than now a Kafka record may be
+	TimeAfterMs     int64         // how much newer
 
 	kind   *queueType
 	layers layers

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/field"
 )
 
 // settingTable is every setting there is. To add one, add its line here, a field to
@@ -34,6 +36,12 @@ var settingTable = []*Setting{
 		}},
 	{Arg: "x-expires", Policy: "expires", Min: 1, Max: maxTimer, Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) { s.Expires = milliseconds(v) }},
+	{Arg: argConsumerTimeout, Policy: "consumer-timeout", Type: Text, Live: ByPolicy, of: workTypes,
+		obey: func(s *Settings, v string) {
+			if len(v) > 1 && v[0] == field.TagInt64 {
+				s.ConsumerTimeout = consumerTimeout(whole(v[1:]))
+			}
+		}},
 	{Arg: "x-single-active-consumer", Type: Flag, Default: "false", of: workTypes,
 		obey: func(s *Settings, v string) { s.SingleActive = v == "true" }},
 	{Arg: "x-queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set,
@@ -89,7 +97,6 @@ var settingTable = []*Setting{
 	{Arg: "x-max-age", Policy: "max-age", age: true, Min: 1, wrong: "invalid_max_age", of: streamType, later: true},
 	{Arg: "x-stream-max-segment-size-bytes", Policy: "stream-max-segment-size-bytes", Max: math.MaxInt64, of: streamType, later: true},
 	{Arg: "x-initial-cluster-size", Min: 1, Max: math.MaxInt64, of: streamType, later: true},
-	{Arg: "x-consumer-timeout", Policy: "consumer-timeout", Type: Text, of: workTypes, later: true},
 	{Arg: "x-consumer-disconnected-timeout", Type: Text, of: workTypes, later: true},
 	{Arg: "x-delayed-retry-type", Type: Text, of: workTypes, later: true},
 	{Arg: "x-delayed-retry-min", Type: Text, of: workTypes, later: true},
@@ -103,6 +110,8 @@ const (
 
 	argDeliveryLimit = "x-delivery-limit"
 
+	argConsumerTimeout = "x-consumer-timeout"
+
 	timestampType = "message.timestamp.type"
 )
 
@@ -113,6 +122,11 @@ const maxTimer = 1<<32 - 1
 func whole(v string) int64 {
 	n, _ := strconv.ParseInt(v, 10, 64)
 	return n
+}
+
+// consumerTimeout is that many ms, of which none or fewer are no limit.
+func consumerTimeout(ms int64) time.Duration {
+	return time.Duration(min(max(ms, 0), math.MaxInt64/1_000_000)) * time.Millisecond
 }
 
 func milliseconds(v string) time.Duration { return time.Duration(whole(v)) * time.Millisecond }

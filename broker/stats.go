@@ -13,6 +13,7 @@ type Counters struct {
 	Delivered      atomic.Uint64 // messages handed to consumers, gets included
 	DeliveredBytes atomic.Uint64
 	Redelivered    atomic.Uint64          // of these, not for the first time
+	Overdue        atomic.Uint64          // messages that went back because they were held for too long
 	Left           [Reasons]atomic.Uint64 // messages that left their queues, by reason
 	Fetched        atomic.Uint64          // records read by offset
 	FetchedBytes   atomic.Uint64

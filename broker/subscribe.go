@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/message"
@@ -27,7 +29,8 @@ type SubscribeOptions struct {
 	Shared    *Credit // a further limit, shared with other subscriptions; may be nil
 	// Args are what an AMQP client says beyond that, a field table without its length;
 	// what it asks for takes the place of the fields above.
-	Args []byte
+	Args    []byte
+	timeout time.Duration // of Args
 	// Wake is called when there may be something to pull. It must not block; a
 	// wake-up that was not acted on yet may stand for many.
 	Wake func()
@@ -139,7 +142,7 @@ func (s *Subscription) join() error {
 		if err != nil {
 			return &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
 		}
-		pc := &partitionConsumer{Lease: Lease{part: p, member: k}, cursor: c}
+		pc := &partitionConsumer{Lease: Lease{part: p, member: k, timeout: s.o.timeout}, cursor: c}
 		pc.reader.part, pc.reader.lease, pc.reader.heads, pc.reader.wake = p, &pc.Lease, &s.head, s.o.Wake
 		pc.idle()
 		s.partitions = append(s.partitions, pc)
@@ -153,6 +156,11 @@ func (s *Subscription) onDrained() func() {
 		return s.drained
 	}
 	return nil
+}
+
+// Timeout is how long the consumer may hold a message; 0 is for ever.
+func (s *Subscription) Timeout() time.Duration {
+	return cmp.Or(s.o.timeout, s.q.Settings().ConsumerTimeout)
 }
 
 // Queue is what is consumed.

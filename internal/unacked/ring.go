@@ -9,8 +9,12 @@ type entry struct {
 	holder uint32 // index into Set.holders, or settled
 }
 
-// settled marks an entry whose delivery was acked ahead of older ones.
-const settled = ^uint32(0)
+// settled marks an entry whose delivery was acked ahead of older ones; late one whose delivery was taken
+// back, and whose tag the client may still name.
+const (
+	settled = ^uint32(0)
+	late    = settled - 1
+)
 
 // ring is the deliveries that wait for a verdict, by tag. Tags grow by one, so
 // the entries form a ring in which a tag is found by subtraction. Entries settled out of order stay until

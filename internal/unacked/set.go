@@ -33,6 +33,7 @@ type Set struct {
 	free    []uint32 // of holders
 	sweepAt int      // holders there may be before those without messages are looked for
 	waiting []uint32 // holders with a range that was not handed on
+	late    int      // entries of deliveries that were taken back; see Overdue
 }
 
 // holder is one lease under which messages are held, and the range of offsets that
@@ -70,15 +71,24 @@ func (s *Set) Skip() uint64 { return s.ring.skip() }
 func (s *Set) Last() uint64 { return s.ring.last }
 
 // Len is how many deliveries wait for a verdict.
-func (s *Set) Len() int { return s.ring.live }
+func (s *Set) Len() int { return s.ring.live - s.late }
 
 // Settle is a verdict on one delivery; false says that the tag is not held.
 func (s *Set) Settle(tag uint64, v Verdict) bool {
 	e, ok := s.ring.take(tag)
 	if ok {
-		s.note(e, v)
+		s.settled(e, v)
 	}
 	return ok
+}
+
+// settled notes a verdict, unless it is on a delivery that was taken back.
+func (s *Set) settled(e entry, v Verdict) {
+	if e.holder == late {
+		s.late--
+		return
+	}
+	s.note(e, v)
 }
 
 // SettleUpTo is a verdict on a delivery and all before it; false says that the tag
@@ -100,7 +110,7 @@ func (s *Set) popAll(upTo uint64, v Verdict) {
 		if !ok {
 			return
 		}
-		s.note(e, v)
+		s.settled(e, v)
 	}
 }
 
