@@ -172,9 +172,10 @@ func (b *Broker) Close() error {
 	b.unfollow()
 	var errs []error
 	for _, v := range b.VHosts() {
-		v.queues.Range(func(_, q any) bool {
-			errs = append(errs, q.(*Queue).saveCursors())
-			return true
+		v.queues.all(func(q *Queue) {
+			if err := q.saveCursors(); err != nil {
+				errs = append(errs, err)
+			}
 		})
 	}
 	return errors.Join(errs...)

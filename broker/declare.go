@@ -120,22 +120,25 @@ func (s *Session) CreateTopic(name string, partitions int, config map[string]*st
 	return q, nil
 }
 
+// noPartitions are those of a queue that is being made.
+var noPartitions []*Partition
+
 func (v *VHost) newQueue(name string) *Queue {
 	q := &Queue{Name: name, vhost: v, target: noTarget}
-	q.parts.Store(&[]*Partition{})
+	q.parts.Store(&noPartitions)
 	return q
 }
 
 // show makes the queue known by its name; hide ends that. They need mu.
 func (v *VHost) show(q *Queue) {
-	v.queues.Store(q.Name, q)
+	v.queues.put(q)
 	if like := likeness(q.Name); q.Topic && like != "" {
 		v.topics[like] = q.Name
 	}
 }
 
 func (v *VHost) hide(q *Queue) {
-	v.queues.Delete(q.Name)
+	v.queues.remove(q.Name)
 	if like := likeness(q.Name); q.Topic && v.topics[like] == q.Name {
 		delete(v.topics, like)
 	}

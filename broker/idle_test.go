@@ -22,7 +22,7 @@ func heapBytes() int64 {
 // counts all there is of them, names of 14 letters and stored definitions included. A
 // feature that a queue does not use has no room in it: see queueExtra, activePart.
 func TestAnIdleQueueTakesLessThanAKilobyte(t *testing.T) {
-	const queues, limit = 20_000, 900 // and the rest is room
+	const queues, limit = 20_000, 850 // and the rest is room
 	for name, o := range map[string]QueueOptions{
 		"plain":          {Durable: true},
 		"with arguments": {Durable: true, Args: field.AppendTableInt(field.AppendTableString(nil, "x-queue-type", "classic"), "x-message-ttl", 60_000)},

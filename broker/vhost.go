@@ -17,9 +17,9 @@ type VHost struct {
 	// over anything that may wait.
 	mu        sync.Mutex
 	claims    map[string]*claim // names of changes under way; guarded by mu
-	queues    sync.Map          // name → *Queue
-	exchanges sync.Map          // name → *Exchange
-	feeds     sync.Map          // Kafka topic name → *Exchange, of feed topics (x-kafka-topic)
+	queues    queueTable
+	exchanges sync.Map // name → *Exchange
+	feeds     sync.Map // Kafka topic name → *Exchange, of feed topics (x-kafka-topic)
 
 	// topics are those that were created as such and whose names hold "." or "_", by
 	// likeness; guarded by mu.
@@ -94,19 +94,14 @@ func (v *VHost) changed() { v.generation.Add(1) }
 
 // Queue finds a queue by name.
 func (v *VHost) Queue(name string) (*Queue, error) {
-	if q, ok := v.queues.Load(name); ok {
-		return q.(*Queue), nil
+	if q := v.queues.find(name); q != nil {
+		return q, nil
 	}
 	return nil, fail(NotFound, "no queue '%s' in vhost '%s'", name, v.Name)
 }
 
 // queueBytes is Queue for a borrowed name.
-func (v *VHost) queueBytes(name []byte) *Queue {
-	if q, ok := v.queues.Load(string(name)); ok {
-		return q.(*Queue)
-	}
-	return nil
-}
+func (v *VHost) queueBytes(name []byte) *Queue { return v.queues.findBytes(name) }
 
 // Exchange finds an exchange by name; "" is the default exchange.
 func (v *VHost) Exchange(name string) (*Exchange, error) {
@@ -127,10 +122,7 @@ func (s *Session) Queues() []*Queue {
 // Queues lists the queues in no order.
 func (v *VHost) Queues() []*Queue {
 	var out []*Queue
-	v.queues.Range(func(_, q any) bool {
-		out = append(out, q.(*Queue))
-		return true
-	})
+	v.queues.all(func(q *Queue) { out = append(out, q) })
 	return out
 }
 
