@@ -38,8 +38,8 @@ func TestConnectionsAreSeenFromTheFirstByteToTheLast(t *testing.T) {
 	_, kb := connect(t, two, "b")
 	_, kc := connect(t, one, "c")
 	s := ka.NewSession(r.v, auth.Identity{Name: "ann"})
-	if s.Who().Name != "ann" || s.VHost() != r.v {
-		t.Error(s.Who(), s.VHost())
+	if s.who.Name != "ann" || s.vhost != r.v {
+		t.Error(s.who, s.vhost)
 	}
 	list := r.Connections()
 	if len(list) != 3 || list[0].ID >= list[1].ID || list[1].ID >= list[2].ID {

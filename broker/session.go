@@ -30,12 +30,6 @@ func (v *VHost) NewSession(who auth.Identity) *Session {
 // error of kind Closed. Any goroutine may call it, while others use the session.
 func (s *Session) GiveUp() { s.giveUp.Do(func() { close(s.givenUp) }) }
 
-// Who is the user.
-func (s *Session) Who() auth.Identity { return s.who }
-
-// VHost is the virtual host that the session sees.
-func (s *Session) VHost() *VHost { return s.vhost }
-
 // own notes an exclusive queue, unless the session was closed. VHost.mu is held.
 func (s *Session) own(q *Queue) bool {
 	s.mu.Lock()

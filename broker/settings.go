@@ -100,9 +100,6 @@ func (s *Settings) Default(t *Setting) (string, SettingSource) {
 	return t.Default, FromDefault
 }
 
-// Type is the name of the queue's type: classic, quorum or topic.
-func (s *Settings) Type() string { return s.kind.name }
-
 // countsDeliveries says whether a message that came back says how often it did.
 func (s *Settings) countsDeliveries() bool { return s.kind.counts || s.DeliveryLimit >= 0 }
 

@@ -266,7 +266,7 @@ func TestDefinitionsOfOlderVersionsOpen(t *testing.T) {
 	}
 	r.restart()
 	q, err := r.v.Queue("q")
-	if err != nil || q.Settings().Type() != "quorum" {
+	if err != nil || q.Settings().kind.name != "quorum" {
 		t.Fatal(err)
 	}
 	topic, err := r.v.Queue("t")
@@ -281,7 +281,7 @@ func TestDefinitionsOfOlderVersionsOpen(t *testing.T) {
 func TestSettingsReferencePageIsCurrent(t *testing.T) {
 	const page = "../docs/settings.md"
 	if *update {
-		if err := os.WriteFile(page, []byte(SettingsReference()), 0o644); err != nil {
+		if err := os.WriteFile(page, []byte(settingsReference()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -289,7 +289,7 @@ func TestSettingsReferencePageIsCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(got) != SettingsReference() {
+	if string(got) != settingsReference() {
 		t.Errorf("%s is not what the table says; renew it", page)
 	}
 }

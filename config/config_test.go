@@ -114,7 +114,7 @@ func FuzzParseSize(f *testing.F) {
 
 func TestEverySettingIsDescribed(t *testing.T) {
 	seen := map[string]bool{}
-	for _, s := range Settings() {
+	for _, s := range settings(new(Config)) {
 		if s.Flag == "" || s.Usage == "" || s.Group == "" || seen[s.Flag] {
 			t.Errorf("setting %+v is not fully described, or stands twice", s)
 		}
@@ -124,7 +124,7 @@ func TestEverySettingIsDescribed(t *testing.T) {
 
 func TestReferencePageIsCurrent(t *testing.T) {
 	const page = "../docs/configuration.md"
-	want := Reference()
+	want := reference()
 	if *update {
 		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
 			t.Fatal(err)

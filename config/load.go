@@ -104,9 +104,7 @@ func (s Setting) Env() string {
 
 func (s Setting) help() string { return s.Usage + " [" + s.Env() + "]" }
 
-// Settings lists every setting in the order of the struct.
-func Settings() []Setting { return settings(new(Config)) }
-
+// settings lists every setting in the order of the struct.
 func settings(c *Config) []Setting {
 	v := reflect.ValueOf(c).Elem()
 	list := make([]Setting, 0, v.NumField())

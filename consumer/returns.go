@@ -63,19 +63,6 @@ func (r *returns) carry(first, last message.Offset, i int) {
 	}
 }
 
-func (r *returns) count(o message.Offset) int {
-	if !r.once.has(o) {
-		return 0
-	}
-	n := 1
-	for i := range r.digits {
-		if r.digits[i].has(o) {
-			n += 1 << i
-		}
-	}
-	return n
-}
-
 // same is how often first was returned, and up to which offset, at most last, that
 // holds for all.
 func (r *returns) same(first, last message.Offset) (n int, end message.Offset) {

@@ -249,18 +249,6 @@ func (s *set) size(first, last message.Offset) int64 {
 	return n
 }
 
-func (s *set) has(o message.Offset) bool {
-	if s.count == 0 {
-		return false
-	}
-	i, ok := s.find(int64(o) >> pageShift)
-	if !ok {
-		return false
-	}
-	bit := uint(o & (pageBits - 1))
-	return s.all[i].bits == nil || s.all[i].bits[bit>>6]>>(bit&63)&1 == 1
-}
-
 // min is the smallest member.
 func (s *set) min() (message.Offset, bool) {
 	if s.count == 0 {

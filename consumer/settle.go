@@ -25,21 +25,15 @@ func (k *Consumer) Ack(first, last message.Offset) error {
 	return k.settle([]Run{{First: first, Last: last}}, acked)
 }
 
-// AckRuns settles several runs under one lock. It stops at the first run that is
-// not held, with that error.
-func (k *Consumer) AckRuns(runs []Run) error { return k.settle(runs, acked) }
-
 // Requeue makes messages ready again in their place, marked redelivered and with
 // one more return counted. Errors are Ack's.
 func (k *Consumer) Requeue(first, last message.Offset) error {
 	return k.settle([]Run{{First: first, Last: last}}, requeued)
 }
 
-// RequeueRuns requeues several runs under one lock; see AckRuns.
-func (k *Consumer) RequeueRuns(runs []Run) error { return k.settle(runs, requeued) }
-
 // ReturnRuns gives messages back that the caller took but never sent anywhere:
-// ready again in their place, with the redelivered flag they had. Errors are AckRuns's.
+// ready again in their place, with the redelivered flag they had. It stops at the first run that is
+// not held; what went before counts.
 func (k *Consumer) ReturnRuns(runs []Run) error { return k.settle(runs, unseen) }
 
 func (k *Consumer) settle(runs []Run, how settling) (err error) {

@@ -94,7 +94,7 @@ func TestRequestsThatWaitEndWithTheirClients(t *testing.T) {
 			for _, client := range clients {
 				client.nc.Close()
 			}
-			eventually(t, "the connections end", func() bool { return r.listener.Stats().Open == 1 })
+			eventually(t, "the connections end", func() bool { return len(r.broker.Connections()) == 1 })
 			if d := r.groups().Describe("busy"); len(d.Members) != 1 {
 				t.Errorf("%d members are kept, of which %d can't come back", len(d.Members), len(d.Members)-1)
 			}
@@ -118,7 +118,7 @@ func TestASyncThatWaitsEndsWithItsClient(t *testing.T) {
 	client.send(req, 2)
 	time.Sleep(20 * time.Millisecond)
 	client.nc.Close()
-	eventually(t, "the connection ends", func() bool { return r.listener.Stats().Open == 1 })
+	eventually(t, "the connection ends", func() bool { return len(r.broker.Connections()) == 1 })
 }
 
 func TestAFetchThatWaitsHearsThatItsTopicIsDeleted(t *testing.T) {

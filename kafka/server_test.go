@@ -64,10 +64,11 @@ func (r *rig) start() {
 	if r.server, err = New(o); err != nil {
 		r.t.Fatal(err)
 	}
-	if r.listener, err = netx.Listen("127.0.0.1:0", netx.Options{Name: "kafka", Logger: quiet()}); err != nil {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.addr = r.listener.Addr().String()
+	r.listener, r.addr = netx.Wrap(inner, netx.Options{Name: "kafka", Logger: quiet()}), inner.Addr().String()
 	go r.listener.Serve(r.server.Handle)
 }
 

@@ -193,3 +193,12 @@ func (l *toldLoss) check(t *testing.T, lost []int) {
 		t.Errorf("%d batches are lost and was told %v", len(lost), l.events)
 	}
 }
+
+// DataBytes returns the bytes of the batches in the log's segments.
+func (l *Log) DataBytes() int64 {
+	var n int64
+	for _, s := range l.segments() {
+		n += s.Position() - segment.HeaderBytes
+	}
+	return n
+}

@@ -195,15 +195,6 @@ func (l *Log) Size() (bytes int64, segments int) {
 	return bytes, len(list)
 }
 
-// DataBytes returns the bytes of the batches in the log's segments.
-func (l *Log) DataBytes() int64 {
-	var n int64
-	for _, s := range l.segments() {
-		n += s.Position() - segment.HeaderBytes
-	}
-	return n
-}
-
 func (l *Log) segments() []*segment.Segment {
 	if p := l.list.Load(); p != nil {
 		return *p

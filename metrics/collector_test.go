@@ -94,7 +94,7 @@ func TestStoreThatTakesNoWritesShows(t *testing.T) {
 
 func TestReferencePageIsCurrent(t *testing.T) {
 	const page = "../docs/metrics.md"
-	want := Reference()
+	want := reference()
 	if *update {
 		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
 			t.Fatal(err)

@@ -1,9 +1,6 @@
 package metrics
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/leveret-mq/leveret/broker"
@@ -94,21 +91,3 @@ var (
 
 	buildInfo = newSerie("gauge", "build_info", "Always 1; the labels say what runs, and which durability mode is the default.", "version", "goversion", "durability")
 )
-
-// Reference prints the page docs/metrics.md.
-func Reference() string {
-	var b strings.Builder
-	b.WriteString(`# Metrics
-
-<!-- Printed from package metrics; a test holds this page to it. To renew it: go test ./metrics -update -->
-
-Prometheus reads them at ` + "`http://HOST:15692/metrics`" + `. Beside these come the usual ` + "`process_…` and `go_…`" + ` series.
-
-| series | kind | labels | meaning |
-|---|---|---|---|
-`)
-	for _, s := range series {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", s.name, s.kind, strings.Join(s.labels, ", "), s.help)
-	}
-	return b.String()
-}

@@ -43,15 +43,6 @@ func Measure(run []byte) (offsets int64, err error) {
 	return offsets, nil
 }
 
-// Append writes a run and publishes it.
-func (s *Segment) Append(run []byte) error {
-	if err := s.Write(run); err != nil {
-		return err
-	}
-	s.Publish()
-	return nil
-}
-
 // Publish lets readers see what was written. The caller holds the log's mutex.
 func (s *Segment) Publish() { s.position.Store(s.tail.end) }
 

@@ -289,3 +289,15 @@ func TestRunsThatAreNoBatchesAreRefused(t *testing.T) {
 		t.Errorf("a good run: %d, %v", n, err)
 	}
 }
+
+// Mapped reports that the bytes are the file's own pages and not a copy.
+func (v View) Mapped() bool { return v.mem != nil }
+
+// Append writes a run and publishes it.
+func (s *Segment) Append(run []byte) error {
+	if err := s.Write(run); err != nil {
+		return err
+	}
+	s.Publish()
+	return nil
+}

@@ -17,9 +17,6 @@ type View struct {
 // see package fault.
 func (v View) Bytes() []byte { return v.bytes }
 
-// Mapped reports that the bytes are the file's own pages and not a copy.
-func (v View) Mapped() bool { return v.mem != nil }
-
 // Release ends the loan. It must be called once for each View; on the zero View
 // it does nothing.
 func (v View) Release() {

@@ -115,9 +115,6 @@ func (s *Server) push(name string, stop func(context.Context) error) {
 // be stopped then.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Broker is the broker inside, for tests and embedders.
-func (s *Server) Broker() *broker.Broker { return s.broker }
-
 // Addr is the address that the listener of that name is bound to, with the port
 // that the system chose; "" when it is off. The names are amqp, kafka and metrics.
 func (s *Server) Addr(name string) string {

@@ -17,9 +17,7 @@ type (
 
 // Errors of tables and properties (502 SYNTAX_ERROR; too deep is 406).
 var (
-	ErrTable      = field.ErrTable
 	ErrTableDepth = field.ErrDepth
-	ErrProperties = field.ErrProperties
 )
 
 // NoProperties is the flag word of a message without properties.

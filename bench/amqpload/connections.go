@@ -20,9 +20,6 @@ type Connections struct {
 // NewConnections begins with none.
 func NewConnections(a Address) *Connections { return &Connections{address: a} }
 
-// Len is how many there are.
-func (c *Connections) Len() int { return len(c.conns) }
-
 // Grow opens connections one after the other until there are n.
 func (c *Connections) Grow(ctx context.Context, n int) (Result, error) {
 	r := Result{Confirm: measure.NewLatencies()}

@@ -43,9 +43,6 @@ func (f *Fleet) Reopen(ctx context.Context, a Address) error {
 	return nil
 }
 
-// Len is the number of queues.
-func (f *Fleet) Len() int { return len(f.names) }
-
 // Grow declares durable queues until there are n, one after the other.
 func (f *Fleet) Grow(ctx context.Context, n int) (Result, error) {
 	stop := context.AfterFunc(ctx, func() { f.control.Close() })

@@ -112,7 +112,7 @@ func TestFleetFindsEachQueueWithItsOwnMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if r, err := f.Grow(t.Context(), 25); err != nil || r.Published != 25 || f.Len() != 25 {
+	if r, err := f.Grow(t.Context(), 25); err != nil || r.Published != 25 || len(f.names) != 25 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	fill := func() {
@@ -148,7 +148,7 @@ func TestConnectionsTrickleInOrder(t *testing.T) {
 	l, _ := growingLoad(t)
 	c := NewConnections(l.Address)
 	defer c.Close()
-	if r, err := c.Grow(t.Context(), 7); err != nil || r.Published != 7 || c.Len() != 7 {
+	if r, err := c.Grow(t.Context(), 7); err != nil || r.Published != 7 || len(c.conns) != 7 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	l.Rate, l.For = 2000, 100*time.Millisecond

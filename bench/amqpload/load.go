@@ -397,6 +397,3 @@ func (r *Run) Close() {
 	}
 	r.control.Shut()
 }
-
-// Broker is what the broker calls itself.
-func (r *Run) Broker() (product, version string) { return r.control.Product, r.control.Version }

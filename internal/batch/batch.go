@@ -57,7 +57,6 @@ const (
 	LogAppendTime   = 0x08
 	Transactional   = 0x10
 	Control         = 0x20
-	DeleteHorizon   = 0x40
 	NoProducer      = int64(-1)
 	NoSequence      = int32(-1)
 	NoProducerEpoch = int16(-1)

@@ -37,14 +37,6 @@ type RawProperties []byte
 // NoProperties is the flag word of a message without properties.
 var NoProperties = RawProperties{0, 0}
 
-// Flags is the flag word; 0 where there is none.
-func (p RawProperties) Flags() uint16 {
-	if len(p) < 2 {
-		return 0
-	}
-	return binary.BigEndian.Uint16(p)
-}
-
 // Properties is the decoded list. Slices alias the raw bytes; a property whose flag is not set is zero.
 type Properties struct {
 	Flags           uint16
@@ -78,19 +70,6 @@ func (p RawProperties) Parse(props *Properties) error {
 		}
 	}
 	return nil
-}
-
-// Check tells whether the list is well formed, which a message must be before it is stored. The lists
-// that most publishers send, none or a delivery mode alone, are recognised by their length.
-func (p RawProperties) Check() error {
-	switch {
-	case len(p) == 2 && p[0] == 0 && p[1] == 0:
-		return nil
-	case len(p) == 3 && p[0] == byte(FlagDeliveryMode>>8) && p[1] == 0:
-		return nil
-	}
-	var props Properties
-	return p.Parse(&props)
 }
 
 // HeadersOf is the headers table in p, a copy of what props was parsed from; it must have had a table.

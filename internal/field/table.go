@@ -168,9 +168,6 @@ func (f Field) Float() (value float64, ok bool) {
 	return 0, false
 }
 
-// Text gives the bytes of an S or x value.
-func (f Field) Text() (value []byte, ok bool) { return f.Value, f.Tag == 'S' || f.Tag == 'x' }
-
 // Int gives the value of any integer tag; not of T, which is a time. Unsigned values fit: the widest is 32 bits.
 func (f Field) Int() (value int64, ok bool) {
 	if n := fixedBytes[f.Tag]; n >= 0 && len(f.Value) != int(n) {

@@ -3,12 +3,10 @@ package netx
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -35,22 +33,10 @@ type Listener struct {
 	inner    net.Listener
 	hangups  hangups
 
-	accepted, refused atomic.Uint64
-
 	mu     sync.Mutex // guards conns and closed
 	conns  map[net.Conn]struct{}
 	closed bool
 	wg     sync.WaitGroup // one for each handler
-}
-
-// Listen opens the address host:port. The error names the listener and, when
-// the address is taken, says so in words a newcomer can act on.
-func Listen(address string, o Options) (*Listener, error) {
-	inner, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("%s listener: %w", o.Name, err)
-	}
-	return Wrap(inner, o), nil
 }
 
 // Wrap makes a Listener of one that is open already, and owns it from then on.
@@ -63,26 +49,6 @@ func Wrap(inner net.Listener, o Options) *Listener {
 		name: o.Name, maxConns: o.MaxConns, slots: o.Slots, inner: inner, conns: map[net.Conn]struct{}{},
 		logger: logger.With("listener", o.Name),
 	}
-}
-
-// Addr is the address that is listened on, with the port that the system chose.
-func (l *Listener) Addr() net.Addr { return l.inner.Addr() }
-
-// Stats are the figures of a Listener.
-type Stats struct {
-	// Open is the number of connections that are open now.
-	Open int
-	// Accepted counts connections that were given to the handler.
-	Accepted uint64
-	// Refused counts connections that were closed because MaxConns were open.
-	Refused uint64
-}
-
-// Stats reads the figures.
-func (l *Listener) Stats() Stats {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return Stats{Open: len(l.conns), Accepted: l.accepted.Load(), Refused: l.refused.Load()}
 }
 
 // Serve accepts until Close or Shutdown and runs handle for each connection on
@@ -126,12 +92,10 @@ func (l *Listener) add(conn net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || (l.maxConns > 0 && len(l.conns) >= l.maxConns) || !l.slots.take() {
-		l.refused.Add(1)
 		_ = conn.Close()
 		return false
 	}
 	l.conns[conn] = struct{}{}
-	l.accepted.Add(1)
 	l.wg.Add(1)
 	return true
 }

@@ -54,8 +54,6 @@ const (
 	GroupNotEmpty              Code = 68
 	GroupIDNotFound            Code = 69
 	FetchSessionIDNotFound     Code = 70
-	InvalidFetchSessionEpoch   Code = 71
-	FencedLeaderEpoch          Code = 74
 	UnknownLeaderEpoch         Code = 75
 	UnsupportedCompression     Code = 76
 	UnknownTopicID             Code = 100
@@ -65,7 +63,6 @@ const (
 	GroupSubscribedToTopic     Code = 86
 	InvalidRecord              Code = 87
 	PolicyViolation            Code = 44
-	ThrottlingQuotaExceeded    Code = 89
 )
 
 // MaxTextBytes bounds what is said of an error. A string of the older versions has a

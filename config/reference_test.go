@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Reference prints the page docs/configuration.md.
-func Reference() string {
+// reference prints the page docs/configuration.md.
+func reference() string {
 	var b strings.Builder
 	b.WriteString(`# Settings
 
@@ -18,7 +18,7 @@ Sizes take KiB, MiB, GiB (or KB, MB, GB); durations take ms, s, m, h.
 Go's own ` + "`GOGC`, `GOMEMLIMIT` and `GOMAXPROCS`" + ` are honoured.
 `)
 	group := ""
-	for _, s := range Settings() {
+	for _, s := range settings(new(Config)) {
 		if s.Group != group {
 			group = s.Group
 			fmt.Fprintf(&b, "\n## %s\n\n| flag | environment | default | meaning |\n|---|---|---|---|\n", group)

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// SettingsReference prints the page docs/settings.md from the table.
-func SettingsReference() string {
+// settingsReference prints the page docs/settings.md from the table.
+func settingsReference() string {
 	var b strings.Builder
 	b.WriteString(`# Settings of queues and topics
 
