@@ -155,6 +155,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.stopped.Go(func() { b.deletions.run(b.stop) })
 	b.removals.start()
 	b.stopped.Go(b.lapses.run)
+	b.startDelays()
 	return b, nil
 }
 

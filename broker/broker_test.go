@@ -28,6 +28,7 @@ type rig struct {
 	files fs.FS // nil: real ones
 	lines *slog.Logger
 	gap   int32 // offsets left unused behind each append
+	mode  store.Mode
 	store store.Store
 	v     *VHost
 	s     *Session
@@ -48,8 +49,13 @@ func startWith(t *testing.T, gap int32) *rig {
 
 // bubble runs a test on a rig in memory, whose clock is the test's.
 func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
+	bubbleOn(t, fs.NewMem(1), test)
+}
+
+// bubbleOn is bubble on files of the test's own.
+func bubbleOn(t *testing.T, files fs.FS, test func(t *testing.T, r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, dir: "data", files: fs.NewMem(1)}
+		r := &rig{t: t, dir: "data", files: files}
 		r.open()
 		defer func() {
 			if err := errors.Join(r.Close(), r.store.Close()); err != nil {
@@ -62,7 +68,7 @@ func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
 
 func (r *rig) open() {
 	r.t.Helper()
-	st, err := local.Open(local.Options{Dir: r.dir, FS: r.files, Mode: store.ModeOS, Gap: r.gap})
+	st, err := local.Open(local.Options{Dir: r.dir, FS: r.files, Mode: max(r.mode, store.ModeOS), Gap: r.gap})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -54,6 +54,8 @@ type exchangeDef struct {
 	AutoDelete bool   `json:"auto_delete,omitempty"`
 	Internal   bool   `json:"internal,omitempty"`
 	Args       []byte `json:"args,omitempty"`
+
+	Lanes []store.LogID `json:"lanes,omitempty"` // of one that delays messages
 }
 
 type bindingDef struct {

@@ -25,6 +25,7 @@ type Exchange struct {
 	feedTopic   string // Kafka topic whose records it routes
 	alternate   string // exchange that gets what is routed nowhere, if there is one of that name
 	producers   feedProducers
+	delays      *delays // nil: it delays nothing
 	table       atomic.Pointer[exchange.Table]
 	bindings    map[string]bindingDef // by key; guarded by VHost.mu
 	incoming    map[string]bindingDef // bindings that lead here; guarded by VHost.mu
@@ -45,9 +46,6 @@ const (
 	argFeed      = "x-kafka-topic"
 )
 
-// laterExchangeArgs come with a later release; they are refused, not ignored.
-var laterExchangeArgs = map[string]bool{"x-delayed-type": true}
-
 func (v *VHost) addExchange(x *Exchange) {
 	x.bindings, x.incoming = map[string]bindingDef{}, map[string]bindingDef{}
 	x.target = v.addEnd(end{exchange: x})
@@ -60,7 +58,7 @@ func (v *VHost) addExchange(x *Exchange) {
 // configure reads the arguments of a declaration. Those that nobody knows are ignored, as
 // RabbitMQ does; what it refuses is refused in its words.
 func (x *Exchange) configure(v *VHost) error {
-	kind, err := exchangeKind(x.Type)
+	kind, err := x.kind()
 	if err != nil {
 		return err
 	}
@@ -69,8 +67,6 @@ func (x *Exchange) configure(v *VHost) error {
 	for t.Next() {
 		key := string(t.Name())
 		switch {
-		case laterExchangeArgs[key]:
-			return fail(Precondition, "argument '%s' of exchange '%s' is not supported yet", key, x.Name)
 		case key == argAlternate:
 			if t.Tag() != field.TagString {
 				return fail(Precondition, "invalid type '%s' for arg '%s' in exchange '%s' in vhost '%s'", field.TypeName(t.Tag()), key, x.Name, v.Name)
@@ -99,6 +95,14 @@ func (x *Exchange) configure(v *VHost) error {
 	return nil
 }
 
+// kind is the type that the exchange routes as.
+func (x *Exchange) kind() (exchange.Kind, error) {
+	if x.Type == typeDelayed {
+		return delayedKind(x.Args)
+	}
+	return exchangeKind(x.Type)
+}
+
 // exchangeKind finds a type of exchange by its name.
 func exchangeKind(name string) (exchange.Kind, error) {
 	kind, ok := exchange.ParseKind(name)
@@ -117,7 +121,7 @@ func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, er
 		return nil, err
 	}
 	v := s.vhost
-	if _, err := exchangeKind(o.Type); err != nil {
+	if _, err := exchangeKind(o.Type); err != nil && o.Type != typeDelayed {
 		return nil, err
 	}
 	var x *Exchange
@@ -143,19 +147,36 @@ func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, er
 				return fail(Precondition, "invalid arg '%s' for exchange '%s': topic '%s' exists", argFeed, name, x.feedTopic)
 			}
 		}
-		c.show = func() error {
-			v.addExchange(x)
-			return nil
-		}
-		if o.Durable {
-			return c.put(defKey(prefixEx, v.Name, name), exchangeDef{v.Name, name, o.Type, o.AutoDelete, o.Internal, x.Args})
-		}
+		c.makeExchange(x)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return x, nil
+}
+
+// makeExchange has a new exchange made, with the logs that it needs, and shown.
+func (c *change) makeExchange(x *Exchange) {
+	c.prepare = func() error {
+		if x.Type == typeDelayed {
+			if err := c.v.makeDelays(x); err != nil {
+				return err
+			}
+		}
+		if !x.Durable {
+			return nil
+		}
+		return c.put(defKey(prefixEx, c.v.Name, x.Name), x.definition(c.v))
+	}
+	c.show = func() error {
+		c.v.addExchange(x)
+		if x.delays != nil {
+			x.delays.start()
+		}
+		return nil
+	}
+	c.undo = func() { c.v.b.removals.add(x.lanesOf(), false) }
 }
 
 // mayAlternate asks for an alternate exchange, which is read from and written to.
@@ -185,6 +206,11 @@ func (v *VHost) restoreExchange(d exchangeDef) error {
 	x := &Exchange{Name: d.Name, Type: d.Type, Durable: true, AutoDelete: d.AutoDelete, Internal: d.Internal, Args: d.Args}
 	if err := x.configure(v); err != nil {
 		return fmt.Errorf("exchange '%s': %w", d.Name, err)
+	}
+	if x.Type == typeDelayed {
+		if err := v.restoreDelays(x, d.Lanes); err != nil {
+			return err
+		}
 	}
 	v.addExchange(x)
 	return nil

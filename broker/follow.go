@@ -137,7 +137,13 @@ func (v *VHost) takeExchange(name string, e store.Entry) error {
 		if err := decodeDef(e, &d); err != nil || x != nil {
 			return err
 		}
-		c.show = func() error { return v.restoreExchange(d) }
+		c.show = func() error {
+			err := v.restoreExchange(d)
+			if x, _ := v.Exchange(name); err == nil && x.delays != nil {
+				x.delays.start()
+			}
+			return err
+		}
 		return nil
 	})
 }

@@ -61,6 +61,9 @@ func (l *leaving) exchange(x *Exchange) error {
 	l.gone[x] = struct{}{}
 	if x.Durable {
 		l.c.drop(defKey(prefixEx, l.c.v.Name, x.Name))
+		if err := l.logs(x.Name, x.lanesOf()); err != nil {
+			return err
+		}
 	}
 	if err := l.all(x.bindings); err != nil {
 		return err
@@ -79,13 +82,21 @@ func (l *leaving) queue(q *Queue) error {
 		if q.expires.Load() {
 			l.c.drop(q.expiryKey())
 		}
-		for _, p := range q.Partitions() {
-			if err := l.c.put(removalKey(p.log.ID()), removalDef{VHost: l.c.v.Name, Queue: q.Name, Log: p.log.ID()}); err != nil {
-				return err
-			}
+		if err := l.logs(q.Name, q.Partitions()); err != nil {
+			return err
 		}
 	}
 	return l.all(q.bindings)
+}
+
+// logs notes logs that are to be removed.
+func (l *leaving) logs(owner string, parts []*Partition) error {
+	for _, p := range parts {
+		if err := l.c.put(removalKey(p.log.ID()), removalDef{VHost: l.c.v.Name, Queue: owner, Log: p.log.ID()}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *leaving) all(bindings map[string]bindingDef) error {
@@ -109,6 +120,9 @@ func (l *leaving) forget() error {
 			v.feeds.Delete(x.feedTopic)
 		}
 		v.freeEnd(x.target)
+		if x.delays != nil {
+			x.delays.end()
+		}
 	}
 	for _, q := range l.queues {
 		v.hide(q)
@@ -129,6 +143,9 @@ func (l *leaving) forget() error {
 
 // bury has the logs of what is gone removed, behind everybody's back.
 func (l *leaving) bury() {
+	for x := range l.gone {
+		l.c.v.b.removals.add(x.lanesOf(), x.Durable)
+	}
 	for _, q := range l.queues {
 		l.c.v.b.removals.add(q.Partitions(), q.lives())
 	}

@@ -21,6 +21,7 @@ type Inbound struct {
 	Raw        message.Headers // record headers of a message that came from Kafka
 	// TimestampMs is the time of arrival. Take the clock once per read buffer.
 	TimestampMs int64
+	from        *Exchange // where to begin to route what waited there; else nil
 	// SameHead says that all but Body, Persistent and TimestampMs are what they were in
 	// the last call of Publish, which made no error. It saves routing and half of the encoding.
 	SameHead bool
@@ -54,6 +55,10 @@ type Publisher struct {
 	replies []*ReplyAddress    // that the message under way goes to
 	walked  []*Exchange        // by the message that is being routed
 	visited map[*Exchange]bool // the same, if they are several
+	late    []*Partition       // lanes in which the message that is being routed waits
+	waits   route              // of the last message that waits
+	note    []byte             // its record headers
+	keys    []byte             // scratch of note
 
 	pending    []*targetSet       // with messages not stored yet, oldest first
 	free       []*message.Builder // not in use; shared by all sets
@@ -73,6 +78,8 @@ type Publisher struct {
 type route struct {
 	set   *targetSet // nil: nowhere
 	plain bool
+	late  *targetSet      // lanes in which the message waits for its time; mostly nil
+	note  message.Headers // what goes with it there
 }
 
 // targetSet is a set of logs that get the same messages, and the batch for them.
@@ -107,8 +114,14 @@ const (
 
 // NewPublisher makes a Publisher. It needs no closing: nothing is kept after a Store.
 func (s *Session) NewPublisher() *Publisher {
-	v := s.vhost
-	p := &Publisher{s: s, v: v, generation: v.generation.Load()}
+	p := s.vhost.newPublisher()
+	p.s = s
+	return p
+}
+
+// newPublisher is NewPublisher for the broker itself, which says where messages come from.
+func (v *VHost) newPublisher() *Publisher {
+	p := &Publisher{v: v, generation: v.generation.Load()}
 	p.forget()
 	return p
 }
@@ -124,14 +137,10 @@ func (p *Publisher) forget() {
 // it. An error is about the message or its exchange (NotFound, Refused, TooLarge)
 // and nothing was done then; errors of storing come from Store.
 func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
-	if len(m.Body) > p.v.b.opts.MaxMessageBytes {
+	if len(m.Body) > p.v.b.opts.MaxMessageBytes && m.from == nil {
 		return false, fail(TooLarge, "message of %d bytes is larger than the maximum of %d", len(m.Body), p.v.b.opts.MaxMessageBytes)
 	}
-	if g := p.v.generation.Load(); g != p.generation {
-		p.appendAll()
-		p.forget()
-		p.generation = g
-	}
+	p.renew()
 	r := p.same.route
 	if r == nil || !m.SameHead {
 		p.same.route, p.same.batch = nil, nil
@@ -143,26 +152,56 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 			p.same.route = r
 		}
 	}
-	p.published++
-	p.bytes += uint64(len(m.Body))
-	if r.set == nil {
+	first := m.from == nil // what waited was counted when it came
+	if first {
+		p.published++
+		p.bytes += uint64(len(m.Body))
+	}
+	if r.set == nil && r.late == nil {
 		p.same.route = nil // its queue may be declared any time
 		p.unroutable++
 		return false, nil
 	}
-	p.routed++
+	if first {
+		p.routed++
+	}
 	p.needCommit = p.needCommit || m.Persistent
 	if b := p.same.batch; b != nil && b.SizeBytes()+len(m.Body) <= batchBytes {
 		b.AddLike(m.Body, m.TimestampMs)
 		return true, nil
 	}
-	if p.arrivalMs != 0 && r.set.countsTime() {
+	if p.arrivalMs != 0 && (r.late != nil || r.set.countsTime()) {
 		m.TimestampMs = p.arrivalMs
 	}
 	pub := message.Publish{Exchange: m.Exchange, Key: m.Key, Properties: m.Properties, Body: m.Body,
 		TimestampMs: m.TimestampMs, Plain: r.plain, Raw: m.Raw}
-	p.add(r.set, &pub)
+	if r.late != nil {
+		p.addLate(r, &pub)
+	}
+	if r.set != nil {
+		p.add(r.set, &pub)
+		if r.late != nil {
+			p.same.batch = nil // it is in several
+		}
+	}
 	return true, nil
+}
+
+// renew forgets routes that a change of topology may have made wrong.
+func (p *Publisher) renew() {
+	if g := p.v.generation.Load(); g != p.generation {
+		p.appendAll()
+		p.forget()
+		p.generation = g
+	}
+}
+
+// put has a message stored in one log.
+func (p *Publisher) put(part *Partition, pub *message.Publish) {
+	p.renew()
+	p.needCommit = true
+	p.add(p.targetOf(part).self, pub)
+	p.same.batch = nil
 }
 
 // add encodes a message for a set of logs and keeps the order in each of them:
@@ -248,7 +287,7 @@ func (p *Publisher) appendSets(sets ...*targetSet) {
 				continue
 			}
 			p.v.b.counters.Stored.Add(n)
-			if set.expires || t.ttl {
+			if (set.expires || t.ttl) && !t.part.q.hidden {
 				t.part.expects(true)
 			}
 			if !t.used {

@@ -23,6 +23,7 @@ type Queue struct {
 	TopicID    [16]byte
 
 	restored bool // of an earlier start
+	hidden   bool // nobody finds it by its name, and nothing expires in it: an exchange's lanes
 	had      bool // had a consumer, so that auto-delete may act; guarded by mu
 
 	vhost    *VHost

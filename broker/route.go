@@ -12,10 +12,10 @@ import (
 // route finds where a message goes, mostly from the cache, and what of it decided that.
 func (p *Publisher) route(m *Inbound) (*route, exchange.Decider, error) {
 	l := &p.last
-	if l.route != nil && m.MoreKeys == nil && bytes.Equal(l.key, m.Key) && bytes.Equal(l.exchange, m.Exchange) {
+	if l.route != nil && m.MoreKeys == nil && m.from == nil && bytes.Equal(l.key, m.Key) && bytes.Equal(l.exchange, m.Exchange) {
 		return l.route, exchange.Key, nil
 	}
-	if m.MoreKeys != nil {
+	if m.MoreKeys != nil || m.from != nil {
 		return p.resolve(m)
 	}
 	p.scratch = appendRouteKey(p.scratch[:0], m)
@@ -61,21 +61,20 @@ func appendRouteKey(dst []byte, m *Inbound) []byte {
 // resolve asks the tables. What the key alone decides can be cached by it. What leads to
 // the default exchange's missing queue is not, since queues are declared often.
 func (p *Publisher) resolve(m *Inbound) (r *route, decider exchange.Decider, err error) {
-	x := p.source.exchange
-	if x == nil || !bytes.Equal(p.source.name, m.Exchange) {
-		if x, err = p.s.Exchange(Publish, string(m.Exchange)); err != nil {
+	x := m.from
+	if x == nil {
+		if x, err = p.sourceOf(m); err != nil {
 			return nil, 0, err
 		}
-		p.source.name, p.source.exchange = append(p.source.name[:0], m.Exchange...), x
 	}
-	if x.Internal {
-		return nil, 0, fail(Refused, "cannot publish to internal exchange '%s' in vhost '%s'", x.Name, p.v.Name)
-	}
-	p.parts = p.parts[:0]
+	p.parts, p.late = p.parts[:0], p.late[:0]
 	if x.Name == "" {
 		decider = p.addNamed(m)
-	} else {
-		decider = p.walk(x, m)
+	} else if decider, err = p.walk(x, m); err != nil {
+		return nil, 0, err
+	}
+	if len(p.late) > 0 {
+		return p.lateRoute(m, x.plain), decider, nil
 	}
 	if len(p.parts) > 0 {
 		return p.setOf(p.parts).route(x.plain), decider, nil
@@ -84,6 +83,20 @@ func (p *Publisher) resolve(m *Inbound) (r *route, decider exchange.Decider, err
 		decider = max(decider, exchange.Content)
 	}
 	return &nowhere, decider, nil
+}
+
+// sourceOf is the exchange that a message is published to.
+func (p *Publisher) sourceOf(m *Inbound) (x *Exchange, err error) {
+	if x = p.source.exchange; x == nil || !bytes.Equal(p.source.name, m.Exchange) {
+		if x, err = p.s.Exchange(Publish, string(m.Exchange)); err != nil {
+			return nil, err
+		}
+		p.source.name, p.source.exchange = append(p.source.name[:0], m.Exchange...), x
+	}
+	if x.Internal {
+		return nil, fail(Refused, "cannot publish to internal exchange '%s' in vhost '%s'", x.Name, p.v.Name)
+	}
+	return x, nil
 }
 
 // nowhere is the route of a message that no queue gets.
@@ -122,11 +135,21 @@ func (p *Publisher) addName(key []byte, m *Inbound) {
 
 // walk collects the partitions behind an exchange, each once, through further exchanges,
 // each once: those bound to it and, where none of the message's keys is bound to anything,
-// its alternate exchange.
-func (p *Publisher) walk(x *Exchange, m *Inbound) (decider exchange.Decider) {
+// its alternate exchange. At one that delays it, it may wait instead.
+func (p *Publisher) walk(x *Exchange, m *Inbound) (decider exchange.Decider, err error) {
 	p.walked = append(p.walked[:0], x)
 	for i := 0; i < len(p.walked); i++ {
 		x := p.walked[i]
+		if x.delays != nil && x != m.from {
+			waits, why, err := p.delay(x.delays, m)
+			if decider = max(decider, why); err != nil {
+				clear(p.visited)
+				return 0, err
+			}
+			if waits {
+				continue
+			}
+		}
 		t := x.table.Load()
 		decider = max(decider, t.Decider())
 		p.found = p.found[:0]
@@ -137,7 +160,7 @@ func (p *Publisher) walk(x *Exchange, m *Inbound) (decider exchange.Decider) {
 		p.follow(m)
 	}
 	clear(p.visited)
-	return decider
+	return decider, nil
 }
 
 // lookUp finds the targets of all keys. A message goes through a table that chooses one

@@ -42,6 +42,13 @@ type Stats struct {
 	Store  StoreStats
 	Err    string // why nothing can be written, if so
 	Queues []QueueStats
+	Delays []DelayStats
+}
+
+// DelayStats are the figures of one exchange that delays messages.
+type DelayStats struct {
+	VHost, Exchange string
+	Waiting         int64 // messages whose time has not come
 }
 
 // StoreStats are the figures of the storage, running totals since it was opened.
@@ -78,6 +85,11 @@ func (b *Broker) Stats() Stats {
 	for _, v := range b.VHosts() {
 		for _, q := range v.Queues() {
 			out.Queues = append(out.Queues, q.Stats())
+		}
+		for _, x := range v.Exchanges() {
+			if x.delays != nil {
+				out.Delays = append(out.Delays, DelayStats{VHost: v.Name, Exchange: x.Name, Waiting: x.delays.waiting()})
+			}
 		}
 	}
 	return out

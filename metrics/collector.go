@@ -87,6 +87,9 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	for i := range stats.Queues {
 		collectQueue(gauge, &stats.Queues[i])
 	}
+	for _, d := range stats.Delays {
+		gauge(exchangeDelayed, float64(d.Waiting), d.VHost, d.Exchange)
+	}
 }
 
 func (c *Collector) collectStore(out chan<- prometheus.Metric, stats broker.Stats) {

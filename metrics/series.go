@@ -77,6 +77,8 @@ var (
 	queuePartitions = newSerie("gauge", "queue_partitions", "Logs that the queue consists of.", "vhost", "queue")
 	queueReadOnly   = newSerie("gauge", "queue_read_only", "1 when a fault of the disk has made a log of the queue read-only.", "vhost", "queue")
 
+	exchangeDelayed = newSerie("gauge", "exchange_messages_delayed", "Messages that an exchange keeps until their time has come.", "vhost", "exchange")
+
 	appendedBytes = newSerie("counter", "store_appended_bytes_total", "Bytes appended to logs.")
 	syncSeconds   = newSerie("histogram", "store_sync_seconds", "Time that a flush to the disk took.")
 	syncErrors    = newSerie("counter", "store_sync_errors_total", "Flushes that failed.")

@@ -19,6 +19,11 @@ func AppendInt(dst []byte, v int64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, TagInt64), uint64(v))
 }
 
+// AppendInt32 appends a tagged 32-bit integer value.
+func AppendInt32(dst []byte, v int32) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, TagInt32), uint32(v))
+}
+
 // AppendBool appends a tagged boolean value.
 func AppendBool(dst []byte, v bool) []byte {
 	if v {
