@@ -189,14 +189,16 @@ func TestAFloodFromManySourcesLocksNobodyOut(t *testing.T) {
 								name = fmt.Sprint(target, n, k)
 							}
 							go u.Login(ctx, name, []byte("wrong"), addr(n))
-							time.Sleep(50 * time.Millisecond)
+							time.Sleep(150 * time.Millisecond)
 						}
 					}()
 				}
 				time.Sleep(10 * time.Second)
-				if u.guard.suspects < maxSuspects*9/10 {
-					t.Errorf("%d places are taken: this is no flood", u.guard.suspects)
+				u.guard.mu.Lock()
+				if taken := u.guard.suspects; taken < maxSuspects*9/10 {
+					t.Errorf("%d places are taken: this is no flood", taken)
 				}
+				u.guard.mu.Unlock()
 				begun := time.Now()
 				if _, err := u.Login(t.Context(), "ann", []byte("s3cret"), there); err != nil || time.Since(begun) > time.Second {
 					t.Errorf("from another source, after %v: %v", time.Since(begun), err)
