@@ -26,8 +26,8 @@ type content struct {
 	body    []byte // in memory
 	taken   int64  // of conn.memory, for body
 	headers int64  // of conn.memory, for the properties
-	spilled bool
-	place   extent // in conn.spill
+	outside bool   // the body is in conn.spill
+	spilled spilled
 	failed  error
 }
 
@@ -62,10 +62,10 @@ func (c *conn) giveBody(t *content) {
 	if t.taken > 0 {
 		c.memory.Give(t.taken)
 	}
-	if t.spilled {
-		c.spill.give(t.place)
+	if t.outside {
+		c.spill.give(&t.spilled)
 	}
-	t.body, t.taken, t.spilled = nil, 0, false
+	t.body, t.taken, t.outside = nil, 0, false
 }
 
 func (ch *channel) contentHeader(payload []byte) *closeError {
@@ -121,31 +121,19 @@ func (ch *channel) contentBody(payload []byte) *closeError {
 
 // keep holds on to a piece of a body.
 func (c *conn) keep(t *content, payload []byte) error {
-	if !t.spilled && c.grow(t, len(payload)) {
+	if !t.outside && c.grow(t, len(payload)) {
 		t.body = append(t.body, payload...)
 		return nil
 	}
-	if !t.spilled {
-		place, err := c.spill.take(c.s.opts.Broker, int64(t.size))
-		if err != nil {
+	if !t.outside {
+		t.outside = true
+		if err := c.spill.append(c.s.opts.Broker, &t.spilled, t.body); err != nil {
 			return spillError(err)
-		}
-		t.spilled, t.place = true, place
-		if err := c.write(t, t.body, 0); err != nil {
-			return err
 		}
 		c.memory.Give(t.taken)
 		t.body, t.taken = nil, 0
 	}
-	return c.write(t, payload, t.got)
-}
-
-// write puts a piece of a spilled body where it belongs.
-func (c *conn) write(t *content, piece []byte, at int) error {
-	if len(piece) == 0 {
-		return nil
-	}
-	if _, err := c.spill.file.WriteAt(piece, t.place.at+int64(at)); err != nil {
+	if err := c.spill.append(c.s.opts.Broker, &t.spilled, payload); err != nil {
 		return spillError(err)
 	}
 	return nil
@@ -205,7 +193,7 @@ func (c *conn) roomFor(n int64) bool {
 func (ch *channel) finishContent() *closeError {
 	defer ch.dropContent()
 	t := &ch.content
-	if t.failed == nil && t.spilled {
+	if t.failed == nil && t.outside {
 		t.failed = ch.c.recall(t)
 	}
 	if t.failed != nil {
@@ -230,7 +218,7 @@ func (c *conn) recall(t *content) error {
 	}
 	t.taken = need
 	t.body = make([]byte, t.size)
-	if _, err := c.spill.file.ReadAt(t.body, t.place.at); err != nil {
+	if err := c.spill.read(&t.spilled, t.body); err != nil {
 		return spillError(err)
 	}
 	return nil

@@ -299,39 +299,99 @@ func TestAFullDiskIsAnErrorOfThatPublish(t *testing.T) {
 	})
 }
 
-func TestPlacesInTheSpillDoNotOverlapAndAreUsedAgain(t *testing.T) {
+func TestBodiesInTheSpillAreTheirOwn(t *testing.T) {
 	r := newRig(t, rigOptions{})
-	var s spill
-	var held []extent
 	rng := rand.New(rand.NewPCG(1, 2))
-	end := int64(0)
-	for range 10_000 {
-		if len(held) > 0 && rng.IntN(2) == 0 || len(held) == 20 {
-			i := rng.IntN(len(held))
-			s.give(held[i])
-			held = slices.Delete(held, i, i+1)
+	var s spill
+	type unfinished struct {
+		spilled
+		want []byte
+	}
+	var held []*unfinished
+	most := int64(0)
+	for range 4_000 {
+		if len(held) == 0 || len(held) < 20 && rng.IntN(50) == 0 {
+			held = append(held, new(unfinished))
+		}
+		i := rng.IntN(len(held))
+		u := held[i]
+		if rng.IntN(50) > 0 {
+			piece := numbered(rng.Int(), rng.IntN(20_000))
+			if err := s.append(r.broker, &u.spilled, piece); err != nil {
+				t.Fatal(err)
+			}
+			u.want = append(u.want, piece...)
+			most = max(most, int64(s.held))
 			continue
 		}
-		place, err := s.take(r.broker, 1+rng.Int64N(1000))
-		if err != nil {
-			t.Fatal(err)
+		got := make([]byte, len(u.want))
+		if err := s.read(&u.spilled, got); err != nil || !bytes.Equal(got, u.want) {
+			t.Fatalf("a body of %d bytes came back different: %v", len(u.want), err)
 		}
-		for _, other := range held {
-			if place.at < other.at+other.size && other.at < place.at+place.size {
-				t.Fatalf("%+v overlaps %+v", place, other)
-			}
+		s.give(&u.spilled)
+		held = slices.Delete(held, i, i+1)
+		if took := r.broker.Stats().Scratch; took > (most+1)*blockBytes {
+			t.Fatalf("the file is %d bytes long, and %d blocks were in use at most", took, most)
 		}
-		held = append(held, place)
-		end = max(end, place.at+place.size)
 	}
-	if end > 40*1000 {
-		t.Errorf("20 places of at most 1,000 bytes took %d", end)
+	last := held[0] // of those that are left, this one stays for long
+	for _, u := range held[1:] {
+		s.give(&u.spilled)
 	}
-	for _, place := range held {
-		s.give(place)
+	if end := int64(slices.Max(append(last.blocks, 0))); r.broker.Stats().Scratch > (end/64+1)*64*blockBytes {
+		t.Errorf("the file is %d bytes long, and block %d is the last in use", r.broker.Stats().Scratch, end)
 	}
-	if r.scratches.Load() != 0 || s.file != nil || len(s.used) != 0 {
-		t.Errorf("%d scratch files are open, %v", r.scratches.Load(), s.used)
+	s.give(&last.spilled)
+	if r.scratches.Load() != 0 || s.file != nil || s.held != 0 || r.broker.Stats().Scratch != 0 {
+		t.Errorf("%d scratch files are open and take %d bytes, %d blocks are in use", r.scratches.Load(), r.broker.Stats().Scratch, s.held)
+	}
+}
+
+// Unfinished bodies may not have the whole disk.
+func TestBodiesTakeABoundedPartOfTheDisk(t *testing.T) {
+	const size = 2 << 20
+	r := newRig(t, rigOptions{server: func(o *Options) { o.Budget = smallBudget() },
+		broker: broker.Options{ScratchBytes: 12 << 20, MaxMessageBytes: size}})
+	unfinished := func(p *peer, channel uint16) {
+		p.call(channel, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+		p.begin(channel, "q", size)
+		for range 20 {
+			p.piece(channel, make([]byte, 100_000))
+		}
+		p.call(1, &wire.BasicQos{}, wire.IDBasicQosOk)
+	}
+	refused := func(p *peer, channel uint16, why string) {
+		t.Helper()
+		p.piece(channel, make([]byte, size-20*100_000))
+		m := p.expect(channel, wire.IDChannelClose).method.(*wire.ChannelClose)
+		if m.ReplyCode != wire.PreconditionFailed || !strings.Contains(m.ReplyText, why) {
+			t.Errorf("%d %s", m.ReplyCode, m.ReplyText)
+		}
+		if r.broker.Alarm() != "" {
+			t.Errorf("an alarm, and the disk has room: %s", r.broker.Alarm())
+		}
+	}
+	p := r.connect()
+	unfinished(p, 2)
+	unfinished(p, 3) // more than a quarter
+	refused(p, 3, "of this client take more than 3145728 bytes")
+	for range 5 {
+		unfinished(r.connect(), 2)
+	}
+	last := r.connect()
+	unfinished(last, 2)
+	refused(last, 2, "of all clients take 12582912 bytes")
+	p.nc.Close()
+	until(t, func() bool { return r.broker.Stats().Scratch < 11<<20 })
+	q := last.declare(1)
+	last.send(2, &wire.ChannelCloseOk{})
+	last.call(2, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+	last.begin(2, q, size)
+	for left := size; left > 0; left -= 100_000 {
+		last.piece(2, make([]byte, min(left, 100_000)))
+	}
+	if n := last.ready(2, q); n != 1 {
+		t.Errorf("when there is room again %d messages are stored", n)
 	}
 }
 

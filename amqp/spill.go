@@ -1,49 +1,117 @@
 package amqp
 
 import (
-	"slices"
+	"math/bits"
 
 	"github.com/leveret-mq/leveret/broker"
 )
 
 // spill is a file with the unfinished bodies of a connection for which memory has no room. There is one while it
-// holds anything. It belongs to the read loop.
+// holds anything. It belongs to the reader goroutine.
 //
-//	used   [ body of channel 3 ][ body of channel 1 ]      [ body of channel 7 ]
-//	                                                 a gap is used again
+//	block  0   1   2   3   4   5   6   7
+//	      [ 3 | 1 | 3 |   | 7 | 1 |       of channel 3, 1, 3 …
+//	                ▲           └ the file ends with the last block that is in use
+//	                a free block is used again, the first one at first
+//
+// A body takes blocks as it comes, so that the file is not longer than what is in it.
 type spill struct {
 	file broker.Scratch
-	used []extent // by their place
+	used []uint64 // a bit for each block
+	held int      // blocks in use
 }
 
-// extent is the place of one body, as long as its header announced. The file is sparse: what has not come takes no space.
-type extent struct{ at, size int64 }
+// blockBytes is the unit in which a spill is used.
+const blockBytes = 64 << 10
 
-// take finds a place for a body.
-func (s *spill) take(b *broker.Broker, size int64) (extent, error) {
+// spilled is a body in a spill.
+type spilled struct {
+	blocks []uint32
+	size   int
+}
+
+// append puts a piece behind what is there of a body.
+func (s *spill) append(b *broker.Broker, body *spilled, piece []byte) error {
 	if s.file == nil {
 		file, err := b.Scratch()
 		if err != nil {
-			return extent{}, err
+			return err
 		}
 		s.file = file
 	}
-	place := extent{size: size}
-	i := 0
-	for ; i < len(s.used) && s.used[i].at-place.at < size; i++ {
-		place.at = s.used[i].at + s.used[i].size
+	for len(body.blocks)*blockBytes < body.size+len(piece) {
+		body.blocks = append(body.blocks, s.take())
 	}
-	s.used = slices.Insert(s.used, i, place)
-	return place, nil
+	err := body.runs(body.size, len(piece), func(at int64, n int) error {
+		_, err := s.file.WriteAt(piece[:n], at)
+		piece = piece[n:]
+		body.size += n
+		return err
+	})
+	return err
 }
 
-// give frees a place, and the file with the last one.
-func (s *spill) give(place extent) {
-	if i := slices.Index(s.used, place); i >= 0 {
-		s.used = slices.Delete(s.used, i, i+1)
+// read fills b with the beginning of a body.
+func (s *spill) read(body *spilled, b []byte) error {
+	return body.runs(0, len(b), func(at int64, n int) error {
+		_, err := s.file.ReadAt(b[:n], at)
+		b = b[n:]
+		return err
+	})
+}
+
+// runs calls do for each place in the file where some of n bytes of a body are, in order.
+func (body *spilled) runs(from, n int, do func(at int64, n int) error) error {
+	for n > 0 {
+		i, skip := from/blockBytes, from%blockBytes
+		run := blockBytes - skip
+		for j := i; run < n && body.blocks[j+1] == body.blocks[j]+1; j++ {
+			run += blockBytes
+		}
+		run = min(run, n)
+		if err := do(int64(body.blocks[i])*blockBytes+int64(skip), run); err != nil {
+			return err
+		}
+		from, n = from+run, n-run
 	}
-	if len(s.used) == 0 && s.file != nil {
+	return nil
+}
+
+// take finds a block that is free.
+func (s *spill) take() uint32 {
+	s.held++
+	for i, word := range s.used {
+		if word != ^uint64(0) {
+			bit := bits.TrailingZeros64(^word)
+			s.used[i] |= 1 << bit
+			return uint32(i*64 + bit)
+		}
+	}
+	s.used = append(s.used, 1)
+	return uint32(len(s.used)-1) * 64
+}
+
+// give frees the blocks of a body, the end of the file behind the last that is in use, and the file with the last of all.
+func (s *spill) give(body *spilled) {
+	for _, n := range body.blocks {
+		s.used[n/64] &^= 1 << (n % 64)
+	}
+	s.held -= len(body.blocks)
+	*body = spilled{}
+	if s.file == nil {
+		return
+	}
+	if s.held == 0 {
 		_ = s.file.Close() // nothing in it is wanted
-		s.file = nil
+		*s = spill{}
+		return
+	}
+	end := len(s.used)
+	for s.used[end-1] == 0 {
+		end--
+	}
+	if end < len(s.used) { // now and then is often enough
+		s.used = s.used[:end]
+		_ = s.file.Truncate(int64(end) * 64 * blockBytes) // what can't be cut off goes with the file
 	}
 }

@@ -30,6 +30,8 @@ type Options struct {
 	// Scratch opens a file without a name; nil is none, and messages that come in
 	// pieces must fit the memory for requests.
 	Scratch func() (Scratch, error)
+	// ScratchBytes bounds what these take together; default 4 GiB.
+	ScratchBytes int64
 	// Probe fails while the disk takes no message of ordinary size; nil is never.
 	Probe func() error
 	// UnpackBytes bounds the memory of compressed batches that are larger than usual
@@ -61,6 +63,9 @@ func (o *Options) defaults() {
 	if o.TopicRetention == 0 {
 		o.TopicRetention = 7 * 24 * time.Hour
 	}
+	if o.ScratchBytes == 0 {
+		o.ScratchBytes = 4 << 30
+	}
 	if o.UnpackBytes == 0 {
 		o.UnpackBytes = message.MaxUnpackedBytes
 	}
@@ -89,6 +94,7 @@ type Broker struct {
 	vhosts map[string]*VHost
 
 	unpacking *unpacking
+	scratch   *scratchRoom
 
 	clusterID  string
 	producerID atomic.Int64 // next to give out
@@ -135,7 +141,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 		return nil, fmt.Errorf("open committed offsets: %w", err)
 	}
 	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, stop: make(chan struct{}),
-		unpacking: newUnpacking(o.UnpackBytes), connections: connections{open: map[uint64]*Connection{}, of: map[string]int{}}}
+		unpacking: newUnpacking(o.UnpackBytes), scratch: newScratchRoom(o.ScratchBytes, int64(o.MaxMessageBytes)), connections: connections{open: map[uint64]*Connection{}, of: map[string]int{}}}
 	b.deletions = newDeletions()
 	b.follower = newFollower(b)
 	b.unfollow = defs.Watch(b.follower.hear)

@@ -43,6 +43,8 @@ type Stats struct {
 	Err    string // why nothing can be written, if so
 	Queues []QueueStats
 	Delays []DelayStats
+	// Scratch is what unfinished messages take on disk, ScratchLimit the most that they may.
+	Scratch, ScratchLimit int64
 }
 
 // DelayStats are the figures of one exchange that delays messages.
@@ -78,7 +80,7 @@ func (b *Broker) storeStats() StoreStats {
 
 // Stats collects the figures of every queue.
 func (b *Broker) Stats() Stats {
-	out := Stats{Store: b.storeStats()}
+	out := Stats{Store: b.storeStats(), Scratch: b.scratch.used.Load(), ScratchLimit: b.scratch.limit}
 	if err := b.store.Err(); err != nil {
 		out.Err = err.Error()
 	}

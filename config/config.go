@@ -57,6 +57,8 @@ type Config struct {
 	KafkaMaxBatchBytes Size `flag:"kafka-max-batch-bytes" default:"1048588" group:"Limits" usage:"largest record batch that a Kafka producer may send; the default is Kafka's"`
 	// RequestMemory bounds what unfinished requests and answers of all clients take.
 	RequestMemory Size `flag:"request-memory" default:"0" group:"Limits" usage:"most memory that requests of all clients take together while they arrive, are worked on and wait to be answered; 0 is a quarter of the memory of the machine or container, from 64MiB to 4GiB"`
+	// RequestDisk bounds what unfinished messages take on disk.
+	RequestDisk Size `flag:"request-disk" default:"0" group:"Limits" usage:"most disk space that unfinished messages of AMQP clients take together, once that memory has no room for them; one client gets a quarter of it; 0 is a quarter of the disk, up to 16GiB"`
 	// KafkaTrustCompressed stores compressed batches unseen.
 	KafkaTrustCompressed bool `flag:"kafka-trust-compressed" default:"false" group:"Limits" usage:"store compressed batches of Kafka producers without looking into them: saves unpacking each once, but a bad one stops its consumers, and its times are the producer's claim"`
 	// AMQPFrameMax is the largest AMQP frame that is offered.

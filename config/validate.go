@@ -40,6 +40,9 @@ func (c *Config) Validate() error {
 	if c.RequestMemory != 0 {
 		check("request-memory", between(int64(c.RequestMemory), 16<<20, 1<<50))
 	}
+	if c.RequestDisk != 0 {
+		check("request-disk", between(int64(c.RequestDisk), 1<<20, 1<<50))
+	}
 	check("amqp-frame-max", between(int64(c.AMQPFrameMax), 8<<10, 256<<10))
 	check("amqp-channel-max", between(int64(c.AMQPChannelMax), 1, 65535))
 	check("amqp-heartbeat", heartbeat(c.AMQPHeartbeat))

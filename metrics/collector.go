@@ -83,6 +83,8 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	if c.Requests != nil {
 		collectRequests(out, c.Requests())
 	}
+	gauge(requestDisk, float64(stats.Scratch))
+	gauge(requestDiskMost, float64(stats.ScratchLimit))
 	c.collectStore(out, stats)
 	for i := range stats.Queues {
 		collectQueue(gauge, &stats.Queues[i])

@@ -29,6 +29,7 @@ func (f *figures) ConnectionCounts() map[string]int {
 
 func sample() *figures {
 	f := &figures{stats: broker.Stats{
+		Scratch: 50, ScratchLimit: 60,
 		Store: broker.StoreStats{
 			Mode: "group", AppendedBytes: 1000, Syncs: 3, SyncErrors: 1, SyncSeconds: 0.5,
 			SyncBuckets: []broker.SyncBucket{{Le: 0.001, Count: 1}, {Le: 0.25, Count: 3}},
@@ -74,6 +75,8 @@ func TestScrapeShowsTheFiguresOfTheirOwners(t *testing.T) {
 		`leveret_request_memory_limit_bytes 100`,
 		`leveret_request_memory_waiting 3`,
 		`leveret_request_memory_refused_total 2`,
+		`leveret_request_disk_bytes 50`,
+		`leveret_request_disk_limit_bytes 60`,
 		`durability="group"`,
 		`process_resident_memory_bytes`,
 	} {

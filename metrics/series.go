@@ -89,6 +89,8 @@ var (
 	requestBytes    = newSerie("gauge", "request_memory_bytes", "Memory that requests of clients take while they arrive, are worked on and wait to be answered; small ones are not counted.")
 	requestLimit    = newSerie("gauge", "request_memory_limit_bytes", "Most that these may take.")
 	requestsWaiting = newSerie("gauge", "request_memory_waiting", "Requests that wait for others to give memory back.")
+	requestDisk     = newSerie("gauge", "request_disk_bytes", "Disk space that unfinished messages of clients take.")
+	requestDiskMost = newSerie("gauge", "request_disk_limit_bytes", "Most that these may take.")
 	requestsRefused = newSerie("counter", "request_memory_refused_total", "Requests that were refused because they took more than one client may, or because too little was given back in time.")
 
 	buildInfo = newSerie("gauge", "build_info", "Always 1; the labels say what runs, and which durability mode is the default.", "version", "goversion", "durability")

@@ -86,11 +86,13 @@ func refuseForeign(dir string) error {
 
 // openBroker starts the broker over the store.
 func (s *Server) openBroker() error {
+	_, total, _ := s.disk() // 0 where it can't be told
 	b, err := broker.Open(s.store, broker.Options{
 		MaxMessageBytes: int(s.config.MaxMessageBytes),
 		MaxBatchBytes:   int(s.config.KafkaMaxBatchBytes),
 		TopicRetention:  s.config.TopicRetention,
 		Scratch:         s.scratch,
+		ScratchBytes:    requestDisk(int64(s.config.RequestDisk), total),
 		UnpackBytes:     s.budget.Stats().Bytes / 2,
 		Recover:         s.config.Recover,
 		Probe:           s.probe,

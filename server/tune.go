@@ -45,6 +45,24 @@ func requestMemory(set, memory int64) int64 {
 	return min(max(memory/requestShare, minRequests), maxRequests)
 }
 
+// Bounds of what unfinished messages may take on disk when the configuration says nothing.
+const (
+	scratchShare   = 4 // of the disk, one part in so many
+	maxScratch     = 16 << 30
+	unknownScratch = 1 << 30 // where the disk's size can't be told
+)
+
+// requestDisk is what unfinished messages may take: what was set, else a part of the disk.
+func requestDisk(set int64, disk uint64) int64 {
+	if set != 0 {
+		return set
+	}
+	if disk == 0 {
+		return unknownScratch
+	}
+	return int64(min(disk/scratchShare, maxScratch))
+}
+
 // memoryBytes is the memory of the container, or of the machine; 0 when neither
 // can be told.
 func memoryBytes() int64 {

@@ -29,6 +29,23 @@ func TestContainerLimit(t *testing.T) {
 	}
 }
 
+func TestRequestDisk(t *testing.T) {
+	for _, c := range []struct {
+		set  int64
+		disk uint64
+		want int64
+	}{
+		{0, 40 << 30, 10 << 30},
+		{0, 4 << 40, 16 << 30},
+		{0, 0, 1 << 30}, // a file system that does not say
+		{1 << 20, 40 << 30, 1 << 20},
+	} {
+		if got := requestDisk(c.set, c.disk); got != c.want {
+			t.Errorf("set to %d on a disk of %d bytes: %d, want %d", c.set, c.disk, got, c.want)
+		}
+	}
+}
+
 func TestRequestMemory(t *testing.T) {
 	for _, c := range []struct{ set, memory, want int64 }{
 		{0, 8 << 30, 2 << 30},
