@@ -77,7 +77,7 @@ var treeRules = map[string][]string{
 }
 
 // maxImports bounds how much one package may lean on; server builds everything.
-const maxImports = 9
+const maxImports = 8
 
 // maxChain bounds how long a chain of imports may get.
 const maxChain = 9
