@@ -8,10 +8,7 @@ type ChannelOpen struct{}
 // ID implements Method.
 func (*ChannelOpen) ID() MethodID { return IDChannelOpen }
 
-// AppendTo implements Method.
-func (*ChannelOpen) AppendTo(buf []byte) []byte { return append(buf, 0) }
-
-func (*ChannelOpen) decode(r *decoder) { r.shortBytes() }
+func (*ChannelOpen) args(a *args) { a.reservedShortstr() }
 
 // ChannelOpenOk is channel.open-ok: confirms the opening (server).
 type ChannelOpenOk struct{}
@@ -19,10 +16,7 @@ type ChannelOpenOk struct{}
 // ID implements Method.
 func (*ChannelOpenOk) ID() MethodID { return IDChannelOpenOk }
 
-// AppendTo implements Method.
-func (*ChannelOpenOk) AppendTo(buf []byte) []byte { return appendU32(buf, 0) }
-
-func (*ChannelOpenOk) decode(r *decoder) { r.long() }
+func (*ChannelOpenOk) args(a *args) { a.reservedLongstr() }
 
 // ChannelFlow is channel.flow: stops or restarts deliveries.
 type ChannelFlow struct {
@@ -32,10 +26,7 @@ type ChannelFlow struct {
 // ID implements Method.
 func (*ChannelFlow) ID() MethodID { return IDChannelFlow }
 
-// AppendTo implements Method.
-func (m *ChannelFlow) AppendTo(buf []byte) []byte { return append(buf, bits(m.Active)) }
-
-func (m *ChannelFlow) decode(r *decoder) { m.Active = bit(r.u8(), 0) }
+func (m *ChannelFlow) args(a *args) { a.bits(&m.Active) }
 
 // ChannelFlowOk is channel.flow-ok: confirms a flow.
 type ChannelFlowOk struct {
@@ -45,10 +36,7 @@ type ChannelFlowOk struct {
 // ID implements Method.
 func (*ChannelFlowOk) ID() MethodID { return IDChannelFlowOk }
 
-// AppendTo implements Method.
-func (m *ChannelFlowOk) AppendTo(buf []byte) []byte { return append(buf, bits(m.Active)) }
-
-func (m *ChannelFlowOk) decode(r *decoder) { m.Active = bit(r.u8(), 0) }
+func (m *ChannelFlowOk) args(a *args) { a.bits(&m.Active) }
 
 // ChannelClose is channel.close: ends the channel; class and method name the culprit.
 type ChannelClose struct {
@@ -60,31 +48,18 @@ type ChannelClose struct {
 // ID implements Method.
 func (*ChannelClose) ID() MethodID { return IDChannelClose }
 
-// AppendTo implements Method.
-func (m *ChannelClose) AppendTo(buf []byte) []byte {
-	buf = appendU16(buf, uint16(m.ReplyCode))
-	buf = appendShort(buf, m.ReplyText)
-	buf = appendU16(buf, m.ClassID)
-	return appendU16(buf, m.MethodID)
-}
-
-func (m *ChannelClose) decode(r *decoder) {
-	m.ReplyCode = Code(r.u16())
-	m.ReplyText = r.short()
-	m.ClassID = r.u16()
-	m.MethodID = r.u16()
+func (m *ChannelClose) args(a *args) {
+	a.code(&m.ReplyCode)
+	a.shortstr(&m.ReplyText)
+	a.short(&m.ClassID)
+	a.short(&m.MethodID)
 }
 
 // ChannelCloseOk is channel.close-ok: confirms the end.
-type ChannelCloseOk struct{}
+type ChannelCloseOk struct{ noArguments }
 
 // ID implements Method.
 func (*ChannelCloseOk) ID() MethodID { return IDChannelCloseOk }
-
-// AppendTo implements Method.
-func (*ChannelCloseOk) AppendTo(buf []byte) []byte { return buf }
-
-func (*ChannelCloseOk) decode(*decoder) {}
 
 // AccessRequest is access.request: asks for a ticket as 0-8 did (client).
 type AccessRequest struct {
@@ -95,20 +70,9 @@ type AccessRequest struct {
 // ID implements Method.
 func (*AccessRequest) ID() MethodID { return IDAccessRequest }
 
-// AppendTo implements Method.
-func (m *AccessRequest) AppendTo(buf []byte) []byte {
-	buf = appendShort(buf, m.Realm)
-	return append(buf, bits(m.Exclusive, m.Passive, m.Active, m.Write, m.Read))
-}
-
-func (m *AccessRequest) decode(r *decoder) {
-	m.Realm = r.short()
-	b := r.u8()
-	m.Exclusive = bit(b, 0)
-	m.Passive = bit(b, 1)
-	m.Active = bit(b, 2)
-	m.Write = bit(b, 3)
-	m.Read = bit(b, 4)
+func (m *AccessRequest) args(a *args) {
+	a.shortstr(&m.Realm)
+	a.bits(&m.Exclusive, &m.Passive, &m.Active, &m.Write, &m.Read)
 }
 
 // AccessRequestOk is access.request-ok: gives a ticket that means nothing (server).
@@ -119,7 +83,4 @@ type AccessRequestOk struct {
 // ID implements Method.
 func (*AccessRequestOk) ID() MethodID { return IDAccessRequestOk }
 
-// AppendTo implements Method.
-func (m *AccessRequestOk) AppendTo(buf []byte) []byte { return appendU16(buf, m.Ticket) }
-
-func (m *AccessRequestOk) decode(r *decoder) { m.Ticket = r.u16() }
+func (m *AccessRequestOk) args(a *args) { a.short(&m.Ticket) }

@@ -12,21 +12,12 @@ type ConnectionStart struct {
 // ID implements Method.
 func (*ConnectionStart) ID() MethodID { return IDConnectionStart }
 
-// AppendTo implements Method.
-func (m *ConnectionStart) AppendTo(buf []byte) []byte {
-	buf = append(buf, m.VersionMajor)
-	buf = append(buf, m.VersionMinor)
-	buf = appendLong(buf, m.ServerProperties)
-	buf = appendLong(buf, m.Mechanisms)
-	return appendLong(buf, m.Locales)
-}
-
-func (m *ConnectionStart) decode(r *decoder) {
-	m.VersionMajor = r.u8()
-	m.VersionMinor = r.u8()
-	m.ServerProperties = r.table()
-	m.Mechanisms = r.long()
-	m.Locales = r.long()
+func (m *ConnectionStart) args(a *args) {
+	a.octet(&m.VersionMajor)
+	a.octet(&m.VersionMinor)
+	a.table(&m.ServerProperties)
+	a.longstr(&m.Mechanisms)
+	a.longstr(&m.Locales)
 }
 
 // ConnectionStartOk is connection.start-ok: picks a mechanism and answers it (client).
@@ -40,19 +31,11 @@ type ConnectionStartOk struct {
 // ID implements Method.
 func (*ConnectionStartOk) ID() MethodID { return IDConnectionStartOk }
 
-// AppendTo implements Method.
-func (m *ConnectionStartOk) AppendTo(buf []byte) []byte {
-	buf = appendLong(buf, m.ClientProperties)
-	buf = appendShort(buf, m.Mechanism)
-	buf = appendLong(buf, m.Response)
-	return appendShort(buf, m.Locale)
-}
-
-func (m *ConnectionStartOk) decode(r *decoder) {
-	m.ClientProperties = r.table()
-	m.Mechanism = r.short()
-	m.Response = r.long()
-	m.Locale = r.short()
+func (m *ConnectionStartOk) args(a *args) {
+	a.table(&m.ClientProperties)
+	a.shortstr(&m.Mechanism)
+	a.longstr(&m.Response)
+	a.shortstr(&m.Locale)
 }
 
 // ConnectionSecure is connection.secure: carries a further challenge (server).
@@ -63,10 +46,7 @@ type ConnectionSecure struct {
 // ID implements Method.
 func (*ConnectionSecure) ID() MethodID { return IDConnectionSecure }
 
-// AppendTo implements Method.
-func (m *ConnectionSecure) AppendTo(buf []byte) []byte { return appendLong(buf, m.Challenge) }
-
-func (m *ConnectionSecure) decode(r *decoder) { m.Challenge = r.long() }
+func (m *ConnectionSecure) args(a *args) { a.longstr(&m.Challenge) }
 
 // ConnectionSecureOk is connection.secure-ok: answers a challenge (client).
 type ConnectionSecureOk struct {
@@ -76,10 +56,7 @@ type ConnectionSecureOk struct {
 // ID implements Method.
 func (*ConnectionSecureOk) ID() MethodID { return IDConnectionSecureOk }
 
-// AppendTo implements Method.
-func (m *ConnectionSecureOk) AppendTo(buf []byte) []byte { return appendLong(buf, m.Response) }
-
-func (m *ConnectionSecureOk) decode(r *decoder) { m.Response = r.long() }
+func (m *ConnectionSecureOk) args(a *args) { a.longstr(&m.Response) }
 
 // ConnectionTune is connection.tune: proposes limits (server); heartbeat in seconds.
 type ConnectionTune struct {
@@ -91,17 +68,10 @@ type ConnectionTune struct {
 // ID implements Method.
 func (*ConnectionTune) ID() MethodID { return IDConnectionTune }
 
-// AppendTo implements Method.
-func (m *ConnectionTune) AppendTo(buf []byte) []byte {
-	buf = appendU16(buf, m.ChannelMax)
-	buf = appendU32(buf, m.FrameMax)
-	return appendU16(buf, m.Heartbeat)
-}
-
-func (m *ConnectionTune) decode(r *decoder) {
-	m.ChannelMax = r.u16()
-	m.FrameMax = r.u32()
-	m.Heartbeat = r.u16()
+func (m *ConnectionTune) args(a *args) {
+	a.short(&m.ChannelMax)
+	a.long(&m.FrameMax)
+	a.short(&m.Heartbeat)
 }
 
 // ConnectionTuneOk is connection.tune-ok: agrees on the limits (client).
@@ -114,17 +84,10 @@ type ConnectionTuneOk struct {
 // ID implements Method.
 func (*ConnectionTuneOk) ID() MethodID { return IDConnectionTuneOk }
 
-// AppendTo implements Method.
-func (m *ConnectionTuneOk) AppendTo(buf []byte) []byte {
-	buf = appendU16(buf, m.ChannelMax)
-	buf = appendU32(buf, m.FrameMax)
-	return appendU16(buf, m.Heartbeat)
-}
-
-func (m *ConnectionTuneOk) decode(r *decoder) {
-	m.ChannelMax = r.u16()
-	m.FrameMax = r.u32()
-	m.Heartbeat = r.u16()
+func (m *ConnectionTuneOk) args(a *args) {
+	a.short(&m.ChannelMax)
+	a.long(&m.FrameMax)
+	a.short(&m.Heartbeat)
 }
 
 // ConnectionOpen is connection.open: names the virtual host (client).
@@ -136,17 +99,10 @@ type ConnectionOpen struct {
 // ID implements Method.
 func (*ConnectionOpen) ID() MethodID { return IDConnectionOpen }
 
-// AppendTo implements Method.
-func (m *ConnectionOpen) AppendTo(buf []byte) []byte {
-	buf = appendShort(buf, m.VirtualHost)
-	buf = append(buf, 0)
-	return append(buf, bits(m.Insist))
-}
-
-func (m *ConnectionOpen) decode(r *decoder) {
-	m.VirtualHost = r.short()
-	r.shortBytes()
-	m.Insist = bit(r.u8(), 0)
+func (m *ConnectionOpen) args(a *args) {
+	a.shortstr(&m.VirtualHost)
+	a.reservedShortstr()
+	a.bits(&m.Insist)
 }
 
 // ConnectionOpenOk is connection.open-ok: accepts the virtual host (server).
@@ -155,10 +111,7 @@ type ConnectionOpenOk struct{}
 // ID implements Method.
 func (*ConnectionOpenOk) ID() MethodID { return IDConnectionOpenOk }
 
-// AppendTo implements Method.
-func (*ConnectionOpenOk) AppendTo(buf []byte) []byte { return append(buf, 0) }
-
-func (*ConnectionOpenOk) decode(r *decoder) { r.shortBytes() }
+func (*ConnectionOpenOk) args(a *args) { a.reservedShortstr() }
 
 // ConnectionClose is connection.close: ends the connection; class and method name the culprit.
 type ConnectionClose struct {
@@ -170,31 +123,18 @@ type ConnectionClose struct {
 // ID implements Method.
 func (*ConnectionClose) ID() MethodID { return IDConnectionClose }
 
-// AppendTo implements Method.
-func (m *ConnectionClose) AppendTo(buf []byte) []byte {
-	buf = appendU16(buf, uint16(m.ReplyCode))
-	buf = appendShort(buf, m.ReplyText)
-	buf = appendU16(buf, m.ClassID)
-	return appendU16(buf, m.MethodID)
-}
-
-func (m *ConnectionClose) decode(r *decoder) {
-	m.ReplyCode = Code(r.u16())
-	m.ReplyText = r.short()
-	m.ClassID = r.u16()
-	m.MethodID = r.u16()
+func (m *ConnectionClose) args(a *args) {
+	a.code(&m.ReplyCode)
+	a.shortstr(&m.ReplyText)
+	a.short(&m.ClassID)
+	a.short(&m.MethodID)
 }
 
 // ConnectionCloseOk is connection.close-ok: confirms the end.
-type ConnectionCloseOk struct{}
+type ConnectionCloseOk struct{ noArguments }
 
 // ID implements Method.
 func (*ConnectionCloseOk) ID() MethodID { return IDConnectionCloseOk }
-
-// AppendTo implements Method.
-func (*ConnectionCloseOk) AppendTo(buf []byte) []byte { return buf }
-
-func (*ConnectionCloseOk) decode(*decoder) {}
 
 // ConnectionBlocked is connection.blocked: says that publishing is stopped for now (server; extension).
 type ConnectionBlocked struct {
@@ -204,21 +144,13 @@ type ConnectionBlocked struct {
 // ID implements Method.
 func (*ConnectionBlocked) ID() MethodID { return IDConnectionBlocked }
 
-// AppendTo implements Method.
-func (m *ConnectionBlocked) AppendTo(buf []byte) []byte { return appendShort(buf, m.Reason) }
-
-func (m *ConnectionBlocked) decode(r *decoder) { m.Reason = r.short() }
+func (m *ConnectionBlocked) args(a *args) { a.shortstr(&m.Reason) }
 
 // ConnectionUnblocked is connection.unblocked: says that publishing goes on (server; extension).
-type ConnectionUnblocked struct{}
+type ConnectionUnblocked struct{ noArguments }
 
 // ID implements Method.
 func (*ConnectionUnblocked) ID() MethodID { return IDConnectionUnblocked }
-
-// AppendTo implements Method.
-func (*ConnectionUnblocked) AppendTo(buf []byte) []byte { return buf }
-
-func (*ConnectionUnblocked) decode(*decoder) {}
 
 // ConnectionUpdateSecret is connection.update-secret: replaces the credentials (client; extension).
 type ConnectionUpdateSecret struct {
@@ -229,24 +161,13 @@ type ConnectionUpdateSecret struct {
 // ID implements Method.
 func (*ConnectionUpdateSecret) ID() MethodID { return IDConnectionUpdateSecret }
 
-// AppendTo implements Method.
-func (m *ConnectionUpdateSecret) AppendTo(buf []byte) []byte {
-	buf = appendLong(buf, m.NewSecret)
-	return appendShort(buf, m.Reason)
-}
-
-func (m *ConnectionUpdateSecret) decode(r *decoder) {
-	m.NewSecret = r.long()
-	m.Reason = r.short()
+func (m *ConnectionUpdateSecret) args(a *args) {
+	a.longstr(&m.NewSecret)
+	a.shortstr(&m.Reason)
 }
 
 // ConnectionUpdateSecretOk is connection.update-secret-ok: confirms the new credentials (server; extension).
-type ConnectionUpdateSecretOk struct{}
+type ConnectionUpdateSecretOk struct{ noArguments }
 
 // ID implements Method.
 func (*ConnectionUpdateSecretOk) ID() MethodID { return IDConnectionUpdateSecretOk }
-
-// AppendTo implements Method.
-func (*ConnectionUpdateSecretOk) AppendTo(buf []byte) []byte { return buf }
-
-func (*ConnectionUpdateSecretOk) decode(*decoder) {}

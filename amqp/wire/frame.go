@@ -93,13 +93,15 @@ func appendFrameHeader(buf []byte, kind byte, channel uint16, size int) []byte {
 	return append(buf, kind, byte(channel>>8), byte(channel), byte(size>>24), byte(size>>16), byte(size>>8), byte(size))
 }
 
-// AppendMethod appends the method frame of m on a channel.
+// AppendMethod appends the method frame of m on a channel. Short strings above 255 bytes are cut.
 func AppendMethod(buf []byte, channel uint16, m Method) []byte {
 	start := len(buf)
 	id := m.ID()
 	buf = appendFrameHeader(buf, FrameMethod, channel, 0)
 	buf = binary.BigEndian.AppendUint32(buf, uint32(id))
-	buf = m.AppendTo(buf)
+	a := args{encode: true, out: buf}
+	m.args(&a)
+	buf = a.out
 	binary.BigEndian.PutUint32(buf[start+3:], uint32(len(buf)-start-FrameHeaderBytes))
 	return append(buf, FrameEnd)
 }

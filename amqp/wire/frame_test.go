@@ -90,6 +90,87 @@ func TestMethodsHaveTheSpecifiedBytes(t *testing.T) {
 	}
 }
 
+// Arguments stand in the specification's order, each with a value of its own; by hand, too.
+func TestArgumentsStandInTheSpecifiedOrder(t *testing.T) {
+	table := Table{1, 'a', 't', 1} // 00000004 01617401
+	listed := map[MethodID]bool{}
+	for _, c := range []struct {
+		m    Method
+		want string
+	}{
+		{&ConnectionStart{VersionMajor: 0, VersionMinor: 9, ServerProperties: table, Mechanisms: []byte("M"), Locales: []byte("L")},
+			"00 09 00000004 01617401 00000001 4d 00000001 4c"},
+		{&ConnectionStartOk{ClientProperties: table, Mechanism: "M", Response: []byte("R"), Locale: "L"}, "00000004 01617401 01 4d 00000001 52 01 4c"},
+		{&ConnectionSecure{Challenge: []byte("C")}, "00000001 43"},
+		{&ConnectionSecureOk{Response: []byte("R")}, "00000001 52"},
+		{&ConnectionTune{ChannelMax: 1, FrameMax: 2, Heartbeat: 3}, "0001 00000002 0003"},
+		{&ConnectionTuneOk{ChannelMax: 1, FrameMax: 2, Heartbeat: 3}, "0001 00000002 0003"},
+		{&ConnectionOpen{VirtualHost: "v", Insist: true}, "01 76 00 01"},
+		{&ConnectionOpenOk{}, "00"},
+		{&ConnectionClose{ReplyCode: 1, ReplyText: "t", ClassID: 2, MethodID: 3}, "0001 01 74 0002 0003"},
+		{&ConnectionBlocked{Reason: "r"}, "01 72"},
+		{&ConnectionUpdateSecret{NewSecret: []byte("s"), Reason: "r"}, "00000001 73 01 72"},
+		{&ChannelOpen{}, "00"},
+		{&ChannelOpenOk{}, "00000000"},
+		{&ChannelFlow{Active: true}, "01"},
+		{&ChannelFlowOk{Active: true}, "01"},
+		{&ChannelClose{ReplyCode: 1, ReplyText: "t", ClassID: 2, MethodID: 3}, "0001 01 74 0002 0003"},
+		{&AccessRequest{Realm: "r", Passive: true, Write: true}, "01 72 0a"},
+		{&AccessRequest{Realm: "r", Exclusive: true, Active: true, Read: true}, "01 72 15"},
+		{&AccessRequestOk{Ticket: 1}, "0001"},
+		{&ExchangeDeclare{Exchange: "e", Type: "t", Durable: true, Internal: true, Arguments: table}, "0000 01 65 01 74 0a 00000004 01617401"},
+		{&ExchangeDeclare{Exchange: "e", Type: "t", Passive: true, AutoDelete: true, NoWait: true}, "0000 01 65 01 74 15 00000000"},
+		{&ExchangeDelete{Exchange: "e", IfUnused: true}, "0000 01 65 01"},
+		{&ExchangeDelete{Exchange: "e", NoWait: true}, "0000 01 65 02"},
+		{&ExchangeBind{Destination: "d", Source: "s", RoutingKey: "k", NoWait: true, Arguments: table}, "0000 01 64 01 73 01 6b 01 00000004 01617401"},
+		{&ExchangeUnbind{Destination: "d", Source: "s", RoutingKey: "k", NoWait: true, Arguments: table}, "0000 01 64 01 73 01 6b 01 00000004 01617401"},
+		{&QueueDeclare{Queue: "q", Durable: true, AutoDelete: true, Arguments: table}, "0000 01 71 0a 00000004 01617401"},
+		{&QueueDeclare{Queue: "q", Passive: true, Exclusive: true, NoWait: true}, "0000 01 71 15 00000000"},
+		{&QueueDeclareOk{Queue: "q", MessageCount: 1, ConsumerCount: 2}, "01 71 00000001 00000002"},
+		{&QueueBind{Queue: "q", Exchange: "e", RoutingKey: "k", NoWait: true, Arguments: table}, "0000 01 71 01 65 01 6b 01 00000004 01617401"},
+		{&QueueUnbind{Queue: "q", Exchange: "e", RoutingKey: "k", Arguments: table}, "0000 01 71 01 65 01 6b 00000004 01617401"},
+		{&QueuePurge{Queue: "q", NoWait: true}, "0000 01 71 01"},
+		{&QueuePurgeOk{MessageCount: 1}, "00000001"},
+		{&QueueDelete{Queue: "q", IfUnused: true, NoWait: true}, "0000 01 71 05"},
+		{&QueueDelete{Queue: "q", IfEmpty: true}, "0000 01 71 02"},
+		{&QueueDeleteOk{MessageCount: 1}, "00000001"},
+		{&BasicQos{PrefetchSize: 1, PrefetchCount: 2, Global: true}, "00000001 0002 01"},
+		{&BasicConsume{Queue: "q", ConsumerTag: "t", NoLocal: true, Exclusive: true, Arguments: table}, "0000 01 71 01 74 05 00000004 01617401"},
+		{&BasicConsume{Queue: "q", ConsumerTag: "t", NoAck: true, NoWait: true}, "0000 01 71 01 74 0a 00000000"},
+		{&BasicConsumeOk{ConsumerTag: "t"}, "01 74"},
+		{&BasicCancel{ConsumerTag: "t", NoWait: true}, "01 74 01"},
+		{&BasicCancelOk{ConsumerTag: "t"}, "01 74"},
+		{&BasicPublish{Exchange: "e", RoutingKey: "k", Immediate: true}, "0000 01 65 01 6b 02"},
+		{&BasicReturn{ReplyCode: 1, ReplyText: "t", Exchange: "e", RoutingKey: "k"}, "0001 01 74 01 65 01 6b"},
+		{&BasicDeliver{ConsumerTag: "t", DeliveryTag: 1, Redelivered: true, Exchange: "e", RoutingKey: "k"}, "01 74 0000000000000001 01 01 65 01 6b"},
+		{&BasicGet{Queue: "q", NoAck: true}, "0000 01 71 01"},
+		{&BasicGetOk{DeliveryTag: 1, Redelivered: true, Exchange: "e", RoutingKey: "k", MessageCount: 2}, "0000000000000001 01 01 65 01 6b 00000002"},
+		{&BasicGetEmpty{}, "00"},
+		{&BasicAck{DeliveryTag: 1, Multiple: true}, "0000000000000001 01"},
+		{&BasicReject{DeliveryTag: 1, Requeue: true}, "0000000000000001 01"},
+		{&BasicRecoverAsync{Requeue: true}, "01"},
+		{&BasicRecover{Requeue: true}, "01"},
+		{&BasicNack{DeliveryTag: 1, Multiple: true}, "0000000000000001 01"},
+		{&BasicNack{DeliveryTag: 1, Requeue: true}, "0000000000000001 02"},
+		{&ConfirmSelect{NoWait: true}, "01"},
+	} {
+		listed[c.m.ID()] = true
+		frame := AppendMethod(nil, 0, c.m)
+		payload := frame[FrameHeaderBytes : len(frame)-1]
+		if want := unhex(t, c.want); !bytes.Equal(payload[4:], want) {
+			t.Errorf("%s: %x, want %x", c.m.ID(), payload[4:], want)
+		}
+		if back, err := Decode(payload); err != nil || !bytes.Equal(AppendMethod(nil, 0, back), frame) {
+			t.Errorf("%s: read as %+v, %v", c.m.ID(), back, err)
+		}
+	}
+	for id, newMethod := range methodTypes {
+		if frame := AppendMethod(nil, 0, newMethod()); !listed[id] && len(frame) != FrameOverheadBytes+4 {
+			t.Errorf("%s has arguments and stands in no row", id)
+		}
+	}
+}
+
 func TestEveryMethodIsReadAsItWasWritten(t *testing.T) {
 	for id, newMethod := range methodTypes {
 		m := newMethod()

@@ -114,10 +114,9 @@ const (
 type Method interface {
 	// ID is the class and method number.
 	ID() MethodID
-	// AppendTo appends the arguments (without class and method number) to buf. Short strings above 255 bytes are cut.
-	AppendTo(buf []byte) []byte
 
-	decode(r *decoder)
+	// args goes through the arguments, without class and method number.
+	args(a *args)
 }
 
 // ErrSyntax says that a payload does not hold what its class and method promise (502 SYNTAX_ERROR).
@@ -150,8 +149,9 @@ func Decode(payload []byte) (Method, error) {
 		return nil, &UnknownMethodError{ID: id}
 	}
 	m := newMethod()
-	r := decoder{buf: payload[4:]}
-	m.decode(&r)
+	a := args{in: decoder{buf: payload[4:]}}
+	m.args(&a)
+	r := &a.in
 	if r.deep {
 		return m, fmt.Errorf("arguments of %s: %w", id, ErrTableDepth)
 	}

@@ -79,9 +79,6 @@ func (r *decoder) table() Table {
 	return t
 }
 
-// bit reads bit i of the octet that packs consecutive bit arguments.
-func bit(octet byte, i uint) bool { return octet>>i&1 != 0 }
-
 // bits packs up to eight bit arguments, first one lowest.
 func bits(values ...bool) byte {
 	var b byte
