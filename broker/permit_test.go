@@ -114,7 +114,7 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 // housekeeping. Whoever adds a method says here which of both it is.
 func TestTheSessionIsTheOneDoor(t *testing.T) {
 	looks := []string{"VHost", "VHosts", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic",
-		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "Counters", "Connections", "ConnectionCounts",
+		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts",
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups"}
 	keeps := []string{
 		"NewSession", "Clients", // how clients come to the door

@@ -23,8 +23,8 @@ func TestQueuesAreFoundByName(t *testing.T) {
 				t.Errorf("queue %q is there and should not be", q.Name)
 			}
 		})
-		if n != len(want) {
-			t.Fatalf("%d queues of %d", n, len(want))
+		if n != len(want) || table.find("") != nil {
+			t.Fatalf("%d queues of %d, and %v without a name", n, len(want), table.find(""))
 		}
 	}
 	for step, chance := range []int{90, 10, 60, 50, 0} { // of 100, that one comes
@@ -97,6 +97,24 @@ func TestQueuesThatComeAndGoHideNoOther(t *testing.T) {
 	}
 	stop.Store(true)
 	group.Wait()
+}
+
+// TestQueuesThatComeAndGoSeldomMoveOthers holds that places of queues that went are taken again.
+func TestQueuesThatComeAndGoSeldomMoveOthers(t *testing.T) {
+	var table queueTable
+	queues := make([]Queue, 10_000)
+	for i := range queues {
+		queues[i].Name = strconv.Itoa(i)
+		table.put(&queues[i])
+	}
+	if n := alloc.Least(20, 10, func() {
+		for i := range 1000 {
+			table.remove(queues[i].Name)
+			table.put(&queues[i])
+		}
+	}); n > 20 {
+		t.Errorf("%v times of 1000", n)
+	}
 }
 
 func TestFindingAQueueAllocatesNothing(t *testing.T) {

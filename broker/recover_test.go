@@ -216,7 +216,7 @@ func (c *openCounter) Open(name string, flag int) (fs.File, error) {
 // figuresOf is what is left and how much that is, by queue.
 func figuresOf(b *Broker) map[string][2]int64 {
 	out := map[string][2]int64{}
-	for _, q := range b.Stats().Queues {
+	for _, q := range b.QueueStats() {
 		out[q.Name] = [2]int64{q.Ready + q.Unacked, int64(q.Segments)}
 	}
 	return out

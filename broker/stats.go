@@ -41,7 +41,7 @@ type QueueStats struct {
 type Stats struct {
 	Store  StoreStats
 	Err    string // why nothing can be written, if so
-	Queues []QueueStats
+	Queues int    // that there are
 	Delays []DelayStats
 	// Scratch is what unfinished messages take on disk, ScratchLimit the most that they may.
 	Scratch, ScratchLimit int64
@@ -78,21 +78,35 @@ func (b *Broker) storeStats() StoreStats {
 	return out
 }
 
-// Stats collects the figures of every queue.
+// Stats collects the figures of the whole.
 func (b *Broker) Stats() Stats {
 	out := Stats{Store: b.storeStats(), Scratch: b.scratch.used.Load(), ScratchLimit: b.scratch.limit}
 	if err := b.store.Err(); err != nil {
 		out.Err = err.Error()
 	}
+	out.Queues = b.queueCount()
 	for _, v := range b.VHosts() {
-		for _, q := range v.Queues() {
-			out.Queues = append(out.Queues, q.Stats())
-		}
 		for _, x := range v.Exchanges() {
 			if x.delays != nil {
 				out.Delays = append(out.Delays, DelayStats{VHost: v.Name, Exchange: x.Name, Waiting: x.delays.waiting()})
 			}
 		}
+	}
+	return out
+}
+
+func (b *Broker) queueCount() (n int) {
+	for _, v := range b.VHosts() {
+		v.queues.all(func(*Queue) { n++ })
+	}
+	return n
+}
+
+// QueueStats collects the figures of every queue.
+func (b *Broker) QueueStats() []QueueStats {
+	out := make([]QueueStats, 0, b.queueCount())
+	for _, v := range b.VHosts() {
+		v.queues.all(func(q *Queue) { out = append(out, q.Stats()) })
 	}
 	return out
 }

@@ -116,6 +116,7 @@ func TestNothingIsLostOrDoubledUnderLoad(t *testing.T) {
 				}
 			}
 			r.Stats()
+			r.QueueStats()
 			s.Close()
 		}
 	})

@@ -1,12 +1,10 @@
 package metrics
 
 import (
-	"net/http"
 	"runtime"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
@@ -14,8 +12,10 @@ import (
 
 // Source is where the figures come from; *broker.Broker is one.
 type Source interface {
-	// Stats collects the figures of every queue and of the store.
+	// Stats are the figures of the store and of the whole.
 	Stats() broker.Stats
+	// QueueStats are those of every queue.
+	QueueStats() []broker.QueueStats
 	// Counters are the running totals.
 	Counters() *broker.Counters
 	// ConnectionCounts are how many connections are open, by protocol.
@@ -34,25 +34,19 @@ type Options struct {
 	Requests func() budget.Stats
 }
 
-// Collector is a prometheus.Collector over the broker's figures.
+// Collector is a prometheus.Collector over the broker's figures but for those of single
+// queues, which stand in perQueue.
 type Collector struct{ Options }
 
 // New returns a Collector.
 func New(o Options) *Collector { return &Collector{o} }
 
-// Handler serves the Collector with the figures of the process and of the Go
-// runtime beside it.
-func (c *Collector) Handler() http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(c, collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
-}
-
 // Describe sends every series that Collect may send.
 func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 	for _, s := range series {
-		out <- s.desc
+		if !slices.Contains(s.labels, "queue") {
+			out <- s.desc
+		}
 	}
 }
 
@@ -73,7 +67,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(buildInfo, 1, c.Version, runtime.Version(), stats.Store.Mode)
 	gauge(writable, boolean(stats.Err == ""))
-	gauge(queues, float64(len(stats.Queues)))
+	gauge(queues, float64(stats.Queues))
 	if c.Disk != nil {
 		if free, total, err := c.Disk(); err == nil {
 			gauge(diskFree, float64(free))
@@ -86,9 +80,6 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	gauge(requestDisk, float64(stats.Scratch))
 	gauge(requestDiskMost, float64(stats.ScratchLimit))
 	c.collectStore(out, stats)
-	for i := range stats.Queues {
-		collectQueue(gauge, &stats.Queues[i])
-	}
 	for _, d := range stats.Delays {
 		gauge(exchangeDelayed, float64(d.Waiting), d.VHost, d.Exchange)
 	}
@@ -116,16 +107,6 @@ func collectRequests(out chan<- prometheus.Metric, s budget.Stats) {
 	gauge(requestLimit, s.Bytes)
 	gauge(requestsWaiting, int64(s.Waiting))
 	out <- prometheus.MustNewConstMetric(requestsRefused.desc, prometheus.CounterValue, float64(s.Refused))
-}
-
-func collectQueue(gauge func(*serie, float64, ...string), q *broker.QueueStats) {
-	gauge(queueReady, float64(q.Ready), q.VHost, q.Name)
-	gauge(queueUnacked, float64(q.Unacked), q.VHost, q.Name)
-	gauge(queueConsumers, float64(q.Consumers), q.VHost, q.Name)
-	gauge(queueBytes, float64(q.Bytes), q.VHost, q.Name)
-	gauge(queueSegments, float64(q.Segments), q.VHost, q.Name)
-	gauge(queuePartitions, float64(q.Partitions), q.VHost, q.Name)
-	gauge(queueReadOnly, boolean(q.ReadOnly != ""), q.VHost, q.Name)
 }
 
 func boolean(b bool) float64 {

@@ -18,14 +18,19 @@ var update = flag.Bool("update", false, "write docs/metrics.md")
 // figures is a Source with fixed values.
 type figures struct {
 	stats    broker.Stats
+	queues   []broker.QueueStats
 	counters broker.Counters
 }
 
-func (f *figures) Stats() broker.Stats        { return f.stats }
-func (f *figures) Counters() *broker.Counters { return &f.counters }
+func (f *figures) Stats() broker.Stats             { return f.stats }
+func (f *figures) QueueStats() []broker.QueueStats { return f.queues }
+func (f *figures) Counters() *broker.Counters      { return &f.counters }
 func (f *figures) ConnectionCounts() map[string]int {
 	return map[string]int{"amqp": 0, "kafka": 4}
 }
+
+// oddName has what must be escaped in a label.
+const oddName = `odd \ "name"` + "\n"
 
 func sample() *figures {
 	f := &figures{stats: broker.Stats{
@@ -34,10 +39,10 @@ func sample() *figures {
 			Mode: "group", AppendedBytes: 1000, Syncs: 3, SyncErrors: 1, SyncSeconds: 0.5,
 			SyncBuckets: []broker.SyncBucket{{Le: 0.001, Count: 1}, {Le: 0.25, Count: 3}},
 		},
-		Queues: []broker.QueueStats{
-			{VHost: "/", Name: "orders", Ready: 5, Unacked: 2, Consumers: 1, Bytes: 65536, Segments: 1, Partitions: 1},
-			{VHost: "/", Name: `odd "name"` + "\n", Partitions: 3, ReadOnly: "input/output error"},
-		},
+		Queues: 2,
+	}, queues: []broker.QueueStats{
+		{VHost: "/", Name: "orders", Ready: 5, Unacked: 2, Consumers: 1, Bytes: 65536, Segments: 1, Partitions: 1},
+		{VHost: "/", Name: oddName, Partitions: 3, ReadOnly: "input/output error"},
 	}}
 	f.counters.Published.Store(12)
 	f.counters.Left[broker.Acked].Store(7)
@@ -64,7 +69,7 @@ func TestScrapeShowsTheFiguresOfTheirOwners(t *testing.T) {
 		`leveret_connections{protocol="kafka"} 4`,
 		`leveret_queue_messages_ready{queue="orders",vhost="/"} 5`,
 		`leveret_queue_bytes{queue="orders",vhost="/"} 65536`,
-		`leveret_queue_read_only{queue="odd \"name\"\n",vhost="/"} 1`,
+		`leveret_queue_read_only{queue="odd \\ \"name\"\n",vhost="/"} 1`,
 		`leveret_store_sync_seconds_bucket{le="0.25"} 3`,
 		`leveret_store_sync_seconds_bucket{le="+Inf"} 3`,
 		`leveret_store_sync_seconds_sum 0.5`,

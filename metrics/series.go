@@ -64,19 +64,42 @@ var counters = []total{
 // left is the totals by reason.
 var left = newSerie("counter", "messages_left_total", "Messages that left their queues: acked, expired, rejected, dropped for a limit of the queue's length or of deliveries, purged, passed by the log's start, or damaged.", "reason")
 
-// The other families.
+// What there is.
 var (
 	connections = newSerie("gauge", "connections", "Client connections that are open.", "protocol")
 	queues      = newSerie("gauge", "queues", "Queues and topics that exist.")
+)
 
-	queueReady      = newSerie("gauge", "queue_messages_ready", "Messages that wait for a consumer; for a topic that nobody works on, its records.", "vhost", "queue")
-	queueUnacked    = newSerie("gauge", "queue_messages_unacked", "Messages that consumers hold and have not acked.", "vhost", "queue")
-	queueConsumers  = newSerie("gauge", "queue_consumers", "Consumers of the queue that ack.", "vhost", "queue")
-	queueBytes      = newSerie("gauge", "queue_bytes", "Bytes that the queue takes on disk.", "vhost", "queue")
-	queueSegments   = newSerie("gauge", "queue_segments", "Segment files of the queue.", "vhost", "queue")
-	queuePartitions = newSerie("gauge", "queue_partitions", "Logs that the queue consists of.", "vhost", "queue")
-	queueReadOnly   = newSerie("gauge", "queue_read_only", "1 when a fault of the disk has made a log of the queue read-only.", "vhost", "queue")
+// queueSerie is a family with a line for each queue.
+type queueSerie struct {
+	*serie
+	read func(*broker.QueueStats) int64
+}
 
+func newQueueSerie(name, help string, read func(*broker.QueueStats) int64) queueSerie {
+	return queueSerie{newSerie("gauge", "queue_"+name, help, "vhost", "queue"), read}
+}
+
+// perQueue are the figures of each queue.
+var perQueue = []queueSerie{
+	newQueueSerie("messages_ready", "Messages that wait for a consumer; for a topic that nobody works on, its records.",
+		func(q *broker.QueueStats) int64 { return q.Ready }),
+	newQueueSerie("messages_unacked", "Messages that consumers hold and have not acked.",
+		func(q *broker.QueueStats) int64 { return q.Unacked }),
+	newQueueSerie("consumers", "Consumers of the queue that ack.",
+		func(q *broker.QueueStats) int64 { return int64(q.Consumers) }),
+	newQueueSerie("bytes", "Bytes that the queue takes on disk.",
+		func(q *broker.QueueStats) int64 { return q.Bytes }),
+	newQueueSerie("segments", "Segment files of the queue.",
+		func(q *broker.QueueStats) int64 { return int64(q.Segments) }),
+	newQueueSerie("partitions", "Logs that the queue consists of.",
+		func(q *broker.QueueStats) int64 { return int64(q.Partitions) }),
+	newQueueSerie("read_only", "1 when a fault of the disk has made a log of the queue read-only.",
+		func(q *broker.QueueStats) int64 { return int64(boolean(q.ReadOnly != "")) }),
+}
+
+// The other families.
+var (
 	exchangeDelayed = newSerie("gauge", "exchange_messages_delayed", "Messages that an exchange keeps until their time has come.", "vhost", "exchange")
 
 	appendedBytes = newSerie("counter", "store_appended_bytes_total", "Bytes appended to logs.")
