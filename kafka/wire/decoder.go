@@ -22,43 +22,31 @@ func (r *decoder) fail() {
 }
 
 func (r *decoder) int8() int8 {
-	if len(r.src) < 1 {
-		r.fail()
-		return 0
+	if b := r.span(1); b != nil {
+		return int8(b[0])
 	}
-	v := int8(r.src[0])
-	r.src = r.src[1:]
-	return v
+	return 0
 }
 
 func (r *decoder) int16() int16 {
-	if len(r.src) < 2 {
-		r.fail()
-		return 0
+	if b := r.span(2); b != nil {
+		return int16(binary.BigEndian.Uint16(b))
 	}
-	v := int16(binary.BigEndian.Uint16(r.src))
-	r.src = r.src[2:]
-	return v
+	return 0
 }
 
 func (r *decoder) int32() int32 {
-	if len(r.src) < 4 {
-		r.fail()
-		return 0
+	if b := r.span(4); b != nil {
+		return int32(binary.BigEndian.Uint32(b))
 	}
-	v := int32(binary.BigEndian.Uint32(r.src))
-	r.src = r.src[4:]
-	return v
+	return 0
 }
 
 func (r *decoder) int64() int64 {
-	if len(r.src) < 8 {
-		r.fail()
-		return 0
+	if b := r.span(8); b != nil {
+		return int64(binary.BigEndian.Uint64(b))
 	}
-	v := int64(binary.BigEndian.Uint64(r.src))
-	r.src = r.src[8:]
-	return v
+	return 0
 }
 
 // uvarint reads an unsigned varint of at most 32 bits.
@@ -111,14 +99,17 @@ func (r *decoder) name(flexible bool) []byte {
 	return v
 }
 
+// length reads the length of bytes or of an array; -1 stands for null.
+func (r *decoder) length(flexible bool) int {
+	if flexible {
+		return int(r.uvarint()) - 1
+	}
+	return int(r.int32())
+}
+
 // bytes reads a byte string with a 32-bit length; nil stands for null.
 func (r *decoder) bytes(flexible bool) []byte {
-	n := 0
-	if flexible {
-		n = int(r.uvarint()) - 1
-	} else {
-		n = int(r.int32())
-	}
+	n := r.length(flexible)
 	if r.bad || n == -1 {
 		return nil
 	}
@@ -129,12 +120,7 @@ func (r *decoder) bytes(flexible bool) []byte {
 // rest of the request could not hold at elementBytes, the smallest size of one
 // element, or that is beyond MaxPartitions. A null array counts as empty.
 func (r *decoder) array(flexible bool, elementBytes int) int {
-	n := 0
-	if flexible {
-		n = int(r.uvarint()) - 1
-	} else {
-		n = int(r.int32())
-	}
+	n := r.length(flexible)
 	if r.bad || n == -1 {
 		return 0
 	}
