@@ -112,6 +112,7 @@ type Broker struct {
 	deletions        *deletions
 	expirer          expirer
 	lapses           lapses
+	overdue          overdue
 	server           layer // of settings
 	plainSettings    map[*queueType]*Settings
 	sharedSettings   share.Values[string, *Settings] // of queues that declare the same
@@ -263,6 +264,7 @@ func (b *Broker) saver() {
 				lagging.note(p)
 			}
 			lagging.run(b)
+			b.overdue.run()
 			b.alarm.probe(b)
 		}
 	}

@@ -58,7 +58,10 @@ func (q *Queue) countToDelete(ifEmpty bool) (int64, error) {
 
 // delete has queues removed that end marks as deleted.
 func (c *change) delete(queues []*Queue, end func() error) error {
-	l := c.leaving()
+	return c.deleteWith(c.leaving(), queues, end)
+}
+
+func (c *change) deleteWith(l *leaving, queues []*Queue, end func() error) error {
 	for _, q := range queues {
 		if err := l.queue(q); err != nil {
 			return err
@@ -87,9 +90,10 @@ var errUsed = errors.New("the queue is used again")
 // deleteUnused removes an auto-delete queue that lost its last consumer, if it has
 // none again by now.
 func (v *VHost) deleteUnused(q *Queue) {
-	err := v.deleteIf(q, func() bool { return true })
-	if err != nil && !errors.Is(err, errUsed) {
-		v.b.opts.Log.Error("can't delete an auto-delete queue", "queue", q.Name, "error", err)
+	remove := func() error { return v.deleteIf(q, func() bool { return true }) }
+	if err := remove(); err != nil && !errors.Is(err, errUsed) {
+		v.b.opts.Log.Error("can't delete an auto-delete queue; it is tried again", "queue", q.Name, "error", err)
+		v.b.overdue.add(q, remove)
 	}
 }
 
@@ -112,12 +116,31 @@ func (v *VHost) deleteIf(q *Queue, unused func() bool) error {
 	})
 }
 
-// deleteOwned removes the exclusive queues of a session that ends, in one change.
+// deleteOwned removes the exclusive queues of a session that ends, in one change. They
+// are written down nowhere, so they go whatever the disk does: what has to be written
+// is the end of auto-delete exchanges that go with them, and these may stay behind.
 func (v *VHost) deleteOwned(list map[*Queue]struct{}) {
 	if len(list) == 0 {
 		return
 	}
-	err := v.change(func(c *change) error {
+	_, err := v.deleteQueues(list, false)
+	if err == nil {
+		return
+	}
+	v.b.opts.Log.Error("can't delete an auto-delete exchange with the last queue that was bound to it; it is tried again", "vhost", v.Name, "error", err)
+	spared, err := v.deleteQueues(list, true)
+	if err != nil {
+		v.b.opts.Log.Error("can't delete the exclusive queues of a session", "queues", len(list), "error", err)
+	}
+	for _, x := range spared {
+		v.b.overdue.add(x, func() error { return v.deleteUnbound(x) })
+	}
+}
+
+// deleteQueues removes queues, with or without the auto-delete exchanges that lose
+// their last binding.
+func (v *VHost) deleteQueues(list map[*Queue]struct{}, spare bool) (spared []*Exchange, err error) {
+	err = v.change(func(c *change) error {
 		var queues []*Queue
 		for q := range list {
 			if err := c.alone(queueClaim(q.Name)); err != nil {
@@ -127,16 +150,35 @@ func (v *VHost) deleteOwned(list map[*Queue]struct{}) {
 				queues = append(queues, q)
 			}
 		}
-		return c.delete(queues, func() error {
+		l := c.leaving()
+		l.spare = spare
+		err := c.deleteWith(l, queues, func() error {
 			for _, q := range queues {
 				q.end(false)
 			}
 			return nil
 		})
+		spared = l.spared
+		return err
 	})
-	if err != nil {
-		v.b.opts.Log.Error("can't delete the exclusive queues of a session", "queues", len(list), "error", err)
-	}
+	return spared, err
+}
+
+// deleteUnbound removes an auto-delete exchange that has no binding any more. The error
+// is errUsed when it has one.
+func (v *VHost) deleteUnbound(x *Exchange) error {
+	return v.change(func(c *change) error {
+		if err := c.alone(exchangeClaim(x.Name)); err != nil {
+			return err
+		}
+		if have, _ := v.exchanges.Load(x.Name); have != x {
+			return nil
+		}
+		if len(x.bindings) > 0 {
+			return errUsed
+		}
+		return c.leaving().exchange(x)
+	})
 }
 
 // cancelAll tells every subscription, and whoever watches, that the queue is gone.

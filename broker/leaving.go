@@ -10,6 +10,8 @@ type leaving struct {
 	exchanges map[*Exchange]int // of those that bindings leave, how many
 	gone      map[*Exchange]struct{}
 	queues    []*Queue
+	spare     bool        // auto-delete exchanges stay
+	spared    []*Exchange // that have no binding any more
 }
 
 // leaving begins a change that removes something.
@@ -44,10 +46,14 @@ func (l *leaving) binding(key string, d bindingDef) error {
 	if stored(src, q, x) {
 		l.c.drop(key)
 	}
-	if l.exchanges[src]++; src.AutoDelete && l.exchanges[src] == len(src.bindings) {
-		return l.exchange(src)
+	switch l.exchanges[src]++; {
+	case !src.AutoDelete || l.exchanges[src] < len(src.bindings):
+		return nil
+	case l.spare:
+		l.spared = append(l.spared, src)
+		return nil
 	}
-	return nil
+	return l.exchange(src)
 }
 
 // exchange adds an exchange with its bindings.
