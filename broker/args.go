@@ -39,6 +39,8 @@ func (v *VHost) readArgs(queue string, raw []byte, wrong func(error) error) (*qu
 		}
 		value, why := t.argument(&f)
 		switch {
+		case t.Arg == argDeadLetterExchange && f.Text() == nil: // which RabbitMQ looks at before the others
+			err = fail(Precondition, "invalid type '%s' for arg '%s' in queue '%s' in vhost '%s'", field.TypeName(f.Tag()), t.Arg, queue, v.Name)
 		case t.of&kind.set == 0:
 			err = fail(Precondition, "invalid arg '%s' for queue '%s' in vhost '%s' of queue type rabbit_%s_queue", t.Arg, queue, v.Name, kind.name)
 		case why != "":
@@ -58,6 +60,13 @@ func (v *VHost) readArgs(queue string, raw []byte, wrong func(error) error) (*qu
 	}
 	if f.Err() != nil {
 		return nil, nil, fail(Precondition, "malformed arguments for queue '%s' in vhost '%s'", queue, v.Name)
+	}
+	if _, ok := l[byArg(argDeadLetterKey)]; ok {
+		if _, ok := l[byArg(argDeadLetterExchange)]; !ok {
+			if err := wrong(v.invalidArg(argDeadLetterKey, queue, "routing_key_but_no_dlx_defined")); err != nil {
+				return nil, nil, err
+			}
+		}
 	}
 	return kind, l, nil
 }

@@ -111,6 +111,8 @@ type Broker struct {
 	policyGeneration atomic.Uint64 // see PolicyChanged
 	deletions        *deletions
 	expirer          expirer
+	punctual         punctual
+	undertakers      undertakers
 	lapses           lapses
 	overdue          overdue
 	server           layer // of settings
@@ -146,7 +148,8 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.deletions = newDeletions()
 	b.follower = newFollower(b)
 	b.unfollow = defs.Watch(b.follower.hear)
-	b.expirer.b = b
+	b.expirer.b, b.undertakers.b = b, b
+	b.punctual = punctual{b: b, wake: make(chan struct{}, 1)}
 	b.lapses.start(b)
 	b.makePlain()
 	running, stop := context.WithCancel(context.Background())
@@ -159,6 +162,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.stopped.Go(b.follower.run)
 	b.stopped.Go(b.recoverFigures)
 	b.stopped.Go(b.expirer.run)
+	b.stopped.Go(b.punctual.run)
 	b.stopped.Go(func() { b.deletions.run(b.stop) })
 	b.removals.start()
 	b.stopped.Go(b.lapses.run)
@@ -176,6 +180,7 @@ func (b *Broker) Close() error {
 	close(b.stop)
 	b.removals.cancel()
 	b.stopped.Wait()
+	b.undertakers.close()
 	b.unlease()
 	b.unfollow()
 	var errs []error
@@ -279,6 +284,7 @@ func (b *Broker) saveDirty() []*Partition {
 	for _, p := range list {
 		p.dirty.Store(false)
 		p.tellSpent(b.opts.Now())
+		p.tellLost(b.opts.Now())
 		if p.noted() != nil {
 			continue // which has marked it again
 		}

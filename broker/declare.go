@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -17,6 +18,9 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 		name = "amq.gen-" + randomName()
 	}
 	if err := s.May(Create, OnQueue, name); err != nil {
+		return nil, err
+	}
+	if err := s.mayDeadLetter(name, o.Args); err != nil {
 		return nil, err
 	}
 	v := s.vhost
@@ -46,6 +50,22 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 		return nil, err
 	}
 	return q, nil
+}
+
+// mayDeadLetter asks whether the session may make a queue whose messages go on to another
+// exchange: whoever does reads from the one and writes to the other.
+func (s *Session) mayDeadLetter(queue string, args []byte) error {
+	f, ok := field.Find(args, argDeadLetterExchange)
+	if !ok || f.Text() == nil {
+		return nil
+	}
+	if _, err := s.vhost.Queue(queue); err == nil {
+		return nil // it is there, and nothing will change
+	}
+	if err := s.May(Consume, OnQueue, queue); err != nil {
+		return err
+	}
+	return s.May(Publish, OnExchange, string(f.Text()))
 }
 
 // declared makes the queue of a declaration. The name is free; mu is held.

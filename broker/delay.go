@@ -278,8 +278,8 @@ func (p *Publisher) lateRoute(m *Inbound, plain bool) *route {
 }
 
 // addLate encodes a message for the lanes in which it is to wait.
-func (p *Publisher) addLate(r *route, pub *message.Publish) {
+func (p *Publisher) addLate(r *route, pub *message.Publish, ref uint64) {
 	late := *pub
 	late.Plain, late.Raw = false, r.note
-	p.add(r.late, &late)
+	p.add(r.late, &late, ref)
 }

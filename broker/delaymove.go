@@ -220,7 +220,7 @@ func (m *mover) wait(h *waiting, e *message.Envelope, nowMs int64) {
 	d.DueMs = h.dueMs
 	m.headers = append(d.AppendTo(m.headers[:0]), h.extra.Raw...)
 	m.p.put(m.d.lanes.Partitions()[laneOf(h.dueMs-nowMs)], &message.Publish{Exchange: e.Exchange, Key: h.rec.Key, Properties: e.Properties, Body: h.rec.Value,
-		TimestampMs: nowMs, Raw: message.Headers{Count: 1 + h.extra.Count, Raw: m.headers}})
+		TimestampMs: nowMs, Died: e.Died, Raw: message.Headers{Count: 1 + h.extra.Count, Raw: m.headers}})
 }
 
 // publish routes a message whose time has come.
@@ -241,7 +241,7 @@ func (m *mover) publish(h *waiting, e *message.Envelope, nowMs int64) error {
 // sameHead says that the message differs from the last one in body and time only.
 func (m *mover) sameHead(h *waiting, e *message.Envelope) bool {
 	l := &m.last
-	return l.same && bytes.Equal(l.key, h.rec.Key) && bytes.Equal(l.envelope, e.Properties) && bytes.Equal(m.in.Exchange, e.Exchange) &&
+	return l.same && m.in.Died == e.Died && bytes.Equal(l.key, h.rec.Key) && bytes.Equal(l.envelope, e.Properties) && bytes.Equal(m.in.Exchange, e.Exchange) &&
 		bytes.Equal(l.keys, h.delay.Keys) && bytes.Equal(l.extra, h.extra.Raw)
 }
 
@@ -269,7 +269,7 @@ func (m *mover) head(h *waiting, e *message.Envelope) error {
 		m.moreKeys = append(m.moreKeys, append([]byte(nil), key...))
 	}
 	*in = Inbound{Exchange: append(in.Exchange[:0], e.Exchange...), Key: l.key, Properties: m.properties, Headers: p.Headers, Body: in.Body,
-		Persistent: true, TimestampMs: in.TimestampMs, Raw: message.Headers{Count: h.extra.Count, Raw: l.extra}, from: m.d.x}
+		Persistent: true, TimestampMs: in.TimestampMs, Died: e.Died, Raw: message.Headers{Count: h.extra.Count, Raw: l.extra}, from: m.d.x}
 	if len(m.moreKeys) > 0 {
 		in.MoreKeys = m.moreKeys
 	}

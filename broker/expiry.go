@@ -38,6 +38,18 @@ type expiry struct {
 	moved   atomic.Bool  // the head may be another than the one looked at last
 	due     atomic.Int64 // when the head expires, in ms; never when it does not
 	looking sync.Mutex   // held over a look
+	called  atomic.Bool  // a look is to come soon; see punctual
+	look    *look        // punctual.mu guards it
+}
+
+// headMoved notes that the head of the log may be another.
+func (e *expiry) headMoved(p *Partition) {
+	if !e.moved.Load() {
+		e.moved.Store(true)
+	}
+	if p.q.Settings().DeadLetterExchange != nil {
+		e.soon(p)
+	}
 }
 
 const (
@@ -82,9 +94,7 @@ func (p *Partition) expects(seen bool) {
 	if seen && !e.seen.Load() {
 		e.seen.Store(true)
 	}
-	if !e.moved.Load() {
-		e.moved.Store(true)
-	}
+	e.headMoved(p)
 	if e.listed.Load() || e.listed.Swap(true) {
 		return
 	}

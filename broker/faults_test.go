@@ -82,7 +82,9 @@ func (t *faultyTable) Put(ctx context.Context, e ...store.Entry) error {
 }
 
 // startFaulty is a broker over a store whose faults the test sets.
-func startFaulty(t *testing.T) (*rig, *faultyStore) {
+func startFaulty(t *testing.T) (*rig, *faultyStore) { return startFaultyWith(t, Options{}) }
+
+func startFaultyWith(t *testing.T, o Options) (*rig, *faultyStore) {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir()}
 	st, err := local.Open(local.Options{Dir: r.dir, Mode: store.ModeOS, MaxBatchBytes: 2 << 20})
@@ -90,7 +92,7 @@ func startFaulty(t *testing.T) (*rig, *faultyStore) {
 		t.Fatal(err)
 	}
 	s := &faultyStore{Store: st, append: map[store.LogID]error{}, puts: math.MaxInt}
-	if r.Broker, err = Open(s, Options{}); err != nil {
+	if r.Broker, err = Open(s, o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

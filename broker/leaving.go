@@ -139,6 +139,7 @@ func (l *leaving) forget() error {
 		}
 		for _, p := range q.Partitions() {
 			p.removed.Store(true)
+			v.b.punctual.remove(p)
 		}
 		v.b.lapses.remove(q)
 		q.cancelAll()

@@ -33,13 +33,14 @@ type Partition struct {
 // feature has to know of a partition stands here; behind a pointer made by its own
 // first use, if most of those in use do without.
 type activePart struct {
-	moving   sync.Mutex               // held over reading the cursor's progress and noting it
-	unnoted  atomic.Bool              // the store could not note the cursor's progress
-	unwatch  func()                   // guarded by makeCursor
-	getter   Lease                    // settles what Get took; set with cursor
-	late     late                     // who waits for what is on its way
-	unpacker atomic.Pointer[unpacker] // made by the first reader of a compressed batch
-	guide    atomic.Pointer[guide]    // made by the first reader that stops within a batch
+	moving   sync.Mutex                  // held over reading the cursor's progress and noting it
+	unnoted  atomic.Bool                 // the store could not note the cursor's progress
+	unwatch  func()                      // guarded by makeCursor
+	getter   Lease                       // settles what Get took; set with cursor
+	late     late                        // who waits for what is on its way
+	unpacker atomic.Pointer[unpacker]    // made by the first reader of a compressed batch
+	guide    atomic.Pointer[guide]       // made by the first reader that stops within a batch
+	letters  atomic.Pointer[deadLetters] // made by the first dead letter
 
 	producers producers
 
@@ -186,7 +187,7 @@ func (p *Partition) note() error {
 		return err
 	}
 	if e := p.expiry.Load(); e != nil {
-		e.moved.Store(true)
+		e.headMoved(p)
 	}
 	p.leftWithStart(c)
 	p.q.vhost.b.markDirty(p)

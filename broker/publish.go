@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/leveret-mq/leveret/exchange"
@@ -19,6 +18,8 @@ type Inbound struct {
 	Body       []byte
 	Persistent bool            // must be durable before Store calls done
 	Raw        message.Headers // record headers of a message that came from Kafka
+	Died       bool            // a dead letter: its headers tell of its deaths
+	Ref        uint64          // of a message that is tracked: what the publisher calls it in fates
 	// TimestampMs is the time of arrival. Take the clock once per read buffer.
 	TimestampMs int64
 	from        *Exchange // where to begin to route what waited there; else nil
@@ -48,6 +49,7 @@ type Publisher struct {
 	same struct { // what the last Publish did, for one of SameHead
 		route *route
 		batch *message.Builder // that it was added to; nil if none, or if that was stored
+		set   *targetSet       // whose batch that is
 	}
 	scratch []byte
 	found   []exchange.Target
@@ -60,6 +62,8 @@ type Publisher struct {
 	note    []byte             // its record headers
 	keys    []byte             // scratch of note
 
+	fates      *fates             // of a publisher of dead letters; nil: the first error fails the Store
+	avoid      func(*Queue) bool  // queues that get nothing of what is routed; nil: all do
 	pending    []*targetSet       // with messages not stored yet, oldest first
 	free       []*message.Builder // not in use; shared by all sets
 	used       []*target          // whose logs Store must commit
@@ -87,6 +91,7 @@ type targetSet struct {
 	routes  [2]route // of all keys that lead here: those of a plain exchange, and others
 	targets []*target
 	batch   *message.Builder // set while open
+	refs    []uint64         // of the messages in it, if they are tracked
 	expires bool             // a message in it has an expiration
 	open    bool             // in Publisher.pending
 }
@@ -148,6 +153,9 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 		if r, decider, err = p.route(m); err != nil {
 			return false, err
 		}
+		if p.avoid != nil {
+			r = p.without(r)
+		}
 		if decider < exchange.Chance {
 			p.same.route = r
 		}
@@ -168,18 +176,21 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 	p.needCommit = p.needCommit || m.Persistent
 	if b := p.same.batch; b != nil && b.SizeBytes()+len(m.Body) <= batchBytes {
 		b.AddLike(m.Body, m.TimestampMs)
+		if p.fates != nil {
+			p.same.set.refs = append(p.same.set.refs, m.Ref)
+		}
 		return true, nil
 	}
 	if p.arrivalMs != 0 && (r.late != nil || r.set.countsTime()) {
 		m.TimestampMs = p.arrivalMs
 	}
 	pub := message.Publish{Exchange: m.Exchange, Key: m.Key, Properties: m.Properties, Body: m.Body,
-		TimestampMs: m.TimestampMs, Plain: r.plain, Raw: m.Raw}
+		TimestampMs: m.TimestampMs, Plain: r.plain, Raw: m.Raw, Died: m.Died}
 	if r.late != nil {
-		p.addLate(r, &pub)
+		p.addLate(r, &pub, m.Ref)
 	}
 	if r.set != nil {
-		p.add(r.set, &pub)
+		p.add(r.set, &pub, m.Ref)
 		if r.late != nil {
 			p.same.batch = nil // it is in several
 		}
@@ -200,17 +211,17 @@ func (p *Publisher) renew() {
 func (p *Publisher) put(part *Partition, pub *message.Publish) {
 	p.renew()
 	p.needCommit = true
-	p.add(p.targetOf(part).self, pub)
+	p.add(p.targetOf(part).self, pub, 0)
 	p.same.batch = nil
 }
 
 // add encodes a message for a set of logs and keeps the order in each of them:
 // a log has messages in one open set at most.
-func (p *Publisher) add(set *targetSet, pub *message.Publish) {
+func (p *Publisher) add(set *targetSet, pub *message.Publish, ref uint64) {
 	if !set.open && p.conflicts(set) {
-		if len(set.targets) <= splitTargets {
+		if len(set.targets) <= splitTargets && p.fates == nil { // or nobody knew who has a message of which a part fails
 			for _, t := range set.targets {
-				p.add(t.self, pub)
+				p.add(t.self, pub, ref)
 			}
 			p.same.batch = nil // it is in several
 			return
@@ -234,7 +245,10 @@ func (p *Publisher) add(set *targetSet, pub *message.Publish) {
 	}
 	set.expires = set.expires || mayExpire(pub.Properties)
 	set.batch.Add(pub)
-	p.same.batch = set.batch
+	if p.fates != nil {
+		set.refs = append(set.refs, ref)
+	}
+	p.same.set, p.same.batch = set, set.batch
 	if set.batch.SizeBytes() >= batchBytes {
 		p.appendSets(set)
 	}
@@ -260,96 +274,4 @@ func (p *Publisher) conflicts(set *targetSet) bool {
 		found = true
 	}
 	return found
-}
-
-// appendSets appends the batches of sets to their logs, in that order, and closes them. A set
-// that is not open has none. A queue that was deleted meanwhile takes its messages and
-// forgets them, as if they had come just before the deletion.
-func (p *Publisher) appendSets(sets ...*targetSet) {
-	p.same.batch = nil
-	for _, set := range sets {
-		if !set.open {
-			continue
-		}
-		n := uint64(set.batch.Len())
-		data := set.batch.Seal()
-		for _, t := range set.targets {
-			t.open = nil
-			if t.part.removed.Load() {
-				continue
-			}
-			_, err := t.part.log.Append(data)
-			p.v.b.alarm.appended(p.v.b, t.part, len(data), err)
-			if err != nil {
-				if p.err == nil && !t.part.removed.Load() {
-					p.err = fmt.Errorf("queue '%s': %w", t.part.q.Name, err)
-				}
-				continue
-			}
-			p.v.b.counters.Stored.Add(n)
-			if (set.expires || t.ttl) && !t.part.q.hidden {
-				t.part.expects(true)
-			}
-			if !t.used {
-				t.used = true
-				p.used = append(p.used, t)
-			}
-		}
-		set.open, set.expires = false, false
-		set.batch.Reset(keepBatchBytes)
-		p.free = append(p.free, set.batch)
-		set.batch = nil
-	}
-}
-
-// appendAll appends everything that is pending, oldest set first.
-func (p *Publisher) appendAll() {
-	p.appendSets(p.pending...)
-	p.pending = p.pending[:0]
-}
-
-func (p *Publisher) builder() *message.Builder {
-	if n := len(p.free); n > 0 {
-		b := p.free[n-1]
-		p.free = p.free[:n-1]
-		return b
-	}
-	return new(message.Builder)
-}
-
-// Store appends what was published since the last Store to its logs. done, if there
-// is one, is called when all of it is as durable as each queue promises, or with the
-// error for which something of it may not have been stored; it may be called
-// before Store returns or later from another goroutine, and must not block. What
-// Store returns is the error that is known without waiting for a disk.
-func (p *Publisher) Store(done func(error)) error {
-	p.appendAll()
-	c := &p.v.b.counters
-	if p.published > 0 {
-		c.Published.Add(p.published)
-		c.Routed.Add(p.routed)
-		c.Unroutable.Add(p.unroutable)
-		c.PublishedBytes.Add(p.bytes)
-		p.published, p.routed, p.unroutable, p.bytes = 0, 0, 0, 0
-	}
-	p.logs = p.logs[:0]
-	for _, t := range p.used {
-		t.used = false
-		p.logs = append(p.logs, t.part.log)
-	}
-	err, commit := p.err, p.needCommit
-	done = p.forgetUnstored(err, commit, done)
-	p.used, p.err, p.needCommit = p.used[:0], nil, false
-	if len(p.free) > keepBuilders {
-		clear(p.free[keepBuilders:])
-		p.free = p.free[:keepBuilders]
-	}
-	switch {
-	case done == nil:
-	case err != nil, !commit, len(p.logs) == 0:
-		done(err)
-	default:
-		p.v.b.store.Commit(p.logs, done)
-	}
-	return err
 }

@@ -19,6 +19,7 @@ type reader struct {
 	lease       *Lease
 	wake        func() // is called when what is on its way has come; nil: read waits
 	redelivered bool
+	late        bool         // what has expired is emitted, too
 	returned    int32        // to be told with each message; 0: nothing
 	gone        []gone       // what was left out, until settle
 	flagged     uint64       // messages emitted with redelivered set, until they are counted
@@ -48,6 +49,7 @@ type known struct {
 	key     []byte // our own copy
 	headers []byte // our own copy
 	count   int    // of headers
+	died    bool   // they tell of deaths
 	// Where in headers the exchange begins, the properties begin and end.
 	exchangeAt, propsAt, propsEnd int
 }
@@ -69,7 +71,7 @@ func (k *known) remember(rec *message.Record, e *message.Envelope, head uint64) 
 	}
 	k.rename(rec.Key, head)
 	k.headers = append(k.headers[:0], rec.Headers.Raw...)
-	k.count = rec.Headers.Count
+	k.count, k.died = rec.Headers.Count, e.Died
 	others := rec.Headers
 	others.Next()
 	k.propsEnd = len(k.headers) - len(others.Raw)
@@ -281,7 +283,7 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 			ms += rec.TimestampDelta
 		}
 		r.deliver(&rec, o, ms)
-		if (r.queueTTL >= 0 || mayExpire(r.d.Properties)) && r.expired() {
+		if (r.queueTTL >= 0 || mayExpire(r.d.Properties)) && !r.late && r.expired() {
 			r.drop(s, o, Expired)
 			continue
 		}
@@ -356,6 +358,7 @@ func (r *reader) deliver(rec *message.Record, o message.Offset, ms int64) {
 	v := rec.Headers.Raw
 	d.Head, d.Key = k.head, rec.Key
 	d.Exchange, d.Properties = v[k.exchangeAt:k.propsAt], v[k.propsAt:k.propsEnd]
+	d.died = k.died
 }
 
 // examine fills in what a record has beside its body.
@@ -364,7 +367,7 @@ func (r *reader) examine(rec *message.Record) {
 	*r.heads++
 	d.Head = *r.heads
 	if e, ok := rec.Envelope(); ok {
-		d.Exchange, d.Key, d.Properties = e.Exchange, rec.Key, e.Properties
+		d.Exchange, d.Key, d.Properties, d.died = e.Exchange, rec.Key, e.Properties, e.Died
 		r.known.remember(rec, &e, d.Head)
 		return
 	}
@@ -375,7 +378,7 @@ func (r *reader) examine(rec *message.Record) {
 	at := len(r.props)
 	r.props, d.Key = message.KafkaToAMQP(r.props, rec, d.TimestampMs, partition)
 	d.Properties = r.props[at:]
-	d.Exchange = nil
+	d.Exchange, d.died = nil, false
 }
 
 // tell takes over what is to be told with the messages of a run.

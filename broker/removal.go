@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/leveret-mq/leveret/store"
 )
@@ -29,6 +30,8 @@ type removal struct {
 	id   store.LogID
 	part *Partition // nil: of a queue of an earlier start
 	kept bool       // the definitions say that it is to be removed
+	// late is when it goes although dead letters in it were not copied yet.
+	late time.Time
 }
 
 // removalDef is a removal in the definitions.
@@ -38,17 +41,26 @@ type removalDef struct {
 	Log   store.LogID `json:"log"`
 }
 
+// removalPause is the time between two looks whether a log's dead letters are copied.
+const removalPause = 50 * time.Millisecond
+
 func removalKey(id store.LogID) string { return defKey(prefixRemoval, fmt.Sprint(id)) }
 
 // add has the logs of partitions removed that nobody finds any more. kept says that
 // the definitions tell of it.
 func (r *removals) add(parts []*Partition, kept bool) {
 	r.mu.Lock()
+	late := r.b.opts.Now().Add(buryTimeout)
 	for _, p := range parts {
 		p.removed.Store(true)
-		r.list = append(r.list, removal{id: p.log.ID(), part: p, kept: kept})
+		r.list = append(r.list, removal{id: p.log.ID(), part: p, kept: kept, late: late})
 	}
 	r.mu.Unlock()
+	r.call()
+}
+
+// call has run look at the list.
+func (r *removals) call() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -75,7 +87,15 @@ func (r *removals) work() {
 	r.list = nil
 	r.mu.Unlock()
 	var done []store.Entry
+	var waiting []removal
 	for _, m := range list {
+		if m.part != nil && m.part.lettersUnderWay() {
+			if r.b.opts.Now().Before(m.late) {
+				waiting = append(waiting, m)
+				continue
+			}
+			m.part.dropLetters()
+		}
 		err := r.remove(m)
 		switch {
 		case r.ctx.Err() != nil || errors.Is(err, store.ErrClosed):
@@ -85,6 +105,12 @@ func (r *removals) work() {
 		case m.kept:
 			done = append(done, store.Entry{Key: removalKey(m.id)})
 		}
+	}
+	if len(waiting) > 0 {
+		r.mu.Lock()
+		r.list = append(r.list, waiting...)
+		r.mu.Unlock()
+		time.AfterFunc(removalPause, r.call)
 	}
 	if len(done) > 0 {
 		if err := r.b.putDef(done...); err != nil {

@@ -79,7 +79,8 @@ func (d *departure) stay() {
 }
 
 // retire is the one way out of a queue other than an ack; see depart for which of
-// the messages it ends, and says how many they were.
+// the messages it ends, and says how many they were. Those that are dead letters leave
+// when their copies are committed; see deadletters.go.
 func (p *Partition) retire(k *consumer.Consumer, first, last message.Offset, why Reason) (int64, error) {
 	if p.removed.Load() {
 		return 0, nil // the queue is gone, and its messages with it
@@ -87,6 +88,9 @@ func (p *Partition) retire(k *consumer.Consumer, first, last message.Offset, why
 	d, err := p.depart(k, first, last, why)
 	if err != nil {
 		return 0, err
+	}
+	if p.q.Settings().copied(why) {
+		return d.die(), nil
 	}
 	return d.leave(), nil
 }
@@ -109,7 +113,7 @@ func (p *Partition) left(why Reason, n int64) {
 		return
 	}
 	p.q.vhost.b.counters.Left[why].Add(uint64(n))
-	if why == DeliveryLimit {
+	if why == DeliveryLimit && !p.q.Settings().copied(why) {
 		p.active().spent.Add(n)
 	}
 }

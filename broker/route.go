@@ -93,10 +93,37 @@ func (p *Publisher) sourceOf(m *Inbound) (x *Exchange, err error) {
 		}
 		p.source.name, p.source.exchange = append(p.source.name[:0], m.Exchange...), x
 	}
-	if x.Internal {
+	if x.Internal && !p.s.inner {
 		return nil, fail(Refused, "cannot publish to internal exchange '%s' in vhost '%s'", x.Name, p.v.Name)
 	}
 	return x, nil
+}
+
+// without is a route but for the queues to be avoided.
+func (p *Publisher) without(r *route) *route {
+	if r.set == nil {
+		return r
+	}
+	p.parts = p.parts[:0]
+	for _, t := range r.set.targets {
+		if !p.avoid(t.part.q) {
+			p.parts = append(p.parts, t.part)
+		}
+	}
+	var set *targetSet
+	switch {
+	case len(p.parts) == len(r.set.targets):
+		return r
+	case len(p.parts) > 0:
+		set = p.setOf(p.parts)
+	case r.late == nil:
+		return &nowhere
+	}
+	if r.late != nil { // which is of this message alone
+		r.set = set
+		return r
+	}
+	return set.route(r.plain)
 }
 
 // nowhere is the route of a message that no queue gets.

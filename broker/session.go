@@ -12,6 +12,7 @@ import (
 type Session struct {
 	who   auth.Identity
 	vhost *VHost
+	inner bool // the broker's own, which may do everything
 
 	givenUp chan struct{} // closed by GiveUp
 	giveUp  sync.Once

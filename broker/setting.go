@@ -44,6 +44,7 @@ const (
 	Word                     // one of Words
 	List                     // any of Words, with commas between, or none
 	Text                     // anything, behind a letter for its type
+	Name                     // text that may be empty, behind a letter
 )
 
 // Changer says who may change a setting of a queue that is there.
@@ -94,7 +95,7 @@ func TopicSettings() []*Setting {
 func (t *Setting) check(value string) string {
 	words := []string{value}
 	switch t.Type {
-	case Text:
+	case Text, Name:
 		return ""
 	case Flag:
 		if value != "true" && value != "false" {
@@ -152,6 +153,8 @@ func (t *Setting) argument(f *field.Iterator) (value, wrong string) {
 		return strconv.FormatInt(n, 10), t.outOfRange(n)
 	case f.Text() == nil:
 		return "", unacceptable
+	case t.Type == Name:
+		return string(rune(field.TagString)) + string(f.Text()), ""
 	case t.age:
 		d, ok := ParseAge(string(f.Text()))
 		if !ok {

@@ -50,7 +50,7 @@ func (t *Setting) values() string {
 		return strings.Join(t.Words, ", ")
 	case t.Type == List:
 		return "any of " + strings.Join(t.Words, ", ")
-	case t.Type == Text:
+	case t.Type == Text, t.Type == Name:
 		return "text"
 	case t.Min == t.Max:
 		return fmt.Sprint(t.Min)

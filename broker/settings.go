@@ -28,6 +28,12 @@ type Settings struct {
 	SingleActive    bool          // one consumer at a time gets messages
 	TimeBeforeMs    int64         // how much older than now a Kafka record may be
 	TimeAfterMs     int64         // how much newer
+	// DeadLetterExchange gets what expires, is rejected or goes for a limit; nil is none, ""
+	// the default exchange. DeadLetterKey is its routing key there, nil its own.
+	DeadLetterExchange []byte
+	DeadLetterKey      []byte
+	// KeepDeadLetters says that a message for which there is no place stays in the queue.
+	KeepDeadLetters bool
 
 	kind   *queueType
 	layers layers

@@ -44,6 +44,13 @@ var settingTable = []*Setting{
 		}},
 	{Arg: "x-single-active-consumer", Type: Flag, Default: "false", of: workTypes,
 		obey: func(s *Settings, v string) { s.SingleActive = v == "true" }},
+	{Arg: argDeadLetterExchange, Policy: "dead-letter-exchange", Type: Name, Live: ByPolicy, of: workTypes,
+		obey: func(s *Settings, v string) { s.DeadLetterExchange = name(v) }},
+	{Arg: argDeadLetterKey, Policy: "dead-letter-routing-key", Type: Name, Live: ByPolicy, of: workTypes,
+		obey: func(s *Settings, v string) { s.DeadLetterKey = name(v) }},
+	{Arg: "x-dead-letter-strategy", Policy: "dead-letter-strategy", Type: Word, Words: []string{"at-most-once", "at-least-once"},
+		Default: "at-most-once", wrong: "invalid_dlx_strategy", Live: ByPolicy, of: quorum.set,
+		obey: func(s *Settings, v string) { s.KeepDeadLetters = v == "at-least-once" }},
 	{Arg: "x-queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set,
 		wrong: `"unsupported queue mode 'VALUE'"`},
 	{Arg: "x-queue-version", Policy: "queue-version", Min: 1, Max: 2, Default: "2", of: classic.set,
@@ -89,10 +96,6 @@ var settingTable = []*Setting{
 	{Arg: "x-max-length-bytes", Policy: "max-length-bytes", Max: math.MaxInt64, of: workTypes | streamType, later: true},
 	{Arg: "x-overflow", Policy: "overflow", Type: Word, Words: []string{"drop-head", "reject-publish", "reject-publish-dlx"},
 		Default: "drop-head", wrong: "invalid_overflow", of: workTypes, later: true},
-	{Arg: "x-dead-letter-exchange", Policy: "dead-letter-exchange", Type: Text, of: workTypes, later: true},
-	{Arg: "x-dead-letter-routing-key", Policy: "dead-letter-routing-key", Type: Text, of: workTypes, later: true},
-	{Arg: "x-dead-letter-strategy", Policy: "dead-letter-strategy", Type: Word, Words: []string{"at-most-once", "at-least-once"},
-		Default: "at-most-once", wrong: "invalid_dlx_strategy", of: quorum.set, later: true},
 	{Arg: "x-max-priority", Max: 255, wrong: "{max_value_exceeded,VALUE}", of: classic.set, later: true},
 	{Arg: "x-max-age", Policy: "max-age", age: true, Min: 1, wrong: "invalid_max_age", of: streamType, later: true},
 	{Arg: "x-stream-max-segment-size-bytes", Policy: "stream-max-segment-size-bytes", Max: math.MaxInt64, of: streamType, later: true},
@@ -110,7 +113,9 @@ const (
 
 	argDeliveryLimit = "x-delivery-limit"
 
-	argConsumerTimeout = "x-consumer-timeout"
+	argConsumerTimeout    = "x-consumer-timeout"
+	argDeadLetterExchange = "x-dead-letter-exchange"
+	argDeadLetterKey      = "x-dead-letter-routing-key"
 
 	timestampType = "message.timestamp.type"
 )
@@ -127,6 +132,14 @@ func whole(v string) int64 {
 // consumerTimeout is that many ms, of which none or fewer are no limit.
 func consumerTimeout(ms int64) time.Duration {
 	return time.Duration(min(max(ms, 0), math.MaxInt64/1_000_000)) * time.Millisecond
+}
+
+// name is what a Name says, nil if nobody said anything.
+func name(v string) []byte {
+	if v == "" {
+		return nil
+	}
+	return []byte(v[1:])
 }
 
 func milliseconds(v string) time.Duration { return time.Duration(whole(v)) * time.Millisecond }

@@ -5,20 +5,22 @@ import "sync/atomic"
 // Counters are running totals since the start. Their owners add to them once per
 // batch; a scrape reads them.
 type Counters struct {
-	Published      atomic.Uint64 // messages that came in
-	PublishedBytes atomic.Uint64 // their bodies; of Kafka producers their batches
-	Routed         atomic.Uint64 // messages that reached a queue
-	Unroutable     atomic.Uint64 // messages that reached none
-	Stored         atomic.Uint64 // copies in queues
-	Delivered      atomic.Uint64 // messages handed to consumers, gets included
-	DeliveredBytes atomic.Uint64
-	Redelivered    atomic.Uint64          // of these, not for the first time
-	Overdue        atomic.Uint64          // messages that went back because they were held for too long
-	Left           [Reasons]atomic.Uint64 // messages that left their queues, by reason
-	Fetched        atomic.Uint64          // records read by offset
-	FetchedBytes   atomic.Uint64
-	Replies        atomic.Uint64 // handed to their requesters, and in no queue
-	RepliesDropped atomic.Uint64 // for which a requester had no room
+	Published       atomic.Uint64 // messages that came in
+	PublishedBytes  atomic.Uint64 // their bodies; of Kafka producers their batches
+	Routed          atomic.Uint64 // messages that reached a queue
+	Unroutable      atomic.Uint64 // messages that reached none
+	Stored          atomic.Uint64 // copies in queues
+	Delivered       atomic.Uint64 // messages handed to consumers, gets included
+	DeliveredBytes  atomic.Uint64
+	Redelivered     atomic.Uint64          // of these, not for the first time
+	Overdue         atomic.Uint64          // messages that went back because they were held for too long
+	Left            [Reasons]atomic.Uint64 // messages that left their queues, by reason
+	DeadLettered    [Reasons]atomic.Uint64 // of these, copied to where their queue sends dead letters
+	DeadLettersLost [Losses]atomic.Uint64  // dead letters that a queue they belong to does not have
+	Fetched         atomic.Uint64          // records read by offset
+	FetchedBytes    atomic.Uint64
+	Replies         atomic.Uint64 // handed to their requesters, and in no queue
+	RepliesDropped  atomic.Uint64 // for which a requester had no room
 }
 
 // Counters are the broker's totals; listeners add what only they see.

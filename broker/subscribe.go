@@ -76,6 +76,7 @@ type Delivery struct {
 	Properties  []byte // AMQP flags and list
 	Body        []byte
 	TimestampMs int64
+	died        bool // its headers tell of deaths
 	// Head is the same in deliveries of one subscription only if they have the same
 	// Exchange, Key and Properties.
 	Head uint64

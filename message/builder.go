@@ -31,6 +31,8 @@ type Publish struct {
 	TimestampMs int64
 	// Plain asks for readable copies of the user's headers beside the envelope.
 	Plain bool
+	// Died says that the headers among Properties tell of deaths that the broker wrote.
+	Died bool
 	// Raw are further record headers, encoded, for records that came from Kafka.
 	Raw Headers
 }
@@ -96,7 +98,11 @@ func (b *Builder) Add(p *Publish) {
 	d = append(d, 2*byte(len(EnvelopeName)))
 	d = append(d, EnvelopeName...)
 	d = appendVarint(d, int64(envelope))
-	d = append(d, envelopeVersion, byte(len(p.Exchange)))
+	version := byte(envelopeVersion)
+	if p.Died {
+		version = envelopeDied
+	}
+	d = append(d, version, byte(len(p.Exchange)))
 	d = append(d, p.Exchange...)
 	d = append(d, props...)
 	d = append(d, b.extra...)

@@ -12,14 +12,20 @@ import (
 //	 0        1        2            2+n
 //	┌────────┬────────┬────────────┬───────────────────────────────────────────┐
 //	│version │ n: u8  │ exchange   │ AMQP property flags and property list,     │
-//	│ = 1    │        │ (n bytes)  │ byte for byte what the publisher sent      │
+//	│ 1 or 2 │        │ (n bytes)  │ byte for byte what the publisher sent      │
 //	└────────┴────────┴────────────┴───────────────────────────────────────────┘
+//
+// Version 2 is the same of a dead letter: the headers among its properties tell of its
+// deaths (deaths.go), and the broker itself wrote that there.
 //
 // The last part is the AMQP 0-9-1 content header after its body size (§4.2.6.1
 // of the specification), so that a delivery copies it and decodes nothing.
 const EnvelopeName = "lv.a"
 
-const envelopeVersion = 1
+const (
+	envelopeVersion = 1
+	envelopeDied    = 2
+)
 
 // ErrEnvelope says that an lv.a header is not one of ours, or damaged.
 var ErrEnvelope = errors.New("malformed lv.a header")
@@ -28,19 +34,20 @@ var ErrEnvelope = errors.New("malformed lv.a header")
 type Envelope struct {
 	Exchange   []byte
 	Properties []byte // flags and list; never empty
+	Died       bool   // the headers tell of deaths
 }
 
 // ParseEnvelope splits the value of an lv.a header and checks every length in
 // it, since any Kafka producer can write one.
 func ParseEnvelope(v []byte) (Envelope, error) {
-	if len(v) < 2 || v[0] != envelopeVersion {
+	if len(v) < 2 || v[0] != envelopeVersion && v[0] != envelopeDied {
 		return Envelope{}, fmt.Errorf("%w: version", ErrEnvelope)
 	}
 	n := int(v[1])
 	if len(v) < 2+n+2 {
 		return Envelope{}, fmt.Errorf("%w: %d bytes", ErrEnvelope, len(v))
 	}
-	e := Envelope{Exchange: v[2 : 2+n], Properties: v[2+n:]}
+	e := Envelope{Exchange: v[2 : 2+n], Properties: v[2+n:], Died: v[0] == envelopeDied}
 	if !field.CheckProperties(e.Properties) {
 		return Envelope{}, fmt.Errorf("%w: %w", ErrEnvelope, field.ErrProperties)
 	}

@@ -76,6 +76,24 @@ func sample(t *testing.T) []byte {
 
 func TestBatchFormatIsKept(t *testing.T) { golden(t, "batch.hex", sample(t)) }
 
+// TestDeadLetterFormatIsKept is version 2 of the envelope.
+func TestDeadLetterFormatIsKept(t *testing.T) {
+	var w DeathWriter
+	var b Builder
+	b.Add(&Publish{Exchange: []byte("dlx"), Key: []byte("k"), Body: []byte("boom"), TimestampMs: 1_700_000_000_000, Died: true,
+		Properties: w.Append(nil, properties(t), false, died("q", "expired"))})
+	sealed := b.Seal()
+	golden(t, "deadletter.hex", sealed)
+	var rec Record
+	r := NewRecords(batch.Batch(sealed).Records())
+	if ok, err := r.Next(&rec); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if e, ok := rec.Envelope(); !ok || !e.Died || string(e.Exchange) != "dlx" {
+		t.Errorf("envelope %v %+v", ok, e)
+	}
+}
+
 func TestPublishComesBackAsItWasSent(t *testing.T) {
 	b := batch.Batch(sample(t))
 	if err := b.Check(); err != nil {

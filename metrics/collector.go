@@ -59,6 +59,12 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	for why := range broker.Reasons {
 		out <- prometheus.MustNewConstMetric(left.desc, prometheus.CounterValue, float64(totals.Left[why].Load()), why.String())
 	}
+	for _, why := range broker.DeathReasons() {
+		out <- prometheus.MustNewConstMetric(deadLettered.desc, prometheus.CounterValue, float64(totals.DeadLettered[why].Load()), why.String())
+	}
+	for why := range broker.Losses {
+		out <- prometheus.MustNewConstMetric(deadLettersLost.desc, prometheus.CounterValue, float64(totals.DeadLettersLost[why].Load()), why.String())
+	}
 	gauge := func(s *serie, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, v, labels...)
 	}

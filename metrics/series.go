@@ -64,6 +64,12 @@ var counters = []total{
 // left is the totals by reason.
 var left = newSerie("counter", "messages_left_total", "Messages that left their queues: acked, expired, rejected, dropped for a limit of the queue's length or of deliveries, purged, passed by the log's start, or damaged.", "reason")
 
+// deadLettered and deadLettersLost are the totals by reason.
+var (
+	deadLettered    = newSerie("counter", "messages_dead_lettered_total", "Messages that left their queues and were copied to where those send dead letters, by why they left.", "reason")
+	deadLettersLost = newSerie("counter", "dead_letters_lost_total", "Dead letters that have no place: the exchange is missing, no queue is bound to it, a queue there does not take them, they would go round in a circle, or their queue was deleted before they could be stored.", "reason")
+)
+
 // What there is.
 var (
 	connections = newSerie("gauge", "connections", "Client connections that are open.", "protocol")

@@ -99,10 +99,10 @@ class Conversation:
                 if kind in ("basic.ack", "basic.nack") and ch:
                     tags = confirmed if kind == "basic.ack" else refused
                     method = self.last
-                    at = self.confirmed_to.get(ch, 0)
-                    tags.update(range(at + 1, method.delivery_tag + 1) if method.multiple else [method.delivery_tag])
-                    if method.multiple:
-                        self.confirmed_to[ch] = method.delivery_tag
+                    heard = self.confirms_heard.setdefault(ch, set())  # by one method or several makes no difference
+                    new = range(1, method.delivery_tag + 1) if method.multiple else [method.delivery_tag]
+                    tags.update(set(new) - heard)
+                    heard.update(new)
                 else:
                     got.append((kind, line))
         except socket.timeout:
@@ -152,7 +152,7 @@ class Conversation:
         if channel and channel not in self.channels:
             self.write(self.method_frame(channel, spec.Channel.Open()))
             self.channels.add(channel)
-            self.confirmed_to[channel] = 0
+            self.confirms_heard[channel] = set()
             while True:
                 _, kind, ch = self.read_line(PATIENCE)
                 if ch == channel and kind == "channel.open-ok":
@@ -161,7 +161,7 @@ class Conversation:
     def open(self):
         self.socket = socket.create_connection(self.address, timeout=PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buffer, self.channels, self.confirmed_to = b"", set(), {}
+        self.buffer, self.channels, self.confirms_heard = b"", set(), {}
         self.socket.sendall(b"AMQP\x00\x00\x09\x01")
         self.await_method("connection.start")
         self.write(self.method_frame(0, spec.Connection.StartOk({"capabilities": self.capabilities}, "PLAIN", "\0guest\0guest", "en_US")))

@@ -843,3 +843,307 @@ def streams(c):
     c.call(1, Queue.Purge(queue=q))
     c.get(2, q)
     c.call(3, Queue.Delete(queue=q))
+
+
+@conversation
+def deaths_and_copies(c):
+    x = exchange(c, "dlx", "topic")
+    dead, secret, copy = declare(c, "dead"), declare(c, "secret"), declare(c, "copy")
+    bind(c, dead, x, c.q("q"))
+    bind(c, secret, x, "secret")
+    bind(c, copy, x, "copied")
+    q = declare(c, "q", arguments={"x-dead-letter-exchange": x, "x-message-ttl": 100})
+    c.publish(1, "", q, b"with copies", headers={"CC": ["copied", "elsewhere"], "BCC": ["secret"]})
+    time.sleep(0.5)
+    for name in (dead, secret, copy):
+        c.get(1, name)
+    keyed = declare(c, "keyed", arguments={"x-dead-letter-exchange": x, "x-dead-letter-routing-key": c.q("q"), "x-message-ttl": 100})
+    c.publish(1, "", keyed, b"with a key", headers={"CC": ["copied"], "BCC": ["secret"], "z": 1})
+    time.sleep(0.5)
+    for name in (dead, secret, copy):
+        c.get(1, name)
+    drop(c, q, dead, secret, copy, keyed)
+    c.call(1, Exchange.Delete(exchange=x), True)
+
+
+@conversation
+def deaths_told_by_clients(c):
+    dead = declare(c, "dead")
+    q = declare(c, "q", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead, "x-message-ttl": 100})
+    told = [{"count": long(7), "reason": "expired", "queue": q, "exchange": "", "routing-keys": [q]}]
+    c.publish(1, "", q, b"a client's own", headers={"x-death": told, "x-first-death-queue": "mine", "x-last-death-queue": "mine", "b": 1})
+    time.sleep(0.5)
+    c.get(1, dead)
+    c.publish(1, "", dead, b"as it is", headers={"x-death": told, "x-first-death-queue": "mine"})
+    time.sleep(0.1)
+    c.get(1, dead)
+    c.publish(1, "", q, b"a time of its own", expiration="0050", headers={"x-death": "text"})
+    time.sleep(0.5)
+    c.get(1, dead)
+    drop(c, q, dead)
+
+
+@conversation
+def deaths_in_the_same_queue(c):
+    q = declare(c, "q", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": c.q("q")})
+    c.publish(1, "", q, b"round", expiration="60000")
+    for tag in range(1, 4):
+        c.get(1, q, ack=False)
+        c.tell(1, Basic.Reject(tag, False))
+        time.sleep(0.2)
+    c.get(1, q)
+    c.publish(1, "", q, b"late", expiration="50")
+    time.sleep(0.4)
+    c.count(1, q)
+    limited = declare(c, "limited", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": c.q("limited"), "x-max-length": 1})
+    c.publish(1, "", limited, b"1")
+    c.publish(1, "", limited, b"2")
+    c.count(1, limited)
+    c.get(1, limited)
+    drop(c, q, limited)
+
+
+@conversation
+def deaths_for_different_reasons(c):
+    dead = declare(c, "dead", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": c.q("q")})
+    q = declare(c, "q", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead, "x-max-length": 1})
+    c.publish(1, "", q, b"1", expiration="200")
+    time.sleep(0.5)
+    c.get(1, dead, ack=False)
+    c.tell(1, Basic.Nack(1, False, False))
+    time.sleep(0.2)
+    c.get(1, q, ack=False)
+    c.tell(1, Basic.Reject(2, False))
+    time.sleep(0.2)
+    c.get(1, dead, ack=False)
+    c.tell(1, Basic.Reject(3, False))
+    time.sleep(0.2)
+    c.publish(1, "", q, b"2")
+    time.sleep(0.2)
+    c.get(1, dead)
+    c.get(1, q)
+    drop(c, q, dead)
+
+
+@conversation
+def what_is_no_death(c):
+    dead = declare(c, "dead")
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead}
+    q = declare(c, "q", arguments=arguments)
+    for n in range(3):
+        c.publish(1, "", q, b"%d" % n)
+    c.count(1, q)
+    c.call(1, Queue.Purge(queue=q))
+    c.publish(1, "", q, b"3")
+    c.get(1, q)
+    c.publish(1, "", q, b"4")
+    c.get(1, q, ack=False)
+    c.tell(1, Basic.Nack(2, False, True))
+    c.get(1, q, ack=False)
+    c.tell(1, Basic.Ack(3))
+    c.publish(1, "", q, b"5")
+    c.count(1, q)
+    c.call(1, Queue.Delete(queue=q))
+    idle = declare(c, "idle", arguments={"x-expires": 200, **arguments})
+    c.publish(1, "", idle, b"6")
+    time.sleep(0.6)
+    c.count(1, dead)
+    drop(c, dead)
+
+
+@conversation
+def deaths_before_the_queue_goes(c):
+    dead = declare(c, "dead")
+    q = declare(c, "q", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+    for n in range(3):
+        c.publish(1, "", q, b"%d" % n)
+    for _ in range(3):
+        c.get(1, q, ack=False)
+    c.tell(1, Basic.Nack(3, True, False))
+    c.call(1, Queue.Delete(queue=q), True)
+    time.sleep(0.3)
+    c.count(1, dead)
+    own = declare(c, "own", exclusive=True, durable=False, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+    c.publish(1, "", own, b"own")
+    c.get(1, own, ack=False)
+    c.tell(1, Basic.Reject(4, False))
+    c.call(1, Queue.Delete(queue=own), True)
+    c.close()
+    time.sleep(0.3)
+    c.count(1, dead)
+    drop(c, dead)
+
+
+@conversation
+def deaths_by_way_of_exchanges(c):
+    inner, fan, first, second, dead = exchange(c, "inner", "direct", internal=True), exchange(c, "fan", "fanout"), declare(c, "first"), declare(c, "second"), declare(c, "dead")
+    bind(c, dead, inner, "k")
+    q = declare(c, "q", arguments={"x-dead-letter-exchange": inner, "x-dead-letter-routing-key": "k"})
+    c.publish(1, "", q)
+    c.get(1, q, ack=False)
+    c.tell(1, Basic.Reject(1, False))
+    time.sleep(0.2)
+    c.get(1, dead)
+    bind(c, first, fan)
+    bind(c, second, fan)
+    wide = declare(c, "wide", arguments={"x-dead-letter-exchange": fan, "x-message-ttl": 50})
+    bind(c, wide, fan)
+    c.publish(1, "", wide, b"wide", delivery_mode=2, priority=4, timestamp=7, user_id="guest", type="t", app_id="a", reply_to="r", correlation_id="c")
+    time.sleep(0.5)
+    c.count(1, wide)
+    for name in (first, second):
+        c.get(1, name)
+    drop(c, q, dead, wide, first, second)
+    for x in (inner, fan):
+        c.call(1, Exchange.Delete(exchange=x), True)
+
+
+@conversation
+def refused_publishes_that_die(c):
+    dead = declare(c, "dead")
+    q = declare(c, "q", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead, "x-max-length": 1, "x-overflow": "reject-publish-dlx"})
+    c.call(1, Confirm.Select(), True)
+    for n in range(3):
+        c.publish(1, "", q, b"%d" % n)
+        c.hear(f"message {n}")
+    time.sleep(0.2)
+    c.count(1, q)
+    c.get(1, dead)
+    c.get(1, dead)
+    own = declare(c, "own", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": c.q("own"), "x-max-length": 0, "x-overflow": "reject-publish-dlx"})
+    c.publish(1, "", own, b"to itself")
+    c.hear("a full queue that refuses to itself")
+    c.count(1, own)
+    drop(c, q, dead, own)
+
+
+@conversation
+def dead_letters_refused(c):
+    dead = declare(c, "dead", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    q = declare(c, "q", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+    for n in range(3):
+        c.publish(1, "", q, b"%d" % n)
+    for _ in range(3):
+        c.get(1, q, ack=False)
+    c.tell(1, Basic.Nack(3, True, False))
+    time.sleep(0.3)
+    c.count(1, q)
+    c.count(1, dead)
+    c.get(1, dead)
+    drop(c, q, dead)
+
+
+@conversation
+def refused_by_one_of_several(c):
+    x, full, free = exchange(c, "x", "fanout"), declare(c, "full", arguments={"x-max-length": 1, "x-overflow": "reject-publish"}), declare(c, "free")
+    bind(c, full, x)
+    bind(c, free, x)
+    c.call(1, Confirm.Select(), True)
+    for n in range(3):
+        c.publish(1, x, "", b"%d" % n, mandatory=True)
+        c.hear(f"message {n}")
+    c.count(1, full)
+    c.count(1, free)
+    c.tell(2, Queue.Purge(queue=full, nowait=True))
+    c.publish(2, "", full, b"unheard")
+    c.publish(2, "", full, b"unheard too")
+    c.count(2, full)
+    drop(c, full, free)
+    c.call(1, Exchange.Delete(exchange=x), True)
+
+
+@conversation
+def limits_with_consumers(c):
+    q = declare(c, "q", arguments={"x-max-length": 1})
+    c.call(1, Basic.Qos(prefetch_count=2), True)
+    c.call(1, Basic.Consume(queue=q, consumer_tag="a"), True)
+    for n in range(5):
+        c.publish(2, "", q, b"%d" % n)
+        time.sleep(0.05)
+    c.hear("two go to the consumer, the newest stays")
+    c.count(2, q)
+    c.tell(1, Basic.Ack(1))
+    c.hear("and comes then")
+    c.call(1, Basic.Cancel("a"), True)
+    c.call(1, Channel.Close(200, "", 0, 0), True)
+    c.channels.discard(1)
+    c.count(2, q)
+    c.get(2, q)
+    none = declare(c, "none", channel=2, arguments={"x-max-length": 0, "x-overflow": "drop-head"})
+    c.call(3, Basic.Consume(queue=none, consumer_tag="b", no_ack=True), True)
+    c.publish(2, "", none, b"to a waiting consumer")
+    c.hear("room for nothing, and a consumer")
+    strict = declare(c, "strict", channel=2, arguments={"x-max-length": 0, "x-overflow": "reject-publish"})
+    c.call(3, Basic.Consume(queue=strict, consumer_tag="c", no_ack=True), True)
+    c.publish(2, "", strict, b"refused")
+    c.hear("and where publishes are refused", patience=0.5)
+    one = declare(c, "one", channel=2, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    c.call(3, Basic.Consume(queue=one, consumer_tag="d", no_ack=True), True)
+    c.call(4, Confirm.Select(), True)
+    for n in range(4):
+        c.publish(4, "", one, b"%d" % n)
+    c.hear("room for one, and a consumer")
+    c.call(3, Channel.Close(200, "", 0, 0), True)
+    c.channels.discard(3)
+    drop(c, q, none, strict, one)
+
+
+@conversation
+def limits_in_bytes(c):
+    q = declare(c, "q", arguments={"x-max-length-bytes": 10})
+    for body in (b"1234", b"123456", b"", b"", b"12345678901", b"1", b"22"):
+        c.publish(1, "", q, body, headers={"not": "counted"})
+        c.count(1, q)
+    c.get(1, q)
+    c.get(1, q)
+    strict = declare(c, "strict", arguments={"x-max-length-bytes": 10, "x-max-length": 4, "x-overflow": "reject-publish"})
+    c.call(1, Confirm.Select(), True)
+    for n, body in enumerate((b"1234567", b"1234", b"123", b"", b"1", b"", b"")):
+        c.publish(1, "", strict, body)
+        c.hear(f"message {n}: {body}")
+    c.count(1, strict)
+    c.get(1, strict, ack=False)
+    c.publish(1, "", strict, b"1234567")
+    c.hear("an unacked message is no longer counted")
+    c.tell(1, Basic.Reject(3, True))
+    time.sleep(0.2)
+    c.count(1, strict)
+    c.publish(1, "", strict, b"")
+    c.hear("what came back is counted")
+    drop(c, q, strict)
+
+
+@conversation
+def quorum_limits(c):
+    for overflow in ("drop-head", "reject-publish", "reject-publish-dlx"):
+        dead = declare(c, "dead")
+        q = declare(c, "q", arguments={"x-queue-type": "quorum", "x-max-length": 2, "x-overflow": overflow, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+        c.call(1, Confirm.Select(), True)
+        for n in range(5):
+            c.publish(1, "", q, b"%d" % n)
+            c.hear(f"{overflow}: message {n}")
+        time.sleep(0.3)
+        c.count(1, q)
+        c.count(1, dead)
+        c.get(1, q)
+        drop(c, q, dead)
+        c.call(1, Channel.Close(200, "", 0, 0), True)
+        c.channels.discard(1)
+
+
+@conversation
+def quorum_default_delivery_limit(c):
+    q = declare(c, "q", arguments={"x-queue-type": "quorum"})
+    c.call(1, Confirm.Select(), True)
+    c.publish(1, "", q, b"bad")
+    c.hear()
+    for tag in range(1, 23):
+        time.sleep(0.1)
+        if tag in (1, 2, 20, 21, 22):
+            c.get(1, q, ack=False)
+        else:
+            c.call(1, Basic.Get(queue=q))
+            c.lines.pop()
+        c.tell(1, Basic.Nack(tag, False, True))
+    c.hear("the last of these had no message to be about")
+    drop(c, q)

@@ -1,0 +1,358 @@
+package broker
+
+import (
+	"sync"
+	"time"
+
+	"github.com/leveret-mq/leveret/consumer"
+	"github.com/leveret-mq/leveret/message"
+)
+
+// What expires, is rejected or goes for a limit in a queue with a dead-letter exchange is
+// copied there before it leaves: through the log, a run after the other, by a few
+// goroutines of the broker's own.
+//
+//	who ends it ── depart ─► on hold ─► waiting ─► undertaker ─► read, written, stored ─► committed ─► leaves
+//	                                       ▲                                                │
+//	                                       └────────── what could not be stored ◄───────────┘
+//
+// Until it leaves, a message is in its queue: after a kill it is ready there again, and
+// there may be a copy. The letters of one log are copied one turn at a time, so that their
+// order is kept; logs take turns. Nobody who ends messages waits for any of this.
+//
+// A message for which there is no place (the exchange is missing, nothing is bound, the
+// queue there refuses it) is dropped as in RabbitMQ, counted and told in the log; the
+// quorum queue's at-least-once strategy keeps it. What could not be stored always stays,
+// and is tried again.
+
+// deadLetters are those of one log.
+type deadLetters struct {
+	mu      sync.Mutex // a leaf
+	waiting []ended    // in the order in which they ended
+	busy    bool       // an undertaker comes, is here, or waits for the commit or another try
+	carried *carried   // stored, and to leave
+	tries   int        // that failed since the last that did not
+	givenUp bool       // their queue is gone, and its log
+
+	lost     [Losses]int64 // letters that nobody was told of yet
+	lostTold time.Time     // when somebody was; the saver's
+}
+
+// ended is a run of messages on hold.
+type ended struct {
+	cursor      *consumer.Cursor
+	first, last message.Offset
+	why         Reason
+}
+
+// Loss says why a dead letter has no place.
+type Loss uint8
+
+// The losses.
+const (
+	LostExchange Loss = iota // the dead-letter exchange does not exist
+	LostUnbound              // no queue is bound to it for the key
+	LostCycle                // it would go round in a circle in which nobody rejects it
+	LostRefused              // a queue there did not take it
+	LostSource               // its queue was deleted before it could be stored
+
+	Losses // how many there are
+)
+
+var lossNames = [Losses]string{"no_exchange", "no_queue", "cycle", "refused", "source_deleted"}
+
+// String is the loss's name in metrics.
+func (l Loss) String() string { return lossNames[l] }
+
+// deathNames are the reasons for which messages become dead letters, as x-death has them.
+var deathNames = [Reasons][]byte{Expired: []byte("expired"), Rejected: []byte(message.Rejected),
+	LengthLimit: []byte("maxlen"), DeliveryLimit: []byte("delivery_limit")}
+
+// DeathReasons are those for which messages become dead letters.
+func DeathReasons() []Reason { return []Reason{Expired, Rejected, LengthLimit, DeliveryLimit} }
+
+// copied says whether messages that end for a reason are dead letters.
+func (s *Settings) copied(why Reason) bool {
+	return s.DeadLetterExchange != nil && deathNames[why] != nil
+}
+
+// die hands messages that are on hold to the undertakers.
+func (d *departure) die() (n int64) {
+	if len(d.runs) == 0 {
+		return 0
+	}
+	p := d.part
+	l := p.active().letters.Load()
+	if l == nil {
+		p.active().letters.CompareAndSwap(nil, new(deadLetters))
+		l = p.active().letters.Load()
+	}
+	l.mu.Lock()
+	for _, r := range d.runs {
+		l.add(ended{d.cursor, r.First, r.Last, d.why})
+		n += r.Len()
+	}
+	begin := !l.busy
+	l.busy = true
+	l.mu.Unlock()
+	if begin {
+		p.q.vhost.b.undertakers.call(p)
+	}
+	return n
+}
+
+// add puts a run behind the others; mu is held.
+func (l *deadLetters) add(e ended) {
+	if n := len(l.waiting); n > 0 {
+		if at := &l.waiting[n-1]; at.cursor == e.cursor && at.why == e.why && at.last+1 == e.first {
+			at.last = e.last
+			return
+		}
+	}
+	l.waiting = append(l.waiting, e)
+}
+
+// take takes up to limit messages from the front.
+func (l *deadLetters) take(limit int64, into []ended) []ended {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for limit > 0 && len(l.waiting) > 0 {
+		e := l.waiting[0]
+		if n := int64(e.last-e.first) + 1; n > limit {
+			e.last = e.first + message.Offset(limit) - 1
+			l.waiting[0].first = e.last + 1
+		} else {
+			l.waiting = l.waiting[1:]
+		}
+		limit -= int64(e.last-e.first) + 1
+		into = append(into, e)
+	}
+	if len(l.waiting) == 0 {
+		l.waiting = nil
+	}
+	return into
+}
+
+// putBack puts runs before all others again.
+func (l *deadLetters) putBack(list []ended) {
+	if len(list) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = append(append(make([]ended, 0, len(list)+len(l.waiting)), list...), l.waiting...)
+}
+
+// takeCarried is what a turn before has copied, nil if there is nothing.
+func (l *deadLetters) takeCarried() *carried {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.carried
+	l.carried = nil
+	return c
+}
+
+// delay is how long to wait before the next try.
+func (l *deadLetters) delay() time.Duration {
+	return min(firstRetry<<min(l.tries-1, 10), lastRetry)
+}
+
+// rest ends the work on the log, unless there is more of it.
+func (l *deadLetters) rest() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busy = len(l.waiting) > 0
+	return !l.busy
+}
+
+// lettersUnderWay says whether letters of the log are still to be copied.
+func (p *Partition) lettersUnderWay() bool {
+	a := p.inUse.Load()
+	if a == nil || a.letters.Load() == nil {
+		return false
+	}
+	l := a.letters.Load()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.busy
+}
+
+// dropLetters gives up those of a queue that is gone, which could not be copied in time:
+// what waits now, and what is under way when it comes back.
+func (p *Partition) dropLetters() {
+	l := p.active().letters.Load()
+	l.mu.Lock()
+	list := l.waiting
+	l.waiting, l.givenUp = nil, true
+	l.mu.Unlock()
+	var n int64
+	for _, e := range list {
+		n += int64(e.last-e.first) + 1
+	}
+	if n > 0 {
+		p.q.vhost.b.counters.DeadLettersLost[LostSource].Add(uint64(n))
+		p.q.vhost.b.opts.Log.Error("a queue was deleted, and its dead letters that could not be stored went with it", "queue", p.q.Name, "messages", n)
+	}
+}
+
+// areGivenUp says whether nobody may wait for the letters any more.
+func (l *deadLetters) areGivenUp() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.givenUp
+}
+
+const (
+	maxUndertakers = 4
+	// firstRetry is how long a log waits whose letters could not be stored; it doubles up to lastRetry.
+	firstRetry = time.Second
+	lastRetry  = 30 * time.Second
+	// buryTimeout is how long a broker that stops, and the log of a queue that is gone, wait for
+	// its dead letters.
+	buryTimeout = 5 * time.Second
+)
+
+// undertakers are the goroutines that copy dead letters. They come when there are any.
+type undertakers struct {
+	b *Broker
+
+	mu      sync.Mutex // guards the rest
+	list    []*Partition
+	working int           // goroutines
+	moving  int           // logs that are listed, worked on or being committed
+	closed  bool          // none comes any more
+	idle    chan struct{} // closed when nothing is moving; nil: nobody waits
+}
+
+// call has the letters of a log copied.
+func (u *undertakers) call(p *Partition) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.moving++
+	u.enlist(p)
+}
+
+// enlist puts a log behind the others whose turn comes; mu is held.
+func (u *undertakers) enlist(p *Partition) {
+	if u.closed {
+		return
+	}
+	u.list = append(u.list, p)
+	if u.working < maxUndertakers {
+		u.working++
+		go u.work()
+	}
+}
+
+// back is call for a log that is moving already.
+func (u *undertakers) back(p *Partition) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.enlist(p)
+}
+
+// leave notes that a log rests.
+func (u *undertakers) leave() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.moving--; u.moving == 0 && u.idle != nil {
+		close(u.idle)
+		u.idle = nil
+	}
+}
+
+// retry calls for a log again in a while.
+func (u *undertakers) retry(p *Partition, l *deadLetters) {
+	after := l.delay()
+	u.leave()
+	if l.areGivenUp() {
+		p.dropLetters()
+		return
+	}
+	time.AfterFunc(after, func() { u.call(p) })
+}
+
+// work takes turns until none is left.
+func (u *undertakers) work() {
+	w := undertaker{of: u}
+	for {
+		u.mu.Lock()
+		if len(u.list) == 0 || u.closed {
+			u.working--
+			u.mu.Unlock()
+			return
+		}
+		p := u.list[0]
+		u.list = u.list[1:]
+		if len(u.list) == 0 {
+			u.list = nil
+		}
+		u.mu.Unlock()
+		w.turn(p)
+	}
+}
+
+// close lets what is under way be copied, for a while, and ends the work.
+func (u *undertakers) close() {
+	u.mu.Lock()
+	idle := make(chan struct{})
+	if u.moving == 0 {
+		close(idle)
+	} else {
+		u.idle = idle
+	}
+	u.mu.Unlock()
+	t := time.NewTimer(buryTimeout)
+	defer t.Stop()
+	select {
+	case <-idle:
+	case <-t.C:
+	}
+	u.mu.Lock()
+	u.closed = true
+	u.mu.Unlock()
+}
+
+// letterLost counts letters that have no place.
+func (p *Partition) letterLost(why Loss, n int64) {
+	if n == 0 {
+		return
+	}
+	p.q.vhost.b.counters.DeadLettersLost[why].Add(uint64(n))
+	l := p.active().letters.Load()
+	l.mu.Lock()
+	l.lost[why] += n
+	l.mu.Unlock()
+	p.q.vhost.b.markDirty(p)
+}
+
+// tellLost says how many dead letters were dropped since it said so last. It belongs to
+// the saver, as tellSpent does.
+func (p *Partition) tellLost(now time.Time) {
+	l := p.active().letters.Load()
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	lost := l.lost
+	due := now.Sub(l.lostTold) >= tellEvery
+	if due {
+		l.lost = [Losses]int64{}
+	}
+	l.mu.Unlock()
+	if lost == [Losses]int64{} {
+		return
+	}
+	b := p.q.vhost.b
+	if !due {
+		b.markDirty(p)
+		return
+	}
+	l.lostTold = now
+	for why, n := range lost {
+		if n > 0 {
+			b.opts.Log.Warn("dead letters are dropped: there is no place for them", "queue", p.q.Name,
+				"exchange", string(p.q.Settings().DeadLetterExchange), "messages", n, "why", Loss(why).String())
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package broker
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/consumer"
+	"github.com/leveret-mq/leveret/message"
+)
+
+// How much of one log is copied before it is the next one's turn.
+const (
+	turnMessages = 1 << 13
+	turnBytes    = 4 << 20
+)
+
+// undertaker is one goroutine that copies dead letters.
+type undertaker struct {
+	of         *undertakers
+	publishers map[*VHost]*Publisher
+	list       []ended
+	scribe     scribe
+}
+
+// carried is what a turn has dealt with: messages that were copied, have no place, or
+// can't be read.
+type carried struct {
+	runs     []ended
+	stay     []uint64 // offsets of those among them that could not be stored
+	err      error    // why
+	lost     [Losses]int64
+	unplaced [Reasons]int64 // of those that ended for a reason, how many went nowhere
+}
+
+// fates are what became of tracked messages that were not stored everywhere.
+type fates struct {
+	stay []uint64 // no queue has them
+	lost int64    // copies that one queue did not take and others did
+	err  error
+}
+
+// fail notes that some of a batch's queues did not take it.
+func (f *fates) fail(refs []uint64, stored bool, queues int) {
+	if stored {
+		f.lost += int64(len(refs) * queues)
+	} else {
+		f.stay = append(f.stay, refs...)
+	}
+}
+
+// keep notes that a message stays because there is no place for it.
+func (f *fates) keep(ref uint64, why Loss) {
+	f.stay = append(f.stay, ref)
+	if f.err == nil {
+		f.err = errors.New("there is no place for them: " + why.String())
+	}
+}
+
+// publisher is the undertaker's own for a virtual host, of a session that may everything.
+func (w *undertaker) publisher(v *VHost) *Publisher {
+	p := w.publishers[v]
+	if p == nil {
+		s := v.NewSession(auth.Identity{})
+		s.inner = true
+		p = s.NewPublisher()
+		p.fates = &fates{}
+		if w.publishers == nil {
+			w.publishers = map[*VHost]*Publisher{}
+		}
+		w.publishers[v] = p
+	}
+	return p
+}
+
+// turn has what was copied the last time leave, and copies more.
+func (w *undertaker) turn(p *Partition) {
+	l := p.active().letters.Load()
+	if done := l.takeCarried(); done != nil && !p.finish(l, done) {
+		w.of.retry(p, l)
+		return
+	}
+	w.list = l.take(turnMessages, w.list[:0])
+	if len(w.list) == 0 {
+		if l.rest() {
+			w.of.leave()
+		} else {
+			w.of.back(p)
+		}
+		return
+	}
+	c := w.copy(p, l)
+	if c == nil {
+		w.of.retry(p, l)
+		return
+	}
+	w.publisher(p.q.vhost).Store(func(err error) {
+		if err != nil {
+			c.stay, c.err = nil, err
+			for _, e := range c.runs {
+				for o := e.first; o <= e.last; o++ {
+					c.stay = append(c.stay, uint64(o))
+				}
+			}
+		}
+		l.mu.Lock()
+		l.carried = c
+		l.mu.Unlock()
+		w.of.back(p)
+	})
+}
+
+// copy publishes the messages of the list. It is nil when nothing can be said of them:
+// they wait again.
+func (w *undertaker) copy(p *Partition, l *deadLetters) *carried {
+	pub := w.publisher(p.q.vhost)
+	s := &w.scribe
+	s.begin(p, pub)
+	rest, err := s.copy(w.list)
+	c := s.out
+	if s.torn { // the publisher was left in the middle of a message
+		delete(w.publishers, p.q.vhost)
+		l.putBack(append(c.runs, rest...))
+		p.lettersFailed(l, err)
+		return nil
+	}
+	pub.appendAll()
+	f := pub.fates
+	c.stay, c.err = f.stay, err
+	c.lost[LostRefused] += f.lost
+	if len(f.stay) > 0 {
+		c.err = errors.Join(err, f.err)
+	}
+	*f = fates{}
+	l.putBack(rest)
+	return c
+}
+
+// finish has what was copied leave, and what was not wait again. It says whether all went well.
+func (p *Partition) finish(l *deadLetters, c *carried) bool {
+	slices.Sort(c.stay)
+	var back []ended
+	for _, e := range c.runs {
+		d := departure{part: p, cursor: e.cursor, why: e.why}
+		first := e.first
+		i, _ := slices.BinarySearch(c.stay, uint64(first))
+		for ; i < len(c.stay) && message.Offset(c.stay[i]) <= e.last; i++ {
+			o := message.Offset(c.stay[i])
+			if first < o {
+				d.runs = append(d.runs, consumer.Run{First: first, Last: o - 1})
+			}
+			back = append(back, ended{e.cursor, o, o, e.why})
+			first = o + 1
+		}
+		if first <= e.last {
+			d.runs = append(d.runs, consumer.Run{First: first, Last: e.last})
+		}
+		n := d.leave()
+		if deathNames[e.why] != nil {
+			c.unplaced[e.why] -= n
+		}
+	}
+	for why, n := range c.unplaced {
+		if n < 0 {
+			p.q.vhost.b.counters.DeadLettered[why].Add(uint64(-n))
+		}
+	}
+	for why, n := range c.lost {
+		p.letterLost(Loss(why), n)
+	}
+	l.putBack(joined(back))
+	if c.err == nil {
+		l.tries = 0
+		return true
+	}
+	p.lettersFailed(l, c.err)
+	return false
+}
+
+// joined joins runs that meet.
+func joined(list []ended) []ended {
+	out := list[:0]
+	for _, e := range list {
+		if n := len(out); n > 0 && out[n-1].cursor == e.cursor && out[n-1].why == e.why && out[n-1].last+1 == e.first {
+			out[n-1].last = e.last
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// lettersFailed notes that letters wait for another try.
+func (p *Partition) lettersFailed(l *deadLetters, err error) {
+	l.tries++
+	if l.tries > 1 && l.tries%10 != 0 {
+		return
+	}
+	p.q.vhost.b.opts.Log.Error("dead letters can't be stored and stay in their queue; it is tried again", "queue", p.q.Name,
+		"exchange", string(p.q.Settings().DeadLetterExchange), "error", err)
+}
