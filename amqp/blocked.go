@@ -10,11 +10,17 @@ import (
 // alarmPoll is how often one who waits for the end of an alarm looks for it.
 const alarmPoll = 50 * time.Millisecond
 
-// waitAlarm holds the read loop up during an alarm if publishes without confirms wait to be stored: their client would hear
-// of a refusal by the loss of its connection only, and has nothing to send them again by. With confirms each publish is
-// refused by itself instead. The wait ends with the alarm, the client or the broker.
+// held says whether an alarm holds the read loop up before it stores publishes. When the disk takes none, only those
+// without confirms wait: their client would hear of a refusal by the loss of its connection only, and has nothing to
+// send them again by; with confirms each is refused by itself instead. When memory is short, all wait, as on RabbitMQ.
+func (c *conn) held() bool {
+	disk, memory := c.s.opts.Broker.Alarms()
+	return memory != "" || disk != "" && c.plain > 0
+}
+
+// waitAlarm holds the read loop up while it is held. The wait ends with the alarm, the client or the broker.
 func (c *conn) waitAlarm() {
-	if c.plain == 0 {
+	if !c.held() {
 		return
 	}
 	var gone <-chan struct{}
@@ -23,7 +29,7 @@ func (c *conn) waitAlarm() {
 	}
 	poll := time.NewTicker(alarmPoll)
 	defer poll.Stop()
-	for c.s.opts.Broker.Alarm() != "" && !c.forced.Load() {
+	for c.held() && !c.forced.Load() {
 		select {
 		case <-poll.C:
 		case <-gone:
@@ -55,7 +61,7 @@ func (c *conn) tellBlocked() {
 func (c *conn) tellUnblocked() {
 	c.outMu.Lock()
 	defer c.outMu.Unlock()
-	if !c.blocked || c.silent {
+	if !c.blocked || c.silent || c.s.opts.Broker.Alarm() != "" {
 		return
 	}
 	c.blocked = false

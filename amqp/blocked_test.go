@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -190,4 +191,89 @@ func TestAStopIsNotHeldUpByAnAlarm(t *testing.T) {
 	if took := time.Since(begun); took > 4*time.Second {
 		t.Errorf("it took %v", took)
 	}
+}
+
+// short is a memory that is short while it is set.
+type short struct{ atomic.Bool }
+
+func (s *short) check() error {
+	if s.Load() {
+		return errors.New("low on memory")
+	}
+	return nil
+}
+
+// While memory is short who publishes waits, with confirms too, and loses nothing; all others go on.
+func TestPublishersWaitWhileMemoryIsShort(t *testing.T) {
+	for name, confirm := range map[string]bool{"with confirms": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			var memory short
+			r := newRig(t, rigOptions{broker: broker.Options{SaveEvery: 5 * time.Millisecond, Memory: memory.check}})
+			p, other, consumer := r.connect(), r.connect(), r.connect()
+			other.queue("q")
+			other.publish(1, text("q", "before"))
+			if confirm {
+				p.call(1, &wire.ConfirmSelect{}, wire.IDConfirmSelectOk)
+			}
+			memory.Store(true)
+			for r.broker.Alarm() == "" {
+				time.Sleep(time.Millisecond)
+			}
+			p.publish(1, text("q", "during"))
+			if m := p.expect(0, wire.IDConnectionBlocked).method.(*wire.ConnectionBlocked); m.Reason != "low on memory" {
+				t.Errorf("reason %q", m.Reason)
+			}
+			p.send(1, &wire.QueueDeclare{Queue: "q", Passive: true}) // it is not read
+			consumer.call(1, &wire.BasicConsume{Queue: "q"}, wire.IDBasicConsumeOk)
+			if m := consumer.expect(1, wire.IDBasicDeliver); string(m.body) != "before" {
+				t.Errorf("got %q", m.body)
+			}
+			consumer.send(1, &wire.BasicAck{DeliveryTag: 1})
+			consumer.call(1, &wire.QueueDeclare{Queue: "q", Passive: true}, wire.IDQueueDeclareOk)
+			time.Sleep(2 * alarmPoll)
+			if r.broker.Counters().Stored.Load() != 1 {
+				t.Error("it was stored")
+			}
+			memory.Store(false)
+			p.expect(0, wire.IDConnectionUnblocked)
+			want := map[wire.MethodID]bool{wire.IDQueueDeclareOk: true}
+			if confirm {
+				want[wire.IDBasicAck] = true
+			}
+			for len(want) > 0 { // in any order
+				_, m, err := p.next()
+				if err != nil || !want[m.method.ID()] {
+					t.Fatalf("%v %+v", err, m.method)
+				}
+				delete(want, m.method.ID())
+			}
+			if m := consumer.expect(1, wire.IDBasicDeliver); string(m.body) != "during" {
+				t.Errorf("got %q", m.body)
+			}
+		})
+	}
+}
+
+// One who waits for memory still gets heartbeats, and its end is seen.
+func TestWhoWaitsForMemoryIsAlive(t *testing.T) {
+	var memory short
+	r := newRig(t, rigOptions{broker: broker.Options{SaveEvery: 5 * time.Millisecond, Memory: memory.check}})
+	p := r.handshake(&wire.ConnectionTuneOk{ChannelMax: 2047, FrameMax: 131072, Heartbeat: 1})
+	p.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+	memory.Store(true)
+	for r.broker.Alarm() == "" {
+		time.Sleep(time.Millisecond)
+	}
+	p.publish(1, text("q", "x"))
+	p.expect(0, wire.IDConnectionBlocked)
+	for range 5 { // for longer than two intervals, in which nothing is read of it
+		if f, err := p.frame(); err != nil || f.Type != wire.FrameHeartbeat {
+			t.Fatal(f, err)
+		}
+	}
+	p.nc.Close()
+	for len(r.broker.Connections()) > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	memory.Store(false)
 }

@@ -64,3 +64,29 @@ func TestAnAlarmIsRaisedByWhatTheDiskRefuses(t *testing.T) {
 		})
 	}
 }
+
+// Who wants to know hears of the first of two alarms and of the end of the last.
+func TestAlarmsOfDiskAndMemoryAreOneToPublishers(t *testing.T) {
+	b := &Broker{opts: Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil))}}
+	var told []string
+	b.OnAlarm(func(reason string) { told = append(told, reason) })
+	disk := func(reason string) { b.alarm.change(b, nil, 0, reason) }
+	memory := func(reason string) { b.alarm.changeMemory(b, reason) }
+	for i, s := range []struct {
+		change func(string)
+		reason string
+		alarm  string
+		told   int
+	}{
+		{memory, "m", "m", 1}, {memory, "more", "m", 1}, {disk, "d", "d; m", 1}, {memory, "", "d", 1}, {disk, "", "", 2},
+		{disk, "d", "d", 3}, {memory, "m", "d; m", 3}, {disk, "", "m", 3}, {memory, "", "", 4}, {memory, "", "", 4},
+	} {
+		s.change(s.reason)
+		if b.Alarm() != s.alarm || len(told) != s.told {
+			t.Errorf("step %d: %q, told %q", i, b.Alarm(), told)
+		}
+	}
+	if !slices.Equal(told, []string{"m", "", "d", ""}) {
+		t.Errorf("told %q", told)
+	}
+}

@@ -34,6 +34,8 @@ type Options struct {
 	ScratchBytes int64
 	// Probe fails while the disk takes no message of ordinary size; nil is never.
 	Probe func() error
+	// Memory fails while the process has more memory than it should; nil is never.
+	Memory func() error
 	// UnpackBytes bounds the memory of compressed batches that are larger than usual
 	// while consumers read them; default 256 MiB.
 	UnpackBytes int64
@@ -159,6 +161,9 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	}
 	b.unlease = s.Leases().Watch(b.leasesChanged)
 	b.stopped.Go(b.saver)
+	if o.Memory != nil {
+		b.stopped.Go(b.watchMemory)
+	}
 	b.stopped.Go(b.follower.run)
 	b.stopped.Go(b.recoverFigures)
 	b.stopped.Go(b.expirer.run)

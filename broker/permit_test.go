@@ -115,7 +115,7 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 func TestTheSessionIsTheOneDoor(t *testing.T) {
 	looks := []string{"VHost", "VHosts", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic",
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts",
-		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups"}
+		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups"}
 	keeps := []string{
 		"NewSession", "Clients", // how clients come to the door
 		"PolicyChanged", "Close", // the server's

@@ -63,6 +63,7 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"broken heartbeat", []string{"--amqp-heartbeat=1500ms"}, nil, []string{"amqp-heartbeat", "whole number of seconds"}},
 		{"unknown variable", nil, []string{"LEVERET_AMPQ_ADDR=:1"}, []string{"LEVERET_AMPQ_ADDR", "did you mean LEVERET_AMQP_ADDR"}},
 		{"bad variable", nil, []string{"LEVERET_MAX_CONNECTIONS=many"}, []string{"LEVERET_MAX_CONNECTIONS", "many"}},
+		{"watermark", []string{"--memory-high-watermark=2"}, nil, []string{"memory-high-watermark", "0.6"}},
 		{"unknown flag", []string{"--sink=os"}, nil, []string{"sink"}},
 		{"level", []string{"--log-level=loud"}, nil, []string{"--log-level", "loud", "debug"}},
 	} {
@@ -93,6 +94,29 @@ func TestSize(t *testing.T) {
 	for _, text := range []string{"", "-1", "x", "1XiB", "9999999999TiB", "MiB"} {
 		if got, err := ParseSize(text); err == nil {
 			t.Errorf("%q: accepted as %d", text, got)
+		}
+	}
+}
+
+func TestWatermark(t *testing.T) {
+	for text, want := range map[string]Watermark{"0.6": {Part: 0.6}, "1": {Part: 1}, "2GiB": {Bytes: 2 << 30}, "64MiB": {Bytes: 64 << 20}, "off": {}} {
+		got, err := ParseWatermark(text)
+		if err != nil || got != want {
+			t.Errorf("%q: got %v, %v", text, got, err)
+		}
+		if reread, err := ParseWatermark(got.String()); err != nil || reread != got {
+			t.Errorf("%q does not survive printing: %q", text, got.String())
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "1.5", "NaN", "Inf", "x", "63MiB", "50%"} {
+		if got, err := ParseWatermark(text); err == nil {
+			t.Errorf("%q: accepted as %v", text, got)
+		}
+	}
+	for text, want := range map[string]int64{"0.5": 500, "64MiB": 64 << 20, "off": 0} {
+		w, _ := ParseWatermark(text)
+		if got := w.Of(1000); got != want {
+			t.Errorf("%q of 1000 is %d", text, got)
 		}
 	}
 }

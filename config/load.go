@@ -39,6 +39,8 @@ func (c *Config) bind(flags *pflag.FlagSet) {
 			flags.DurationVar(p, s.Flag, 0, s.help())
 		case *Size:
 			flags.Var(p, s.Flag, s.help())
+		case *Watermark:
+			flags.Var(p, s.Flag, s.help())
 		default:
 			panic(fmt.Sprintf("config: setting %s has a type that no flag takes: %T", s.Flag, p))
 		}

@@ -30,6 +30,8 @@ type Options struct {
 	Version string
 	// Disk reads the free and the total bytes of the file system with the data; nil leaves them out.
 	Disk func() (free, total uint64, err error)
+	// Memory reads how much memory the process holds of its own, and the watermark, 0 for none; nil leaves them out.
+	Memory func() (used, watermark int64)
 	// Requests reads how much memory requests take; nil leaves it out.
 	Requests func() budget.Stats
 }
@@ -79,6 +81,11 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 			gauge(diskFree, float64(free))
 			gauge(diskTotal, float64(total))
 		}
+	}
+	if c.Memory != nil {
+		used, watermark := c.Memory()
+		gauge(memoryUsed, float64(used))
+		gauge(memoryWatermark, float64(watermark))
 	}
 	if c.Requests != nil {
 		collectRequests(out, c.Requests())

@@ -115,6 +115,9 @@ var (
 	diskFree      = newSerie("gauge", "disk_free_bytes", "Free bytes of the file system with the data.")
 	diskTotal     = newSerie("gauge", "disk_total_bytes", "Size of the file system with the data.")
 
+	memoryUsed      = newSerie("gauge", "memory_used_bytes", "Memory that the process holds of its own; pages of the logs are not counted.")
+	memoryWatermark = newSerie("gauge", "memory_watermark_bytes", "Memory above which AMQP publishers wait; 0 is no bound.")
+
 	requestBytes    = newSerie("gauge", "request_memory_bytes", "Memory that requests of clients take while they arrive, are worked on and wait to be answered; small ones are not counted.")
 	requestLimit    = newSerie("gauge", "request_memory_limit_bytes", "Most that these may take.")
 	requestsWaiting = newSerie("gauge", "request_memory_waiting", "Requests that wait for others to give memory back.")

@@ -44,15 +44,16 @@ type Server struct {
 	started time.Time
 	took    time.Duration // of the start
 
-	dataFS  fs.FS
-	store   store.Store
-	probe   func() error                   // of the same, for a message of ordinary size
-	scratch func() (broker.Scratch, error) // of the store's file system
-	broker  *broker.Broker
-	users   *auth.Users
-	budget  *budget.Budget // of the memory that requests take
-	slots   *netx.Slots    // for the connections of all listeners
-	files   fileShares     // of the process's descriptors
+	dataFS    fs.FS
+	store     store.Store
+	probe     func() error                   // of the same, for a message of ordinary size
+	watermark int64                          // memory at which publishers wait; 0 is none
+	scratch   func() (broker.Scratch, error) // of the store's file system
+	broker    *broker.Broker
+	users     *auth.Users
+	budget    *budget.Budget // of the memory that requests take
+	slots     *netx.Slots    // for the connections of all listeners
+	files     fileShares     // of the process's descriptors
 
 	phase  atomic.Int32
 	parts  []part // in the order in which they were started
@@ -90,7 +91,8 @@ func Start(c *config.Config, o Options) (*Server, error) {
 		o.Logger = slog.Default()
 	}
 	s := &Server{config: c, version: o.Version, logger: o.Logger, started: time.Now(), failed: make(chan error, 8), stopped: make(chan struct{}), dataFS: o.files()}
-	tuneMemory()
+	s.watermark = c.MemoryHighWatermark.Of(memoryBytes())
+	tuneMemory(s.watermark)
 	s.files = shareFiles(fs.OpenFileLimit())
 	s.slots = s.connectionSlots()
 	s.budget = budget.New(budget.Options{Bytes: requestMemory(int64(c.RequestMemory), memoryBytes())})

@@ -96,6 +96,7 @@ func (s *Server) openBroker() error {
 		UnpackBytes:     s.budget.Stats().Bytes / 2,
 		Recover:         s.config.Recover,
 		Probe:           s.probe,
+		Memory:          s.memoryAlarm(),
 		Log:             s.logger,
 	})
 	if err != nil {

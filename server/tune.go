@@ -15,18 +15,25 @@ import (
 const gcPercent = 200
 
 // memoryShare is the part of a container's memory that the heap may take when
-// GOMEMLIMIT says nothing; the rest is for the pages of the logs.
+// GOMEMLIMIT and the watermark say nothing; the rest is for the pages of the logs.
 const memoryShare = 0.6
 
+// collectBelow is the part of the watermark at which the collector works harder, so
+// that garbage alone raises no alarm.
+const collectBelow = 0.9
+
 // tuneMemory sets the collector. GOGC and GOMEMLIMIT in the environment win.
-func tuneMemory() {
+func tuneMemory(watermark int64) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		if limit := containerLimit(os.ReadFile); limit > 0 {
-			debug.SetMemoryLimit(int64(float64(limit) * memoryShare))
-		}
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	if watermark > 0 {
+		debug.SetMemoryLimit(int64(float64(watermark) * collectBelow))
+	} else if limit := containerLimit(os.ReadFile); limit > 0 {
+		debug.SetMemoryLimit(int64(float64(limit) * memoryShare))
 	}
 }
 

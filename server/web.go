@@ -22,11 +22,11 @@ func (s *Server) openAdmin() error {
 	if s.config.MetricsAddr == config.Off {
 		return nil
 	}
-	collector := metrics.New(metrics.Options{Source: s.broker, Version: s.version, Disk: s.disk, Requests: s.budget.Stats})
+	collector := metrics.New(metrics.Options{Source: s.broker, Version: s.version, Disk: s.disk, Requests: s.budget.Stats, Memory: s.memory})
 	return s.serveHTTP("metrics", "metrics-addr", s.config.MetricsAddr, admin.Handler(admin.Options{
 		Version: s.version, Durability: s.config.Sync, Started: s.started,
 		Listeners: s.listenerStates, Ready: s.ready, Metrics: collector.Handler(),
-		Checks: []admin.Check{{Name: "store", Run: s.probeStore}, {Name: "disk", Run: s.probeDisk}},
+		Checks: []admin.Check{{Name: "store", Run: s.probeStore}, {Name: "disk", Run: s.probeDisk}, {Name: "memory", Run: s.probeMemory}},
 	}))
 }
 
@@ -113,10 +113,18 @@ func (s *Server) probeDisk() error {
 	if err != nil {
 		return fmt.Errorf("read the free space: %w", err)
 	}
-	if reason := s.broker.Alarm(); reason != "" {
+	if reason, _ := s.broker.Alarms(); reason != "" {
 		return errors.New(reason)
 	}
 	return diskFull(free, total)
+}
+
+// probeMemory fails while publishers wait for memory.
+func (s *Server) probeMemory() error {
+	if _, reason := s.broker.Alarms(); reason != "" {
+		return errors.New(reason)
+	}
+	return nil
 }
 
 // ready is nil while every listener that is not off accepts.
