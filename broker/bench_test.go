@@ -123,7 +123,7 @@ func pullAndAck(b *testing.B, sub *Subscription) int {
 		}
 	}
 	n, err := sub.Pull(1024, 1<<17, func(d *Delivery) {
-		if lease == nil || d.Offset != last+1 {
+		if lease != d.Lease || d.Offset != last+1 {
 			ack()
 			lease, first = d.Lease, d.Offset
 		}

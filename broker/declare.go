@@ -43,7 +43,7 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 		if q, err = v.declared(s, name, o); err != nil {
 			return err
 		}
-		c.create(q, 1)
+		c.create(q, q.Settings().logsToDeclare())
 		return nil
 	})
 	if err != nil {
@@ -195,6 +195,7 @@ func (c *change) grow(q *Queue, more int, show func() error) {
 	}
 	c.show = func() error {
 		q.parts.Store(&parts)
+		q.findLevels()
 		return show()
 	}
 	c.undo = func() {
@@ -274,6 +275,7 @@ func (v *VHost) restoreQueue(d *queueDef) error {
 		return err
 	}
 	q.parts.Store(&parts)
+	q.findLevels()
 	for _, p := range parts {
 		p.restoreTTL()
 	}

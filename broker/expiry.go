@@ -429,7 +429,7 @@ func (b *Broker) restoreExpiry(d expiryDef) (ok bool) {
 		return false
 	}
 	q.expires.Store(true)
-	for _, p := range q.Partitions() {
+	for _, p := range q.inTurn() {
 		p.expects(true)
 	}
 	return true

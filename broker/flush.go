@@ -61,6 +61,9 @@ func (p *Publisher) append(t *target, set *targetSet, data []byte) error {
 		return err
 	}
 	p.v.b.counters.Stored.Add(uint64(set.batch.Len()))
+	if t.levels {
+		t.part.used()
+	}
 	if (set.expires || t.ttl) && !t.part.q.hidden {
 		t.part.expects(true)
 	}
@@ -86,6 +89,18 @@ func (p *Publisher) builder() *message.Builder {
 	return new(message.Builder)
 }
 
+// trimBuilders gives back what a connection is not to keep between two Stores.
+func (p *Publisher) trimBuilders() {
+	for i := keepBuilders; i < len(p.free); i++ {
+		if i >= keepBuilders+keepSmall {
+			p.free[i] = nil
+			continue
+		}
+		p.free[i].Reset(keepSmallBytes)
+	}
+	p.free = p.free[:min(len(p.free), keepBuilders+keepSmall)]
+}
+
 // Store appends what was published since the last Store to its logs. done, if there
 // is one, is called when all of it is as durable as each queue promises, or with the
 // error for which something of it may not have been stored; it may be called
@@ -109,10 +124,7 @@ func (p *Publisher) Store(done func(error)) error {
 	err, commit := p.err, p.needCommit
 	done = p.forgetUnstored(err, commit, done)
 	p.used, p.err, p.needCommit = p.used[:0], nil, false
-	if len(p.free) > keepBuilders {
-		clear(p.free[keepBuilders:])
-		p.free = p.free[:keepBuilders]
-	}
+	p.trimBuilders()
 	switch {
 	case done == nil:
 	case err != nil, !commit, len(p.logs) == 0:

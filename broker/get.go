@@ -111,7 +111,7 @@ func (q *Queue) unanswered() error {
 
 // idle reports whether it is known, without a look at the disk, that nothing is ready.
 func (q *Queue) idle() bool {
-	for _, p := range q.Partitions() {
+	for _, p := range q.inTurn() {
 		if c := p.cursor.Load(); c == nil || !c.Idle() {
 			return false
 		}
@@ -120,7 +120,7 @@ func (q *Queue) idle() bool {
 }
 
 func (q *Queue) get(noAck bool, wanted func() bool) (*Got, error) {
-	for _, p := range q.Partitions() {
+	for _, p := range q.inTurn() {
 		if g, err := p.get(noAck, wanted); g != nil || err != nil {
 			return g, err
 		}

@@ -94,6 +94,7 @@ type targetSet struct {
 	refs    []uint64         // of the messages in it, if they are tracked
 	expires bool             // a message in it has an expiration
 	open    bool             // in Publisher.pending
+	levels  *levelSets       // of other priorities; nil if priorities make no difference
 }
 
 // target is one log as the publisher knows it.
@@ -103,6 +104,8 @@ type target struct {
 	self *targetSet // the set of this target alone
 	used bool       // in Publisher.used
 	ttl  bool       // all its messages expire
+
+	levels bool // its queue has a log for each priority
 }
 
 const (
@@ -110,7 +113,9 @@ const (
 	batchBytes     = 256 << 10 // a batch is stored when it is that long
 	maxSharedBytes = 1 << 20   // a batch of several messages is at most that long
 	keepBatchBytes = 1 << 20   // a larger buffer is given back
-	keepBuilders   = 4         // buffers that stay with a connection between two Stores
+	keepBuilders   = 4         // buffers that stay with a connection between two Stores,
+	keepSmall      = 12        // and so many more of at most keepSmallBytes
+	keepSmallBytes = 32 << 10
 	// splitTargets is how many logs a message may go to and still be encoded for
 	// each alone when sets of queues overlap and alternate. Storing at every
 	// change of set instead would make one batch a message.
@@ -155,6 +160,9 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 		}
 		if p.avoid != nil {
 			r = p.without(r)
+		}
+		if r.set != nil && r.set.levels != nil {
+			r = p.level(r, m.Properties)
 		}
 		if decider < exchange.Chance {
 			p.same.route = r

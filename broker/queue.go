@@ -43,12 +43,14 @@ type Queue struct {
 // Queue.extras. A broker may have very many queues that nobody uses, of which each byte
 // counts: what a feature has to know of the queues that use it stands here.
 type queueExtra struct {
-	owner *Session             // of an exclusive queue
-	lapse *lapse               // of a queue that expires when nobody uses it
-	stuck atomic.Int32         // reads of the disk that nobody waits for any longer
-	alone *Subscription        // the exclusive one, if there is one
-	turn  single               // with x-single-active-consumer
-	ends  map[*func()]struct{} // called when the queue is gone
+	owner *Session      // of an exclusive queue
+	lapse *lapse        // of a queue that expires when nobody uses it
+	stuck atomic.Int32  // reads of the disk that nobody waits for any longer
+	alone *Subscription // the exclusive one, if there is one
+	turn  single        // with x-single-active-consumer
+
+	levels atomic.Pointer[[]*Partition] // those in use, the highest first; changed under Queue.mu
+	ends   map[*func()]struct{}         // called when the queue is gone
 }
 
 // QueueOptions are what a client declares.
@@ -154,7 +156,7 @@ func (s *Session) Purge(name string) (int64, error) {
 
 func (q *Queue) purge() (int64, error) {
 	var n int64
-	for _, p := range q.Partitions() {
+	for _, p := range q.inTurn() {
 		gone, err := p.purge()
 		if err != nil {
 			return n, err
@@ -172,7 +174,7 @@ func (q *Queue) Ready() int64 {
 
 // count is Ready with the error for which it may be too few.
 func (q *Queue) count() (n int64, err error) {
-	for _, p := range q.Partitions() {
+	for _, p := range q.inTurn() {
 		ready, e := p.ready()
 		n += ready
 		err = cmp.Or(err, e)
@@ -183,7 +185,7 @@ func (q *Queue) count() (n int64, err error) {
 // Unacked counts the messages that consumers hold.
 func (q *Queue) Unacked() int64 {
 	var n int64
-	for _, p := range q.Partitions() {
+	for _, p := range q.inTurn() {
 		if c := p.cursor.Load(); c != nil {
 			n += c.Unacked()
 		}

@@ -372,7 +372,7 @@ func (r *reader) examine(rec *message.Record) {
 		return
 	}
 	partition := int32(-1)
-	if len(r.part.q.Partitions()) > 1 {
+	if r.part.q.Topic && len(r.part.q.Partitions()) > 1 {
 		partition = r.part.index
 	}
 	at := len(r.props)

@@ -246,7 +246,7 @@ func (p *Publisher) visitAlternate(x *Exchange) (there bool) {
 func (p *Publisher) addPart(q *Queue, key []byte) {
 	parts := q.Partitions()
 	part := parts[0]
-	if len(parts) > 1 {
+	if len(parts) > 1 && q.Topic { // of a queue with levels Publish finds the right one
 		part = parts[xxhash.Sum64(key)%uint64(len(parts))]
 	}
 	for _, have := range p.parts {
@@ -280,6 +280,7 @@ func (p *Publisher) setOf(parts []*Partition) *targetSet {
 		for _, part := range parts {
 			set.targets = append(set.targets, p.targetOf(part))
 		}
+		set.levels = levelsOf(set.targets)
 		p.sets[string(p.scratch)] = set
 	}
 	return set
@@ -289,7 +290,9 @@ func (p *Publisher) targetOf(part *Partition) *target {
 	t := p.targets[part]
 	if t == nil {
 		t = &target{part: part, ttl: part.q.Settings().MessageTTL >= 0}
+		t.levels = part.q.levelled()
 		t.self = &targetSet{targets: []*target{t}}
+		t.self.levels = levelsOf(t.self.targets)
 		p.targets[part] = t
 	}
 	return t

@@ -25,6 +25,7 @@ type Settings struct {
 	MessageTTL      int64         // ms that a message stays in the queue; negative: for ever
 	Expires         time.Duration // without use, after which the queue is deleted; 0: never
 	ConsumerTimeout time.Duration // how long a consumer may hold a message; 0: for ever
+	MaxPriority     int           // highest priority that is told from the others; 0: none is
 	SingleActive    bool          // one consumer at a time gets messages
 	TimeBeforeMs    int64         // how much older than now a Kafka record may be
 	TimeAfterMs     int64         // how much newer

@@ -204,7 +204,9 @@ func TestArgumentsThatCantBeAreRefusedInRabbitMQsWords(t *testing.T) {
 		{arguments("x-max-age", "7D"), "invalid arg 'x-max-age' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"},
 		{arguments("x-queue-mode", true), "invalid arg 'x-queue-mode' for queue 'q' in vhost '/': {unacceptable_type,bool}"},
 		{arguments("x-queue-mode", "lazy", "x-queue-type", "quorum"), "invalid arg 'x-queue-mode' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"},
-		{arguments("x-max-priority", 5), "invalid arg 'x-max-priority' for queue 'q' in vhost '/': not supported yet"},
+		{arguments("x-max-priority", -1), "invalid arg 'x-max-priority' for queue 'q' in vhost '/': {value_negative,-1}"},
+		{arguments("x-max-priority", 5, "x-queue-type", "quorum"), "invalid arg 'x-max-priority' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"},
+		{arguments("x-delayed-retry-min", 5), "invalid arg 'x-delayed-retry-min' for queue 'q' in vhost '/': not supported yet"},
 		{[]byte{5, 'x'}, "malformed arguments for queue 'q' in vhost '/'"},
 	} {
 		_, err := r.s.DeclareQueue("q", QueueOptions{Durable: true, Args: c.args})

@@ -42,6 +42,8 @@ var settingTable = []*Setting{
 				s.ConsumerTimeout = consumerTimeout(whole(v[1:]))
 			}
 		}},
+	{Arg: "x-max-priority", Max: 255, wrong: "{max_value_exceeded,VALUE}", of: classic.set,
+		obey: func(s *Settings, v string) { s.MaxPriority = int(whole(v)) }},
 	{Arg: "x-single-active-consumer", Type: Flag, Default: "false", of: workTypes,
 		obey: func(s *Settings, v string) { s.SingleActive = v == "true" }},
 	{Arg: argDeadLetterExchange, Policy: "dead-letter-exchange", Type: Name, Live: ByPolicy, of: workTypes,
@@ -96,7 +98,6 @@ var settingTable = []*Setting{
 	{Arg: "x-max-length-bytes", Policy: "max-length-bytes", Max: math.MaxInt64, of: workTypes | streamType, later: true},
 	{Arg: "x-overflow", Policy: "overflow", Type: Word, Words: []string{"drop-head", "reject-publish", "reject-publish-dlx"},
 		Default: "drop-head", wrong: "invalid_overflow", of: workTypes, later: true},
-	{Arg: "x-max-priority", Max: 255, wrong: "{max_value_exceeded,VALUE}", of: classic.set, later: true},
 	{Arg: "x-max-age", Policy: "max-age", age: true, Min: 1, wrong: "invalid_max_age", of: streamType, later: true},
 	{Arg: "x-stream-max-segment-size-bytes", Policy: "stream-max-segment-size-bytes", Max: math.MaxInt64, of: streamType, later: true},
 	{Arg: "x-initial-cluster-size", Min: 1, Max: math.MaxInt64, of: streamType, later: true},

@@ -115,8 +115,8 @@ func (b *Broker) QueueStats() []QueueStats {
 
 // Stats are the queue's figures. Nothing is opened and no cursor made for them.
 func (q *Queue) Stats() QueueStats {
-	s := QueueStats{VHost: q.vhost.Name, Name: q.Name, Topic: q.Topic, Consumers: q.Consumers(), Unacked: q.Unacked(), Partitions: len(q.Partitions())}
-	for _, p := range q.Partitions() {
+	s := QueueStats{VHost: q.vhost.Name, Name: q.Name, Topic: q.Topic, Consumers: q.Consumers(), Unacked: q.Unacked(), Partitions: len(q.inTurn())}
+	for _, p := range q.inTurn() {
 		f := p.log.Figures()
 		s.Bytes += f.Bytes
 		s.Segments += f.Segments

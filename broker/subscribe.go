@@ -96,10 +96,10 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 	switch {
 	case o.NoAck:
 		sub.o.Shared, sub.o.Prefetch = nil, 0
-	case o.Prefetch > 0 && (q.Topic || q.Settings().SingleActive): // one limit over all partitions, and all turns, of which there may be more later
+	case o.Prefetch > 0 && (q.Topic || q.levelled() || q.Settings().SingleActive): // one limit over all partitions, and all turns, of which there may be more later
 		sub.o.Shared, sub.o.Prefetch = o.Shared.Within(o.Prefetch), 0
 	}
-	for _, p := range q.Partitions() {
+	for _, p := range q.inTurn() {
 		if _, err := p.work(); err != nil { // it may have to be read: not under the mutex
 			return nil, err
 		}
@@ -131,7 +131,10 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 
 // join adds a consumer on each partition that has none of this subscription yet.
 func (s *Subscription) join() error {
-	for _, p := range s.q.Partitions()[len(s.partitions):] {
+	for i, p := range s.q.inTurn() {
+		if i < len(s.partitions) && s.partitions[i].part == p {
+			continue
+		}
 		c, err := p.work()
 		if err != nil {
 			return err
@@ -139,14 +142,14 @@ func (s *Subscription) join() error {
 		// Without acks a message is settled when it is emitted, not when it is taken:
 		// what was taken and never left goes back.
 		k, err := c.Add(consumer.ConsumerOptions{Priority: s.o.Priority, Exclusive: s.o.Exclusive,
-			Prefetch: s.o.Prefetch, Shared: s.o.Shared, Wake: s.o.Wake, Drained: s.onDrained()})
+			Prefetch: s.o.Prefetch, Shared: s.o.Shared, Wake: s.o.Wake, Drained: s.onDrained(), Ranked: s.q.levelled(), Rank: s.q.rank(p)})
 		if err != nil {
 			return &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
 		}
 		pc := &partitionConsumer{Lease: Lease{part: p, member: k, timeout: s.o.timeout}, cursor: c}
 		pc.reader.part, pc.reader.lease, pc.reader.heads, pc.reader.wake = p, &pc.Lease, &s.head, s.o.Wake
 		pc.idle()
-		s.partitions = append(s.partitions, pc)
+		s.partitions = slices.Insert(s.partitions, i, pc)
 	}
 	return nil
 }
@@ -179,7 +182,7 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 		s.stepAside()
 		return 0, nil
 	}
-	if len(s.partitions) < len(s.q.Partitions()) {
+	if len(s.partitions) < len(s.q.inTurn()) {
 		if err := s.join(); err != nil {
 			return 0, err
 		}
@@ -192,10 +195,13 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 		var got, size int
 		got, size, err = s.partitions[at].serve(s.o.NoAck, max-n, maxBytes, emit)
 		if got > 0 || err != nil {
-			s.turn = (at + 1) % len(s.partitions) // the others first the next time
+			s.turn = s.q.nextTurn(at) // the others first the next time
 		}
 		n += got
 		maxBytes -= size
+		if s.q.levelled() && s.partitions[at].member.Hasty() {
+			break // what is ready here comes before what is further down
+		}
 	}
 	s.count(n, room-maxBytes)
 	return n, err

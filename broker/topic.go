@@ -21,6 +21,10 @@ func LegalTopicName(name string) bool {
 	return true
 }
 
+// Readable says whether readers by offset, who know a queue by its name, may have this one:
+// not one session's own, and not one whose messages stand in a log for each priority.
+func (q *Queue) Readable() bool { return !q.Exclusive && !q.levelled() && LegalTopicName(q.Name) }
+
 // likeness is the same for names that Kafka holds to be too much alike, since its
 // metrics write "_" for ".". It is empty for a name that has neither.
 func likeness(name string) string {

@@ -16,6 +16,10 @@ type ConsumerOptions struct {
 	NoAck     bool    // messages count as acked when taken; prefetch does not apply
 	Exclusive bool    // be the only consumer or fail
 	Shared    *Credit // a further limit, shared with others; nil: none
+	// Ranked says that the client takes from several cursors, the highest Rank first: it takes
+	// nothing at one, nor deals to others there, while something is ready at a higher one.
+	Ranked bool
+	Rank   int
 	// Wake says that there may be something to Take. It must not block nor call
 	// into this package; a send to a channel of capacity one is right. It is
 	// called at most once between two Takes, and maybe before Add returns.
@@ -41,6 +45,7 @@ type Consumer struct {
 	noShared bool            // out of the ring until the shared credit has some again
 	waiting  bool            // its last Take found nothing; Wake will be called
 	closed   bool
+	hasty    bool // its last Take left what was ready to others; of its own goroutine
 }
 
 // level is the consumers of one priority. Those that can take more are in the ring

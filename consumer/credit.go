@@ -42,6 +42,25 @@ func (c *Credit) SetLimit(limit int) {
 	c.wakeStarved()
 }
 
+// short says whether there is none, here or around. Then the next release is going to
+// wake the members.
+func (c *Credit) short() bool {
+	for ; c != nil; c = c.outer {
+		if c.full() {
+			c.starved.Store(true)
+			if c.full() { // a release may have come before the mark
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (c *Credit) full() bool {
+	limit := c.limit.Load()
+	return limit > 0 && c.used.Load() >= limit
+}
+
 // Used is how many messages are out on this credit.
 func (c *Credit) Used() int64 { return c.used.Load() }
 
@@ -113,9 +132,23 @@ func (c *Credit) wakeStarved() {
 func (c *Credit) join(k *Consumer) {
 	for at := c; at != nil; at = at.outer {
 		at.mu.Lock()
-		k.seats = append(k.seats, at.members.PushBack(k))
+		k.seats = append(k.seats, at.seat(k))
 		at.mu.Unlock()
 	}
+}
+
+// seat puts a consumer among the members, behind those of its rank and higher: when credit
+// comes back who is first at a lower one must not be served before a higher has its own. mu
+// is held.
+func (c *Credit) seat(k *Consumer) *list.Element {
+	e := c.members.Back()
+	for e != nil && e.Value.(*Consumer).opts.Rank < k.opts.Rank {
+		e = e.Prev()
+	}
+	if e == nil {
+		return c.members.PushFront(k)
+	}
+	return c.members.InsertAfter(k, e)
 }
 
 func (c *Credit) leave(k *Consumer) {

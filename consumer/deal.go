@@ -30,10 +30,18 @@ func (k *Consumer) Take(max int, into []Run) []Run {
 		return into
 	}
 	k.setWaiting(false)
+	k.hasty = false
 	d := dealing{c: c, k: k, want: int64(max), into: into, base: len(into)}
 	c.err = nil // try again
 	c.look()
 	d.collect()
+	if k.opts.Ranked && k.starves() {
+		k.setWaiting(d.taken == 0)
+		c.kick(&w)
+		c.mu.Unlock()
+		w.fire()
+		return d.into
+	}
 	d.deal(&w)
 	for d.taken == 0 && !k.closed {
 		if k.inRing && c.looking == 0 && c.unknown() {
@@ -57,11 +65,25 @@ func (k *Consumer) Take(max int, into []Run) []Run {
 		c.look()
 		d.deal(&w)
 	}
+	k.hasty = d.others >= dealLimit
 	c.kick(&w)
 	c.mu.Unlock()
 	w.fire()
 	return d.into
 }
+
+// starves says whether a consumer has no shared credit, before anything is dealt: one of
+// several ranks that has none must leave what is here to those who look at higher ranks first.
+func (k *Consumer) starves() bool {
+	s := k.opts.Shared
+	k.noShared = s != nil && !k.opts.NoAck && s.short()
+	k.place()
+	return k.noShared
+}
+
+// Hasty says whether the last Take ended although something was ready that the consumer
+// could have taken: it had dealt much to others. It is woken again. Only who calls Take may ask.
+func (k *Consumer) Hasty() bool { return k.hasty }
 
 // dealing is one call of Take.
 type dealing struct {

@@ -46,7 +46,7 @@ func (c *conn) topicSizes(r *kmsg.DescribeLogDirsRequest) ([]kmsg.DescribeLogDir
 	var out []kmsg.DescribeLogDirsResponseDirTopic
 	if r.Topics == nil {
 		for _, q := range c.session.Queues() {
-			if q.Exclusive || !broker.LegalTopicName(q.Name) {
+			if !q.Readable() {
 				continue
 			}
 			t, err := c.partitionSizes(q, q.Partitions())

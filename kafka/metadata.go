@@ -110,7 +110,7 @@ func (c *conn) allTopics(res *kmsg.MetadataResponse) error {
 		}
 	}
 	for _, q := range c.session.Queues() {
-		if !q.Exclusive && broker.LegalTopicName(q.Name) {
+		if q.Readable() {
 			add(c.describeTopic(q))
 		}
 	}
@@ -193,7 +193,7 @@ func (c *conn) topicIDs() func(id [16]byte) (*broker.Queue, error) {
 			}
 			byID = make(map[[16]byte]*broker.Queue, len(queues))
 			for _, q := range queues {
-				if !q.Exclusive && broker.LegalTopicName(q.Name) {
+				if q.Readable() {
 					byID[q.TopicID] = q
 				}
 			}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/store"
@@ -521,6 +522,9 @@ func TestQueuesAreTopicsAndExclusiveOnesAreNot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := s.DeclareQueue("urgent", broker.QueueOptions{Durable: true, Args: field.AppendInt(field.AppendName(nil, "x-max-priority"), 9)}); err != nil {
+		t.Fatal(err)
+	}
 	p := s.NewPublisher()
 	for i := range 3 {
 		if ok, err := p.Publish(&broker.Inbound{Key: []byte("orders"), Body: []byte(fmt.Sprint(i)), TimestampMs: 1}); !ok || err != nil {
@@ -531,6 +535,12 @@ func TestQueuesAreTopicsAndExclusiveOnesAreNot(t *testing.T) {
 	topics, err := r.admin().ListTopics(testContext(t))
 	if err != nil || len(topics) != 1 || !topics.Has("orders") {
 		t.Fatalf("%v %v", topics.Names(), err)
+	}
+	if _, err := r.admin().CreateTopic(testContext(t), 1, 1, nil, "urgent"); codeIn(err) != 36 {
+		t.Errorf("a topic of the name of a queue with priorities: %v", err)
+	}
+	if _, err := r.admin().DeleteTopic(testContext(t), "urgent"); codeIn(err) != 3 {
+		t.Errorf("deleting a queue with priorities: %v", err)
 	}
 	inOrder(t, consume(t, r.client(kgo.ConsumeTopics("orders")), 3), 0)
 	var offsets kadm.Offsets

@@ -80,7 +80,7 @@ func (c *conn) lookup(verb broker.Verb, name string) (*topic, error) {
 func (c *conn) queueFor(verb broker.Verb, name string) (*broker.Queue, error) {
 	if broker.LegalTopicName(name) {
 		q, err := c.session.Queue(verb, name)
-		if err == nil && !q.Exclusive {
+		if err == nil && q.Readable() {
 			return q, nil
 		}
 		if k := broker.KindOf(err); err != nil && k != broker.NotFound && k != broker.Locked {

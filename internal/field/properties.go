@@ -37,6 +37,33 @@ type RawProperties []byte
 // NoProperties is the flag word of a message without properties.
 var NoProperties = RawProperties{0, 0}
 
+// Priority is the message's priority, 0 where there is none or the list is malformed.
+func (p RawProperties) Priority() uint8 {
+	if len(p) < 2 {
+		return 0
+	}
+	flags := binary.BigEndian.Uint16(p)
+	if flags&FlagPriority == 0 {
+		return 0
+	}
+	at := 2
+	for _, short := range []uint16{FlagContentType, FlagContentEncoding} {
+		if flags&short != 0 && at < len(p) {
+			at += 1 + int(p[at])
+		}
+	}
+	if flags&FlagHeaders != 0 && at+4 <= len(p) {
+		at += 4 + int(binary.BigEndian.Uint32(p[at:]))
+	}
+	if flags&FlagDeliveryMode != 0 {
+		at++
+	}
+	if at >= len(p) {
+		return 0
+	}
+	return p[at]
+}
+
 // Properties is the decoded list. Slices alias the raw bytes; a property whose flag is not set is zero.
 type Properties struct {
 	Flags           uint16

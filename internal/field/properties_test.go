@@ -78,6 +78,9 @@ func FuzzProperties(f *testing.F) {
 		raw := RawProperties(in)
 		var props Properties
 		err := raw.Parse(&props)
+		if got := raw.Priority(); err == nil && got != props.Priority {
+			t.Fatalf("%x: priority %d, want %d", in, got, props.Priority)
+		}
 		if err == nil && props.Flags&FlagHeaders != 0 {
 			if again := raw.AppendWithHeaders(nil, &props, props.Headers); !bytes.Equal(again, in) {
 				t.Fatalf("%x became %x", in, again)
