@@ -183,14 +183,15 @@ func (v *VHost) addBinding(key string, d bindingDef, src *Exchange, q *Queue, x 
 		return badBinding(err)
 	}
 	src.table.Store(t)
-	src.bindings[key] = d
+	bd := &bound{key: key, def: d}
+	bd.def.VHost, bd.def.Source = v.Name, src.Name // each once in memory
+	src.bindings[key] = bd
 	if q != nil {
-		if q.bindings == nil {
-			q.bindings = map[string]bindingDef{}
-		}
-		q.bindings[key] = d
+		bd.def.Dest = q.Name
+		q.incoming.add(bd)
 	} else {
-		x.incoming[key] = d
+		bd.def.Dest = x.Name
+		x.incoming.add(bd)
 	}
 	v.changed()
 	return nil
@@ -205,6 +206,9 @@ func (v *VHost) restoreBinding(d *bindingDef) error {
 		return err
 	}
 	key := d.key()
+	if key == d.kept {
+		key = d.kept // which the table of definitions has in memory
+	}
 	kept := *d
 	kept.kept = ""
 	if _, there := src.bindings[key]; there { // kept apart by an older version
@@ -262,14 +266,14 @@ func (v *VHost) dropBinding(key string, d bindingDef) {
 	if src != nil && (q != nil || x != nil) {
 		src.table.Store(src.table.Load().Without(d.binding(v.targetOf(q, x))))
 	}
-	if src != nil {
+	if src != nil && src.bindings[key] != nil {
+		bd := src.bindings[key]
 		delete(src.bindings, key)
-	}
-	if q != nil {
-		delete(q.bindings, key)
-	}
-	if x != nil {
-		delete(x.incoming, key)
+		if q != nil {
+			q.incoming.remove(bd)
+		} else if x != nil {
+			x.incoming.remove(bd)
+		}
 	}
 	v.changed()
 }
@@ -279,7 +283,8 @@ func (v *VHost) Bindings(x *Exchange) []Binding {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	out := make([]Binding, 0, len(x.bindings))
-	for _, d := range x.bindings {
+	for _, b := range x.bindings {
+		d := &b.def
 		out = append(out, Binding{d.Source, d.Dest, d.ToExchange, string(d.Key), d.Args})
 	}
 	return out

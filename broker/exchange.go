@@ -27,8 +27,8 @@ type Exchange struct {
 	producers   feedProducers
 	delays      *delays // nil: it delays nothing
 	table       atomic.Pointer[exchange.Table]
-	bindings    map[string]bindingDef // by key; guarded by VHost.mu
-	incoming    map[string]bindingDef // bindings that lead here; guarded by VHost.mu
+	bindings    map[string]*bound // by key; guarded by VHost.mu
+	incoming    boundList         // bindings that lead here; guarded by VHost.mu
 }
 
 // ExchangeOptions are what a client declares.
@@ -47,7 +47,7 @@ const (
 )
 
 func (v *VHost) addExchange(x *Exchange) {
-	x.bindings, x.incoming = map[string]bindingDef{}, map[string]bindingDef{}
+	x.bindings = map[string]*bound{}
 	x.target = v.addEnd(end{exchange: x})
 	v.exchanges.Store(x.Name, x)
 	if x.feedTopic != "" {

@@ -159,11 +159,11 @@ func (v *VHost) takeBinding(source string, e store.Entry) error {
 			if src == nil {
 				return nil
 			}
-			d, there := src.bindings[e.Key]
+			b, there := src.bindings[e.Key]
 			if !there {
 				return nil
 			}
-			return c.leaving().binding(e.Key, d)
+			return c.leaving().binding(e.Key, b.def)
 		}
 		var d bindingDef
 		if err := decodeDef(e, &d); err != nil {

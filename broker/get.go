@@ -119,6 +119,16 @@ func (q *Queue) idle() bool {
 	return true
 }
 
+// unused reports whether the log holds nothing and nobody worked on it yet: whoever asks
+// such queues in turn makes nothing that would stay.
+func (p *Partition) unused() bool {
+	if p.cursor.Load() != nil {
+		return false
+	}
+	f := p.log.Figures()
+	return f.Certain && f.Start == f.End
+}
+
 func (q *Queue) get(noAck bool, wanted func() bool) (*Got, error) {
 	for _, p := range q.inTurn() {
 		if g, err := p.get(noAck, wanted); g != nil || err != nil {
@@ -131,6 +141,9 @@ func (q *Queue) get(noAck bool, wanted func() bool) (*Got, error) {
 // get takes messages until one can be delivered: those that expired, or can't be
 // decoded, are settled on the way. One that is not wanted any more goes back.
 func (p *Partition) get(noAck bool, wanted func() bool) (*Got, error) {
+	if !p.q.vhost.b.store.Caps().Shared && p.unused() { // what others put into it would not show
+		return nil, nil
+	}
 	cursor, err := p.work()
 	if err == nil {
 		err = p.noted()

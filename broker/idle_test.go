@@ -56,3 +56,56 @@ func TestAnIdleQueueTakesLessThanAKilobyte(t *testing.T) {
 		})
 	}
 }
+
+// TestABindingTakesLessThanAKilobyte holds the same of bindings, each with what is stored of it.
+func TestABindingTakesLessThanAKilobyte(t *testing.T) {
+	const queues, limit = 20_000, 750
+	r := startWith(t, 0)
+	before := heapBytes()
+	for i := range queues {
+		r.queue(fmt.Sprintf("queue-%08d", i), QueueOptions{Durable: true})
+	}
+	alone := heapBytes() - before
+	for i := range queues {
+		name := fmt.Sprintf("queue-%08d", i)
+		r.bind("amq.direct", name, name)
+	}
+	check := func(what string) {
+		if got := (heapBytes() - before - alone) / queues; got > limit {
+			t.Errorf("a binding that was %s takes %d bytes, at most %d", what, got, limit)
+		} else {
+			t.Logf("a binding that was %s takes %d bytes", what, got)
+		}
+	}
+	check("made")
+	r.restart()
+	check("restored")
+}
+
+func TestLookingIntoAQueueThatNobodyUsedLeavesNothingBehind(t *testing.T) {
+	r := start(t)
+	q := r.queue("q", QueueOptions{Durable: true})
+	p := q.Partitions()[0]
+	for range 2 {
+		if g, err := r.s.Get("q", false); g != nil || err != nil {
+			t.Fatalf("%+v %v", g, err)
+		}
+		if n := q.Ready(); n != 0 {
+			t.Fatalf("%d messages", n)
+		}
+		q.Stats()
+		if p.cursor.Load() != nil || p.inUse.Load() != nil || q.extra.Load() != nil {
+			t.Fatal("something was made")
+		}
+		r.restart()
+		q, _ = r.v.Queue("q")
+		p = q.Partitions()[0]
+	}
+	publish(t, r.s.NewPublisher(), "", "q=m", "q=n")
+	r.restart()
+	for range 2 { // in a log that was not opened since, and then
+		if g, err := r.s.Get("q", true); g == nil || err != nil {
+			t.Fatalf("no message: %v", err)
+		}
+	}
+}

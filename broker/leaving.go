@@ -1,5 +1,10 @@
 package broker
 
+import (
+	"iter"
+	"maps"
+)
+
 // leaving is what goes together: queues or an exchange, the bindings from and to
 // them, and the auto-delete exchanges that lose their last binding with these. All of
 // it is taken out of the table in one write, so that a kill leaves all or nothing,
@@ -71,10 +76,10 @@ func (l *leaving) exchange(x *Exchange) error {
 			return err
 		}
 	}
-	if err := l.all(x.bindings); err != nil {
+	if err := l.all(maps.Values(x.bindings)); err != nil {
 		return err
 	}
-	return l.all(x.incoming)
+	return l.all(x.incoming.all())
 }
 
 // queue adds a queue with its bindings, and notes that its logs are to be removed.
@@ -92,7 +97,7 @@ func (l *leaving) queue(q *Queue) error {
 			return err
 		}
 	}
-	return l.all(q.bindings)
+	return l.all(q.incoming.all())
 }
 
 // logs notes logs that are to be removed.
@@ -105,9 +110,9 @@ func (l *leaving) logs(owner string, parts []*Partition) error {
 	return nil
 }
 
-func (l *leaving) all(bindings map[string]bindingDef) error {
-	for key, d := range bindings {
-		if err := l.binding(key, d); err != nil {
+func (l *leaving) all(bindings iter.Seq[*bound]) error {
+	for b := range bindings {
+		if err := l.binding(b.key, b.def); err != nil {
 			return err
 		}
 	}

@@ -29,8 +29,8 @@ type Queue struct {
 	vhost    *VHost
 	settings atomic.Pointer[Settings] // shared by queues that declare the same
 	parts    atomic.Pointer[[]*Partition]
-	bindings map[string]bindingDef // that lead here; guarded by VHost.mu
-	target   exchange.Target       // guarded by VHost.mu
+	incoming boundList       // bindings that lead here; guarded by VHost.mu
+	target   exchange.Target // guarded by VHost.mu
 	deleted  atomic.Bool
 	expires  atomic.Bool // marked in the definitions as one that got messages that expire
 

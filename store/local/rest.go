@@ -26,9 +26,12 @@ func (l *Log) figuresAtRest() store.Figures {
 			Waiting: r.Waiting, Certain: !r.Uncertain,
 		}
 	}
+	if l.fresh { // and its first append may be on its way
+		return store.Figures{Certain: true}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return store.Figures{Certain: !l.onDisk || l.fresh} // a new one's first append is on its way
+	return store.Figures{Certain: !l.onDisk}
 }
 
 // waiting is how many messages consumers have before them.
