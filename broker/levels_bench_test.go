@@ -13,7 +13,11 @@ func BenchmarkPriorities(b *testing.B) {
 		for _, highest := range []int{0, 9} {
 			b.Run(fmt.Sprintf("round=%d/highest=%d", round, highest), func(b *testing.B) {
 				s := benchRig(b)
-				if _, err := s.DeclareQueue("q", QueueOptions{Durable: true, Args: arguments("x-max-priority", highest)}); err != nil {
+				var args []byte
+				if highest > 0 {
+					args = arguments("x-max-priority", highest)
+				}
+				if _, err := s.DeclareQueue("q", QueueOptions{Durable: true, Args: args}); err != nil {
 					b.Fatal(err)
 				}
 				sub, err := s.Subscribe("q", SubscribeOptions{Prefetch: 100})

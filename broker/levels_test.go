@@ -390,13 +390,15 @@ func TestAPriorityThatIsNotUsedCostsNoLog(t *testing.T) {
 	}
 }
 
-func TestAHighestPriorityOfZeroTellsNoneApart(t *testing.T) {
-	r := start(t)
-	q := r.levelled(0)
-	r.send(0, 5, 1)
-	want(t, "order", drain(t, q), []string{"0:0", "5:1", "1:2"})
-	if n := len(q.Partitions()); n != 1 || !q.Readable() {
-		t.Errorf("%d partitions, readable %v", n, q.Readable())
+func TestAHighestPriorityOfZeroIsAsOne(t *testing.T) {
+	for _, highest := range []int{0, 1} {
+		r := start(t)
+		q := r.levelled(highest)
+		r.send(0, 5, 1)
+		want(t, "order", drain(t, q), []string{"5:1", "1:2", "0:0"})
+		if n := len(q.Partitions()); n != 2 || q.Readable() {
+			t.Errorf("%d partitions, readable %v", n, q.Readable())
+		}
 	}
 }
 

@@ -43,7 +43,11 @@ var settingTable = []*Setting{
 			}
 		}},
 	{Arg: "x-max-priority", Max: 255, wrong: "{max_value_exceeded,VALUE}", of: classic.set,
-		obey: func(s *Settings, v string) { s.MaxPriority = int(whole(v)) }},
+		obey: func(s *Settings, v string) {
+			if v != "" {
+				s.MaxPriority = max(1, int(whole(v))) // 0 is as 1, on RabbitMQ too
+			}
+		}},
 	{Arg: "x-single-active-consumer", Type: Flag, Default: "false", of: workTypes,
 		obey: func(s *Settings, v string) { s.SingleActive = v == "true" }},
 	{Arg: argDeadLetterExchange, Policy: "dead-letter-exchange", Type: Name, Live: ByPolicy, of: workTypes,
