@@ -99,16 +99,19 @@ func (ch *channel) release() {
 	ch.dropContent()
 	ch.cancelReplies()
 	ch.mu.Lock()
-	defer ch.mu.Unlock()
 	for _, k := range ch.consumers {
 		k.sub.Stop()
 	}
 	ch.forgetOverdue()
 	ch.requeueAll() // before a consumer that waits for its turn gets it
-	for tag, k := range ch.consumers {
-		delete(ch.consumers, tag)
-		ch.c.dropConsumer(k, nil)
+	left := ch.consumers
+	ch.consumers = nil
+	for _, k := range left {
 		k.close()
+	}
+	ch.mu.Unlock()
+	for _, k := range left {
+		k.left()
 	}
 }
 

@@ -59,16 +59,6 @@ func (c *conn) addConsumer(k *consumer, reply wire.Method) {
 	c.signal()
 }
 
-// dropConsumer puts a reply behind the last delivery of a consumer that was closed. channel.mu is held.
-func (c *conn) dropConsumer(k *consumer, reply wire.Method) {
-	c.outMu.Lock()
-	if reply != nil {
-		c.out = wire.AppendMethod(c.out, k.ch.number, reply)
-	}
-	c.outMu.Unlock()
-	c.signal()
-}
-
 // look has the writer look at a consumer, for which there may be something to do. It is listed once: what
 // is done costs what there is to do, not how many consumers the connection has.
 func (c *conn) look(k *consumer) {

@@ -38,7 +38,11 @@ func (ch *channel) queueDeclare(m *wire.QueueDeclare) error {
 	if m.NoWait {
 		return nil
 	}
-	return ch.reply(&wire.QueueDeclareOk{Queue: q.Name, MessageCount: count32(q.Ready()), ConsumerCount: count32(int64(q.Consumers()))})
+	ready, err := ch.c.session.Count(q)
+	if err != nil {
+		return err
+	}
+	return ch.reply(&wire.QueueDeclareOk{Queue: q.Name, MessageCount: count32(ready), ConsumerCount: count32(int64(q.Consumers()))})
 }
 
 // lookAt is a passive declaration.

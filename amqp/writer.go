@@ -178,7 +178,7 @@ func (w *writer) deliveries() (more bool, err error) {
 	return more, nil
 }
 
-// pull encodes what the consumer may have now, and says if it may have more.
+// pull encodes what the consumer may have now, and says if it may have more. It waits for no disk.
 func (w *writer) pull(k *consumer) (more bool) {
 	if w.buf == nil {
 		w.buf = takeWriteBuffer()
@@ -325,11 +325,8 @@ func (w *writer) writeVector() error {
 // unreadable finds out and says whose body the kernel could not read. What the client has of it can't be
 // taken back, so its connection ends; it gets the message again, or what becomes of it.
 func (w *writer) unreadable(err error) {
-	for _, k := range w.lenders {
-		k.ch.mu.Lock()
-		cause := k.sub.Check()
-		k.ch.mu.Unlock()
-		if cause != nil {
+	for _, k := range w.lenders { // what they lent stays lent: it is looked at without the lock, which may take the disk
+		if cause := k.sub.Check(); cause != nil {
 			err = cause
 		}
 	}
@@ -363,9 +360,7 @@ func (w *writer) tellCancelled(k *consumer) {
 	}
 	k.close()
 	delete(ch.consumers, k.tag)
-	var notice wire.Method
 	if w.c.caps.cancelNotify {
-		notice = &wire.BasicCancel{ConsumerTag: k.tag, NoWait: true}
+		w.c.send(ch.number, &wire.BasicCancel{ConsumerTag: k.tag, NoWait: true})
 	}
-	w.c.dropConsumer(k, notice)
 }

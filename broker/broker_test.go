@@ -267,7 +267,7 @@ func TestDefinitionsAndMessagesSurviveARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	var held []Delivery
-	if _, err := sub.Pull(10, 1<<20, func(d *Delivery) { held = append(held, *d) }); err != nil || len(held) != 2 {
+	if _, err := sub.pull(10, 1<<20, func(d *Delivery) { held = append(held, *d) }); err != nil || len(held) != 2 {
 		t.Fatal(len(held), err)
 	}
 	if err := held[1].Lease.Ack(held[1].Offset, held[1].Offset); err != nil { // "3", ahead of 1 and 2
@@ -314,7 +314,7 @@ func TestRequeuedMessagesGoBackToTheirPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	var held []Delivery
-	sub.Pull(3, 1<<20, func(d *Delivery) { held = append(held, *d) })
+	sub.pull(3, 1<<20, func(d *Delivery) { held = append(held, *d) })
 	if len(held) != 3 || q.Unacked() < 3 {
 		t.Fatalf("%d held, %d unacked", len(held), q.Unacked())
 	}
@@ -564,7 +564,7 @@ func TestTopicsAreConsumedWithAcksToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	var held []Delivery
-	sub.Pull(10, 1<<20, func(d *Delivery) { held = append(held, *d) })
+	sub.pull(10, 1<<20, func(d *Delivery) { held = append(held, *d) })
 	if len(held) != 3 {
 		t.Fatalf("prefetch of 3 over two partitions gave %d", len(held))
 	}
@@ -617,7 +617,7 @@ func TestWakeComesAfterAnAppend(t *testing.T) {
 	defer sub.Close()
 	p := r.s.NewPublisher()
 	for i := range 20 {
-		if n, _ := sub.Pull(10, 1<<20, func(*Delivery) {}); n != 0 {
+		if n, _ := sub.pull(10, 1<<20, func(*Delivery) {}); n != 0 {
 			t.Fatalf("round %d: %d messages before any was published", i, n)
 		}
 		publish(t, p, "", "q=x")
@@ -628,7 +628,7 @@ func TestWakeComesAfterAnAppend(t *testing.T) {
 		}
 		got := 0
 		for got == 0 {
-			n, err := sub.Pull(10, 1<<20, func(d *Delivery) {
+			n, err := sub.pull(10, 1<<20, func(d *Delivery) {
 				if err := d.Lease.Ack(d.Offset, d.Offset); err != nil {
 					t.Error(err)
 				}
@@ -668,7 +668,7 @@ func TestMessagesExpireBeforeTheyAreDelivered(t *testing.T) {
 	sub, _ := r.s.Subscribe(q.Name, SubscribeOptions{Prefetch: 10})
 	defer sub.Close()
 	var got []string
-	sub.Pull(10, 1<<20, func(d *Delivery) { got = append(got, string(d.Body)) })
+	sub.pull(10, 1<<20, func(d *Delivery) { got = append(got, string(d.Body)) })
 	want(t, "pulled", got, []string{"none", "last"})
 	if n := q.Unacked(); n != 2 {
 		t.Errorf("%d unacked, want 2", n)
@@ -681,7 +681,7 @@ func TestWhatWasTakenAndNeverSentIsNotRedelivered(t *testing.T) {
 	publish(t, r.s.NewPublisher(), "", "q=1", "q=2", "q=3")
 	sub, _ := r.s.Subscribe(q.Name, SubscribeOptions{})
 	var held []Delivery
-	sub.Pull(10, 1, func(d *Delivery) { held = append(held, *d) }) // one byte: the first message only
+	sub.pull(10, 1, func(d *Delivery) { held = append(held, *d) }) // one byte: the first message only
 	sub.Release()
 	sub.Close()
 	if len(held) != 1 {

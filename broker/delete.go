@@ -16,6 +16,13 @@ func (s *Session) DeleteQueue(name string, ifUnused, ifEmpty bool) (ready int64,
 		return 0, err
 	}
 	v := s.vhost
+	counted := true // what is counted here is known when the name is claimed, over which nobody waits for a disk
+	if q, _ := v.Queue(name); q != nil && q.allow(s) == nil {
+		_, err := s.Count(q)
+		if counted = err == nil; ifEmpty && !counted {
+			return 0, fmt.Errorf("is queue '%s' empty? %w", name, err)
+		}
+	}
 	err = v.change(func(c *change) error {
 		if err := c.alone(queueClaim(name)); err != nil {
 			return err
@@ -31,7 +38,7 @@ func (s *Session) DeleteQueue(name string, ifUnused, ifEmpty bool) (ready int64,
 			return inUse(q)
 		}
 		return c.delete([]*Queue{q}, func() (err error) {
-			ready, err = q.countToDelete(ifEmpty)
+			ready, err = q.countToDelete(ifEmpty, counted)
 			if err == nil && !q.end(ifUnused) {
 				err = inUse(q)
 			}
@@ -45,8 +52,8 @@ func (s *Session) DeleteQueue(name string, ifUnused, ifEmpty bool) (ready int64,
 }
 
 // countToDelete is what a deletion answers, and its condition.
-func (q *Queue) countToDelete(ifEmpty bool) (int64, error) {
-	ready, err := q.count()
+func (q *Queue) countToDelete(ifEmpty, counted bool) (int64, error) {
+	ready, err := q.count(counted)
 	if ifEmpty && err != nil {
 		return 0, fmt.Errorf("is queue '%s' empty? %w", q.Name, err)
 	}

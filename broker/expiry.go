@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
@@ -145,7 +146,7 @@ func (x *expirer) sweep(nowMs int64) {
 // at again. One that holds nothing any more is not, until it expects something.
 func (p *Partition) stillExpires(nowMs int64) bool {
 	e := p.expiry.Load()
-	if err := p.expireIfDue(nowMs); err != nil {
+	if err := p.expireIfDue(nowMs, true); err != nil {
 		if store.Retryable(err) {
 			return true
 		}
@@ -174,8 +175,9 @@ func (p *Partition) drained() bool {
 	return err == nil && floor >= end
 }
 
-// expireIfDue has what has expired at the head leave, if it may be due.
-func (p *Partition) expireIfDue(nowMs int64) error {
+// expireIfDue has what has expired at the head leave, if it may be due. When it may not
+// wait and would have to, it is ErrNotYet.
+func (p *Partition) expireIfDue(nowMs int64, wait bool) error {
 	e := p.expiry.Load()
 	if e == nil || !e.moved.Load() && e.due.Load() > nowMs {
 		return nil
@@ -183,11 +185,16 @@ func (p *Partition) expireIfDue(nowMs int64) error {
 	if p.q.Topic && p.cursor.Load() == nil {
 		return nil // nobody works on it: its records are kept by time and bytes alone
 	}
-	e.looking.Lock()
+	switch {
+	case wait:
+		e.looking.Lock()
+	case !e.looking.TryLock():
+		return store.ErrNotYet
+	}
 	defer e.looking.Unlock()
 	for !p.removed.Load() { // of a queue that is gone nothing leaves any more
 		e.moved.Store(false) // what moves the head from here on is seen the next time
-		n, due, err := p.expireHead(nowMs)
+		n, due, err := p.expireHead(nowMs, wait)
 		if err != nil {
 			e.moved.Store(true)
 			return err
@@ -202,12 +209,22 @@ func (p *Partition) expireIfDue(nowMs int64) error {
 
 // expireHead retires the expired messages of the first ready run, at most headRun,
 // and says how many left. Otherwise it says when the head is due.
-func (p *Partition) expireHead(nowMs int64) (n, due int64, err error) {
-	c, err := p.work()
-	if err != nil {
-		return 0, never, err
+func (p *Partition) expireHead(nowMs int64, wait bool) (n, due int64, err error) {
+	c := p.cursor.Load()
+	if c == nil {
+		if !wait {
+			return 0, never, store.ErrNotYet
+		}
+		if c, err = p.work(); err != nil {
+			return 0, never, err
+		}
 	}
-	run, ok := c.Head(headRun)
+	run, ok, known := consumer.Run{}, false, true
+	if wait {
+		run, ok = c.Head(headRun)
+	} else if run, ok, known = c.HeadNow(headRun); !known {
+		return 0, never, store.ErrNotYet
+	}
 	if !ok {
 		return 0, never, c.Err()
 	}
@@ -215,7 +232,7 @@ func (p *Partition) expireHead(nowMs int64) (n, due int64, err error) {
 	if !run.Redelivered && c.Wanted() {
 		s.spareMs = transitMs
 	}
-	if err := s.read(p.log); err != nil {
+	if err := s.read(p.log, wait); err != nil {
 		return 0, never, err
 	}
 	if s.due < never || s.next > run.First {
@@ -241,10 +258,14 @@ type headScan struct {
 	ttl     int64  // what they say
 }
 
-func (s *headScan) read(l store.Log) error {
+func (s *headScan) read(l store.Log, wait bool) error {
 	for !s.done && s.next <= s.last {
 		from := s.next
-		v, err := l.Read(from, 64<<10) // what is on its way is looked at the next time
+		read := l.Read
+		if !wait {
+			read = l.ReadNow
+		}
+		v, err := read(from, 64<<10) // what is on its way is looked at the next time
 		if errors.Is(err, store.ErrOutOfRange) {
 			return nil // retention took the head; the next look sees another
 		}

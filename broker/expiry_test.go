@@ -256,7 +256,7 @@ func TestNobodyLooksForExpiredMessagesOfADeletedQueue(t *testing.T) {
 	}
 	p.removed.Store(true)
 	done := make(chan error, 1)
-	go func() { done <- p.expireIfDue(time.Now().UnixMilli()) }()
+	go func() { done <- p.expireIfDue(time.Now().UnixMilli(), true) }()
 	select {
 	case err := <-done:
 		if err != nil {

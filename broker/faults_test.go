@@ -73,6 +73,13 @@ func (l *faultyLog) Progress(floor, handed message.Offset) error {
 	return l.Log.Progress(floor, handed)
 }
 
+func (l *faultyLog) ProgressNow(floor, handed message.Offset) error {
+	if l.s.busy.Load() {
+		return store.ErrNotYet
+	}
+	return l.Log.ProgressNow(floor, handed)
+}
+
 func (t *faultyTable) Put(ctx context.Context, e ...store.Entry) error {
 	if t.s.puts == 0 {
 		return store.ErrFull
@@ -285,7 +292,7 @@ func TestBatchesThatLieHoldNothingUp(t *testing.T) {
 				defer sub.Close()
 				var got []string
 				for range 20 {
-					if _, err := sub.Pull(10, 1<<20, func(d *Delivery) {
+					if _, err := sub.pull(10, 1<<20, func(d *Delivery) {
 						got = append(got, string(d.Body))
 						if d.Lease != nil && !noAck {
 							if err := d.Lease.Ack(d.Offset, d.Offset); err != nil {
@@ -392,7 +399,7 @@ func TestASubscriptionSeesPartitionsThatAreAdded(t *testing.T) {
 	p := r.s.NewPublisher()
 	publish(t, p, "", "t=0") // the route is cached now
 	pull := func() (n int) {
-		n, err := sub.Pull(100, 1<<20, func(*Delivery) {})
+		n, err := sub.pull(100, 1<<20, func(*Delivery) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -439,7 +446,7 @@ func TestPrefetchAndSharedCreditHoldTogether(t *testing.T) {
 		subs[i], _ = r.s.Subscribe(q.Name, SubscribeOptions{Prefetch: 3, Shared: shared})
 		defer subs[i].Close()
 		if i == 0 { // alone
-			n, err := subs[0].Pull(100, 1<<20, func(d *Delivery) { held[0] = append(held[0], Delivery{Lease: d.Lease, Offset: d.Offset}) })
+			n, err := subs[0].pull(100, 1<<20, func(d *Delivery) { held[0] = append(held[0], Delivery{Lease: d.Lease, Offset: d.Offset}) })
 			if n != 3 || err != nil {
 				t.Fatalf("pulled %d with a prefetch of 3, %v", n, err)
 			}
@@ -447,7 +454,7 @@ func TestPrefetchAndSharedCreditHoldTogether(t *testing.T) {
 	}
 	pull := func() {
 		for i, sub := range subs {
-			if _, err := sub.Pull(100, 1<<20, func(d *Delivery) { held[i] = append(held[i], Delivery{Lease: d.Lease, Offset: d.Offset}) }); err != nil {
+			if _, err := sub.pull(100, 1<<20, func(d *Delivery) { held[i] = append(held[i], Delivery{Lease: d.Lease, Offset: d.Offset}) }); err != nil {
 				t.Fatal(err)
 			}
 			sub.Release()
@@ -499,7 +506,7 @@ func TestLeavingReturnsAtOnceWhatWasNotSent(t *testing.T) {
 	publish(t, r.s.NewPublisher(), "", "q=one", "q=two", "q=three")
 	sub, _ := r.s.Subscribe(q.Name, SubscribeOptions{Exclusive: true})
 	var first Delivery
-	if n, err := sub.Pull(10, 1, func(d *Delivery) { first = *d }); n != 1 || err != nil {
+	if n, err := sub.pull(10, 1, func(d *Delivery) { first = *d }); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
 	sub.Leave()

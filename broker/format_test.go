@@ -173,7 +173,7 @@ func TestPublishAndPullDoNotAllocate(t *testing.T) {
 		p.Store(nil)
 		for _, s := range subs {
 			for {
-				n, err := s.Pull(1000, 1<<20, emit)
+				n, err := s.pull(1000, 1<<20, emit)
 				if err != nil {
 					t.Fatal(err)
 				}

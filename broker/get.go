@@ -1,10 +1,10 @@
 package broker
 
 import (
-	"sync/atomic"
-	"time"
+	"errors"
 
 	"github.com/leveret-mq/leveret/consumer"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // Got is one message taken with Get. Its bytes are the caller's own.
@@ -38,75 +38,14 @@ func (s *Session) Get(name string, noAck bool) (*Got, error) {
 	if q.idle() {
 		return nil, nil
 	}
-	if x := q.extra.Load(); x != nil && x.stuck.Load() > 0 { // one more would only wait, too
-		return nil, q.unanswered()
+	got, err := q.get(noAck, false, func() bool { return true })
+	if !errors.Is(err, store.ErrNotYet) {
+		return got, err
 	}
-	g := &getting{q: q, noAck: noAck, done: make(chan struct{})}
-	go g.run()
-	return g.wait(s)
-}
-
-// getting is one Get. It reads on a goroutine of its own, because nothing else ends
-// a read of a disk that hangs: who asked waits for a while and is told.
-type getting struct {
-	q     *Queue
-	noAck bool
-	state atomic.Int32
-	done  chan struct{}
-	got   *Got
-	err   error
-}
-
-// States of a getting.
-const (
-	getReading int32 = iota
-	getWanted        // there is an answer, which is waited for
-	getGivenUp       // nobody waits any more
-)
-
-// wanted decides that the answer is for who asked, unless that one gave up.
-func (g *getting) wanted() bool {
-	return g.state.CompareAndSwap(getReading, getWanted) || g.state.Load() == getWanted
-}
-
-func (g *getting) run() {
-	g.got, g.err = g.q.get(g.noAck, g.wanted)
-	if g.wanted() {
-		close(g.done)
-		return
+	if err := q.answers(); err != nil {
+		return nil, err
 	}
-	g.q.extras().stuck.Add(-1)
-}
-
-// wait returns with the answer, or without when it takes too long or the session or
-// the broker ends. What is read then goes back to its place.
-func (g *getting) wait(s *Session) (*Got, error) {
-	b := s.vhost.b
-	timer := time.NewTimer(b.opts.ReadTimeout)
-	defer timer.Stop()
-	var why error
-	select {
-	case <-g.done:
-		return g.got, g.err
-	case <-timer.C:
-		why = g.q.unanswered()
-	case <-s.givenUp:
-		why = fail(Closed, "the connection is closing")
-	case <-b.stop:
-		why = fail(Closed, "the broker is stopping")
-	}
-	g.q.extras().stuck.Add(1)
-	if !g.state.CompareAndSwap(getReading, getGivenUp) {
-		g.q.extras().stuck.Add(-1)
-		<-g.done
-		return g.got, g.err
-	}
-	return nil, why
-}
-
-// unanswered is the error of a read for which nobody waits any longer.
-func (q *Queue) unanswered() error {
-	return fail(Timeout, "queue '%s' in vhost '%s' can't be read: the disk does not answer (waited %v)", q.Name, q.vhost.Name, q.vhost.b.opts.ReadTimeout)
+	return inTime(q, s.givenUp, func(wanted func() bool) (*Got, error) { return q.get(noAck, true, wanted) })
 }
 
 // idle reports whether it is known, without a look at the disk, that nothing is ready.
@@ -129,9 +68,9 @@ func (p *Partition) unused() bool {
 	return f.Certain && f.Start == f.End
 }
 
-func (q *Queue) get(noAck bool, wanted func() bool) (*Got, error) {
+func (q *Queue) get(noAck, wait bool, wanted func() bool) (*Got, error) {
 	for _, p := range q.inTurn() {
-		if g, err := p.get(noAck, wanted); g != nil || err != nil {
+		if g, err := p.get(noAck, wait, wanted); g != nil || err != nil {
 			return g, err
 		}
 	}
@@ -139,40 +78,47 @@ func (q *Queue) get(noAck bool, wanted func() bool) (*Got, error) {
 }
 
 // get takes messages until one can be delivered: those that expired, or can't be
-// decoded, are settled on the way. One that is not wanted any more goes back.
-func (p *Partition) get(noAck bool, wanted func() bool) (*Got, error) {
-	if !p.q.vhost.b.store.Caps().Shared && p.unused() { // what others put into it would not show
+// decoded, are settled on the way. One that is not wanted any more goes back, and so
+// does one that would have to be waited for when wait does not allow that: the error is
+// ErrNotYet then.
+func (p *Partition) get(noAck, wait bool, wanted func() bool) (*Got, error) {
+	cursor := p.cursor.Load()
+	if cursor == nil && !p.q.vhost.b.store.Caps().Shared && p.unused() { // what others put into it would not show
 		return nil, nil
 	}
-	cursor, err := p.work()
-	if err == nil {
-		err = p.noted()
-	}
-	if err != nil {
-		return nil, err
+	switch {
+	case cursor != nil && !p.active().notes.failed.Load():
+	case !wait:
+		return nil, store.ErrNotYet
+	default:
+		var err error
+		if cursor, err = p.work(); err == nil {
+			err = p.noted()
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	g := &Got{}
-	r := reader{part: p, lease: &p.active().getter, heads: new(uint64)}
+	r := reader{part: p, lease: &p.active().getter, heads: new(uint64), wait: wait}
 	defer r.release()
 	for {
-		run, ok := cursor.Get()
-		if !ok {
-			return nil, cursor.Err()
-		}
-		if err := p.note(); err != nil {
-			_ = r.lease.member.ReturnRuns([]consumer.Run{run}) // it is held, so this can't fail
+		run, ok, err := p.getOne(cursor, wait)
+		if !ok || err != nil {
 			return nil, err
 		}
 		r.tell(&run)
 		next, n, _, err := r.read(run.First, run.Last, 1<<62, g.take)
 		if n > 0 && err == nil {
-			g.Remaining = p.q.Ready()
-			if !wanted() {
+			if g.Remaining, err = p.q.count(wait); err == nil && !wanted() {
 				return nil, r.lease.member.ReturnRuns([]consumer.Run{run})
 			}
+			if !errors.Is(err, store.ErrNotYet) {
+				err = nil // as far as it can be counted
+			}
 		}
-		if e := r.settle(noAck, run.First, min(next, run.Last+1)); err == nil {
-			err = e
+		if err == nil {
+			err = r.settle(noAck, run.First, min(next, run.Last+1))
 		}
 		switch {
 		case err != nil:
@@ -188,4 +134,24 @@ func (p *Partition) get(noAck bool, wanted func() bool) (*Got, error) {
 		c.Redelivered.Add(r.flagged)
 		return g, nil
 	}
+}
+
+// getOne takes the first message, and notes that it was handed out.
+func (p *Partition) getOne(c *consumer.Cursor, wait bool) (run consumer.Run, ok bool, err error) {
+	known := true
+	if wait {
+		run, ok = c.Get()
+	} else if run, ok, known = c.GetNow(); !known {
+		return run, false, store.ErrNotYet
+	}
+	if !ok {
+		return run, false, c.Err()
+	}
+	if err = p.note(); wait && errors.Is(err, store.ErrNotYet) {
+		err = p.noteSlowly()
+	}
+	if err != nil {
+		_ = p.active().getter.member.ReturnRuns([]consumer.Run{run}) // it is held, so this can't fail
+	}
+	return run, true, err
 }

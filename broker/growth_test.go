@@ -116,7 +116,7 @@ func consumeGrowing(t *testing.T, q *Queue, o SubscribeOptions, rng *rand.Rand, 
 	defer sub.Close()
 	for range 30 + rng.IntN(40) {
 		var got []Delivery
-		n, err := sub.Pull(1+rng.IntN(40), 1<<10, func(d *Delivery) { got = append(got, *d) })
+		n, err := sub.pull(1+rng.IntN(40), 1<<10, func(d *Delivery) { got = append(got, *d) })
 		if err != nil {
 			t.Error(err)
 		}

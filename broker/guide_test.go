@@ -45,7 +45,7 @@ func TestManyConsumersFindTheirPlaceInABatch(t *testing.T) {
 			for left := messages; left > 0; {
 				var held []Delivery
 				sub := subs[random.IntN(len(subs))]
-				if _, err := sub.Pull(1+random.IntN(30), 1<<20, func(d *Delivery) {
+				if _, err := sub.pull(1+random.IntN(30), 1<<20, func(d *Delivery) {
 					n := binary.BigEndian.Uint64(d.Body)
 					if before, again := at[d.Offset]; again != d.Redelivered || again && before != n || acked[n] {
 						t.Fatalf("message %d at offset %d: redelivered %v, %d before, acked %v", n, d.Offset, d.Redelivered, before, acked[n])

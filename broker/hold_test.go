@@ -63,10 +63,10 @@ func TestNothingLeavesWhileItCannotBeNoted(t *testing.T) {
 		left = append(left, string(d.Body))
 	}
 	for range 3 {
-		if n, err := sub.Pull(10, 1<<20, emit); n > 0 || !errors.Is(err, store.ErrBusy) {
+		if n, err := sub.pull(10, 1<<20, emit); n > 0 || !errors.Is(err, store.ErrBusy) {
 			t.Fatalf("pulled %d, %v", n, err)
 		}
-		if n, err := noAck.Pull(10, 1<<20, emit); n > 0 || !errors.Is(err, store.ErrBusy) {
+		if n, err := noAck.pull(10, 1<<20, emit); n > 0 || !errors.Is(err, store.ErrBusy) {
 			t.Fatalf("pulled %d without acks, %v", n, err)
 		}
 		if g, err := s.Get("q", false); g != nil || !errors.Is(err, store.ErrBusy) {
@@ -79,7 +79,7 @@ func TestNothingLeavesWhileItCannotBeNoted(t *testing.T) {
 	none.Store(false)
 	for range 2 {
 		for _, each := range []*Subscription{sub, noAck} {
-			if _, err := each.Pull(10, 1<<20, emit); err != nil {
+			if _, err := each.pull(10, 1<<20, emit); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -103,13 +103,13 @@ func TestAcksThatCouldNotBeNotedAreNotedLater(t *testing.T) {
 	if err := g.Lease.Ack(g.Offset, g.Offset); err != nil {
 		t.Fatal(err)
 	}
-	if !p.active().unnoted.Load() {
+	if q.idleDisk(); !p.active().notes.failed.Load() {
 		t.Fatal("it was noted")
 	}
 	s.busy.Store(false)
 	r.saveDirty()
 	st, err := p.log.LoadCursor(t.Context())
-	if err != nil || st.Floor <= g.Offset || p.active().unnoted.Load() {
+	if err != nil || st.Floor <= g.Offset || p.active().notes.failed.Load() {
 		t.Errorf("cursor %+v, %v", st, err)
 	}
 }

@@ -48,7 +48,7 @@ func TestAnIdleQueueTakesLessThanAKilobyte(t *testing.T) {
 			}
 			r.restart()
 			for _, q := range r.v.Queues() {
-				if n, err := q.count(); n != 0 || err != nil || q.Consumers() != 0 || q.Unacked() != 0 {
+				if n, err := q.count(true); n != 0 || err != nil || q.Consumers() != 0 || q.Unacked() != 0 {
 					t.Fatalf("queue %s holds %d messages (%v)", q.Name, n, err)
 				}
 			}

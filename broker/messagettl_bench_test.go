@@ -34,7 +34,7 @@ func BenchmarkExpiry(b *testing.B) {
 			p.Store(nil)
 			b.ReportAllocs()
 			b.ResetTimer()
-			if err := q.Partitions()[0].expireIfDue(now + 1<<31 - 1); err != nil || q.Ready() != 0 {
+			if err := q.Partitions()[0].expireIfDue(now+1<<31-1, true); err != nil || q.Ready() != 0 {
 				b.Fatalf("%d left, %v", q.Ready(), err)
 			}
 		})

@@ -33,11 +33,10 @@ type Partition struct {
 // feature has to know of a partition stands here; behind a pointer made by its own
 // first use, if most of those in use do without.
 type activePart struct {
-	moving   sync.Mutex                  // held over reading the cursor's progress and noting it
-	unnoted  atomic.Bool                 // the store could not note the cursor's progress
+	notes    notes                       // of the cursor's progress
+	errands  errands                     // what has to be waited for
 	unwatch  func()                      // guarded by makeCursor
 	getter   Lease                       // settles what Get took; set with cursor
-	late     late                        // who waits for what is on its way
 	unpacker atomic.Pointer[unpacker]    // made by the first reader of a compressed batch
 	guide    atomic.Pointer[guide]       // made by the first reader that stops within a batch
 	letters  atomic.Pointer[deadLetters] // made by the first dead letter
@@ -99,7 +98,7 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load cursor of queue '%s': %w", p.q.Name, err)
 	}
-	src := &source{log: p.log}
+	src := &source{log: p.log, errands: &p.active().errands}
 	if src.start, src.end, err = p.log.Bounds(); err != nil {
 		return nil, fmt.Errorf("open cursor of queue '%s': %w", p.q.Name, err)
 	}
@@ -115,10 +114,7 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 	}
 	a := p.active()
 	a.getter = Lease{part: p, member: c.Getter()}
-	a.unwatch = p.log.Watch(func() {
-		c.Notify()
-		a.late.arrived()
-	})
+	a.unwatch = p.log.Watch(c.Notify)
 	if p.q.restored && !p.q.Topic && st.Floor < end {
 		p.expects(false) // it may be; nobody knows until it was empty once
 	}
@@ -142,67 +138,36 @@ func (p *Partition) lose(c *consumer.Cursor) {
 }
 
 // ready counts what waits, without making a cursor or opening a log of which that is
-// known. The error is why it may be wrong.
-func (p *Partition) ready() (int64, error) {
-	if p.cursor.Load() == nil {
+// known. The error is why it may be wrong: ErrNotYet when it takes a disk and may not wait.
+func (p *Partition) ready(wait bool) (int64, error) {
+	c := p.cursor.Load()
+	if c == nil {
 		if f := p.log.Figures(); f.Certain && p.expiry.Load() == nil {
 			return f.Waiting, nil
+		}
+		if !wait {
+			return 0, store.ErrNotYet
 		}
 		if start, end, err := p.log.Bounds(); err != nil || start == end {
 			return 0, err
 		}
+		var err error
+		if c, err = p.work(); err != nil {
+			return 0, err
+		}
 	}
-	c, err := p.work()
-	if err != nil {
-		return 0, err
-	}
+	var err error
 	if p.expiry.Load() != nil {
-		err = p.expireIfDue(p.q.vhost.b.opts.Now().UnixMilli())
+		err = p.expireIfDue(p.q.vhost.b.opts.Now().UnixMilli(), wait)
 	}
-	n := c.Ready()
+	n, exact := int64(0), true
+	if wait {
+		n = c.Ready()
+	} else if n, exact = c.ReadyNow(); !exact {
+		err = store.ErrNotYet
+	}
 	p.leftWithStart(c)
 	return n, err
-}
-
-// progress tells the store how far the cursor is; called after everything that moves it.
-// What can't be noted now is noted later, by the saver too.
-func (p *Partition) progress() { _ = p.note() }
-
-// note is progress for whoever is about to hand something out: with an error that must
-// not leave, because after a crash it would come again as if nobody had had it.
-func (p *Partition) note() error {
-	c := p.cursor.Load()
-	if c == nil || p.removed.Load() {
-		return nil
-	}
-	a := p.active()
-	a.moving.Lock() // or an older state could be noted after a newer one
-	floor, handed := c.Progress()
-	err := p.log.Progress(floor, handed)
-	a.unnoted.Store(errors.Is(err, store.ErrBusy))
-	p.log.Release(floor)
-	a.moving.Unlock()
-	if err != nil && errors.Is(err, store.ErrFenced) {
-		p.lose(c)
-		return err
-	}
-	if e := p.expiry.Load(); e != nil {
-		e.headMoved(p)
-	}
-	p.leftWithStart(c)
-	p.q.vhost.b.markDirty(p)
-	if errors.Is(err, store.ErrBusy) {
-		return fmt.Errorf("queue '%s': %w", p.q.Name, err)
-	}
-	return nil // the log tells of any other failure itself
-}
-
-// noted tries again what could not be noted the last time.
-func (p *Partition) noted() error {
-	if !p.active().unnoted.Load() {
-		return nil
-	}
-	return p.note()
 }
 
 // saveCursor keeps what Progress does not: acks ahead of the floor, delivery counts.
@@ -247,6 +212,7 @@ func (p *Partition) endWatch() {
 // them without its mutex, and Bounds under it.
 type source struct {
 	log        store.Log
+	errands    *errands
 	start, end message.Offset // as last known
 }
 
@@ -262,25 +228,50 @@ func (s *source) Bounds() (start, end message.Offset) {
 	return s.start, s.end
 }
 
+// Later has ask called as an errand.
+func (s *source) Later(ask func()) {
+	s.errands.send(nil, func(*errand) error {
+		ask()
+		return nil
+	})
+}
+
+// borrow reads what the log has from an offset on: ErrNotYet when that would have to be
+// waited for, and may not be.
+func borrow(l store.Log, from message.Offset, maxBytes int, wait bool) (store.View, error) {
+	if !wait {
+		return l.ReadNow(from, maxBytes)
+	}
+	return await(l, from, maxBytes)
+}
+
 // Records is exact also when from lies in a batch from which records were taken
 // out: those are counted one by one.
-func (s *source) Records(from, to message.Offset) int64 {
-	v, err := await(s.log, from, 1)
+func (s *source) Records(from, to message.Offset, wait bool) (n int64, exact bool) {
+	v, err := borrow(s.log, from, 1, wait)
 	if err != nil {
-		n, _ := s.log.Records(from, to)
-		return n
+		return s.rest(from, to, wait, err)
 	}
 	defer v.Done()
-	var n int64
-	_ = v.Use(func(data []byte) error { // the reader of the data gets the error
+	err = v.Use(func(data []byte) error { // the reader of the data gets the error
 		var end message.Offset
 		if n, end = recordsInside(data, from, to); end > from {
 			from = end
 		}
 		return nil
 	})
-	rest, _ := s.log.Records(from, to) // with an error what can be read
-	return n + rest
+	rest, exact := s.rest(from, to, wait, err)
+	return n + rest, exact
+}
+
+// rest counts the records in a range that begins with a batch; with an error what can be read.
+func (s *source) rest(from, to message.Offset, wait bool, err error) (n int64, exact bool) {
+	if !wait {
+		n, exact = s.log.RecordsNow(from, to)
+		return n, exact && err == nil
+	}
+	n, _ = s.log.Records(from, to)
+	return n, true
 }
 
 // recordsInside counts the records from an offset on that lies within the first
@@ -307,9 +298,12 @@ func recordsInside(data []byte, from, to message.Offset) (n int64, end message.O
 }
 
 // Next finds the first run of consecutive messages at or after from.
-func (s *source) Next(from message.Offset) (first, last message.Offset, ok bool, err error) {
+func (s *source) Next(from message.Offset, wait bool) (first, last message.Offset, ok bool, err error) {
 	for {
-		v, err := await(s.log, from, headBytes)
+		v, err := borrow(s.log, from, headBytes, wait)
+		if !wait && errors.Is(err, store.ErrNotYet) {
+			return 0, 0, false, consumer.ErrWait
+		}
 		if errors.Is(err, store.ErrOutOfRange) {
 			start, _, err := s.log.Bounds()
 			if err != nil {

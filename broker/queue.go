@@ -148,16 +148,19 @@ func (s *Session) LookAt(name string) (*Queue, error) {
 // Purge removes the messages that are ready and returns how many they were.
 func (s *Session) Purge(name string) (int64, error) {
 	q, err := s.Queue(Purge, name)
+	if err == nil {
+		err = q.answers()
+	}
 	if err != nil {
 		return 0, err
 	}
-	return q.purge()
+	return inTime(q, s.givenUp, q.purge)
 }
 
-func (q *Queue) purge() (int64, error) {
+func (q *Queue) purge(wanted func() bool) (int64, error) {
 	var n int64
 	for _, p := range q.inTurn() {
-		gone, err := p.purge()
+		gone, err := p.purge(wanted)
 		if err != nil {
 			return n, err
 		}
@@ -166,16 +169,30 @@ func (q *Queue) purge() (int64, error) {
 	return n, nil
 }
 
-// Ready counts the messages that wait for a consumer, as far as the logs can be read.
+// Count counts the messages that wait for a consumer, as far as the logs can be read. The
+// error is that nobody knows in time.
+func (s *Session) Count(q *Queue) (int64, error) {
+	n, err := q.count(false)
+	if !errors.Is(err, store.ErrNotYet) {
+		return n, nil
+	}
+	if err := q.answers(); err != nil {
+		return n, err
+	}
+	return inTime(q, s.givenUp, func(func() bool) (int64, error) { return q.Ready(), nil })
+}
+
+// Ready counts the messages that wait for a consumer, as far as the logs can be read, and
+// waits for that.
 func (q *Queue) Ready() int64 {
-	n, _ := q.count()
+	n, _ := q.count(true)
 	return n
 }
 
-// count is Ready with the error for which it may be too few.
-func (q *Queue) count() (n int64, err error) {
+// count is Ready with the error for which it may be wrong: ErrNotYet when it may not wait.
+func (q *Queue) count(wait bool) (n int64, err error) {
 	for _, p := range q.inTurn() {
-		ready, e := p.ready()
+		ready, e := p.ready(wait)
 		n += ready
 		err = cmp.Or(err, e)
 	}

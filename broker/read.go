@@ -17,7 +17,8 @@ import (
 type reader struct {
 	part        *Partition
 	lease       *Lease
-	wake        func() // is called when what is on its way has come; nil: read waits
+	wait        bool    // for what is not in memory; otherwise that is ErrNotYet
+	fetched     *errand // what was read meanwhile; nil: nothing
 	redelivered bool
 	late        bool         // what has expired is emitted, too
 	returned    int32        // to be told with each message; 0: nothing
@@ -118,7 +119,7 @@ func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Deliv
 
 // view emits what one view of the log has of the stretch.
 func (r *reader) view(s *stretch, emit func(*Delivery)) error {
-	v, err := r.part.readFor(r.wake, s.next, r.viewBytes(int64(s.last-s.next)+1))
+	v, err := r.borrow(s.next, r.viewBytes(int64(s.last-s.next)+1))
 	if errors.Is(err, store.ErrOutOfRange) {
 		return r.skipLost(s)
 	}
@@ -138,6 +139,18 @@ func (r *reader) view(s *stretch, emit func(*Delivery)) error {
 		return fmt.Errorf("queue '%s': %w", r.part.q.Name, err)
 	}
 	return nil
+}
+
+// borrow reads on from an offset, unless that was done already.
+func (r *reader) borrow(from message.Offset, maxBytes int) (store.View, error) {
+	if e := r.fetched; e != nil {
+		r.fetched = nil
+		if e.from == from {
+			return e.view, e.err
+		}
+		e.drop()
+	}
+	return borrow(r.part.log, from, maxBytes, r.wait)
 }
 
 // batches emits what whole batches have of the stretch.

@@ -95,13 +95,13 @@ func (p *Partition) retire(k *consumer.Consumer, first, last message.Offset, why
 	return d.leave(), nil
 }
 
-// purge ends all messages that are ready.
-func (p *Partition) purge() (int64, error) {
+// purge ends all messages that are ready, if that is still wanted when they are counted.
+func (p *Partition) purge(wanted func() bool) (int64, error) {
 	c, err := p.work()
 	if err != nil {
 		return 0, err
 	}
-	n := c.Purge()
+	n := c.Purge(wanted)
 	p.left(Purged, n)
 	p.progress()
 	return n, nil

@@ -48,7 +48,7 @@ func (r *rig) leftBy() map[Reason]uint64 {
 func pull(t *testing.T, sub *Subscription, most, maxBytes int) []Delivery {
 	t.Helper()
 	var out []Delivery
-	if _, err := sub.Pull(most, maxBytes, func(d *Delivery) {
+	if _, err := sub.pull(most, maxBytes, func(d *Delivery) {
 		out = append(out, *d)
 		own := &out[len(out)-1]
 		own.Properties, own.Body = bytes.Clone(d.Properties), bytes.Clone(d.Body)
@@ -126,6 +126,7 @@ func TestMessagesLeaveForAReason(t *testing.T) {
 			if _, end, _ := p.log.Bounds(); q.Ready() != 0 || q.Unacked() != 0 || floor < end-4 {
 				t.Errorf("ready %d, unacked %d, floor %d of %d", q.Ready(), q.Unacked(), floor, end)
 			}
+			q.idleDisk()
 			if st, err := p.log.LoadCursor(t.Context()); err != nil || st.Floor < floor-4 { // but for the gap at the end
 				t.Errorf("the store knows of floor %d, and it is %d: %v", st.Floor, floor, err)
 			}

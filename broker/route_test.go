@@ -179,7 +179,7 @@ func spread(t *testing.T, r *rig, p *Publisher, x string, messages int, each fun
 	flush(t, p)
 	got := map[string]int{}
 	for _, q := range r.v.Queues() {
-		n, err := q.purge()
+		n, err := q.purge(func() bool { return true })
 		if err != nil {
 			t.Fatal(err)
 		}

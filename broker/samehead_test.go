@@ -123,7 +123,7 @@ func TestHeadNamesWhatDeliveriesHaveBesideTheirBody(t *testing.T) {
 	defer sub.Close()
 	heads, same, total := map[uint64]string{}, 0, 0
 	for {
-		got, err := sub.Pull(17, 1<<20, func(d *Delivery) {
+		got, err := sub.pull(17, 1<<20, func(d *Delivery) {
 			text := fmt.Sprintf("%q %q %x", d.Exchange, d.Key, d.Properties)
 			old, seen := heads[d.Head]
 			switch {

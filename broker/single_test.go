@@ -205,9 +205,9 @@ func TestWhatAConsumerBorrowedBeforeItYieldedIsGivenBack(t *testing.T) {
 	c.publish("1")
 	c.come("a", 0)
 	a := c.subs["a"]
-	a.Pull(1, 1<<20, func(*Delivery) {})
+	a.pull(1, 1<<20, func(*Delivery) {})
 	c.come("high", 1)
-	a.Pull(1, 1<<20, func(*Delivery) {})
+	a.pull(1, 1<<20, func(*Delivery) {})
 	if n := len(a.past[0].reader.views); n != 1 || a.Check() != nil {
 		t.Errorf("%d borrowed (%v), want what was emitted and not released", n, a.Check())
 	}

@@ -148,7 +148,7 @@ func consume(t *testing.T, q *Queue, rng *rand.Rand, left *atomic.Int64, settle 
 	}
 	for range 20 + rng.IntN(50) {
 		var got []Delivery
-		n, err := sub.Pull(1+rng.IntN(40), 1<<20, func(d *Delivery) { got = append(got, *d) })
+		n, err := sub.pull(1+rng.IntN(40), 1<<20, func(d *Delivery) { got = append(got, *d) })
 		if err != nil {
 			t.Error(err)
 		}
@@ -167,7 +167,7 @@ func consume(t *testing.T, q *Queue, rng *rand.Rand, left *atomic.Int64, settle 
 		}
 	}
 	var held []Delivery
-	sub.Pull(3, 1<<20, func(d *Delivery) {
+	sub.pull(3, 1<<20, func(d *Delivery) {
 		held = append(held, Delivery{Lease: d.Lease, Offset: d.Offset, Body: append([]byte(nil), d.Body...)})
 	})
 	sub.Close()
@@ -223,7 +223,7 @@ func TestDeletingAQueueInUseHarmsNobody(t *testing.T) {
 				for range 5 {
 					var first, last message.Offset
 					var lease *Lease
-					n, err := sub.Pull(10, 1<<20, func(d *Delivery) {
+					n, err := sub.pull(10, 1<<20, func(d *Delivery) {
 						if lease == nil {
 							lease, first = d.Lease, d.Offset
 						}

@@ -39,15 +39,18 @@ type SubscribeOptions struct {
 	Cancelled func()
 }
 
-// Subscription is one consumer of a queue. Pull, Release, Stop, Leave and Close belong
-// to one goroutine; the callbacks come from any.
+// Subscription is one consumer of a queue. Its methods belong to one goroutine at a
+// time, and do not wait for a disk, but for DeleteUnused and Close; the callbacks come
+// from any.
 type Subscription struct {
 	q          *Queue
 	o          SubscribeOptions
 	partitions []*partitionConsumer // one for each partition; a topic that grows has more than this for a moment
 	turn       int                  // whose turn it is among partitions
+	opening    *errand              // the cursor of a partition that came since; nil: none
 	stopped    bool
 	left       bool
+	last       bool   // its queue is to go: see DeleteUnused
 	head       uint64 // of Delivery.Head, given out last
 
 	waits atomic.Bool          // for its turn; see single
@@ -60,7 +63,10 @@ type partitionConsumer struct {
 	Lease
 	cursor *consumer.Cursor
 	runs   []consumer.Run // taken, not emitted yet
-	reader reader
+	// unnoted says that the store was not told yet that runs were handed out: they stay here.
+	unnoted bool
+	errand  *errand // what the consumer waits for; nil: nothing
+	reader  reader
 }
 
 // Delivery is one message on its way out. Its slices are borrowed until the
@@ -99,10 +105,8 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 	case o.Prefetch > 0 && (q.Topic || q.levelled() || q.Settings().SingleActive): // one limit over all partitions, and all turns, of which there may be more later
 		sub.o.Shared, sub.o.Prefetch = o.Shared.Within(o.Prefetch), 0
 	}
-	for _, p := range q.inTurn() {
-		if _, err := p.work(); err != nil { // it may have to be read: not under the mutex
-			return nil, err
-		}
+	if err := s.open(q); err != nil {
+		return nil, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -147,7 +151,7 @@ func (s *Subscription) join() error {
 			return &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
 		}
 		pc := &partitionConsumer{Lease: Lease{part: p, member: k, timeout: s.o.timeout}, cursor: c}
-		pc.reader.part, pc.reader.lease, pc.reader.heads, pc.reader.wake = p, &pc.Lease, &s.head, s.o.Wake
+		pc.reader.part, pc.reader.lease, pc.reader.heads = p, &pc.Lease, &s.head
 		pc.idle()
 		s.partitions = slices.Insert(s.partitions, i, pc)
 	}
@@ -183,7 +187,7 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 		return 0, nil
 	}
 	if len(s.partitions) < len(s.q.inTurn()) {
-		if err := s.join(); err != nil {
+		if err := s.joinNew(); err != nil {
 			return 0, err
 		}
 	}
@@ -193,13 +197,13 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 	for i := 0; i < len(s.partitions) && n < max && maxBytes > 0 && err == nil; i++ {
 		at := (first + i) % len(s.partitions)
 		var got, size int
-		got, size, err = s.partitions[at].serve(s.o.NoAck, max-n, maxBytes, emit)
+		got, size, err = s.partitions[at].serve(&s.o, max-n, maxBytes, emit)
 		if got > 0 || err != nil {
 			s.turn = s.q.nextTurn(at) // the others first the next time
 		}
 		n += got
 		maxBytes -= size
-		if s.q.levelled() && s.partitions[at].member.Hasty() {
+		if s.q.levelled() && s.partitions[at].first() {
 			break // what is ready here comes before what is further down
 		}
 	}
@@ -207,10 +211,15 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 	return n, err
 }
 
-// serve takes and emits what the partition has, within the limits.
-func (pc *partitionConsumer) serve(noAck bool, max, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
-	if err := pc.part.noted(); err != nil {
+// serve takes and emits what the partition has, within the limits. What it would have to
+// wait for it has done, and comes back when that wakes it.
+func (pc *partitionConsumer) serve(o *SubscribeOptions, max, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
+	if ok, err := pc.served(); !ok {
 		return 0, 0, err
+	}
+	if pc.part.active().notes.failed.Load() && !pc.unnoted {
+		pc.errand = pc.part.sendNote(o.Wake) // again, before anything more is handed out
+		return 0, 0, nil
 	}
 	for n < max && size < maxBytes {
 		if len(pc.runs) == 0 {
@@ -222,25 +231,44 @@ func (pc *partitionConsumer) serve(noAck bool, max, maxBytes int, emit func(*Del
 				pc.idle()
 				return n, size, nil
 			}
-			if !noAck {
-				if err := pc.part.note(); err != nil {
-					_ = pc.member.ReturnRuns(pc.runs) // they are held, so this can't fail
-					pc.runs = pc.runs[:0]
-					return n, size, err
-				}
-			}
+			pc.unnoted = !o.NoAck
 		}
-		got, bytes, err := pc.emit(noAck, max-n, maxBytes-size, emit)
+		if pc.unnoted {
+			err := pc.part.note()
+			if errors.Is(err, store.ErrNotYet) {
+				pc.errand = pc.part.sendNote(o.Wake)
+				return n, size, nil
+			}
+			if err != nil {
+				pc.giveBack()
+				return n, size, err
+			}
+			pc.unnoted = false
+		}
+		got, bytes, err := pc.emit(o.NoAck, max-n, maxBytes-size, emit)
 		n += got
 		size += bytes
-		if err != nil {
-			if pc.part.removed.Load() || errors.Is(err, store.ErrNotYet) {
-				err = nil // nothing more comes, or a wake-up does
-			}
+		switch {
+		case err == nil:
+		case pc.part.removed.Load():
+			return n, size, nil // nothing more comes
+		case errors.Is(err, store.ErrNotYet):
+			run := &pc.runs[0]
+			pc.errand = pc.part.fetch(o.Wake, run.First, pc.reader.viewBytes(run.Len()))
+			return n, size, nil
+		default:
 			return n, size, err
 		}
 	}
 	return n, size, nil
+}
+
+// giveBack returns what was taken and not emitted.
+func (pc *partitionConsumer) giveBack() {
+	if len(pc.runs) > 0 && !pc.part.removed.Load() {
+		_ = pc.member.ReturnRuns(pc.runs) // they are held, so this can't fail
+	}
+	pc.runs, pc.unnoted = pc.runs[:0], false
 }
 
 // idle notes since when the consumer is free for what comes, where that matters: see
@@ -319,10 +347,11 @@ func (pc *partitionConsumer) release(left bool) {
 	}
 }
 
-// Close ends the subscription: Leave and Release.
+// Close ends the subscription: Leave, Release and DeleteUnused.
 func (s *Subscription) Close() {
 	s.Leave()
 	s.Release()
+	s.DeleteUnused()
 }
 
 // Stop has nothing delivered any more, while the subscription is still its queue's:
@@ -334,9 +363,9 @@ func (s *Subscription) Stop() {
 }
 
 // Leave takes the subscription off its queue at once, while what it emitted is
-// still borrowed; Release, or Close, must follow. What was taken and not emitted
-// goes back; what was emitted stays with its holder until it is acked or requeued.
-// Leaving twice is fine.
+// still borrowed; Release and DeleteUnused, or Close, must follow. What was taken and
+// not emitted goes back; what was emitted stays with its holder until it is acked or
+// requeued. Leaving twice is fine.
 func (s *Subscription) Leave() {
 	if s.left {
 		return
@@ -355,20 +384,37 @@ func (s *Subscription) Leave() {
 	if was && q.Settings().SingleActive {
 		next = q.extras().turn.depart(s)
 	}
-	last := was && q.AutoDelete && q.had && len(q.subs) == 0
+	s.last = was && q.AutoDelete && q.had && len(q.subs) == 0
 	q.mu.Unlock()
-	if last {
-		q.vhost.deleteUnused(q)
-	}
 	next.wakeUp()
+}
+
+// DeleteUnused deletes the queue if it is an auto-delete queue whose last consumer has
+// left with the subscription. It waits until that is written, as long as clients wait.
+func (s *Subscription) DeleteUnused() {
+	if !s.last {
+		return
+	}
+	s.last = false
+	_, _ = inTime(s.q, nil, func(func() bool) (struct{}, error) { // an error is that it goes on behind our back
+		s.q.vhost.deleteUnused(s.q)
+		return struct{}{}, nil
+	})
 }
 
 // leaveCursors takes the consumers off their cursors.
 func (s *Subscription) leaveCursors() {
+	if s.opening != nil {
+		s.opening.drop()
+	}
 	for _, pc := range s.partitions {
-		if len(pc.runs) > 0 && !pc.part.removed.Load() {
-			_ = pc.member.ReturnRuns(pc.runs) // they are held, so this can't fail
+		for _, e := range []*errand{pc.errand, pc.reader.fetched} {
+			if e != nil {
+				e.drop()
+			}
 		}
+		pc.errand, pc.reader.fetched = nil, nil
+		pc.giveBack()
 		pc.runs = nil
 		pc.member.Cancel()
 	}

@@ -86,7 +86,7 @@ func fill(t *testing.T, r *rig, queue string, n int) {
 func takeAll(t *testing.T, sub *Subscription, n int, each func(i int, d *Delivery)) {
 	t.Helper()
 	for n > 0 {
-		got, err := sub.Pull(n, 1<<20, func(d *Delivery) {
+		got, err := sub.pull(n, 1<<20, func(d *Delivery) {
 			var i int
 			if _, err := fmt.Sscanf(string(d.Body), "%d", &i); err != nil {
 				t.Fatalf("body %q: %v", d.Body, err)
@@ -215,7 +215,7 @@ func TestAcksThatACrashForgotLeaveNoGhosts(t *testing.T) {
 	}
 	var got []int
 	for {
-		n, err := sub.Pull(100_000, 1<<20, func(d *Delivery) {
+		n, err := sub.pull(100_000, 1<<20, func(d *Delivery) {
 			var i int
 			fmt.Sscanf(string(d.Body), "%d", &i)
 			got = append(got, i)

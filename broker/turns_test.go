@@ -28,7 +28,7 @@ func TestABacklogOnOnePartitionHoldsUpNoOther(t *testing.T) {
 			got := map[*Partition]int{}
 			for range 6 {
 				var held []Delivery
-				if _, err := sub.Pull(10, 1<<20, func(d *Delivery) {
+				if _, err := sub.pull(10, 1<<20, func(d *Delivery) {
 					held = append(held, Delivery{Lease: d.Lease, Offset: d.Offset})
 					got[d.Lease.part]++
 				}); err != nil {
@@ -74,7 +74,7 @@ func TestAFewCreditsGoToEveryPartition(t *testing.T) {
 	got := map[*Partition]int{}
 	for range 20 {
 		var held Delivery
-		n, err := sub.Pull(1000, 1<<20, func(d *Delivery) { held = *d })
+		n, err := sub.pull(1000, 1<<20, func(d *Delivery) { held = *d })
 		if err != nil || n != 1 {
 			t.Fatal(n, err)
 		}

@@ -13,11 +13,14 @@ import (
 // endless is a log that is always longer, in batches of 256 messages.
 type endless struct{ limit offset }
 
-func (e *endless) Next(from message.Offset) (first, last message.Offset, ok bool, err error) {
+func (e *endless) Next(from message.Offset, _ bool) (first, last message.Offset, ok bool, err error) {
 	return from, from | 255, from < e.limit, nil
 }
-func (e *endless) Bounds() (start, end message.Offset)   { return 0, e.limit }
-func (e *endless) Records(from, to message.Offset) int64 { return int64(to - from) }
+func (e *endless) Bounds() (start, end message.Offset) { return 0, e.limit }
+func (e *endless) Records(from, to message.Offset, _ bool) (int64, bool) {
+	return int64(to - from), true
+}
+func (e *endless) Later(func()) {}
 
 func newEndless() *endless { return &endless{limit: 1 << 60} }
 

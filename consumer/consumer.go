@@ -83,6 +83,7 @@ func (c *Cursor) Add(o ConsumerOptions) (*Consumer, error) {
 	k.setWaiting(true)
 	k.place()
 	var w wakes
+	c.untold = false // k tries again
 	c.look()
 	c.kick(&w)
 	c.mu.Unlock()

@@ -15,20 +15,26 @@ var (
 	ErrInUse      = errors.New("queue has other consumers")
 	ErrDamaged    = errors.New("damaged cursor state")
 	ErrNewerState = errors.New("cursor state of a newer version")
+	// ErrWait is a Source's answer that it would have to wait for.
+	ErrWait = errors.New("it would have to be waited for")
 )
 
-// Source is what a cursor needs of its log. Next and Records may wait for a disk:
-// they are called without the cursor's mutex, by several goroutines at a time.
-// Bounds is called with it, so it takes no lock that is held around a cursor's
-// method or over a read or a write, and returns at once.
+// Source is what a cursor needs of its log. Next and Records are called without the
+// cursor's mutex, by several goroutines at a time, and wait for a disk only if they may.
+// Bounds and Later are called with it, so they take no lock that is held around a
+// cursor's method or over a read or a write, and return at once.
 type Source interface {
 	// Next is the first run of offsets at or after from that all exist: one
-	// batch's worth or several. ok is false when there is none yet.
-	Next(from message.Offset) (first, last message.Offset, ok bool, err error)
+	// batch's worth or several. ok is false when there is none yet. When it may not
+	// wait, ErrWait says that it would have to.
+	Next(from message.Offset, wait bool) (first, last message.Offset, ok bool, err error)
 	// Bounds are the first offset that can be read and the one after the last.
 	Bounds() (start, end message.Offset)
 	// Records counts the records in [from, to), of which to is the border of a batch.
-	Records(from, to message.Offset) int64
+	// exact is false, and n about right, when it may not wait and would have to.
+	Records(from, to message.Offset, wait bool) (n int64, exact bool)
+	// Later calls ask on another goroutine, for what Next would have to wait for.
+	Later(ask func())
 }
 
 // State is a cursor at rest. Data may be older than Floor and Handed: they are
@@ -85,6 +91,7 @@ type Cursor struct {
 	exclusive bool
 	getter    Consumer
 	err       error // what the source failed with last
+	untold    bool  // err came behind everybody's back: a Take is to tell it
 }
 
 // New makes the cursor of a log from the state it was left in. The zero State
@@ -141,10 +148,19 @@ func (c *Cursor) setAt(i int) *set {
 // Ready is how many messages wait for a consumer. What was never counted is asked
 // of the source, and the call may wait for that.
 func (c *Cursor) Ready() int64 {
+	n, _ := c.countReady(true)
+	return n
+}
+
+// ReadyNow is Ready without waiting; exact is false when it is not known for certain.
+func (c *Cursor) ReadyNow() (n int64, exact bool) { return c.countReady(false) }
+
+func (c *Cursor) countReady(wait bool) (n int64, exact bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.look()
-	return c.back.count + c.countFresh()
+	n, exact = c.countFresh(wait)
+	return c.back.count + n, exact
 }
 
 // Unacked is how many messages consumers hold, or have in their inboxes.
@@ -175,12 +191,16 @@ func (c *Cursor) Err() error {
 }
 
 // Purge drops all messages that are ready, and says how many. What consumers hold
-// or were dealt stays theirs. It counts as Ready does.
-func (c *Cursor) Purge() int64 {
+// or were dealt stays theirs. It counts as Ready does, and drops nothing when that is
+// not wanted any more by the time it is done.
+func (c *Cursor) Purge(wanted func() bool) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.look()
-	fresh := c.countFresh()
+	fresh, _ := c.countFresh(true)
+	if !wanted() {
+		return 0
+	}
 	n := c.back.count + fresh
 	for {
 		first, last, ok := c.back.run(0, 1<<62)
@@ -197,18 +217,24 @@ func (c *Cursor) Purge() int64 {
 // Get hands out the first ready message outside any consumer's turn (AMQP
 // basic.get). It is settled with Getter. The call may wait for the source.
 func (c *Cursor) Get() (Run, bool) {
+	r, ok, _ := c.get(true)
+	return r, ok
+}
+
+// GetNow is Get without waiting; known is false when Get would have to.
+func (c *Cursor) GetNow() (r Run, ok, known bool) { return c.get(false) }
+
+func (c *Cursor) get(wait bool) (r Run, ok, known bool) {
 	var w wakes
 	c.mu.Lock()
-	c.err = nil // try again
-	c.look()
-	for !c.dealable() && c.unknown() {
-		c.lookUp(&w)
+	c.err, c.untold = nil, false // try again
+	if known = c.lookUpHead(&w, wait); known {
+		r, ok = c.handOne()
 	}
-	r, ok := c.handOne()
 	c.kick(&w) // who came while the source was asked waits for the answer
 	c.mu.Unlock()
 	w.fire()
-	return r, ok
+	return r, ok, known
 }
 
 // handOne hands out the first message that is known to be ready.
@@ -257,7 +283,7 @@ func (c *Cursor) Notify() {
 	}
 	var w wakes
 	c.mu.Lock()
-	c.err = nil
+	c.err, c.untold = nil, false
 	c.look()
 	c.kick(&w)
 	c.mu.Unlock()

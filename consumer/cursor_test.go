@@ -18,6 +18,30 @@ type fakeLog struct {
 	start offset
 	end   offset
 	fail  error
+	cold  bool     // it takes the disk to know what comes next
+	asked []func() // what Later was given
+}
+
+// always is a purge that is wanted to its end.
+func always() bool { return true }
+
+// Later notes what is to be asked, for answer.
+func (l *fakeLog) Later(ask func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked = append(l.asked, ask)
+}
+
+// answer does what was put off, and says how much that was.
+func (l *fakeLog) answer() int {
+	l.mu.Lock()
+	asked := l.asked
+	l.asked = nil
+	l.mu.Unlock()
+	for _, ask := range asked {
+		ask()
+	}
+	return len(asked)
 }
 
 // add appends n records after a gap.
@@ -32,9 +56,12 @@ func (l *fakeLog) add(n, gap int) {
 	}
 }
 
-func (l *fakeLog) Next(from message.Offset) (first, last message.Offset, ok bool, err error) {
+func (l *fakeLog) Next(from message.Offset, wait bool) (first, last message.Offset, ok bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.cold && !wait {
+		return 0, 0, false, ErrWait
+	}
 	if l.fail != nil {
 		return 0, 0, false, l.fail
 	}
@@ -51,15 +78,18 @@ func (l *fakeLog) Bounds() (start, end message.Offset) {
 	return l.start, l.end
 }
 
-func (l *fakeLog) Records(from, to message.Offset) (n int64) {
+func (l *fakeLog) Records(from, to message.Offset, wait bool) (n int64, exact bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.cold && !wait {
+		return int64(to - from), false
+	}
 	for _, r := range l.runs {
 		if f, t := max(r.First, from), min(r.Last, to-1); f <= t {
 			n += int64(t-f) + 1
 		}
 	}
-	return n
+	return n, true
 }
 
 func newCursor(t testing.TB, src Source, st State) *Cursor {
@@ -300,7 +330,7 @@ func TestPurgeDropsReadyMessagesOnly(t *testing.T) {
 	k := add(t, c, ConsumerOptions{})
 	take(k, 6)
 	must(t, k.Requeue(2, 3))
-	if n := c.Purge(); n != 16 {
+	if n := c.Purge(always); n != 16 {
 		t.Fatalf("purged %d, want 16", n)
 	}
 	wantCounts(t, c, 0, 4, 0, 6)
@@ -308,7 +338,7 @@ func TestPurgeDropsReadyMessagesOnly(t *testing.T) {
 	must(t, k.Ack(0, 1))
 	must(t, k.Ack(4, 5))
 	wantCounts(t, c, 0, 0, 20, 6)
-	if n := c.Purge(); n != 0 {
+	if n := c.Purge(always); n != 0 {
 		t.Fatalf("purged %d, want 0", n)
 	}
 }
@@ -320,7 +350,7 @@ func TestPurgeDropsWhatItCountsWhileTheLogGrows(t *testing.T) {
 	must(t, err)
 	k := add(t, c, ConsumerOptions{})
 	log.meanwhile = func() { log.add(1, 0) }
-	if n := c.Purge(); n != 20 {
+	if n := c.Purge(always); n != 20 {
 		t.Fatalf("purged %d, want 20", n)
 	}
 	log.meanwhile = nil

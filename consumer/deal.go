@@ -15,9 +15,10 @@ const (
 // settled, or is settled already for a NoAck consumer. Runs of one call are joined
 // where they meet. Take does not allocate unless into grows.
 //
-// When nothing that is ready is known, one of the consumers asks the source, and
-// its Take may wait for a disk, without the mutex; the others find nothing and are
-// woken with the answer. Nobody asks who has something to deliver.
+// When nothing that is ready is known, one of the consumers asks the source, without
+// the mutex; the others find nothing and are woken with the answer. So is that one,
+// when the source would have to wait for a disk. Nobody asks who has something to
+// deliver.
 func (k *Consumer) Take(max int, into []Run) []Run {
 	if max <= 0 {
 		return into
@@ -32,7 +33,10 @@ func (k *Consumer) Take(max int, into []Run) []Run {
 	k.setWaiting(false)
 	k.hasty = false
 	d := dealing{c: c, k: k, want: int64(max), into: into, base: len(into)}
-	c.err = nil // try again
+	if !c.untold {
+		c.err = nil // try again
+	}
+	c.untold = false
 	c.look()
 	d.collect()
 	if k.opts.Ranked && k.starves() {
@@ -46,7 +50,9 @@ func (k *Consumer) Take(max int, into []Run) []Run {
 	for d.taken == 0 && !k.closed {
 		if k.inRing && c.looking == 0 && c.unknown() {
 			c.asker = k
-			c.lookUp(&w)
+			if !c.lookUp(&w, false) {
+				c.askLater()
+			}
 			c.asker = nil
 			if k.boxed > 0 { // dealt by others before they saw it ask
 				d.collect()
@@ -65,7 +71,7 @@ func (k *Consumer) Take(max int, into []Run) []Run {
 		c.look()
 		d.deal(&w)
 	}
-	k.hasty = d.others >= dealLimit
+	k.hasty = d.others >= dealLimit || k.opts.Ranked && k.waiting && k.inRing && c.looking > 0
 	c.kick(&w)
 	c.mu.Unlock()
 	w.fire()
@@ -82,7 +88,8 @@ func (k *Consumer) starves() bool {
 }
 
 // Hasty says whether the last Take ended although something was ready that the consumer
-// could have taken: it had dealt much to others. It is woken again. Only who calls Take may ask.
+// could have taken: it had dealt much to others, or, where it is of several ranks, the source
+// is being asked. It is woken again. Only who calls Take may ask.
 func (k *Consumer) Hasty() bool { return k.hasty }
 
 // dealing is one call of Take.

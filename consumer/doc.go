@@ -12,9 +12,9 @@
 // It owns no message, only their offsets: three sets of one bit an offset where
 // the log is mixed and nothing where it is all one or all the other, so a long
 // backlog costs nothing and ten million acks out of order a megabyte. It starts no
-// goroutine, takes no clock, and sees its log only through Source. It never waits
-// for a disk: what must be looked up in the log is looked up by the caller, without
-// the cursor's mutex, and handed in (lookup.go).
+// goroutine, takes no clock, and sees its log only through Source. What must
+// be looked up in the log is looked up without the cursor's mutex and handed in, and
+// where that takes a disk no consumer waits for it (lookup.go).
 //
 // # Turns
 //

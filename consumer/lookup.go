@@ -1,6 +1,10 @@
 package consumer
 
-import "github.com/leveret-mq/leveret/message"
+import (
+	"errors"
+
+	"github.com/leveret-mq/leveret/message"
+)
 
 // The log may have to be read to know which offset comes next, or how many there
 // are. That is done outside the mutex, and the answer handed in afterwards:
@@ -9,7 +13,9 @@ import "github.com/leveret-mq/leveret/message"
 //	source    └──── Next, Records (disk) ──┘
 //
 // Meanwhile everything else goes on: acks, returns, other consumers, a purge,
-// retention. next moves forward only, so an answer can be overtaken, but never
+// retention. A consumer does not wait for it either: what the source would have to
+// wait for is asked of it later (Source.Later), and consumers are woken with the
+// answer. Only who asks for one message or a count waits. next moves forward only, so an answer can be overtaken, but never
 // gets wrong for what lies ahead of next.
 
 // lookup is a question for the run at an offset, and its answer.
@@ -32,23 +38,68 @@ func (c *Cursor) unknown() bool { return !c.known() && c.next < c.end && c.err =
 
 // ready says if there may be a message for someone; gaps at the log's end look
 // like messages until someone steps over them. While the source is being asked
-// there is none: whoever asks wakes the others with the answer.
+// there is none: whoever asks wakes the others with the answer. A failure that
+// nobody has heard of is for someone, too.
 func (c *Cursor) ready() bool {
-	return c.dealable() || c.looking == 0 && c.unknown()
+	return c.dealable() || c.untold || c.looking == 0 && c.unknown()
 }
 
 // lookUp asks the source for the run at next. The mutex is released for it, and w
-// fired: what was dealt does not wait for the disk.
-func (c *Cursor) lookUp(w *wakes) {
+// fired: what was dealt does not wait for the disk. It is false when the source may
+// not wait and would have to.
+func (c *Cursor) lookUp(w *wakes, wait bool) bool {
 	l := lookup{from: c.next, end: c.end}
 	c.looking++
 	c.mu.Unlock()
 	w.fire()
-	l.first, l.last, l.ok, l.err = c.src.Next(l.from)
+	l.first, l.last, l.ok, l.err = c.src.Next(l.from, wait)
 	c.mu.Lock()
 	c.looking--
 	c.look()
+	if !wait && errors.Is(l.err, ErrWait) {
+		return false
+	}
 	c.learn(l)
+	return true
+}
+
+// lookUpHead asks until it is known whether there is a message that can be dealt.
+func (c *Cursor) lookUpHead(w *wakes, wait bool) (known bool) {
+	c.look()
+	for !c.dealable() && c.unknown() {
+		if !c.lookUp(w, wait) {
+			return false
+		}
+	}
+	return true
+}
+
+// askLater has the source asked behind everybody's back, unless it is being asked.
+func (c *Cursor) askLater() {
+	if c.looking == 0 && c.unknown() {
+		c.looking++
+		c.src.Later(c.ask)
+	}
+}
+
+// ask waits for the source, and wakes a consumer with the answer: all of those that are
+// of several ranks, since each left what is ready at lower ones.
+func (c *Cursor) ask() {
+	var w wakes
+	c.mu.Lock()
+	c.looking-- // lookUp counts it
+	if c.unknown() {
+		c.lookUp(&w, true)
+		c.untold = c.err != nil
+	}
+	c.kick(&w)
+	for _, l := range c.levels {
+		for l.waits.len > 0 && l.waits.head.opts.Ranked {
+			w.add(l.waits.head)
+		}
+	}
+	c.mu.Unlock()
+	w.fire()
 }
 
 // learn takes over what an answer says about the offsets from next on.
@@ -77,26 +128,29 @@ func (c *Cursor) advance(to message.Offset) {
 // before, or lies in the run that the cursor stands in; for the rest the mutex is
 // released. What is dealt meanwhile is known and taken off; when messages were
 // passed over uncounted, the source is asked again.
-func (c *Cursor) countFresh() int64 {
+// exact is false when that may not be waited for and would have to.
+func (c *Cursor) countFresh(wait bool) (n int64, exact bool) {
 	for {
 		if c.runOK && c.run.First <= c.counted && c.counted <= c.run.Last {
 			c.fresh += int64(c.run.Last-c.counted) + 1
 			c.counted = c.run.Last + 1
 		}
 		if c.counted >= c.end {
-			return c.fresh
+			return c.fresh, true
 		}
 		from, end, all, skips := c.counted, c.end, c.fresh+c.dealtN, c.skips
 		c.mu.Unlock()
-		n := c.src.Records(from, end)
+		n, exact := c.src.Records(from, end, wait)
 		c.mu.Lock()
 		c.look()
-		if c.skips != skips {
+		switch {
+		case c.skips != skips:
 			continue
-		}
-		if c.counted < end {
+		case !exact && !wait:
+			return max(0, all+n-c.dealtN), c.counted >= c.end
+		case c.counted < end:
 			c.counted, c.fresh = end, all+n-c.dealtN
 		}
-		return c.fresh
+		return c.fresh, true
 	}
 }

@@ -16,17 +16,23 @@ import "github.com/leveret-mq/leveret/message"
 // Head is the first run of messages that are ready, at most limit of them, which
 // stay where they are. The call may wait for the source.
 func (c *Cursor) Head(limit int64) (Run, bool) {
+	r, ok, _ := c.head(limit, true)
+	return r, ok
+}
+
+// HeadNow is Head without waiting; known is false when Head would have to.
+func (c *Cursor) HeadNow(limit int64) (r Run, ok, known bool) { return c.head(limit, false) }
+
+func (c *Cursor) head(limit int64, wait bool) (r Run, ok, known bool) {
 	var w wakes
 	c.mu.Lock()
-	c.look()
-	for !c.dealable() && c.unknown() {
-		c.lookUp(&w)
+	if known = c.lookUpHead(&w, wait); known {
+		r, _, ok = c.peek(limit)
 	}
-	r, _, ok := c.peek(limit)
 	c.kick(&w) // who came while the source was asked waits for the answer
 	c.mu.Unlock()
 	w.fire()
-	return r, ok
+	return r, ok, known
 }
 
 // HoldReady puts those of first..last that are still ready on hold, and appends them

@@ -93,15 +93,13 @@ func each(b []byte, to int64, fn func(batch.Batch) bool) (next int64, more bool,
 // borders of batches; inside a batch with gaps it counts no more than the batch
 // has. A log without gaps, the usual one, answers by subtraction.
 func (l *Log) Records(from, to int64) (int64, error) {
+	n, exact := l.RecordsNow(from, to)
+	if exact {
+		return n, nil
+	}
 	start, end := l.Bounds()
 	from, to = max(from, start), min(to, end)
-	if from >= to {
-		return 0, nil
-	}
-	if !l.sparse.Load() {
-		return to - from, nil
-	}
-	var n int64
+	n = 0
 	for from < to {
 		whole, next := l.wholeSegment(from, to)
 		if next > from {
@@ -121,6 +119,14 @@ func (l *Log) Records(from, to int64) (int64, error) {
 		from = upTo
 	}
 	return n, nil
+}
+
+// RecordsNow is Records without a look at any record. Of a log with gaps it is the
+// number of offsets, and exact is false.
+func (l *Log) RecordsNow(from, to int64) (n int64, exact bool) {
+	start, end := l.Bounds()
+	n = max(0, min(to, end)-max(from, start))
+	return n, n == 0 || !l.sparse.Load()
 }
 
 // wholeSegment returns the records of the segment that begins at from, and its

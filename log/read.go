@@ -58,6 +58,27 @@ func (l *Log) isClosed() bool {
 	return l.closed
 }
 
+// ReadNow is Read of what is in memory; ok is false for what Read may have to wait for,
+// and for what it fails with.
+func (l *Log) ReadNow(from int64, maxBytes int) (v View, ok bool) {
+	end := l.end.Load() // before the list, as Read does it
+	if from < l.start.Load() || from >= end {
+		return View{}, from == end
+	}
+	list := l.segments()
+	for i := at(list, from); i < len(list) && len(v.Bytes()) == 0; i++ {
+		var err error
+		if v, ok, err = list[i].ReadNow(from, maxBytes); !ok || err != nil {
+			return View{}, false
+		}
+	}
+	if from < l.start.Load() {
+		v.Release()
+		return View{}, false
+	}
+	return v, len(v.Bytes()) > 0 // without: an append is about to publish it
+}
+
 func (l *Log) readFrom(list []*segment.Segment, from int64, maxBytes int) (View, error) {
 	for i := at(list, from); i < len(list); i++ {
 		v, err := list[i].Read(from, maxBytes)

@@ -61,6 +61,20 @@ func (l *Log) DropExpired(olderThanMs, maxBytes, below int64) (dropped int, err 
 	return dropped, late
 }
 
+// DropBelow drops the segments that lie wholly below an offset, except the last one. It
+// does nothing, and says so, when it would have to wait for an append, which may be waiting
+// for the disk.
+func (l *Log) DropBelow(below int64) bool {
+	if !l.mu.TryLock() {
+		return false
+	}
+	defer l.mu.Unlock()
+	if !l.closed && l.dropWhile(func(s *segment.Segment) bool { return s.Next() <= below }) > 0 {
+		l.start.Store(max(l.start.Load(), l.segments()[0].Base()))
+	}
+	return true
+}
+
 // ageTime is the time from which on a segment ages, given those behind it. Where an
 // earlier version noted none, that is when the next one was begun: not before the
 // last record came. Without a next one it is not old.

@@ -103,6 +103,11 @@ func (s *Segment) fill(f fs.File, buf *readBuf, have int64) error {
 func (s *Segment) chunkAt(position int64) *readBuf {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.keptAt(position)
+}
+
+// keptAt is chunkAt for a caller that holds s.mu.
+func (s *Segment) keptAt(position int64) *readBuf {
 	var found *readBuf
 	for _, c := range s.chunks {
 		if c.position <= position && position <= c.end() && (found == nil || c.position > found.position) {
@@ -120,6 +125,11 @@ func (s *Segment) chunkAt(position int64) *readBuf {
 func (s *Segment) nearest(p place, offset int64) place {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.nearestKept(p, offset)
+}
+
+// nearestKept is nearest for a caller that holds s.mu.
+func (s *Segment) nearestKept(p place, offset int64) place {
 	for _, c := range s.chunks {
 		if c.position > p.position && c.offset <= offset {
 			p = c.place
@@ -174,12 +184,12 @@ func (s *Segment) dropChunks() {
 	}
 }
 
-// passed lets go of the chunk that a reader has behind it at the end of the segment.
+// passed lets go of the chunk that a reader has behind it at the end of the segment,
+// unless the segment is busy: the sweep does it then.
 func (s *Segment) passed(position, limit int64) {
-	if position < limit {
+	if position < limit || !s.mu.TryLock() {
 		return
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range slices.Clone(s.chunks) {
 		if c.end() == limit {

@@ -134,12 +134,8 @@ func (s *Segment) readCold(from, maxBytes int64) (View, error) {
 		return v, err
 	}
 	maxBytes = min(maxBytes, coldBytes)
-	e, ok := x.ByOffset(uint32(min(from-s.base, 1<<32-1)))
-	if !ok {
-		e.Position = HeaderBytes // the first batch is damaged and so has no entry
-	}
 	limit := s.position.Load()
-	for p := s.nearest(place{int64(e.Position), s.base + int64(e.Relative)}, from); p.position < limit; {
+	for p := s.nearest(s.lead(x, from), from); p.position < limit; {
 		if d, ok := s.damageAt(p.position); ok {
 			p = place{d.ToPosition, d.ToOffset}
 			continue
@@ -154,6 +150,39 @@ func (s *Segment) readCold(from, maxBytes int64) (View, error) {
 		p = next
 	}
 	return View{}, nil
+}
+
+// readKept is readCold of what a kept chunk holds; ok is false when it takes the disk, or
+// when another goroutine may be waiting for it with the segment's mutex held.
+func (s *Segment) readKept(from, maxBytes int64) (v View, ok bool) {
+	if !s.mu.TryLock() {
+		return View{}, false
+	}
+	x := s.index.Load()
+	if x == nil || s.cold == nil || len(s.chunks) == 0 {
+		s.mu.Unlock()
+		return View{}, false
+	}
+	p := s.nearestKept(s.lead(x, from), from)
+	kept := s.keptAt(p.position)
+	s.mu.Unlock()
+	if _, bad := s.damageAt(p.position); bad {
+		if kept != nil {
+			kept.free()
+		}
+		return View{}, false
+	}
+	v, _, ok = s.fromKept(kept, p, s.position.Load(), from, min(maxBytes, coldBytes))
+	return v, ok && len(v.bytes) > 0
+}
+
+// lead is the place to which the index leads who looks for an offset.
+func (s *Segment) lead(x *index.Index, from int64) place {
+	e, ok := x.ByOffset(uint32(min(from-s.base, 1<<32-1)))
+	if !ok {
+		e.Position = HeaderBytes // the first batch is damaged and so has no entry
+	}
+	return place{int64(e.Position), s.base + int64(e.Relative)}
 }
 
 // place is where a batch stands and the offset that it must begin with: the

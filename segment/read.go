@@ -15,21 +15,40 @@ import (
 // unless the segment must be opened; ErrDropped says that the caller's list of
 // segments is out of date.
 func (s *Segment) Read(from int64, maxBytes int) (View, error) {
+	if v, ok, err := s.readWarm(from, int64(maxBytes)); ok {
+		return v, err
+	}
+	return s.readCold(max(from, s.base), int64(maxBytes))
+}
+
+// ReadNow is Read of what is in memory; ok is false for what Read may have to wait for.
+func (s *Segment) ReadNow(from int64, maxBytes int) (v View, ok bool, err error) {
+	if v, ok, err := s.readWarm(from, int64(maxBytes)); ok {
+		return v, true, err
+	}
+	v, ok = s.readKept(max(from, s.base), int64(maxBytes))
+	return v, ok, nil
+}
+
+// readWarm is Read of a segment that is mapped; ok is false of any other.
+func (s *Segment) readWarm(from, maxBytes int64) (v View, ok bool, err error) {
 	if !s.used.Load() {
 		s.used.Store(true)
 	}
-	from = max(from, s.base)
-	if m := s.mapped(); m != nil && m.acquire() {
-		if x := s.index.Load(); x != nil {
-			v, err := s.readMapped(m, x, from, int64(maxBytes))
-			if v.mem == nil {
-				m.release()
-			}
-			return v, err
-		}
+	m := s.mapped()
+	if m == nil || !m.acquire() {
+		return View{}, false, nil
+	}
+	x := s.index.Load()
+	if x == nil {
+		m.release()
+		return View{}, false, nil
+	}
+	v, err = s.readMapped(m, x, max(from, s.base), maxBytes)
+	if v.mem == nil {
 		m.release()
 	}
-	return s.readCold(from, int64(maxBytes))
+	return v, true, err
 }
 
 // mapped is the mapping to read from, nil without one that is to be trusted.

@@ -205,12 +205,18 @@ type Log interface {
 	// view is empty. ErrOutOfRange if from is below the start or above the end,
 	// ErrNotYet if the batches are on their way.
 	Read(from message.Offset, maxBytes int) (View, error)
+	// ReadNow is Read without waiting for anything: ErrNotYet for what it may have to wait
+	// for, a disk included. It wakes nobody when that could be had: Read fetches it.
+	ReadNow(from message.Offset, maxBytes int) (View, error)
 	// OffsetForTime finds the first batch whose latest timestamp is at or after ms,
 	// and returns its base offset and that timestamp; ok is false if there is none.
 	OffsetForTime(ctx context.Context, ms int64) (offset message.Offset, timestamp int64, ok bool, err error)
 	// Records counts the records in [from, to), exactly at batch borders if Caps
 	// says so.
 	Records(from, to message.Offset) (int64, error)
+	// RecordsNow is Records without waiting for anything; exact is false when it is
+	// the number of offsets, of which some may be no records.
+	RecordsNow(from, to message.Offset) (n int64, exact bool)
 	// Watch has wake called after appends, a truncation and the log's deletion until
 	// stop is called. wake must not block, and may be called more often or less often
 	// than there are changes, but always after the last one.
@@ -221,8 +227,7 @@ type Log interface {
 	// this process does not have the lease of the log.
 	LoadCursor(ctx context.Context) (CursorState, error)
 	// Progress notes how far the work cursor is: everything below floor is acked,
-	// nothing at or after handed was ever given to a consumer. It is called on
-	// every turn of a delivery, so it costs a few nanoseconds, and it survives the
+	// nothing at or after handed was ever given to a consumer. It survives the
 	// process. When handed must be durable first (modes group and always) it may
 	// wait for a reservation ahead of it, once every few thousand offsets. ErrBusy says
 	// that it could not be noted just now: who hands nothing out before another try
@@ -230,6 +235,10 @@ type Log interface {
 	// since the last call may go to others as well: the holder of the cursor forgets it.
 	// Any other failure is the log's own to tell.
 	Progress(floor, handed message.Offset) error
+	// ProgressNow is Progress without waiting for anything, as ReadNow is Read: with
+	// ErrNotYet nothing was noted. It is called on every turn of a delivery, so it
+	// costs a few nanoseconds. Nobody calls it beside Progress of the same log.
+	ProgressNow(floor, handed message.Offset) error
 	// SaveCursor keeps the rest of the cursor's state, opaque to the store; ErrTooLarge
 	// keeps nothing of it. In data, open messages below next are left to be consumed,
 	// and all from next on: that is for Figures, which are told without reading data.
@@ -244,7 +253,8 @@ type Log interface {
 	SaveState(ctx context.Context, name string, data []byte) error
 	LoadState(ctx context.Context, name string) ([]byte, error)
 
-	// Release says that everything below floor was consumed, so that retention may take it.
+	// Release says that everything below floor was consumed, so that retention may take
+	// it. It waits for nothing.
 	Release(floor message.Offset)
 	// Truncate moves the start: what lies before can't be read any more.
 	Truncate(ctx context.Context, before message.Offset) error

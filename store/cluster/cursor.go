@@ -147,25 +147,15 @@ func (l *Log) Progress(floor, handed message.Offset) error {
 		return err
 	}
 	l.s.leases.join()
+	handed = max(floor, handed)
+	if err := l.ProgressNow(floor, handed); !errors.Is(err, store.ErrNotYet) {
+		return err
+	}
 	l.mu.Lock()
 	c := &l.cursor
-	handed = max(floor, handed)
-	if c.floor == floor && c.handed == handed {
-		l.mu.Unlock()
-		return nil
-	}
 	c.loaded, c.floor, c.handed, c.dirty = true, floor, handed, true
-	reserve := handed > c.reserved
-	if reserve {
-		c.reserved = handed + reserveOffsets
-	}
+	c.reserved = handed + reserveOffsets
 	l.mu.Unlock()
-	if !reserve {
-		if !l.s.leases.has(l.name) {
-			return fmt.Errorf("log %s: %w", l.name, store.ErrFenced)
-		}
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(l.s.ctx, askTimeout)
 	defer cancel()
 	err := l.s.leases.await(ctx, l.name)
@@ -181,6 +171,27 @@ func (l *Log) Progress(floor, handed message.Offset) error {
 		}
 	}
 	return err
+}
+
+// ProgressNow notes how far the cursor is, if that is within what is reserved.
+func (l *Log) ProgressNow(floor, handed message.Offset) error {
+	l.mu.Lock()
+	c := &l.cursor
+	handed = max(floor, handed)
+	same, reserved := c.floor == floor && c.handed == handed, handed <= c.reserved
+	if reserved && !same {
+		c.loaded, c.floor, c.handed, c.dirty = true, floor, handed, true
+	}
+	l.mu.Unlock()
+	switch {
+	case !reserved:
+		return store.ErrNotYet
+	case same:
+		return nil
+	case !l.s.leases.has(l.name):
+		return fmt.Errorf("log %s: %w", l.name, store.ErrFenced)
+	}
+	return nil
 }
 
 // SaveCursor keeps the consumer's data with the next commit.

@@ -139,6 +139,12 @@ func (l *Log) Records(from, to message.Offset) (int64, error) {
 	return max(0, int64(min(to, end)-max(from, start))), err
 }
 
+// RecordsNow estimates too.
+func (l *Log) RecordsNow(from, to message.Offset) (n int64, exact bool) {
+	n, err := l.Records(from, to)
+	return n, err == nil
+}
+
 // OffsetForTime asks the cluster.
 func (l *Log) OffsetForTime(ctx context.Context, ms int64) (message.Offset, int64, bool, error) {
 	if err := l.usable(); err != nil {

@@ -99,6 +99,11 @@ func (l *Log) Read(from message.Offset, maxBytes int) (store.View, error) {
 	return store.View{}, store.ErrNotYet
 }
 
+// ReadNow is Read, which never waits.
+func (l *Log) ReadNow(from message.Offset, maxBytes int) (store.View, error) {
+	return l.Read(from, maxBytes)
+}
+
 // head is the whole batches that fit, at least one.
 func head(data []byte, maxBytes int) []byte {
 	n := 0

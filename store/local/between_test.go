@@ -2,6 +2,7 @@ package local
 
 import (
 	"path"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -68,6 +69,9 @@ func TestACheckpointBesideAnAckKnowsOfIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Release(4)
+	for end := time.Now().Add(10 * time.Second); !l.unsaved.Load() && time.Now().Before(end); {
+		runtime.Gosched() // Release does not wait for the disk
+	}
 	if r := l.rest.Load(); r.Waiting != 6 && !l.unsaved.Load() {
 		t.Errorf("the checkpoint says that %d wait, and nothing behind it says that fewer do", r.Waiting)
 	}

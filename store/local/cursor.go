@@ -76,6 +76,30 @@ func (l *Log) Progress(floor, handed message.Offset) error {
 	return l.fail(fmt.Errorf("write the cursor: %w", err))
 }
 
+// ProgressNow is Progress when it takes no more than a store into the mapped page; see
+// store.Log.
+func (l *Log) ProgressNow(floor, handed message.Offset) error {
+	c := l.cursor.Load()
+	if c == nil || !c.mu.TryLock() {
+		return store.ErrNotYet
+	}
+	defer c.mu.Unlock()
+	handed = max(floor, handed)
+	switch {
+	case c.page == nil:
+		return store.ErrNotYet
+	case c.state.Floor == int64(floor) && c.state.Handed == int64(handed):
+		return nil
+	case l.durable.Load() && int64(handed) > c.durable, !l.unsaved.Load() && !l.transient():
+		return store.ErrNotYet
+	}
+	if err := c.progress(l, int64(floor), int64(handed)); err != nil {
+		return l.fail(fmt.Errorf("write the cursor: %w", err))
+	}
+	c.wants = false
+	return nil
+}
+
 // progress is Progress once; told says that the last time failed too, for want of
 // space or of descriptors.
 func (l *Log) progress(floor, handed message.Offset) (told bool, err error) {

@@ -301,6 +301,15 @@ func (l *Log) Records(from, to message.Offset) (int64, error) {
 	return n, nil
 }
 
+// RecordsNow counts offsets, which are records as a rule; see store.Log.
+func (l *Log) RecordsNow(from, to message.Offset) (int64, bool) {
+	inner := l.inner.Load()
+	if inner == nil {
+		return 0, false
+	}
+	return inner.RecordsNow(int64(from), int64(to))
+}
+
 // OffsetForTime finds the first batch at or after a time.
 func (l *Log) OffsetForTime(_ context.Context, ms int64) (message.Offset, int64, bool, error) {
 	inner, err := l.use()

@@ -38,6 +38,22 @@ func (l *Log) Read(from message.Offset, maxBytes int) (store.View, error) {
 	return store.View{}, nil
 }
 
+// ReadNow is Read of what is in memory; see store.Log.
+func (l *Log) ReadNow(from message.Offset, maxBytes int) (store.View, error) {
+	inner := l.inner.Load()
+	if inner == nil {
+		return store.View{}, store.ErrNotYet
+	}
+	view, ok := inner.ReadNow(int64(from), maxBytes)
+	if !ok {
+		return store.View{}, store.ErrNotYet
+	}
+	if holder := view.Holder(); holder != nil {
+		return store.NewView(view.Bytes(), holder, l), nil
+	}
+	return store.View{}, nil
+}
+
 // Distrust is told that lent bytes can't be read, or are not what was stored.
 func (l *Log) Distrust(reason error) error {
 	if inner := l.inner.Load(); inner != nil {

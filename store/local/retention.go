@@ -64,15 +64,19 @@ func (l *Log) Release(floor message.Offset) {
 			break
 		}
 	}
-	if !l.unsaved.Load() { // a checkpoint was written since Progress, with the floor before
-		l.touch()
-	}
 	r := &l.options.Load().Retention
 	inner := l.inner.Load()
-	if inner == nil || !r.Consumed || r.Age > 0 || !inner.Droppable(int64(floor)) {
-		return // nothing to drop, or the sweep does it
+	drop := inner != nil && r.Consumed && r.Age == 0 && inner.Droppable(int64(floor)) // or the sweep does it
+	unsaved := l.unsaved.Load() || l.transient()                                      // or a checkpoint was written since Progress, with the floor before
+	if unsaved && (!drop || inner.DropBelow(int64(floor))) {
+		return
 	}
-	l.drop(inner, limits{below: int64(floor), olderThan: math.MaxInt64})
+	l.store.work.Go(func() {
+		l.touch()
+		if drop {
+			l.drop(inner, limits{below: int64(floor), olderThan: math.MaxInt64})
+		}
+	})
 }
 
 // growBytes is how much a log with a limit in bytes may grow before the limit is

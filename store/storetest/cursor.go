@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 var cursorTests = map[string]func(*testing.T, Opener){
 	"of a new log is at its start":              testCursorNew,
 	"is known at once":                          testCursorAtOnce,
+	"is noted at once, or not at all":           testCursorNow,
 	"survives a restart":                        testCursorSurvives,
 	"data of every size comes back":             testCursorData,
 	"data survives with a later floor":          testCursorDataThenProgress,
@@ -53,6 +55,38 @@ func testCursorAtOnce(t *testing.T, fresh Opener) {
 		for i := range message.Offset(50) {
 			l.Progress(base+i, base+2*i)
 			wantCursor(t, l, base+i, base+2*i, nil)
+		}
+	}
+}
+
+// testCursorNow holds that ProgressNow notes what it says it has, and nothing else.
+func testCursorNow(t *testing.T, fresh Opener) {
+	s := fresh()
+	defer shut(t, s)
+	for _, mode := range modes {
+		o := queue("q")
+		o.Mode = mode
+		l := open(t, s, o)
+		base := add(t, l, numbered(0, 100, 10))
+		floor, handed, noted := base, base, 0
+		for i := range message.Offset(100) {
+			err := l.ProgressNow(base+i/2, base+i)
+			switch {
+			case err == nil:
+				floor, handed = base+i/2, base+i
+				noted++
+			case !errors.Is(err, store.ErrNotYet):
+				t.Fatalf("ProgressNow: %v", err)
+			case i%10 == 0:
+				if err := l.Progress(base+i/2, base+i); err != nil {
+					t.Fatalf("Progress: %v", err)
+				}
+				floor, handed = base+i/2, base+i
+			}
+			wantCursor(t, l, floor, handed, nil)
+		}
+		if noted == 0 {
+			t.Errorf("mode %v: nothing is noted without waiting", mode)
 		}
 	}
 }

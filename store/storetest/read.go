@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -17,6 +19,7 @@ var readTests = map[string]func(*testing.T, Opener){
 	"an offset in a gap reads on with the next":      testReadEveryOffset,
 	"a view outlives truncation":                     testViewOutlives,
 	"readers and a writer do not disturb each other": testReadWhileWriting,
+	"reads that may not wait agree with others":      testReadNow,
 	"records are counted exactly at batch borders":   testRecords,
 	"the first batch at or after a time is found":    testOffsetForTime,
 }
@@ -41,6 +44,41 @@ func testReadInside(t *testing.T, fresh Opener) {
 				t.Fatalf("Read(%d) begins with %d and should with %d (%v)", from, got.BaseOffset(), base, err)
 			}
 			view.Done()
+		}
+	}
+}
+
+// testReadNow holds that what is had without waiting is what Read gives.
+func testReadNow(t *testing.T, fresh Opener) {
+	s := fresh()
+	defer shut(t, s)
+	l := open(t, s, topic("t"))
+	for range 30 {
+		add(t, l, numbered(0, 10, 100))
+	}
+	start, end := bounds(t, l)
+	for from := start; from <= end; from++ {
+		want, err := readSoon(l, from, 1)
+		if err != nil {
+			t.Fatalf("Read(%d): %v", from, err)
+		}
+		got, err := l.ReadNow(from, 1)
+		switch {
+		case err == nil && !bytes.Equal(got.Raw(), want.Raw()):
+			t.Fatalf("ReadNow(%d) gives %d bytes, Read %d", from, got.Len(), want.Len())
+		case err != nil && !errors.Is(err, store.ErrNotYet):
+			t.Fatalf("ReadNow(%d): %v", from, err)
+		}
+		got.Done()
+		want.Done()
+		n, err := l.Records(start, from)
+		if now, exact := l.RecordsNow(start, from); err != nil || exact && now != n {
+			t.Fatalf("RecordsNow(%d) is %d, Records %d, %v", from, now, n, err)
+		}
+	}
+	for _, from := range []message.Offset{start - 1, end + 1} {
+		if v, err := l.ReadNow(from, 1); err == nil {
+			t.Errorf("ReadNow(%d) gives %d bytes of a log of [%d, %d)", from, v.Len(), start, end)
 		}
 	}
 }
