@@ -75,8 +75,9 @@ func (c *conn) endRead() error {
 	}
 	unheard := c.plain > 0
 	c.toStore, c.plain = 0, 0
+	c.publisher.Store()
 	if len(c.touched) == 0 {
-		err := c.publisher.Store(nil)
+		err := c.publisher.Commit(nil)
 		if err != nil {
 			c.tellBlocked()
 		}
@@ -92,8 +93,7 @@ func (c *conn) endRead() error {
 	c.confirms.Push(answer)
 	c.outMu.Unlock()
 	c.touched = c.touched[:0]
-	_ = c.publisher.Store(durable)
-	if unheard && answer.Failed() {
+	if err := c.publisher.Commit(durable); unheard && err != nil {
 		return refuse(wire.ResourceError, "messages could not be stored")
 	}
 	return nil

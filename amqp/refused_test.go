@@ -83,7 +83,8 @@ func TestASessionThatMayNothingDoesNothing(t *testing.T) {
 	if _, err := pub.Publish(&broker.Inbound{Key: []byte("q"), Body: []byte("kept")}); err != nil {
 		t.Fatal(err)
 	}
-	pub.Store(nil)
+	pub.Store()
+	pub.Commit(nil)
 
 	p := r.connect()
 	all := methodsOfChannels()

@@ -60,7 +60,8 @@ func BenchmarkPublishPull(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				p.Store(nil)
+				p.Store()
+				p.Commit(nil)
 				for got := 0; got < round; {
 					k, err := sub.Pull(1<<20, 1<<17, emit)
 					if err != nil || k == 0 {
@@ -101,7 +102,8 @@ func BenchmarkConsumersOnAQueue(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				p.Store(nil)
+				p.Store()
+				p.Commit(nil)
 				for got, turn := 0, 0; got < round; turn++ {
 					got += pullAndAck(b, subs[turn%consumers])
 				}
@@ -209,7 +211,8 @@ func BenchmarkRouteOverlapping(b *testing.B) {
 			b.Fatal(err)
 		}
 		if n%1000 == 999 {
-			p.Store(nil)
+			p.Store()
+			p.Commit(nil)
 		}
 		if n%1_000_000 == 999_999 {
 			for i := range 8 {
@@ -238,7 +241,8 @@ func BenchmarkPublishManyKeys(b *testing.B) {
 					b.Fatal(err)
 				}
 				if i%1000 == 999 {
-					p.Store(nil)
+					p.Store()
+					p.Commit(nil)
 				}
 				if i%1_000_000 == 999_999 {
 					if _, err := p.s.Purge(q.Name); err != nil {
@@ -288,7 +292,8 @@ func TestPublishWithEverNewKeysStaysInItsAllocationBudget(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p.Store(nil)
+		p.Store()
+		p.Commit(nil)
 	}
 	for range 2 * maxRoutes / 1000 {
 		round()
@@ -314,7 +319,8 @@ func BenchmarkSubscribers(b *testing.B) {
 			if _, err := p.Publish(&Inbound{Key: []byte("q"), Properties: []byte{0x10, 0, 2}, Body: make([]byte, 100), TimestampMs: 1}); err != nil {
 				b.Fatal(err)
 			}
-			p.Store(nil)
+			p.Store()
+			p.Commit(nil)
 			credit := NewCredit(0) // of the one channel that all of them are on
 			subs := make([]*Subscription, consumers)
 			for b.Loop() {

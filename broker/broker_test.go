@@ -139,7 +139,8 @@ func publish(t *testing.T, p *Publisher, exchange string, keyBody ...string) {
 func flush(t *testing.T, p *Publisher) {
 	t.Helper()
 	done := make(chan error, 1)
-	p.Store(func(err error) { done <- err })
+	p.Store()
+	p.Commit(func(err error) { done <- err })
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}

@@ -656,7 +656,8 @@ func TestDeadLettersAllocateByTheTurn(t *testing.T) {
 			in.SameHead = i > 0
 			_, _ = p.Publish(&in)
 		}
-		_ = p.Store(nil)
+		p.Store()
+		_ = p.Commit(nil)
 		c, _ := q.Partitions()[0].work()
 		run, _ := c.Head(1 << 30)
 		if _, err := q.Partitions()[0].retire(nil, run.First, run.Last, Expired); err != nil {

@@ -281,5 +281,14 @@ func (p *Publisher) lateRoute(m *Inbound, plain bool) *route {
 func (p *Publisher) addLate(r *route, pub *message.Publish, ref uint64) {
 	late := *pub
 	late.Plain, late.Raw = false, r.note
-	p.add(r.late, &late, ref)
+	for _, set := range p.open(r.late, len(late.Body)) {
+		set.batch.Add(&late)
+		if p.fates != nil {
+			set.refs = append(set.refs, ref)
+		}
+		p.same.set, p.same.batch = set, set.batch
+	}
+	if len(p.opened) > 1 {
+		p.same.batch = nil // it is in several
+	}
 }

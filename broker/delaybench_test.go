@@ -34,10 +34,12 @@ func BenchmarkDelayed(b *testing.B) {
 					b.Fatal(err)
 				}
 				if n++; n%100 == 0 {
-					_ = p.Store(nil)
+					p.Store()
+					_ = p.Commit(nil)
 				}
 			}
-			_ = p.Store(nil)
+			p.Store()
+			_ = p.Commit(nil)
 			for q.Ready() < int64(n) {
 				time.Sleep(10 * time.Millisecond)
 			}

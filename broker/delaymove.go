@@ -286,7 +286,8 @@ func (m *mover) commit(closed <-chan struct{}) error {
 		return nil
 	}
 	done := make(chan error, 1)
-	_ = m.p.Store(func(err error) { done <- err })
+	m.p.Store()
+	_ = m.p.Commit(func(err error) { done <- err })
 	select {
 	case err := <-done:
 		if err != nil {

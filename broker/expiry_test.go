@@ -191,10 +191,12 @@ func TestManyExpireAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			if i%5000 == 0 {
-				p.Store(nil)
+				p.Store()
+				p.Commit(nil)
 			}
 		}
-		p.Store(nil)
+		p.Store()
+		p.Commit(nil)
 		time.Sleep(3 * time.Second)
 		if got := r.leftBy(); got[Expired] != n || q.Ready() != 0 {
 			t.Errorf("left %v of %d", got, n)

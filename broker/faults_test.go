@@ -114,7 +114,8 @@ func startFaultyWith(t *testing.T, o Options) (*rig, *faultyStore) {
 
 func result(p *Publisher) error {
 	done := make(chan error, 1)
-	p.Store(func(err error) { done <- err })
+	p.Store()
+	p.Commit(func(err error) { done <- err })
 	return <-done
 }
 

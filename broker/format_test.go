@@ -170,7 +170,8 @@ func TestPublishAndPullDoNotAllocate(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p.Store(nil)
+		p.Store()
+		p.Commit(nil)
 		for _, s := range subs {
 			for {
 				n, err := s.pull(1000, 1<<20, emit)

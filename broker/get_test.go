@@ -121,7 +121,8 @@ func BenchmarkGet(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	p.Store(nil)
+	p.Store()
+	p.Commit(nil)
 	b.ResetTimer()
 	b.ReportAllocs()
 	for range b.N {

@@ -30,7 +30,8 @@ func TestManyConsumersFindTheirPlaceInABatch(t *testing.T) {
 					}
 					n++
 				}
-				p.Store(nil)
+				p.Store()
+				p.Commit(nil)
 			}
 			subs := make([]*Subscription, 9)
 			for i := range subs {

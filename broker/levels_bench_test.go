@@ -37,7 +37,8 @@ func BenchmarkPriorities(b *testing.B) {
 							b.Fatal(err)
 						}
 					}
-					p.Store(nil)
+					p.Store()
+					p.Commit(nil)
 					for got := 0; got < round; {
 						got += pullAndAck(b, sub)
 					}

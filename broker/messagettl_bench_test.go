@@ -28,10 +28,12 @@ func BenchmarkExpiry(b *testing.B) {
 					b.Fatal(err)
 				}
 				if i%100 == 99 {
-					p.Store(nil)
+					p.Store()
+					p.Commit(nil)
 				}
 			}
-			p.Store(nil)
+			p.Store()
+			p.Commit(nil)
 			b.ReportAllocs()
 			b.ResetTimer()
 			if err := q.Partitions()[0].expireIfDue(now+1<<31-1, true); err != nil || q.Ready() != 0 {

@@ -263,7 +263,8 @@ func TestWhatKafkaProducersSendLivesFromItsArrival(t *testing.T) {
 			if _, err := publishBatch(p, x, produced(-1, -1, -1, "a", "b")); err != nil {
 				return err
 			}
-			return p.Store(nil)
+			p.Store()
+			return p.Commit(nil)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,7 +16,7 @@ type Inbound struct {
 	Properties []byte   // AMQP property flags and list, checked by the caller
 	Headers    []byte   // the headers table inside Properties; nil if there is none
 	Body       []byte
-	Persistent bool            // must be durable before Store calls done
+	Persistent bool            // must be durable before Commit calls done
 	Raw        message.Headers // record headers of a message that came from Kafka
 	Died       bool            // a dead letter: its headers tell of its deaths
 	Ref        uint64          // of a message that is tracked: what the publisher calls it in fates
@@ -29,7 +29,7 @@ type Inbound struct {
 }
 
 // Publisher is what one connection publishes through. Messages are encoded into one batch per
-// set of queues and stored by Store, or earlier when order or size asks for it.
+// set of queues and stored by Store, or before when order or size asks for it.
 // It belongs to one goroutine.
 type Publisher struct {
 	s          *Session
@@ -62,14 +62,16 @@ type Publisher struct {
 	note    []byte             // its record headers
 	keys    []byte             // scratch of note
 
-	fates      *fates             // of a publisher of dead letters; nil: the first error fails the Store
+	fates      *fates             // of a publisher of dead letters; nil: the first error fails the Commit
 	avoid      func(*Queue) bool  // queues that get nothing of what is routed; nil: all do
 	pending    []*targetSet       // with messages not stored yet, oldest first
+	size       int                // of what open let in of them
+	opened     []*targetSet       // scratch of open
 	free       []*message.Builder // not in use; shared by all sets
-	used       []*target          // whose logs Store must commit
-	logs       []store.Log        // scratch of Store
+	used       []*target          // whose logs Commit must commit
+	logs       []store.Log        // scratch of Commit
 	needCommit bool
-	err        error // of a batch that was stored before Store
+	err        error // of a batch that was stored since the last Commit
 	fed        []routedBatch
 	arrivalMs  int64 // the time of arrival while Inbound.TimestampMs is a Kafka producer's; else 0
 	published  uint64
@@ -90,10 +92,8 @@ type route struct {
 type targetSet struct {
 	routes  [2]route // of all keys that lead here: those of a plain exchange, and others
 	targets []*target
-	batch   *message.Builder // set while open
+	batch   *message.Builder // set while it is open, and in Publisher.pending
 	refs    []uint64         // of the messages in it, if they are tracked
-	expires bool             // a message in it has an expiration
-	open    bool             // in Publisher.pending
 	levels  *levelSets       // of other priorities; nil if priorities make no difference
 }
 
@@ -110,10 +110,10 @@ type target struct {
 
 const (
 	maxRoutes      = 4096      // cached at most, then all are forgotten; so are sets
-	batchBytes     = 256 << 10 // a batch is stored when it is that long
-	maxSharedBytes = 1 << 20   // a batch of several messages is at most that long
+	batchBytes     = 256 << 10 // a batch of several messages is at most that long
+	pendingBytes   = 1 << 20   // bodies of new sets or heads that wait to be stored, before all that waits is
 	keepBatchBytes = 1 << 20   // a larger buffer is given back
-	keepBuilders   = 4         // buffers that stay with a connection between two Stores,
+	keepBuilders   = 4         // buffers that stay with a connection between two Commits,
 	keepSmall      = 12        // and so many more of at most keepSmallBytes
 	keepSmallBytes = 32 << 10
 	// splitTargets is how many logs a message may go to and still be encoded for
@@ -122,7 +122,7 @@ const (
 	splitTargets = 4
 )
 
-// NewPublisher makes a Publisher. It needs no closing: nothing is kept after a Store.
+// NewPublisher makes a Publisher. It needs no closing: nothing is kept after a Commit.
 func (s *Session) NewPublisher() *Publisher {
 	p := s.vhost.newPublisher()
 	p.s = s
@@ -145,7 +145,7 @@ func (p *Publisher) forget() {
 
 // Publish routes one message and encodes it. It reports whether any queue gets
 // it. An error is about the message or its exchange (NotFound, Refused, TooLarge)
-// and nothing was done then; errors of storing come from Store.
+// and nothing was done then; errors of storing come from Commit.
 func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 	if len(m.Body) > p.v.b.opts.MaxMessageBytes && m.from == nil {
 		return false, fail(TooLarge, "message of %d bytes is larger than the maximum of %d", len(m.Body), p.v.b.opts.MaxMessageBytes)
@@ -198,8 +198,14 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 		p.addLate(r, &pub, m.Ref)
 	}
 	if r.set != nil {
-		p.add(r.set, &pub, m.Ref)
-		if r.late != nil {
+		for _, set := range p.open(r.set, len(m.Body)) {
+			set.batch.Add(&pub)
+			if p.fates != nil {
+				set.refs = append(set.refs, m.Ref)
+			}
+			p.same.set, p.same.batch = set, set.batch
+		}
+		if len(p.opened) > 1 || r.late != nil {
 			p.same.batch = nil // it is in several
 		}
 	}
@@ -209,7 +215,7 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 // renew forgets routes that a change of topology may have made wrong.
 func (p *Publisher) renew() {
 	if g := p.v.generation.Load(); g != p.generation {
-		p.appendAll()
+		p.Store()
 		p.forget()
 		p.generation = g
 	}
@@ -219,67 +225,52 @@ func (p *Publisher) renew() {
 func (p *Publisher) put(part *Partition, pub *message.Publish) {
 	p.renew()
 	p.needCommit = true
-	p.add(p.targetOf(part).self, pub, 0)
+	p.open(p.targetOf(part).self, len(pub.Body))[0].batch.Add(pub)
 	p.same.batch = nil
 }
 
-// add encodes a message for a set of logs and keeps the order in each of them:
-// a log has messages in one open set at most.
-func (p *Publisher) add(set *targetSet, pub *message.Publish, ref uint64) {
-	if !set.open && p.conflicts(set) {
-		if len(set.targets) <= splitTargets && p.fates == nil { // or nobody knew who has a message of which a part fails
-			for _, t := range set.targets {
-				p.add(t.self, pub, ref)
-			}
-			p.same.batch = nil // it is in several
-			return
-		}
+// open gives the sets to whose batches a message for a set of logs is to be added, with
+// n bytes of body: the set, or each of its logs alone if some of them have messages in
+// other sets. A log has messages in one open set at most, which keeps their order: what
+// is in the way of that, or would make a batch too long, is stored first.
+func (p *Publisher) open(set *targetSet, n int) []*targetSet {
+	p.opened = append(p.opened[:0], set)
+	if p.size += n; p.size <= pendingBytes && set.batch != nil && set.batch.SizeBytes()+n <= batchBytes {
+		return p.opened // mostly
+	}
+	// Not what is tracked: nobody knew who has a message of which a part fails.
+	if len(set.targets) > 1 && len(set.targets) <= splitTargets && p.fates == nil && set.overlaps() {
+		p.opened = p.opened[:0]
 		for _, t := range set.targets {
-			if t.open != nil {
-				p.appendSets(t.open)
-			}
+			p.opened = append(p.opened, t.self)
 		}
 	}
-	if set.open && set.batch.SizeBytes()+len(pub.Body) > maxSharedBytes {
-		p.appendSets(set) // a large message is refused alone if it is too large for a log
+	for _, set := range p.opened {
+		if p.size > pendingBytes || set.overlaps() || set.batch != nil && set.batch.SizeBytes()+n > batchBytes {
+			p.Store() // so a message that is too large for a log is refused alone
+			p.size = n
+			break
+		}
 	}
-	if !set.open {
-		set.open = true
+	for _, set := range p.opened {
+		if set.batch != nil {
+			continue
+		}
 		set.batch = p.builder()
 		p.pending = append(p.pending, set)
 		for _, t := range set.targets {
 			t.open = set
 		}
 	}
-	set.expires = set.expires || mayExpire(pub.Properties)
-	set.batch.Add(pub)
-	if p.fates != nil {
-		set.refs = append(set.refs, ref)
-	}
-	p.same.set, p.same.batch = set, set.batch
-	if set.batch.SizeBytes() >= batchBytes {
-		p.appendSets(set)
-	}
+	return p.opened
+}
+
+// overlaps says whether a log of the set has messages in another open set.
+func (s *targetSet) overlaps() bool {
+	return s.batch == nil && slices.ContainsFunc(s.targets, func(t *target) bool { return t.open != nil })
 }
 
 // countsTime says whether a log of the set has messages that expire from their arrival on.
 func (s *targetSet) countsTime() bool {
 	return slices.ContainsFunc(s.targets, func(t *target) bool { return t.ttl })
-}
-
-// conflicts reports whether a log of the set has messages in another open set. A
-// set of one log stores that other set itself, since it can't be split further.
-func (p *Publisher) conflicts(set *targetSet) bool {
-	found := false
-	for _, t := range set.targets {
-		if t.open == nil {
-			continue
-		}
-		if len(set.targets) == 1 {
-			p.appendSets(t.open)
-			return false
-		}
-		found = true
-	}
-	return found
 }

@@ -62,8 +62,8 @@ type routedBatch struct {
 	producer  int64
 }
 
-// forgetUnstored forgets the producers whose batches a Store could not store, so that what
-// they send again is not taken for a duplicate. err is what the Store knows by now;
+// forgetUnstored forgets the producers whose batches could not be stored, so that what
+// they send again is not taken for a duplicate. err is what the Commit knows by now;
 // with commit the returned done hears of the rest.
 func (p *Publisher) forgetUnstored(err error, commit bool, done func(error)) func(error) {
 	if len(p.fed) == 0 {

@@ -61,7 +61,8 @@ func TestAReplyIsDeliveredHoweverItIsPublished(t *testing.T) {
 	one.Close()
 	publish(one.Name, "e", true)
 	publish("q", "f", false, one.Name)
-	p.Store(nil)
+	p.Store()
+	p.Commit(nil)
 	if want := strings.Fields("a a a b b b c"); !slices.Equal(one.got, want) {
 		t.Errorf("one got %q, want %q", one.got, want)
 	}

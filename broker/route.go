@@ -46,7 +46,7 @@ func (p *Publisher) makeRoom(m *Inbound, r *route) (*route, error) {
 		clear(p.routes)
 		return r, nil
 	}
-	p.appendAll()
+	p.Store()
 	p.forget()
 	r, _, err := p.resolve(m)
 	return r, err
@@ -273,7 +273,7 @@ func (p *Publisher) setOf(parts []*Partition) *targetSet {
 	set := p.sets[string(p.scratch)]
 	if set == nil {
 		if len(p.sets) >= maxRoutes { // of routes that headers decide, which are not counted
-			p.appendAll()
+			p.Store()
 			p.forget()
 		}
 		set = &targetSet{}

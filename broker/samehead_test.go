@@ -148,3 +148,77 @@ func TestHeadNamesWhatDeliveriesHaveBesideTheirBody(t *testing.T) {
 		t.Errorf("%d deliveries, %d of them with a head that was there before", total, same)
 	}
 }
+
+// batches is how many batches a queue's log holds.
+func batches(t *testing.T, q *Queue) (n int) {
+	t.Helper()
+	v, err := q.Partitions()[0].log.Read(0, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Done()
+	if err := v.Use(func(data []byte) error {
+		for ; len(data) > 0 && err == nil; n++ {
+			_, data, err = batch.Next(data)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// What one read brings shares as few batches as the order in each queue allows.
+func TestMessagesOfOneReadShareBatches(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		queues int
+		keys   []string // in turn; "all" leads to every queue, others to that queue
+		want   []int    // batches in each queue
+		sets   int      // that are open in the end
+	}{
+		{"of one queue", 2, []string{"q0", "q0"}, []int{1, 0}, 1},
+		{"of several queues alike", 3, []string{"all", "all"}, []int{1, 1, 1}, 1},
+		{"of queues of their own", 3, []string{"q0", "q1", "q2"}, []int{1, 1, 1}, 3},
+		{"of several queues, then of one", 3, []string{"all", "q1"}, []int{1, 2, 1}, 1},
+		{"of one queue, then of several", 3, []string{"q1", "all"}, []int{1, 1, 1}, 3},
+		{"by turns, and few queues", 3, []string{"all", "q1", "all", "q2", "all"}, []int{2, 2, 2}, 3},
+		{"by turns, and many queues", 5, []string{"all", "q1", "all"}, []int{2, 3, 2, 2, 2}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := start(t)
+			r.exchange("x", "direct")
+			var queues []*Queue
+			for i := range c.queues {
+				name := fmt.Sprint("q", i)
+				queues = append(queues, r.queue(name, QueueOptions{Durable: true}))
+				r.bind("x", name, "all")
+				r.bind("x", name, name)
+			}
+			p := r.s.NewPublisher()
+			for read := range 2 {
+				for i := range 20 * len(c.keys) {
+					in := &Inbound{Exchange: []byte("x"), Key: []byte(c.keys[min(i/20, len(c.keys)-1)]), Body: []byte("body"), TimestampMs: 1}
+					if i == 0 && read == 0 {
+						in.Properties = []byte{0x01, 0, 2, '9', '9'} // expires
+					}
+					if _, err := p.Publish(in); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if len(p.pending) != c.sets {
+					t.Errorf("%d sets of queues are open, want %d", len(p.pending), c.sets)
+				}
+				if read == 1 && p.pending[0].batch.MayExpire() {
+					t.Error("a batch is said to hold a message that expires")
+				}
+				flush(t, p)
+			}
+			for i, q := range queues {
+				if n := batches(t, q); n != 2*c.want[i] {
+					t.Errorf("%s: %d batches, want %d", q.Name, n, 2*c.want[i])
+				}
+			}
+		})
+	}
+}

@@ -106,7 +106,8 @@ func TestChangedSettingsReachTheLiveLog(t *testing.T) {
 						if _, err := p.Publish(&Inbound{Key: []byte("t"), Properties: []byte{0, 0}, Body: make([]byte, 60_000), TimestampMs: time.Now().UnixMilli()}); err != nil {
 							t.Fatal(err)
 						}
-						p.Store(nil)
+						p.Store()
+						p.Commit(nil)
 					}
 				}
 				fill()

@@ -109,7 +109,8 @@ func TestNothingIsLostOrDoubledUnderLoad(t *testing.T) {
 			if _, err := pub.Publish(&Inbound{Key: []byte(name), Body: []byte("side")}); err != nil {
 				t.Error(err)
 			}
-			pub.Store(nil)
+			pub.Store()
+			pub.Commit(nil)
 			if i%3 == 0 {
 				if err := s.Unbind(Binding{Source: "x", Dest: name, Key: "job.*"}); err != nil {
 					t.Error(err)

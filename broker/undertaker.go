@@ -94,7 +94,7 @@ func (w *undertaker) turn(p *Partition) {
 		w.of.retry(p, l)
 		return
 	}
-	w.publisher(p.q.vhost).Store(func(err error) {
+	_ = w.publisher(p.q.vhost).Commit(func(err error) {
 		if err != nil {
 			c.stay, c.err = nil, err
 			for _, e := range c.runs {
@@ -124,7 +124,7 @@ func (w *undertaker) copy(p *Partition, l *deadLetters) *carried {
 		p.lettersFailed(l, err)
 		return nil
 	}
-	pub.appendAll()
+	pub.Store()
 	f := pub.fates
 	c.stay, c.err = f.stay, err
 	c.lost[LostRefused] += f.lost

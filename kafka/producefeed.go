@@ -51,10 +51,10 @@ func (c *conn) storeRouted(a *answer) {
 		return
 	}
 	c.fed = false
-	if c.produce.Acks != -1 {
-		stored := a.Wait()
-		stored(c.publisher.Store(nil))
-		return
+	c.publisher.Store()
+	if done := a.Wait(); c.produce.Acks == -1 {
+		_ = c.publisher.Commit(done)
+	} else {
+		done(c.publisher.Commit(nil))
 	}
-	_ = c.publisher.Store(a.Wait())
 }

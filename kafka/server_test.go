@@ -531,7 +531,8 @@ func TestQueuesAreTopicsAndExclusiveOnesAreNot(t *testing.T) {
 			t.Fatal(ok, err)
 		}
 	}
-	p.Store(nil)
+	p.Store()
+	p.Commit(nil)
 	topics, err := r.admin().ListTopics(testContext(t))
 	if err != nil || len(topics) != 1 || !topics.Has("orders") {
 		t.Fatalf("%v %v", topics.Names(), err)

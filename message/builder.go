@@ -18,6 +18,7 @@ type Builder struct {
 	count  int32
 	baseMs int64
 	maxMs  int64
+	flags  byte // the upper half of the property flags that any message has
 	// Of the message that Add added last: where in buf its key stands, and what follows its body.
 	keyAt, keyEnd, tailAt, tailEnd int
 }
@@ -43,6 +44,9 @@ func (b *Builder) Len() int { return int(b.count) }
 // SizeBytes is the size of the batch so far.
 func (b *Builder) SizeBytes() int { return len(b.buf) }
 
+// MayExpire says whether a message in the batch has an expiration.
+func (b *Builder) MayExpire() bool { return b.flags&(field.FlagExpiration>>8) != 0 }
+
 // Reset forgets everything. A buffer above keepBytes is given back, so that one
 // huge message does not stay in memory for ever.
 func (b *Builder) Reset(keepBytes int) {
@@ -57,13 +61,14 @@ func (b *Builder) Reset(keepBytes int) {
 func (b *Builder) Add(p *Publish) {
 	if b.count == 0 {
 		b.buf = append(b.buf[:0], make([]byte, batch.HeaderBytes)...)
-		b.baseMs, b.maxMs = p.TimestampMs, p.TimestampMs
+		b.baseMs, b.maxMs, b.flags = p.TimestampMs, p.TimestampMs, 0
 	}
 	b.maxMs = max(b.maxMs, p.TimestampMs)
 	props := p.Properties
 	if len(props) == 0 {
 		props = field.NoProperties
 	}
+	b.flags |= props[0]
 	headers := int64(1 + p.Raw.Count)
 	b.extra = b.extra[:0]
 	if p.Plain && props[0]&(field.FlagHeaders>>8) != 0 {

@@ -58,7 +58,8 @@ func (g *gateway) publish(exchange, key string, from, to int) {
 		}
 		if i%50 == 49 || i == to-1 {
 			done := make(chan error, 1)
-			p.Store(func(err error) { done <- err })
+			p.Store()
+			p.Commit(func(err error) { done <- err })
 			select {
 			case err := <-done:
 				if err != nil {
@@ -247,7 +248,8 @@ func TestTwoBrokersOverOneClusterAgree(t *testing.T) {
 		p := b.session.NewPublisher()
 		return func() bool {
 			routed, err := p.Publish(&broker.Inbound{Exchange: []byte("x"), Key: []byte("k"), Properties: []byte{0, 0}, Body: []byte("m")})
-			p.Store(func(error) {})
+			p.Store()
+			p.Commit(func(error) {})
 			return (err == nil && routed) == want
 		}
 	}
