@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
@@ -513,6 +515,179 @@ func TestDelayedMessagesWaitForADiskThatIsFull(t *testing.T) {
 		got := drain(t, q)
 		slices.Sort(got)
 		want(t, "once there is room", slices.Compact(got), []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"})
+	})
+}
+
+func TestMessagesDelayedSideBySideStayThemselves(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		_, q, p := delayRig(r)
+		r.queue("copies", QueueOptions{Durable: true})
+		r.exchange("front", "fanout")
+		if err := r.s.Bind(Binding{Source: "front", Dest: "later", ToExchange: true}); err != nil {
+			t.Fatal(err)
+		}
+		plain := delayedBy("later", "k", "plain", 1000)
+		var sent []Inbound
+		for _, change := range []func(in *Inbound){
+			func(in *Inbound) {},
+			func(in *Inbound) { in.Key = []byte("other") },
+			func(in *Inbound) {},
+			func(in *Inbound) {
+				in.Properties = append([]byte{in.Properties[0] | field.FlagPriority>>8}, append(slices.Clone(in.Properties[1:]), 7)...)
+			},
+			func(in *Inbound) {},
+			func(in *Inbound) { in.Exchange = []byte("front") },
+			func(in *Inbound) {},
+			func(in *Inbound) { in.Raw = message.Headers{Count: 1, Raw: []byte("\x02n\x02v")} },
+			func(in *Inbound) {},
+		} {
+			in := plain
+			change(&in)
+			in.Body = fmt.Append(nil, len(sent))
+			sent = append(sent, in)
+		}
+		r.at(p, sent...)
+		time.Sleep(1100 * time.Millisecond)
+		for i, in := range sent {
+			g, err := r.s.Get("q", true)
+			if err != nil || g == nil {
+				t.Fatal(g, err)
+			}
+			var got, want field.Properties
+			if err := errors.Join(got.Parse(g.Properties), want.Parse(in.Properties)); err != nil {
+				t.Fatal(err)
+			}
+			if string(g.Body) != fmt.Sprint(i) || string(g.Key) != string(in.Key) || string(g.Exchange) != string(in.Exchange) || got.Priority != want.Priority {
+				t.Errorf("message %d: %s from %s by %s, priority %d", i, g.Body, g.Exchange, g.Key, got.Priority)
+			}
+		}
+		raws := 0
+		v, err := q.Partitions()[0].log.Read(0, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Done()
+		_ = v.Use(func(data []byte) error { raws = strings.Count(string(data), "\x02n\x02v"); return nil })
+		if raws != 1 {
+			t.Errorf("%d messages have the record header of one", raws)
+		}
+	})
+}
+
+func TestKeysOfMessagesDelayedSideBySide(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.delaying("later", "direct")
+		for _, name := range []string{"to", "cc"} {
+			r.queue(name, QueueOptions{Durable: true})
+			r.bind("later", name, name)
+		}
+		one := delayedBy("later", "to", "1", 1000)
+		two, three := one, one
+		two.MoreKeys, two.Body, three.Body = [][]byte{[]byte("cc")}, []byte("2"), []byte("3")
+		r.at(r.s.NewPublisher(), one, two, three)
+		time.Sleep(1100 * time.Millisecond)
+		to, _ := r.v.Queue("to")
+		cc, _ := r.v.Queue("cc")
+		want(t, "to", drain(t, to), []string{"1", "2", "3"})
+		want(t, "cc", drain(t, cc), []string{"2"})
+	})
+}
+
+// TestABatchMovesOnPieceByPiece has a batch whose messages are due seconds apart, over pauses in which
+// its memory is given back and a restart.
+func TestABatchMovesOnPieceByPiece(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		_, q, p := delayRig(r)
+		in := delayedBy("later", "k", "", 9000)
+		for i := range 4 {
+			in.Body, in.TimestampMs = fmt.Append(nil, i), time.Now().UnixMilli()
+			if _, err := p.Publish(&in); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+		}
+		flush(t, p)
+		var got []string
+		for i := range 4 {
+			time.Sleep(1100 * time.Millisecond)
+			got = append(got, drain(t, q)...)
+			if len(got) != i+1 {
+				t.Errorf("%v after %d", got, i)
+			}
+			time.Sleep(900 * time.Millisecond)
+			if i == 1 {
+				r.restart()
+				q, _ = r.v.Queue("q")
+			}
+		}
+		want(t, "all", got, []string{"0", "1", "2", "3"})
+	})
+}
+
+func TestManyThatAreDueAtOnceComeWithoutPauses(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		x, q, p := delayRig(r)
+		const messages = 20*moveMessages + 1
+		in := delayedBy("later", "k", "m", 1000)
+		for i := range messages {
+			in.TimestampMs, in.SameHead = time.Now().UnixMilli(), i > 0
+			if _, err := p.Publish(&in); err != nil {
+				t.Fatal(err)
+			}
+		}
+		flush(t, p)
+		time.Sleep(1000*time.Millisecond + 5*movePause)
+		if n := q.Ready(); n != messages {
+			t.Errorf("%d of %d have come", n, messages)
+		}
+		for _, part := range x.lanesOf() {
+			if f := part.log.Figures(); f.Waiting != 0 || f.Segments > 2 {
+				t.Errorf("lane %d keeps %d messages in %d segments", part.Index(), f.Waiting, f.Segments)
+			}
+		}
+	})
+}
+
+func TestABatchOfNothingIsNotInTheWay(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		x, q, p := delayRig(r)
+		r.at(p, delayedBy("later", "k", "before", 1000))
+		lane := x.lanesOf()[laneOf(1000)]
+		empty := batch.Batch(make([]byte, batch.HeaderBytes))
+		empty.Seal(batch.Header{LastOffsetDelta: 4, ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1})
+		if _, err := lane.log.Append(empty); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1100 * time.Millisecond)
+		want(t, "q", drain(t, q), []string{"before"})
+		r.at(p, delayedBy("later", "k", "behind", 1000))
+		time.Sleep(1100 * time.Millisecond)
+		want(t, "q", drain(t, q), []string{"behind"})
+	})
+}
+
+func TestADelayedMessageThatIsNoneIsDroppedAndTold(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		x, q, p := delayRig(r)
+		r.at(p, delayedBy("later", "k", "good", 1000))
+		var b message.Builder
+		b.Add(&message.Publish{Exchange: []byte("later"), Key: []byte("k"), Body: []byte("without its note"), TimestampMs: time.Now().UnixMilli()})
+		foreign := message.Publish{Key: []byte("k")}
+		b.Add(&foreign)
+		data := b.Seal()
+		i := bytes.LastIndex(data, []byte(message.EnvelopeName))
+		data[i] = 'x' // no envelope any more
+		batch.Batch(data).Seal(batch.Header{LastOffsetDelta: 1, BaseTimestamp: time.Now().UnixMilli(), MaxTimestamp: time.Now().UnixMilli(),
+			ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1, Count: 2})
+		if _, err := x.lanesOf()[laneOf(1000)].log.Append(data); err != nil {
+			t.Fatal(err)
+		}
+		r.at(p, delayedBy("later", "k", "better", 1000))
+		time.Sleep(1100 * time.Millisecond)
+		want(t, "q", drain(t, q), []string{"without its note", "good", "better"})
+		if n := r.Counters().Left[Damaged].Load(); n != 1 {
+			t.Errorf("%d are told of as damaged", n)
+		}
 	})
 }
 
