@@ -107,6 +107,9 @@ func TestDelayedMessagesComeWhenTheyAreDue(t *testing.T) {
 			if n := x.delays.waiting(); n != 0 {
 				t.Errorf("%d wait afterwards", n)
 			}
+			if c := r.Counters(); c.Published.Load() != 2 || c.Routed.Load() != 2 || c.PublishedBytes.Load() != 7 {
+				t.Errorf("two messages count as %d, %d routed, %d bytes", c.Published.Load(), c.Routed.Load(), c.PublishedBytes.Load())
+			}
 		})
 	}
 }
@@ -328,10 +331,20 @@ func TestDelayedMessagesSurviveAPowerCut(t *testing.T) {
 func TestDelayedMessagesGoWithTheirExchange(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		x, _, p := delayRig(r)
-		r.at(p, delayedBy("later", "k", "gone", 3000))
+		r.at(p, delayedBy("later", "k", "gone", 3000), delayedBy("later", "k", "soon", 500))
+		time.Sleep(100 * time.Millisecond)
 		logs := logsOf(x.lanesOf())
 		if err := r.s.DeleteExchange("later", false); err != nil {
 			t.Fatal(err)
+		}
+		select {
+		case <-x.delays.stop:
+		default:
+			t.Error("its mover goes on")
+		}
+		time.Sleep(time.Second)
+		if defs := r.keys(prefixRemoval); len(defs) != 0 {
+			t.Errorf("logs are left: %v", defs)
 		}
 		x, _, p = delayRig(r)
 		if slices.Equal(logs, logsOf(x.lanesOf())) || x.delays.waiting() != 0 {
@@ -339,13 +352,60 @@ func TestDelayedMessagesGoWithTheirExchange(t *testing.T) {
 		}
 		r.at(p, delayedBy("later", "k", "stays", 3000))
 		time.Sleep(time.Second)
+		if n := r.Counters().Unroutable.Load(); n != 0 {
+			t.Errorf("%d were routed nowhere", n)
+		}
 		r.restart() // nothing is left that keeps the broker from starting
 		time.Sleep(3 * time.Second)
 		q, _ := r.v.Queue("q")
 		want(t, "q", drain(t, q), []string{"stays"})
-		if n := r.Counters().Unroutable.Load(); n != 0 {
-			t.Errorf("%d were routed nowhere", n)
+	})
+}
+
+// keys are those of the definitions that begin so.
+func (r *rig) keys(prefix string) (keys []string) {
+	r.t.Helper()
+	err := r.defs.Load(r.t.Context(), func(e store.Entry) error {
+		if strings.HasPrefix(e.Key, prefix) {
+			keys = append(keys, e.Key)
 		}
+		return nil
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return keys
+}
+
+func TestWhatWaitsDoesNotExpire(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		_, _, p := delayRig(r)
+		in := delayedBy("later", "k", "m", 5000)
+		props := field.Properties{Headers: in.Headers, Expiration: []byte("1000")}
+		in.Properties = props.AppendTo(nil)
+		r.at(p, in)
+		time.Sleep(4 * time.Second)
+		r.restart()
+		time.Sleep(1100 * time.Millisecond)
+		q, _ := r.v.Queue("q")
+		want(t, "q", drain(t, q), []string{"m"})
+	})
+}
+
+func TestATimeThatIsNearIsNoLongerAwaitedThanOneFarAway(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		_, q, p := delayRig(r)
+		other := r.s.NewPublisher()
+		at := header("later", "k", "at", headerDeliverAt, field.AppendInt(nil, time.Now().UnixMilli()+1000))
+		r.at(p, at)
+		time.Sleep(800 * time.Millisecond)
+		r.at(other, delayedBy("later", "k", "other", 1000)) // in the lane of the first
+		at.SameHead = true
+		r.at(p, at)
+		time.Sleep(230 * time.Millisecond)
+		want(t, "at the time", drain(t, q), []string{"at", "at"})
+		time.Sleep(time.Second)
+		want(t, "later", drain(t, q), []string{"other"})
 	})
 }
 
@@ -383,7 +443,9 @@ func TestDelaysOnTheWayThroughExchanges(t *testing.T) {
 		r.bind("one", "once", "")
 		r.bind("lost", "lost", "")
 		p := r.s.NewPublisher()
-		r.at(p, delayedBy("front", "", "m", 2000), delayedBy("front", "", "n", 2000))
+		second := delayedBy("front", "", "n", 2000)
+		second.SameHead = true
+		r.at(p, delayedBy("front", "", "m", 2000), second)
 		want(t, "what is bound before it", drain(t, now), []string{"m", "n"})
 		want(t, "behind it", drain(t, once), []string{})
 		want(t, "the alternate exchange", drain(t, lost), []string{})
@@ -734,9 +796,11 @@ func TestKafkaRecordsAreDelayed(t *testing.T) {
 		q := r.queue("q", QueueOptions{Durable: true})
 		r.bind("later", "q", "#")
 		p := r.s.NewPublisher()
-		in := delayedBy("", "", "", 1000)
 		var b message.Builder
-		b.Add(&message.Publish{Key: []byte("k"), Properties: in.Properties, Body: []byte("m"), TimestampMs: 1_000}) // long ago
+		for _, in := range []Inbound{delayedBy("", "", "m", 1000), delayedBy("", "", "far", 365*86_400_000),
+			header("", "", "n", headerDeliverAt, field.AppendInt(nil, time.Now().UnixMilli()+1000))} {
+			b.Add(&message.Publish{Key: []byte("k"), Properties: in.Properties, Body: in.Body, TimestampMs: 1_000}) // long ago
+		}
 		if _, err := publishBatch(p, x, b.Seal()); err != nil {
 			t.Fatal(err)
 		}
@@ -744,7 +808,9 @@ func TestKafkaRecordsAreDelayed(t *testing.T) {
 		time.Sleep(900 * time.Millisecond)
 		want(t, "q", drain(t, q), []string{})
 		time.Sleep(200 * time.Millisecond)
-		want(t, "q", drain(t, q), []string{"m"})
+		got := drain(t, q)
+		slices.Sort(got)
+		want(t, "q", got, []string{"m", "n"})
 	})
 }
 
@@ -754,7 +820,7 @@ func TestMessagesThatWaitTakeNoMemory(t *testing.T) {
 	x, _, p := delayRig(r)
 	fill := func(messages int) {
 		for i := range messages {
-			in := delayedBy("later", "k", "body", int64(3_600_000+i%3_600_000))
+			in := delayedBy("later", "k", "body", laneWaitMs(30+i%40)+int64(i))
 			in.TimestampMs = time.Now().UnixMilli()
 			if _, err := p.Publish(&in); err != nil {
 				t.Fatal(err)
@@ -770,5 +836,11 @@ func TestMessagesThatWaitTakeNoMemory(t *testing.T) {
 	}
 	if grown := heapBytes() - before; grown > 4<<20 {
 		t.Errorf("100000 messages take %d bytes", grown)
+	}
+	x, p = nil, nil
+	r.restart() // after which every lane is read
+	time.Sleep(time.Second)
+	if grown := heapBytes() - before; grown > 4<<20 {
+		t.Errorf("100000 messages take %d bytes after a restart", grown)
 	}
 }
