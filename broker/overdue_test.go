@@ -63,8 +63,8 @@ func TestExclusiveQueuesGoWithTheirSessionThoughNothingCanBeWritten(t *testing.T
 		if r.hasExchange("auto") || !r.hasExchange("used again") {
 			t.Errorf("when it can be written, the exchange without bindings is there: %v, the other: %v", r.hasExchange("auto"), r.hasExchange("used again"))
 		}
-		if n := len(r.overdue.list); n != 0 {
-			t.Errorf("%d are still tried", n)
+		if what, _ := r.overdue.next(); what != nil {
+			t.Errorf("%v is still tried", what)
 		}
 		r.restart()
 		if r.hasExchange("auto") || !r.hasExchange("used again") {
@@ -98,8 +98,8 @@ func TestAnAutoDeleteQueueGoesWhenThatCanBeWritten(t *testing.T) {
 		if _, err := r.v.Queue("used again"); err != nil {
 			t.Errorf("one with a consumer: %v", err)
 		}
-		if n := len(r.overdue.list); n != 0 {
-			t.Errorf("%d are still tried", n)
+		if what, _ := r.overdue.next(); what != nil {
+			t.Errorf("%v is still tried", what)
 		}
 	})
 }
