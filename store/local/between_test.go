@@ -3,6 +3,7 @@ package local
 import (
 	"path"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -74,6 +75,51 @@ func TestACheckpointBesideAnAckKnowsOfIt(t *testing.T) {
 	}
 	if r := l.rest.Load(); r.Waiting != 6 && !l.unsaved.Load() {
 		t.Errorf("the checkpoint says that %d wait, and nothing behind it says that fewer do", r.Waiting)
+	}
+}
+
+// inUse is how many slots for the ends of logs are not free.
+func (e *ends) inUse() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.next - len(e.free)
+}
+
+// TestADeletedLogKeepsNoSlotForItsEnd has consumers and producers of a log be late: what they
+// do after its deletion, or across it, leaves no slot behind.
+func TestADeletedLogKeepsNoSlotForItsEnd(t *testing.T) {
+	var during func()
+	files := fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
+		if op == fs.OpOpen && strings.HasSuffix(name, endsSuffix) && during != nil {
+			during()
+		}
+		return nil
+	})
+	s := openStore(t, Options{Dir: "/data", FS: files, BootID: "one"})
+	l := newTestLog(t, s, store.LogOptions{Name: "across", Retention: store.Retention{Consumed: true}})
+	during = func() { l.end.Store(deletedMark) } // while it takes its slot
+	mustAppend(t, l, batchOf(1, 1))
+	during = nil
+	if n := s.checkpoints.ends.inUse(); n != 0 {
+		t.Errorf("deleted during its first append: %d slots are in use", n)
+	}
+
+	l = newTestLog(t, s, store.LogOptions{Name: "after", Retention: store.Retention{Consumed: true}})
+	mustAppend(t, l, batchOf(10, 1))
+	if err := s.checkpoints.write(false); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.checkpoints.ends.inUse(); n != 1 {
+		t.Fatalf("%d slots are in use", n)
+	}
+	if err := s.DeleteLog(t.Context(), l.ID()); err != nil {
+		t.Fatal(err)
+	}
+	l.Release(5)
+	l.noteStart(5)
+	l.noteEnd(20)
+	if n := s.checkpoints.ends.inUse(); n != 0 {
+		t.Errorf("an ack after the deletion: %d slots are in use", n)
 	}
 }
 

@@ -212,8 +212,8 @@ func (l *Log) touch() {
 			start, end = inner.Bounds()
 		}
 		m, e := c.ends.take(l.id, start, end)
-		if e == nil {
-			l.end.Store(m)
+		if e == nil && !l.end.CompareAndSwap(nil, m) { // it has one, or was deleted meanwhile
+			c.ends.give(m)
 		}
 		err = errors.Join(err, e)
 	}

@@ -57,6 +57,9 @@ type endMark struct {
 	slot       int64
 }
 
+// deletedMark stands in a log that is deleted: it gets no slot any more.
+var deletedMark = new(endMark)
+
 // take gives a log a slot.
 func (e *ends) take(id LogNumber, start, end int64) (*endMark, error) {
 	e.mu.Lock()
@@ -144,7 +147,7 @@ func guarded(touch func()) (err error) {
 // noteEnd notes that the log was written up to an offset. It is called after every append.
 func (l *Log) noteEnd(end int64) {
 	m := l.end.Load()
-	if m == nil {
+	if m == nil || m == deletedMark {
 		return
 	}
 	var err error
@@ -169,7 +172,7 @@ func (l *Log) noteStart(start int64) {
 	if !l.unsaved.Load() {
 		l.touch()
 	}
-	if m := l.end.Load(); m != nil {
+	if m := l.end.Load(); m != nil && m != deletedMark {
 		if guarded(func() { atomic.StoreInt64(m.start, start) }) != nil {
 			l.end.CompareAndSwap(m, nil)
 		}

@@ -334,7 +334,7 @@ func (s *Store) DeleteLog(ctx context.Context, name store.LogID) error {
 		s.checkpoints.gone(id)
 	}
 	if l != nil {
-		if m := l.end.Swap(nil); m != nil {
+		if m := l.end.Swap(deletedMark); m != nil && m != deletedMark {
 			s.checkpoints.ends.give(m)
 		}
 	}
