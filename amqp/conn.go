@@ -89,6 +89,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.rb = netx.NewReadBuffer(nc, netx.MaxReadBytes)
 	c.w.c = c
 	c.w.net = netx.NewWriter(nc, writeTimeout, c.patience)
+	c.w.net.OnStall(c.w.passOn)
 	return c
 }
 

@@ -118,7 +118,7 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 	k.emit = k.deliver
 	k.sub, err = ch.c.session.Subscribe(name, broker.SubscribeOptions{
 		NoAck: m.NoAck, Exclusive: m.Exclusive, Args: m.Arguments, Prefetch: ch.prefetch, Shared: ch.credit(),
-		Wake: k.woken, Cancelled: k.queueGone,
+		Wake: k.woken, Busy: ch.c.w.writing.Load, Cancelled: k.queueGone,
 	})
 	if err != nil {
 		return err

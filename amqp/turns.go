@@ -18,6 +18,9 @@ func (t *turnList) add(k ...*consumer) {
 	t.list = append(t.list, k...)
 }
 
+// waiting is those in the list, in order; it holds until the list changes.
+func (t *turnList) waiting() []*consumer { return t.list[t.head:] }
+
 // first takes the one whose turn it is.
 func (t *turnList) first() *consumer {
 	k := t.list[t.head]

@@ -48,9 +48,10 @@ type writer struct {
 	framesWritten atomic.Uint64 // the same, for others
 	ready         turnList      // consumers for which there may be something to do
 	lenders       []*consumer
-	wrote         bool // since the last tick
-	sized         int  // bytes of the turn's bodies
-	small         bool // the last deliveries were few
+	writing       atomic.Bool // a write is under way, and takes as long as the client lets it
+	wrote         bool        // since the last tick
+	sized         int         // bytes of the turn's bodies
+	small         bool        // the last deliveries were few
 }
 
 // cut is a piece of a body that is written from where it lies, behind buf[:at].
@@ -311,7 +312,9 @@ func (w *writer) writeVector() error {
 		from = cut.at
 	}
 	w.vec = append(w.vec, w.buf[from:])
+	w.writing.Store(true)
 	err := w.net.WriteVector(w.vec)
+	w.writing.Store(false)
 	if errors.Is(err, syscall.EFAULT) {
 		w.unreadable(err)
 	}
@@ -338,7 +341,28 @@ func (w *writer) write(b []byte) error {
 	if len(b) > wire.FrameOverheadBytes { // more than a heartbeat
 		w.wrote = true
 	}
-	return w.net.Write(b)
+	w.writing.Store(true)
+	err := w.net.Write(b)
+	w.writing.Store(false)
+	return err
+}
+
+// passOn has others woken in the place of the consumers that were woken and wait for a write to end: theirs
+// would be what the client, which does not read, has no room for.
+func (w *writer) passOn() {
+	c := w.c
+	c.outMu.Lock()
+	w.ready.add(c.ready...)
+	clear(c.ready)
+	c.ready = c.ready[:0]
+	c.outMu.Unlock()
+	for _, k := range w.ready.waiting() {
+		k.ch.mu.Lock()
+		if !k.closed {
+			k.sub.Pass()
+		}
+		k.ch.mu.Unlock()
+	}
 }
 
 // patience decides about a client that does not read. As long as it sends, if only heartbeats, or did

@@ -34,6 +34,9 @@ type SubscribeOptions struct {
 	// Wake is called when there may be something to pull. It must not block; a
 	// wake-up that was not acted on yet may stand for many.
 	Wake func()
+	// Busy, if there is one, says that Pull may be a while off if it is woken now, so that
+	// others are woken first. It must not block nor call into this package.
+	Busy func() bool
 	// Cancelled is called once when the queue is deleted under the subscription.
 	// It must not block and must not call the subscription's methods.
 	Cancelled func()
@@ -146,7 +149,7 @@ func (s *Subscription) join() error {
 		// Without acks a message is settled when it is emitted, not when it is taken:
 		// what was taken and never left goes back.
 		k, err := c.Add(consumer.ConsumerOptions{Priority: s.o.Priority, Exclusive: s.o.Exclusive,
-			Prefetch: s.o.Prefetch, Shared: s.o.Shared, Wake: s.o.Wake, Drained: s.onDrained(), Ranked: s.q.levelled(), Rank: s.q.rank(p)})
+			Prefetch: s.o.Prefetch, Shared: s.o.Shared, Wake: s.o.Wake, Busy: s.o.Busy, Drained: s.onDrained(), Ranked: s.q.levelled(), Rank: s.q.rank(p)})
 		if err != nil {
 			return &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
 		}
@@ -209,6 +212,13 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 	}
 	s.count(n, room-maxBytes)
 	return n, err
+}
+
+// Pass has others woken in the place of a subscription that was woken and can't Pull soon.
+func (s *Subscription) Pass() {
+	for _, pc := range s.partitions {
+		pc.member.Pass()
+	}
 }
 
 // serve takes and emits what the partition has, within the limits. What it would have to

@@ -24,6 +24,9 @@ type ConsumerOptions struct {
 	// into this package; a send to a channel of capacity one is right. It is
 	// called at most once between two Takes, and maybe before Add returns.
 	Wake func()
+	// Busy, if there is one, says that a consumer which is woken now may not come for
+	// a while; others are woken instead. It must not block nor call into this package.
+	Busy func() bool
 	// Drained, if there is one, is called after Cancel when the last message that the
 	// consumer held is settled. It may call into this package.
 	Drained func()
@@ -276,18 +279,45 @@ func (k *Consumer) wake() {
 	}
 }
 
-// kick wakes one consumer if there is something to take: of those that wait and
-// can, the longest waiting of the highest priority. It will deal to the others.
+// kick wakes one consumer if there is something to take: of those that wait, can and
+// are not busy, the longest waiting of the highest priority. It will deal to the others.
+// When all are busy all are woken, and the first that comes is the one.
 func (c *Cursor) kick(w *wakes) {
 	if c.hungry.Load() == 0 || !c.ready() {
 		return
 	}
 	for _, l := range c.levels {
-		if l.waits.len > 0 {
-			w.add(l.waits.head)
-			return
+		for range l.waits.len {
+			k := l.waits.head
+			if !k.busy() {
+				w.add(k)
+				return
+			}
+			l.waits.head = l.waits.next(k) // the others first, also the next time
 		}
 	}
+	for _, l := range c.levels {
+		for l.waits.len > 0 {
+			w.add(l.waits.head)
+		}
+	}
+}
+
+func (k *Consumer) busy() bool { return k.opts.Busy != nil && k.opts.Busy() }
+
+// Pass has another consumer that waits woken in the place of this one, which was woken and
+// can't come soon. It may come all the same.
+func (k *Consumer) Pass() {
+	c := k.cursor
+	var w wakes
+	c.mu.Lock()
+	if !k.closed {
+		k.setWaiting(true)
+		c.look()
+		c.kick(&w)
+	}
+	c.mu.Unlock()
+	w.fire()
 }
 
 // Held is how many messages count against the consumer's prefetch.

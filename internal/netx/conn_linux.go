@@ -29,6 +29,7 @@ type conn struct {
 	in, out  half
 	inCall   func(fd uintptr) bool // in.read, bound once
 	outCalls func(fd uintptr) bool // out.write
+	tryCall  func(fd uintptr) bool // out.try
 }
 
 // half is the call under way in one direction.
@@ -46,7 +47,7 @@ func quick(w *watched) net.Conn {
 		return w
 	}
 	q := &conn{watched: w, raw: raw}
-	q.inCall, q.outCalls = q.in.read, q.out.write
+	q.inCall, q.outCalls, q.tryCall = q.in.read, q.out.write, q.out.try
 	return q
 }
 
@@ -71,6 +72,18 @@ func (c *conn) Write(b []byte) (int, error) {
 		return c.TCPConn.Write(b)
 	}
 	n, err := c.out.run(b, c.raw.Write, c.outCalls)
+	if err != nil {
+		return n, c.opError("write", err)
+	}
+	return n, nil
+}
+
+// TryWrite writes as much of b as can be written without waiting, and of a long one nothing.
+func (c *conn) TryWrite(b []byte) (int, error) {
+	if len(b) > quietBytes {
+		return 0, nil
+	}
+	n, err := c.out.run(b, c.raw.Write, c.tryCall)
 	if err != nil {
 		return n, c.opError("write", err)
 	}
@@ -115,6 +128,12 @@ func (h *half) write(fd uintptr) (done bool) {
 		h.n += n
 		h.rest = h.rest[n:]
 	}
+	return true
+}
+
+// try is write, and done as well when the kernel has no room.
+func (h *half) try(fd uintptr) (done bool) {
+	h.write(fd)
 	return true
 }
 

@@ -12,12 +12,17 @@ import (
 // processor's cache, and a slow peer is noticed by the piece and not by the answer.
 const pieceBytes = 512 << 10
 
+// slowWrite is what makes a vectored write one that stood still.
+const slowWrite = 10 * time.Millisecond
+
 // Writer is the write side of a connection, with patience for a peer that does not
 // read. One goroutine uses it at a time, but for Until and Bytes.
 type Writer struct {
 	nc       net.Conn
 	timeout  time.Duration
 	patience func() bool
+	stalled  func() // nil: nobody asks
+	slow     bool   // the last vectored write took long
 	deadline deadline
 	memory   [][]byte    // of WriteVector
 	call     net.Buffers // under way, in memory
@@ -32,6 +37,12 @@ func NewWriter(nc net.Conn, timeout time.Duration, patience func() bool) *Writer
 	return w
 }
 
+// OnStall has fn called in the middle of a write that has to wait for the peer to read: the
+// goroutine that writes is about to be away for a while. A vectored write, and any on systems
+// other than Linux, tells when it has stood still for long, and before it when the one before
+// took long. Call it before the first write.
+func (w *Writer) OnStall(fn func()) { w.stalled = fn }
+
 // Bytes is how much was written.
 func (w *Writer) Bytes() uint64 { return w.bytes.Load() }
 
@@ -45,11 +56,26 @@ func (w *Writer) arm() {
 
 // goOn decides on a write that ended with an error.
 func (w *Writer) goOn(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) && w.deadline.fixed.Load() == 0 && w.patience != nil && w.patience()
+	if !errors.Is(err, os.ErrDeadlineExceeded) || w.deadline.fixed.Load() != 0 || w.patience == nil || !w.patience() {
+		return false
+	}
+	if w.stalled != nil {
+		w.stalled()
+	}
+	return true
 }
 
 // Write writes all of b, or says why not.
 func (w *Writer) Write(b []byte) error {
+	if t, ok := w.nc.(trier); ok && w.stalled != nil {
+		w.arm()
+		n, err := t.TryWrite(b)
+		w.bytes.Add(uint64(n))
+		if b = b[n:]; err != nil || len(b) == 0 {
+			return err
+		}
+		w.stalled()
+	}
 	for {
 		w.arm()
 		n, err := w.nc.Write(b)
@@ -61,9 +87,20 @@ func (w *Writer) Write(b []byte) error {
 	}
 }
 
+// trier is a connection that can write what there is room for.
+type trier interface {
+	// TryWrite writes as much as can be written without waiting.
+	TryWrite(b []byte) (int, error)
+}
+
 // WriteVector writes all pieces in order, which may lie in a mapping, in calls of
 // about pieceBytes. The slice is used up: its elements are changed.
 func (w *Writer) WriteVector(pieces [][]byte) error {
+	if w.slow && w.stalled != nil {
+		w.stalled()
+	}
+	began := time.Now()
+	defer func() { w.slow = time.Since(began) > slowWrite }()
 	for len(pieces) > 0 {
 		w.call = w.memory[:0]
 		for bytes := 0; len(pieces) > 0 && bytes < pieceBytes; {

@@ -133,3 +133,36 @@ func TestAFailedVectorIsNotHeld(t *testing.T) {
 		}
 	}
 }
+
+// A write tells that it has to wait for the peer, once, and the peer gets it all in order.
+func TestAWriteThatStandsStillTells(t *testing.T) {
+	here, there := pair(t)
+	stalled := make(chan struct{}, 100)
+	for _, vectored := range []bool{false, true} {
+		w := NewWriter(here, 20*time.Millisecond, func() bool { return true })
+		w.OnStall(func() { stalled <- struct{}{} })
+		sent := someBytes(32 << 20) // more than sockets hold
+		done := make(chan error, 1)
+		go func() {
+			if vectored {
+				done <- w.WriteVector([][]byte{sent[:1000], sent[1000:]})
+				return
+			}
+			for b := sent; len(b) > 0; b = b[64<<10:] {
+				if err := w.Write(b[:64<<10]); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+		<-stalled
+		got := make([]byte, len(sent))
+		if _, err := io.ReadFull(there, got); err != nil || !bytes.Equal(got, sent) {
+			t.Errorf("vectored %v: what was read is not what was written (%v)", vectored, err)
+		}
+		if err := <-done; err != nil || w.Bytes() != uint64(len(sent)) {
+			t.Errorf("vectored %v: %v, %d bytes counted", vectored, err, w.Bytes())
+		}
+	}
+}
