@@ -249,7 +249,8 @@ func (r *reader) settle(noAck bool, first, next message.Offset) error {
 	return nil
 }
 
-// batch emits the records of one batch that lie in the stretch.
+// batch emits the records of one batch that lie in the stretch, and notes how far
+// it came in the batch.
 func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 	raw, err := r.records(b)
 	if err != nil {
@@ -257,22 +258,47 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 	}
 	base := message.Offset(b.BaseOffset())
 	r.enter(base, len(b), len(raw), s.next)
-	dense := int64(b.Count()) == int64(b.LastOffsetDelta())+1
+	records := message.NewRecords(raw[r.position:])
+	if err := r.skip(b, &records, s.next); err != nil {
+		return err
+	}
+	if err := r.walk(b, &records, s, emit); err != nil {
+		return err
+	}
+	r.position = len(raw) - records.Len()
+	if records.Len() == 0 {
+		r.unpacked = nil // what an idle consumer must not keep
+	} else {
+		r.part.active().guided().note(base, len(b), mark{r.next, r.position})
+	}
+	return nil
+}
+
+// skip steps over the records before an offset if none is missing: their numbers are
+// known without decoding then.
+func (r *reader) skip(b batch.Batch, records *message.Records, to message.Offset) error {
+	if int64(b.Count()) != int64(b.LastOffsetDelta())+1 {
+		return nil
+	}
+	for ; r.next < to; r.next++ {
+		if ok, err := records.Skip(); err != nil || !ok {
+			return cmp.Or(err, errMissing)
+		}
+	}
+	return nil
+}
+
+// walk emits the records from s.next on. All up to the batch's last were promised by
+// its header.
+func (r *reader) walk(b batch.Batch, records *message.Records, s *stretch, emit func(*Delivery)) error {
+	base := message.Offset(b.BaseOffset())
 	r.d.Lease, r.d.Redelivered = r.lease, r.redelivered
 	baseMs, appendTime := b.BaseTimestamp(), b.Attributes()&batch.LogAppendTime != 0
 	if appendTime {
 		baseMs = b.MaxTimestamp()
 	}
-	records := message.NewRecords(raw[r.position:])
 	var rec message.Record
 	for s.more() {
-		if dense && r.next < s.next { // number known without decoding
-			if ok, err := records.Skip(); err != nil || !ok {
-				return cmp.Or(err, errMissing)
-			}
-			r.next++
-			continue
-		}
 		more, err := records.Next(&rec)
 		if err != nil {
 			return fmt.Errorf("offset %d: %w", s.next, err)
@@ -281,14 +307,14 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 			if s.next <= message.Offset(b.LastOffset()) {
 				return errMissing
 			}
-			break
+			return nil
 		}
 		o := base + message.Offset(rec.OffsetDelta)
 		r.next = o + 1
 		if o < s.next {
 			continue
 		}
-		if o > s.next { // all up to last were promised by the header
+		if o > s.next {
 			return errMissing
 		}
 		ms := baseMs
@@ -309,13 +335,7 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 		}
 		s.n++
 		s.size += len(rec.Value)
-		s.next = o + 1
-	}
-	r.position = len(raw) - records.Len()
-	if records.Len() == 0 {
-		r.unpacked = nil // what an idle consumer must not keep
-	} else {
-		r.part.active().guided().note(base, len(b), mark{r.next, r.position})
+		s.next++
 	}
 	return nil
 }
