@@ -427,6 +427,28 @@ func TestATransientExchangeForgetsItsMessagesWithItself(t *testing.T) {
 	})
 }
 
+// The second message of the front finds the lanes of both exchanges split, since one has a message alone.
+func TestMessagesAlikeWaitInEveryLane(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.exchange("front", "fanout")
+		var queues []*Queue
+		for _, name := range []string{"one", "two"} {
+			r.delaying(name, "fanout")
+			if err := r.s.Bind(Binding{Source: "front", Dest: name, ToExchange: true}); err != nil {
+				t.Fatal(err)
+			}
+			queues = append(queues, r.queue(name, QueueOptions{}))
+			r.bind(name, name, "")
+		}
+		second := delayedBy("front", "", "n", 2000)
+		second.SameHead = true
+		r.at(r.s.NewPublisher(), delayedBy("one", "", "alone", 2000), delayedBy("front", "", "m", 2000), second)
+		time.Sleep(2100 * time.Millisecond)
+		want(t, "one", drain(t, queues[0]), []string{"alone", "m", "n"})
+		want(t, "two", drain(t, queues[1]), []string{"m", "n"})
+	})
+}
+
 func TestDelaysOnTheWayThroughExchanges(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.exchange("front", "fanout")
