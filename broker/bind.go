@@ -47,8 +47,7 @@ func argsHash(args []byte) string {
 
 // renamed are the entries that give a definition of an older version its present
 // key; those of one binding, which it kept apart, become one.
-func (d bindingDef) renamed() ([]store.Entry, error) {
-	key := d.key()
+func (d *bindingDef) renamed(key string) ([]store.Entry, error) {
 	if d.kept == key {
 		return nil, nil
 	}
@@ -138,7 +137,7 @@ func (s *Session) Bind(b Binding) error {
 		if err := src.table.Load().Kind().Check(b.Key, d.Args); err != nil {
 			return badBinding(err)
 		}
-		c.show = func() error { return v.addBinding(key, d, src, q, x) }
+		c.show = func() error { return v.addBinding(key, d, src, q, x, false) }
 		if stored(src, q, x) {
 			return c.put(key, d)
 		}
@@ -177,8 +176,15 @@ func stored(src *Exchange, q *Queue, x *Exchange) bool {
 	return src.Durable && (q == nil || q.lives()) && (x == nil || x.Durable)
 }
 
-func (v *VHost) addBinding(key string, d bindingDef, src *Exchange, q *Queue, x *Exchange) error {
-	t, err := src.table.Load().With(d.binding(v.targetOf(q, x)))
+// addBinding adds a binding in memory. At the start nobody sees the tables yet.
+func (v *VHost) addBinding(key string, d bindingDef, src *Exchange, q *Queue, x *Exchange, atStart bool) error {
+	t, b := src.table.Load(), d.binding(v.targetOf(q, x))
+	var err error
+	if atStart {
+		err = t.Add(b)
+	} else {
+		t, err = t.With(b)
+	}
 	if err != nil {
 		return badBinding(err)
 	}
@@ -197,24 +203,25 @@ func (v *VHost) addBinding(key string, d bindingDef, src *Exchange, q *Queue, x 
 	return nil
 }
 
-func (v *VHost) restoreBinding(d *bindingDef) error {
+// restoreBinding makes a binding that is defined, and returns its key.
+func (v *VHost) restoreBinding(d *bindingDef, atStart bool) (key string, err error) {
 	if err := d.normalise(); err != nil {
-		return err
+		return "", err
 	}
 	src, q, x, err := v.endsOf(*d)
 	if err != nil {
-		return err
+		return "", err
 	}
-	key := d.key()
+	key = d.key()
 	if key == d.kept {
 		key = d.kept // which the table of definitions has in memory
 	}
 	kept := *d
 	kept.kept = ""
 	if _, there := src.bindings[key]; there { // kept apart by an older version
-		return nil
+		return key, nil
 	}
-	return v.addBinding(key, kept, src, q, x)
+	return key, v.addBinding(key, kept, src, q, x, atStart)
 }
 
 // Unbind removes a binding; one that is not there is no error, a missing end is not either.

@@ -34,7 +34,12 @@ const (
 )
 
 func defKey(prefix string, parts ...string) string {
+	n := len(prefix)
+	for _, p := range parts {
+		n += len(p) + len("/%2F")
+	}
 	var s strings.Builder
+	s.Grow(n)
 	s.WriteString(strings.TrimSuffix(prefix, "/"))
 	for _, p := range parts {
 		s.WriteByte('/')
@@ -58,26 +63,6 @@ type exchangeDef struct {
 	Lanes []store.LogID `json:"lanes,omitempty"` // of one that delays messages
 }
 
-type bindingDef struct {
-	VHost      string `json:"vhost"`
-	Source     string `json:"source"`
-	ToExchange bool   `json:"to_exchange,omitempty"`
-	Dest       string `json:"destination"`
-	Key        []byte `json:"key,omitempty"`
-	Args       []byte `json:"args,omitempty"` // in normal form
-
-	kept string // the key that it was loaded with
-}
-
-// key is the same for all ways to write the binding: Args are in normal form.
-func (d bindingDef) key() string {
-	kind := "q"
-	if d.ToExchange {
-		kind = "x"
-	}
-	return defKey(prefixBinding, d.VHost, d.Source, kind, d.Dest, string(d.Key), argsHash(d.Args))
-}
-
 func (b *Broker) putJSON(key string, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -97,9 +82,8 @@ func (b *Broker) putDef(entries ...store.Entry) error {
 
 // load reads every definition: hosts, exchanges and queues first, then what binds them.
 func (b *Broker) load() error {
-	var bindings []bindingDef
 	var exchanges []exchangeDef
-	var queues []store.Entry // decoded one by one: there may be very many
+	var queues, bindings []store.Entry // decoded one by one: there may be very many
 	var expiries []expiryDef
 	ctx, cancel := asking()
 	defer cancel()
@@ -130,8 +114,8 @@ func (b *Broker) load() error {
 			queues = append(queues, e)
 			return nil
 		case strings.HasPrefix(e.Key, prefixBinding):
-			bindings = append(bindings, bindingDef{kept: e.Key})
-			into = &bindings[len(bindings)-1]
+			bindings = append(bindings, e)
+			return nil
 		case strings.HasPrefix(e.Key, prefixExpiry):
 			expiries = append(expiries, expiryDef{})
 			into = &expiries[len(expiries)-1]
@@ -190,7 +174,7 @@ func (b *Broker) firstStart() error {
 	return nil
 }
 
-func (b *Broker) restore(exchanges []exchangeDef, queues []store.Entry, bindings []bindingDef, expiries []expiryDef) error {
+func (b *Broker) restore(exchanges []exchangeDef, queues, bindings []store.Entry, expiries []expiryDef) error {
 	for _, d := range exchanges {
 		v := b.vhosts[d.VHost]
 		if v == nil {
@@ -201,16 +185,16 @@ func (b *Broker) restore(exchanges []exchangeDef, queues []store.Entry, bindings
 		}
 	}
 	var missing []error
-	var d queueDef
+	var q queueDef
 	for _, e := range queues {
-		if err := d.decode(e); err != nil {
+		if err := q.decode(e); err != nil {
 			return err
 		}
-		v := b.vhosts[d.VHost]
+		v := b.vhosts[q.VHost]
 		if v == nil {
-			return fmt.Errorf("queue %q is in vhost %q, which does not exist", d.Name, d.VHost)
+			return fmt.Errorf("queue %q is in vhost %q, which does not exist", q.Name, q.VHost)
 		}
-		err := v.restoreQueue(&d)
+		err := v.restoreQueue(&q)
 		if errors.Is(err, store.ErrMissing) {
 			missing = append(missing, err) // name all of them at once
 		} else if err != nil {
@@ -221,17 +205,22 @@ func (b *Broker) restore(exchanges []exchangeDef, queues []store.Entry, bindings
 		return errors.Join(missing...)
 	}
 	var loose []store.Entry // to be put right
-	for _, d := range bindings {
+	var d bindingDef
+	for _, e := range bindings {
+		if err := d.decode(e); err != nil {
+			return err
+		}
 		v := b.vhosts[d.VHost]
 		if v == nil {
 			return fmt.Errorf("a binding is in vhost %q, which does not exist", d.VHost)
 		}
-		if err := v.restoreBinding(&d); err != nil {
+		key, err := v.restoreBinding(&d, true)
+		if err != nil {
 			b.opts.Log.Warn("a binding's end is gone; left out", "vhost", d.VHost, "source", d.Source, "destination", d.Dest, "error", err)
 			loose = append(loose, store.Entry{Key: d.kept})
 			continue
 		}
-		entries, err := d.renamed()
+		entries, err := d.renamed(key)
 		if err != nil {
 			return err
 		}

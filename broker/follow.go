@@ -172,7 +172,10 @@ func (v *VHost) takeBinding(source string, e store.Entry) error {
 		if err := c.binding(e.Key, d); err != nil {
 			return err
 		}
-		c.show = func() error { return v.restoreBinding(&d) }
+		c.show = func() error {
+			_, err := v.restoreBinding(&d, false)
+			return err
+		}
 		return nil
 	})
 }

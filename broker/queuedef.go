@@ -1,12 +1,6 @@
 package broker
 
-import (
-	"bytes"
-	"encoding/base64"
-	"unicode/utf8"
-
-	"github.com/leveret-mq/leveret/store"
-)
+import "github.com/leveret-mq/leveret/store"
 
 // queueDef is a queue in the definitions.
 type queueDef struct {
@@ -39,9 +33,7 @@ func (d *queueDef) decode(e store.Entry) error {
 func (d *queueDef) quick(e store.Entry, vhost string) bool {
 	r := quickReader{rest: e.Value, ok: true}
 	r.must(`{"vhost":"`)
-	if d.VHost = vhost; !r.same(vhost) {
-		d.VHost = string(r.text())
-	}
+	d.VHost = r.textLike(vhost)
 	r.must(`,"name":"`)
 	name := r.text()
 	if at := len(e.Key) - len(name); at >= 0 && e.Key[at:] == string(name) {
@@ -66,74 +58,4 @@ func (d *queueDef) quick(e store.Entry, vhost string) bool {
 	}
 	r.must("]}")
 	return r.ok && len(r.rest) == 0
-}
-
-// quickReader reads a text from its front. Once something is not as expected ok is false
-// for good, and what it returns means nothing.
-type quickReader struct {
-	rest []byte
-	ok   bool
-}
-
-// take reads a word if it comes next.
-func (r *quickReader) take(word string) bool {
-	if !bytes.HasPrefix(r.rest, []byte(word)) {
-		return false
-	}
-	r.rest = r.rest[len(word):]
-	return true
-}
-
-func (r *quickReader) must(word string) { r.ok = r.take(word) && r.ok }
-
-// same reads a text, behind its quotation mark, if it is this one.
-func (r *quickReader) same(text string) bool {
-	n := len(text)
-	if n == 0 || len(r.rest) <= n || r.rest[n] != '"' || string(r.rest[:n]) != text {
-		return false
-	}
-	r.rest = r.rest[n+1:]
-	return true
-}
-
-// text reads to the end of a text, which stands for itself. The bytes are borrowed.
-func (r *quickReader) text() []byte {
-	n := bytes.IndexByte(r.rest, '"')
-	if n < 0 {
-		r.ok = false
-		return nil
-	}
-	text := r.rest[:n]
-	r.rest = r.rest[n+1:]
-	r.ok = r.ok && utf8.Valid(text) && bytes.IndexByte(text, '\\') < 0 && !hasControls(text)
-	return text
-}
-
-func hasControls(text []byte) bool {
-	for _, c := range text {
-		if c < ' ' {
-			return true
-		}
-	}
-	return false
-}
-
-// base64 reads bytes into dst.
-func (r *quickReader) base64(dst []byte) []byte {
-	text := r.text()
-	dst, err := base64.StdEncoding.AppendDecode(dst, text)
-	r.ok = r.ok && err == nil && len(text) > 0
-	return dst
-}
-
-// digits reads a number as json writes one that is whole.
-func (r *quickReader) digits() []byte {
-	n := 0
-	for n < len(r.rest) && r.rest[n] >= '0' && r.rest[n] <= '9' {
-		n++
-	}
-	digits := r.rest[:n]
-	r.rest = r.rest[n:]
-	r.ok = r.ok && n > 0 && n < 20 && (n == 1 || digits[0] != '0') // and fits 64 bits
-	return digits
 }

@@ -71,25 +71,27 @@ func (m hamt[V]) get(key []byte) (v V, ok bool) {
 	return v, false
 }
 
-func (m hamt[V]) set(key string, value V) hamt[V] {
+// set is the map with one value more, or another. With own nobody else has the map, and
+// its nodes may be changed in their place.
+func (m hamt[V]) set(key string, value V, own bool) hamt[V] {
 	leaf := hamtSlot[V]{hash: maphash.String(seed, key), key: key, value: value}
 	if m.root == nil {
 		m.root = &hamtNode[V]{}
 	}
-	root, added := m.root.set(leaf, 0)
+	root, added := m.root.set(leaf, 0, own)
 	if added {
 		m.size++
 	}
 	return hamt[V]{root, m.size}
 }
 
-func (n *hamtNode[V]) set(leaf hamtSlot[V], level int) (next *hamtNode[V], added bool) {
+func (n *hamtNode[V]) set(leaf hamtSlot[V], level int, own bool) (next *hamtNode[V], added bool) {
 	if level == hashLevels {
 		i := slices.IndexFunc(n.slots, func(s hamtSlot[V]) bool { return s.key == leaf.key })
 		if i < 0 {
 			return &hamtNode[V]{0, append(slices.Clip(n.slots), leaf)}, true
 		}
-		return n.replace(i, leaf), false
+		return n.replace(i, leaf, own), false
 	}
 	bit := slotBit(leaf.hash, level)
 	i := n.at(bit)
@@ -100,16 +102,20 @@ func (n *hamtNode[V]) set(leaf hamtSlot[V], level int) (next *hamtNode[V], added
 	}
 	have := n.slots[i]
 	if have.sub == nil && have.key == leaf.key {
-		return n.replace(i, leaf), false
+		return n.replace(i, leaf, own), false
 	}
 	if have.sub == nil { // two keys in one slot: push both down
-		have.sub, _ = (&hamtNode[V]{}).set(have, level+1)
+		have.sub, _ = (&hamtNode[V]{}).set(have, level+1, own)
 	}
-	sub, added := have.sub.set(leaf, level+1)
-	return n.replace(i, hamtSlot[V]{sub: sub}), added
+	sub, added := have.sub.set(leaf, level+1, own)
+	return n.replace(i, hamtSlot[V]{sub: sub}, own), added
 }
 
-func (n *hamtNode[V]) replace(i int, s hamtSlot[V]) *hamtNode[V] {
+func (n *hamtNode[V]) replace(i int, s hamtSlot[V], own bool) *hamtNode[V] {
+	if own {
+		n.slots[i] = s
+		return n
+	}
 	slots := slices.Clone(n.slots)
 	slots[i] = s
 	return &hamtNode[V]{n.used, slots}
@@ -154,9 +160,9 @@ func (n *hamtNode[V]) delete(key string, hash uint64, level int) (next *hamtNode
 	case sub == nil:
 		return n.cut(i, bit), true
 	case len(sub.slots) == 1 && sub.slots[0].sub == nil:
-		return n.replace(i, sub.slots[0]), true // pull a lone key up
+		return n.replace(i, sub.slots[0], false), true // pull a lone key up
 	}
-	return n.replace(i, hamtSlot[V]{sub: sub}), true
+	return n.replace(i, hamtSlot[V]{sub: sub}, false), true
 }
 
 func (n *hamtNode[V]) cut(i int, bit uint32) *hamtNode[V] {

@@ -148,7 +148,7 @@ func (h headerRules) with(b Binding) (headerRules, error) {
 		return h, err
 	}
 	r.targets = r.targets.with(b.Target)
-	h.byArgs = h.byArgs.set(r.args, r)
+	h.byArgs = h.byArgs.set(r.args, r, false)
 	if len(r.conds) == 0 {
 		if r.all {
 			h.always = append(slices.Clip(h.always), r)
@@ -157,7 +157,7 @@ func (h headerRules) with(b Binding) (headerRules, error) {
 	}
 	for _, key := range h.keysOf(r) {
 		bucket, _ := h.index.get(key[:])
-		h.index = h.index.set(string(key[:]), append(slices.Clip(bucket), r))
+		h.index = h.index.set(string(key[:]), append(slices.Clip(bucket), r), false)
 	}
 	return h, nil
 }
@@ -186,7 +186,7 @@ func (h headerRules) replace(old, next *headerRule) headerRules {
 	if next == nil {
 		h.byArgs = h.byArgs.delete(old.args)
 	} else {
-		h.byArgs = h.byArgs.set(old.args, next)
+		h.byArgs = h.byArgs.set(old.args, next, false)
 	}
 	h.always = exchangeRule(h.always, old, next)
 	for i := range old.conds {
@@ -198,7 +198,7 @@ func (h headerRules) replace(old, next *headerRule) headerRules {
 		if bucket = exchangeRule(bucket, old, next); len(bucket) == 0 {
 			h.index = h.index.delete(string(key[:]))
 		} else {
-			h.index = h.index.set(string(key[:]), bucket)
+			h.index = h.index.set(string(key[:]), bucket, false)
 		}
 	}
 	return h

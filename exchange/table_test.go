@@ -307,7 +307,8 @@ func checkAgainstNaive(t *rapid.T, kind Kind) {
 	}
 	now := version{must(New(kind, nil)), naive{kind: kind}}
 	versions := []version{now}
-	for range rapid.IntRange(1, 30).Draw(t, "changes") {
+	alone := rapid.IntRange(0, 30).Draw(t, "changes while nobody has the table")
+	for n := range rapid.IntRange(1, 30).Draw(t, "changes") {
 		list := slices.Clone(now.model.list)
 		if len(list) > 0 && rapid.IntRange(0, 2).Draw(t, "remove") == 0 {
 			i := rapid.IntRange(0, len(list)-1).Draw(t, "which")
@@ -321,12 +322,20 @@ func checkAgainstNaive(t *rapid.T, kind Kind) {
 				continue
 			}
 			var err error
-			if now.table, err = now.table.With(b); err != nil {
+			if n < alone {
+				err = now.table.Add(b)
+			} else {
+				now.table, err = now.table.With(b)
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			list = append(list, b)
 		}
 		now.model = naive{kind, list}
+		if n < alone {
+			versions = versions[:0]
+		}
 		versions = append(versions, now)
 	}
 	for range 10 {

@@ -40,7 +40,7 @@ func (n *topicNode) child(word string) *topicNode {
 }
 
 // setChild changes n, which must be a fresh copy; nil takes the child away.
-func (n *topicNode) setChild(word string, c *topicNode) {
+func (n *topicNode) setChild(word string, c *topicNode, own bool) {
 	switch {
 	case word == "*":
 		n.one = c
@@ -49,21 +49,28 @@ func (n *topicNode) setChild(word string, c *topicNode) {
 	case c == nil:
 		n.words = n.words.delete(word)
 	default:
-		n.words = n.words.set(word, c)
+		n.words = n.words.set(word, c, own)
 	}
 }
 
-func (n *topicNode) with(words []string, t Target) *topicNode {
-	next := topicNode{}
-	if n != nil {
-		next = *n
+// with is the trie with one pattern more; with own it is changed itself.
+func (n *topicNode) with(words []string, t Target, own bool) *topicNode {
+	next := n
+	switch {
+	case n == nil:
+		next = &topicNode{}
+	case !own:
+		fresh := *n
+		next = &fresh
 	}
 	if len(words) == 0 {
 		next.targets = next.targets.with(t)
+	} else if have := next.child(words[0]); !own || have == nil {
+		next.setChild(words[0], have.with(words[1:], t, own), own)
 	} else {
-		next.setChild(words[0], next.child(words[0]).with(words[1:], t))
+		have.with(words[1:], t, own)
 	}
-	return &next
+	return next
 }
 
 // without returns nil for a node that leads nowhere any more.
@@ -79,7 +86,7 @@ func (n *topicNode) without(words []string, t Target) (*topicNode, bool) {
 		var c *topicNode
 		c, found = n.child(words[0]).without(words[1:], t)
 		if found {
-			next.setChild(words[0], c)
+			next.setChild(words[0], c, false)
 		}
 	}
 	if !found {
