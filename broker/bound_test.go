@@ -96,3 +96,21 @@ func TestALogIsUnusedIfItIsKnownToHoldNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestABindingMadeWhileOthersRouteLeavesTheirTableAlone binds beside one who routes by the
+// table as it was: at a start alone tables are changed in their place.
+func TestABindingMadeWhileOthersRouteLeavesTheirTableAlone(t *testing.T) {
+	r := start(t)
+	r.queue("q", QueueOptions{Durable: true})
+	x, _ := r.v.Exchange("amq.topic")
+	r.bind(x.Name, "q", "a.*")
+	before := x.table.Load()
+	r.bind(x.Name, "q", "b.*")
+	if before.Len() != 1 || x.table.Load().Len() != 2 {
+		t.Errorf("%d bindings in the old table, %d in the new one", before.Len(), x.table.Load().Len())
+	}
+	r.restart()
+	if x, _ = r.v.Exchange("amq.topic"); x.table.Load().Len() != 2 {
+		t.Errorf("%d bindings after a restart", x.table.Load().Len())
+	}
+}
