@@ -24,7 +24,8 @@
 //
 // channel.mu guards a channel's consumers, delivery tags and unacked messages; conn.outMu guards the
 // outbox, the confirms under way and the list of consumers. channel.mu is taken first. Neither is held
-// while a socket is written or read.
+// while a socket is written or read, nor over anything that may wait for a disk: under channel.mu the
+// writer pulls and the reader settles, which in the broker are made not to wait (broker/errand.go, note.go).
 //
 // # Bounds
 //

@@ -20,9 +20,22 @@
 // Names are looked up without a lock. A change of topology claims its names under
 // VHost.mu, is written without it, and shown under it (change.go): no lock is held
 // over a flush, and what is removed goes later (removal.go). Routing
-// reads immutable tables. Publisher and Subscription belong to one goroutine
-// each; everything else may be called from any. Lock order: VHost.mu, Queue.mu or
-// Session.mu, then the locks of a cursor or a log, which are leaves. The callbacks
-// of a subscription run under any of these and only leave a note. Definitions are
-// written before they act, and what goes together is deleted in one write.
+// reads immutable tables. Publisher and Subscription belong to one goroutine at a time
+// each; everything else may be called from any. A subscription never waits for a disk, nor
+// do acks: see errand.go and note.go. Definitions are written before they act, and what
+// goes together is deleted in one write.
+//
+// Lock order; of those in one line none is held with another of it:
+//
+//	expiry.looking  notes.slowly  producers.mu   a partition's; over its disk
+//	VHost.mu                                     a plan, and what it shows
+//	Queue.mu  Session.mu                         whose the queue is
+//	Partition.makeCursor                         over the disk
+//	notes.mu                                     a look at the cursor, and telling the store
+//	those of packages consumer and store
+//
+// Whoever has a lock that is held over the disk waits as long as the disk does, so nobody
+// takes one on a client's way but who asks for just that, with a limit (intime.go) or not:
+// a produce, a fetch. The callbacks of a subscription run under any of these locks but
+// those of the store, and only leave a note. All other locks are leaves.
 package broker

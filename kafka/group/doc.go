@@ -18,7 +18,8 @@
 // call returns, with the group's lock held: it must not block nor call back. Only
 // Abandon takes a call back, whose client is gone.
 //
-// Lock order: group.commit, then group.mu. Coordinator.mu is held for a look at
-// the list only, alone, so that a group with much to do keeps no other waiting.
-// What is kept of a group is written with group.commit held and group.mu free.
+// Lock order: group.commit, then group.mu or Coordinator.mu, which are not held
+// together. Coordinator.mu is held for a look at the list only, so that a group with
+// much to do keeps no other waiting. group.commit alone is held over the disk: offsets
+// and what is kept of a group are written with it, and with group.mu free.
 package group

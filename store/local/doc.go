@@ -34,8 +34,20 @@
 //
 // # Locks
 //
-// At most two of ours are held at a time, in this order: Store.mu, Log.mu,
-// cursor.mu, the store's list of mapped cursors or the list of changes; and table.flushing
-// before table.mu. A checkpoint is written under a lock of its own, before all others.
-// None of them is held while a log's segments are flushed.
+// In this order; of those in one line none is held with another of it:
+//
+//	checkpoints.mu  Store.roomMu  idSource.mu   over whole pieces of work, flushes included
+//	Store.mu                                    the maps; over the opening of a table
+//	table.flushing, then table.mu               a flush; a write to the file, and what it says
+//	Log.mu                                      over the opening of the log, its directory, meta file
+//	Store.dirMu  cursor.mu                      over the page's opening, a reservation's flush, data
+//	Store.cursorMu                              and with it another cursor's mu, if that is free
+//	checkpoints.listMu  ends.mu                 over a line of the list, a new file of ends
+//	syncer.mu  reserve.mu  Store.eventMu        leaves
+//
+// Opening a log holds the most: Log.mu, its cursor's and, to note that it changed, listMu
+// or ends.mu, and package log's in between. An append to an open log holds package log's alone, under which
+// segments that go are noted (listMu, ends.mu); the flush of a commit holds none of these
+// that an append or an ack could wait for. What ends in Now, and Release, wait for none:
+// they try, and leave it to others.
 package local
