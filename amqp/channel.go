@@ -95,7 +95,10 @@ func (ch *channel) blame(e *closeError) *closeError {
 }
 
 // release cancels the consumers, returns what they hold, and lets go of a half-read message.
-func (ch *channel) release() {
+func (ch *channel) release() { depart(ch.clear()) }
+
+// clear is release but for what depart does for the consumers that it returns.
+func (ch *channel) clear() (left []*consumer) {
 	ch.dropContent()
 	ch.cancelReplies()
 	ch.mu.Lock()
@@ -104,15 +107,24 @@ func (ch *channel) release() {
 	}
 	ch.forgetOverdue()
 	ch.requeueAll() // before a consumer that waits for its turn gets it
-	left := ch.consumers
-	ch.consumers = nil
-	for _, k := range left {
+	for _, k := range ch.consumers {
 		k.close()
+		if k.sub.Last() {
+			left = append(left, k)
+		}
 	}
+	ch.consumers = nil
 	ch.mu.Unlock()
+	return left
+}
+
+// depart deletes the queues of which consumers were the last, all at a time: who waits for the disk waits once.
+func depart(left []*consumer) {
+	var all sync.WaitGroup
 	for _, k := range left {
-		k.left()
+		all.Go(k.sub.DeleteUnused)
 	}
+	all.Wait()
 }
 
 // fail closes the channel from our side and waits for the client's answer.

@@ -159,7 +159,9 @@ func (c *conn) closeChannels() {
 	c.out = c.appendConfirms(c.out)
 	c.channels.each(func(ch *channel) { ch.gone = true })
 	c.outMu.Unlock()
-	c.channels.each((*channel).release)
+	var left []*consumer
+	c.channels.each(func(ch *channel) { left = append(left, ch.clear()...) })
+	depart(left)
 }
 
 // read takes frames until the connection ends. nil is an end in order. The client may be silent for two

@@ -12,7 +12,7 @@ import (
 )
 
 // consumer is one basic.consume. Its subscription is used under channel.mu, by the writer to pull and by
-// whoever ends it: nothing of that waits for a disk. What follows from the end and may, left does without it.
+// whoever ends it: nothing of that waits for a disk. What follows from the end and may, depart does without it.
 type consumer struct {
 	ch    *channel
 	tag   string
@@ -45,9 +45,6 @@ func (k *consumer) close() {
 		k.sub.Release()
 	}
 }
-
-// left does what may take its time when a consumer was closed. No lock is held.
-func (k *consumer) left() { k.sub.DeleteUnused() }
 
 func (k *consumer) woken() { k.ch.c.look(k) }
 
@@ -155,7 +152,7 @@ func (ch *channel) cancel(m *wire.BasicCancel) error {
 	delete(ch.consumers, m.ConsumerTag)
 	k.close()
 	ch.mu.Unlock()
-	k.left()
+	k.sub.DeleteUnused()
 	return ch.reply(reply) // behind what the writer had encoded by then
 }
 

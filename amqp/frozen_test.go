@@ -9,6 +9,7 @@ import (
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // beforeAColdQueue runs f in a bubble, with a client over a disk that can stop answering. Nothing of the
@@ -154,4 +155,41 @@ func TestWhoAsksAboutADiskThatHangsIsRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The auto-delete queues of a connection that ends go together: their end waits for the definitions once, and for
+// no longer than clients do.
+func TestTheEndOfAConnectionWaitsForADiskThatHangsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := fs.NewFreezer()
+		r := newRig(t, rigOptions{fs: fs.Failing(fs.NewMem(1), disk.Hook), mode: store.ModeGroup,
+			broker: broker.Options{ReadTimeout: 100 * time.Millisecond}})
+		p := r.piped()
+		p.call(2, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+		for i, q := range []string{"a", "b", "c", "d"} {
+			ch := uint16(i%2 + 1)
+			p.call(ch, &wire.QueueDeclare{Queue: q, Durable: true, AutoDelete: true}, wire.IDQueueDeclareOk)
+			p.call(ch, &wire.BasicConsume{Queue: q, ConsumerTag: q}, wire.IDBasicConsumeOk)
+		}
+		disk.Freeze(func(op fs.Op, name string) bool { return op == fs.OpSync && strings.Contains(name, "/defs/") })
+		began := time.Now()
+		p.call(1, &wire.BasicCancel{ConsumerTag: "a"}, wire.IDBasicCancelOk)
+		if took := time.Since(began); took != 100*time.Millisecond {
+			t.Errorf("a cancel took %v", took)
+		}
+		p.call(0, &wire.ConnectionClose{}, wire.IDConnectionCloseOk)
+		if took := time.Since(began); took != 200*time.Millisecond {
+			t.Errorf("the end took %v more", took-100*time.Millisecond)
+		}
+		p.nc.Close()
+		disk.Thaw()
+		synctest.Wait()
+		p = r.piped()
+		for _, q := range []string{"a", "b", "c", "d"} {
+			p.call(1, &wire.QueueDeclare{Queue: q, Passive: true}, wire.IDChannelClose)
+			p.send(1, &wire.ChannelCloseOk{}, &wire.ChannelOpen{})
+			p.expect(1, wire.IDChannelOpenOk)
+		}
+		p.nc.Close()
+	})
 }

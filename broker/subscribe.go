@@ -399,6 +399,9 @@ func (s *Subscription) Leave() {
 	next.wakeUp()
 }
 
+// Last reports whether DeleteUnused has something to do.
+func (s *Subscription) Last() bool { return s.last }
+
 // DeleteUnused deletes the queue if it is an auto-delete queue whose last consumer has
 // left with the subscription. It waits until that is written, as long as clients wait.
 func (s *Subscription) DeleteUnused() {

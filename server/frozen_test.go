@@ -41,8 +41,8 @@ func dial(t *testing.T, s *server.Server) *amqp.Channel {
 	return ch
 }
 
-// TestAStopEndsInTimeThoughTheDiskHangs: a client waits in a get, another for a
-// confirm, and no flush comes back.
+// TestAStopEndsInTimeThoughTheDiskHangs: a client waits in a get, another has the last
+// consumer of an auto-delete queue, and no read and no flush comes back.
 func TestAStopEndsInTimeThoughTheDiskHangs(t *testing.T) {
 	dir, disk := t.TempDir(), fs.NewFreezer()
 	files := fs.Failing(fs.Real(), disk.Hook)
@@ -62,6 +62,13 @@ func TestAStopEndsInTimeThoughTheDiskHangs(t *testing.T) {
 	}
 
 	s = startOn(t, dir, files)
+	consuming := dial(t, s) // its queue is to go with it, which has to be written
+	if _, err := consuming.QueueDeclare("auto", true, true, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := consuming.Consume("auto", "", false, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
 	disk.Freeze(nil)
 	ch = dial(t, s)
 	failed := ch.NotifyClose(make(chan *amqp.Error, 1))
