@@ -35,7 +35,10 @@ func (ch *channel) publish(p *wire.Publish, sameHead bool) *closeError {
 		return err
 	}
 	in.TimestampMs = c.rb.NowMs()
-	in.Persistent = ch.confirm && in.persistent
+	in.Persistent, in.Ref = ch.confirm && in.persistent, 0
+	if ch.confirm {
+		in.Ref = ch.ref(ch.confirmLast + 1)
+	}
 	routed, err := c.publisher.Publish(&in.Inbound)
 	if err != nil {
 		in.good = false
@@ -76,6 +79,7 @@ func (c *conn) endRead() error {
 	unheard := c.plain > 0
 	c.toStore, c.plain = 0, 0
 	c.publisher.Store()
+	refused := c.publisher.Refused()
 	if len(c.touched) == 0 {
 		err := c.publisher.Commit(nil)
 		if err != nil {
@@ -86,7 +90,7 @@ func (c *conn) endRead() error {
 	c.outMu.Lock()
 	answer := c.confirms.New()
 	for _, ch := range c.touched {
-		answer.Value = append(answer.Value, confirmMark{ch: ch, first: ch.confirmFirst, last: ch.confirmLast})
+		answer.Value = ch.appendMarks(answer.Value, ch.confirmFirst, ch.confirmLast, refused)
 		ch.confirmFirst = 0
 	}
 	durable := answer.Wait()

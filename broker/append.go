@@ -13,36 +13,46 @@ import (
 func (p *Publisher) Store() {
 	p.same.batch = nil
 	for _, set := range p.pending {
-		data := set.batch.Seal()
-		failed := 0
-		for _, t := range set.targets {
-			t.open = nil
-			if t.part.removed.Load() {
-				continue
-			}
-			_, err := t.part.log.Append(data)
-			p.v.b.alarm.appended(p.v.b, t.part, len(data), err)
-			switch {
-			case err == nil:
-				p.stored(t, set.batch)
-			case !t.part.removed.Load():
-				failed++
-				p.failed(fmt.Errorf("queue '%s': %w", t.part.q.Name, err))
-			}
-		}
-		if p.fates != nil && failed > 0 {
-			p.fates.fail(set.refs, failed < len(set.targets), failed)
-		}
+		p.append(set)
 		set.batch.Reset(keepBatchBytes)
 		p.free = append(p.free, set.batch)
-		set.batch, set.refs = nil, set.refs[:0]
+		set.batch, set.refs, set.missed = nil, set.refs[:0], nil
 	}
 	p.pending, p.size = p.pending[:0], 0
 }
 
-// stored notes that a log has taken a batch.
-func (p *Publisher) stored(t *target, batch *message.Builder) {
-	p.v.b.counters.Stored.Add(uint64(batch.Len()))
+// append appends the batch of a set to each of its logs.
+func (p *Publisher) append(set *targetSet) {
+	data := set.batch.Seal()
+	failed := 0
+	for _, t := range set.targets {
+		t.open = nil
+		if t.part.removed.Load() {
+			continue
+		}
+		n, err := set.batch.Len(), error(nil)
+		if t.limited {
+			n, err = p.appendLimited(t, set, data)
+		} else {
+			_, err = t.part.log.Append(data)
+		}
+		p.v.b.alarm.appended(p.v.b, t.part, len(data), err)
+		switch {
+		case err == nil:
+			p.stored(t, set.batch, n)
+		case !t.part.removed.Load():
+			failed++
+			p.failed(fmt.Errorf("queue '%s': %w", t.part.q.Name, err))
+		}
+	}
+	if p.fates != nil && failed > 0 || set.missed != nil {
+		p.missed(set, failed)
+	}
+}
+
+// stored notes that a log has taken n messages of a batch.
+func (p *Publisher) stored(t *target, batch *message.Builder, n int) {
+	p.v.b.counters.Stored.Add(uint64(n))
 	if t.levels {
 		t.part.used()
 	}
@@ -99,12 +109,19 @@ func (p *Publisher) Commit(done func(error)) error {
 		c.PublishedBytes.Add(p.bytes)
 	}
 	p.published, p.routed, p.unroutable, p.bytes = 0, 0, 0, 0
+	if p.refusals != nil {
+		p.refusals.store()
+	}
 	p.logs = p.logs[:0]
 	for _, t := range p.used {
 		t.used = false
 		p.logs = append(p.logs, t.part.log)
 	}
 	err, commit := p.err, p.needCommit
+	if err == nil && len(p.refused) > 0 {
+		err = fail(LimitReached, "%d messages were refused: a queue has reached its maximum length", len(p.refused))
+	}
+	p.refused = p.refused[:0]
 	done = p.forgetUnstored(err, commit, done)
 	p.used, p.err, p.needCommit = p.used[:0], nil, false
 	p.trimBuilders()

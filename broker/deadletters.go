@@ -76,17 +76,22 @@ func (s *Settings) copied(why Reason) bool {
 	return s.DeadLetterExchange != nil && deathNames[why] != nil
 }
 
+// lettersOf are the dead letters, made if there are none.
+func (a *activePart) lettersOf() *deadLetters {
+	if l := a.letters.Load(); l != nil {
+		return l
+	}
+	a.letters.CompareAndSwap(nil, new(deadLetters))
+	return a.letters.Load()
+}
+
 // die hands messages that are on hold to the undertakers.
 func (d *departure) die() (n int64) {
 	if len(d.runs) == 0 {
 		return 0
 	}
 	p := d.part
-	l := p.active().letters.Load()
-	if l == nil {
-		p.active().letters.CompareAndSwap(nil, new(deadLetters))
-		l = p.active().letters.Load()
-	}
+	l := p.active().lettersOf()
 	l.mu.Lock()
 	for _, r := range d.runs {
 		l.add(ended{d.cursor, r.First, r.Last, d.why})
@@ -319,7 +324,7 @@ func (p *Partition) letterLost(why Loss, n int64) {
 		return
 	}
 	p.q.vhost.b.counters.DeadLettersLost[why].Add(uint64(n))
-	l := p.active().letters.Load()
+	l := p.active().lettersOf()
 	l.mu.Lock()
 	l.lost[why] += n
 	l.mu.Unlock()

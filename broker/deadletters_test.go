@@ -339,7 +339,7 @@ func TestDeadLettersWithoutAPlaceAreDroppedAndTold(t *testing.T) {
 					r.exchange("unbound", "direct")
 					args := []any{argDeadLetterExchange, exchange, "x-message-ttl", 50}
 					if kept {
-						args = append(args, "x-queue-type", "quorum", "x-dead-letter-strategy", "at-least-once")
+						args = append(args, "x-queue-type", "quorum", "x-dead-letter-strategy", "at-least-once", "x-overflow", "reject-publish")
 					}
 					q := r.dying("q", "", args...)
 					r.put("q", 7, field.NoProperties, time.Now())

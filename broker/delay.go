@@ -283,7 +283,7 @@ func (p *Publisher) addLate(r *route, pub *message.Publish, ref uint64) {
 	late.Plain, late.Raw = false, r.note
 	for _, set := range p.open(r.late, len(late.Body)) {
 		set.batch.Add(&late)
-		if p.fates != nil {
+		if set.tracked {
 			set.refs = append(set.refs, ref)
 		}
 		p.same.set, p.same.batch = set, set.batch

@@ -99,6 +99,9 @@ func (p *Partition) get(noAck, wait bool, wanted func() bool) (*Got, error) {
 			return nil, err
 		}
 	}
+	if err := p.trimNow(wait); err != nil {
+		return nil, err
+	}
 	g := &Got{}
 	r := reader{part: p, lease: &p.active().getter, heads: new(uint64), wait: wait}
 	defer r.release()

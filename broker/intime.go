@@ -101,6 +101,9 @@ func (s *Session) open(q *Queue) error {
 			if _, err := p.work(); err != nil {
 				return struct{}{}, err
 			}
+			if err := p.trimNow(true); err != nil {
+				return struct{}{}, err
+			}
 		}
 		return struct{}{}, nil
 	})
@@ -110,7 +113,7 @@ func (s *Session) open(q *Queue) error {
 // opened reports whether all of the queue's cursors are there.
 func (q *Queue) opened() bool {
 	for _, p := range q.inTurn() {
-		if p.cursor.Load() == nil {
+		if p.cursor.Load() == nil || p.trimNow(false) != nil {
 			return false
 		}
 	}

@@ -66,6 +66,7 @@ func (l *Lease) requeue(first, last message.Offset) error {
 		return l.part.notHeld(first, last, err)
 	}
 	l.part.progress()
+	l.part.cameBack()
 	return nil
 }
 

@@ -40,6 +40,7 @@ type activePart struct {
 	unpacker atomic.Pointer[unpacker]    // made by the first reader of a compressed batch
 	guide    atomic.Pointer[guide]       // made by the first reader that stops within a batch
 	letters  atomic.Pointer[deadLetters] // made by the first dead letter
+	limiter  atomic.Pointer[limiter]     // made by the first publish to a limited queue
 
 	producers producers
 
@@ -142,7 +143,7 @@ func (p *Partition) lose(c *consumer.Cursor) {
 func (p *Partition) ready(wait bool) (int64, error) {
 	c := p.cursor.Load()
 	if c == nil {
-		if f := p.log.Figures(); f.Certain && p.expiry.Load() == nil {
+		if f := p.log.Figures(); f.Certain && p.expiry.Load() == nil && (f.Waiting == 0 || !p.q.Settings().limited()) {
 			return f.Waiting, nil
 		}
 		if !wait {
@@ -159,6 +160,9 @@ func (p *Partition) ready(wait bool) (int64, error) {
 	var err error
 	if p.expiry.Load() != nil {
 		err = p.expireIfDue(p.q.vhost.b.opts.Now().UnixMilli(), wait)
+	}
+	if e := p.trimNow(wait); err == nil {
+		err = e
 	}
 	n, exact := int64(0), true
 	if wait {

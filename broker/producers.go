@@ -104,7 +104,7 @@ func (p *Partition) produce(b batch.Batch) (Produced, error) {
 	if p.removed.Load() {
 		return Produced{}, fail(NotFound, "queue '%s' was deleted", p.q.Name)
 	}
-	at, err := p.log.Append(b)
+	at, err := p.appendBatch(b)
 	p.q.vhost.b.alarm.appended(p.q.vhost.b, p, len(b), err)
 	if err != nil {
 		return Produced{}, err
@@ -127,6 +127,14 @@ func (p *Partition) produce(b batch.Batch) (Produced, error) {
 		start = 0 // it is stored; the next answer tells
 	}
 	return Produced{Base: base, Timestamp: -1, LogStart: start}, nil
+}
+
+// appendBatch appends a batch within the limits of the queue.
+func (p *Partition) appendBatch(b batch.Batch) (store.Position, error) {
+	if l := p.limiter(); l != nil {
+		return l.take(p, b)
+	}
+	return p.log.Append(b)
 }
 
 // base is where an append went, which a Kafka producer is told.

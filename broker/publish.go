@@ -19,7 +19,7 @@ type Inbound struct {
 	Persistent bool            // must be durable before Commit calls done
 	Raw        message.Headers // record headers of a message that came from Kafka
 	Died       bool            // a dead letter: its headers tell of its deaths
-	Ref        uint64          // of a message that is tracked: what the publisher calls it in fates
+	Ref        uint64          // what the caller calls the message, for Refused
 	// TimestampMs is the time of arrival. Take the clock once per read buffer.
 	TimestampMs int64
 	from        *Exchange // where to begin to route what waited there; else nil
@@ -62,6 +62,10 @@ type Publisher struct {
 	note    []byte             // its record headers
 	keys    []byte             // scratch of note
 
+	refused    []uint64           // of messages that a queue did not take: see Refused
+	partial    *message.Builder   // those of a batch that one log takes
+	refusals   *refusals          // makes dead letters of what is refused; made by the first
+	depth      int                // of a publisher of such, how many queues refused before
 	fates      *fates             // of a publisher of dead letters; nil: the first error fails the Commit
 	avoid      func(*Queue) bool  // queues that get nothing of what is routed; nil: all do
 	pending    []*targetSet       // with messages not stored yet, oldest first
@@ -93,7 +97,9 @@ type targetSet struct {
 	routes  [2]route // of all keys that lead here: those of a plain exchange, and others
 	targets []*target
 	batch   *message.Builder // set while it is open, and in Publisher.pending
+	tracked bool             // it matters which of its messages are stored
 	refs    []uint64         // of the messages in it, if they are tracked
+	missed  []int32          // how many of the logs refused each of these; nil: none did any
 	levels  *levelSets       // of other priorities; nil if priorities make no difference
 }
 
@@ -105,7 +111,9 @@ type target struct {
 	used bool       // in Publisher.used
 	ttl  bool       // all its messages expire
 
-	levels bool // its queue has a log for each priority
+	limited bool // see limiter
+	refuses bool // publishes beyond its limit
+	levels  bool // its queue has a log for each priority
 }
 
 const (
@@ -184,7 +192,7 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 	p.needCommit = p.needCommit || m.Persistent
 	if b := p.same.batch; b != nil && b.SizeBytes()+len(m.Body) <= batchBytes {
 		b.AddLike(m.Body, m.TimestampMs)
-		if p.fates != nil {
+		if p.same.set.tracked {
 			p.same.set.refs = append(p.same.set.refs, m.Ref)
 		}
 		return true, nil
@@ -200,7 +208,7 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 	if r.set != nil {
 		for _, set := range p.open(r.set, len(m.Body)) {
 			set.batch.Add(&pub)
-			if p.fates != nil {
+			if set.tracked {
 				set.refs = append(set.refs, m.Ref)
 			}
 			p.same.set, p.same.batch = set, set.batch

@@ -89,10 +89,16 @@ func (p *Partition) retire(k *consumer.Consumer, first, last message.Offset, why
 	if err != nil {
 		return 0, err
 	}
-	if p.q.Settings().copied(why) {
-		return d.die(), nil
+	return d.end(), nil
+}
+
+// end has the messages leave: at once, or as dead letters when they are copied. It says how
+// many they are.
+func (d *departure) end() int64 {
+	if d.part.q.Settings().copied(d.why) {
+		return d.die()
 	}
-	return d.leave(), nil
+	return d.leave()
 }
 
 // purge ends all messages that are ready, if that is still wanted when they are counted.

@@ -276,9 +276,11 @@ func (p *Publisher) setOf(parts []*Partition) *targetSet {
 			p.Store()
 			p.forget()
 		}
-		set = &targetSet{}
+		set = &targetSet{tracked: p.fates != nil}
 		for _, part := range parts {
-			set.targets = append(set.targets, p.targetOf(part))
+			t := p.targetOf(part)
+			set.targets = append(set.targets, t)
+			set.tracked = set.tracked || t.refuses
 		}
 		set.levels = levelsOf(set.targets)
 		p.sets[string(p.scratch)] = set
@@ -289,9 +291,10 @@ func (p *Publisher) setOf(parts []*Partition) *targetSet {
 func (p *Publisher) targetOf(part *Partition) *target {
 	t := p.targets[part]
 	if t == nil {
-		t = &target{part: part, ttl: part.q.Settings().MessageTTL >= 0}
+		s := part.q.Settings()
+		t = &target{part: part, ttl: s.MessageTTL >= 0, limited: s.limited(), refuses: s.refuses()}
 		t.levels = part.q.levelled()
-		t.self = &targetSet{targets: []*target{t}}
+		t.self = &targetSet{targets: []*target{t}, tracked: p.fates != nil || t.refuses}
 		t.self.levels = levelsOf(t.self.targets)
 		p.targets[part] = t
 	}

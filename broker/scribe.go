@@ -41,6 +41,12 @@ func (s *scribe) begin(p *Partition, pub *Publisher) {
 	s.in = Inbound{Exchange: s.set.DeadLetterExchange, Persistent: true, Died: true, TimestampMs: now.UnixMilli()}
 	s.death = message.Death{Queue: []byte(p.q.Name), Seconds: now.Unix()}
 	pub.avoid = s.cycles
+	pub.fates.keepRefused = s.set.KeepDeadLetters
+}
+
+// beginReason begins with messages that ended for a reason.
+func (s *scribe) beginReason(why Reason) {
+	s.why, s.head, s.death.Reason = why, 0, deathNames[why]
 }
 
 // copy publishes runs until there is no room in this turn, and returns the rest.
@@ -51,7 +57,7 @@ func (s *scribe) copy(list []ended) (rest []ended, err error) {
 		}
 		next := e.last + 1
 		if s.set.copied(e.why) {
-			s.why, s.head, s.death.Reason = e.why, 0, deathNames[e.why]
+			s.beginReason(e.why)
 			next, err = s.run(e)
 		} else {
 			s.out.unplaced[e.why] += int64(e.last-e.first) + 1
@@ -71,7 +77,7 @@ func (s *scribe) run(e ended) (next message.Offset, err error) {
 	if s.room <= 0 {
 		return e.first, nil
 	}
-	r := reader{part: s.p, heads: &s.heads, late: true}
+	r := reader{part: s.p, heads: &s.heads, late: true, wait: true}
 	next, _, size, err := r.read(e.first, e.last, s.room, s.emit)
 	s.room -= size
 	r.release()

@@ -29,6 +29,9 @@ type Settings struct {
 	SingleActive    bool          // one consumer at a time gets messages
 	TimeBeforeMs    int64         // how much older than now a Kafka record may be
 	TimeAfterMs     int64         // how much newer
+	MaxLength       int64         // messages that may be ready; noLimit: any number
+	MaxLengthBytes  int64         // of their bodies
+	Overflow        Overflow      // what happens beyond that
 	// DeadLetterExchange gets what expires, is rejected or goes for a limit; nil is none, ""
 	// the default exchange. DeadLetterKey is its routing key there, nil its own.
 	DeadLetterExchange []byte
@@ -70,6 +73,9 @@ func newSettings(kind *queueType, l layers) *Settings {
 			continue
 		}
 		t.obey(s, s.value(t))
+	}
+	if kind == quorum && s.Overflow == RejectToDead {
+		s.Overflow = DropHead // which RabbitMQ's quorum queues do not know
 	}
 	if _, from := s.Value(TopicSetting("segment.bytes")); from == FromDefault {
 		s.SegmentBytes = 0

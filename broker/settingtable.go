@@ -50,13 +50,20 @@ var settingTable = []*Setting{
 		}},
 	{Arg: "x-single-active-consumer", Type: Flag, Default: "false", of: workTypes,
 		obey: func(s *Settings, v string) { s.SingleActive = v == "true" }},
+	{Arg: "x-max-length", Policy: "max-length", Max: math.MaxInt64, Live: ByPolicy, of: workTypes,
+		obey: func(s *Settings, v string) { s.MaxLength = limit(v) }},
+	{Arg: "x-max-length-bytes", Policy: "max-length-bytes", Max: math.MaxInt64, Live: ByPolicy, of: workTypes | streamType,
+		obey: func(s *Settings, v string) { s.MaxLengthBytes = limit(v) }},
+	{Arg: "x-overflow", Policy: "overflow", Type: Word, Words: []string{"drop-head", "reject-publish", "reject-publish-dlx"},
+		Default: "drop-head", wrong: "invalid_overflow", Live: ByPolicy, of: workTypes,
+		obey: func(s *Settings, v string) { s.Overflow = overflows[v] }},
 	{Arg: argDeadLetterExchange, Policy: "dead-letter-exchange", Type: Name, Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) { s.DeadLetterExchange = name(v) }},
 	{Arg: argDeadLetterKey, Policy: "dead-letter-routing-key", Type: Name, Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) { s.DeadLetterKey = name(v) }},
 	{Arg: "x-dead-letter-strategy", Policy: "dead-letter-strategy", Type: Word, Words: []string{"at-most-once", "at-least-once"},
 		Default: "at-most-once", wrong: "invalid_dlx_strategy", Live: ByPolicy, of: quorum.set,
-		obey: func(s *Settings, v string) { s.KeepDeadLetters = v == "at-least-once" }},
+		obey: func(s *Settings, v string) { s.KeepDeadLetters = v == "at-least-once" && s.Overflow == RejectPublish }},
 	{Arg: "x-queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set,
 		wrong: `"unsupported queue mode 'VALUE'"`},
 	{Arg: "x-queue-version", Policy: "queue-version", Min: 1, Max: 2, Default: "2", of: classic.set,
@@ -98,10 +105,6 @@ var settingTable = []*Setting{
 	{Config: "segment.ms", Min: 1, Max: math.MaxInt64, Default: "604800000", Live: ByConfig},
 
 	// Those of a later release.
-	{Arg: "x-max-length", Policy: "max-length", Max: math.MaxInt64, of: workTypes, later: true},
-	{Arg: "x-max-length-bytes", Policy: "max-length-bytes", Max: math.MaxInt64, of: workTypes | streamType, later: true},
-	{Arg: "x-overflow", Policy: "overflow", Type: Word, Words: []string{"drop-head", "reject-publish", "reject-publish-dlx"},
-		Default: "drop-head", wrong: "invalid_overflow", of: workTypes, later: true},
 	{Arg: "x-max-age", Policy: "max-age", age: true, Min: 1, wrong: "invalid_max_age", of: streamType, later: true},
 	{Arg: "x-stream-max-segment-size-bytes", Policy: "stream-max-segment-size-bytes", Max: math.MaxInt64, of: streamType, later: true},
 	{Arg: "x-initial-cluster-size", Min: 1, Max: math.MaxInt64, of: streamType, later: true},
@@ -137,6 +140,14 @@ func whole(v string) int64 {
 // consumerTimeout is that many ms, of which none or fewer are no limit.
 func consumerTimeout(ms int64) time.Duration {
 	return time.Duration(min(max(ms, 0), math.MaxInt64/1_000_000)) * time.Millisecond
+}
+
+// limit is a length, without a limit if nobody said one.
+func limit(v string) int64 {
+	if v == "" {
+		return noLimit
+	}
+	return whole(v)
 }
 
 // name is what a Name says, nil if nobody said anything.

@@ -430,5 +430,6 @@ func (s *Subscription) leaveCursors() {
 		pc.giveBack()
 		pc.runs = nil
 		pc.member.Cancel()
+		pc.part.cameBack()
 	}
 }

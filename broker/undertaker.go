@@ -38,14 +38,17 @@ type fates struct {
 	stay []uint64 // no queue has them
 	lost int64    // copies that one queue did not take and others did
 	err  error
+
+	refused     int64 // messages that all their queues refused
+	keepRefused bool  // those are to stay instead
 }
 
-// fail notes that some of a batch's queues did not take it.
-func (f *fates) fail(refs []uint64, stored bool, queues int) {
-	if stored {
-		f.lost += int64(len(refs) * queues)
+// refuse notes that every queue of a message refused it.
+func (f *fates) refuse(ref uint64) {
+	if f.keepRefused {
+		f.keep(ref, LostRefused)
 	} else {
-		f.stay = append(f.stay, refs...)
+		f.refused++
 	}
 }
 
@@ -57,19 +60,25 @@ func (f *fates) keep(ref uint64, why Loss) {
 	}
 }
 
-// publisher is the undertaker's own for a virtual host, of a session that may everything.
+// publisher is the undertaker's own for a virtual host.
 func (w *undertaker) publisher(v *VHost) *Publisher {
 	p := w.publishers[v]
 	if p == nil {
-		s := v.NewSession(auth.Identity{})
-		s.inner = true
-		p = s.NewPublisher()
-		p.fates = &fates{}
+		p = v.newDeadPublisher()
 		if w.publishers == nil {
 			w.publishers = map[*VHost]*Publisher{}
 		}
 		w.publishers[v] = p
 	}
+	return p
+}
+
+// newDeadPublisher makes one of dead letters, of a session that may everything.
+func (v *VHost) newDeadPublisher() *Publisher {
+	s := v.NewSession(auth.Identity{})
+	s.inner = true
+	p := s.NewPublisher()
+	p.fates = &fates{}
 	return p
 }
 
@@ -127,7 +136,8 @@ func (w *undertaker) copy(p *Partition, l *deadLetters) *carried {
 	pub.Store()
 	f := pub.fates
 	c.stay, c.err = f.stay, err
-	c.lost[LostRefused] += f.lost
+	c.lost[LostRefused] += f.lost + f.refused
+	c.unplaced[s.why] += f.refused
 	if len(f.stay) > 0 {
 		c.err = errors.Join(err, f.err)
 	}

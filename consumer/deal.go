@@ -1,5 +1,7 @@
 package consumer
 
+import "cmp"
+
 const (
 	maxTurn   = 64   // messages a turn under a large backlog
 	fairTake  = 256  // most for one Take while the others' inboxes are full
@@ -100,7 +102,8 @@ type dealing struct {
 	taken  int64
 	others int64 // messages dealt to others
 	into   []Run
-	base   int // length of into before this call
+	base   int   // length of into before this call
+	inbox  int64 // most that an inbox takes, if it is not inboxLimit
 }
 
 // collect takes what is in the inbox.
@@ -215,7 +218,7 @@ func (d *dealing) give(k *Consumer, n int64) int64 {
 	if k == d.k {
 		n = min(n, d.want)
 	} else {
-		n = min(n, inboxLimit-k.boxed)
+		n = min(n, cmp.Or(d.inbox, inboxLimit)-k.boxed)
 	}
 	var given int64
 	for given < n {

@@ -65,6 +65,8 @@ type set struct {
 	count int64
 	low   message.Offset // the smallest member while lowOK
 	lowOK bool
+
+	touched map[int64]struct{} // pages that changed, of a set that is tracked; see Readiness
 }
 
 // find gives the index of the entry of page no, or where it would stand.
@@ -145,6 +147,9 @@ func wordMask(w, lo, hi int) uint64 {
 
 // add puts first..last into the set.
 func (s *set) add(first, last message.Offset) {
+	if s.touched != nil {
+		s.touch(first, last)
+	}
 	if !s.lowOK && s.count == 0 || s.lowOK && first < s.low {
 		s.low, s.lowOK = first, true
 	}
@@ -188,6 +193,9 @@ func (s *set) remove(first, last message.Offset) int64 {
 	}
 	if s.lowOK && first <= s.low {
 		s.lowOK = false
+	}
+	if s.touched != nil {
+		s.touch(first, last)
 	}
 	before := s.count
 	end := int64(last) >> pageShift

@@ -42,9 +42,10 @@ type conn struct {
 	topics    map[string]*topic // of this connection's producing and fetching
 	produce   wire.ProduceRequest
 	fetch     fetcher
-	fed       bool              // records went to publisher since its last flush
-	publisher *broker.Publisher // for topics that lead into an exchange; nil until used
-	body      []byte            // memory of encoded answers
+	fed       bool                     // records went to publisher since its last flush
+	routed    []*wire.ProducePartition // of the request under way, those whose records went there
+	publisher *broker.Publisher        // for topics that lead into an exchange; nil until used
+	body      []byte                   // memory of encoded answers
 	bill      bill
 }
 

@@ -48,6 +48,8 @@ func codeOf(err error) wire.Code {
 		return wire.MessageTooLarge
 	case broker.Full, broker.Unreadable:
 		return wire.StorageError
+	case broker.LimitReached:
+		return wire.PolicyViolation
 	case broker.Unavailable:
 		return wire.LeaderNotAvailable
 	case broker.Timeout:

@@ -46,7 +46,7 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 			}
 		}
 	}
-	c.storeRouted(a)
+	failed = c.storeRouted(a) || failed
 	if q.Acks == 0 {
 		failed = failed || a.Failed()
 		made(nil)

@@ -43,18 +43,30 @@ func (c *conn) produceToFeed(t *topic, b batch.Batch, unpacked int, p *wire.Prod
 		return
 	}
 	p.BaseOffset, p.LogAppendTimeMillis, p.LogStartOffset = int64(out.Base), out.Timestamp, 0
+	c.routed = append(c.routed, p)
 }
 
-// storeRouted stores what was routed; an acks=all answer waits for it to be durable.
-func (c *conn) storeRouted(a *answer) {
+// storeRouted stores what was routed, and fails it if a queue that is full refused a record of
+// it: the others are where they belong, and no client sends any of them again for that code.
+// It says whether it did. An acks=all answer waits for what was stored to be durable.
+func (c *conn) storeRouted(a *answer) (failed bool) {
 	if !c.fed {
-		return
+		return false
 	}
 	c.fed = false
 	c.publisher.Store()
+	if len(c.publisher.Refused()) > 0 {
+		for _, p := range c.routed {
+			p.Fail(wire.PolicyViolation, "a queue has reached its maximum length")
+		}
+		failed = true
+	}
+	clear(c.routed)
+	c.routed = c.routed[:0]
 	if done := a.Wait(); c.produce.Acks == -1 {
 		_ = c.publisher.Commit(done)
 	} else {
 		done(c.publisher.Commit(nil))
 	}
+	return failed
 }

@@ -138,6 +138,25 @@ func (b *Builder) AddLike(body []byte, timestampMs int64) {
 	b.count++
 }
 
+// AddRecord encodes a record of another batch behind the others, as it is but for its number.
+func (b *Builder) AddRecord(rec *Record, timestampMs int64) {
+	if b.count == 0 {
+		b.buf = append(b.buf[:0], make([]byte, batch.HeaderBytes)...)
+		b.baseMs, b.maxMs = timestampMs, timestampMs
+	}
+	b.maxMs = max(b.maxMs, timestampMs)
+	delta, ts := int64(b.count), timestampMs-b.baseMs
+	size := 1 + varintLen(ts) + varintLen(delta) + bytesLen(rec.Key) + bytesLen(rec.Value) + varintLen(int64(rec.Headers.Count)) + len(rec.Headers.Raw)
+	d := appendVarint(b.buf, int64(size))
+	d = append(d, 0)
+	d = appendVarint(d, ts)
+	d = appendVarint(d, delta)
+	d = appendBytes(appendBytes(d, rec.Key), rec.Value)
+	d = appendVarint(d, int64(rec.Headers.Count))
+	b.buf = append(d, rec.Headers.Raw...)
+	b.count++
+}
+
 // Seal finishes the batch and returns its bytes, which are valid until Reset.
 func (b *Builder) Seal() []byte {
 	batch.Batch(b.buf).Seal(batch.Header{

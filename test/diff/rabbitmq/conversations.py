@@ -1147,3 +1147,22 @@ def quorum_default_delivery_limit(c):
         c.tell(1, Basic.Nack(tag, False, True))
     c.hear("the last of these had no message to be about")
     drop(c, q)
+
+
+@conversation
+def limits_with_priorities(c):
+    q = declare(c, "q", arguments={"x-max-priority": 3, "x-max-length": 3})
+    for n, priority in enumerate((1, 3, 0, 2, 2, 0, 3)):
+        c.publish(1, "", q, b"%d" % n, priority=priority)
+    c.count(1, q)
+    for _ in range(3):
+        c.get(1, q)
+    strict = declare(c, "strict", arguments={"x-max-priority": 3, "x-max-length": 3, "x-overflow": "reject-publish"})
+    c.call(1, Confirm.Select(), True)
+    for n, priority in enumerate((1, 3, 0, 2, 3)):
+        c.publish(1, "", strict, b"%d" % n, priority=priority)
+        c.hear(f"priority {priority}")
+    c.count(1, strict)
+    for _ in range(3):
+        c.get(1, strict)
+    drop(c, q, strict)

@@ -1,0 +1,286 @@
+package broker
+
+import (
+	"errors"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/leveret-mq/leveret/consumer"
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// A queue may be limited in what is ready in it, by x-max-length in messages and by
+// x-max-length-bytes in bytes of bodies. Beyond that its oldest messages go (drop-head), or
+// what is published is refused. Both are exact to a message, also with several publishers:
+// they take turns at a limited log, over a look at its length and what follows of it.
+//
+//	drop-head       append ─► deal out ─► count ─► the first ones too many leave
+//	reject-publish  deal out ─► count ─► append those for which there is room
+//
+// What consumers hold does not count, nor does what one that is free would be handed:
+// that is dealt to it before anybody counts.
+
+// Overflow says what a queue does that is at its limit.
+type Overflow uint8
+
+// The ways.
+const (
+	DropHead      Overflow = iota // drop the oldest
+	RejectPublish                 // refuse what is published
+	RejectToDead                  // refuse it, and make it a dead letter
+)
+
+var overflows = map[string]Overflow{"drop-head": DropHead, "reject-publish": RejectPublish, "reject-publish-dlx": RejectToDead}
+
+// noLimit is a length that no queue has.
+const noLimit = math.MaxInt64
+
+// limited says whether there is a limit at all.
+func (s *Settings) limited() bool { return s.MaxLength != noLimit || s.MaxLengthBytes != noLimit }
+
+// refuses says whether publishes may be refused.
+func (s *Settings) refuses() bool { return s.limited() && s.Overflow != DropHead }
+
+// limiter is what a limited log has beside others.
+type limiter struct {
+	settled atomic.Bool  // nothing came back since the last look
+	sent    atomic.Bool  // an errand is to look
+	mu      sync.Mutex   // a turn
+	bytes   []readyBytes // of the queue's logs
+	sizes   []int64      // of a batch's bodies; scratch
+	runs    []consumer.Run
+}
+
+// dropRun is how many messages leave in one turn of a queue that is far beyond its limit.
+const dropRun = 1 << 16
+
+// limiter is the log's, made if there is none; nil if nothing limits it.
+func (p *Partition) limiter() *limiter {
+	if !p.q.Settings().limited() {
+		return nil
+	}
+	a := p.q.Partitions()[0].active() // one for all levels of a queue with priorities
+	if l := a.limiter.Load(); l != nil {
+		return l
+	}
+	a.limiter.CompareAndSwap(nil, new(limiter))
+	return a.limiter.Load()
+}
+
+// length is what is ready after consumers that are free were dealt theirs. The turn is the
+// caller's.
+func (l *limiter) length(p *Partition, s *Settings) (messages, bytes int64, err error) {
+	for _, part := range p.q.inTurn() {
+		c, err := part.work()
+		if err != nil {
+			return 0, 0, err
+		}
+		c.DealOut()
+		messages += c.Ready()
+		part.leftWithStart(c)
+		if s.MaxLengthBytes != noLimit {
+			n, err := l.bytesOf(part).count(part, c)
+			if err != nil {
+				return 0, 0, err
+			}
+			bytes += n
+		}
+		if err := c.Err(); err != nil {
+			return 0, 0, err
+		}
+	}
+	return messages, bytes, nil
+}
+
+// bytesOf counts the bytes of one of the queue's logs.
+func (l *limiter) bytesOf(p *Partition) *readyBytes {
+	for len(l.bytes) <= int(p.index) {
+		l.bytes = append(l.bytes, readyBytes{})
+	}
+	return &l.bytes[p.index]
+}
+
+// overfull says whether a queue with those settings holds too much.
+func (s *Settings) overfull(messages, bytes int64) bool {
+	return messages > s.MaxLength || bytes > s.MaxLengthBytes
+}
+
+// trim has the oldest messages leave that are too many, if that is what the queue does. It
+// may wait for a disk.
+func (p *Partition) trim() {
+	if l := p.limiter(); l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.settled.Store(true) // what comes back from here on is seen the next time
+		if p.q.Settings().Overflow == DropHead {
+			l.trimAll(p)
+		}
+	}
+}
+
+// cameBack has the limit looked after behind everybody's back, since something is ready
+// again.
+func (p *Partition) cameBack() {
+	l := p.limiter()
+	if l == nil {
+		return
+	}
+	l.settled.Store(false)
+	if !l.sent.Swap(true) {
+		p.active().errands.send(nil, func(*errand) error {
+			l.sent.Store(false)
+			return p.trimNow(true)
+		})
+	}
+}
+
+// trimNow is trim for who counts: unless nothing came back since the last one, nor since a
+// start, after which what consumers held is ready. It is ErrNotYet when it may not wait.
+func (p *Partition) trimNow(wait bool) error {
+	l := p.limiter()
+	switch {
+	case l == nil || l.settled.Load():
+		return nil
+	case !wait:
+		return store.ErrNotYet
+	}
+	p.trim()
+	return nil
+}
+
+// trim drops up to dropRun messages, and says whether there may be more to drop. Of a queue
+// with priorities the highest go first: they are its head.
+func (l *limiter) trim(p *Partition) (more bool, err error) {
+	if p.removed.Load() {
+		return false, nil
+	}
+	s := p.q.Settings()
+	messages, bytes, err := l.length(p, s)
+	if err != nil || !s.overfull(messages, bytes) {
+		return false, err
+	}
+	for _, part := range p.q.inTurn() {
+		c, err := part.work()
+		if err != nil {
+			return false, err
+		}
+		n := max(messages-s.MaxLength, 0)
+		if over := bytes - s.MaxLengthBytes; over > 0 {
+			first, err := l.bytesOf(part).first(part, c, over, dropRun)
+			if err != nil {
+				return false, err
+			}
+			n = max(n, first)
+		}
+		if l.runs = c.HoldFirst(min(n, dropRun), l.runs[:0]); len(l.runs) > 0 {
+			d := departure{part: part, cursor: c, why: LengthLimit, runs: l.runs}
+			d.end()
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// admit says which of a batch's messages there is room for: sizes are those of their
+// bodies, and of the others it makes -1. It returns how many they are.
+func (l *limiter) admit(p *Partition, sizes []int64) (n int, err error) {
+	if _, err := p.work(); err != nil {
+		return 0, err
+	}
+	s := p.q.Settings()
+	messages, bytes, err := l.length(p, s)
+	if err != nil {
+		return 0, err
+	}
+	appetite := int64(0)
+	for _, part := range p.q.inTurn() {
+		if c := part.cursor.Load(); c != nil && messages == 0 {
+			appetite = max(appetite, c.Appetite())
+		}
+	}
+	for i, size := range sizes {
+		switch {
+		case messages >= s.MaxLength || bytes+size > s.MaxLengthBytes:
+			sizes[i] = -1
+			continue
+		case appetite > 0:
+			appetite--
+		default:
+			messages++
+			bytes += size
+		}
+		n++
+	}
+	return n, nil
+}
+
+// take appends a Kafka producer's batch within the limits, as a whole or not at all.
+func (l *limiter) take(p *Partition, b batch.Batch) (store.Position, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := p.q.Settings()
+	if s.Overflow == DropHead {
+		at, err := p.log.Append(b)
+		if err == nil {
+			l.appended(p)
+		}
+		return at, err
+	}
+	sizes, err := l.bodySizes(p, b)
+	if err != nil {
+		return store.Position{}, err
+	}
+	n, err := l.admit(p, sizes)
+	switch {
+	case err != nil:
+		return store.Position{}, err
+	case n < len(sizes):
+		return store.Position{}, fail(LimitReached, "queue '%s' in vhost '%s' has reached its maximum length", p.q.Name, p.q.vhost.Name)
+	}
+	at, err := p.log.Append(b)
+	if err == nil {
+		l.appended(p)
+	}
+	return at, err
+}
+
+// trimAll is trim of one who has the turn. What fails is tried again by the next one, and
+// whoever reads the log hears of it.
+func (l *limiter) trimAll(p *Partition) {
+	for more := true; more; {
+		var err error
+		if more, err = l.trim(p); err != nil {
+			if !store.Retryable(err) && !errors.Is(err, store.ErrClosed) && !p.removed.Load() {
+				p.q.vhost.b.opts.Log.Error("can't drop messages of a queue that is over its limit", "queue", p.q.Name, "error", err)
+			}
+			return
+		}
+	}
+}
+
+// bodySizes are the sizes of a batch's bodies.
+func (l *limiter) bodySizes(p *Partition, b batch.Batch) ([]int64, error) {
+	l.sizes = l.sizes[:0]
+	raw := b.Records()
+	if b.Codec() != message.CodecNone {
+		var err error
+		if raw, err = p.q.vhost.b.unpacking.unpack(b.Codec(), raw); err != nil {
+			return nil, err
+		}
+	}
+	records := message.NewRecords(raw)
+	var rec message.Record
+	for {
+		more, err := records.Next(&rec)
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			return l.sizes, nil
+		}
+		l.sizes = append(l.sizes, int64(len(rec.Value)))
+	}
+}

@@ -1,0 +1,210 @@
+package broker
+
+import (
+	"slices"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
+)
+
+// What a queue at its limit refuses is told by its publisher: Refused lists it, and nothing
+// else of the publish fails. In a queue with reject-publish-dlx it becomes a dead letter, too.
+
+// Refused lists the Refs of messages that a queue refused because of its limit since the last
+// Commit, of what was stored. The list is valid until the next Store.
+func (p *Publisher) Refused() []uint64 {
+	if len(p.refused) == 0 {
+		return nil
+	}
+	list := p.refused
+	p.refused = p.refused[:0]
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// appendLimited appends to a limited log what it takes of a batch, and says how many that are.
+func (p *Publisher) appendLimited(t *target, set *targetSet, data []byte) (n int, err error) {
+	l := t.part.limiter()
+	if l == nil {
+		_, err = t.part.log.Append(data)
+		return set.batch.Len(), err
+	}
+	n, refused, err := l.append(t.part, data, p)
+	if err != nil || len(refused) == 0 {
+		return n, err
+	}
+	buried := p.bury(t.part, batch.Batch(data), refused)
+	if p.fates != nil && buried {
+		return n, nil // a dead letter that goes on from there
+	}
+	if set.missed == nil {
+		set.missed = make([]int32, set.batch.Len())
+	}
+	for _, i := range refused {
+		set.missed[i]++
+	}
+	return n, nil
+}
+
+// append appends what there is room for, in one turn, and lists what there is none for by
+// its place in the batch.
+func (l *limiter) append(p *Partition, data []byte, pub *Publisher) (n int, refused []int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := batch.Batch(data)
+	n = int(b.Count())
+	if p.q.Settings().Overflow != DropHead {
+		sizes, err := l.bodySizes(p, b)
+		if err != nil {
+			return 0, nil, err
+		}
+		if n, err = l.admit(p, sizes); err != nil {
+			return 0, nil, err
+		}
+		if n < len(sizes) {
+			data, refused = pub.admitted(b, sizes)
+		}
+	}
+	if n > 0 {
+		if _, err = p.log.Append(data); err != nil {
+			return 0, nil, err
+		}
+		l.appended(p)
+	}
+	return n, refused, nil
+}
+
+// appended follows up on an append: what consumers are free for is theirs, and what is too
+// much goes.
+func (l *limiter) appended(p *Partition) {
+	if p.q.levelled() {
+		p.used() // or nobody would count it
+	}
+	if p.q.Settings().Overflow == DropHead {
+		l.trimAll(p)
+	} else if c := p.cursor.Load(); c != nil {
+		c.DealOut()
+	}
+}
+
+// admitted makes a batch of those messages whose size is not negative, and lists the others.
+func (p *Publisher) admitted(b batch.Batch, sizes []int64) (data []byte, refused []int) {
+	if p.partial == nil {
+		p.partial = new(message.Builder)
+	}
+	p.partial.Reset(keepBatchBytes)
+	records := message.NewRecords(b.Records())
+	var rec message.Record
+	for i := range sizes {
+		if more, err := records.Next(&rec); err != nil || !more {
+			break // can't be: it is our own
+		}
+		if sizes[i] < 0 {
+			refused = append(refused, i)
+		} else {
+			p.partial.AddRecord(&rec, b.BaseTimestamp()+rec.TimestampDelta)
+		}
+	}
+	if p.partial.Len() == 0 {
+		return nil, refused
+	}
+	return p.partial.Seal(), refused
+}
+
+// missed tells what became of a batch's messages that are not in all of its logs: some
+// logs failed, and some refused some of them.
+func (p *Publisher) missed(set *targetSet, failed int) {
+	for i, ref := range set.refs {
+		n := failed
+		if set.missed != nil {
+			n += int(set.missed[i])
+		}
+		switch {
+		case n == 0:
+		case p.fates == nil:
+			if n > failed {
+				p.refused = append(p.refused, ref)
+			}
+		case n < len(set.targets):
+			p.fates.lost += int64(n)
+		case failed > 0:
+			p.fates.stay = append(p.fates.stay, ref)
+		default:
+			p.fates.refuse(ref)
+		}
+	}
+}
+
+// maxRefusals is how many queues one after the other may refuse a message and make a dead
+// letter of it for the next.
+const maxRefusals = 16
+
+// refusals makes dead letters of what is refused.
+type refusals struct {
+	pub    *Publisher
+	scribe scribe
+	parts  []*Partition // that refused something since the last store
+}
+
+// bury makes dead letters of messages that a queue refused, if it does that.
+func (p *Publisher) bury(part *Partition, b batch.Batch, refused []int) bool {
+	s := part.q.Settings()
+	if s.Overflow != RejectToDead || s.DeadLetterExchange == nil {
+		return false
+	}
+	if p.depth == maxRefusals {
+		part.letterLost(LostRefused, int64(len(refused)))
+		return true
+	}
+	if p.refusals == nil {
+		p.refusals = &refusals{pub: p.v.newDeadPublisher()}
+		p.refusals.pub.depth = p.depth + 1
+	}
+	p.refusals.bury(part, b, refused)
+	return true
+}
+
+func (r *refusals) bury(part *Partition, b batch.Batch, refused []int) {
+	w := &r.scribe
+	w.begin(part, r.pub)
+	w.beginReason(LengthLimit)
+	records := message.NewRecords(b.Records())
+	var rec message.Record
+	for i, at := 0, 0; at < len(refused); i++ {
+		if more, err := records.Next(&rec); err != nil || !more {
+			break // can't be: it is our own
+		}
+		if i != refused[at] {
+			continue
+		}
+		at++
+		e, ok := rec.Envelope()
+		if !ok {
+			continue // can't be
+		}
+		w.heads++
+		w.publish(&Delivery{Exchange: e.Exchange, Key: rec.Key, Properties: e.Properties, Body: rec.Value, Head: w.heads, died: e.Died})
+	}
+	c := w.out
+	part.q.vhost.b.counters.DeadLettered[LengthLimit].Add(uint64(int64(len(refused)) - c.unplaced[LengthLimit]))
+	for why, n := range c.lost {
+		part.letterLost(Loss(why), n)
+	}
+	r.parts = append(r.parts, part)
+}
+
+// store has the dead letters stored. Their publisher was told that they were refused, so
+// that nobody waits for them.
+func (r *refusals) store() {
+	if len(r.parts) == 0 {
+		return
+	}
+	r.pub.Store()
+	f := r.pub.fates
+	if n := f.lost + f.refused + int64(len(f.stay)); n > 0 {
+		r.parts[len(r.parts)-1].letterLost(LostRefused, n)
+	}
+	*f = fates{}
+	_ = r.pub.Commit(nil)
+	r.parts = r.parts[:0]
+}
