@@ -24,7 +24,7 @@ type lapses struct {
 	wake  chan struct{} // the next one is another
 
 	mu     sync.Mutex // guards queues and what is in it; a leaf
-	queues lapseHeap
+	queues placedHeap[*lapse]
 }
 
 // lapse is when a queue is looked at.
@@ -180,29 +180,5 @@ func (l *lapses) delete(q *Queue) {
 	}
 }
 
-// lapseHeap is a heap by the time, of package container/heap.
-type lapseHeap []*lapse
-
-func (h lapseHeap) Len() int           { return len(h) }
-func (h lapseHeap) Less(i, j int) bool { return h[i].at < h[j].at }
-
-func (h lapseHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push adds an element at the end.
-func (h *lapseHeap) Push(e any) {
-	e.(*lapse).index = len(*h)
-	*h = append(*h, e.(*lapse))
-}
-
-// Pop takes the last element.
-func (h *lapseHeap) Pop() any {
-	last := len(*h) - 1
-	e := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	e.index = -1
-	return e
-}
+func (l *lapse) before(other *lapse) bool { return l.at < other.at }
+func (l *lapse) placed(index int)         { l.index = index }

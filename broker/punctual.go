@@ -17,7 +17,7 @@ type punctual struct {
 	wake chan struct{} // the next one is another
 
 	mu    sync.Mutex // guards looks and what is in it; a leaf
-	looks lookHeap
+	looks placedHeap[*look]
 }
 
 // look is when a log is looked at.
@@ -132,29 +132,5 @@ func (x *punctual) next() (atMs int64, ok bool) {
 	return x.looks[0].atMs, true
 }
 
-// lookHeap is a heap by the time, of package container/heap.
-type lookHeap []*look
-
-func (h lookHeap) Len() int           { return len(h) }
-func (h lookHeap) Less(i, j int) bool { return h[i].atMs < h[j].atMs }
-
-func (h lookHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push adds an element at the end.
-func (h *lookHeap) Push(e any) {
-	e.(*look).index = len(*h)
-	*h = append(*h, e.(*look))
-}
-
-// Pop takes the last element.
-func (h *lookHeap) Pop() any {
-	last := len(*h) - 1
-	e := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	e.index = -1
-	return e
-}
+func (l *look) before(other *look) bool { return l.atMs < other.atMs }
+func (l *look) placed(index int)        { l.index = index }

@@ -20,7 +20,7 @@ import (
 type single struct {
 	active  *Subscription
 	yields  bool // the active one is to wait again
-	waiting waitingList
+	waiting placedHeap[*Subscription]
 	came    int64 // subscriptions so far
 }
 
@@ -130,36 +130,12 @@ func (s *Subscription) releasePast() {
 	s.past = slices.DeleteFunc(s.past, func(pc *partitionConsumer) bool { return pc.member.Held() == 0 })
 }
 
-// waitingList is a heap of those that wait, of package container/heap.
-type waitingList []*Subscription
-
-func (h waitingList) Len() int { return len(h) }
-
-func (h waitingList) Less(i, j int) bool {
-	a, b := h[i], h[j]
-	if a.o.Priority != b.o.Priority {
-		return a.o.Priority > b.o.Priority
+// before says who is active first: the higher priority, then who waits longer.
+func (s *Subscription) before(other *Subscription) bool {
+	if s.o.Priority != other.o.Priority {
+		return s.o.Priority > other.o.Priority
 	}
-	return a.place.since < b.place.since
+	return s.place.since < other.place.since
 }
 
-func (h waitingList) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place.index, h[j].place.index = i, j
-}
-
-// Push adds an element at the end.
-func (h *waitingList) Push(e any) {
-	e.(*Subscription).place.index = len(*h)
-	*h = append(*h, e.(*Subscription))
-}
-
-// Pop takes the last element.
-func (h *waitingList) Pop() any {
-	last := len(*h) - 1
-	s := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	s.place.index = -1
-	return s
-}
+func (s *Subscription) placed(index int) { s.place.index = index }
