@@ -86,6 +86,14 @@ func amqpRows() []row {
 		add("amqp-drain-"+s.name, "drain", "consume a backlog, prefetch 1,000, acks of 100", s.short("12b", "1k"),
 			func(ctx context.Context, x *running) error { return drainBacklog(ctx, x, s.bytes) })
 	}
+	load("amqp-1k-ttl", "ttl", "amqp-1k into a queue with x-message-ttl of ten minutes", false, amqpload.Load{BodyBytes: 1024, AutoAck: true, TTLMs: 600_000})
+	load("amqp-1k-limited", "limited", "amqp-1k into a queue with x-max-length of ten million", false, amqpload.Load{BodyBytes: 1024, AutoAck: true, MaxLength: 10_000_000})
+	for _, s := range []size{sizes[0], sizes[2]} {
+		add("amqp-drophead-"+s.name, "drop-head", "publish with confirms (window 5,000) into a queue with x-max-length of 10,000, no consumer", false,
+			func(ctx context.Context, x *running) error { return publishOver(ctx, x, s.bytes, 10_000) })
+		load("amqp-deadletter-"+s.name, "dead-letter", "publish into a queue where messages expire after 1 ms, consume the dead letters, automatic acks", false,
+			of(amqpload.Load{AutoAck: true, DyingMs: 1}, s))
+	}
 	many := of(confirmed, size{bytes: 1024})
 	many.Publishers, many.Queues = 4, 4
 	load("amqp-1k-4x4", "confirm-4x4", "4 publishers to 4 queues with 4 consumers, confirms (window 1,000), acks of 100", false, many)
@@ -186,6 +194,26 @@ func publishOnly(ctx context.Context, x *running, bodyBytes, window int) error {
 		return err
 	}
 	return readQueueBack(ctx, run)
+}
+
+// publishOver publishes into a queue that keeps the newest messages only.
+func publishOver(ctx context.Context, x *running, bodyBytes, keeps int) error {
+	l := amqpload.Load{BodyBytes: bodyBytes, Window: wideWindow, MaxLength: keeps}
+	run, err := x.prepare(ctx, &l)
+	if err != nil {
+		return err
+	}
+	defer run.Close()
+	var published int64
+	err = x.measured(ctx, func() (work, error) {
+		r, err := run.Publish(ctx)
+		published = r.Published
+		return work{messages: r.Confirmed, bodyBytes: l.BodyBytes, elapsed: r.Elapsed, latency: r.Confirm, latencyName: "publish to confirm"}, err
+	})
+	if err != nil {
+		return err
+	}
+	return run.CheckHolds(min(published, int64(keeps)))
 }
 
 // readQueueBack consumes what a row published, without being measured, and so checks

@@ -78,7 +78,15 @@ func appendFrame(b []byte, kind byte, channel uint16, payload []byte) []byte {
 	return append(append(b, payload...), frameEnd)
 }
 
-// table encodes string values only, which is all that the loads need.
+// number encodes a whole number of a table, and nothing for 0.
+func number(name string, n int) string {
+	if n == 0 {
+		return ""
+	}
+	return string(args(nil).short(name).u8('I').u32(uint32(n)))
+}
+
+// table encodes string values only, which is all that the loads need beside numbers.
 func table(pairs ...string) string {
 	var t args
 	for i := 0; i+1 < len(pairs); i += 2 {

@@ -26,6 +26,12 @@ type Load struct {
 	RoutingKeys  []string // those of every publisher, in turn, instead of what the fields above say
 	ExtraBinds   int      // bindings of each queue that match nothing published, with a topic exchange
 
+	// Of each queue: the time to live of its messages in ms, and how many stay; 0: none, all.
+	TTLMs, MaxLength int
+	// DyingMs has publishers send to a queue that nobody reads, where messages expire after so
+	// many ms and from where they come to the first queue as dead letters; 0: they send there.
+	DyingMs int
+
 	BodyBytes       int
 	Transient       bool    // delivery mode 1
 	Varied          bool    // properties and headers of its own for each message
@@ -81,6 +87,9 @@ func (l *Load) keys(publisher int) []string {
 	if len(l.RoutingKeys) > 0 {
 		return l.RoutingKeys
 	}
+	if l.DyingMs > 0 {
+		return []string{l.dying()}
+	}
 	if l.Exchange == "" {
 		return []string{l.queue(publisher % l.Queues)}
 	}
@@ -90,6 +99,9 @@ func (l *Load) keys(publisher int) []string {
 	}
 	return keys
 }
+
+// dying is the queue in which messages expire first.
+func (l *Load) dying() string { return l.Name + ".dying" }
 
 // messagesPerBlock fits blockBytes, and half the window so that it never runs dry.
 func (l *Load) messagesPerBlock(messageBytes int) int {
@@ -133,8 +145,15 @@ func (r *Run) declare() error {
 			return err
 		}
 	}
+	if l.DyingMs > 0 {
+		dead := number("x-message-ttl", l.DyingMs) + table("x-dead-letter-exchange", "", "x-dead-letter-routing-key", l.Name)
+		if _, err := c.Call(method(queueDeclare).u16(0).short(l.dying()).u8(2).long(dead), queueDeclareOk); err != nil {
+			return err
+		}
+	}
 	for i := range l.Queues {
-		if _, err := c.Call(method(queueDeclare).u16(0).short(l.queue(i)).u8(2).u32(0), queueDeclareOk); err != nil {
+		limits := number("x-message-ttl", l.TTLMs) + number("x-max-length", l.MaxLength)
+		if _, err := c.Call(method(queueDeclare).u16(0).short(l.queue(i)).u8(2).long(limits), queueDeclareOk); err != nil {
 			return err
 		}
 		if l.Exchange == "" {
@@ -391,6 +410,9 @@ func (r *Run) Close() {
 	_ = r.control.SetDeadline(time.Now().Add(handshakeTimeout))
 	for i := range r.load.Queues {
 		_, _ = r.control.Call(method(queueDelete).u16(0).short(r.load.queue(i)).u8(0), queueDeleteOk)
+	}
+	if r.load.DyingMs > 0 {
+		_, _ = r.control.Call(method(queueDelete).u16(0).short(r.load.dying()).u8(0), queueDeleteOk)
 	}
 	if r.load.Exchange != "" {
 		_, _ = r.control.Call(method(exchangeDelete).u16(0).short(r.load.Exchange).u8(0), exchangeDeleteOk)
