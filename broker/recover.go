@@ -2,7 +2,6 @@ package broker
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,12 +44,11 @@ func (b *Broker) refuseStrays(logs []store.Unclaimed) error {
 // unclaimed lists the logs of which the definitions say nothing at all: not that they are
 // a queue's, and not that they are to be removed.
 func (b *Broker) unclaimed() []store.Unclaimed {
+	removed := make([]store.LogID, 0, len(b.removals.list))
 	for _, r := range b.removals.list {
-		if _, err := b.store.OpenLog(r.id, store.LogOptions{}); err != nil && !errors.Is(err, store.ErrMissing) {
-			b.opts.Log.Warn("can't open a log that is to be removed", "log", r.id, "error", err)
-		}
+		removed = append(removed, r.id)
 	}
-	return b.store.Unclaimed()
+	return b.store.Unclaimed(removed...)
 }
 
 // claim deals with the logs that no definition knows of, when everything defined is there:

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -167,4 +169,58 @@ func TestAStopDoesNotWaitForALongRemoval(t *testing.T) {
 			t.Errorf("%v is left", files)
 		}
 	})
+}
+
+// The directory of a log that is to be removed may be gone already, and whoever removed it killed before that was
+// noted: nothing is missing then, and figures are saved as ever.
+func TestALogThatIsRemovedAlreadyIsNotMissed(t *testing.T) {
+	r := startWith(t, 0)
+	q := r.queue("q", QueueOptions{Durable: true})
+	publish(t, r.s.NewPublisher(), "", "q=m")
+	id := q.Partitions()[0].log.ID()
+	var c change
+	c.drop(defKey(prefixQueue, "/", "q"))
+	if err := c.put(removalKey(id), removalDef{VHost: "/", Queue: "q", Log: id}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.putDef(c.entries...); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Close(), r.store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	dirs, _ := filepath.Glob(filepath.Join(r.dir, "queues", "*", "*", "*.log"))
+	if len(dirs) != 1 {
+		t.Fatal(dirs)
+	}
+	if err := os.RemoveAll(filepath.Dir(dirs[0])); err != nil {
+		t.Fatal(err)
+	}
+	before := newestCheckpoint(t, r.dir)
+	r.open()
+	r.queue("other", QueueOptions{Durable: true})
+	publish(t, r.s.NewPublisher(), "", "other=m")
+	r.restart()
+	if after := newestCheckpoint(t, r.dir); after <= before {
+		t.Errorf("the newest checkpoint is %s, after the next process %s", before, after)
+	}
+	if q, err := r.v.Queue("other"); err != nil || q.Ready() != 1 {
+		t.Error(err)
+	}
+}
+
+// newestCheckpoint is the name of the last one that stands in a directory.
+func newestCheckpoint(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := os.ReadDir(filepath.Join(dir, "checkpoint"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest := ""
+	for _, f := range files {
+		if name := strings.TrimSuffix(f.Name(), ".clean"); !strings.Contains(name, ".") {
+			newest = max(newest, name)
+		}
+	}
+	return newest
 }

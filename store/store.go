@@ -166,8 +166,9 @@ type Store interface {
 	Leases() Leases
 	// Unclaimed lists the logs that are stored and were not opened since the store was.
 	// Called when all that is defined has been opened, it tells what the definitions do
-	// not know of. A store that others use too lists none.
-	Unclaimed() []Unclaimed
+	// not know of, but for those that are to be deleted. A store that others use too
+	// lists none.
+	Unclaimed(deleted ...LogID) []Unclaimed
 	// Stats fills in what the store measured of itself.
 	Stats() Stats
 	// Err is not nil when the store as a whole can't take writes, with the reason.

@@ -129,7 +129,7 @@ func (s *Store) Caps() store.Caps {
 func (s *Store) Leases() store.Leases { return s.leases }
 
 // Unclaimed lists nothing: a log that this process did not open is another's.
-func (s *Store) Unclaimed() []store.Unclaimed { return nil }
+func (s *Store) Unclaimed(...store.LogID) []store.Unclaimed { return nil }
 
 // Stats are what was appended; flushing is the cluster's matter.
 func (s *Store) Stats() store.Stats {

@@ -210,10 +210,15 @@ func (s *Store) readMeta(id LogNumber) (Meta, error) {
 }
 
 // Unclaimed lists the logs on disk that were not opened; see store.Store.
-func (s *Store) Unclaimed() []store.Unclaimed {
+func (s *Store) Unclaimed(deleted ...store.LogID) []store.Unclaimed {
 	s.mu.Lock()
 	rests := maps.Clone(s.onDisk)
 	s.mu.Unlock()
+	for _, name := range deleted {
+		if id, err := number(name); err == nil {
+			delete(rests, id)
+		}
+	}
 	ids := slices.Sorted(maps.Keys(rests))
 	all := make([]store.Unclaimed, len(ids))
 	for i, id := range ids {
