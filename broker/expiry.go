@@ -238,10 +238,15 @@ func (p *Partition) expireHead(nowMs int64, wait bool) (n, due int64, err error)
 	if s.due < never || s.next > run.First {
 		p.expiry.Load().seen.Store(true)
 	}
-	if s.next == run.First {
+	why := Expired
+	switch {
+	case s.next > run.First:
+	case s.lost > 0:
+		s.next, why = run.First+s.lost, Damaged
+	default:
 		return 0, s.due, nil
 	}
-	n, err = p.retire(nil, run.First, s.next-1, Expired)
+	n, err = p.retire(nil, run.First, s.next-1, why)
 	return max(n, 1), never, err // none are left of them, also if others took them meanwhile
 }
 
@@ -249,9 +254,10 @@ func (p *Partition) expireHead(nowMs int64, wait bool) (n, due int64, err error)
 type headScan struct {
 	next, last message.Offset // next is the first that has not, or was not looked at
 	nowMs      int64
-	queueTTL   int64 // the queue's own time to live; negative: none
-	spareMs    int64 // those whose time is over for no longer are on their way to a consumer
-	due        int64 // when next expires
+	queueTTL   int64          // the queue's own time to live; negative: none
+	spareMs    int64          // those whose time is over for no longer are on their way to a consumer
+	due        int64          // when next expires
+	lost       message.Offset // so many from next on are not in the log any more
 	done       bool
 
 	headers []byte // of the record before, our own copy
@@ -291,8 +297,15 @@ func (s *headScan) batches(data []byte) error {
 		if b, data, err = batch.Next(data); err != nil {
 			return err
 		}
-		if end := message.Offset(b.LastOffset()); end >= s.next && !b.IsControl() {
-			s.batch(b)
+		if message.Offset(b.LastOffset()) < s.next || b.IsControl() {
+			continue
+		}
+		if base := message.Offset(b.BaseOffset()); base > s.next {
+			s.lost, s.done = min(base, s.last+1)-s.next, true
+			return nil
+		}
+		if err := s.batch(b); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -300,17 +313,18 @@ func (s *headScan) batches(data []byte) error {
 
 // batch walks the records of one batch, unless its header says that all of them have
 // outlived the queue's time. What a Kafka producer compressed expires by the queue's time
-// only, and as a whole; what can't be decoded is left to who reads it.
-func (s *headScan) batch(b batch.Batch) {
+// only, and as a whole; what can't be decoded is left to who reads it, unless the disk is
+// to blame, which the store has to hear of.
+func (s *headScan) batch(b batch.Batch) error {
 	base := message.Offset(b.BaseOffset())
 	if s.gone(b.MaxTimestamp(), s.queueTTL) {
 		s.next = min(message.Offset(b.LastOffset()), s.last) + 1
-		return
+		return nil
 	}
 	if b.Codec() != message.CodecNone {
 		s.done = true
 		s.dueAt(b.MaxTimestamp(), s.queueTTL)
-		return
+		return nil
 	}
 	baseMs, appendTime := b.BaseTimestamp(), b.Attributes()&batch.LogAppendTime != 0
 	if appendTime {
@@ -322,10 +336,10 @@ func (s *headScan) batch(b batch.Batch) {
 		more, err := records.Next(&rec)
 		if err != nil {
 			s.done = true
-			return
+			return b.Check()
 		}
 		if !more {
-			return
+			return nil
 		}
 		o := base + message.Offset(rec.OffsetDelta)
 		if o < s.next {
@@ -341,10 +355,11 @@ func (s *headScan) batch(b batch.Batch) {
 			if o == s.next {
 				s.dueAt(ms, ttl)
 			}
-			return
+			return nil
 		}
 		s.next = o + 1
 	}
+	return nil
 }
 
 // gone says whether a message that came at a time is to leave.

@@ -113,6 +113,27 @@ func TestWhatComesBackExpires(t *testing.T) {
 	})
 }
 
+// TestADamagedHeadIsNotInTheWay has the disk lose the head while nobody reads: what lies behind it expires.
+func TestADamagedHeadIsNotInTheWay(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		q := r.queue("q", QueueOptions{Durable: true})
+		r.put("q", 4, expiring("1000"), time.Now())
+		sub := r.subscribe("q", SubscribeOptions{})
+		held := pull(t, sub, 10, 1<<20)
+		sub.Close()
+		for _, n := range []int{1, 2} {
+			r.damage(n)
+		}
+		if err := held[0].Lease.Requeue(0, 3); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Minute)
+		if got := r.leftBy(); got[Expired] != 2 || got[Damaged] != 2 || q.Ready() != 0 {
+			t.Errorf("left %v, %d ready", got, q.Ready())
+		}
+	})
+}
+
 // TestARestartKnowsWhichQueuesHoldMessagesThatExpire: those are looked at without
 // anybody asking, and no other log is opened.
 func TestARestartKnowsWhichQueuesHoldMessagesThatExpire(t *testing.T) {

@@ -161,11 +161,15 @@ func (r *reader) batches(data []byte, s *stretch, emit func(*Delivery)) error {
 		if b, data, err = batch.Next(data); err != nil {
 			return err
 		}
-		end := message.Offset(b.LastOffset())
+		base, end := message.Offset(b.BaseOffset()), message.Offset(b.LastOffset())
+		if end < s.next || b.IsControl() {
+			continue
+		}
+		if base > s.next { // what lies between was damaged since it was handed out, as the store has told
+			r.drop(s, min(s.last, base-1), Damaged)
+		}
 		switch {
-		case end < s.next || b.IsControl():
-		case message.Offset(b.BaseOffset()) > s.last:
-			r.drop(s, s.last, Damaged)
+		case base > s.last:
 		case b.Count() == 0: // acked and thinned before a crash that lost the ack
 			r.drop(s, min(s.last, end), Acked)
 		default:
