@@ -38,6 +38,7 @@ type expiry struct {
 	seen    atomic.Bool  // and did, or will
 	moved   atomic.Bool  // the head may be another than the one looked at last
 	due     atomic.Int64 // when the head expires, in ms; never when it does not
+	restMs  atomic.Int64 // the disk failed, and nobody looks before that time unasked
 	looking sync.Mutex   // held over a look
 	called  atomic.Bool  // a look is to come soon; see punctual
 	look    *look        // punctual.mu guards it
@@ -146,6 +147,9 @@ func (x *expirer) sweep(nowMs int64) {
 // at again. One that holds nothing any more is not, until it expects something.
 func (p *Partition) stillExpires(nowMs int64) bool {
 	e := p.expiry.Load()
+	if e.rests(nowMs) {
+		return true
+	}
 	if err := p.expireIfDue(nowMs, true); err != nil {
 		if store.Retryable(err) {
 			return true
@@ -153,8 +157,7 @@ func (p *Partition) stillExpires(nowMs int64) bool {
 		if !p.removed.Load() && !errors.Is(err, store.ErrClosed) {
 			p.q.vhost.b.opts.Log.Error("can't look for expired messages; it is tried again in a minute", "queue", p.q.Name, "error", err)
 		}
-		e.due.Store(nowMs + lookInterval.Milliseconds())
-		e.moved.Store(false)
+		e.restMs.Store(nowMs + lookInterval.Milliseconds())
 		return true
 	}
 	if !p.drained() {
@@ -163,6 +166,9 @@ func (p *Partition) stillExpires(nowMs int64) bool {
 	e.listed.Store(false)
 	return !p.drained() && !e.listed.Swap(true) // who appended before that saw it listed
 }
+
+// rests says whether it is too early to look again where the disk failed.
+func (e *expiry) rests(nowMs int64) bool { return nowMs < e.restMs.Load() }
 
 // drained says that nothing is left in the log for its cursor.
 func (p *Partition) drained() bool {

@@ -1,10 +1,16 @@
 package broker
 
 import (
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/field"
+	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -132,6 +138,48 @@ func TestADamagedHeadIsNotInTheWay(t *testing.T) {
 			t.Errorf("left %v, %d ready", got, q.Ready())
 		}
 	})
+}
+
+// TestADiskThatFailsIsAskedOnceAMinute has messages come while the head of their queue can't be read.
+func TestADiskThatFailsIsAskedOnceAMinute(t *testing.T) {
+	for name, args := range map[string][]byte{"plain": nil, "with dead letters": arguments("x-dead-letter-exchange", "amq.fanout")} {
+		t.Run(name, func(t *testing.T) {
+			var broken atomic.Bool
+			files := fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
+				if broken.Load() && op == fs.OpRead && strings.Contains(name, "/queues/") {
+					return syscall.EIO
+				}
+				return nil
+			})
+			bubbleOn(t, files, func(t *testing.T, r *rig) {
+				var said strings.Builder
+				r.queue(name, QueueOptions{Durable: true, Args: args})
+				r.put(name, 1, expiring("1000"), time.Now())
+				r.lines = slog.New(slog.NewTextHandler(&said, nil))
+				if err := errors.Join(r.Close(), r.store.Close()); err != nil {
+					t.Fatal(err)
+				}
+				r.open()
+				broken.Store(true)
+				q, _ := r.v.Queue(name)
+				for range 100 {
+					q.Partitions()[0].expects(true) // as after an append
+					time.Sleep(3 * time.Second)
+				}
+				broken.Store(false)
+				if n := strings.Count(said.String(), "can't look for expired messages"); n < 3 || n > 6 {
+					t.Errorf("%d lines in five minutes: %s", n, said.String())
+				}
+				time.Sleep(2 * time.Minute)
+				if got := r.leftBy(); got[Expired] != 1 {
+					t.Errorf("left %v when the disk is well again", got)
+				}
+				if q.Ready() != 0 {
+					t.Errorf("%d are left when the disk is well again", q.Ready())
+				}
+			})
+		})
+	}
 }
 
 // TestARestartKnowsWhichQueuesHoldMessagesThatExpire: those are looked at without

@@ -104,7 +104,7 @@ func (x *punctual) run() {
 func (x *punctual) at(p *Partition, nowMs int64) {
 	e := p.expiry.Load()
 	e.called.Store(false)
-	if p.removed.Load() || p.expireIfDue(nowMs, true) != nil {
+	if p.removed.Load() || e.rests(nowMs) || p.expireIfDue(nowMs, true) != nil {
 		return
 	}
 	if due := e.due.Load(); due < never {
