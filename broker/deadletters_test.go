@@ -325,7 +325,7 @@ func TestAQueueMayDeadLetterIntoItself(t *testing.T) {
 // TestDeadLettersWithoutAPlaceAreDroppedAndTold, and kept where that is asked for.
 func TestDeadLettersWithoutAPlaceAreDroppedAndTold(t *testing.T) {
 	for _, kept := range []bool{false, true} {
-		for why, exchange := range map[Loss]string{LostExchange: "none", LostUnbound: "unbound"} {
+		for why, exchange := range map[Loss]string{LostExchange: "none", LostUnbound: "unbound", LostCycle: "back"} {
 			t.Run(fmt.Sprint(why, " kept ", kept), func(t *testing.T) {
 				var lines bytes.Buffer
 				synctest.Test(t, func(t *testing.T) {
@@ -337,11 +337,13 @@ func TestDeadLettersWithoutAPlaceAreDroppedAndTold(t *testing.T) {
 						}
 					}()
 					r.exchange("unbound", "direct")
+					r.exchange("back", "direct")
 					args := []any{argDeadLetterExchange, exchange, "x-message-ttl", 50}
 					if kept {
 						args = append(args, "x-queue-type", "quorum", "x-dead-letter-strategy", "at-least-once", "x-overflow", "reject-publish")
 					}
 					q := r.dying("q", "", args...)
+					r.bind("back", "q", "q")
 					r.put("q", 7, field.NoProperties, time.Now())
 					time.Sleep(3 * time.Second)
 					lost := r.Counters().DeadLettersLost[why].Load()

@@ -128,13 +128,18 @@ func (s *scribe) publish(d *Delivery) {
 			s.loss = LostRefused
 		}
 	}
+	if !s.routed && s.cycled > 0 {
+		s.loss = LostCycle
+	}
+	if !s.routed && s.set.KeepDeadLetters {
+		s.pub.fates.keep(s.in.Ref, s.loss)
+		return
+	}
 	s.out.lost[LostCycle] += s.cycled
 	switch {
 	case s.routed:
 	case s.cycled > 0:
 		s.out.unplaced[s.why]++
-	case s.set.KeepDeadLetters:
-		s.pub.fates.keep(s.in.Ref, s.loss)
 	default:
 		s.out.lost[s.loss]++
 		s.out.unplaced[s.why]++
