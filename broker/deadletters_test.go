@@ -420,6 +420,18 @@ func TestOneTargetThatFailsCostsTheOthersNothing(t *testing.T) {
 	}
 }
 
+// TestALowerLimitDropsNoDeadLetter: what was taken under a higher one is as good as before.
+func TestALowerLimitDropsNoDeadLetter(t *testing.T) {
+	r := start(t)
+	dead := r.queue("dead", QueueOptions{Durable: true})
+	r.dying("q", "dead")
+	r.put("q", 3, field.NoProperties, time.Now())
+	r.opts.MaxMessageBytes = 0
+	r.reject("q", 3)
+	r.buried()
+	want(t, "dead letters", drain(t, dead), []string{"0", "1", "2"})
+}
+
 // TestAKillBeforeTheCopyLosesNothing: what is on hold is in its queue at the next start.
 func TestAKillBeforeTheCopyLosesNothing(t *testing.T) {
 	r := start(t)

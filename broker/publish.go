@@ -155,7 +155,7 @@ func (p *Publisher) forget() {
 // it. An error is about the message or its exchange (NotFound, Refused, TooLarge)
 // and nothing was done then; errors of storing come from Commit.
 func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
-	if len(m.Body) > p.v.b.opts.MaxMessageBytes && m.from == nil {
+	if len(m.Body) > p.v.b.opts.MaxMessageBytes && m.from == nil && p.fates == nil { // what was taken once is not refused later
 		return false, fail(TooLarge, "message of %d bytes is larger than the maximum of %d", len(m.Body), p.v.b.opts.MaxMessageBytes)
 	}
 	p.renew()
