@@ -181,18 +181,6 @@ func (in *inbound) replyTo(address string) {
 	in.Properties = in.rewritten
 }
 
-// checkExpiration wants decimal digits and nothing else; the number must fit a duration.
-func checkExpiration(text []byte) error {
-	good := len(text) > 0 && len(text) <= 15
-	for _, b := range text {
-		good = good && b >= '0' && b <= '9'
-	}
-	if !good {
-		return refuse(wire.PreconditionFailed, "invalid expiration '%s'", text)
-	}
-	return nil
-}
-
 // moreKeys reads the headers CC and BCC, and takes BCC out of the message.
 func (in *inbound) moreKeys(p *wire.Publish) error {
 	blind := false

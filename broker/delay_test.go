@@ -602,6 +602,21 @@ func TestDelayedMessagesWaitForADiskThatIsFull(t *testing.T) {
 	})
 }
 
+func TestAQueueAtItsLimitDropsWhatIsDue(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		x, q, p := delayRig(r)
+		full := r.queue("full", QueueOptions{Durable: true, Args: arguments("x-max-length", 1, "x-overflow", "reject-publish")})
+		r.bind("later", "full", "#")
+		r.at(p, delayedBy("later", "k", "1", 1000), delayedBy("later", "k", "2", 1000), delayedBy("later", "k", "3", 1000))
+		time.Sleep(5 * time.Second)
+		want(t, "full", drain(t, full), []string{"1"})
+		want(t, "q", drain(t, q), []string{"1", "2", "3"})
+		if n := r.Counters().DelayedRefused.Load(); n != 2 || x.delays.waiting() != 0 {
+			t.Errorf("%d were refused; %d wait", n, x.delays.waiting())
+		}
+	})
+}
+
 func TestMessagesDelayedSideBySideStayThemselves(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		_, q, p := delayRig(r)

@@ -38,6 +38,8 @@ type mover struct {
 	properties, headers []byte // scratch
 	moreKeys            [][]byte
 	retry               time.Duration
+	dropped             int // by queues at their limit, and nobody was told yet
+	droppedTold         time.Time
 }
 
 func newMover(d *delays) *mover {
@@ -227,6 +229,7 @@ func (m *mover) wait(h *waiting, e *message.Envelope, nowMs int64) {
 func (m *mover) publish(h *waiting, e *message.Envelope, nowMs int64) error {
 	in := &m.in
 	in.Body, in.TimestampMs = h.rec.Value, nowMs
+	in.Ref++
 	in.SameHead = m.sameHead(h, e)
 	if !in.SameHead {
 		if err := m.head(h, e); err != nil {
@@ -269,11 +272,24 @@ func (m *mover) head(h *waiting, e *message.Envelope) error {
 		m.moreKeys = append(m.moreKeys, append([]byte(nil), key...))
 	}
 	*in = Inbound{Exchange: append(in.Exchange[:0], e.Exchange...), Key: l.key, Properties: m.properties, Headers: p.Headers, Body: in.Body,
-		Persistent: true, TimestampMs: in.TimestampMs, Died: e.Died, Raw: message.Headers{Count: h.extra.Count, Raw: l.extra}, from: m.d.x}
+		Persistent: true, TimestampMs: in.TimestampMs, Ref: in.Ref, Died: e.Died, Raw: message.Headers{Count: h.extra.Count, Raw: l.extra}, from: m.d.x}
 	if len(m.moreKeys) > 0 {
 		in.MoreKeys = m.moreKeys
 	}
 	return nil
+}
+
+// refused tells of messages that a queue did not take when they were due, because it was at
+// its limit: nobody is there any more who could hear of it.
+func (m *mover) refused(n int) {
+	if n > 0 {
+		m.b.counters.DelayedRefused.Add(uint64(n))
+		m.dropped += n
+	}
+	if now := m.b.opts.Now(); m.dropped > 0 && (now.Sub(m.droppedTold) >= tellEvery || now.Before(m.droppedTold)) {
+		m.b.opts.Log.Warn("delayed messages are dropped: a queue was at its limit when they were due", "vhost", m.p.v.Name, "exchange", m.d.x.Name, "messages", m.dropped)
+		m.dropped, m.droppedTold = 0, now
+	}
 }
 
 // errClosing ends a round that nobody waits for any more.
@@ -287,6 +303,7 @@ func (m *mover) commit(closed <-chan struct{}) error {
 	}
 	done := make(chan error, 1)
 	m.p.Store()
+	m.refused(len(m.p.Refused()))
 	_ = m.p.Commit(func(err error) { done <- err })
 	select {
 	case err := <-done:

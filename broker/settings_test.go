@@ -197,7 +197,7 @@ func TestArgumentsThatCantBeAreRefusedInRabbitMQsWords(t *testing.T) {
 		{arguments("x-queue-leader-locator", "here"), "invalid arg 'x-queue-leader-locator' for queue 'q' in vhost '/': invalid_queue_locator_arg"},
 		{arguments("x-quorum-initial-group-size", 0, "x-queue-type", "quorum"), "invalid arg 'x-quorum-initial-group-size' for queue 'q' in vhost '/': {value_zero,0}"},
 		{arguments("x-delivery-limit", "few", "x-queue-type", "quorum"), "invalid arg 'x-delivery-limit' for queue 'q' in vhost '/': \"expected integer, got longstr\""},
-		{arguments("x-message-ttl", 1<<32), "invalid arg 'x-message-ttl' for queue 'q' in vhost '/': {value_too_large,4294967296}"},
+		{arguments("x-message-ttl", 315360000001), "invalid arg 'x-message-ttl' for queue 'q' in vhost '/': {value_too_large,315360000001}"},
 		{arguments("x-expires", 0), "invalid arg 'x-expires' for queue 'q' in vhost '/': {value_zero,0}"},
 		{arguments("x-max-priority", 256), "invalid arg 'x-max-priority' for queue 'q' in vhost '/': {max_value_exceeded,256}"},
 		{arguments("x-overflow", "none"), "invalid arg 'x-overflow' for queue 'q' in vhost '/': invalid_overflow"},

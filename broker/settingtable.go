@@ -28,13 +28,13 @@ var settingTable = []*Setting{
 		obey:  func(s *Settings, v string) { s.History = milliseconds(v) }},
 	{Arg: argDeliveryLimit, Policy: "delivery-limit", Min: math.MinInt64, Max: math.MaxInt64, Default: "-1", Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) { s.DeliveryLimit = int(min(whole(v), 1<<30)) }},
-	{Arg: "x-message-ttl", Policy: "message-ttl", Max: maxTimer, Live: ByPolicy, of: workTypes,
+	{Arg: "x-message-ttl", Policy: "message-ttl", Max: MaxTimeMs, Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) {
 			if v != "" {
 				s.MessageTTL = whole(v)
 			}
 		}},
-	{Arg: "x-expires", Policy: "expires", Min: 1, Max: maxTimer, Live: ByPolicy, of: workTypes,
+	{Arg: "x-expires", Policy: "expires", Min: 1, Max: MaxTimeMs, Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) { s.Expires = milliseconds(v) }},
 	{Arg: argConsumerTimeout, Policy: "consumer-timeout", Type: Text, Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) {
@@ -128,8 +128,9 @@ const (
 	timestampType = "message.timestamp.type"
 )
 
-// maxTimer is the longest time in ms that RabbitMQ takes.
-const maxTimer = 1<<32 - 1
+// MaxTimeMs is the longest time that RabbitMQ takes: ten years. The ladders of delays that
+// clients declare go to 2²⁷ seconds.
+const MaxTimeMs = 10 * 365 * 24 * 3600 * 1000
 
 // whole is a value that was checked.
 func whole(v string) int64 {

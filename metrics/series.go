@@ -49,6 +49,8 @@ var counters = []total{
 		func(c *broker.Counters) uint64 { return c.Redelivered.Load() }},
 	{newSerie("counter", "messages_overdue_total", "Messages that went back to their queues because a consumer held them for too long (x-consumer-timeout)."),
 		func(c *broker.Counters) uint64 { return c.Overdue.Load() }},
+	{newSerie("counter", "messages_delayed_refused_total", "Delayed messages that a queue at its limit did not take when they were due; they are dropped."),
+		func(c *broker.Counters) uint64 { return c.DelayedRefused.Load() }},
 	{newSerie("counter", "messages_acked_total", "Messages that consumers acked."),
 		func(c *broker.Counters) uint64 { return c.Left[broker.Acked].Load() }},
 	{newSerie("counter", "records_fetched_total", "Records read by offset, as Kafka consumers do."),

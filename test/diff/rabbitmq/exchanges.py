@@ -128,9 +128,9 @@ def alternates_in_a_chain(c):
     for name in (d, q):
         c.get(1, name)
         c.get(1, name)
-    c.publish(1, x, "other", headers={"CC": ["m"]})
-    c.publish(1, x, "m", headers={"CC": ["other", "another"]})
-    c.hear("with copies, of which one is routed")
+    for key, more in (("other", ["m"]), ("m", ["other", "another"])):
+        c.publish(1, x, key, headers={"CC": more})
+        c.hear(f"key {key} with copies, of which one is routed")
     for name in (d, q):
         c.get(1, name)
         c.get(1, name)
@@ -261,4 +261,17 @@ def exchanges_that_delete_themselves(c):
     c.call(1, Exchange.Delete(exchange=y), True)
     for name in (x, y):
         c.call(1, Exchange.Declare(exchange=name, passive=True))
+    drop(c, q)
+
+
+@conversation
+def longest_times(c):
+    for name in ("x-message-ttl", "x-expires"):
+        for ms in (4294967296, 134217728000, 315360000000, 315360000001):
+            c.call(1, Queue.Declare(queue=c.q(), durable=True, arguments={name: long(ms)}))
+            drop(c, c.q())
+    q = declare(c)
+    for text in ("315360000000", "315360000001", "+5000", "-0", "007", "-", "+"):
+        c.publish(1, "", q, expiration=text)
+        c.hear(f"expiration {text!r}", patience=0.5)
     drop(c, q)
