@@ -209,6 +209,7 @@ func TestWhoAsksAboutADiskThatHangsIsTold(t *testing.T) {
 				r := coldRig(t)
 				defer r.close()
 				q, _ := r.s.vhost.Queue("q")
+				synctest.Wait()           // what a start does behind the scenes is done
 				q.restored = false        // or somebody would look for expired messages, and hold a mutex over that
 				if name != "a consumer" { // which is the one to make the cursor
 					if _, err := q.Partitions()[0].work(); err != nil {
@@ -246,6 +247,7 @@ func TestADeletionDoesNotNeedTheCountOfADiskThatHangs(t *testing.T) {
 		r := coldRig(t)
 		defer r.close()
 		q, _ := r.s.vhost.Queue("q")
+		synctest.Wait()
 		q.restored = false // nobody looks for expired messages
 		if _, err := q.Partitions()[0].work(); err != nil {
 			t.Fatal(err)

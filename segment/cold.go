@@ -166,14 +166,16 @@ func (s *Segment) readKept(from, maxBytes int64) (v View, ok bool) {
 	p := s.nearestKept(s.lead(x, from), from)
 	kept := s.keptAt(p.position)
 	s.mu.Unlock()
-	if _, bad := s.damageAt(p.position); bad {
-		if kept != nil {
-			kept.free()
-		}
+	if kept == nil {
 		return View{}, false
 	}
-	v, _, ok = s.fromKept(kept, p, s.position.Load(), from, min(maxBytes, coldBytes))
-	return v, ok && len(v.bytes) > 0
+	if _, bad := s.damageAt(p.position); !bad {
+		if v, _, ok = s.fromKept(kept, p, s.position.Load(), from, min(maxBytes, coldBytes)); ok {
+			return v, len(v.bytes) > 0
+		}
+	}
+	kept.free()
+	return View{}, false
 }
 
 // lead is the place to which the index leads who looks for an offset.

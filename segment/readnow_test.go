@@ -32,6 +32,11 @@ func TestReadNowReadsNoDisk(t *testing.T) {
 		}
 		from = behind(t, want)
 		want.Release()
+		for _, kept := range s.chunks {
+			if n := kept.refs.Load(); n != 1 {
+				t.Fatalf("at %d: %d hold a chunk that is kept", from, n)
+			}
+		}
 	}
 	if served < 100 { // all but the first of each chunk
 		t.Errorf("%d reads were answered out of memory", served)
