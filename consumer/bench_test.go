@@ -219,3 +219,38 @@ func TestMillionsOfAcksAheadStaySmall(t *testing.T) {
 		t.Errorf("floor %d, unacked %d", c.Floor(), c.Unacked())
 	}
 }
+
+// BenchmarkManyConsumers is a message over so many consumers with a prefetch, each of which
+// acks when it is its turn in a random order: all of one priority, or each of its own.
+func BenchmarkManyConsumers(b *testing.B) {
+	for _, consumers := range []int{1, 100, 1000, 10_000} {
+		for _, prefetch := range []int{1, 20} {
+			for _, own := range []bool{false, true} {
+				b.Run(fmt.Sprintf("consumers=%d/prefetch=%d/priorities=%v", consumers, prefetch, own), func(b *testing.B) {
+					c := newCursor(b, newEndless(), State{})
+					rng := rand.New(rand.NewPCG(1, 2))
+					ks := make([]*Consumer, consumers)
+					held := make([][]Run, consumers)
+					for i := range ks {
+						o := ConsumerOptions{Prefetch: prefetch}
+						if own {
+							o.Priority = i
+						}
+						ks[i] = add(b, c, o)
+					}
+					for i, k := range ks {
+						held[i] = k.Take(prefetch, held[i])
+					}
+					b.ReportAllocs()
+					for n := 0; n < b.N; n++ {
+						i := rng.IntN(consumers)
+						if len(held[i]) > 0 {
+							check(b, ks[i].AckRuns(held[i]))
+						}
+						held[i] = ks[i].Take(prefetch, held[i][:0])
+					}
+				})
+			}
+		}
+	}
+}

@@ -59,9 +59,18 @@ type level struct {
 	members  int
 	turns    ring
 	waits    ring
-	full     int   // out of the ring of turns for a full inbox alone
-	lap      int   // turns left in this round
-	turn     int64 // messages a turn in this round
+	full     int    // out of the ring of turns for a full inbox alone
+	lap      int    // turns left in this round
+	turn     int64  // messages a turn in this round
+	at       [2]int // places on the ladders; 0: not on it
+}
+
+// ring is the level's of that kind.
+func (l *level) ring(kind int) *ring {
+	if kind == turns {
+		return &l.turns
+	}
+	return &l.waits
 }
 
 // Add makes a consumer. It is woken when there is something for it; it may as
@@ -131,6 +140,8 @@ func (k *Consumer) Cancel() {
 	freed := k.emptyInbox()
 	if k.level.members--; k.level.members == 0 {
 		c.levels = slices.DeleteFunc(c.levels, func(l *level) bool { return l == k.level })
+		c.turning.remove(k.level)
+		c.waiting.remove(k.level)
 	}
 	c.consumers--
 	c.exclusive = false
@@ -202,6 +213,7 @@ func (k *Consumer) place() {
 	k.inRing = can
 	if can {
 		l.turns.push(k)
+		k.cursor.turning.add(l)
 	} else {
 		l.turns.pull(k)
 	}
@@ -214,6 +226,7 @@ func (k *Consumer) place() {
 func (k *Consumer) setHungry(yes bool) {
 	if yes {
 		k.level.waits.push(k)
+		k.cursor.waiting.add(k.level)
 		k.cursor.hungry.Add(1)
 	} else {
 		k.level.waits.pull(k)
@@ -286,6 +299,10 @@ func (c *Cursor) kick(w *wakes) {
 	if c.hungry.Load() == 0 || !c.ready() {
 		return
 	}
+	if l := c.waiting.top(); l != nil && !l.waits.head.busy() {
+		w.add(l.waits.head)
+		return
+	}
 	for _, l := range c.levels {
 		for range l.waits.len {
 			k := l.waits.head
@@ -296,10 +313,8 @@ func (c *Cursor) kick(w *wakes) {
 			l.waits.head = l.waits.next(k) // the others first, also the next time
 		}
 	}
-	for _, l := range c.levels {
-		for l.waits.len > 0 {
-			w.add(l.waits.head)
-		}
+	for l := c.waiting.top(); l != nil; l = c.waiting.top() {
+		w.add(l.waits.head)
 	}
 }
 

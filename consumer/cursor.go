@@ -86,7 +86,9 @@ type Cursor struct {
 	dealtN  int64          // fresh messages that were dealt since New
 	skips   int64          // times that fresh messages were passed over
 
-	levels    []*level // by priority, highest first; none is empty
+	levels    []*level // by priority, highest first; each has a member
+	turning   ladder   // those with a consumer whose turn comes
+	waiting   ladder   // those with one that waits and could take more
 	consumers int
 	exclusive bool
 	getter    Consumer
@@ -113,6 +115,7 @@ func New(src Source, st State) (*Cursor, error) {
 	}
 	c.returned.pages = &c.pages
 	c.getter.cursor = c
+	c.turning.kind, c.waiting.kind = turns, waits
 	c.next = min(max(saved.next, floor), end)
 	c.old = min(max(st.Handed, 0), end)
 	c.handed = c.old
@@ -264,12 +267,7 @@ func (c *Cursor) Idle() bool {
 func (c *Cursor) Wanted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, l := range c.levels {
-		if l.turns.len > 0 {
-			return true
-		}
-	}
-	return false
+	return c.turning.top() != nil
 }
 
 // Getter is the handle by which what Get gave is acked and requeued. It never takes.

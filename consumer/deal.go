@@ -184,6 +184,9 @@ func (d *dealing) mayGive(l *level, k *Consumer) bool {
 // topLevel is the highest priority at which someone can take, with that one at its
 // head. Nothing is dealt to who waits for the source: it could not come for it.
 func (c *Cursor) topLevel() *level {
+	if l := c.turning.top(); l == nil || l.turns.head != c.asker {
+		return l
+	}
 	for _, l := range c.levels {
 		if l.turns.len > 1 && l.turns.head == c.asker {
 			l.turns.head = l.turns.next(c.asker)

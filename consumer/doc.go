@@ -23,8 +23,9 @@
 // highest priority first, then round-robin, one message a turn while the backlog
 // is small, up to 64 while it is large, and without limit to a consumer that is
 // alone. What it deals to another waits in that one's inbox, which is bounded, and
-// it wakes each at most once. A consumer whose inbox is full counts as busy, and
-// its share goes to the others and to lower priorities.
+// it wakes each at most once. A consumer whose inbox is full is passed over, and
+// its share goes to the others and to lower priorities. Of those that wait, one that
+// says it is busy is woken last. The highest priority is found on a ladder (ladder.go).
 //
 // Delivery is in offset order. What is requeued, or was dealt to a consumer that
 // went before it took it, is ready again in its old place.
