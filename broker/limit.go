@@ -47,6 +47,7 @@ func (s *Settings) refuses() bool { return s.limited() && s.Overflow != DropHead
 // limiter is what a limited log has beside others.
 type limiter struct {
 	settled atomic.Bool  // nothing came back since the last look
+	looking atomic.Bool  // that look is under way: what is too many may be there still
 	sent    atomic.Bool  // an errand is to look
 	mu      sync.Mutex   // a turn
 	bytes   []readyBytes // of the queue's logs
@@ -114,6 +115,8 @@ func (p *Partition) trim() {
 	if l := p.limiter(); l != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		l.looking.Store(true)
+		defer l.looking.Store(false)
 		l.settled.Store(true) // what comes back from here on is seen the next time
 		if p.q.Settings().Overflow == DropHead {
 			l.trimAll(p)
@@ -142,7 +145,7 @@ func (p *Partition) cameBack() {
 func (p *Partition) trimNow(wait bool) error {
 	l := p.limiter()
 	switch {
-	case l == nil || l.settled.Load():
+	case l == nil || l.settled.Load() && !l.looking.Load():
 		return nil
 	case !wait:
 		return store.ErrNotYet

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // offer publishes bodies to an exchange or queue in one batch, and returns those that were refused.
@@ -142,6 +144,22 @@ func TestOnlyReadyMessagesCount(t *testing.T) {
 		}
 	}
 	want(t, "left", drain(t, q), []string{"3", "4"})
+}
+
+// TestWhoCountsWaitsForALookThatIsUnderWay, which has not dropped what is too many yet.
+func TestWhoCountsWaitsForALookThatIsUnderWay(t *testing.T) {
+	r := start(t)
+	q := r.limited("q", "x-max-length", 2)
+	r.offer(r.s.NewPublisher(), "", "q", "0")
+	p := q.Partitions()[0]
+	p.trim()
+	if err := p.trimNow(false); err != nil {
+		t.Error(err)
+	}
+	p.limiter().looking.Store(true)
+	if err := p.trimNow(false); !errors.Is(err, store.ErrNotYet) {
+		t.Errorf("%v while it is under way", err)
+	}
 }
 
 // TestWhoIsFreeIsServedBeforeAnythingIsTooMuch: as if each message had been handed over when it came.
