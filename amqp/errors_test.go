@@ -58,6 +58,7 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 			p.call(2, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
 			p.send(2, &wire.BasicGet{})
 		}, wire.NotFound, "no previously declared queue", wire.IDBasicGet},
+		{"passive declare of no name", method(&wire.QueueDeclare{Passive: true}), wire.NotFound, "no queue '' in vhost '/'", wire.IDQueueDeclare},
 		{"declare of a reserved queue name", method(&wire.QueueDeclare{Queue: "amq.mine"}), wire.AccessRefused, "queue name 'amq.mine' contains reserved prefix 'amq.*'", wire.IDQueueDeclare},
 		{"declare of a reserved exchange name", method(&wire.ExchangeDeclare{Exchange: "amq.mine", Type: "direct"}), wire.AccessRefused, "", wire.IDExchangeDeclare},
 		{"delete of a predeclared exchange", method(&wire.ExchangeDelete{Exchange: "amq.topic"}), wire.AccessRefused, "", wire.IDExchangeDelete},

@@ -25,7 +25,7 @@ func (ch *channel) queueDeclare(m *wire.QueueDeclare) error {
 	var q *broker.Queue
 	var err error
 	if m.Passive {
-		q, err = ch.lookAt(m.Queue)
+		q, err = ch.c.session.LookAt(cleanName(m.Queue)) // an empty name stands for none here
 	} else {
 		q, err = ch.c.session.DeclareQueue(cleanName(m.Queue), broker.QueueOptions{
 			Durable: m.Durable, AutoDelete: m.AutoDelete, Exclusive: m.Exclusive, Args: m.Arguments,
@@ -43,15 +43,6 @@ func (ch *channel) queueDeclare(m *wire.QueueDeclare) error {
 		return err
 	}
 	return ch.reply(&wire.QueueDeclareOk{Queue: q.Name, MessageCount: count32(ready), ConsumerCount: count32(int64(q.Consumers()))})
-}
-
-// lookAt is a passive declaration.
-func (ch *channel) lookAt(name string) (*broker.Queue, error) {
-	name, err := ch.queueName(name)
-	if err != nil {
-		return nil, err
-	}
-	return ch.c.session.LookAt(name)
 }
 
 // count32 is a count as far as the protocol's 32 bits go.
