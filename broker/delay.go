@@ -29,6 +29,7 @@ import (
 //
 // What was moved and not noted when the broker was killed moves again: messages come at
 // least once. A message comes at most the finest lane's wait late, and a little for the disk.
+// What no queue takes when its time has come waits again: see delayagain.go.
 
 const (
 	typeDelayed    = "x-delayed-message"

@@ -38,6 +38,7 @@ func laneWaitMs(n int) int64 {
 // it to itself but hungry.
 type lane struct {
 	part   *Partition
+	number int
 	waitMs int64
 	hungry atomic.Bool // the mover has seen all of it, and is to be woken by more
 
@@ -67,6 +68,13 @@ type waiting struct {
 	dueMs  int64
 	extra  message.Headers // record headers behind lv.d
 }
+
+// A message's ref is the number of its lane and its offset there.
+const refOffsetBits = 56
+
+func (l *lane) ref(o message.Offset) uint64 { return uint64(l.number)<<refOffsetBits | uint64(o) }
+
+func refOffset(ref uint64) message.Offset { return message.Offset(ref & (1<<refOffsetBits - 1)) }
 
 const (
 	laneReadBytes = 256 << 10

@@ -38,16 +38,19 @@ type mover struct {
 	properties, headers []byte // scratch
 	moreKeys            [][]byte
 	retry               time.Duration
-	dropped             int // by queues at their limit, and nobody was told yet
+	dropped             int // that a queue did not take, and nobody was told yet
 	droppedTold         time.Time
+	kept                int // that wait again, and nobody was told yet
+	keptTold            time.Time
 }
 
 func newMover(d *delays) *mover {
 	v := d.lanes.vhost
 	m := &mover{d: d, b: v.b, p: v.newPublisher()}
+	m.p.fates = &fates{}
 	for i, part := range d.lanes.Partitions() {
 		l := &m.lanes[i]
-		l.part, l.waitMs = part, laneWaitMs(i)
+		l.part, l.number, l.waitMs = part, i, laneWaitMs(i)
 		m.unwatch[i] = part.log.Watch(func() {
 			if l.hungry.Load() && l.hungry.Swap(false) {
 				d.wakeUp()
@@ -195,6 +198,7 @@ func (m *mover) move(l *lane, nowMs int64) {
 	if after := h.delay.AfterMs; h.putMs > nowMs && after > 0 {
 		h.dueMs = min(h.dueMs, nowMs+after) // by a clock that was wrong
 	}
+	m.in.Ref = l.ref(h.offset)
 	e, ok := h.rec.Envelope()
 	switch {
 	case !ok:
@@ -222,14 +226,13 @@ func (m *mover) wait(h *waiting, e *message.Envelope, nowMs int64) {
 	d.DueMs = h.dueMs
 	m.headers = append(d.AppendTo(m.headers[:0]), h.extra.Raw...)
 	m.p.put(m.d.lanes.Partitions()[laneOf(h.dueMs-nowMs)], &message.Publish{Exchange: e.Exchange, Key: h.rec.Key, Properties: e.Properties, Body: h.rec.Value,
-		TimestampMs: nowMs, Died: e.Died, Raw: message.Headers{Count: 1 + h.extra.Count, Raw: m.headers}})
+		TimestampMs: nowMs, Died: e.Died, Raw: message.Headers{Count: 1 + h.extra.Count, Raw: m.headers}}, m.in.Ref)
 }
 
 // publish routes a message whose time has come.
 func (m *mover) publish(h *waiting, e *message.Envelope, nowMs int64) error {
 	in := &m.in
 	in.Body, in.TimestampMs = h.rec.Value, nowMs
-	in.Ref++
 	in.SameHead = m.sameHead(h, e)
 	if !in.SameHead {
 		if err := m.head(h, e); err != nil {
@@ -280,14 +283,14 @@ func (m *mover) head(h *waiting, e *message.Envelope) error {
 }
 
 // refused tells of messages that a queue did not take when they were due, because it was at
-// its limit: nobody is there any more who could hear of it.
+// its limit, or its log failed and others took them: nobody is there any more who could hear of it.
 func (m *mover) refused(n int) {
 	if n > 0 {
 		m.b.counters.DelayedRefused.Add(uint64(n))
 		m.dropped += n
 	}
 	if now := m.b.opts.Now(); m.dropped > 0 && (now.Sub(m.droppedTold) >= tellEvery || now.Before(m.droppedTold)) {
-		m.b.opts.Log.Warn("delayed messages are dropped: a queue was at its limit when they were due", "vhost", m.p.v.Name, "exchange", m.d.x.Name, "messages", m.dropped)
+		m.b.opts.Log.Warn("delayed messages are dropped: a queue was at its limit when they were due, or failed and others have them", "vhost", m.p.v.Name, "exchange", m.d.x.Name, "messages", m.dropped)
 		m.dropped, m.droppedTold = 0, now
 	}
 }
@@ -303,7 +306,10 @@ func (m *mover) commit(closed <-chan struct{}) error {
 	}
 	done := make(chan error, 1)
 	m.p.Store()
-	m.refused(len(m.p.Refused()))
+	if err := m.again(); err != nil {
+		_ = m.p.Commit(nil)
+		return err
+	}
 	_ = m.p.Commit(func(err error) { done <- err })
 	select {
 	case err := <-done:

@@ -229,11 +229,15 @@ func (p *Publisher) renew() {
 	}
 }
 
-// put has a message stored in one log.
-func (p *Publisher) put(part *Partition, pub *message.Publish) {
+// put has a message stored in one log; ref is what fates call it.
+func (p *Publisher) put(part *Partition, pub *message.Publish, ref uint64) {
 	p.renew()
 	p.needCommit = true
-	p.open(p.targetOf(part).self, len(pub.Body))[0].batch.Add(pub)
+	set := p.open(p.targetOf(part).self, len(pub.Body))[0]
+	set.batch.Add(pub)
+	if set.tracked {
+		set.refs = append(set.refs, ref)
+	}
 	p.same.batch = nil
 }
 

@@ -1,0 +1,71 @@
+package broker
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/leveret-mq/leveret/store"
+)
+
+// TestAQueueThatFailsIsInNoDelayedMessagesWay: what is for it alone is kept until it takes
+// messages again, and nobody else gets anything twice.
+func TestAQueueThatFailsIsInNoDelayedMessagesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := startFaulty(t)
+		x := r.delaying("later", "direct")
+		broken, fine := r.queue("broken", QueueOptions{Durable: true}), r.queue("fine", QueueOptions{Durable: true})
+		for _, name := range []string{"broken", "fine"} {
+			r.bind("later", name, name)
+			r.bind("later", name, "both")
+		}
+		s.append[broken.Partitions()[0].log.ID()] = store.ErrReadOnly
+		p := r.s.NewPublisher()
+		for i := range 3 {
+			r.at(p, delayedBy("later", "broken", fmt.Sprint("b", i), 1000), delayedBy("later", "fine", fmt.Sprint("f", i), 1000),
+				delayedBy("later", "both", fmt.Sprint("both", i), 1000))
+		}
+		time.Sleep(10 * time.Minute)
+		want(t, "the other queue", drain(t, fine), []string{"f0", "both0", "f1", "both1", "f2", "both2"})
+		if n := r.Counters().DelayedRefused.Load(); n != 3 {
+			t.Errorf("%d copies were told to be lost", n)
+		}
+		clear(s.append)
+		time.Sleep(2 * moveAgain)
+		want(t, "the queue", drain(t, broken), []string{"b0", "b1", "b2"})
+		want(t, "the other queue", drain(t, fine), nil)
+		if n := x.delays.waiting(); n != 0 {
+			t.Errorf("%d wait", n)
+		}
+	})
+}
+
+// TestVeryManyDelayedMessagesThatNoQueueTakesComeOnceEach, whatever lanes they stood in.
+func TestVeryManyDelayedMessagesThatNoQueueTakesComeOnceEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := startFaulty(t)
+		_, q, p := delayRig(r)
+		s.append[q.Partitions()[0].log.ID()] = store.ErrFull
+		const n = 10_000
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf("%05d", i))
+			in := delayedBy("later", fmt.Sprint("key", i%3), all[i], 100+int64(i%50)*10)
+			in.TimestampMs = r.opts.Now().UnixMilli()
+			if _, err := p.Publish(&in); err != nil {
+				t.Fatal(err)
+			}
+		}
+		flush(t, p)
+		time.Sleep(2 * moveAgain)
+		clear(s.append)
+		time.Sleep(2 * moveAgain)
+		got := drain(t, q)
+		slices.Sort(got)
+		if !slices.Equal(got, all) {
+			t.Errorf("%d came of %d", len(got), n)
+		}
+	})
+}
