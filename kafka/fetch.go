@@ -219,15 +219,29 @@ func (c *conn) waitForMore() error {
 	}
 }
 
+// watch has changes of the partitions asked for wake the connection, once for each
+// however often it is named.
 func (c *conn) watch() {
 	f := &c.fetch
+	var seen map[*broker.Partition]struct{} // of many
+	if len(f.req.Partitions) > 16 {
+		seen = make(map[*broker.Partition]struct{}, len(f.req.Partitions))
+	}
+	again := func(part *broker.Partition) bool {
+		if seen == nil {
+			return slices.Contains(f.watched, part)
+		}
+		had := len(seen)
+		seen[part] = struct{}{}
+		return len(seen) == had
+	}
 	for _, t := range f.req.Topics {
 		known, err := c.topicOf(broker.Consume, t.Name)
 		if err != nil {
 			continue
 		}
 		for _, p := range f.req.Of(t) {
-			if part := known.partition(p.Index); part != nil {
+			if part := known.partition(p.Index); part != nil && !again(part) {
 				f.watched = append(f.watched, part)
 				f.stops = append(f.stops, c.session.Watch(part, f.notify))
 			}

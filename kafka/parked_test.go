@@ -11,6 +11,7 @@ import (
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // eventually waits for what is about to be true.
@@ -198,5 +199,32 @@ func TestWhatIsParkedHoldsLittle(t *testing.T) {
 	eventually(t, "only the member is counted", func() bool { return b.Stats().Used < 3<<19 })
 	if used := b.Stats().Used; used < 900<<10 {
 		t.Errorf("the member is counted with %d bytes", used)
+	}
+}
+
+// What a Fetch names many times is waited for once.
+func TestAFetchWatchesEachPartitionOnce(t *testing.T) {
+	for _, n := range []int{3, 1000} {
+		r := newRigMode(t, store.ModeOS, nil)
+		r.topic("t", 2, nil)
+		c := r.direct(t)
+		q := kmsg.NewPtrFetchRequest()
+		for i := range n {
+			part := kmsg.NewFetchRequestTopicPartition()
+			part.Partition = int32(i % 2)
+			q.Topics = append(q.Topics, kmsg.FetchRequestTopic{Topic: "t", Partitions: []kmsg.FetchRequestTopicPartition{part}})
+		}
+		h, body, err := wire.ParseHeader(framed(q, 11))
+		if err == nil {
+			err = c.fetch.req.Parse(h.Version, body)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.watch()
+		if len(c.fetch.watched) != 2 || len(c.fetch.stops) != 2 {
+			t.Errorf("of %d that are named %d are watched", n, len(c.fetch.watched))
+		}
+		c.unwatch()
 	}
 }

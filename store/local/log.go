@@ -25,7 +25,7 @@ type Log struct {
 	inner   atomic.Pointer[log.Log]
 	cursor  atomic.Pointer[cursor] // made at first use
 	fault   atomic.Pointer[error]  // of the cursor or the directory; the log's own are in inner
-	watch   atomic.Pointer[[]*watcher]
+	watch   atomic.Pointer[watchers]
 	rest    atomic.Pointer[rest] // what the last checkpoint says; nil when nothing
 	left    atomic.Pointer[left] // what the consumer said with its state
 	end     atomic.Pointer[endMark]

@@ -3,49 +3,76 @@ package local
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
-// watcher is one party that wants to hear of changes.
-type watcher struct{ wake func() }
-
-// Watch has wake called after every change until stop; see store.Log. An append
-// to a log that nobody watches pays one load for it.
-func (l *Log) Watch(wake func()) (stop func()) {
-	w := &watcher{wake}
-	l.changeWatchers(func(all []*watcher) []*watcher { return append(slices.Clone(all), w) })
-	var once sync.Once
-	return func() {
-		once.Do(func() {
-			l.changeWatchers(func(all []*watcher) []*watcher {
-				return slices.DeleteFunc(slices.Clone(all), func(x *watcher) bool { return x == w })
-			})
-		})
-	}
+// watchers are those whom a log wakes when it changes. They come and go at the same cost
+// however many there are: a Kafka client that waits for one is among them for a moment
+// each time.
+type watchers struct {
+	mu    sync.Mutex // guards all, and the places in it
+	all   []*watcher
+	known atomic.Pointer[[]*watcher] // a copy of all for wake; nil: they have changed since
 }
 
-// changeWatchers replaces the list by a changed copy.
-func (l *Log) changeWatchers(change func([]*watcher) []*watcher) {
-	for {
-		old := l.watch.Load()
-		var all []*watcher
-		if old != nil {
-			all = *old
-		}
-		next := change(all)
-		to := &next
-		if len(next) == 0 {
-			to = nil
-		}
-		if l.watch.CompareAndSwap(old, to) {
-			return
-		}
+// watcher is one call of Watch.
+type watcher struct {
+	wake  func()
+	place int // in all
+}
+
+// nobody is the copy of none.
+var nobody = new([]*watcher)
+
+// Watch has wake called after every change until stop; see store.Log. An append
+// to a log that nobody ever watched pays one load for it.
+func (l *Log) Watch(wake func()) (stop func()) {
+	if l.watch.Load() == nil {
+		l.watch.CompareAndSwap(nil, new(watchers))
 	}
+	ws, w := l.watch.Load(), &watcher{wake: wake}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	w.place = len(ws.all)
+	ws.all = append(ws.all, w)
+	ws.known.Store(nil)
+	return sync.OnceFunc(func() { ws.remove(w) })
+}
+
+// remove has the last one take the place of one that leaves.
+func (ws *watchers) remove(w *watcher) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	last := len(ws.all) - 1
+	ws.all[w.place] = ws.all[last]
+	ws.all[w.place].place = w.place
+	ws.all[last] = nil
+	if ws.all = ws.all[:last]; last == 0 {
+		ws.all = nil
+	}
+	ws.known.Store(nil)
+}
+
+// list is who is to be woken.
+func (ws *watchers) list() []*watcher {
+	if all := ws.known.Load(); all != nil {
+		return *all
+	}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	all := nobody
+	if len(ws.all) > 0 {
+		copied := slices.Clone(ws.all)
+		all = &copied
+	}
+	ws.known.Store(all)
+	return *all
 }
 
 // wake calls everybody who watches.
 func (l *Log) wake() {
-	if all := l.watch.Load(); all != nil {
-		for _, w := range *all {
+	if ws := l.watch.Load(); ws != nil {
+		for _, w := range ws.list() {
 			w.wake()
 		}
 	}
