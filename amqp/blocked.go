@@ -13,23 +13,20 @@ const alarmPoll = 50 * time.Millisecond
 // held says whether an alarm holds the read loop up before it stores publishes. When the disk takes none, only those
 // without confirms wait: their client would hear of a refusal by the loss of its connection only, and has nothing to
 // send them again by; with confirms each is refused by itself instead. When memory is short, all wait, as on RabbitMQ.
-func (c *conn) held() bool {
+func (c *conn) held(plain bool) bool {
 	disk, memory := c.s.opts.Broker.Alarms()
-	return memory != "" || disk != "" && c.plain > 0
+	return memory != "" || disk != "" && plain
 }
 
 // waitAlarm holds the read loop up while it is held. The wait ends with the alarm, the client or the broker.
-func (c *conn) waitAlarm() {
-	if !c.held() {
+func (c *conn) waitAlarm(plain bool) {
+	if !c.held(plain) {
 		return
 	}
-	var gone <-chan struct{}
-	if w, ok := c.nc.(interface{ Gone() <-chan struct{} }); ok {
-		gone = w.Gone()
-	}
+	gone := c.gone()
 	poll := time.NewTicker(alarmPoll)
 	defer poll.Stop()
-	for c.held() && !c.forced.Load() {
+	for c.held(plain) && !c.forced.Load() {
 		select {
 		case <-poll.C:
 		case <-gone:
@@ -38,6 +35,14 @@ func (c *conn) waitAlarm() {
 			return
 		}
 	}
+}
+
+// gone is closed when the client is seen to have left; nil where that can't be seen.
+func (c *conn) gone() <-chan struct{} {
+	if w, ok := c.nc.(interface{ Gone() <-chan struct{} }); ok {
+		return w.Gone()
+	}
+	return nil
 }
 
 // tellBlocked tells a client that publishes that the broker takes no messages, and why, before it hears what became

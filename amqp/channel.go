@@ -29,6 +29,8 @@ type channel struct {
 	prefetch int            // of consumers that start from now on
 	shared   *broker.Credit // see credit
 
+	tx *transaction // in tx mode; then confirm is not set
+
 	replies *replyConsumer // of direct reply-to, if there is one; changed under mu
 
 	gone bool // guarded by conn.outMu: no confirm may follow
@@ -101,6 +103,9 @@ func (ch *channel) release() { depart(ch.clear()) }
 func (ch *channel) clear() (left []*consumer) {
 	ch.dropContent()
 	ch.cancelReplies()
+	if ch.tx != nil {
+		ch.endTx()
+	}
 	ch.mu.Lock()
 	for _, k := range ch.consumers {
 		k.sub.Stop()
@@ -171,7 +176,7 @@ func (ch *channel) whileClosing(f wire.Frame) *closeError {
 func (ch *channel) method(payload []byte) *closeError {
 	id := wire.PayloadID(payload)
 	if ch.content.pending {
-		return &closeError{code: wire.UnexpectedFrame, text: "expected content header or body, got " + id.String() + " instead", method: id}
+		return ch.content.unexpected()
 	}
 	m, err := wire.Decode(payload)
 	if err != nil {
@@ -199,12 +204,8 @@ func (ch *channel) call(m wire.Method) error {
 		return refuse(wire.ChannelError, "second 'channel.open' seen")
 	case *wire.ChannelClose:
 		return ch.close()
-	case *wire.ChannelCloseOk:
-		return nil
 	case *wire.ChannelFlow:
 		return ch.flow(m)
-	case *wire.ChannelFlowOk:
-		return nil
 	case *wire.AccessRequest:
 		return ch.reply(&wire.AccessRequestOk{Ticket: 1})
 	case *wire.ExchangeDeclare:
@@ -231,8 +232,6 @@ func (ch *channel) call(m wire.Method) error {
 		return ch.consume(m)
 	case *wire.BasicCancel:
 		return ch.cancel(m)
-	case *wire.BasicCancelOk:
-		return nil
 	case *wire.BasicGet:
 		return ch.get(m)
 	case *wire.BasicAck:
@@ -247,10 +246,14 @@ func (ch *channel) call(m wire.Method) error {
 		return ch.recover(m.Requeue, nil)
 	case *wire.ConfirmSelect:
 		return ch.confirmSelect(m)
-	case *wire.TxSelect, *wire.TxCommit, *wire.TxRollback:
-		return refuse(wire.NotImplemented, "%s is not implemented yet", m.ID())
+	case *wire.TxSelect:
+		return ch.txSelect()
+	case *wire.TxCommit:
+		return ch.txCommit()
+	case *wire.TxRollback:
+		return ch.txRollback()
 	}
-	return refuse(wire.CommandInvalid, "%s is not for a client to send", m.ID())
+	return refuse(wire.CommandInvalid, "unimplemented method") // a server's, a connection's, or an answer that nobody waits for
 }
 
 // reply answers a method; nil, which is what nowait asks for, answers nothing.
@@ -284,6 +287,9 @@ func (ch *channel) flow(m *wire.ChannelFlow) error {
 }
 
 func (ch *channel) confirmSelect(m *wire.ConfirmSelect) error {
+	if ch.tx != nil {
+		return refuse(wire.PreconditionFailed, "cannot switch from tx to confirm mode")
+	}
 	ch.confirm = true
 	return ch.reply(answer(m.NoWait, &wire.ConfirmSelectOk{}))
 }

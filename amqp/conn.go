@@ -64,6 +64,7 @@ type conn struct {
 	dirty      []*channel // channels with verdicts not yet told to the broker
 	publishing []*channel // channels with publishes not yet counted
 	toStore    int        // publishes since the last endRead
+	heldBack   int        // the same, of transactions, which are not to be stored yet
 	plain      int        // of these, on channels without confirms
 	pub        wire.PublishParser
 	settle     wire.Settle // parsed last
@@ -246,7 +247,7 @@ func (c *conn) takePublish(buf []byte) (n int, done bool, err *closeError) {
 	n, found := c.pub.Parse(buf, c.maxPayload)
 	switch found {
 	case wire.Short:
-		if n > netx.MaxReadBytes {
+		if ch := c.live(wire.ChannelOf(buf)); n > netx.MaxReadBytes || ch != nil && ch.content.pending {
 			return 0, false, nil
 		}
 		c.rb.Want(n)
@@ -277,6 +278,9 @@ func (c *conn) live(number uint16) *channel {
 // frame handles one frame on the plain path.
 func (c *conn) frame(f wire.Frame) *closeError {
 	if f.Type == wire.FrameHeartbeat {
+		if f.Channel != 0 {
+			return refuse(wire.UnexpectedFrame, "heartbeat on channel %d", f.Channel)
+		}
 		return nil
 	}
 	if f.Channel == 0 {
@@ -358,7 +362,7 @@ func (c *conn) connectionMethod(payload []byte) *closeError {
 	if c.closing {
 		return nil
 	}
-	return &closeError{code: wire.CommandInvalid, text: m.ID().String() + " is not expected now", method: m.ID()}
+	return &closeError{code: wire.ChannelError, text: "unexpected method in connection state running", method: m.ID()}
 }
 
 // updateSecret answers a client that renews its credentials. A password does not run out, so there is

@@ -134,7 +134,7 @@ func TestClosingReturnsWhatIsUnacked(t *testing.T) {
 		"channel.close":    func(p *peer) { p.call(2, &wire.ChannelClose{}, wire.IDChannelCloseOk) },
 		"channel error":    func(p *peer) { p.call(2, &wire.BasicAck{DeliveryTag: 99}, wire.IDChannelClose) },
 		"connection.close": func(p *peer) { p.call(0, &wire.ConnectionClose{}, wire.IDConnectionCloseOk); p.nc.Close() },
-		"connection error": func(p *peer) { p.send(2, &wire.TxSelect{}); p.expect(0, wire.IDConnectionClose) },
+		"connection error": func(p *peer) { p.send(2, &wire.BasicQos{PrefetchSize: 1}); p.expect(0, wire.IDConnectionClose) },
 		"socket cut":       func(p *peer) { p.nc.Close() },
 	}
 	for name, end := range ends {

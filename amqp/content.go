@@ -68,17 +68,30 @@ func (c *conn) giveBody(t *content) {
 	t.body, t.taken, t.outside = nil, 0, false
 }
 
+// unexpected is about a frame that may not come where the message is, in RabbitMQ's words.
+func (t *content) unexpected() *closeError {
+	switch {
+	case !t.pending:
+		return refuse(wire.UnexpectedFrame, "expected method frame, got non method frame instead")
+	case !t.headed:
+		return &closeError{code: wire.UnexpectedFrame, method: wire.IDBasicPublish,
+			text: fmt.Sprintf("expected content header for class %d, got non content header frame instead", wire.ClassBasic)}
+	}
+	return &closeError{code: wire.UnexpectedFrame, text: "expected content body, got non content body frame instead", method: wire.IDBasicPublish}
+}
+
 func (ch *channel) contentHeader(payload []byte) *closeError {
 	t := &ch.content
 	if !t.pending || t.headed {
-		return refuse(wire.UnexpectedFrame, "expected method frame, got content header frame instead")
+		return t.unexpected()
 	}
 	h, err := wire.ParseContentHeader(payload)
 	if err != nil {
 		return decodeError(err, wire.IDBasicPublish)
 	}
 	if h.Class != wire.ClassBasic {
-		return refuse(wire.UnexpectedFrame, "content header of class %d for basic.publish", h.Class)
+		return &closeError{code: wire.UnexpectedFrame, method: wire.IDBasicPublish,
+			text: fmt.Sprintf("expected content header for class %d, got one for class %d instead", wire.ClassBasic, h.Class)}
 	}
 	limit := uint64(ch.c.s.opts.Broker.MaxMessageBytes())
 	if h.BodySize > limit {
@@ -102,10 +115,11 @@ func (ch *channel) contentHeader(payload []byte) *closeError {
 func (ch *channel) contentBody(payload []byte) *closeError {
 	t := &ch.content
 	if !t.headed {
-		return refuse(wire.UnexpectedFrame, "expected method or content header frame, got content body frame instead")
+		return t.unexpected()
 	}
 	if len(payload) > t.size-t.got {
-		return refuse(wire.UnexpectedFrame, "content body of %d bytes where %d are left", len(payload), t.size-t.got)
+		return &closeError{code: wire.UnexpectedFrame, method: wire.IDBasicPublish,
+			text: fmt.Sprintf("content body of %d bytes where %d are left", len(payload), t.size-t.got)}
 	}
 	if t.failed == nil {
 		if err := ch.c.keep(t, payload); err != nil {
@@ -207,10 +221,7 @@ func (ch *channel) finishContent() *closeError {
 
 // recall reads a spilled body back, as soon as there is memory for it.
 func (c *conn) recall(t *content) error {
-	var gone <-chan struct{}
-	if w, ok := c.nc.(interface{ Gone() <-chan struct{} }); ok {
-		gone = w.Gone()
-	}
+	gone := c.gone()
 	// One that is larger than anybody's share takes all of it.
 	need := min(int64(t.size), max(c.memory.Share()-c.memory.Held(), 0))
 	if err := c.memory.Await(need, gone); err != nil {

@@ -136,28 +136,49 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 		{"prefetch size", method(&wire.BasicQos{PrefetchSize: 1}), wire.NotImplemented, "prefetch_size!=0 (1)", wire.IDBasicQos},
 		{"recover without requeue", method(&wire.BasicRecover{}), wire.NotImplemented, "requeue=false", wire.IDBasicRecover},
 		{"flow off", method(&wire.ChannelFlow{}), wire.NotImplemented, "active=false", wire.IDChannelFlow},
-		{"transactions", method(&wire.TxSelect{}), wire.NotImplemented, "", wire.IDTxSelect},
+		{"commit without tx.select", method(&wire.TxCommit{}), wire.PreconditionFailed, "channel is not transactional", wire.IDTxCommit},
+		{"rollback without tx.select", method(&wire.TxRollback{}), wire.PreconditionFailed, "channel is not transactional", wire.IDTxRollback},
+		{"confirms on a channel with transactions", func(p *peer, _ string) {
+			p.send(1, &wire.TxSelect{})
+			p.expect(1, wire.IDTxSelectOk)
+			p.send(1, &wire.ConfirmSelect{})
+		}, wire.PreconditionFailed, "cannot switch from tx to confirm mode", wire.IDConfirmSelect},
+		{"transactions on a channel with confirms", func(p *peer, _ string) { p.send(1, &wire.ConfirmSelect{NoWait: true}, &wire.TxSelect{}) }, wire.PreconditionFailed, "cannot switch from confirm to tx mode", wire.IDTxSelect},
+		{"heartbeat on a channel", func(p *peer, _ string) { p.raw(wire.AppendFrame(nil, wire.FrameHeartbeat, 1, nil)) }, wire.UnexpectedFrame, "heartbeat on channel 1", 0},
+		{"connection.open in the midst", func(p *peer, _ string) { p.send(0, &wire.ConnectionOpen{VirtualHost: "/"}) }, wire.ChannelError, "unexpected method in connection state running", wire.IDConnectionOpen},
+		{"a channel's method on channel 0", func(p *peer, _ string) { p.send(0, &wire.BasicQos{}) }, wire.ChannelError, "unexpected method in connection state running", wire.IDBasicQos},
+		{"a connection's method on a channel", method(&wire.ConnectionOpen{VirtualHost: "/"}), wire.CommandInvalid, "unimplemented method", wire.IDConnectionOpen},
+		{"flow-ok that nobody waits for", method(&wire.ChannelFlowOk{}), wire.CommandInvalid, "unimplemented method", wire.IDChannelFlowOk},
+		{"close-ok that nobody waits for", method(&wire.ChannelCloseOk{}), wire.CommandInvalid, "unimplemented method", wire.IDChannelCloseOk},
+		{"two publishes without a header", func(p *peer, q string) {
+			p.send(1, &wire.BasicPublish{RoutingKey: q}, &wire.BasicPublish{RoutingKey: q})
+		}, wire.UnexpectedFrame, "expected content header for class 60, got non content header frame instead", wire.IDBasicPublish},
+		{"two headers", func(p *peer, q string) {
+			p.send(1, &wire.BasicPublish{RoutingKey: q})
+			p.raw(wire.AppendContentHeader(nil, 1, 1, nil))
+			p.raw(wire.AppendContentHeader(nil, 1, 1, nil))
+		}, wire.UnexpectedFrame, "expected content body, got non content body frame instead", wire.IDBasicPublish},
 		{"second channel.open", method(&wire.ChannelOpen{}), wire.ChannelError, "second 'channel.open' seen", wire.IDChannelOpen},
 		{"method on a channel that is not open", func(p *peer, _ string) { p.send(5, &wire.BasicQos{}) }, wire.ChannelError, "expected 'channel.open'", wire.IDBasicQos},
 		{"publish on a channel that is not open", func(p *peer, q string) { p.publish(5, text(q, "x")) }, wire.ChannelError, "expected 'channel.open'", wire.IDBasicPublish},
-		{"header without a method", func(p *peer, _ string) { p.raw(wire.AppendContentHeader(nil, 1, 0, nil)) }, wire.UnexpectedFrame, "", 0},
+		{"header without a method", func(p *peer, _ string) { p.raw(wire.AppendContentHeader(nil, 1, 0, nil)) }, wire.UnexpectedFrame, "expected method frame, got non method frame instead", 0},
 		{"body without a header", func(p *peer, _ string) { p.raw(wire.AppendFrame(nil, wire.FrameBody, 1, []byte("x"))) }, wire.UnexpectedFrame, "", 0},
 		{"body larger than announced", func(p *peer, q string) {
 			p.send(1, &wire.BasicPublish{RoutingKey: q})
 			p.raw(wire.AppendContentHeader(nil, 1, 1, nil))
 			p.raw(wire.AppendFrame(nil, wire.FrameBody, 1, []byte("xy")))
-		}, wire.UnexpectedFrame, "", 0},
-		{"method in the middle of a message", func(p *peer, q string) { p.send(1, &wire.BasicPublish{RoutingKey: q}, &wire.BasicQos{}) }, wire.UnexpectedFrame, "", wire.IDBasicQos},
-		{"ack in the middle of a message", func(p *peer, q string) { p.send(1, &wire.BasicPublish{RoutingKey: q}, &wire.BasicAck{DeliveryTag: 1}) }, wire.UnexpectedFrame, "", wire.IDBasicAck},
+		}, wire.UnexpectedFrame, "", wire.IDBasicPublish},
+		{"method in the middle of a message", func(p *peer, q string) { p.send(1, &wire.BasicPublish{RoutingKey: q}, &wire.BasicQos{}) }, wire.UnexpectedFrame, "expected content header for class 60, got non content header frame instead", wire.IDBasicPublish},
+		{"ack in the middle of a message", func(p *peer, q string) { p.send(1, &wire.BasicPublish{RoutingKey: q}, &wire.BasicAck{DeliveryTag: 1}) }, wire.UnexpectedFrame, "", wire.IDBasicPublish},
 		{"content header of another class", func(p *peer, q string) {
 			p.send(1, &wire.BasicPublish{RoutingKey: q})
 			p.raw(wire.AppendFrame(nil, wire.FrameHeader, 1, make([]byte, 14)))
-		}, wire.UnexpectedFrame, "", 0},
+		}, wire.UnexpectedFrame, "expected content header for class 60, got one for class 0 instead", wire.IDBasicPublish},
 		{"frame without its end", func(p *peer, _ string) { p.raw([]byte{1, 0, 1, 0, 0, 0, 4, 0, 20, 0, 40, 'X'}) }, wire.FrameError, "", 0},
 		{"frame above frame_max", func(p *peer, _ string) { p.raw([]byte{3, 0, 1, 0, 2, 0, 0}) }, wire.FrameError, "", 0},
 		{"unknown method", func(p *peer, _ string) { p.raw(wire.AppendFrame(nil, wire.FrameMethod, 1, []byte{0, 60, 0, 99})) }, wire.CommandInvalid, "unknown method 60/99", wire.ClassBasic<<16 | 99},
 		{"malformed arguments", func(p *peer, _ string) { p.raw(wire.AppendFrame(nil, wire.FrameMethod, 1, []byte{0, 50, 0, 10, 0})) }, wire.SyntaxError, "", wire.IDQueueDeclare},
-		{"method for a server to send", method(&wire.BasicGetEmpty{}), wire.CommandInvalid, "", wire.IDBasicGetEmpty},
+		{"method for a server to send", method(&wire.BasicGetEmpty{}), wire.CommandInvalid, "unimplemented method", wire.IDBasicGetEmpty},
 		{"content on channel 0", func(p *peer, _ string) { p.raw(wire.AppendFrame(nil, wire.FrameBody, 0, nil)) }, wire.UnexpectedFrame, "", 0},
 	}
 	r := newRig(t, rigOptions{broker: broker.Options{MaxMessageBytes: 1 << 20}})

@@ -35,24 +35,30 @@ func (ch *channel) publish(p *wire.Publish, sameHead bool) *closeError {
 		return err
 	}
 	in.TimestampMs = c.rb.NowMs()
-	in.Persistent, in.Ref = ch.confirm && in.persistent, 0
+	publisher := c.publisher
+	if ch.tx != nil {
+		publisher = ch.tx.publisher
+	}
+	in.Persistent, in.Ref = (ch.confirm || ch.tx != nil) && in.persistent, 0
 	if ch.confirm {
 		in.Ref = ch.ref(ch.confirmLast + 1)
 	}
-	routed, err := c.publisher.Publish(&in.Inbound)
+	routed, err := publisher.Publish(&in.Inbound)
 	if err != nil {
 		in.good = false
 		return asClose(err, wire.IDBasicPublish)
 	}
-	if !routed && p.Mandatory {
-		c.sendContent(ch.number, &wire.BasicReturn{ReplyCode: wire.NoRoute, ReplyText: "NO_ROUTE", Exchange: string(p.Exchange), RoutingKey: string(p.Key)},
-			in.Properties, p.Body)
-		c.waitOutbox() // one read can make many bodies whole, of as many channels
-	}
-	c.toStore++
 	if ch.uncounted++; ch.uncounted == 1 {
 		c.publishing = append(c.publishing, ch)
 	}
+	if ch.tx != nil {
+		return ch.heldBack(routed, p)
+	}
+	if !routed && p.Mandatory {
+		c.sendContent(ch.number, notRouted(p), in.Properties, p.Body)
+		c.waitOutbox() // one read can make many bodies whole, of as many channels
+	}
+	c.toStore++
 	if !ch.confirm {
 		c.plain++
 		return nil
@@ -65,16 +71,25 @@ func (ch *channel) publish(p *wire.Publish, sameHead bool) *closeError {
 	return nil
 }
 
+// notRouted is the method of a message that comes back.
+func notRouted(p *wire.Publish) *wire.BasicReturn {
+	return &wire.BasicReturn{ReplyCode: wire.NoRoute, ReplyText: "NO_ROUTE", Exchange: string(p.Exchange), RoutingKey: string(p.Key)}
+}
+
 // endRead ends a read buffer: verdicts go to the broker, publishes to their logs, and their confirms wait
 // for the disk. An error is one of storing, for publishes that nobody would otherwise hear about.
 func (c *conn) endRead() error {
 	c.tellSettles()
-	if c.toStore == 0 {
+	if c.toStore+c.heldBack == 0 {
 		return nil
 	}
 	if c.s.opts.Broker.Alarm() != "" {
 		c.tellBlocked()
-		c.waitAlarm()
+		c.waitAlarm(c.plain > 0)
+	}
+	c.heldBack = 0
+	if c.toStore == 0 {
+		return nil
 	}
 	unheard := c.plain > 0
 	c.toStore, c.plain = 0, 0

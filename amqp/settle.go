@@ -53,6 +53,8 @@ func (ch *channel) settleLocked(s *wire.Settle) *closeError {
 	}
 	known := true
 	switch {
+	case ch.tx != nil:
+		known = ch.propose(s, v)
 	case !s.Multiple:
 		known = ch.unacked.Settle(s.Tag, v)
 	case s.Tag == 0:
@@ -68,6 +70,18 @@ func (ch *channel) settleLocked(s *wire.Settle) *closeError {
 		ch.c.dirty = append(ch.c.dirty, ch)
 	}
 	return nil
+}
+
+// propose has a verdict wait for tx.commit.
+func (ch *channel) propose(s *wire.Settle, v unacked.Verdict) (known bool) {
+	switch {
+	case !s.Multiple:
+		return ch.unacked.Propose(s.Tag, v)
+	case s.Tag == 0:
+		ch.unacked.ProposeAll(v)
+		return true
+	}
+	return ch.unacked.ProposeUpTo(s.Tag, v)
 }
 
 // tellBroker hands all verdicts to the broker. mu is held.
@@ -93,6 +107,7 @@ func (c *conn) tellSettles() {
 
 // requeueAll returns everything that is unacked to its queue. mu is held.
 func (ch *channel) requeueAll() {
+	ch.unacked.Rollback()
 	ch.unacked.SettleAll(unacked.Requeue)
 	ch.tellBroker()
 }
@@ -103,7 +118,8 @@ func (ch *channel) recover(requeue bool, reply wire.Method) error {
 		return refuse(wire.NotImplemented, "requeue=false")
 	}
 	ch.mu.Lock()
-	ch.requeueAll()
+	ch.unacked.SettleRest(unacked.Requeue) // what was acked in a transaction is not the client's to get
+	ch.tellBroker()
 	ch.mu.Unlock()
 	return ch.reply(reply)
 }

@@ -11,12 +11,18 @@ import (
 // meanwhile takes its messages and forgets them, as if they had come just before the
 // deletion.
 func (p *Publisher) Store() {
+	if p.whole {
+		p.storeWhole()
+	} else {
+		p.storePending()
+	}
+}
+
+func (p *Publisher) storePending() {
 	p.same.batch = nil
 	for _, set := range p.pending {
 		p.append(set)
-		set.batch.Reset(keepBatchBytes)
-		p.free = append(p.free, set.batch)
-		set.batch, set.refs, set.missed = nil, set.refs[:0], nil
+		p.close(set)
 	}
 	p.pending, p.size = p.pending[:0], 0
 }
@@ -28,6 +34,7 @@ func (p *Publisher) append(set *targetSet) {
 	for _, t := range set.targets {
 		t.open = nil
 		if t.part.removed.Load() {
+			p.gone(t)
 			continue
 		}
 		n, err := set.batch.Len(), error(nil)
@@ -43,10 +50,27 @@ func (p *Publisher) append(set *targetSet) {
 		case !t.part.removed.Load():
 			failed++
 			p.failed(fmt.Errorf("queue '%s': %w", t.part.q.Name, err))
+		default:
+			p.gone(t)
 		}
 	}
 	if p.fates != nil && failed > 0 || set.missed != nil {
 		p.missed(set, failed)
+	}
+}
+
+// close lets go of a set's batch.
+func (p *Publisher) close(set *targetSet) {
+	set.batch.Reset(keepBatchBytes)
+	p.free = append(p.free, set.batch)
+	set.batch, set.refs, set.missed = nil, set.refs[:0], nil
+}
+
+// gone is what becomes of the messages for a queue that was deleted meanwhile: those of a transaction fail it, as on
+// RabbitMQ, since the queue was there when they were published.
+func (p *Publisher) gone(t *target) {
+	if p.whole {
+		p.failed(fail(NotFound, "no queue '%s' in vhost '%s'", t.part.q.Name, p.v.Name))
 	}
 }
 

@@ -73,7 +73,8 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 			}
 			return last(p.Publish(&Inbound{Exchange: []byte("x")}))
 		},
-		"May": func() error { return s.May(Look, OnCluster, "") },
+		"NewTransaction": func() error { return last(s.NewTransaction().Publish(&Inbound{Exchange: []byte("x")})) },
+		"May":            func() error { return s.May(Look, OnCluster, "") },
 	}
 	// These show or do nothing of the broker's.
 	others := map[string]bool{"Close": true, "GiveUp": true,

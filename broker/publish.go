@@ -82,6 +82,10 @@ type Publisher struct {
 	routed     uint64
 	unroutable uint64
 	bytes      uint64
+
+	whole       bool // it is a transaction
+	held        int64
+	heldReplies []heldReply
 }
 
 // route is where the messages of one exchange and key go.
@@ -90,6 +94,17 @@ type route struct {
 	plain bool
 	late  *targetSet      // lanes in which the message waits for its time; mostly nil
 	note  message.Headers // what goes with it there
+}
+
+// copies is in how many logs a message is put.
+func (r *route) copies() (n int) {
+	if r.set != nil {
+		n = len(r.set.targets)
+	}
+	if r.late != nil {
+		n += len(r.late.targets)
+	}
+	return n
 }
 
 // targetSet is a set of logs that get the same messages, and the batch for them.
@@ -189,6 +204,10 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 	if first {
 		p.routed++
 	}
+	if p.whole {
+		p.holdBack(m, r.copies())
+		m.TimestampMs = 0 // it arrives with Store
+	}
 	p.needCommit = p.needCommit || m.Persistent
 	if b := p.same.batch; b != nil && b.SizeBytes()+len(m.Body) <= batchBytes {
 		b.AddLike(m.Body, m.TimestampMs)
@@ -222,11 +241,17 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 
 // renew forgets routes that a change of topology may have made wrong.
 func (p *Publisher) renew() {
-	if g := p.v.generation.Load(); g != p.generation {
+	g := p.v.generation.Load()
+	switch {
+	case g == p.generation:
+		return
+	case p.whole:
+		p.renewWhole()
+	default:
 		p.Store()
 		p.forget()
-		p.generation = g
 	}
+	p.generation = g
 }
 
 // put has a message stored in one log; ref is what fates call it.
@@ -246,6 +271,9 @@ func (p *Publisher) put(part *Partition, pub *message.Publish, ref uint64) {
 // other sets. A log has messages in one open set at most, which keeps their order: what
 // is in the way of that, or would make a batch too long, is stored first.
 func (p *Publisher) open(set *targetSet, n int) []*targetSet {
+	if p.whole {
+		return p.openWhole(set)
+	}
 	p.opened = append(p.opened[:0], set)
 	if p.size += n; p.size <= pendingBytes && set.batch != nil && set.batch.SizeBytes()+n <= batchBytes {
 		return p.opened // mostly

@@ -88,8 +88,17 @@ func (p *Publisher) addReply(address []byte) {
 	}
 }
 
-// reply hands a message to the requesters that wait for it.
+// reply hands a message to the requesters that wait for it, a transaction's when it is stored.
 func (p *Publisher) reply(m *Inbound) {
+	if p.whole {
+		p.holdReplies(m)
+		p.replies = p.replies[:0]
+		return
+	}
+	p.deliver(m)
+}
+
+func (p *Publisher) deliver(m *Inbound) {
 	c := &p.v.b.counters
 	for _, a := range p.replies {
 		if a.deliver(m) {

@@ -42,7 +42,7 @@ func (p *Publisher) route(m *Inbound) (*route, exchange.Decider, error) {
 // makeRoom empties a full cache. Keys that lead to a few queues only lose their routes: the
 // sets of queues stay, and with them the batches that are open.
 func (p *Publisher) makeRoom(m *Inbound, r *route) (*route, error) {
-	if len(p.targets) < maxRoutes/2 {
+	if len(p.targets) < maxRoutes/2 || p.whole {
 		clear(p.routes)
 		return r, nil
 	}
@@ -272,7 +272,11 @@ func (p *Publisher) setOf(parts []*Partition) *targetSet {
 	}
 	set := p.sets[string(p.scratch)]
 	if set == nil {
-		if len(p.sets) >= maxRoutes { // of routes that headers decide, which are not counted
+		switch { // of routes that headers decide, which are not counted
+		case len(p.sets) < maxRoutes:
+		case p.whole:
+			clear(p.sets)
+		default:
 			p.Store()
 			p.forget()
 		}
@@ -291,12 +295,18 @@ func (p *Publisher) setOf(parts []*Partition) *targetSet {
 func (p *Publisher) targetOf(part *Partition) *target {
 	t := p.targets[part]
 	if t == nil {
-		s := part.q.Settings()
-		t = &target{part: part, ttl: s.MessageTTL >= 0, limited: s.limited(), refuses: s.refuses()}
-		t.levels = part.q.levelled()
-		t.self = &targetSet{targets: []*target{t}, tracked: p.fates != nil || t.refuses}
-		t.self.levels = levelsOf(t.self.targets)
+		t = &target{part: part}
+		t.self = &targetSet{targets: []*target{t}}
+		t.look()
+		t.self.tracked = p.fates != nil || t.refuses
 		p.targets[part] = t
 	}
 	return t
+}
+
+// look takes over what of its queue matters.
+func (t *target) look() {
+	s := t.part.q.Settings()
+	t.ttl, t.limited, t.refuses, t.levels = s.MessageTTL >= 0, s.limited(), s.refuses(), t.part.q.levelled()
+	t.self.levels = levelsOf(t.self.targets)
 }

@@ -157,6 +157,9 @@ func (b *Builder) AddRecord(rec *Record, timestampMs int64) {
 	b.count++
 }
 
+// Date has the first message of the batch come at that time, and the others as much later as they were.
+func (b *Builder) Date(ms int64) { b.baseMs, b.maxMs = ms, b.maxMs-b.baseMs+ms }
+
 // Seal finishes the batch and returns its bytes, which are valid until Reset.
 func (b *Builder) Seal() []byte {
 	batch.Batch(b.buf).Seal(batch.Header{

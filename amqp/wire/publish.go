@@ -41,6 +41,9 @@ func IsPublish(buf []byte) bool {
 		binary.BigEndian.Uint32(buf[FrameHeaderBytes:]) == publishPrefix
 }
 
+// ChannelOf is the channel of the frame at the start of buf, of which a method's begin is there.
+func ChannelOf(buf []byte) uint16 { return binary.BigEndian.Uint16(buf[1:]) }
+
 // ParsePublish parses the publish at the start of buf into p without copying or allocating, and returns
 // the number of bytes it takes. When the outcome is Short, n is how many bytes are needed at least: a
 // caller whose buffer can hold that many waits for them, another one goes frame by frame. A body in

@@ -19,11 +19,11 @@ func (s *Set) Overdue(upTo func(Lease) uint64) (n int) {
 	}
 	for i := range s.ring.n {
 		e := s.ring.at(i)
-		tag := s.ring.last - uint64(s.ring.age(e))
+		tag := s.ring.tag(e)
 		if tag > last {
 			break
 		}
-		if e.holder >= late || tag > ends[e.holder] {
+		if e.holder >= proposed || tag > ends[e.holder] {
 			continue
 		}
 		s.note(*e, Requeue)

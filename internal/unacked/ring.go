@@ -6,7 +6,7 @@ import "github.com/leveret-mq/leveret/message"
 type entry struct {
 	offset message.Offset
 	tag    uint32 // low half of the delivery tag
-	holder uint32 // index into Set.holders, or settled
+	holder uint32 // index into Set.holders with a proposal above it, or settled, or late
 }
 
 // settled marks an entry whose delivery was acked ahead of older ones; late one whose delivery was taken
@@ -65,6 +65,9 @@ func (r *ring) makeRoom() {
 	}
 	r.entries, r.head, r.n = entries, 0, kept
 }
+
+// tag is the whole tag of an entry.
+func (r *ring) tag(e *entry) uint64 { return r.last - uint64(r.age(e)) }
 
 // age is how many tags after this one were given out.
 func (r *ring) age(e *entry) uint32 { return uint32(r.last) - e.tag }

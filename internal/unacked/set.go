@@ -34,6 +34,9 @@ type Set struct {
 	sweepAt int      // holders there may be before those without messages are looked for
 	waiting []uint32 // holders with a range that was not handed on
 	late    int      // entries of deliveries that were taken back; see Overdue
+
+	proposals  int    // entries with a verdict that waits for Commit
+	proposedTo uint64 // every delivery up to this tag has one, or none is to be had
 }
 
 // holder is one lease under which messages are held, and the range of offsets that

@@ -804,6 +804,155 @@ def transactions(c):
 
 
 @conversation
+def transactions_of_acks(c):
+    q = declare(c, channel=2)
+    for n in range(8):
+        c.publish(2, "", q, b"%d" % n)
+    c.count(2, q)
+    c.call(1, Tx.Select(), True)
+    for n in range(5):
+        c.get(1, q, ack=False)
+    c.tell(1, Basic.Ack(2))
+    c.tell(1, Basic.Nack(3, False, True))
+    c.tell(1, Basic.Reject(4, False))
+    c.count(2, q)
+    c.call(1, Tx.Rollback())
+    c.tell(1, Basic.Ack(2, True))
+    c.count(2, q)
+    c.call(1, Basic.Recover(True))
+    time.sleep(0.2)
+    c.count(2, q)
+    c.call(1, Tx.Commit())
+    c.count(2, q)
+    for _ in range(6):
+        c.get(1, q, ack=False)
+    c.tell(1, Basic.Ack(7))
+    c.tell(1, Basic.Nack(10, True, True))
+    c.call(1, Tx.Commit())
+    c.count(2, q)
+    c.call(1, Basic.Qos(prefetch_count=2), True)
+    c.call(1, Basic.Consume(queue=q, consumer_tag="t"), True)
+    c.hear("a window of two")
+    c.tell(1, Basic.Ack(12))
+    c.hear("an ack that waits", patience=0.5)
+    c.call(1, Tx.Commit())
+    c.hear("and counts")
+    c.tell(1, Basic.Ack(0, True))
+    c.tell(1, Basic.Ack(13))
+    c.hear("acked already", patience=1)
+    c.count(2, q)
+    c.call(2, Queue.Purge(queue=q))
+    drop(c, q)
+
+
+@conversation
+def transactions_of_publishes(c):
+    a, b = declare(c, "a", channel=2), declare(c, "b", channel=2)
+    x = c.q("x")
+    c.call(2, Exchange.Declare(exchange=x, type="fanout"), True)
+    for q in (a, b):
+        c.call(2, Queue.Bind(queue=q, exchange=x), True)
+    c.call(1, Tx.Select())
+    c.call(1, Tx.Select())
+    for n in range(3):
+        c.publish(1, x, "k", b"all %d" % n, delivery_mode=2)
+        c.publish(1, "", a, b"a %d" % n)
+        c.publish(1, "", c.q("none"), b"lost %d" % n, mandatory=n != 1, headers={"n": n})
+    c.count(2, a)
+    c.call(1, Tx.Commit())
+    for q in (a, b):
+        for _ in range(7):
+            c.get(2, q)
+    c.publish(1, "", a, b"before the end of the channel")
+    c.call(1, Channel.Close(200, "", 0, 0))
+    c.channels.discard(1)
+    c.count(2, a)
+    c.call(1, Tx.Commit())
+    c.call(1, Tx.Select(), True)
+    c.publish(1, "", a, b"before an error")
+    c.publish(1, c.q("none"), "")
+    c.hear("no such exchange", patience=1)
+    c.count(2, a)
+    c.call(1, Tx.Select(), True)
+    c.publish(1, "", a, b"before a declare")
+    c.call(1, Queue.Declare(queue=b, passive=True))
+    c.publish(1, "", b, b"before a deletion")
+    c.call(2, Queue.Delete(queue=b))
+    c.call(1, Tx.Commit())
+    c.get(2, a)
+    c.publish(1, "", a, b"expiration", expiration="x")
+    c.hear("a bad expiration", patience=1)
+    c.call(1, Tx.Select(), True)
+    c.publish(1, "", a, b"before the end of the connection")
+    c.reconnect()
+    time.sleep(0.2)
+    c.count(2, a)
+    c.call(1, Tx.Select(), True)
+    c.publish(1, "", a, b"before the close of the connection")
+    c.close()
+    c.count(2, a)
+    c.call(2, Confirm.Select(), True)
+    c.call(2, Tx.Rollback())
+    c.call(2, Exchange.Delete(exchange=x), True)
+    c.call(2, Queue.Delete(queue=a), True)
+
+
+@conversation
+def transactions_of_replies(c):
+    q = declare(c, channel=2)
+    c.call(1, Basic.Consume(queue="amq.rabbitmq.reply-to", no_ack=True, consumer_tag="r"), True)
+    address = ask(c, q)
+    c.call(2, Tx.Select(), True)
+    c.publish(2, "", address, b"in a transaction", mandatory=True)
+    c.hear("before the commit", patience=0.5)
+    c.call(2, Tx.Commit())
+    c.hear("after it", patience=0.5)
+    c.call(2, Queue.Delete(queue=q), True)
+
+
+def raw(c, what, *frames):
+    """Sends bytes on a fresh connection and writes down what comes."""
+    c.reconnect()
+    c.begin(1)
+    c.write(b"".join(frames))
+    c.hear(what, patience=2)
+
+
+@conversation
+def protocol_errors(c):
+    header = b"\x00\x3c\x00\x00" + bytes(8) + b"\x00\x00"
+    publish = c.method_frame(1, Basic.Publish(exchange="", routing_key="none"))
+    raw(c, "a header without a method", c.frame(2, 1, header))
+    raw(c, "a body without a header", publish, c.frame(3, 1, b"x"))
+    raw(c, "a method in the middle of a message", publish, c.method_frame(1, Basic.Qos(prefetch_count=1)))
+    raw(c, "a publish in the middle of a message", publish, publish)
+    raw(c, "two headers", publish, c.frame(2, 1, header[:4] + b"\x00" * 7 + b"\x01\x00\x00"), c.frame(2, 1, header))
+    raw(c, "a header of another class", publish, c.frame(2, 1, b"\x00\x32" + header[2:]))
+    raw(c, "flags of properties that there are not", publish, c.frame(2, 1, header[:12] + b"\x80\x00"))
+    raw(c, "a frame without its end", c.frame(1, 1, b"\x00\x3c\x00\x0a" + bytes(7))[:-1] + b"x")
+    raw(c, "a frame of an unknown type", c.frame(9, 1, b"x"))
+    raw(c, "a frame above frame_max", c.frame(3, 1, b"x" * 131065))
+    raw(c, "content on channel 0", c.frame(3, 0, b"x"))
+    raw(c, "a heartbeat on a channel", c.frame(8, 1, b""), c.method_frame(1, Basic.Qos(prefetch_count=1)))
+    raw(c, "connection.open again", c.method_frame(0, Connection.Open("/")))
+    raw(c, "connection.start-ok again", c.method_frame(0, Connection.StartOk({}, "PLAIN", "", "en_US")))
+    raw(c, "connection.tune-ok again", c.method_frame(0, Connection.TuneOk(100, 131072, 0)))
+    raw(c, "a channel's method on channel 0", c.method_frame(0, Basic.Qos(prefetch_count=1)))
+    raw(c, "a method that a server sends", c.method_frame(1, Basic.GetEmpty()))
+    raw(c, "an answer that nobody waits for", c.method_frame(1, Channel.FlowOk(True)), c.method_frame(1, Basic.Qos(prefetch_count=1)))
+    raw(c, "basic.cancel-ok", c.method_frame(1, Basic.CancelOk("x")), c.method_frame(1, Basic.Qos(prefetch_count=1)))
+    raw(c, "channel.close-ok", c.method_frame(1, Channel.CloseOk()), c.method_frame(1, Basic.Qos(prefetch_count=1)))
+    raw(c, "a publish on a channel that is not open", c.method_frame(7, Basic.Publish(exchange="", routing_key="x")), c.frame(2, 7, header))
+    raw(c, "more channels than were agreed on", c.method_frame(101, Channel.Open()))
+    raw(c, "update-secret", c.method_frame(0, Connection.UpdateSecret(b"new", "it ran out")), c.method_frame(1, Basic.Qos(prefetch_count=1)))
+    raw(c, "update-secret on a channel", c.method_frame(1, Connection.UpdateSecret(b"new", "it ran out")))
+    raw(c, "immediate", c.method_frame(1, Basic.Publish(exchange="", routing_key="none", immediate=True)), c.frame(2, 1, header))
+    raw(c, "prefetch_size", c.method_frame(1, Basic.Qos(prefetch_size=1)))
+    raw(c, "recover without requeue", c.method_frame(1, Basic.Recover(False)))
+    raw(c, "recover-async", c.method_frame(1, Basic.RecoverAsync(True)), c.method_frame(1, Basic.Qos(prefetch_count=1)))
+
+
+@conversation
 def channels(c):
     c.call(1, Channel.Flow(True))
     c.call(1, Channel.Flow(False))
