@@ -50,7 +50,7 @@ func newConsumer(ctx context.Context, l *Load, queue string) (*consumer, error) 
 	if err != nil {
 		return nil, err
 	}
-	k := &consumer{conn: c, load: l, queue: queue, check: measure.NewSequence(l.Publishers), latency: measure.NewLatencies()}
+	k := &consumer{conn: c, load: l, queue: queue, check: measure.NewClasses(l.Publishers, max(l.Priorities, 1)), latency: measure.NewLatencies()}
 	k.want.Store(-1)
 	if !l.AutoAck {
 		if _, err := c.Call(method(basicQos).u32(0).u16(uint16(l.Prefetch)).u8(0), basicQosOk); err != nil {

@@ -109,6 +109,7 @@ type BlockOptions struct {
 	Persistent    bool     // delivery mode 2, else 1
 	FrameMaxBytes int      // as negotiated
 	Varied        bool     // properties and headers of its own for each message
+	Priorities    int      // that messages have in turn, from 0 on; 0: none has one
 }
 
 // NewBlock encodes the given number of publishes on channel 1.
@@ -141,6 +142,9 @@ func (o *BlockOptions) properties(i int) args {
 	mode := byte(1)
 	if o.Persistent {
 		mode = 2
+	}
+	if o.Priorities > 0 {
+		return args(nil).u16(0x1800).u8(mode).u8(byte(i % o.Priorities))
 	}
 	if !o.Varied {
 		return args(nil).u16(0x1000).u8(mode)

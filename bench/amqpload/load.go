@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -28,6 +29,8 @@ type Load struct {
 
 	// Of each queue: the time to live of its messages in ms, and how many stay; 0: none, all.
 	TTLMs, MaxLength int
+	// Priorities is how many each queue tells apart, which messages have in turn; 0: none.
+	Priorities int
 	// DyingMs has publishers send to a queue that nobody reads, where messages expire after so
 	// many ms and from where they come to the first queue as dead letters; 0: they send there.
 	DyingMs int
@@ -90,8 +93,8 @@ func (l *Load) keys(publisher int) []string {
 	if l.DyingMs > 0 {
 		return []string{l.dying()}
 	}
-	if l.Exchange == "" {
-		return []string{l.queue(publisher % l.Queues)}
+	if l.Exchange == "" { // a block holds as many messages of each priority
+		return slices.Repeat([]string{l.queue(publisher % l.Queues)}, max(l.Priorities, 1))
 	}
 	keys := make([]string, l.Keys)
 	for i := range keys {
@@ -152,7 +155,7 @@ func (r *Run) declare() error {
 		}
 	}
 	for i := range l.Queues {
-		limits := number("x-message-ttl", l.TTLMs) + number("x-max-length", l.MaxLength)
+		limits := number("x-message-ttl", l.TTLMs) + number("x-max-length", l.MaxLength) + number("x-max-priority", max(l.Priorities-1, 0))
 		if _, err := c.Call(method(queueDeclare).u16(0).short(l.queue(i)).u8(2).long(limits), queueDeclareOk); err != nil {
 			return err
 		}

@@ -39,7 +39,8 @@ func Micros(d time.Duration) uint32 { return uint32(d / time.Microsecond) }
 // Sequence checks the messages that one reader gets from any number of publishers: of
 // each publisher every number exactly once and in order. It is owned by that reader.
 type Sequence struct {
-	next []uint64
+	next    []uint64
+	classes uint64 // of each publisher's numbers, in turn; each is in order by itself
 
 	// Count is how many messages were seen, in order or not.
 	Count int64
@@ -51,18 +52,27 @@ type Sequence struct {
 
 // NewSequence expects messages of the given number of publishers, each from number 0 on.
 func NewSequence(publishers int) *Sequence {
-	return &Sequence{next: make([]uint64, publishers)}
+	return NewClasses(publishers, 1)
+}
+
+// NewClasses expects messages of so many classes from each publisher: its number n is the
+// one n/classes of class n%classes, and messages of different classes may overtake each other.
+func NewClasses(publishers, classes int) *Sequence {
+	return &Sequence{next: make([]uint64, publishers*classes), classes: uint64(classes)}
 }
 
 // Add takes the sequence of one message.
 func (s *Sequence) Add(seq uint64) {
 	s.Count++
-	p := seq >> numberBits
-	if p < uint64(len(s.next)) && s.next[p] == seq&numberMask {
+	p, number := seq>>numberBits, seq&numberMask
+	if s.classes > 1 {
+		p, number = p*s.classes+number%s.classes, number/s.classes
+	}
+	if p < uint64(len(s.next)) && s.next[p] == number {
 		s.next[p]++
 		return
 	}
-	s.odd(p, seq&numberMask)
+	s.odd(p, number)
 }
 
 func (s *Sequence) odd(p, number uint64) {
@@ -94,7 +104,11 @@ func (s *Sequence) Err(sent []int64) error {
 		return fmt.Errorf("order: %d missing, %d repeated or out of order of %d; first: %s", s.Missing, s.Repeated, s.Count, s.first)
 	}
 	for p, n := range sent {
-		if got := int64(s.next[p]); got != n {
+		var got int64
+		for _, next := range s.next[p*int(s.classes) : (p+1)*int(s.classes)] {
+			got += int64(next)
+		}
+		if got != n {
 			return fmt.Errorf("publisher %d sent %d messages, %d arrived", p, n, got)
 		}
 	}

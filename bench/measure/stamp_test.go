@@ -19,6 +19,27 @@ func TestStampRoundTrip(t *testing.T) {
 	}
 }
 
+func TestMessagesOfDifferentClassesMayOvertakeEachOther(t *testing.T) {
+	for _, c := range []struct {
+		numbers []uint64
+		want    string // part of the error; empty: none
+	}{
+		{[]uint64{2, 1, 0, 5, 4, 3}, ""},
+		{[]uint64{2, 5, 1, 4, 0, 3}, ""},
+		{[]uint64{5, 2, 1, 4, 0, 3}, "1 missing, 1 repeated"},
+		{[]uint64{2, 5, 1, 4, 0}, "sent 6 messages, 5 arrived"},
+	} {
+		s := NewClasses(2, 3)
+		for _, n := range c.numbers {
+			s.Add(Seq(1, n))
+		}
+		switch err := s.Err([]int64{0, 6}); {
+		case err == nil && c.want != "", err != nil && (c.want == "" || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%v: %v, want %q", c.numbers, err, c.want)
+		}
+	}
+}
+
 func TestSequenceFindsWhatIsWrong(t *testing.T) {
 	for _, c := range []struct {
 		name string
