@@ -38,6 +38,7 @@ prepare() {
   REASON=
   case $1 in
     python) prepare_python ;;
+    frameworks) prepare_venv frameworks py/requirements-frameworks.txt ;;
     kcat) prepare_python && prepare_kcat ;;
     node) prepare_node ;;
     java) prepare_java ;;
@@ -45,13 +46,17 @@ prepare() {
   esac
 }
 
-prepare_python() {
-  once py py/requirements.txt && return
+prepare_python() { prepare_venv py py/requirements.txt; }
+
+prepare_venv() { # prepare_venv NAME REQUIREMENTS
+  local name=$1 list=$2
+  once "$name" "$list" && return
   need python3 "apt-get install python3 python3-venv" || return
-  rm -rf "$CACHE/py" "$CACHE/pyamqp"
-  python3 -m venv "$CACHE/py" >"$CACHE/venv.log" 2>&1 || { REASON="python3 -m venv failed; run: apt-get install python3-venv"; return 1; }
-  fetch pip "$CACHE/py/bin/python" -m pip install -q --disable-pip-version-check -r py/requirements.txt || return
-  did py py/requirements.txt
+  rm -rf "${CACHE:?}/$name"
+  [ "$name" != py ] || rm -rf "$CACHE/pyamqp" # which runs in it
+  python3 -m venv "$CACHE/$name" >"$CACHE/venv.log" 2>&1 || { REASON="python3 -m venv failed; run: apt-get install python3-venv"; return 1; }
+  fetch "pip-$name" "$CACHE/$name/bin/python" -m pip install -q --disable-pip-version-check -r "$list" || return
+  did "$name" "$list"
 }
 
 prepare_kcat() {
