@@ -121,6 +121,40 @@ func TestAlternateExchangesInACircleEnd(t *testing.T) {
 	want(t, "q", drain(t, q), []string{"1"})
 }
 
+func TestAnAlternateExchangeThatComesWithOneOfItsOwnIsSeen(t *testing.T) {
+	r := start(t)
+	r.exchangeWith("x", "fanout", "alternate-exchange", "alt")
+	r.exchange("last", "fanout")
+	q := r.queue("q", QueueOptions{})
+	r.bind("last", "q", "")
+	p := r.s.NewPublisher()
+	m := Inbound{Exchange: []byte("x"), Body: []byte("1")}
+	if send(t, p, m) {
+		t.Fatal("routed by an alternate exchange that is not there")
+	}
+	r.exchangeWith("alt", "fanout", "alternate-exchange", "last") // nothing is bound to it
+	if !send(t, p, m) {
+		t.Error("not routed by the alternate exchange's alternate")
+	}
+	want(t, "q", drain(t, q), []string{"1"})
+}
+
+func TestFurtherKeysChooseNoFurtherQueue(t *testing.T) {
+	r := start(t)
+	for _, kind := range []string{"x-consistent-hash", "x-random"} {
+		r.exchange(kind, kind)
+		for i := range 4 {
+			r.bind(kind, r.queue(fmt.Sprint("q", i), QueueOptions{}).Name, "1")
+		}
+		got := spread(t, r, r.s.NewPublisher(), kind, 20, func(i int, in *Inbound) {
+			in.MoreKeys = [][]byte{[]byte("a"), []byte("b"), []byte("c"), []byte("d"), []byte("e")}
+		})
+		if n := got["q0"] + got["q1"] + got["q2"] + got["q3"]; n != 20 {
+			t.Errorf("%s: %d copies of 20 messages", kind, n)
+		}
+	}
+}
+
 func TestAnAlternateExchangeIsAskedFor(t *testing.T) {
 	for refused, name := range map[Verb]string{BindSource: "x", Publish: "alt"} {
 		r := start(t)
