@@ -54,4 +54,23 @@ def rpc():
     asyncio.run(work())
 
 
+@check("a transaction is rolled back and committed")
+def transaction():
+    async def work():
+        async with await aio_pika.connect(URL) as connection:
+            channel = await connection.channel(publisher_confirms=False)
+            queue = await channel.declare_queue(name("tx"), exclusive=True)
+            tx = channel.transaction()
+            await tx.select()
+            await channel.default_exchange.publish(aio_pika.Message(b"no"), queue.name)
+            await tx.rollback()
+            await channel.default_exchange.publish(aio_pika.Message(b"yes"), queue.name)
+            await tx.commit()
+            message = await queue.get(timeout=5)
+            equal(message.body, b"yes", "body")
+            await message.ack()
+
+    asyncio.run(work())
+
+
 main()
