@@ -21,7 +21,7 @@ func TestAQueueThatFailsIsInNoDelayedMessagesWay(t *testing.T) {
 			r.bind("later", name, name)
 			r.bind("later", name, "both")
 		}
-		s.append[broken.Partitions()[0].log.ID()] = store.ErrReadOnly
+		s.fail(broken.Partitions()[0].log.ID(), store.ErrReadOnly)
 		p := r.s.NewPublisher()
 		for i := range 3 {
 			r.at(p, delayedBy("later", "broken", fmt.Sprint("b", i), 1000), delayedBy("later", "fine", fmt.Sprint("f", i), 1000),
@@ -32,7 +32,7 @@ func TestAQueueThatFailsIsInNoDelayedMessagesWay(t *testing.T) {
 		if n := r.Counters().DelayedRefused.Load(); n != 3 {
 			t.Errorf("%d copies were told to be lost", n)
 		}
-		clear(s.append)
+		s.fail(broken.Partitions()[0].log.ID(), nil)
 		time.Sleep(2 * moveAgain)
 		want(t, "the queue", drain(t, broken), []string{"b0", "b1", "b2"})
 		want(t, "the other queue", drain(t, fine), nil)
@@ -47,7 +47,7 @@ func TestVeryManyDelayedMessagesThatNoQueueTakesComeOnceEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := startFaulty(t)
 		_, q, p := delayRig(r)
-		s.append[q.Partitions()[0].log.ID()] = store.ErrFull
+		s.fail(q.Partitions()[0].log.ID(), store.ErrFull)
 		const n = 10_000
 		var all []string
 		for i := range n {
@@ -60,7 +60,7 @@ func TestVeryManyDelayedMessagesThatNoQueueTakesComeOnceEach(t *testing.T) {
 		}
 		flush(t, p)
 		time.Sleep(2 * moveAgain)
-		clear(s.append)
+		s.fail(q.Partitions()[0].log.ID(), nil)
 		time.Sleep(2 * moveAgain)
 		got := drain(t, q)
 		slices.Sort(got)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -26,6 +27,7 @@ import (
 // faultyStore fails appends of the logs, or writes of the tables, that it is told to.
 type faultyStore struct {
 	store.Store
+	mu     sync.Mutex // guards append in tests that change it while others append
 	append map[store.LogID]error
 	puts   int // writes of the definitions from here on that succeed
 	busy   atomic.Bool
@@ -60,7 +62,10 @@ func (s *faultyStore) Table(ctx context.Context, name string) (store.Table, erro
 }
 
 func (l *faultyLog) Append(b []byte) (store.Position, error) {
-	if err := l.s.append[l.ID()]; err != nil {
+	l.s.mu.Lock()
+	err := l.s.append[l.ID()]
+	l.s.mu.Unlock()
+	if err != nil {
 		return store.Position{}, err
 	}
 	return l.Log.Append(b)
@@ -86,6 +91,13 @@ func (t *faultyTable) Put(ctx context.Context, e ...store.Entry) error {
 	}
 	t.s.puts--
 	return t.Table.Put(ctx, e...)
+}
+
+// fail has appends of a log fail, or with nil succeed again.
+func (s *faultyStore) fail(id store.LogID, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.append[id] = err
 }
 
 // startFaulty is a broker over a store whose faults the test sets.

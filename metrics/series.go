@@ -49,7 +49,7 @@ var counters = []total{
 		func(c *broker.Counters) uint64 { return c.Redelivered.Load() }},
 	{newSerie("counter", "messages_overdue_total", "Messages that went back to their queues because a consumer held them for too long (x-consumer-timeout)."),
 		func(c *broker.Counters) uint64 { return c.Overdue.Load() }},
-	{newSerie("counter", "messages_delayed_refused_total", "Delayed messages that a queue at its limit did not take when they were due; they are dropped."),
+	{newSerie("counter", "messages_delayed_refused_total", "Delayed messages that a queue did not take when they were due, at its limit or, where others took them, failed; they are dropped there."),
 		func(c *broker.Counters) uint64 { return c.DelayedRefused.Load() }},
 	{newSerie("counter", "messages_acked_total", "Messages that consumers acked."),
 		func(c *broker.Counters) uint64 { return c.Left[broker.Acked].Load() }},
