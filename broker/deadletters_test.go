@@ -484,17 +484,34 @@ func TestPurgesAndDeletionsMakeNoDeadLetters(t *testing.T) {
 
 // TestWhatEndedBeforeItsQueueWasDeletedIsCopied: the log goes when that is done.
 func TestWhatEndedBeforeItsQueueWasDeletedIsCopied(t *testing.T) {
-	r := start(t)
+	r := startWith(t, 0)
 	dead := r.queue("dead", QueueOptions{Durable: true})
-	r.dying("q", "dead")
-	r.put("q", 500, field.NoProperties, time.Now())
-	r.reject("q", 500)
+	q := r.dying("q", "dead")
+	const n = 5 * turnMessages
+	p := r.s.NewPublisher()
+	in := Inbound{Key: []byte("q"), Body: []byte("x"), TimestampMs: 1}
+	for i := range n {
+		in.SameHead = i > 0
+		if _, err := p.Publish(&in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush(t, p)
+	c, err := q.Partitions()[0].work()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for run, ok := c.Head(n); ok; run, ok = c.Head(n) {
+		if _, err := q.Partitions()[0].retire(nil, run.First, run.Last, Rejected); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if _, err := r.s.DeleteQueue("q", false, false); err != nil {
 		t.Fatal(err)
 	}
 	r.buried()
-	if n := dead.Ready(); n != 500 {
-		t.Errorf("%d dead letters", n)
+	if got := dead.Ready(); got != n {
+		t.Errorf("%d dead letters of %d", got, n)
 	}
 }
 

@@ -56,6 +56,8 @@ func TestLimitsAreExact(t *testing.T) {
 		"the newest stay":              {[]any{"x-max-length", 3}, numbers(0, 9), numbers(6, 3), nil},
 		"none stays":                   {[]any{"x-max-length", 0}, numbers(0, 9), []string{}, nil},
 		"the newest bytes stay":        {[]any{"x-max-length-bytes", 10}, []string{"1234", "123456", "", "", "1"}, []string{"123456", "", "", "1"}, nil},
+		"just as many bytes stay":      {[]any{"x-max-length-bytes", 10}, []string{"12345", "67890"}, []string{"12345", "67890"}, nil},
+		"just as many are taken":       {[]any{"x-max-length-bytes", 10, "x-overflow", "reject-publish"}, []string{"12345", "67890"}, []string{"12345", "67890"}, nil},
 		"one too large takes all":      {[]any{"x-max-length-bytes", 10}, []string{"1234", "12345678901", "1"}, []string{"1"}, nil},
 		"both limits":                  {[]any{"x-max-length-bytes", 10, "x-max-length", 2}, []string{"1", "2", "3", "1234567890", ""}, []string{"1234567890", ""}, nil},
 		"the oldest stay":              {[]any{"x-max-length", 3, "x-overflow", "reject-publish"}, numbers(0, 9), numbers(0, 3), numbers(3, 6)},
