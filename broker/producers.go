@@ -30,11 +30,13 @@ const (
 type producers struct {
 	due atomic.Bool // enough came to save it
 
-	mu      sync.Mutex // held over check and append; guards the following
-	loaded  bool
-	byID    map[int64]*producer
-	unsaved int64 // bytes of batches that are not in what was saved
-	saved   int64 // bytes of the state
+	mu     sync.Mutex // held over check and append; guards the following
+	loaded bool
+	byID   map[int64]*producer
+	// underWay are the last batches of those who have not heard yet where these went.
+	underWay map[int64]*underWay
+	unsaved  int64 // bytes of batches that are not in what was saved
+	saved    int64 // bytes of the state
 }
 
 type producer struct {
@@ -72,49 +74,129 @@ func (s *Session) Produce(p *Partition, b batch.Batch) (Produced, error) {
 // take is Produce for one who may.
 func (p *Partition) take(b batch.Batch) (Produced, error) {
 	if b.ProducerID() < 0 {
-		return p.produce(b)
+		at, err := p.put(b)
+		if err != nil {
+			return Produced{}, err
+		}
+		return p.produced(at)
+	}
+	return p.takeOnce(b)
+}
+
+// takeOnce is take for a batch that may be there already. What another machine has not
+// answered yet is waited for without producers.mu, and is known by then: it may be there
+// although the wait was in vain, and comes again.
+func (p *Partition) takeOnce(b batch.Batch) (Produced, error) {
+	ps := &p.active().producers
+	if err := p.lockProducers(b.ProducerID()); err != nil {
+		return Produced{}, err
+	}
+	s := sent{first: b.BaseSequence(), last: lastSequence(b), timestamp: b.MaxTimestamp()}
+	dup, err := ps.byID[b.ProducerID()].check(b.ProducerEpoch(), s)
+	if dup != nil {
+		s = *dup
+	}
+	var at store.Position
+	var u *underWay
+	if err == nil && dup == nil {
+		at, u, err = p.putNoted(b, s)
+	}
+	ps.mu.Unlock()
+	switch {
+	case err != nil:
+		return Produced{}, err
+	case dup != nil:
+		start, _, err := p.log.Bounds()
+		return Produced{Base: s.base, Duplicate: true, Timestamp: s.timestamp, LogStart: start}, err
+	case u != nil:
+		if err := p.hearOf(b.ProducerID(), u); err != nil {
+			return Produced{}, err
+		}
+	}
+	return p.produced(at)
+}
+
+// putNoted appends a batch and notes that its producer sent it, with where it went if that
+// is known already. It needs producers.mu.
+func (p *Partition) putNoted(b batch.Batch, s sent) (at store.Position, u *underWay, err error) {
+	ps := &p.active().producers
+	if at, err = p.put(b); err != nil {
+		return at, nil, err
+	}
+	p.sentMore(len(b))
+	known := false
+	if s.base, known = at.Known(); known {
+		ps.note(b.ProducerID(), b.ProducerEpoch(), s, p.q.vhost.b.opts.Now())
+		return at, nil, nil
+	}
+	if ps.underWay == nil {
+		ps.underWay = map[int64]*underWay{}
+	}
+	u = &underWay{epoch: b.ProducerEpoch(), sent: s, at: at}
+	ps.underWay[b.ProducerID()] = u
+	return at, u, nil
+}
+
+// underWay is a producer's batch of which nobody knows yet where it went.
+type underWay struct {
+	epoch int16
+	sent
+	at store.Position
+}
+
+// lockProducers locks what is known of the producers, once it is known of that one what
+// became of its last batch.
+func (p *Partition) lockProducers(id int64) error {
+	ps := &p.active().producers
+	for {
+		ps.mu.Lock()
+		u := ps.underWay[id]
+		if u == nil {
+			err := p.loadProducers()
+			if err != nil {
+				ps.mu.Unlock()
+			}
+			return err
+		}
+		ps.mu.Unlock()
+		if err := p.hearOf(id, u); store.Retryable(err) {
+			return err
+		}
+	}
+}
+
+// hearOf waits for what became of a batch under way. An error that is not retryable says
+// that it is not there.
+func (p *Partition) hearOf(id int64, u *underWay) error {
+	base, err := p.base(u.at)
+	if store.Retryable(err) {
+		return err
 	}
 	ps := &p.active().producers
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if err := p.loadProducers(); err != nil {
-		return Produced{}, err
-	}
-	s := sent{first: b.BaseSequence(), last: lastSequence(b), timestamp: b.MaxTimestamp()}
-	known := ps.byID[b.ProducerID()]
-	if dup, err := known.check(b.ProducerEpoch(), s); err != nil {
-		return Produced{}, err
-	} else if dup != nil {
-		start, _, err := p.log.Bounds()
-		if err != nil {
-			return Produced{}, err
+	if ps.underWay[id] == u { // nobody heard of it before
+		delete(ps.underWay, id)
+		if err == nil {
+			u.base = base
+			ps.note(id, u.epoch, u.sent, p.q.vhost.b.opts.Now())
 		}
-		return Produced{Base: dup.base, Duplicate: true, Timestamp: dup.timestamp, LogStart: start}, nil
 	}
-	out, err := p.produce(b)
-	if err == nil {
-		s.base = out.Base
-		ps.note(b.ProducerID(), b.ProducerEpoch(), s, p.q.vhost.b.opts.Now())
-		p.sentMore(len(b))
-	}
-	return out, err
+	return err
 }
 
-func (p *Partition) produce(b batch.Batch) (Produced, error) {
+// put appends a producer's batch.
+func (p *Partition) put(b batch.Batch) (store.Position, error) {
 	if p.removed.Load() {
-		return Produced{}, fail(NotFound, "queue '%s' was deleted", p.q.Name)
+		return store.Position{}, fail(NotFound, "queue '%s' was deleted", p.q.Name)
 	}
 	at, err := p.appendBatch(b)
 	p.q.vhost.b.alarm.appended(p.q.vhost.b, p, len(b), err)
 	if err != nil {
-		return Produced{}, err
+		return store.Position{}, err
 	}
 	if p.q.Settings().MessageTTL >= 0 {
 		p.expects(true)
-	}
-	base, err := p.base(at)
-	if err != nil {
-		return Produced{}, err
 	}
 	n := uint64(b.Count())
 	c := &p.q.vhost.b.counters
@@ -122,6 +204,15 @@ func (p *Partition) produce(b batch.Batch) (Produced, error) {
 	c.Routed.Add(n)
 	c.Stored.Add(n)
 	c.PublishedBytes.Add(uint64(len(b)))
+	return at, nil
+}
+
+// produced is what a producer is told of what it appended.
+func (p *Partition) produced(at store.Position) (Produced, error) {
+	base, err := p.base(at)
+	if err != nil {
+		return Produced{}, err
+	}
 	start, _, err := p.log.Bounds()
 	if err != nil {
 		start = 0 // it is stored; the next answer tells

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,9 @@ import (
 type farStore struct {
 	store.Store
 	away   atomic.Bool // messages are on their way
+	slow   atomic.Bool // where appends went is not known at once
+	silent atomic.Bool // nor later
+	refuse atomic.Bool // what is appended is refused later
 	fenced atomic.Bool // another process has the cursors
 
 	mu       sync.Mutex // guards watchers
@@ -57,6 +61,31 @@ func (l *farLog) ProgressNow(floor, handed message.Offset) error {
 		return store.ErrFenced
 	}
 	return l.Log.ProgressNow(floor, handed)
+}
+
+// later is where an append went, for who asks when the other machine answers.
+type later struct {
+	s    *farStore
+	base message.Offset
+	err  error
+}
+
+func (a later) Base(context.Context) (message.Offset, error) {
+	if a.s.silent.Load() {
+		return 0, store.ErrUnavailable
+	}
+	return a.base, a.err
+}
+
+func (l *farLog) Append(batches []byte) (store.Position, error) {
+	if l.s.refuse.Load() {
+		return store.Awaited(later{l.s, 0, store.ErrTooLarge}), nil
+	}
+	at, err := l.Log.Append(batches)
+	if base, _ := at.Known(); err == nil && l.s.slow.Load() {
+		at = store.Awaited(later{l.s, base, nil})
+	}
+	return at, err
 }
 
 func (l *farLog) Watch(wake func()) (stop func()) {
@@ -201,5 +230,46 @@ func TestACursorThatAnotherProcessHasIsForgotten(t *testing.T) {
 	defer again.Close()
 	if got := bodiesOf(again, t); len(got) != 2 || got[0] != "1" {
 		t.Errorf("%v came, want both: the ack was of nobody's cursor", got)
+	}
+}
+
+// What a producer sends again because nobody could tell it where the first went is not stored twice, and holds up no
+// other producer.
+func TestABatchWhosePlaceIsNotKnownIsTakenOnce(t *testing.T) {
+	far, s := startFar(t)
+	q, err := s.CreateTopic("t", 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := q.Partitions()[0]
+	end := func() message.Offset {
+		_, end, _ := p.log.Bounds()
+		return end
+	}
+	far.slow.Store(true)
+	if out, err := s.Produce(p, produced(7, 0, 0, "a", "b")); err != nil || out.Base != 0 || out.Duplicate {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	far.silent.Store(true)
+	for range 3 {
+		if out, err := s.Produce(p, produced(7, 0, 2, "c")); KindOf(err) != Unavailable || end() != 3 {
+			t.Fatalf("%+v, %v; the log ends at %d", out, err, end())
+		}
+	}
+	far.slow.Store(false)
+	if out, err := s.Produce(p, produced(8, 0, 0, "x")); err != nil || out.Base != 3 {
+		t.Errorf("another producer: %+v, %v", out, err)
+	}
+	far.silent.Store(false)
+	if out, err := s.Produce(p, produced(7, 0, 2, "c")); err != nil || !out.Duplicate || out.Base != 2 {
+		t.Errorf("when it can be told: %+v, %v", out, err)
+	}
+	far.refuse.Store(true)
+	if out, err := s.Produce(p, produced(7, 0, 3, "d")); KindOf(err) != TooLarge {
+		t.Errorf("one that is refused later: %+v, %v", out, err)
+	}
+	far.refuse.Store(false)
+	if out, err := s.Produce(p, produced(7, 0, 3, "d")); err != nil || out.Duplicate || out.Base != 4 || end() != 5 {
+		t.Errorf("sent again: %+v, %v; the log ends at %d", out, err, end())
 	}
 }
