@@ -14,7 +14,7 @@ import (
 // mapping. What a store to a mapped page costs beside the copy outweighs the
 // system call from about here on: a fresh page is zeroed first, and every flush
 // write-protects the page on all processors, so that the next store to it faults.
-const directBytes = 32 << 10
+const directBytes = 8 << 10
 
 // freshBytes is how much behind the last flush goes by pwrite whatever its size.
 // A store to a page that a flush has just cleaned costs a fault, and the next
