@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/alloc"
 	"github.com/leveret-mq/leveret/internal/field"
 )
 
@@ -414,4 +415,46 @@ func TestOneActiveConsumerOfAQueueWithPriorities(t *testing.T) {
 	c.want("and the next", "a 2:3 2:0")
 	c.close("a")
 	c.want("back in their places", "b 2:3! 2:0!")
+}
+
+// Messages of ten priorities, in and out with their acks, allocate nothing once all were used.
+func TestPrioritiesAllocateNothing(t *testing.T) {
+	s := benchRig(t)
+	if _, err := s.DeclareQueue("q", QueueOptions{Durable: true, Args: arguments("x-max-priority", 9)}); err != nil {
+		t.Fatal(err)
+	}
+	sub, err := s.Subscribe("q", SubscribeOptions{Prefetch: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	p := s.NewPublisher()
+	var in []*Inbound
+	for i := range 10 {
+		in = append(in, &Inbound{Key: []byte("q"), Properties: urgent(i, ""), Body: make([]byte, 100), TimestampMs: 1})
+	}
+	emit := func(d *Delivery) {
+		if err := d.Lease.Ack(d.Offset, d.Offset); err != nil {
+			t.Error(err)
+		}
+	}
+	n := alloc.Least(0, 200, func() {
+		for i := range 50 {
+			if _, err := p.Publish(in[i%len(in)]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Store()
+		for got := 0; got < 50; {
+			k, err := sub.Pull(1024, 1<<17, emit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += k
+			sub.Release()
+		}
+	})
+	if n > 0 {
+		t.Errorf("%v allocations for 50 messages", n)
+	}
 }
