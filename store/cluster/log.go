@@ -89,35 +89,55 @@ func (l *Log) Bounds() (start, end message.Offset, err error) {
 
 // askBounds asks the cluster where logs begin and end.
 func (s *Store) askBounds(ctx context.Context, logs ...*Log) error {
+	return errors.Join(s.lookAt(ctx, logs)...)
+}
+
+// lookAt is askBounds with an error for each log of which nothing was heard: the others
+// are known all the same. It asks once for all of them.
+func (s *Store) lookAt(ctx context.Context, logs []*Log) (errs []error) {
 	topics := make([]string, 0, len(logs))
+	there := make([]*Log, 0, len(logs))
 	for _, l := range logs {
 		if _, err := s.leader(ctx, l.id, false); err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
-		topics = append(topics, l.id.topic)
+		there, topics = append(there, l), append(topics, l.id.topic)
+	}
+	if len(there) == 0 {
+		return errs
 	}
 	slices.Sort(topics)
 	topics = slices.Compact(topics)
 	starts, err := s.admin.ListStartOffsets(ctx, topics...)
-	if err != nil {
-		return asStoreError(err)
+	if nothingOf(err) {
+		return append(errs, asStoreError(err))
 	}
 	ends, err := s.admin.ListEndOffsets(ctx, topics...)
-	if err != nil {
-		return asStoreError(err)
+	if nothingOf(err) {
+		return append(errs, asStoreError(err))
 	}
-	var errs []error
-	for _, l := range logs {
+	for _, l := range there {
 		start, ok := starts.Lookup(l.id.topic, l.id.part)
 		end, ok2 := ends.Lookup(l.id.topic, l.id.part)
-		if err := errors.Join(start.Err, end.Err); err != nil || !ok || !ok2 {
+		err := asStoreError(errors.Join(start.Err, end.Err))
+		if err == nil && !(ok && ok2) {
+			err = fmt.Errorf("no answer: %w", store.ErrUnavailable)
+		}
+		if err != nil {
 			s.forgetTopic(l.id.topic)
-			errs = append(errs, fmt.Errorf("bounds of log %s: %w", l.name, errors.Join(asStoreError(err))))
+			errs = append(errs, fmt.Errorf("bounds of log %s: %w", l.name, err))
 			continue
 		}
 		l.learn(message.Offset(start.Offset), message.Offset(end.Offset))
 	}
-	return errors.Join(errs...)
+	return errs
+}
+
+// nothingOf reports whether a request that several brokers share was answered by none.
+func nothingOf(err error) bool {
+	var some *kadm.ShardErrors
+	return err != nil && !(errors.As(err, &some) && !some.AllFailed)
 }
 
 // learn takes over bounds that the cluster told, and wakes who waits for more.
@@ -310,8 +330,8 @@ func (s *Store) poll() {
 			}
 			l.mu.Unlock()
 		}
-		for _, l := range looked { // one that is gone must not keep the others from being seen
-			s.look(l)
+		if len(looked) > 0 {
+			s.look(looked)
 		}
 		if len(consumed) > 0 {
 			s.note("delete what was consumed", s.deleteRecords(s.ctx, consumed))
@@ -319,10 +339,13 @@ func (s *Store) poll() {
 	}
 }
 
-// look asks for a log's bounds.
-func (s *Store) look(l *Log) {
-	if err := s.askBounds(s.ctx, l); err != nil && !errors.Is(err, store.ErrNotFound) {
-		s.note("look for new messages", err)
+// look asks for the bounds of logs, of which some may be gone.
+func (s *Store) look(logs []*Log) {
+	ctx, cancel := context.WithTimeout(s.ctx, askTimeout)
+	defer cancel()
+	errs := slices.DeleteFunc(s.lookAt(ctx, logs), func(err error) bool { return errors.Is(err, store.ErrNotFound) })
+	if len(errs) > 0 {
+		s.note("look for new messages", fmt.Errorf("%d of %d logs: %w", len(errs), len(logs), errs[0]))
 	}
 }
 

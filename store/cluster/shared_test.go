@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
@@ -257,4 +260,74 @@ func reseal(b batch.Batch) {
 		Attributes: b.Attributes(), LastOffsetDelta: b.LastOffsetDelta(), BaseTimestamp: b.BaseTimestamp(), MaxTimestamp: b.MaxTimestamp(),
 		ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence(), Count: b.Count(),
 	})
+}
+
+// What others append is looked for with a few requests a round, however many logs are watched, and one that is gone keeps
+// nobody from seeing the others.
+func TestWatchedLogsAreLookedAtTogether(t *testing.T) {
+	c := fakeCluster(t)
+	a, b := openStore(t, c), openStore(t, c)
+	defer func() {
+		if err := errors.Join(a.Close(), b.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	const n = 30
+	var ours, theirs []store.Log
+	heard := make(chan int, 1000)
+	for i := range n {
+		ids, err := a.NewLogs(t.Context(), store.LogOptions{Name: fmt.Sprint("log", i)}, nil, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*Store{a, b} {
+			l, err := s.OpenLog(ids[0], store.LogOptions{})
+			if err == nil {
+				_, _, err = l.Bounds()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s == a {
+				ours = append(ours, l)
+			} else {
+				theirs = append(theirs, l)
+			}
+		}
+		defer theirs[i].Watch(func() { heard <- i })()
+	}
+	if err := a.DeleteLog(t.Context(), ours[0].ID()); err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int64
+	c.ControlKey(int16(kmsg.ListOffsets), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		asked.Add(1)
+		return nil, nil, false
+	})
+	for _, l := range ours[1:] {
+		if _, err := l.Append(oneBatch("m")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[int]bool{}
+	for len(seen) < n-1 {
+		select {
+		case i := <-heard:
+			seen[i] = i > 0 || seen[i]
+			if i == 0 {
+				delete(seen, i) // it heard that it is gone
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("appends to %d of %d logs were seen", len(seen), n-1)
+		}
+	}
+	asked.Store(0)
+	begun := time.Now()
+	soon(t, "ten rounds", func() bool { return time.Since(begun) > 10*b.o.PollEvery })
+	// Two questions a round of each process, to each of three brokers.
+	rounds := int64(time.Since(begun)/b.o.PollEvery) + 2
+	if got := asked.Load(); got == 0 || got > 2*2*3*rounds {
+		t.Errorf("%d requests in %d rounds", got, rounds)
+	}
 }
