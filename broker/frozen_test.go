@@ -158,6 +158,65 @@ func TestAnAckWaitsForNoDisk(t *testing.T) {
 	}
 }
 
+// TestAnAckIsNotedWithoutDelayHoweverOftenTheCursorHasRested and not a second later, by the saver.
+func TestAnAckIsNotedWithoutDelayHoweverOftenTheCursorHasRested(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startFrozen(t, fs.NewMem(1))
+		defer r.close()
+		if _, err := r.s.DeclareQueue("q", durable); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, r.s.NewPublisher(), "", "q=0", "q=1", "q=2")
+		k := r.puller("q", SubscribeOptions{})
+		defer k.Close()
+		for _, d := range k.soon(3) {
+			time.Sleep(time.Minute)
+			if err := d.Lease.Ack(d.Offset, d.Offset); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if st, err := d.Lease.Partition().log.LoadCursor(t.Context()); err != nil || st.Floor != d.Offset+1 {
+				t.Errorf("noted up to %d, want %d: %v", st.Floor, d.Offset+1, err)
+			}
+			if d.Lease.Partition().active().notes.sent.Load() {
+				t.Error("it is on its way for ever")
+			}
+		}
+	})
+}
+
+// TestAnAckBeforeAStopIsNoted though the goroutine that notes it has not come to it.
+func TestAnAckBeforeAStopIsNoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startFrozen(t, fs.NewMem(1))
+		if _, err := r.s.DeclareQueue("q", durable); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, r.s.NewPublisher(), "", "q=0", "q=1")
+		k := r.puller("q", SubscribeOptions{})
+		held := k.soon(2)
+		time.Sleep(time.Minute) // the cursor's page rests
+		busy := make(chan struct{})
+		p := held[0].Lease.Partition()
+		p.active().errands.send(nil, func(*errand) error {
+			<-busy
+			return nil
+		})
+		if err := held[0].Lease.Ack(0, 1); err != nil {
+			t.Fatal(err)
+		}
+		k.Close()
+		if err := r.b.Close(); err != nil {
+			t.Error(err)
+		}
+		if st, err := p.log.LoadCursor(t.Context()); err != nil || st.Floor != 2 {
+			t.Errorf("noted up to %d, want 2: %v", st.Floor, err)
+		}
+		close(busy)
+		r.close()
+	})
+}
+
 // TestLeavingWaitsForNoDisk comes and goes while a read hangs: nothing piles up, and the
 // message is the next one's.
 func TestLeavingWaitsForNoDisk(t *testing.T) {

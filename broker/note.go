@@ -13,16 +13,15 @@ import (
 // How far a cursor is is noted in the store after everything that moves it, and before
 // anything that was handed out leaves. That is a store into memory as a rule. Now and then
 // it takes the disk: a reservation ahead that is flushed, a file that rests. Then one
-// goroutine waits for it; nobody else does, but leaves word that there is more to be noted.
+// goroutine waits for it; nobody else does, but has it come again.
 //
 //	ack ─► progress ─► note ─────────────► ProgressNow
 //	pull ─► note ─┘       └─ not now ─► errand ─► noteSlowly ─► Progress (the disk)
 
 // notes are what a partition knows of noting.
 type notes struct {
-	mu     sync.Mutex // held over reading the cursor's progress and noting it, or an older state could be noted after a newer one; guards slow and more
+	mu     sync.Mutex // held over reading the cursor's progress and noting it, or an older state could be noted after a newer one; guards slow
 	slow   bool       // noteSlowly does it
-	more   bool       // and is to look again
 	slowly sync.Mutex // one noteSlowly at a time; before mu
 
 	failed atomic.Bool // the store could not note it
@@ -55,7 +54,6 @@ func (p *Partition) note() error {
 	n := &p.active().notes
 	n.mu.Lock()
 	if n.slow {
-		n.more = true
 		n.mu.Unlock()
 		return store.ErrNotYet
 	}
@@ -82,20 +80,16 @@ func (p *Partition) noteSlowly() error {
 		return nil
 	}
 	n.mu.Lock()
-	n.slow, n.more = true, false
+	n.slow = true
 	floor, handed := c.Progress()
 	n.mu.Unlock()
 	err := p.log.Progress(floor, handed)
 	n.mu.Lock()
 	n.slow = false
-	more := n.more
 	n.failed.Store(errors.Is(err, store.ErrBusy))
 	p.log.Release(floor)
 	n.mu.Unlock()
-	if err = p.told(c, err); err == nil && more {
-		p.progress()
-	}
-	return err
+	return p.told(c, err)
 }
 
 // told does what follows when the store was told how far a cursor is.

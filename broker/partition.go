@@ -180,6 +180,9 @@ func (p *Partition) saveCursor() error {
 	if c == nil || p.removed.Load() {
 		return nil
 	}
+	if p.active().notes.sent.Load() { // an errand may come too late at the end
+		_ = p.noteSlowly() // the log tells of a failure, or the saver tries again
+	}
 	data := c.AppendState(nil)
 	open, next := c.Left()
 	ctx, cancel := asking()

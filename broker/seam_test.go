@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,11 +17,12 @@ import (
 // farStore is a store whose logs behave as those of another machine do.
 type farStore struct {
 	store.Store
-	away   atomic.Bool // messages are on their way
-	slow   atomic.Bool // where appends went is not known at once
-	silent atomic.Bool // nor later
-	refuse atomic.Bool // what is appended is refused later
-	fenced atomic.Bool // another process has the cursors
+	away   atomic.Bool  // messages are on their way
+	slow   atomic.Bool  // where appends went is not known at once
+	silent atomic.Bool  // nor later
+	refuse atomic.Bool  // what is appended is refused later
+	fenced atomic.Bool  // another process has the cursors
+	lent   atomic.Int32 // views of messages that are not done
 
 	mu       sync.Mutex // guards watchers
 	watchers []func()
@@ -49,7 +51,23 @@ func (l *farLog) Read(from message.Offset, maxBytes int) (store.View, error) {
 	if maxBytes != headBytes && l.s.away.Load() {
 		return store.View{}, store.ErrNotYet
 	}
-	return l.Log.Read(from, maxBytes)
+	v, err := l.Log.Read(from, maxBytes)
+	if err != nil || maxBytes == headBytes || v.Len() == 0 {
+		return v, err
+	}
+	l.s.lent.Add(1)
+	return store.NewView(v.Raw(), &loan{v, &l.s.lent}, nil), nil
+}
+
+// loan counts a view until it is done.
+type loan struct {
+	v    store.View
+	lent *atomic.Int32
+}
+
+func (l *loan) Release() {
+	l.lent.Add(-1)
+	l.v.Done()
 }
 
 func (l *farLog) ReadNow(from message.Offset, maxBytes int) (store.View, error) {
@@ -271,5 +289,62 @@ func TestABatchWhosePlaceIsNotKnownIsTakenOnce(t *testing.T) {
 	far.refuse.Store(false)
 	if out, err := s.Produce(p, produced(7, 0, 3, "d")); err != nil || out.Duplicate || out.Base != 4 || end() != 5 {
 		t.Errorf("sent again: %+v, %v; the log ends at %d", out, err, end())
+	}
+}
+
+// TestNothingIsReadForWhoHasLeft comes and goes while messages are on their way: no read
+// waits for nobody, and what is read for nobody is given back.
+func TestNothingIsReadForWhoHasLeft(t *testing.T) {
+	s, session := startFar(t)
+	q, err := session.DeclareQueue("q", QueueOptions{Durable: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, session.NewPublisher(), "", "q=1")
+	s.away.Store(true)
+	x := &q.Partitions()[0].active().errands
+	waiting := func() int {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return len(x.list)
+	}
+	for i := range 100 {
+		sub, err := session.Subscribe("q", SubscribeOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for sub.partitions[0].errand == nil || !sub.partitions[0].errand.reads { // first what was handed out is noted
+			if _, err := sub.Pull(1, 1<<20, func(*Delivery) {}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i == 0 && waiting() > 0 {
+			runtime.Gosched() // until it is being read for who leaves
+		}
+		sub.Close()
+		if n := waiting(); n > 1 {
+			t.Fatalf("%d reads wait for nobody", n)
+		}
+	}
+	s.arrive()
+	q.idleDisk()
+	if lent := s.lent.Load(); lent != 0 {
+		t.Errorf("%d views are lent to nobody", lent)
+	}
+	sub, err := session.Subscribe("q", SubscribeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "then", bodiesOf(sub, t), []string{"1"})
+	s.away.Store(true)
+	publish(t, session.NewPublisher(), "", "q=2")
+	for sub.partitions[0].errand == nil || !sub.partitions[0].errand.reads {
+		sub.Pull(1, 1<<20, func(*Delivery) {})
+	}
+	s.arrive()
+	q.idleDisk() // it is there, and nobody has come for it
+	sub.Close()
+	if lent := s.lent.Load(); lent != 0 {
+		t.Errorf("%d views are lent to who has left", lent)
 	}
 }

@@ -432,3 +432,51 @@ func TestALookUpThatFailsLateDoesNotHideWhatAnotherFound(t *testing.T) {
 		t.Fatalf("got %v %v, error %v", r, ok, c.Err())
 	}
 }
+
+// TestTwoWhoFindNothingHaveTheDiskAskedOnce though both looked before either asked.
+func TestTwoWhoFindNothingHaveTheDiskAskedOnce(t *testing.T) {
+	log := &busyLog{}
+	c := newCursor(t, log, State{})
+	k, other := add(t, c, ConsumerOptions{}), add(t, c, ConsumerOptions{})
+	log.add(3, 0)
+	log.cold = true
+	log.meanwhile = func() {
+		log.meanwhile = nil
+		c.mu.Lock()
+		c.looking-- // as if other had looked a moment before k
+		c.mu.Unlock()
+		other.Take(1, nil)
+		c.mu.Lock()
+		c.looking++
+		c.mu.Unlock()
+	}
+	k.Take(1, nil)
+	if len(log.asked) != 1 {
+		t.Errorf("it is asked %d times", len(log.asked))
+	}
+}
+
+// TestConsumersOfSeveralRanksAreAllWokenWithTheAnswer: each of them has left what is ready at
+// lower ranks for what it may be told here.
+func TestConsumersOfSeveralRanksAreAllWokenWithTheAnswer(t *testing.T) {
+	log := &fakeLog{cold: true}
+	c := newCursor(t, log, State{})
+	var woken [3]int
+	var ks []*Consumer
+	for i := range woken {
+		ks = append(ks, add(t, c, ConsumerOptions{Ranked: true, Wake: func() { woken[i]++ }}))
+		if ks[i].Take(1, nil); ks[i].Hasty() {
+			t.Error("a consumer waits for a log that has nothing")
+		}
+	}
+	log.add(1, 0)
+	for _, k := range ks {
+		if k.Take(1, nil); !k.Hasty() {
+			t.Error("a consumer goes on to lower ranks, though the log is being asked")
+		}
+	}
+	woken = [3]int{}
+	if log.answer(); woken != [3]int{1, 1, 1} {
+		t.Errorf("woken %v", woken)
+	}
+}
