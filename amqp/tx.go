@@ -11,7 +11,7 @@ import (
 // transaction is what a channel in tx mode holds back until tx.commit: publishes, which are routed and checked as they
 // come, and what is to be returned of them. Acks wait in unacked.Set. It belongs to the read loop.
 //
-//	tx.commit   returns ─► publishes stored, and as durable as confirms would say ─► acks ─► commit-ok
+//	tx.commit   returns ─► publishes stored, and as durable as confirms would say ─► commit-ok, acks
 //
 // In this order nothing is acked for which the publishes of the same transaction may be lost.
 type transaction struct {
@@ -90,11 +90,16 @@ func (ch *channel) txCommit() error {
 		}
 	}
 	ch.endTx()
+	// In the outbox before the acks count: what they make room for is delivered behind it.
+	c.outMu.Lock()
+	c.out = wire.AppendMethod(c.out, ch.number, &wire.TxCommitOk{})
+	c.outMu.Unlock()
 	ch.mu.Lock()
 	ch.unacked.Commit()
 	ch.tellBroker()
 	ch.mu.Unlock()
-	return ch.reply(&wire.TxCommitOk{})
+	c.signal()
+	return nil
 }
 
 // txFailed is the end of a transaction that could not be stored, or not all of it; that of its channel rolls the acks back.

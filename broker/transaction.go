@@ -62,7 +62,6 @@ func (p *Publisher) Discard() {
 	p.pending, p.size = p.pending[:0], 0
 	p.published, p.routed, p.unroutable, p.bytes = 0, 0, 0, 0
 	p.err, p.needCommit = nil, false
-	p.refused = p.refused[:0]
 	p.forgetHeld()
 	p.same.route, p.same.batch = nil, nil
 }
