@@ -112,6 +112,7 @@ var settingTable = []*Setting{
 	{Arg: "x-delayed-retry-type", Type: Text, of: workTypes, later: true},
 	{Arg: "x-delayed-retry-min", Type: Text, of: workTypes, later: true},
 	{Arg: "x-delayed-retry-max", Type: Text, of: workTypes, later: true},
+	{Arg: "x-message-deduplication", Type: Flag, Default: "false", of: workTypes, later: true},
 }
 
 // Arguments that other code has to name.
