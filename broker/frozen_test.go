@@ -336,6 +336,10 @@ func TestTheEndOfAnAutoDeleteQueueHoldsNobodyUp(t *testing.T) {
 		if time.Since(began) != 0 || q.Consumers() != 0 {
 			t.Error("leaving waited for the definitions")
 		}
+		time.AfterFunc(10*time.Millisecond, func() {
+			r.s.GiveUp() // the end of a connection, or of the broker, does not keep the queue
+			_ = r.b.Close()
+		})
 		if k.DeleteUnused(); time.Since(began) != r.b.opts.ReadTimeout {
 			t.Errorf("it took %v", time.Since(began))
 		}

@@ -87,15 +87,12 @@ func (p *Partition) get(noAck, wait bool, wanted func() bool) (*Got, error) {
 		return nil, nil
 	}
 	switch {
-	case cursor != nil && !p.active().notes.failed.Load():
+	case cursor != nil:
 	case !wait:
 		return nil, store.ErrNotYet
 	default:
 		var err error
-		if cursor, err = p.work(); err == nil {
-			err = p.noted()
-		}
-		if err != nil {
+		if cursor, err = p.work(); err != nil {
 			return nil, err
 		}
 	}

@@ -308,3 +308,16 @@ func TestReadersAndOneAppenderRunSideBySide(t *testing.T) {
 
 // noPace deletes without a pause.
 func noPace() error { return nil }
+
+// TestDropBelowDoesNotWaitForAnAppend, which may be waiting for the disk.
+func TestDropBelowDoesNotWaitForAnAppend(t *testing.T) {
+	l := &Log{}
+	l.mu.Lock()
+	if l.DropBelow(1) {
+		t.Error("it says that it did")
+	}
+	l.mu.Unlock()
+	if !l.DropBelow(1) {
+		t.Error("it says that it did not")
+	}
+}

@@ -60,7 +60,7 @@ func TestACheckpointBesideAnAppendKnowsOfIt(t *testing.T) {
 
 // TestACheckpointBesideAnAckKnowsOfIt has one come between the two steps of an ack.
 func TestACheckpointBesideAnAckKnowsOfIt(t *testing.T) {
-	s := openStore(t, Options{Dir: "/data", FS: fs.NewMem(1), BootID: "one"})
+	s := openStore(t, Options{Dir: "/data", FS: fs.NewMem(1), BootID: "one", FlushInterval: time.Hour}) // no other checkpoint comes
 	l := newTestLog(t, s, store.LogOptions{Name: "orders", Retention: store.Retention{Consumed: true}})
 	mustAppend(t, l, batchOf(10, 1))
 	if err := l.Progress(message.Offset(4), message.Offset(4)); err != nil {
