@@ -129,11 +129,16 @@ func TestAnIdleStoreWritesNoCheckpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStore(t, Options{Dir: "/data", FS: fs.NewMem(1), BootID: "one"})
 		l := newTestLog(t, s, store.LogOptions{Name: "orders"})
+		number := func() uint64 {
+			s.checkpoints.mu.Lock()
+			defer s.checkpoints.mu.Unlock()
+			return s.checkpoints.number
+		}
 		written := func(in time.Duration) uint64 {
-			from := s.checkpoints.number
+			from := number()
 			time.Sleep(in)
 			synctest.Wait()
-			return s.checkpoints.number - from
+			return number() - from
 		}
 		if err := putOne(s, "a definition"); err != nil {
 			t.Fatal(err)
@@ -148,12 +153,12 @@ func TestAnIdleStoreWritesNoCheckpoint(t *testing.T) {
 		if n := written(time.Hour); n != 0 {
 			t.Errorf("%d checkpoints of an hour in which nothing happened", n)
 		}
-		from := s.checkpoints.number
+		from := number()
 		for range 60 {
 			mustAppend(t, l, batchOf(10, 1))
 			time.Sleep(time.Second)
 		}
-		if n := s.checkpoints.number - from; n < 5 || n > 13 {
+		if n := number() - from; n < 5 || n > 13 {
 			t.Errorf("%d checkpoints of a minute in which messages came", n)
 		}
 		if err := s.Close(); err != nil {
