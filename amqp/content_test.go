@@ -175,6 +175,24 @@ func TestASpilledBodyKeepsItsPlaceInTheLine(t *testing.T) {
 	others.Wait()
 }
 
+// Who waits for memory is no reason to wait with a stop.
+func TestAStopEndsTheWaitForMemory(t *testing.T) {
+	memory := budget.New(budget.Options{Bytes: 2 << 20, Free: 4 << 10, Patience: time.Hour})
+	r := newRig(t, rigOptions{server: func(o *Options) { o.Budget = memory }})
+	if err := errors.Join(memory.Open().Try(900_000), memory.Open().Try(700_000)); err != nil {
+		t.Fatal(err)
+	}
+	p := r.connect()
+	p.begin(1, p.declare(1), 1<<20)
+	for left := 1 << 20; left > 0; left -= 100_000 {
+		p.piece(1, make([]byte, min(left, 100_000)))
+	}
+	until(t, func() bool { return memory.Stats().Waiting == 1 })
+	r.server.CloseAll("test")
+	p.expect(0, wire.IDConnectionClose)
+	until(t, func() bool { return memory.Stats().Waiting == 0 })
+}
+
 // Many small beginnings are as much as a few large ones.
 func TestTheBeginningsOfManyMessagesLeaveMemoryForOthers(t *testing.T) {
 	table := wire.AppendTableString(nil, "name", strings.Repeat("x", 40_000))
@@ -334,14 +352,18 @@ func TestBodiesInTheSpillAreTheirOwn(t *testing.T) {
 			t.Fatalf("the file is %d bytes long, and %d blocks were in use at most", took, most)
 		}
 	}
-	last := held[0] // of those that are left, this one stays for long
-	for _, u := range held[1:] {
+	for _, u := range held {
 		s.give(&u.spilled)
 	}
-	if end := int64(slices.Max(append(last.blocks, 0))); r.broker.Stats().Scratch > (end/64+1)*64*blockBytes {
-		t.Errorf("the file is %d bytes long, and block %d is the last in use", r.broker.Stats().Scratch, end)
+	var small, large spilled // one that stays for long is no reason to keep the space of another
+	if err := errors.Join(s.append(r.broker, &small, []byte("x")), s.append(r.broker, &large, make([]byte, 200*blockBytes))); err != nil {
+		t.Fatal(err)
 	}
-	s.give(&last.spilled)
+	s.give(&large)
+	if took := r.broker.Stats().Scratch; took > 64*blockBytes {
+		t.Errorf("the file is %d bytes long, and its first block in use", took)
+	}
+	s.give(&small)
 	if r.scratches.Load() != 0 || s.file != nil || s.held != 0 || r.broker.Stats().Scratch != 0 {
 		t.Errorf("%d scratch files are open and take %d bytes, %d blocks are in use", r.scratches.Load(), r.broker.Stats().Scratch, s.held)
 	}

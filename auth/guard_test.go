@@ -195,8 +195,8 @@ func TestAFloodFromManySourcesLocksNobodyOut(t *testing.T) {
 				}
 				time.Sleep(10 * time.Second)
 				u.guard.mu.Lock()
-				if taken := u.guard.suspects; taken < maxSuspects*9/10 {
-					t.Errorf("%d places are taken: this is no flood", taken)
+				if taken := u.guard.suspects; taken < maxSuspects*9/10 || taken > maxSuspects {
+					t.Errorf("%d places are taken", taken)
 				}
 				u.guard.mu.Unlock()
 				begun := time.Now()
@@ -224,6 +224,43 @@ func TestAFloodFromManySourcesLocksNobodyOut(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who shares an address with one that guesses, and whose password was not right since the start, is looked at if
+// nothing was wrong for the name.
+func TestWhoSharesAnAddressIsLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := guests(t)
+		if err := u.Put(User{Name: "joe", Hash: cheapHash("s3cret")}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		for range maxSuspectsOf + 1 {
+			go u.Login(ctx, "joe", []byte("wrong"), there)
+			synctest.Wait() // it waits for its late answer
+		}
+		if _, err := u.Login(ctx, "ann", []byte("s3cret"), there); err != nil {
+			t.Errorf("who guesses nothing: %v", err)
+		}
+		if _, err := u.Login(ctx, "joe", []byte("s3cret"), there); !errors.Is(err, ErrBusy) {
+			t.Errorf("the one whose password is guessed: %v", err)
+		}
+		for n := range maxLooks {
+			_, _ = u.Login(ctx, fmt.Sprint("nobody", n), []byte("wrong"), there)
+		}
+		if err := u.Put(User{Name: "sue", Hash: cheapHash("s3cret")}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := u.Login(ctx, "sue", []byte("s3cret"), there); !errors.Is(err, ErrBusy) {
+			t.Errorf("after so many looks in one second: %v", err)
+		}
+		time.Sleep(time.Second)
+		if _, err := u.Login(ctx, "sue", []byte("s3cret"), there); err != nil {
+			t.Errorf("a second later: %v", err)
+		}
+		cancel()
+		synctest.Wait()
+	})
 }
 
 // However many wait, the turns go round: by rank, and within one by source.
@@ -273,6 +310,27 @@ func TestATurnThatNobodyWaitsForAnyMoreGoesOn(t *testing.T) {
 		turns.give()
 		if turns.free != 1 || len(turns.waiting) != 0 {
 			t.Errorf("%d are free, %d wait", turns.free, len(turns.waiting))
+		}
+	})
+}
+
+// Who gives up at the moment at which its turn comes leaves the turn to the next.
+func TestATurnThatComesTooLateIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 200 {
+			var turns turns
+			ctx, cancel := context.WithCancel(t.Context())
+			left := make(chan error, 1)
+			go func() { left <- turns.take(ctx, new(source), clean) }()
+			synctest.Wait()
+			cancel()
+			turns.give()
+			if err := <-left; !errors.Is(err, ErrBusy) {
+				t.Fatal(err)
+			}
+			if turns.free != 1 {
+				t.Fatalf("%d turns are free", turns.free)
+			}
 		}
 	})
 }

@@ -145,8 +145,10 @@ func TestADiskThatFailsIsAskedOnceAMinute(t *testing.T) {
 	for name, args := range map[string][]byte{"plain": nil, "with dead letters": arguments("x-dead-letter-exchange", "amq.fanout")} {
 		t.Run(name, func(t *testing.T) {
 			var broken atomic.Bool
+			var asked atomic.Int64
 			files := fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
 				if broken.Load() && op == fs.OpRead && strings.Contains(name, "/queues/") {
+					asked.Add(1)
 					return syscall.EIO
 				}
 				return nil
@@ -167,6 +169,9 @@ func TestADiskThatFailsIsAskedOnceAMinute(t *testing.T) {
 					time.Sleep(3 * time.Second)
 				}
 				broken.Store(false)
+				if n := asked.Load(); n > 60 {
+					t.Errorf("the disk was asked %d times in five minutes", n)
+				}
 				if n := strings.Count(said.String(), "can't look for expired messages"); n < 3 || n > 6 {
 					t.Errorf("%d lines in five minutes: %s", n, said.String())
 				}

@@ -147,7 +147,7 @@ func (b *Budget) try(w wish) bool {
 func (b *Budget) grant(w wish) bool {
 	switch {
 	case b.reserved(w) && len(b.little) == 0:
-	case (w.passes || len(b.line) == 0) && b.fits(w):
+	case (w.passes || len(b.line)+len(b.little) == 0) && b.fits(w):
 	default:
 		return false
 	}

@@ -329,6 +329,56 @@ func TestThoseWhoHoldLittleHaveALineOfTheirOwn(t *testing.T) {
 	})
 }
 
+func TestThoseWhoHoldLittleDoNotPassEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Bytes: 1000, Share: 800, Free: -1, Little: 10, Reserve: 20, Patience: time.Minute})
+		much, one, two := b.Open(), b.Open(), b.Open()
+		if err := errors.Join(much.Try(800), one.Try(10), two.Try(10), b.Open().Try(180)); err != nil {
+			t.Fatal(err)
+		}
+		waiting := make(chan error, 1)
+		go func() { waiting <- b.Open().Take(10, nil) }()
+		synctest.Wait()
+		one.Give(5)
+		if err := b.Open().Try(1); !errors.Is(err, ErrFull) {
+			t.Errorf("one passed who waits and holds as little: %v", err)
+		}
+		much.Give(100) // what is no part of the reserve is for everybody
+		synctest.Wait()
+		if len(waiting) == 0 || <-waiting != nil {
+			t.Error("who holds little and waits did not get what nobody else waits for")
+		}
+		time.Sleep(2 * time.Minute)
+	})
+}
+
+func TestTheReserveIsGivenInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Options{Bytes: 1000, Free: -1, Little: 10, Reserve: 20, Patience: time.Minute})
+		one := b.Open()
+		if err := errors.Join(b.OpenCommon().Try(370), b.OpenCommon().Try(370), b.OpenCommon().Try(240), one.Try(10), b.Open().Try(10)); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = b.Open().Take(10, nil) }()
+		synctest.Wait()
+		one.Give(5)
+		if err := b.Open().Try(1); !errors.Is(err, ErrFull) {
+			t.Errorf("one passed who waits and holds as little: %v", err)
+		}
+		time.Sleep(2 * time.Minute)
+	})
+}
+
+func TestWhatIsCommonToManyTakesNothingOfTheReserve(t *testing.T) {
+	b := New(Options{Bytes: 1000, Free: -1, Little: 10, Reserve: 20})
+	if err := errors.Join(b.OpenCommon().Try(10), b.OpenCommon().Try(10)); err != nil {
+		t.Fatal(err)
+	}
+	if b.used.little != 0 || b.used.much != 20 {
+		t.Errorf("%+v", b.used)
+	}
+}
+
 func TestWhoAwaitsKeepsItsPlaceAndLetsOthersGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(Options{Bytes: 1000, Share: 800, Free: -1, Reserve: -1, Patience: 10 * time.Second})

@@ -329,7 +329,6 @@ func (s *Store) DeleteLog(ctx context.Context, name store.LogID) error {
 	_, found := s.onDisk[id]
 	delete(s.logs, id)
 	delete(s.onDisk, id)
-	delete(s.lost, id)
 	s.mu.Unlock()
 	if found || l != nil && l.hasDir() {
 		s.checkpoints.gone(id)
