@@ -114,7 +114,7 @@ func (t *Table) Decider() Decider {
 }
 
 // One says whether a message goes to one target at most, however many keys it has.
-func (t *Table) One() bool { return t.kind >= Hash }
+func (t *Table) One() bool { return t.kind == Hash || t.kind == Random || t.kind == LocalRandom }
 
 // Kind is the exchange's kind.
 func (t *Table) Kind() Kind { return t.kind }
