@@ -479,8 +479,8 @@ def exclusive_queues(c):
 
 @conversation
 def time_to_live(c):
-    q = declare(c, arguments={"x-message-ttl": 300})
-    both = declare(c, "both", arguments={"x-message-ttl": 300})
+    q = declare(c, arguments={"x-message-ttl": 2000})
+    both = declare(c, "both", arguments={"x-message-ttl": 2000})
     none = declare(c, "zero", arguments={"x-message-ttl": 0})
     c.publish(1, "", q)
     c.publish(1, "", both, expiration="100000")
@@ -488,7 +488,7 @@ def time_to_live(c):
     time.sleep(0.1)
     for name in (q, both, none):
         c.count(1, name)
-    time.sleep(0.6)
+    time.sleep(2.2)  # each count takes a while, too
     for name in (q, both, none):
         c.count(1, name)
         c.get(1, name)
