@@ -100,16 +100,21 @@ func (a *alarm) change(b *Broker, p *Partition, bytes int, reason string) {
 		a.part, a.bytes = p, bytes
 	}
 	a.mu.Unlock()
-	switch {
-	case !changed:
-	case reason == "":
-		b.opts.Log.Warn("the disk takes messages again")
-	default:
-		b.opts.Log.Error("the disk takes no messages", "error", reason)
+	if changed {
+		b.announce(reason, "the disk takes no messages", "the disk takes messages again")
 	}
 	for _, fn := range told {
 		fn(reason)
 	}
+}
+
+// announce says in the log that an alarm was raised, or with no reason that it ended.
+func (b *Broker) announce(reason, raised, ended string) {
+	if reason == "" {
+		b.opts.Log.Warn(ended)
+		return
+	}
+	b.opts.Log.Error(raised, "error", reason)
 }
 
 // changeMemory raises the alarm of the memory or ends it.
@@ -117,12 +122,8 @@ func (a *alarm) changeMemory(b *Broker, reason string) {
 	a.mu.Lock()
 	told, changed := a.set(&a.memory, reason)
 	a.mu.Unlock()
-	switch {
-	case !changed:
-	case reason == "":
-		b.opts.Log.Warn("there is memory for messages again")
-	default:
-		b.opts.Log.Error("there is no memory for messages: publishers wait", "error", reason)
+	if changed {
+		b.announce(reason, "there is no memory for messages: publishers wait", "there is memory for messages again")
 	}
 	for _, fn := range told {
 		fn(reason)
