@@ -28,7 +28,7 @@ RACE := ./auth ./internal/netx ./metrics ./server ./consumer ./exchange ./segmen
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fmt interop reports diff-rabbitmq crash torture fuzz bench bench-curves bench-compare bench-guard bench-peers demo clean need-go need-cc
+.PHONY: help run build test check lint race fmt interop interop-more reports diff-rabbitmq crash torture fuzz bench bench-curves bench-compare bench-guard bench-peers demo clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -65,6 +65,9 @@ fmt: ## format every Go file
 
 interop: build ## clients that others wrote, against the built binary
 	test/interop/run
+
+interop-more: build ## the same, those that take too long for every run
+	test/interop/run --more
 
 reports: build ## situations from bug reports, as programs that others keep (REPORTS=folder)
 	test/reports/run '$(REPORTS)'
