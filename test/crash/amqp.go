@@ -63,6 +63,9 @@ func (h *harness) declare(ctx context.Context) error {
 			}
 		}
 	}
+	if err := declareFlows(ch); err != nil {
+		return err
+	}
 	return h.kafka.declare(ctx, h.broker.Kafka)
 }
 

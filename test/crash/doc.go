@@ -14,7 +14,12 @@
 //
 //   - Kafka records acked with acks=all are at the offset that was reported;
 //
-//   - group offsets whose commit was answered are there.
+//   - group offsets whose commit was answered are there;
+//
+//   - through dead letters (expired, rejected, over a limit), delays, limits, priorities and
+//     transactions (flows.go) each message that was confirmed is found in one of the queues
+//     where it may be, once and at most once more for each kill, in order on each priority;
+//     what was refused or not committed is nowhere; of a transaction a queue has all or nothing.
 //
 //     make crash ROUNDS=200 SEED=…
 //

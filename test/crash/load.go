@@ -41,6 +41,9 @@ func startLoad(ctx context.Context, h *harness, round int) (*load, error) {
 			}
 		}
 	}
+	if err := l.startFlows(ctx, h); err != nil {
+		return nil, err
+	}
 	if err := h.kafka.startLoad(ctx, h.broker.Kafka, round, h.fork(), &l.wg); err != nil {
 		return nil, err
 	}
@@ -103,7 +106,7 @@ func (h *harness) drain(ctx context.Context, round int) error {
 		return err
 	}
 	h.model.settle()
-	return nil
+	return h.drainFlows(ctx)
 }
 
 func (h *harness) drainQueue(ctx context.Context, queue string, round int) error {

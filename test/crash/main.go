@@ -56,7 +56,7 @@ func run(ctx context.Context, o options, out *os.File) error {
 		return err
 	}
 	defer b.Kill()
-	h := &harness{broker: b, rng: rng, model: newModel(), kafka: newKafkaModel(), out: out}
+	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), kafka: newKafkaModel(), out: out}
 	if err := h.rounds(ctx, o.rounds); err != nil {
 		return fmt.Errorf("%w\ncrash: the data directory is kept in %s, the broker's last words are in %s", err, dir, b.LogFile)
 	}
@@ -72,6 +72,7 @@ type harness struct {
 	broker *broker
 	rng    *rand.Rand
 	model  *model
+	flows  []*flowModel
 	kafka  *kafkaModel
 	out    *os.File
 
@@ -116,6 +117,9 @@ func (h *harness) round(ctx context.Context, round int, drain bool) error {
 		time.Sleep(time.Duration(h.rng.IntN(30)) * time.Millisecond)
 		h.broker.Kill()
 		h.killedIn++
+		for _, m := range h.flows {
+			m.killed()
+		}
 	}
 	if err := h.start(); err != nil {
 		return err
@@ -142,6 +146,12 @@ func (h *harness) round(ctx context.Context, round int, drain bool) error {
 	if died {
 		return fmt.Errorf("the broker ended by itself: %s", h.broker.LastWords())
 	}
+	for _, m := range h.flows {
+		m.killed()
+		if err := m.violation(); err != nil {
+			return err
+		}
+	}
 	return h.model.violation()
 }
 
@@ -163,6 +173,6 @@ func (h *harness) verify(ctx context.Context, round int) error {
 }
 
 func (h *harness) summary() string {
-	return fmt.Sprintf("%s; %s; slowest start %d ms, %d kills during start-up",
-		h.model.summary(), h.kafka.summary(), h.slowest.Milliseconds(), h.killedIn)
+	return fmt.Sprintf("%s; %s; %s; slowest start %d ms, %d kills during start-up",
+		h.model.summary(), flowSummary(h.flows), h.kafka.summary(), h.slowest.Milliseconds(), h.killedIn)
 }
