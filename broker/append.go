@@ -30,10 +30,11 @@ func (p *Publisher) storePending() {
 // append appends the batch of a set to each of its logs.
 func (p *Publisher) append(set *targetSet) {
 	data := set.batch.Seal()
-	failed := 0
+	failed, gone := 0, 0
 	for _, t := range set.targets {
 		t.open = nil
 		if t.part.removed.Load() {
+			gone++
 			p.gone(t)
 			continue
 		}
@@ -51,11 +52,12 @@ func (p *Publisher) append(set *targetSet) {
 			failed++
 			p.failed(fmt.Errorf("queue '%s': %w", t.part.q.Name, err))
 		default:
+			gone++
 			p.gone(t)
 		}
 	}
-	if p.fates != nil && failed > 0 || set.missed != nil {
-		p.missed(set, failed)
+	if p.fates != nil && failed+gone > 0 || set.missed != nil {
+		p.missed(set, failed, gone)
 	}
 }
 
@@ -67,9 +69,9 @@ func (p *Publisher) close(set *targetSet) {
 }
 
 // gone is what becomes of the messages for a queue that was deleted meanwhile: those of a transaction fail it, as on
-// RabbitMQ, since the queue was there when they were published.
+// RabbitMQ, since the queue was there when they were published; those that are tracked are not stored there.
 func (p *Publisher) gone(t *target) {
-	if p.whole {
+	if p.whole || p.fates != nil {
 		p.failed(fail(NotFound, "no queue '%s' in vhost '%s'", t.part.q.Name, p.v.Name))
 	}
 }

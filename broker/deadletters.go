@@ -45,7 +45,7 @@ type ended struct {
 	why         Reason
 }
 
-// Loss says why a dead letter has no place.
+// Loss says why a dead letter, or a delayed message, has no place.
 type Loss uint8
 
 // The losses.
@@ -67,6 +67,9 @@ func (l Loss) String() string { return lossNames[l] }
 // deathNames are the reasons for which messages become dead letters, as x-death has them.
 var deathNames = [Reasons][]byte{Expired: []byte("expired"), Rejected: []byte(message.Rejected),
 	LengthLimit: []byte("maxlen"), DeliveryLimit: []byte("delivery_limit")}
+
+// DelayLosses are those for which delayed messages are dropped.
+func DelayLosses() []Loss { return []Loss{LostUnbound, LostRefused} }
 
 // DeathReasons are those for which messages become dead letters.
 func DeathReasons() []Reason { return []Reason{Expired, Rejected, LengthLimit, DeliveryLimit} }

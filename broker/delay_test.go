@@ -611,7 +611,7 @@ func TestAQueueAtItsLimitDropsWhatIsDue(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		want(t, "full", drain(t, full), []string{"1"})
 		want(t, "q", drain(t, q), []string{"1", "2", "3"})
-		if n := r.Counters().DelayedRefused.Load(); n != 2 || x.delays.waiting() != 0 {
+		if n := r.Counters().DelayedLost[LostRefused].Load(); n != 2 || x.delays.waiting() != 0 {
 			t.Errorf("%d were refused; %d wait", n, x.delays.waiting())
 		}
 	})

@@ -22,7 +22,7 @@ func (m *mover) again() error {
 	f := m.p.fates
 	slices.Sort(f.stay) // by lane, and in each by its order
 	stay, nowMs := slices.Compact(f.stay), m.b.opts.Now().UnixMilli()
-	m.refused(int(f.lost + f.refused))
+	m.lost[LostRefused] += int(f.lost + f.refused)
 	m.tell(len(stay), f.err)
 	*f = fates{}
 	var l lane

@@ -29,7 +29,7 @@ func TestAQueueThatFailsIsInNoDelayedMessagesWay(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute)
 		want(t, "the other queue", drain(t, fine), []string{"f0", "both0", "f1", "both1", "f2", "both2"})
-		if n := r.Counters().DelayedRefused.Load(); n != 3 {
+		if n := r.Counters().DelayedLost[LostRefused].Load(); n != 3 {
 			t.Errorf("%d copies were told to be lost", n)
 		}
 		s.fail(broken.Partitions()[0].log.ID(), nil)

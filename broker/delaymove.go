@@ -38,7 +38,8 @@ type mover struct {
 	properties, headers []byte // scratch
 	moreKeys            [][]byte
 	retry               time.Duration
-	dropped             int // that a queue did not take, and nobody was told yet
+	lost                [Losses]int // in the round under way
+	dropped             [Losses]int // and nobody was told yet
 	droppedTold         time.Time
 	kept                int // that wait again, and nobody was told yet
 	keptTold            time.Time
@@ -97,7 +98,10 @@ func (m *mover) turn(closed <-chan struct{}) time.Duration {
 		return m.failed(err)
 	}
 	m.retry = 0
+	m.tellDropped()
 	switch {
+	case next == never && m.dropped != [Losses]int{}:
+		return tellEvery
 	case next == never:
 		return -1
 	case len(m.ready) > 0: // more than one round can take
@@ -112,7 +116,7 @@ func (m *mover) failed(err error) time.Duration {
 	for i := range m.lanes {
 		m.lanes[i].rewind()
 	}
-	m.last.same = false
+	m.last.same, m.lost = false, [Losses]int{}
 	m.retry = min(max(2*m.retry, moveRetry), moveRetry2)
 	select {
 	case <-m.d.stop:
@@ -202,18 +206,18 @@ func (m *mover) move(l *lane, nowMs int64) {
 	e, ok := h.rec.Envelope()
 	switch {
 	case !ok:
-		m.lost(h, message.ErrEnvelope)
+		m.damaged(h, message.ErrEnvelope)
 	case h.dueMs > nowMs:
 		m.wait(h, &e, nowMs)
 	default:
 		if err := m.publish(h, &e, nowMs); err != nil {
-			m.lost(h, err)
+			m.damaged(h, err)
 		}
 	}
 }
 
-// lost tells of a message that can't be routed as it is, which it was checked for when it came.
-func (m *mover) lost(h *waiting, err error) {
+// damaged tells of a message that can't be routed as it is, which it was checked for when it came.
+func (m *mover) damaged(h *waiting, err error) {
 	m.last.same = false
 	m.b.counters.Left[Damaged].Add(1)
 	m.b.opts.Log.Error("a delayed message is dropped", "vhost", m.p.v.Name, "exchange", m.d.x.Name, "offset", h.offset, "error", err)
@@ -239,8 +243,11 @@ func (m *mover) publish(h *waiting, e *message.Envelope, nowMs int64) error {
 			return err
 		}
 	}
-	_, err := m.p.Publish(in)
+	routed, err := m.p.Publish(in)
 	m.last.same = err == nil
+	if err == nil && !routed {
+		m.lost[LostUnbound]++
+	}
 	return err
 }
 
@@ -282,17 +289,31 @@ func (m *mover) head(h *waiting, e *message.Envelope) error {
 	return nil
 }
 
-// refused tells of messages that a queue did not take when they were due, because it was at
-// its limit, or its log failed and others took them: nobody is there any more who could hear of it.
-func (m *mover) refused(n int) {
-	if n > 0 {
-		m.b.counters.DelayedRefused.Add(uint64(n))
-		m.dropped += n
+// countLost counts what the round dropped, when it will not come again: there was no queue for
+// it, or one that was at its limit, or failed where others did not. Nobody is there any more who
+// could hear of it.
+func (m *mover) countLost() {
+	for why, n := range m.lost {
+		m.b.counters.DelayedLost[why].Add(uint64(n))
+		m.dropped[why] += n
 	}
-	if now := m.b.opts.Now(); m.dropped > 0 && (now.Sub(m.droppedTold) >= tellEvery || now.Before(m.droppedTold)) {
-		m.b.opts.Log.Warn("delayed messages are dropped: a queue was at its limit when they were due, or failed and others have them", "vhost", m.p.v.Name, "exchange", m.d.x.Name, "messages", m.dropped)
-		m.dropped, m.droppedTold = 0, now
+	m.lost = [Losses]int{}
+}
+
+// tellDropped says now and then that messages were dropped.
+func (m *mover) tellDropped() {
+	now := m.b.opts.Now()
+	if since := now.Sub(m.droppedTold); since >= 0 && since < tellEvery {
+		return
 	}
+	for why, n := range m.dropped {
+		if n > 0 {
+			m.b.opts.Log.Warn("delayed messages are dropped: there is no place for them when they are due", "vhost", m.p.v.Name,
+				"exchange", m.d.x.Name, "messages", n, "why", Loss(why).String())
+			m.droppedTold = now
+		}
+	}
+	m.dropped = [Losses]int{}
 }
 
 // errClosing ends a round that nobody waits for any more.
@@ -328,6 +349,7 @@ func (m *mover) commit(closed <-chan struct{}) error {
 	case <-m.d.stop:
 		return errClosing
 	}
+	m.countLost()
 	for i := range m.lanes {
 		if err := m.lanes[i].note(); err != nil {
 			return err

@@ -29,7 +29,8 @@ type faultyStore struct {
 	store.Store
 	mu     sync.Mutex // guards append in tests that change it while others append
 	append map[store.LogID]error
-	puts   int // writes of the definitions from here on that succeed
+	flush  error // of all commits
+	puts   int   // writes of the definitions from here on that succeed
 	busy   atomic.Bool
 }
 
@@ -49,6 +50,13 @@ func (s *faultyStore) OpenLog(id store.LogID, o store.LogOptions) (store.Log, er
 }
 
 func (s *faultyStore) Commit(logs []store.Log, done func(error)) {
+	s.mu.Lock()
+	err := s.flush
+	s.mu.Unlock()
+	if err != nil {
+		done(err)
+		return
+	}
 	var inner []store.Log
 	for _, l := range logs {
 		inner = append(inner, l.(*faultyLog).Log)
@@ -98,6 +106,13 @@ func (s *faultyStore) fail(id store.LogID, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.append[id] = err
+}
+
+// failFlush has every flush fail, or with nil succeed again.
+func (s *faultyStore) failFlush(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flush = err
 }
 
 // startFaulty is a broker over a store whose faults the test sets.

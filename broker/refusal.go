@@ -112,25 +112,39 @@ func (p *Publisher) admitted(b batch.Batch, sizes []int64) (data []byte, refused
 }
 
 // missed tells what became of a batch's messages that are not in all of its logs: some
-// logs failed, and some refused some of them.
-func (p *Publisher) missed(set *targetSet, failed int) {
+// logs failed, some are gone with their queues, and some refused some of them. A queue that is
+// gone takes nothing away from a message that another has.
+func (p *Publisher) missed(set *targetSet, failed, gone int) {
+	if p.fates == nil {
+		p.missedByClient(set)
+		return
+	}
 	for i, ref := range set.refs {
 		n := failed
 		if set.missed != nil {
 			n += int(set.missed[i])
 		}
 		switch {
-		case n == 0:
-		case p.fates == nil:
-			if n > failed {
-				p.refused = append(p.refused, ref)
-			}
-		case n < len(set.targets):
+		case n+gone < len(set.targets):
 			p.fates.lost += int64(n)
-		case failed > 0:
+		case failed+gone > 0:
 			p.fates.stay = append(p.fates.stay, ref)
 		default:
 			p.fates.refuse(ref)
+		}
+	}
+}
+
+// missedByClient is missed for a client, who is told which messages were refused, or of all
+// of the Commit when its queue has begun to refuse since the batch was.
+func (p *Publisher) missedByClient(set *targetSet) {
+	if len(set.refs) < len(set.missed) {
+		p.failed(fail(LimitReached, "messages were refused: a queue has reached its maximum length"))
+		return
+	}
+	for i, n := range set.missed {
+		if n > 0 {
+			p.refused = append(p.refused, set.refs[i])
 		}
 	}
 }

@@ -17,7 +17,7 @@ type Counters struct {
 	Left            [Reasons]atomic.Uint64 // messages that left their queues, by reason
 	DeadLettered    [Reasons]atomic.Uint64 // of these, copied to where their queue sends dead letters
 	DeadLettersLost [Losses]atomic.Uint64  // dead letters that a queue they belong to does not have
-	DelayedRefused  atomic.Uint64          // delayed messages that a queue did not take when they were due: at its limit, or failed, and others took them
+	DelayedLost     [Losses]atomic.Uint64  // delayed messages that had no place when they were due
 	Fetched         atomic.Uint64          // records read by offset
 	FetchedBytes    atomic.Uint64
 	Replies         atomic.Uint64 // handed to their requesters, and in no queue

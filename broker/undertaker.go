@@ -106,6 +106,7 @@ func (w *undertaker) turn(p *Partition) {
 	_ = w.publisher(p.q.vhost).Commit(func(err error) {
 		if err != nil {
 			c.stay, c.err = nil, err
+			c.lost, c.unplaced = [Losses]int64{}, [Reasons]int64{} // they are counted when they come again
 			for _, e := range c.runs {
 				for o := e.first; o <= e.last; o++ {
 					c.stay = append(c.stay, uint64(o))

@@ -27,10 +27,15 @@ func (l *Log) Read(from int64, maxBytes int) (View, error) {
 			return View{}, nil
 		}
 		v, err := l.readFrom(l.segments(), from, maxBytes)
-		if err == nil && len(v.Bytes()) == 0 && !retried {
-			retried = true
-			l.awaitPublished()
-			continue
+		if err == nil && len(v.Bytes()) == 0 {
+			if !retried {
+				retried = true
+				l.awaitPublished()
+				continue
+			}
+			if l.isClosed() {
+				return View{}, ErrClosed // its segments went meanwhile: that is no gap
+			}
 		}
 		if err == nil && from < l.start.Load() {
 			v.Release() // the start moved on before the list was looked at: what holds from may be gone

@@ -244,6 +244,9 @@ func TestDeleteRemovesTheFolder(t *testing.T) {
 	if _, err := l.Append(makeBatch(1, 10, 1, 1)); !errors.Is(err, ErrClosed) {
 		t.Errorf("append: %v", err)
 	}
+	if _, err := l.Read(0, 100); !errors.Is(err, ErrClosed) { // an empty view would say that its records were damaged
+		t.Errorf("read: %v", err)
+	}
 }
 
 // TestReadersAndOneAppenderRunSideBySide is for the race detector: readers,

@@ -67,6 +67,9 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	for why := range broker.Losses {
 		out <- prometheus.MustNewConstMetric(deadLettersLost.desc, prometheus.CounterValue, float64(totals.DeadLettersLost[why].Load()), why.String())
 	}
+	for _, why := range broker.DelayLosses() {
+		out <- prometheus.MustNewConstMetric(delayedLost.desc, prometheus.CounterValue, float64(totals.DelayedLost[why].Load()), why.String())
+	}
 	gauge := func(s *serie, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, v, labels...)
 	}

@@ -49,8 +49,6 @@ var counters = []total{
 		func(c *broker.Counters) uint64 { return c.Redelivered.Load() }},
 	{newSerie("counter", "messages_overdue_total", "Messages that went back to their queues because a consumer held them for too long (x-consumer-timeout)."),
 		func(c *broker.Counters) uint64 { return c.Overdue.Load() }},
-	{newSerie("counter", "messages_delayed_refused_total", "Delayed messages that a queue did not take when they were due, at its limit or, where others took them, failed; they are dropped there."),
-		func(c *broker.Counters) uint64 { return c.DelayedRefused.Load() }},
 	{newSerie("counter", "messages_acked_total", "Messages that consumers acked."),
 		func(c *broker.Counters) uint64 { return c.Left[broker.Acked].Load() }},
 	{newSerie("counter", "records_fetched_total", "Records read by offset, as Kafka consumers do."),
@@ -66,10 +64,11 @@ var counters = []total{
 // left is the totals by reason.
 var left = newSerie("counter", "messages_left_total", "Messages that left their queues: acked, expired, rejected, dropped for a limit of the queue's length or of deliveries, purged, passed by the log's start, or damaged.", "reason")
 
-// deadLettered and deadLettersLost are the totals by reason.
+// deadLettered, deadLettersLost and delayedLost are the totals by reason.
 var (
 	deadLettered    = newSerie("counter", "messages_dead_lettered_total", "Messages that left their queues and were copied to where those send dead letters, by why they left.", "reason")
 	deadLettersLost = newSerie("counter", "dead_letters_lost_total", "Dead letters that have no place: the exchange is missing, no queue is bound to it, a queue there does not take them, they would go round in a circle, or their queue was deleted before they could be stored.", "reason")
+	delayedLost     = newSerie("counter", "delayed_lost_total", "Delayed messages that had no place when they were due, and are dropped there: no queue was bound to their exchange, or a queue there did not take them, at its limit or, where others took them, failed.", "reason")
 )
 
 // What there is.
