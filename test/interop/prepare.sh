@@ -40,7 +40,8 @@ prepare() {
     python) prepare_python ;;
     frameworks) prepare_venv frameworks py/requirements-frameworks.txt ;;
     kcat) prepare_python && prepare_kcat ;;
-    node) prepare_node ;;
+    node) prepare_npm js js/package.json ;;
+    node-frameworks) prepare_npm js-frameworks js/package-frameworks.json ;;
     java) prepare_java ;;
     go) prepare_go ;;
   esac
@@ -67,12 +68,13 @@ prepare_kcat() {
   need kcat "apt-get install kcat"
 }
 
-prepare_node() {
-  once js js/package.json && return
+prepare_npm() { # prepare_npm NAME PACKAGES
+  local name=$1 list=$2
+  once "$name" "$list" && return
   need npm "apt-get install nodejs npm" || return
-  mkdir -p "$CACHE/js" && cp js/package.json "$CACHE/js/"
-  fetch npm npm install --prefix "$CACHE/js" --no-audit --no-fund --no-package-lock || return
-  did js js/package.json
+  mkdir -p "$CACHE/$name" && cp "$list" "$CACHE/$name/package.json"
+  fetch "npm-$name" npm install --prefix "$CACHE/$name" --no-audit --no-fund --no-package-lock || return
+  did "$name" "$list"
 }
 
 prepare_java() {
