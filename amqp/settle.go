@@ -47,7 +47,10 @@ func (ch *channel) settleLocked(s *wire.Settle) *closeError {
 	v := unacked.Ack
 	if s.Method != wire.IDBasicAck {
 		v = unacked.Reject
-		if s.Requeue {
+		switch {
+		case s.Requeue && s.Method == wire.IDBasicReject:
+			v = unacked.Fail // as RabbitMQ has it since 4.3; a nack says nothing of the message
+		case s.Requeue:
 			v = unacked.Requeue
 		}
 	}
@@ -108,7 +111,7 @@ func (c *conn) tellSettles() {
 // requeueAll returns everything that is unacked to its queue. mu is held.
 func (ch *channel) requeueAll() {
 	ch.unacked.Rollback()
-	ch.unacked.SettleAll(unacked.Requeue)
+	ch.unacked.SettleAll(unacked.Fail)
 	ch.tellBroker()
 }
 

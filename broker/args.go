@@ -61,14 +61,27 @@ func (v *VHost) readArgs(queue string, raw []byte, wrong func(error) error) (*qu
 	if f.Err() != nil {
 		return nil, nil, fail(Precondition, "malformed arguments for queue '%s' in vhost '%s'", queue, v.Name)
 	}
-	if _, ok := l[byArg(argDeadLetterKey)]; ok {
-		if _, ok := l[byArg(argDeadLetterExchange)]; !ok {
-			if err := wrong(v.invalidArg(argDeadLetterKey, queue, "routing_key_but_no_dlx_defined")); err != nil {
-				return nil, nil, err
-			}
+	if arg, why := l.contradiction(); arg != "" {
+		if err := wrong(v.invalidArg(arg, queue, why)); err != nil {
+			return nil, nil, err
 		}
 	}
 	return kind, l, nil
+}
+
+// contradiction is an argument that does not go with the others, and why; "" if all do.
+func (l layer) contradiction() (arg, why string) {
+	get := func(arg string) string { return l[byArg(arg)] }
+	kind, least, most := get(argRetryType), get(argRetryMin), get(argRetryMax)
+	switch {
+	case get(argDeadLetterKey) != "" && get(argDeadLetterExchange) == "":
+		return argDeadLetterKey, "routing_key_but_no_dlx_defined"
+	case kind != "" && kind != "disabled" && least == "":
+		return argRetryType, `"delayed-retry-min is required when delayed-retry-type is ` + kind + `"`
+	case least != "" && most != "" && whole(most) < whole(least):
+		return argRetryMax, `"delayed-retry-max (` + most + `) must not be smaller than delayed-retry-min (` + least + `)"`
+	}
+	return "", ""
 }
 
 // maxAlikeBytes bounds what queues have in common. Larger declarations are seldom of many

@@ -151,7 +151,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.follower = newFollower(b)
 	b.unfollow = defs.Watch(b.follower.hear)
 	b.expirer.b, b.undertakers.b = b, b
-	b.punctual = punctual{b: b, wake: make(chan struct{}, 1)}
+	b.punctual.start(b)
 	b.lapses.start(b)
 	b.makePlain()
 	running, stop := context.WithCancel(context.Background())

@@ -57,7 +57,7 @@ func (q *Queue) countToDelete(ifEmpty, counted bool) (int64, error) {
 	if ifEmpty && err != nil {
 		return 0, fmt.Errorf("is queue '%s' empty? %w", q.Name, err)
 	}
-	if ifEmpty && ready > 0 {
+	if ifEmpty && ready+q.retrying() > 0 {
 		return 0, fail(Precondition, "queue '%s' in vhost '%s' not empty", q.Name, q.vhost.Name)
 	}
 	return ready, nil

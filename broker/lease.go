@@ -40,14 +40,19 @@ func (l *Lease) Ack(first, last message.Offset) error {
 }
 
 // Requeue gives the messages in [first, last] back to their places, except for those
-// that came back as often as their queue allows.
-func (l *Lease) Requeue(first, last message.Offset) error {
-	limit := l.part.q.Settings().DeliveryLimit
-	if limit < 0 || l.part.removed.Load() {
-		return l.requeue(first, last)
+// that came back as often as their queue allows. Where the queue wants that, they wait a while.
+func (l *Lease) Requeue(first, last message.Offset) error { return l.giveBack(first, last, false) }
+
+// Fail is Requeue of messages with which something went wrong.
+func (l *Lease) Fail(first, last message.Offset) error { return l.giveBack(first, last, true) }
+
+func (l *Lease) giveBack(first, last message.Offset, failed bool) error {
+	s := l.part.q.Settings()
+	if s.DeliveryLimit < 0 || l.part.removed.Load() {
+		return l.requeue(first, last, s.retries(failed))
 	}
-	for _, spent := range l.member.Cursor().Spent(first, last, limit, nil) {
-		if err := l.requeue(first, spent.First-1); err != nil {
+	for _, spent := range l.member.Cursor().Spent(first, last, s.DeliveryLimit, nil) {
+		if err := l.requeue(first, spent.First-1, s.retries(failed)); err != nil {
 			return err
 		}
 		if _, err := l.part.retire(l.member, spent.First, spent.Last, DeliveryLimit); err != nil {
@@ -55,14 +60,18 @@ func (l *Lease) Requeue(first, last message.Offset) error {
 		}
 		first = spent.Last + 1
 	}
-	return l.requeue(first, last)
+	return l.requeue(first, last, s.retries(failed))
 }
 
-func (l *Lease) requeue(first, last message.Offset) error {
+func (l *Lease) requeue(first, last message.Offset, later bool) error {
 	if last < first || l.part.removed.Load() {
 		return nil
 	}
-	if err := l.member.Requeue(first, last); err != nil {
+	requeue := l.member.Requeue
+	if later {
+		requeue = l.requeueLater
+	}
+	if err := requeue(first, last); err != nil {
 		return l.part.notHeld(first, last, err)
 	}
 	l.part.progress()

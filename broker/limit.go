@@ -21,7 +21,8 @@ import (
 //	reject-publish  deal out ─► count ─► append those for which there is room
 //
 // What consumers hold does not count, nor does what one that is free would be handed:
-// that is dealt to it before anybody counts.
+// that is dealt to it before anybody counts. What came back and waits (retry.go) counts as
+// what is ready, but is not dropped.
 
 // Overflow says what a queue does that is at its limit.
 type Overflow uint8
@@ -51,6 +52,7 @@ type limiter struct {
 	sent    atomic.Bool  // an errand is to look
 	mu      sync.Mutex   // a turn
 	bytes   []readyBytes // of the queue's logs
+	waits   int64        // messages that wait, of those counted last
 	sizes   []int64      // of a batch's bodies; scratch
 	runs    []consumer.Run
 }
@@ -71,16 +73,19 @@ func (p *Partition) limiter() *limiter {
 	return a.limiter.Load()
 }
 
-// length is what is ready after consumers that are free were dealt theirs. The turn is the
+// length is what is ready, or waits to be again, after consumers that are free were dealt theirs. The turn is the
 // caller's.
 func (l *limiter) length(p *Partition, s *Settings) (messages, bytes int64, err error) {
+	l.waits = 0
 	for _, part := range p.q.inTurn() {
 		c, err := part.work()
 		if err != nil {
 			return 0, 0, err
 		}
 		c.DealOut()
-		messages += c.Ready()
+		waits := c.Retrying()
+		messages += c.Ready() + waits
+		l.waits += waits
 		part.leftWithStart(c)
 		if s.MaxLengthBytes != noLimit {
 			n, err := l.bytesOf(part).count(part, c)
@@ -200,7 +205,7 @@ func (l *limiter) admit(p *Partition, sizes []int64) (n int, err error) {
 	}
 	appetite := int64(0)
 	for _, part := range p.q.inTurn() {
-		if c := part.cursor.Load(); c != nil && messages == 0 {
+		if c := part.cursor.Load(); c != nil && messages == l.waits {
 			appetite = max(appetite, c.Appetite())
 		}
 	}

@@ -44,6 +44,8 @@ type activePart struct {
 
 	producers producers
 
+	retry *look // when messages that came back are ready again; punctual.mu guards it
+
 	spent     atomic.Int64 // left for their delivery limit, and nobody was told yet
 	spentTold int64        // when somebody was, in ms
 }

@@ -7,24 +7,29 @@ import (
 )
 
 // Who waits for dead letters sees when messages expire: a queue that sends them is looked at
-// when its head is due, and not with all others every SaveEvery. There is one timer for all
-// such queues, and a queue has one place in the order, whatever is in it.
+// when its head is due, and not with all others every SaveEvery. So is one in which returned
+// messages wait (retry.go). There is one timer for all such queues, and a queue has one place
+// in the order for either, whatever is in it.
 //
-//	expects, note ─► soon ─► looks, the next due first ─► run ─► expireIfDue
-//	                           ▲──── when the head is due ────┘
+//	expects, note ─► soon ─┬► looks, the next due first ─► run ─┬► lookForExpired
+//	returned ─► requeueLater ┘    ▲──── when more is due ────────┴► retryDue
+//
+// Times are counted from the start of the broker, by the clock that nobody sets.
 type punctual struct {
-	b    *Broker
-	wake chan struct{} // the next one is another
+	b     *Broker
+	began time.Time
+	wake  chan struct{} // the next one is another
 
 	mu    sync.Mutex // guards looks and what is in it; a leaf
 	looks placedHeap[*look]
 }
 
-// look is when a log is looked at.
+// look is when a log is looked at, and how.
 type look struct {
 	p     *Partition
-	atMs  int64
-	index int // in the heap; -1: not there
+	do    func(*Partition)
+	at    time.Duration // since began
+	index int           // in the heap; -1: not there
 }
 
 // lookStep is the least time between two looks at one log.
@@ -35,25 +40,32 @@ func (e *expiry) soon(p *Partition) {
 	if e.called.Load() || e.called.Swap(true) {
 		return
 	}
-	b := p.q.vhost.b
-	b.punctual.put(p, e, b.opts.Now().Add(lookStep).UnixMilli())
+	p.q.vhost.b.punctual.put(p, &e.look, lookStep, lookForExpired)
 }
 
-// put has a log looked at, at a time or before.
-func (x *punctual) put(p *Partition, e *expiry, atMs int64) {
+func (x *punctual) start(b *Broker) {
+	x.b, x.began, x.wake = b, b.opts.Now(), make(chan struct{}, 1)
+}
+
+func (x *punctual) now() time.Duration { return x.b.opts.Now().Sub(x.began) }
+
+// put has a log looked at when that time is over, or before. Its place in the order is kept
+// in place, which belongs to x.
+func (x *punctual) put(p *Partition, place **look, after time.Duration, do func(*Partition)) {
+	at := x.now() + after
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if p.removed.Load() {
 		return
 	}
-	l := e.look
+	l := *place
 	switch {
 	case l == nil || l.index < 0:
-		l = &look{p: p, atMs: atMs}
-		e.look = l
+		l = &look{p: p, at: at, do: do}
+		*place = l
 		heap.Push(&x.looks, l)
-	case atMs < l.atMs:
-		l.atMs = atMs
+	case at < l.at:
+		l.at = at
 		heap.Fix(&x.looks, l.index)
 	}
 	if l.index > 0 {
@@ -67,14 +79,20 @@ func (x *punctual) put(p *Partition, e *expiry, atMs int64) {
 
 // remove forgets a log that is gone.
 func (x *punctual) remove(p *Partition) {
-	e := p.expiry.Load()
-	if e == nil {
-		return
-	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if e.look != nil && e.look.index >= 0 {
-		heap.Remove(&x.looks, e.look.index)
+	if e := p.expiry.Load(); e != nil {
+		x.take(e.look)
+	}
+	if a := p.inUse.Load(); a != nil {
+		x.take(a.retry)
+	}
+}
+
+// take takes a look out; mu is held.
+func (x *punctual) take(l *look) {
+	if l != nil && l.index >= 0 {
+		heap.Remove(&x.looks, l.index)
 	}
 }
 
@@ -90,47 +108,51 @@ func (x *punctual) run() {
 		case <-timer.C:
 		}
 		timer.Stop()
-		now := x.b.opts.Now().UnixMilli()
-		for p := x.due(now); p != nil && !x.b.closed.Load(); p = x.due(now) {
-			x.at(p, now)
+		now := x.now()
+		for l := x.due(now); l != nil && !x.b.closed.Load(); l = x.due(now) {
+			if !l.p.removed.Load() {
+				l.do(l.p)
+			}
 		}
-		if atMs, ok := x.next(); ok {
-			timer.Reset(time.Duration(max(atMs-x.b.opts.Now().UnixMilli(), 1)) * time.Millisecond)
+		if at, ok := x.next(); ok {
+			timer.Reset(max(at-x.now(), time.Millisecond))
 		}
 	}
 }
 
-// at looks at one log. What fails is left to the expirer.
-func (x *punctual) at(p *Partition, nowMs int64) {
-	e := p.expiry.Load()
+// lookForExpired looks at one log. What fails is left to the expirer.
+func lookForExpired(p *Partition) {
+	e, b := p.expiry.Load(), p.q.vhost.b
+	nowMs := b.opts.Now().UnixMilli()
 	e.called.Store(false)
-	if p.removed.Load() || e.rests(nowMs) || p.expireIfDue(nowMs, true) != nil {
+	if e.rests(nowMs) || p.expireIfDue(nowMs, true) != nil {
 		return
 	}
 	if due := e.due.Load(); due < never {
-		x.put(p, e, max(due, nowMs+lookStep.Milliseconds()))
+		after := time.Duration(min(due-nowMs, MaxTimeMs)) * time.Millisecond
+		b.punctual.put(p, &e.look, max(after, lookStep), lookForExpired)
 	}
 }
 
-// due takes out one log whose time has come.
-func (x *punctual) due(nowMs int64) *Partition {
+// due takes out one look whose time has come.
+func (x *punctual) due(now time.Duration) *look {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if len(x.looks) == 0 || x.looks[0].atMs > nowMs {
+	if len(x.looks) == 0 || x.looks[0].at > now {
 		return nil
 	}
-	return heap.Pop(&x.looks).(*look).p
+	return heap.Pop(&x.looks).(*look)
 }
 
 // next is when a log is to be looked at; ok is false when none is.
-func (x *punctual) next() (atMs int64, ok bool) {
+func (x *punctual) next() (at time.Duration, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.looks) == 0 {
 		return 0, false
 	}
-	return x.looks[0].atMs, true
+	return x.looks[0].at, true
 }
 
-func (l *look) before(other *look) bool { return l.atMs < other.atMs }
+func (l *look) before(other *look) bool { return l.at < other.at }
 func (l *look) placed(index int)        { l.index = index }

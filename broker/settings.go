@@ -39,6 +39,11 @@ type Settings struct {
 	// KeepDeadLetters says that a message for which there is no place stays in the queue.
 	KeepDeadLetters bool
 
+	// What is returned because it failed, or without that, waits before it is ready again:
+	// RetryMinMs for each return, at most RetryMaxMs. See retryAfter.
+	RetryFailed, RetryReturned bool
+	RetryMinMs, RetryMaxMs     int64
+
 	kind   *queueType
 	layers layers
 }

@@ -207,7 +207,17 @@ func TestArgumentsThatCantBeAreRefusedInRabbitMQsWords(t *testing.T) {
 		{arguments("x-queue-mode", "lazy", "x-queue-type", "quorum"), "invalid arg 'x-queue-mode' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"},
 		{arguments("x-max-priority", -1), "invalid arg 'x-max-priority' for queue 'q' in vhost '/': {value_negative,-1}"},
 		{arguments("x-max-priority", 5, "x-queue-type", "quorum"), "invalid arg 'x-max-priority' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"},
-		{arguments("x-delayed-retry-min", 5), "invalid arg 'x-delayed-retry-min' for queue 'q' in vhost '/': not supported yet"},
+		{arguments("x-message-deduplication", true), "invalid arg 'x-message-deduplication' for queue 'q' in vhost '/': not supported yet"},
+		{arguments("x-delayed-retry-type", "some"), `invalid arg 'x-delayed-retry-type' for queue 'q' in vhost '/': "some is not a valid delayed retry type. Must be one of: all, failed, returned, disabled"`},
+		{arguments("x-delayed-retry-type", 1), "invalid arg 'x-delayed-retry-type' for queue 'q' in vhost '/': {unacceptable_type,long}"},
+		{arguments("x-delayed-retry-type", "all"), `invalid arg 'x-delayed-retry-type' for queue 'q' in vhost '/': "delayed-retry-min is required when delayed-retry-type is all"`},
+		{arguments("x-delayed-retry-min", 0), "invalid arg 'x-delayed-retry-min' for queue 'q' in vhost '/': {value_zero,0}"},
+		{arguments("x-delayed-retry-min", -1), "invalid arg 'x-delayed-retry-min' for queue 'q' in vhost '/': {value_negative,-1}"},
+		{arguments("x-delayed-retry-max", "long"), "invalid arg 'x-delayed-retry-max' for queue 'q' in vhost '/': \"expected integer, got longstr\""},
+		{arguments("x-delayed-retry-max", 315360000001), "invalid arg 'x-delayed-retry-max' for queue 'q' in vhost '/': {value_too_large,315360000001}"},
+		{arguments("x-delayed-retry-min", 10, "x-delayed-retry-max", 9), `invalid arg 'x-delayed-retry-max' for queue 'q' in vhost '/': "delayed-retry-max (9) must not be smaller than delayed-retry-min (10)"`},
+		{arguments("x-consumer-disconnected-timeout", 5), "invalid arg 'x-consumer-disconnected-timeout' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"},
+		{arguments("x-consumer-disconnected-timeout", -5, "x-queue-type", "quorum"), "invalid arg 'x-consumer-disconnected-timeout' for queue 'q' in vhost '/': {value_negative,-5}"},
 		{[]byte{5, 'x'}, "malformed arguments for queue 'q' in vhost '/'"},
 	} {
 		_, err := r.s.DeclareQueue("q", QueueOptions{Durable: true, Args: c.args})

@@ -18,7 +18,8 @@ import (
 // compression.type says; a compacted topic keeps the older records of a key too
 // (and, without "delete" in its policy, everything for ever), so its timing has
 // nothing to steer; sizes of indexes and delays of deletions are the store's; there
-// is one node to place a queue on. What would break a promise is refused: a second
+// is one node to place a queue on, and none that a consumer could be on and be cut off
+// from. What would break a promise is refused: a second
 // replica in min.insync.replicas, and flush.messages, which the durability mode decides.
 var settingTable = []*Setting{
 	// Of a queue.
@@ -64,6 +65,15 @@ var settingTable = []*Setting{
 	{Arg: "x-dead-letter-strategy", Policy: "dead-letter-strategy", Type: Word, Words: []string{"at-most-once", "at-least-once"},
 		Default: "at-most-once", wrong: "invalid_dlx_strategy", Live: ByPolicy, of: quorum.set,
 		obey: func(s *Settings, v string) { s.KeepDeadLetters = v == "at-least-once" && s.Overflow == RejectPublish }},
+	{Arg: argRetryType, Policy: "delayed-retry-type", Type: Word, Words: []string{"disabled", "all", "failed", "returned"}, Default: "disabled",
+		wrong: `"VALUE is not a valid delayed retry type. Must be one of: all, failed, returned, disabled"`, Live: ByPolicy, of: workTypes,
+		obey: func(s *Settings, v string) {
+			s.RetryFailed, s.RetryReturned = v == "all" || v == "failed", v == "all" || v == "returned"
+		}},
+	{Arg: argRetryMin, Policy: "delayed-retry-min", Min: 1, Max: MaxTimeMs, Live: ByPolicy, of: workTypes,
+		obey: func(s *Settings, v string) { s.RetryMinMs = whole(v) }},
+	{Arg: argRetryMax, Policy: "delayed-retry-max", Min: 1, Max: MaxTimeMs, Live: ByPolicy, of: workTypes,
+		obey: func(s *Settings, v string) { s.RetryMaxMs = whole(v) }},
 	{Arg: "x-queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set,
 		wrong: `"unsupported queue mode 'VALUE'"`},
 	{Arg: "x-queue-version", Policy: "queue-version", Min: 1, Max: 2, Default: "2", of: classic.set,
@@ -71,6 +81,7 @@ var settingTable = []*Setting{
 	{Arg: "x-queue-master-locator", Policy: "queue-master-locator", Type: Text, of: classic.set},
 	{Arg: "x-queue-leader-locator", Policy: "queue-leader-locator", Type: Word, Words: []string{"client-local", "balanced", "random", "least-leaders"},
 		Default: "client-local", wrong: "invalid_queue_locator_arg", of: workTypes},
+	{Arg: "x-consumer-disconnected-timeout", Policy: "consumer-disconnected-timeout", Max: math.MaxInt64, Default: "60000", of: quorum.set},
 	{Arg: "x-quorum-initial-group-size", Min: 1, Max: math.MaxInt64, Default: "1", of: quorum.set},
 	{Arg: "x-max-in-memory-length", Policy: "max-in-memory-length", Max: math.MaxInt64, of: quorum.set},
 	{Arg: "x-max-in-memory-bytes", Policy: "max-in-memory-bytes", Max: math.MaxInt64, of: quorum.set},
@@ -108,10 +119,6 @@ var settingTable = []*Setting{
 	{Arg: "x-max-age", Policy: "max-age", age: true, Min: 1, wrong: "invalid_max_age", of: streamType, later: true},
 	{Arg: "x-stream-max-segment-size-bytes", Policy: "stream-max-segment-size-bytes", Max: math.MaxInt64, of: streamType, later: true},
 	{Arg: "x-initial-cluster-size", Min: 1, Max: math.MaxInt64, of: streamType, later: true},
-	{Arg: "x-consumer-disconnected-timeout", Type: Text, of: workTypes, later: true},
-	{Arg: "x-delayed-retry-type", Type: Text, of: workTypes, later: true},
-	{Arg: "x-delayed-retry-min", Type: Text, of: workTypes, later: true},
-	{Arg: "x-delayed-retry-max", Type: Text, of: workTypes, later: true},
 	{Arg: "x-message-deduplication", Type: Flag, Default: "false", of: workTypes, later: true},
 }
 
@@ -125,6 +132,10 @@ const (
 	argConsumerTimeout    = "x-consumer-timeout"
 	argDeadLetterExchange = "x-dead-letter-exchange"
 	argDeadLetterKey      = "x-dead-letter-routing-key"
+
+	argRetryType = "x-delayed-retry-type"
+	argRetryMin  = "x-delayed-retry-min"
+	argRetryMax  = "x-delayed-retry-max"
 
 	timestampType = "message.timestamp.type"
 )

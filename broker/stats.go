@@ -33,6 +33,7 @@ type QueueStats struct {
 	Topic       bool
 	Ready       int64
 	Unacked     int64
+	Retrying    int64 // messages that came back and wait to be ready again
 	Consumers   int
 	Bytes       int64
 	Segments    int
@@ -125,6 +126,7 @@ func (q *Queue) Stats() QueueStats {
 		if c := p.cursor.Load(); c != nil {
 			n, _ := c.ReadyNow()
 			s.Ready += n
+			s.Retrying += c.Retrying()
 		} else {
 			s.Ready += f.Waiting // all records, if nobody ever worked on it
 		}

@@ -133,8 +133,8 @@ func (c *Cursor) HoldFirst(n int64, into []Run) []Run {
 	return into
 }
 
-// Readiness is what of a log is ready at a moment: everything in [Next, End), and of what
-// lies before that the runs in Back. Pages are those pages of 4,096 offsets in which the
+// Readiness is what of a log is ready at a moment, or waits to be again: everything in
+// [Next, End), and of what lies before that the runs in Back. Pages are those pages of 4,096 offsets in which the
 // latter changed since the last call.
 type Readiness struct {
 	Next, End message.Offset
@@ -154,8 +154,9 @@ func (c *Cursor) TrackReadiness() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.back.touched = map[int64]struct{}{}
-	for _, e := range c.back.all[c.back.head:] {
-		c.back.touched[e.no] = struct{}{}
+	c.back.trackIn(c.back.touched)
+	if c.retries != nil {
+		c.retries.waiting.trackIn(c.back.touched)
 	}
 }
 
@@ -167,18 +168,34 @@ func (c *Cursor) Readiness(r *Readiness) {
 	r.Next, r.End, r.Pages, r.Back = c.next, c.end, r.Pages[:0], r.Back[:0]
 	for no := range c.back.touched {
 		r.Pages = append(r.Pages, no)
-		end := PageStart(no+1) - 1
-		for first := PageStart(no); first <= end; {
-			f, l, ok := c.back.run(first, int64(end-first)+1)
-			if !ok || f > end {
-				break
-			}
-			l = min(l, end)
-			r.Back = append(r.Back, Run{First: f, Last: l})
-			first = l + 1
+		r.Back = c.back.appendRuns(r.Back, PageStart(no), PageStart(no+1)-1)
+		if c.retries != nil {
+			r.Back = c.retries.waiting.appendRuns(r.Back, PageStart(no), PageStart(no+1)-1)
 		}
 	}
 	clear(c.back.touched)
+}
+
+// trackIn has the pages in which the set changes noted, and those in which it has members now.
+func (s *set) trackIn(touched map[int64]struct{}) {
+	s.touched = touched
+	for _, e := range s.all[s.head:] {
+		touched[e.no] = struct{}{}
+	}
+}
+
+// appendRuns appends the members in first..last.
+func (s *set) appendRuns(to []Run, first, last message.Offset) []Run {
+	for first <= last {
+		f, l, ok := s.run(first, int64(last-first)+1)
+		if !ok || f > last {
+			break
+		}
+		l = min(l, last)
+		to = append(to, Run{First: f, Last: l})
+		first = l + 1
+	}
+	return to
 }
 
 // touch notes the pages in which a tracked set changes.

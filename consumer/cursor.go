@@ -71,6 +71,7 @@ type Cursor struct {
 	back     set            // subset of open: ready again
 	dealt    set            // subset of open: in an inbox, not yet taken
 	holding  set            // subset of open: on hold
+	retries  *retries       // those that were and wait; nil: none
 	returned returns        // how often open messages were returned
 	next     message.Offset // first fresh offset
 	end      message.Offset // of the log, as of this call
@@ -170,7 +171,7 @@ func (c *Cursor) countReady(wait bool) (n int64, exact bool) {
 func (c *Cursor) Unacked() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.open.count - c.back.count - c.holding.count
+	return c.open.count - c.back.count - c.holding.count - c.waitingCount()
 }
 
 // Progress is the offset below which everything is acked, and the one from which on
@@ -193,7 +194,7 @@ func (c *Cursor) Err() error {
 	return c.err
 }
 
-// Purge drops all messages that are ready, and says how many. What consumers hold
+// Purge drops all messages that are ready or wait to be again, and says how many. What consumers hold
 // or were dealt stays theirs. It counts as Ready does, and drops nothing when that is
 // not wanted any more by the time it is done.
 func (c *Cursor) Purge(wanted func() bool) int64 {
@@ -204,7 +205,7 @@ func (c *Cursor) Purge(wanted func() bool) int64 {
 	if !wanted() {
 		return 0
 	}
-	n := c.back.count + fresh
+	n := c.back.count + fresh + c.purgeRetries()
 	for {
 		first, last, ok := c.back.run(0, 1<<62)
 		if !ok {

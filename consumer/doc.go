@@ -6,8 +6,9 @@
 //	 acked     open: each is unacked (a consumer   fresh: never
 //	           has it), dealt (in an inbox), back  dealt to anyone
 //	           (returned, ready again) or on hold
-//	           (leaving); what is not open was
-//	           acked ahead or is no message at all
+//	           (leaving) or waits to be back; what is
+//	           not open was acked ahead or is no
+//	           message at all
 //
 // It owns no message, only their offsets: three sets of one bit an offset where
 // the log is mixed and nothing where it is all one or all the other, so a long

@@ -16,6 +16,8 @@ type model struct {
 	count  map[offset]int       // returns
 	holder map[offset]*Consumer // taken and unsettled
 	hold   map[offset]bool      // on their way out
+	due    map[offset]int64     // that wait, and for when
+	now    int64
 	handed offset
 	credit *Credit
 	limit  int
@@ -43,7 +45,7 @@ func (m *model) open(t *rapid.T, st State) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.c, m.holder, m.hold, m.ks, m.credit = c, map[offset]*Consumer{}, map[offset]bool{}, nil, NewCredit(m.limit)
+	m.c, m.holder, m.hold, m.due, m.ks, m.credit = c, map[offset]*Consumer{}, map[offset]bool{}, map[offset]int64{}, nil, NewCredit(m.limit)
 }
 
 func (m *model) publish(t *rapid.T) {
@@ -113,7 +115,7 @@ func (m *model) take(t *rapid.T) {
 // meanwhile is what may happen while a consumer's Take asks the log.
 func (m *model) meanwhile(t *rapid.T, taker *modelConsumer) {
 	m.log.meanwhile = nil
-	switch rapid.SampledFrom([]string{"nothing", "publish", "get", "settle", "purge", "take", "leave", "release"}).Draw(t, "meanwhile") {
+	switch rapid.SampledFrom([]string{"nothing", "publish", "get", "settle", "purge", "take", "leave", "release", "wait"}).Draw(t, "meanwhile") {
 	case "publish":
 		m.publish(t)
 	case "get":
@@ -126,6 +128,8 @@ func (m *model) meanwhile(t *rapid.T, taker *modelConsumer) {
 		m.leave(t)
 	case "release":
 		m.release(t)
+	case "wait":
+		m.wait(t)
 	case "take":
 		if mk := m.pick(t); mk != taker {
 			runs := mk.k.Take(3, nil)
@@ -153,7 +157,7 @@ func (m *model) checkInOrder(t *rapid.T, mk *modelConsumer, n int, runs []Run) {
 	}
 	var want []offset
 	for _, o := range m.msgs {
-		if len(want) < n && !m.acked[o] && m.holder[o] == nil && !m.hold[o] {
+		if len(want) < n && !m.acked[o] && m.holder[o] == nil && !m.hold[o] && !m.waits(o) {
 			want = append(want, o)
 		}
 	}
@@ -192,7 +196,7 @@ func (m *model) heldShared() (n int) {
 func (m *model) handOut(t *rapid.T, k *Consumer, noAck bool, runs []Run) {
 	for _, r := range runs {
 		for o := r.First; o <= r.Last; o++ {
-			if m.acked[o] || m.holder[o] != nil || m.hold[o] {
+			if m.acked[o] || m.holder[o] != nil || m.hold[o] || m.waits(o) {
 				t.Fatalf("message %d handed out twice", o)
 			}
 			if int(r.Returned) != m.count[o] {
@@ -236,14 +240,28 @@ func (m *model) settle(t *rapid.T) {
 	for n := rapid.SampledFrom([]int{1, 1, 3, 5000}).Draw(t, "n"); n > 1 && k != nil && m.holder[r.Last+1] == k; n-- {
 		r.Last++
 	}
-	how := rapid.SampledFrom([]settling{acked, acked, requeued, unseen, onHold}).Draw(t, "how")
+	how := rapid.SampledFrom([]settling{acked, acked, requeued, unseen, onHold, later, later}).Draw(t, "how")
+	settle := func(k *Consumer) error { return k.settle([]Run{r}, how) }
+	after := m.after(t)
+	if how == later {
+		settle = func(k *Consumer) error {
+			next, err := k.RequeueLater(r.First, r.Last, m.now, after)
+			for o := r.First; o <= r.Last && err == nil; o++ {
+				m.due[o] = m.now + after(m.count[o]+1)
+			}
+			if first, ok := m.firstDue(); err == nil && (!ok || next != first) {
+				t.Fatalf("next is due at %d, want %d, %v", next, first, ok)
+			}
+			return err
+		}
+	}
 	if k == nil {
-		if mk := m.pick(t); mk != nil && mk.k.settle([]Run{r}, how) == nil {
+		if mk := m.pick(t); mk != nil && settle(mk.k) == nil {
 			t.Fatalf("settled %v, which nobody holds", r)
 		}
 		return
 	}
-	if err := k.settle([]Run{r}, how); err != nil {
+	if err := settle(k); err != nil {
 		t.Fatal(err)
 	}
 	for o := r.First; o <= r.Last; o++ {
@@ -252,7 +270,7 @@ func (m *model) settle(t *rapid.T) {
 		case acked:
 			m.acked[o] = true
 			delete(m.count, o)
-		case requeued:
+		case requeued, later:
 			m.seen[o] = true
 			m.count[o]++
 		case onHold:
@@ -273,7 +291,7 @@ func (m *model) leave(t *rapid.T) {
 	}
 	for _, r := range m.c.HoldReady(head.First, head.Last, nil) {
 		for o := r.First; o <= r.Last; o++ {
-			if m.acked[o] || m.holder[o] != nil || m.hold[o] {
+			if m.acked[o] || m.holder[o] != nil || m.hold[o] || m.waits(o) {
 				t.Fatalf("message %d was not ready", o)
 			}
 			m.hold[o] = true
@@ -299,6 +317,40 @@ func (m *model) release(t *rapid.T) {
 	}
 }
 
+// after draws for how long a message waits that came back that often: short enough to be exact.
+func (m *model) after(t *rapid.T) func(int) int64 {
+	least := rapid.SampledFrom([]int64{1, 2, 10, 300}).Draw(t, "least")
+	return func(returns int) int64 { return min(least*int64(returns), 1000) }
+}
+
+func (m *model) waits(o offset) bool {
+	_, ok := m.due[o]
+	return ok
+}
+
+func (m *model) firstDue() (at int64, ok bool) {
+	for _, due := range m.due {
+		if !ok || due < at {
+			at, ok = due, true
+		}
+	}
+	return at, ok
+}
+
+// wait lets time pass.
+func (m *model) wait(t *rapid.T) {
+	m.now += rapid.SampledFrom([]int64{0, 1, 5, 50, 1000}).Draw(t, "passes")
+	next, ok := m.c.RetryDue(m.now)
+	for o, due := range m.due {
+		if due <= m.now {
+			delete(m.due, o)
+		}
+	}
+	if first, more := m.firstDue(); ok != more || ok && next != first {
+		t.Fatalf("at %d the next is due at %d, %v, want %d, %v", m.now, next, ok, first, more)
+	}
+}
+
 func (m *model) cancel(t *rapid.T) {
 	mk := m.pick(t)
 	if mk == nil {
@@ -315,7 +367,7 @@ func (m *model) cancel(t *rapid.T) {
 }
 
 func (m *model) purge(t *rapid.T) {
-	want := m.c.Ready()
+	want := m.c.Ready() + int64(len(m.due))
 	held := m.c.Unacked()
 	if n := m.c.Purge(always); n != want {
 		t.Fatalf("purged %d of %d", n, want)
@@ -323,6 +375,7 @@ func (m *model) purge(t *rapid.T) {
 	if m.c.Ready() != 0 || m.c.Unacked() != held {
 		t.Fatalf("ready %d, unacked %d after a purge, want 0, %d", m.c.Ready(), m.c.Unacked(), held)
 	}
+	m.due = map[offset]int64{}
 	m.c.mu.Lock()
 	defer m.c.mu.Unlock()
 	for _, o := range m.msgs { // what is in an inbox is not purged: ask the cursor which
@@ -379,7 +432,10 @@ func (m *model) check(t *rapid.T) {
 		}
 	}
 	ready, unacked := m.c.Ready(), m.c.Unacked()
-	if ready+unacked+int64(len(m.hold)) != left || unacked < int64(len(m.holder)) {
+	if n := m.c.Retrying(); n != int64(len(m.due)) {
+		t.Fatalf("%d wait, want %d", n, len(m.due))
+	}
+	if ready+unacked+int64(len(m.hold)+len(m.due)) != left || unacked < int64(len(m.holder)) {
 		t.Fatalf("ready %d, unacked %d, but %d of %d left, %d held", ready, unacked, left, len(m.msgs), len(m.holder))
 	}
 	floor, handed := m.c.Progress()
@@ -437,6 +493,8 @@ func (m *model) drain(t *rapid.T) {
 		m.c.Unhold(o, o)
 	}
 	m.hold = map[offset]bool{}
+	m.c.RetryDue(m.now + 1000)
+	m.due = map[offset]int64{}
 	m.ks = append(m.ks, &modelConsumer{k: add(t, m.c, ConsumerOptions{Priority: -1})})
 	for quiet := false; !quiet; {
 		quiet = m.log.answer() == 0
@@ -483,6 +541,7 @@ func TestCursorAgreesWithModel(t *testing.T) {
 			"purge":     m.purge,
 			"leave":     m.leave,
 			"release":   m.release,
+			"wait":      m.wait,
 			"answer":    m.answer,
 			"save":      func(*rapid.T) { m.save() },
 			"crash":     m.crash,

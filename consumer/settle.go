@@ -16,6 +16,7 @@ const (
 	requeued                 // ready again, in its place, one return more
 	unseen                   // ready again as if it had never been taken
 	onHold                   // see HoldReady
+	later                    // see RequeueLater
 )
 
 // Ack settles the messages first..last, all of which this consumer took and did
@@ -81,6 +82,9 @@ func (k *Consumer) settleRun(r Run, how settling) error {
 		c.back.add(r.First, r.Last)
 	case onHold:
 		c.holding.add(r.First, r.Last)
+	case later:
+		c.returned.add(r.First, r.Last)
+		c.delay(r.First, r.Last)
 	default:
 		c.forget(r.First, r.Last)
 	}
@@ -100,5 +104,6 @@ func (c *Cursor) holds(r Run) bool {
 	return c.open.size(r.First, r.Last) == r.Len() &&
 		c.back.size(r.First, r.Last) == 0 &&
 		(c.holding.count == 0 || c.holding.size(r.First, r.Last) == 0) &&
+		c.waits(r.First, r.Last) == 0 &&
 		c.dealt.size(r.First, r.Last) == 0
 }

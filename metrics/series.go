@@ -93,6 +93,8 @@ var perQueue = []queueSerie{
 		func(q *broker.QueueStats) int64 { return q.Ready }),
 	newQueueSerie("messages_unacked", "Messages that consumers hold and have not acked.",
 		func(q *broker.QueueStats) int64 { return q.Unacked }),
+	newQueueSerie("messages_retrying", "Messages that came back and wait before they are ready again (x-delayed-retry-type).",
+		func(q *broker.QueueStats) int64 { return q.Retrying }),
 	newQueueSerie("consumers", "Consumers of the queue that ack.",
 		func(q *broker.QueueStats) int64 { return int64(q.Consumers) }),
 	newQueueSerie("bytes", "Bytes that the queue takes on disk.",

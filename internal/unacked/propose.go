@@ -1,14 +1,14 @@
 package unacked
 
 // A proposal is a verdict that has no effect before Commit: AMQP's acks in a transaction. It stands in the
-// entry of its delivery, in the two bits above the holder:
+// entry of its delivery, in the three bits above the holder:
 //
-//	holder    31 30 29 ... 0
-//	           0  0  lease      held
-//	           n  n  lease      held, and verdict nn-1 is proposed
-//	           1  1  1 ... 1 x  settled, or late
+//	holder    31 30 29 28 ... 0
+//	           0  0  0  lease      held
+//	           n  n  n  lease      held, and verdict nnn-1 is proposed
+//	           1  1  1  1 ... 1 x  settled, or late
 const (
-	proposalShift = 30
+	proposalShift = 29
 	proposed      = uint32(1) << proposalShift // the least holder with a proposal
 )
 

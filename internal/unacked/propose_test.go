@@ -25,6 +25,7 @@ func (l *told) note(v Verdict, first, last message.Offset) error {
 func (l *told) Ack(first, last message.Offset) error     { return l.note(Ack, first, last) }
 func (l *told) Requeue(first, last message.Offset) error { return l.note(Requeue, first, last) }
 func (l *told) Reject(first, last message.Offset) error  { return l.note(Reject, first, last) }
+func (l *told) Fail(first, last message.Offset) error    { return l.note(Fail, first, last) }
 
 // Proposals agree with a plain map: what is held, what a tag may still be given, and what Commit makes of them,
 // whatever comes between.
@@ -53,7 +54,7 @@ func TestProposalsAgreeWithAMap(t *testing.T) {
 		}
 	}
 	for step := range 100_000 {
-		v := Verdict(r.IntN(3))
+		v := Verdict(r.IntN(4))
 		tag := uint64(1)
 		if last := s.Last(); last > 0 {
 			tag = last - min(last-1, r.Uint64N(40))

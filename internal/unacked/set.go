@@ -10,6 +10,7 @@ const (
 	Ack     Verdict = iota // it was dealt with
 	Requeue                // it goes back to its place
 	Reject                 // it is dropped
+	Fail                   // it goes back, because something went wrong with it
 )
 
 // Lease is what messages are held under; *broker.Lease is one. A verdict is on all
@@ -18,6 +19,7 @@ type Lease interface {
 	Ack(first, last message.Offset) error
 	Requeue(first, last message.Offset) error
 	Reject(first, last message.Offset) error
+	Fail(first, last message.Offset) error
 }
 
 // Set is the deliveries of one channel that wait for a verdict. The zero value is
@@ -160,6 +162,8 @@ func (s *Set) tell(h *holder) {
 		err = h.lease.Requeue(h.first, h.last)
 	case Reject:
 		err = h.lease.Reject(h.first, h.last)
+	case Fail:
+		err = h.lease.Fail(h.first, h.last)
 	}
 	if err != nil && s.Failed != nil {
 		s.Failed(h.first, h.last, err)

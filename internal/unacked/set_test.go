@@ -23,6 +23,7 @@ func (l *lease) tell(what string, first, last message.Offset) error {
 func (l *lease) Ack(first, last message.Offset) error     { return l.tell("ack", first, last) }
 func (l *lease) Requeue(first, last message.Offset) error { return l.tell("requeue", first, last) }
 func (l *lease) Reject(first, last message.Offset) error  { return l.tell("reject", first, last) }
+func (l *lease) Fail(first, last message.Offset) error    { return l.tell("fail", first, last) }
 
 func (l *lease) want(t *testing.T, want ...string) {
 	t.Helper()
