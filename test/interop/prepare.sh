@@ -42,7 +42,8 @@ prepare() {
     kcat) prepare_python && prepare_kcat ;;
     node) prepare_npm js js/package.json ;;
     node-frameworks) prepare_npm js-frameworks js/package-frameworks.json ;;
-    java) prepare_java ;;
+    java) prepare_java java java/pom.xml java/src/*.java ;;
+    perftest) prepare_java perftest java/perftest/pom.xml java/perftest/*.java java/src/Check.java ;;
     go) prepare_go ;;
   esac
 }
@@ -77,19 +78,21 @@ prepare_npm() { # prepare_npm NAME PACKAGES
   did "$name" "$list"
 }
 
-prepare_java() {
-  if ! once jars java/pom.xml; then
+prepare_java() { # prepare_java NAME POM SOURCE...
+  local name=$1 pom=$2
+  shift 2
+  if ! once "$name-jars" "$pom"; then
     need mvn "apt-get install maven" || return
-    rm -rf "$CACHE/java"
-    fetch maven mvn -q -B -f java/pom.xml dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$CACHE/java/jars" || return
-    did jars java/pom.xml
+    rm -rf "${CACHE:?}/$name"
+    fetch "maven-$name" mvn -q -B -f "$pom" dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$CACHE/$name/jars" || return
+    did "$name-jars" "$pom"
   fi
-  once classes java/pom.xml java/src/*.java && return
+  once "$name-classes" "$pom" "$@" && return
   need javac "apt-get install openjdk-17-jdk-headless" || return
-  rm -rf "$CACHE/java/classes"
-  javac -cp "$CACHE/java/jars/*" -d "$CACHE/java/classes" java/src/*.java >"$CACHE/javac.log" 2>&1 ||
+  rm -rf "$CACHE/$name/classes"
+  javac -parameters -cp "$CACHE/$name/jars/*" -d "$CACHE/$name/classes" "$@" >"$CACHE/javac.log" 2>&1 ||
     { REASON="javac: $(head -n 5 "$CACHE/javac.log" | tr '\n' ' ')"; return 1; }
-  did classes java/pom.xml java/src/*.java
+  did "$name-classes" "$pom" "$@"
 }
 
 prepare_go() {
