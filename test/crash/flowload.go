@@ -337,34 +337,49 @@ func (h *harness) drainEnd(ctx context.Context, ch *amqp.Channel, m *flowModel, 
 	defer cancel()
 	level := uint8(flowLevels)
 	for n := range state.Messages {
-		var d amqp.Delivery
-		open := true
 		select {
-		case d, open = <-deliveries:
+		case d, open := <-deliveries:
+			if !open {
+				return 0, fmt.Errorf("the channel was closed with %d messages left", state.Messages-n)
+			}
+			if m.name == "levels" && d.Priority > level {
+				return 0, fmt.Errorf("a message of priority %d came after one of %d", d.Priority, level)
+			}
+			level = d.Priority
+			if err := m.found(at, &d); err != nil {
+				return 0, err
+			}
 		case <-ctx.Done():
 			return 0, fmt.Errorf("%d of %d messages that the broker counts never came", state.Messages-n, state.Messages)
 		}
-		id, ok := parseBody(d.Body)
-		switch {
-		case !open:
-			return 0, fmt.Errorf("the channel was closed with %d messages left", state.Messages-n)
-		case !ok:
-			return 0, fmt.Errorf("body of %d bytes", len(d.Body))
-		case m.name == "levels" && d.Priority > level:
-			return 0, fmt.Errorf("message %d of priority %d came after one of %d", id.number, d.Priority, level)
-		}
-		level = d.Priority
-		if e.died != "" {
-			if err := checkDeath(d.Headers, m.key, e.died); err != nil {
-				return 0, fmt.Errorf("message %d: %w", id.number, err)
-			}
-		}
-		if !m.deliver(at, id.number, d.Redelivered, nowMs()) {
-			return 0, m.violation()
-		}
-		if err := d.Ack(false); err != nil {
+	}
+	if err := ch.Cancel(e.queue, false); err != nil {
+		return 0, err
+	}
+	n := state.Messages
+	for d := range deliveries { // which came meanwhile
+		if err := m.found(at, &d); err != nil {
 			return 0, err
 		}
+		n++
 	}
-	return state.Messages, ch.Cancel(e.queue, false)
+	return n, nil
+}
+
+// found checks and acks a message of an end.
+func (m *flowModel) found(at int, d *amqp.Delivery) error {
+	e := &m.ends[at]
+	id, ok := parseBody(d.Body)
+	if !ok {
+		return fmt.Errorf("body of %d bytes", len(d.Body))
+	}
+	if e.died != "" {
+		if err := checkDeath(d.Headers, m.key, e.died); err != nil {
+			return fmt.Errorf("message %d: %w", id.number, err)
+		}
+	}
+	if !m.deliver(at, id.number, d.Redelivered, nowMs()) {
+		return m.violation()
+	}
+	return d.Ack(false)
 }
