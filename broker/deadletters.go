@@ -14,7 +14,7 @@ import (
 //
 //	who ends it ── depart ─► on hold ─► waiting ─► undertaker ─► read, written, stored ─► committed ─► leaves
 //	                                       ▲                                                │
-//	                                       └────────── what could not be stored ◄───────────┘
+//	                                       └──── aside: what could not be stored, a while ◄─┘
 //
 // Until it leaves, a message is in its queue: after a kill it is ready there again, and
 // there may be a copy. The letters of one log are copied one turn at a time, so that their
@@ -23,7 +23,7 @@ import (
 // A message for which there is no place (the exchange is missing, nothing is bound, the
 // queue there refuses it) is dropped as in RabbitMQ, counted and told in the log; the
 // quorum queue's at-least-once strategy keeps it. What could not be stored always stays,
-// and is tried again.
+// and is tried again; it is in nobody's way: see aside.go.
 
 // deadLetters are those of one log.
 type deadLetters struct {
@@ -33,6 +33,7 @@ type deadLetters struct {
 	carried *carried   // stored, and to leave
 	tries   int        // that failed since the last that did not
 	givenUp bool       // their queue is gone, and its log
+	aside   aside
 
 	lost     [Losses]int64 // letters that nobody was told of yet
 	lostTold time.Time     // when somebody was; the saver's
@@ -133,6 +134,7 @@ func (l *deadLetters) take(limit int64, into []ended) []ended {
 			l.waiting = l.waiting[1:]
 		}
 		limit -= int64(e.last-e.first) + 1
+		l.aside.before -= int64(e.last-e.first) + 1
 		into = append(into, e)
 	}
 	if len(l.waiting) == 0 {
@@ -160,9 +162,9 @@ func (l *deadLetters) takeCarried() *carried {
 	return c
 }
 
-// delay is how long to wait before the next try.
-func (l *deadLetters) delay() time.Duration {
-	return min(firstRetry<<min(l.tries-1, 10), lastRetry)
+// retryAfter is how long to wait when so many tries have failed.
+func retryAfter(tries int) time.Duration {
+	return min(firstRetry<<min(tries-1, 10), lastRetry)
 }
 
 // rest ends the work on the log, unless there is more of it.
@@ -170,6 +172,9 @@ func (l *deadLetters) rest() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.busy = len(l.waiting) > 0
+	if !l.busy && len(l.aside.list) == 0 {
+		l.aside.tries = 0
+	}
 	return !l.busy
 }
 
@@ -182,7 +187,7 @@ func (p *Partition) lettersUnderWay() bool {
 	l := a.letters.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.busy
+	return l.busy || len(l.aside.list) > 0
 }
 
 // dropLetters gives up those of a queue that is gone, which could not be copied in time:
@@ -190,8 +195,8 @@ func (p *Partition) lettersUnderWay() bool {
 func (p *Partition) dropLetters() {
 	l := p.active().letters.Load()
 	l.mu.Lock()
-	list := l.waiting
-	l.waiting, l.givenUp = nil, true
+	list := append(l.aside.list, l.waiting...)
+	l.waiting, l.aside.list, l.givenUp = nil, nil, true
 	l.mu.Unlock()
 	var n int64
 	for _, e := range list {
@@ -271,7 +276,7 @@ func (u *undertakers) leave() {
 
 // retry calls for a log again in a while.
 func (u *undertakers) retry(p *Partition, l *deadLetters) {
-	after := l.delay()
+	after := retryAfter(l.tries)
 	u.leave()
 	if l.areGivenUp() {
 		p.dropLetters()

@@ -29,6 +29,7 @@ type carried struct {
 	runs     []ended
 	stay     []uint64 // offsets of those among them that could not be stored
 	err      error    // why
+	failed   bool     // it was no fault of theirs: nothing else is tried for a while
 	lost     [Losses]int64
 	unplaced [Reasons]int64 // of those that ended for a reason, how many went nowhere
 }
@@ -89,6 +90,7 @@ func (w *undertaker) turn(p *Partition) {
 		w.of.retry(p, l)
 		return
 	}
+	p.recallLater(l)
 	w.list = l.take(turnMessages, w.list[:0])
 	if len(w.list) == 0 {
 		if l.rest() {
@@ -105,7 +107,7 @@ func (w *undertaker) turn(p *Partition) {
 	}
 	_ = w.publisher(p.q.vhost).Commit(func(err error) {
 		if err != nil {
-			c.stay, c.err = nil, err
+			c.stay, c.err, c.failed = nil, err, true
 			c.lost, c.unplaced = [Losses]int64{}, [Reasons]int64{} // they are counted when they come again
 			for _, e := range c.runs {
 				for o := e.first; o <= e.last; o++ {
@@ -136,7 +138,7 @@ func (w *undertaker) copy(p *Partition, l *deadLetters) *carried {
 	}
 	pub.Store()
 	f := pub.fates
-	c.stay, c.err = f.stay, err
+	c.stay, c.err, c.failed = f.stay, err, err != nil
 	c.lost[LostRefused] += f.lost + f.refused
 	c.unplaced[s.why] += f.refused
 	if len(f.stay) > 0 {
@@ -147,8 +149,9 @@ func (w *undertaker) copy(p *Partition, l *deadLetters) *carried {
 	return c
 }
 
-// finish has what was copied leave, and what was not wait again. It says whether all went well.
-func (p *Partition) finish(l *deadLetters, c *carried) bool {
+// finish has what was copied leave, and what was not wait again: aside, or with ok false in
+// front of all others, of which none is tried for a while.
+func (p *Partition) finish(l *deadLetters, c *carried) (ok bool) {
 	slices.Sort(c.stay)
 	var back []ended
 	for _, e := range c.runs {
@@ -179,8 +182,9 @@ func (p *Partition) finish(l *deadLetters, c *carried) bool {
 	for why, n := range c.lost {
 		p.letterLost(Loss(why), n)
 	}
-	l.putBack(joined(back))
-	if c.err == nil {
+	if back = joined(back); c.failed {
+		l.putBack(back)
+	} else if l.setAside(back, c.err, p.q.vhost.b.opts.Now()) {
 		l.tries = 0
 		return true
 	}
@@ -204,7 +208,12 @@ func joined(list []ended) []ended {
 // lettersFailed notes that letters wait for another try.
 func (p *Partition) lettersFailed(l *deadLetters, err error) {
 	l.tries++
-	if l.tries > 1 && l.tries%10 != 0 {
+	p.tellFailed(l.tries, err)
+}
+
+// tellFailed tells now and then that so many tries have failed.
+func (p *Partition) tellFailed(tries int, err error) {
+	if tries > 1 && tries%10 != 0 {
 		return
 	}
 	p.q.vhost.b.opts.Log.Error("dead letters can't be stored and stay in their queue; it is tried again", "queue", p.q.Name,
