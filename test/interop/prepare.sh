@@ -39,34 +39,58 @@ prepare() {
   case $1 in
     python) prepare_python ;;
     frameworks) prepare_venv frameworks py/requirements-frameworks.txt ;;
-    kcat) prepare_python && prepare_kcat ;;
+    celery44) prepare_celery44 ;;
+    kcat) prepare_python && prepare_debian kcat kcat ;;
     node) prepare_npm js js/package.json ;;
     node-frameworks) prepare_npm js-frameworks js/package-frameworks.json ;;
     java) prepare_java java java/pom.xml java/src/*.java ;;
     perftest) prepare_java perftest java/perftest/pom.xml java/perftest/*.java java/src/Check.java ;;
     go) prepare_go ;;
+    php) prepare_python && prepare_debian php php-cli php-amqplib ;;
+    ruby) prepare_debian ruby ruby ruby-bunny ;;
+    amqp-tools) prepare_python && prepare_debian amqp-publish amqp-tools ;;
+    rust) prepare_python && need cargo "apt-get install cargo" ;;
   esac
 }
 
 prepare_python() { prepare_venv py py/requirements.txt; }
 
-prepare_venv() { # prepare_venv NAME REQUIREMENTS
-  local name=$1 list=$2
+prepare_celery44() {
+  once celery44 py/requirements-celery44.txt && return
+  old_python 8 9 7 10 || { REASON="Celery 4.4 needs a Python 3.7 to 3.10; run: pyenv install 3.8"; return 1; }
+  prepare_venv celery44 py/requirements-celery44.txt "$PYTHON"
+}
+
+# old_python MINOR...: sets PYTHON to the first of these Python 3 that is here, pyenv's among them
+old_python() {
+  local minor
+  for minor; do
+    for PYTHON in "python3.$minor" "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$minor".*/bin/python3; do
+      "$PYTHON" -c 'import ensurepip, venv' >/dev/null 2>&1 && return
+    done
+  done
+  return 1
+}
+
+prepare_venv() { # prepare_venv NAME REQUIREMENTS [PYTHON]
+  local name=$1 list=$2 python=${3:-python3}
   once "$name" "$list" && return
-  need python3 "apt-get install python3 python3-venv" || return
+  need "$python" "apt-get install python3 python3-venv" || return
   rm -rf "${CACHE:?}/$name"
   [ "$name" != py ] || rm -rf "$CACHE/pyamqp" # which runs in it
-  python3 -m venv "$CACHE/$name" >"$CACHE/venv.log" 2>&1 || { REASON="python3 -m venv failed; run: apt-get install python3-venv"; return 1; }
+  "$python" -m venv "$CACHE/$name" >"$CACHE/venv.log" 2>&1 || { REASON="python3 -m venv failed; run: apt-get install python3-venv"; return 1; }
   fetch "pip-$name" "$CACHE/$name/bin/python" -m pip install -q --disable-pip-version-check -r "$list" || return
   did "$name" "$list"
 }
 
-prepare_kcat() {
-  command -v kcat >/dev/null 2>&1 && return
+prepare_debian() { # prepare_debian COMMAND PACKAGE...: Debian's packages, which bring that command
+  local command=$1
+  shift
+  command -v "$command" >/dev/null 2>&1 && dpkg-query -W "$@" >/dev/null 2>&1 && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    fetch kcat sh -c 'apt-get install -y --no-install-recommends kcat || { apt-get update && apt-get install -y --no-install-recommends kcat; }' || return
+    fetch "$command" sh -c 'apt-get install -y --no-install-recommends "$@" || { apt-get update && apt-get install -y --no-install-recommends "$@"; }' - "$@" || return
   fi
-  need kcat "apt-get install kcat"
+  need "$command" "apt-get install $*"
 }
 
 prepare_npm() { # prepare_npm NAME PACKAGES

@@ -1,21 +1,34 @@
-"""Celery with its default settings: a worker process, results by rpc://, countdowns, retries, remote control."""
+"""Celery with its default settings: a worker process, results by rpc://, countdowns, retries, remote control, events.
 
+A second worker has results in files, a queue with priorities and a prefetch of one: see celery_chords.py.
+"""
+
+import datetime
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 
 from check import check, equal, main, name, until
 
 os.environ["CELERY_QUEUE"] = name("tasks")
+os.environ["CELERY_CHORDS"] = name("chords")
+os.environ["CELERY_RESULTS"] = tempfile.mkdtemp(prefix="celery-results-")
 
+from celery_chords import chord, doze, square, total, when
 from celery_tasks import add, app, group, third_time
 
-worker = subprocess.Popen(
-    [sys.executable, "-m", "celery", "-A", "celery_tasks", "worker", "-c", "2", "-l", "warning", "-E"],
-    cwd=os.path.dirname(os.path.abspath(__file__)),
-    stdout=sys.stderr,
-)
+
+def start(module, *options):
+    command = [sys.executable, "-m", "celery", "-A", module, "worker", "-l", "warning", *options]
+    return subprocess.Popen(command, cwd=os.path.dirname(os.path.abspath(__file__)), stdout=sys.stderr)
+
+
+NODE = name("worker") + "@interop"
+worker = start("celery_tasks", "-c", "2", "-E", "-n", NODE)
+second = start("celery_chords", "-c", "1", "-n", name("second") + "@interop")
 
 
 @check("a worker starts, and tasks give results")
@@ -34,6 +47,15 @@ def countdown():
     equal(sum(task.get(timeout=20) for task in later), sum(i + 1 for i in range(30)), "sum of the delayed tasks")
 
 
+@check("a task waits for its time")
+def eta():
+    soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=1.5)
+    begin = time.monotonic()
+    equal(add.apply_async((3, 4), eta=soon).get(timeout=20), 7, "result")
+    if time.monotonic() - begin < 1.4:
+        raise AssertionError("a task did not wait for its time")
+
+
 @check("retries come back until they succeed")
 def retries():
     equal(third_time.delay(7).get(timeout=20), [7, 2], "result and retries")
@@ -42,19 +64,60 @@ def retries():
 @check("remote control: ping, rate limit, revoke")
 def control():
     until(lambda: app.control.ping(timeout=1), "an answer to ping")
-    equal(len(app.control.rate_limit("celery_tasks.add", "1000/s", reply=True, timeout=2)), 1, "answers to rate_limit")
+    equal(len(app.control.rate_limit("celery_tasks.add", "1000/s", destination=[NODE], reply=True, timeout=2)), 1, "answers to rate_limit")
     task = add.apply_async((1, 1), countdown=1)
     task.revoke()
     until(lambda: any(task.id in r for node in app.control.inspect(timeout=1).revoked().values() for r in node), "the revoked task in the worker's list")
 
 
-@check("the worker stops as it is told")
+@check("a rate limit holds tasks back")
+def rate_limit():
+    app.control.rate_limit("celery_tasks.add", "4/s", destination=[NODE], reply=True, timeout=2)
+    begin = time.monotonic()
+    group(add.s(i, i) for i in range(8)).apply_async().get(timeout=20)
+    if time.monotonic() - begin < 1.4:
+        raise AssertionError("eight tasks at four a second took less than 1.4 s")
+    app.control.rate_limit("celery_tasks.add", "0", destination=[NODE], reply=True, timeout=2)
+
+
+@check("events tell what a worker does")
+def events():
+    seen = {}
+
+    def listen():
+        with app.connection() as connection:
+            receiver = app.events.Receiver(connection, handlers={"*": lambda event: seen.setdefault(event.get("uuid"), []).append(event["type"])})
+            receiver.capture(limit=None, timeout=None, wakeup=False)
+
+    threading.Thread(target=listen, daemon=True).start()
+    until(lambda: None in seen, "a worker's heartbeat", 20)
+    task = add.delay(5, 5)
+    equal(task.get(timeout=20), 10, "result")
+    until(lambda: {"task-received", "task-started", "task-succeeded"} <= set(seen.get(task.id, ())), "the events of the task")
+
+
+@check("a chord's body gets what its parts gave")
+def chords():
+    equal(chord((square.s(i) for i in range(10)), total.s()).apply_async().get(timeout=30), 285, "sum of squares")
+
+
+@check("tasks of higher priority overtake")
+def priorities():
+    doze.delay(1)
+    time.sleep(0.5)  # the worker is busy and has the next task at most
+    sent = [when.apply_async((i,), priority=priority) for i, priority in enumerate([0, 0, 1, 5, 9])]
+    times = [task.get(timeout=20) for task in sent]
+    order = sorted(range(1, 5), key=lambda i: times[i])  # the first was fetched before the others came
+    equal(order, [4, 3, 2, 1], "order of the tasks")
+
+
+@check("the workers stop as they are told")
 def stop():
     try:
-        worker.terminate()
-        equal(worker.wait(timeout=20), 0, "exit code")
+        worker.terminate(), second.terminate()
+        equal([worker.wait(timeout=20), second.wait(timeout=20)], [0, 0], "exit codes")
     finally:
-        worker.kill()
+        worker.kill(), second.kill()
 
 
 main()
