@@ -44,6 +44,7 @@ prepare() {
     node) prepare_npm js js/package.json ;;
     node-frameworks) prepare_npm js-frameworks js/package-frameworks.json ;;
     java) prepare_java java java/pom.xml java/src/*.java ;;
+    spring) prepare_java spring java/spring/pom.xml java/spring/*.java java/src/Check.java ;;
     perftest) prepare_java perftest java/perftest/pom.xml java/perftest/*.java java/src/Check.java ;;
     go) prepare_go ;;
     php) prepare_python && prepare_debian php php-cli php-amqplib ;;
