@@ -47,6 +47,8 @@ prepare() {
     spring) prepare_java spring java/spring/pom.xml java/spring/*.java java/src/Check.java ;;
     perftest) prepare_java perftest java/perftest/pom.xml java/perftest/*.java java/src/Check.java ;;
     go) prepare_go ;;
+    amqp091-go-own) prepare_go_tests amqp091-go . -tags integration && prepare_python && prepare_go_examples ;;
+    watermill) prepare_go_tests watermill-amqp ./pkg/amqp ;;
     php) prepare_python && prepare_debian php php-cli php-amqplib ;;
     ruby) prepare_debian ruby ruby ruby-bunny ;;
     amqp-tools) prepare_python && prepare_debian amqp-publish amqp-tools ;;
@@ -125,7 +127,30 @@ prepare_go() {
   need go "apt-get install golang-go (or see https://go.dev/doc/install)" || return
   mkdir -p "$CACHE/bin"
   fetch go-modules sh -c "cd go && go mod download" || return
-  (cd go && go build -o "$CACHE/bin/" ./amqp091 ./franz ./sarama ./kafkago) >"$CACHE/go.log" 2>&1 ||
+  (cd go && go build -o "$CACHE/bin/" ./amqp091 ./machinery ./franz ./sarama ./kafkago) >"$CACHE/go.log" 2>&1 ||
     { REASON="go build: $(tail -n 5 "$CACHE/go.log" | tr '\n' ' ')"; return 1; }
   GO_BUILT=1
+}
+
+prepare_go_examples() {
+  (cd "$CACHE/amqp091-go" && mkdir -p examples && go build -o examples/ ./_examples/producer ./_examples/consumer ./_examples/pubsub ./_examples/client ./_examples/recovery) \
+    >"$CACHE/go-examples.log" 2>&1 || { REASON="go build: $(tail -n 5 "$CACHE/go-examples.log" | tr '\n' ' ')"; return 1; }
+}
+
+# prepare_go_tests NAME PACKAGE [FLAG...]: builds the tests that come with a module of go/own.txt,
+# in a copy of it: what the module proxy serves is read-only.
+prepare_go_tests() {
+  local name=$1 package=$2 module version dir
+  shift 2
+  module=$(awk -v name="$name" '$1 == name {print $2}' go/own.txt)
+  once "go-$name" - <<<"$module $package $*" && return
+  need go "apt-get install golang-go (or see https://go.dev/doc/install)" || return
+  fetch "go-$name" sh -c "cd / && go mod download -json $module" || return
+  dir=$(sed -n 's/.*"Dir": "\(.*\)".*/\1/p' "$CACHE/go-$name.log")
+  chmod -R u+w "$CACHE/$name" 2>/dev/null
+  rm -rf "${CACHE:?}/$name"
+  cp -r "$dir" "$CACHE/$name" && chmod -R u+w "$CACHE/$name" || { REASON="cannot copy $module"; return 1; }
+  (cd "$CACHE/$name" && go test -c -o own.test "$@" "$package") >"$CACHE/go-$name-build.log" 2>&1 ||
+    { REASON="go test -c in $module: $(tail -n 5 "$CACHE/go-$name-build.log" | tr '\n' ' ')"; return 1; }
+  did "go-$name" - <<<"$module $package $*"
 }

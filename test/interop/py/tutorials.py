@@ -8,15 +8,13 @@ Called by `run --tutorials`, which starts the broker there and sets the paths of
 """
 
 import os
-import pty
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 
 from check import check, equal, main, until
+from program import Program
 
 CHECKOUT, LANGUAGE = sys.argv[1:3]
 BUILT = tempfile.mkdtemp(prefix="tutorials-")  # under the runner's own folder, which it removes
@@ -49,70 +47,18 @@ def command(program):
     return [built]
 
 
-class Program:
-    """A tutorial's program in a terminal of its own, for what prints to a pipe keeps it back."""
-
-    def __init__(self, program, *args):
-        master, slave = pty.openpty()
-        self.title, self.text = program, ""
-        self.process = subprocess.Popen([*command(program), *args], cwd=FOLDER, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
-        os.close(slave)
-        threading.Thread(target=self.read, args=(master,), daemon=True).start()
-
-    def read(self, master):
-        while True:
-            try:
-                piece = os.read(master, 65536)
-            except OSError:  # how Linux says that the other side is closed
-                return
-            self.text += piece.decode(errors="replace")
-
-    def says(self, *words, times=1, seconds=15):
-        """Waits until each of the words was printed so many times."""
-        try:
-            until(lambda: all(self.text.lower().count(word.lower()) >= times for word in words), "output", seconds)
-        except AssertionError:
-            raise AssertionError(f"{self.title} does not say {words}, but {self.text!r}") from None
-        return self
-
-    def says_not(self, *words):
-        for word in words:
-            if word in self.text:
-                raise AssertionError(f"{self.title} says {word!r}: {self.text!r}")
-
-    def ends(self, seconds=30):
-        """Waits until the program has ended well."""
-        try:
-            code = self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.title} does not end: {self.text!r}") from None
-        equal(code, 0, f"exit code of {self.title}, which said {self.text!r}")
-        return self
-
-    def interrupt(self):
-        """CTRL+C, and if that is not enough, the end."""
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(3)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.interrupt()
+def start(program, *args):
+    return Program(*command(program), *args, cwd=FOLDER)
 
 
 def listening(program, *args):
-    started = Program(program, *args).says("aiting", seconds=120)  # Waiting, Awaiting; the first may have to be compiled
+    started = start(program, *args).says("aiting", seconds=120)  # Waiting, Awaiting; the first may have to be compiled
     until(lambda: started.process.poll() is None, "life")
     return started
 
 
 def run(program, *args):
-    return Program(program, *args).ends(120)
+    return start(program, *args).ends(120)
 
 
 @check("tutorial 1, hello world", 200)
@@ -189,7 +135,7 @@ if LANGUAGE in ("go", "ruby"):  # the others have it as text only
 
     @check("tutorial 7, publisher confirms", 300)
     def publisher_confirms():
-        Program("publisher_confirms").ends(280).says("ublished", times=3)
+        start("publisher_confirms").ends(280).says("ublished", times=3)
 
 
 main()
