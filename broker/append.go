@@ -39,7 +39,7 @@ func (p *Publisher) append(set *targetSet) {
 			continue
 		}
 		n, err := set.batch.Len(), error(nil)
-		if t.limited {
+		if t.chooses {
 			n, err = p.appendLimited(t, set, data)
 		} else {
 			_, err = t.part.log.Append(data)
@@ -145,7 +145,7 @@ func (p *Publisher) Commit(done func(error)) error {
 	}
 	err, commit := p.err, p.needCommit
 	if err == nil && len(p.refused) > 0 {
-		err = fail(LimitReached, "%d messages were refused: a queue has reached its maximum length", len(p.refused))
+		err = fail(LimitReached, "%d messages were refused: a queue has reached its maximum length, or has them already", len(p.refused))
 	}
 	p.refused = p.refused[:0]
 	done = p.forgetUnstored(err, commit, done)

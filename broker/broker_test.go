@@ -431,7 +431,6 @@ func TestDeclaringAgain(t *testing.T) {
 		"other retention":       {QueueOptions{Durable: true, Args: args("x-retention", "2h")}, Precondition},
 		"no retention":          {QueueOptions{Durable: true}, Precondition},
 		"exclusive":             {QueueOptions{Durable: true, Exclusive: true, Args: args("x-retention", "1h")}, Locked},
-		"a later argument":      {QueueOptions{Durable: true, Args: args("x-message-deduplication", "1")}, Precondition},
 		"an unknown type":       {QueueOptions{Durable: true, Args: args("x-queue-type", "odd")}, Precondition},
 		"an unknown x-argument": {QueueOptions{Durable: true, Args: append(args("x-retention", "1h"), args("x-foo", "1")...)}, 0},
 	} {

@@ -55,6 +55,7 @@ type limiter struct {
 	waits   int64        // messages that wait, of those counted last
 	sizes   []int64      // of a batch's bodies; scratch
 	runs    []consumer.Run
+	names   distinct // with x-message-deduplication
 }
 
 // dropRun is how many messages leave in one turn of a queue that is far beyond its limit.
@@ -65,6 +66,11 @@ func (p *Partition) limiter() *limiter {
 	if !p.q.Settings().limited() {
 		return nil
 	}
+	return p.turns()
+}
+
+// turns are of those who append to a log that looks at each message, made if there are none.
+func (p *Partition) turns() *limiter {
 	a := p.q.Partitions()[0].active() // one for all levels of a queue with priorities
 	if l := a.limiter.Load(); l != nil {
 		return l
@@ -193,7 +199,8 @@ func (l *limiter) trim(p *Partition) (more bool, err error) {
 }
 
 // admit says which of a batch's messages there is room for: sizes are those of their
-// bodies, and of the others it makes -1. It returns how many they are.
+// bodies, and of the others it makes -1, as they are of those that are refused anyhow. It
+// returns how many they are.
 func (l *limiter) admit(p *Partition, sizes []int64) (n int, err error) {
 	if _, err := p.work(); err != nil {
 		return 0, err
@@ -211,6 +218,8 @@ func (l *limiter) admit(p *Partition, sizes []int64) (n int, err error) {
 	}
 	for i, size := range sizes {
 		switch {
+		case size < 0:
+			continue // is refused already
 		case messages >= s.MaxLength || bytes+size > s.MaxLengthBytes:
 			sizes[i] = -1
 			continue

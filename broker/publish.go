@@ -126,8 +126,8 @@ type target struct {
 	used bool       // in Publisher.used
 	ttl  bool       // all its messages expire
 
-	limited bool // see limiter
-	refuses bool // publishes beyond its limit
+	chooses bool // what it takes: see limiter
+	refuses bool // what it does not take
 	levels  bool // its queue has a log for each priority
 }
 

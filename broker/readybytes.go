@@ -142,6 +142,12 @@ func (r *readyBytes) first(p *Partition, c *consumer.Cursor, bytes, limit int64)
 
 // bodies calls fn with the size of each message's body in [first, last].
 func (p *Partition) bodies(first, last message.Offset, fn func(message.Offset, int64)) error {
+	return p.records(first, last, func(o message.Offset, _ int64, rec *message.Record) { fn(o, int64(len(rec.Value))) })
+}
+
+// records calls fn with each record in [first, last], and the time at which it came, as far
+// as they can be decoded.
+func (p *Partition) records(first, last message.Offset, fn func(o message.Offset, ms int64, rec *message.Record)) error {
 	for first <= last {
 		v, err := await(p.log, first, 256<<10)
 		if errors.Is(err, store.ErrOutOfRange) {
@@ -158,7 +164,7 @@ func (p *Partition) bodies(first, last message.Offset, fn func(message.Offset, i
 					return err
 				}
 				data = rest
-				if err := p.bodiesOf(b, first, last, fn); err != nil {
+				if err := p.recordsOf(b, first, last, fn); err != nil {
 					return err
 				}
 				next = message.Offset(b.LastOffset()) + 1
@@ -174,8 +180,8 @@ func (p *Partition) bodies(first, last message.Offset, fn func(message.Offset, i
 	return nil
 }
 
-// bodiesOf is bodies for one batch. What can't be decoded has no bodies.
-func (p *Partition) bodiesOf(b batch.Batch, first, last message.Offset, fn func(message.Offset, int64)) error {
+// recordsOf is records for one batch.
+func (p *Partition) recordsOf(b batch.Batch, first, last message.Offset, fn func(message.Offset, int64, *message.Record)) error {
 	if b.IsControl() || message.Offset(b.LastOffset()) < first {
 		return nil
 	}
@@ -190,6 +196,10 @@ func (p *Partition) bodiesOf(b batch.Batch, first, last message.Offset, fn func(
 		}
 		raw = u.raw
 	}
+	baseMs, appendTime := b.BaseTimestamp(), b.Attributes()&batch.LogAppendTime != 0
+	if appendTime {
+		baseMs = b.MaxTimestamp()
+	}
 	records := message.NewRecords(raw)
 	var rec message.Record
 	for {
@@ -197,12 +207,16 @@ func (p *Partition) bodiesOf(b batch.Batch, first, last message.Offset, fn func(
 		if err != nil || !more {
 			return nil
 		}
+		ms := baseMs
+		if !appendTime {
+			ms += rec.TimestampDelta
+		}
 		o := message.Offset(b.BaseOffset() + int64(rec.OffsetDelta))
 		if o > last {
 			return nil
 		}
 		if o >= first {
-			fn(o, int64(len(rec.Value)))
+			fn(o, ms, &rec)
 		}
 	}
 }

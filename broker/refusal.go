@@ -9,6 +9,8 @@ import (
 
 // What a queue at its limit refuses is told by its publisher: Refused lists it, and nothing
 // else of the publish fails. In a queue with reject-publish-dlx it becomes a dead letter, too.
+// What a queue has already (distinct.go) is refused as well, and is a dead letter wherever
+// there is a place for it, as RabbitMQ has it.
 
 // Refused lists the Refs of messages that a queue refused because of its limit since the last
 // Commit, of what was stored. The list is valid until the next Store.
@@ -24,18 +26,15 @@ func (p *Publisher) Refused() []uint64 {
 
 // appendLimited appends to a limited log what it takes of a batch, and says how many that are.
 func (p *Publisher) appendLimited(t *target, set *targetSet, data []byte) (n int, err error) {
-	l := t.part.limiter()
-	if l == nil {
-		_, err = t.part.log.Append(data)
-		return set.batch.Len(), err
-	}
-	n, refused, err := l.append(t.part, data, p)
+	n, refused, dead, err := t.part.turns().append(t.part, data, p)
 	if err != nil || len(refused) == 0 {
 		return n, err
 	}
-	buried := p.bury(t.part, batch.Batch(data), refused)
-	if p.fates != nil && buried {
-		return n, nil // a dead letter that goes on from there
+	if p.bury(t.part, batch.Batch(data), dead) && p.fates != nil { // dead letters, which go on from there
+		refused = slices.DeleteFunc(refused, func(i int) bool { return slices.Contains(dead, i) })
+		if len(refused) == 0 {
+			return n, nil
+		}
 	}
 	if set.missed == nil {
 		set.missed = make([]int32, set.batch.Len())
@@ -46,32 +45,76 @@ func (p *Publisher) appendLimited(t *target, set *targetSet, data []byte) (n int
 	return n, nil
 }
 
-// append appends what there is room for, in one turn, and lists what there is none for by
-// its place in the batch.
-func (l *limiter) append(p *Partition, data []byte, pub *Publisher) (n int, refused []int, err error) {
+// append appends what there is room for and is not there already, in one turn. It lists the
+// rest by its place in the batch, and of that again what is to be a dead letter.
+func (l *limiter) append(p *Partition, data []byte, pub *Publisher) (n int, refused, dead []int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := batch.Batch(data)
 	n = int(b.Count())
-	if p.q.Settings().Overflow != DropHead {
-		sizes, err := l.bodySizes(p, b)
-		if err != nil {
-			return 0, nil, err
+	s := p.q.Settings()
+	l.sizes = l.sizes[:0]
+	if s.Distinct || s.refuses() {
+		if n, err = l.choose(p, s, b); err != nil {
+			l.names.drop()
+			return 0, nil, nil, err
 		}
-		if n, err = l.admit(p, sizes); err != nil {
-			return 0, nil, err
-		}
-		if n < len(sizes) {
-			data, refused = pub.admitted(b, sizes)
+		if n < len(l.sizes) {
+			data, refused = pub.admitted(b, l.sizes)
+			dead = l.toBury(s, refused)
 		}
 	}
 	if n > 0 {
-		if _, err = p.log.Append(data); err != nil {
-			return 0, nil, err
+		at, err := p.log.Append(data)
+		if err == nil && s.Distinct {
+			err = l.names.stored(p, l.sizes, at)
 		}
-		l.appended(p)
+		if err != nil {
+			l.names.drop()
+			return 0, nil, nil, err
+		}
+		if s.limited() {
+			l.appended(p)
+		}
 	}
-	return n, refused, nil
+	l.names.drop()
+	return n, refused, dead, nil
+}
+
+// toBury are those of the refused messages that become dead letters: all, if the queue does
+// that with what it has no room for, or else what it has already.
+func (l *limiter) toBury(s *Settings, refused []int) (dead []int) {
+	if s.Overflow == RejectToDead {
+		return refused
+	}
+	for _, i := range refused {
+		if l.sizes[i] == duplicate {
+			dead = append(dead, i)
+		}
+	}
+	return dead
+}
+
+// choose says how many of a batch's messages are to be stored; the sizes of the others are
+// negative.
+func (l *limiter) choose(p *Partition, s *Settings, b batch.Batch) (n int, err error) {
+	if _, err := l.bodySizes(p, b); err != nil {
+		return 0, err
+	}
+	if s.Distinct {
+		if err := l.names.mark(p, b, l.sizes); err != nil {
+			return 0, err
+		}
+	}
+	if s.refuses() {
+		return l.admit(p, l.sizes)
+	}
+	for _, size := range l.sizes {
+		if size >= 0 {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // appended follows up on an append: what consumers are free for is theirs, and what is too
@@ -139,7 +182,7 @@ func (p *Publisher) missed(set *targetSet, failed, gone int) {
 // of the Commit when its queue has begun to refuse since the batch was.
 func (p *Publisher) missedByClient(set *targetSet) {
 	if len(set.refs) < len(set.missed) {
-		p.failed(fail(LimitReached, "messages were refused: a queue has reached its maximum length"))
+		p.failed(fail(LimitReached, "messages were refused: a queue has reached its maximum length, or has them already"))
 		return
 	}
 	for i, n := range set.missed {
@@ -160,10 +203,9 @@ type refusals struct {
 	parts  []*Partition // that refused something since the last store
 }
 
-// bury makes dead letters of messages that a queue refused, if it does that.
+// bury makes dead letters of messages that a queue refused, if it has a place for them.
 func (p *Publisher) bury(part *Partition, b batch.Batch, refused []int) bool {
-	s := part.q.Settings()
-	if s.Overflow != RejectToDead || s.DeadLetterExchange == nil {
+	if len(refused) == 0 || part.q.Settings().DeadLetterExchange == nil {
 		return false
 	}
 	if p.depth == maxRefusals {

@@ -307,6 +307,6 @@ func (p *Publisher) targetOf(part *Partition) *target {
 // look takes over what of its queue matters.
 func (t *target) look() {
 	s := t.part.q.Settings()
-	t.ttl, t.limited, t.refuses, t.levels = s.MessageTTL >= 0, s.limited(), s.refuses(), t.part.q.levelled()
+	t.ttl, t.chooses, t.refuses, t.levels = s.MessageTTL >= 0, s.limited() || s.Distinct, s.refuses() || s.Distinct, t.part.q.levelled()
 	t.self.levels = levelsOf(t.self.targets)
 }

@@ -44,6 +44,12 @@ type Settings struct {
 	RetryFailed, RetryReturned bool
 	RetryMinMs, RetryMaxMs     int64
 
+	// Distinct queues take no message of a name that they have. They remember at most CacheSize
+	// names, and none for more than CacheTTL ms; negative: for as long as the message is there.
+	Distinct  bool
+	CacheSize int
+	CacheTTL  int64
+
 	kind   *queueType
 	layers layers
 }
@@ -72,7 +78,7 @@ const (
 
 // newSettings computes what holds for a queue of that type.
 func newSettings(kind *queueType, l layers) *Settings {
-	s := &Settings{kind: kind, layers: l, MessageTTL: -1}
+	s := &Settings{kind: kind, layers: l, MessageTTL: -1, CacheTTL: -1}
 	for _, t := range settingTable {
 		if t.obey == nil {
 			continue

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"encoding/binary"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -174,6 +176,18 @@ func arguments(list ...any) []byte {
 			out = field.AppendBool(out, v)
 		case byte:
 			out = append(out, field.TagUint8, v)
+		case int16:
+			out = binary.BigEndian.AppendUint16(append(out, field.TagInt16), uint16(v))
+		case int32:
+			out = field.AppendInt32(out, v)
+		case float32:
+			out = binary.BigEndian.AppendUint32(append(out, field.TagFloat32), math.Float32bits(v))
+		case float64:
+			out = binary.BigEndian.AppendUint64(append(out, field.TagFloat64), math.Float64bits(v))
+		case []byte:
+			out = field.AppendByteArray(out, v)
+		case nil:
+			out = field.AppendVoid(out)
 		}
 	}
 	return out
@@ -207,7 +221,10 @@ func TestArgumentsThatCantBeAreRefusedInRabbitMQsWords(t *testing.T) {
 		{arguments("x-queue-mode", "lazy", "x-queue-type", "quorum"), "invalid arg 'x-queue-mode' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"},
 		{arguments("x-max-priority", -1), "invalid arg 'x-max-priority' for queue 'q' in vhost '/': {value_negative,-1}"},
 		{arguments("x-max-priority", 5, "x-queue-type", "quorum"), "invalid arg 'x-max-priority' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"},
-		{arguments("x-message-deduplication", true), "invalid arg 'x-message-deduplication' for queue 'q' in vhost '/': not supported yet"},
+		{arguments("x-message-deduplication", "yes"), "invalid arg 'x-message-deduplication' for queue 'q' in vhost '/': {unacceptable_type,longstr}"},
+		{arguments("x-cache-size", 0), "invalid arg 'x-cache-size' for queue 'q' in vhost '/': {value_zero,0}"},
+		{arguments("x-cache-size", 100_000_001), "invalid arg 'x-cache-size' for queue 'q' in vhost '/': {value_too_large,100000001}"},
+		{arguments("x-cache-ttl", -1), "invalid arg 'x-cache-ttl' for queue 'q' in vhost '/': {value_negative,-1}"},
 		{arguments("x-delayed-retry-type", "some"), `invalid arg 'x-delayed-retry-type' for queue 'q' in vhost '/': "some is not a valid delayed retry type. Must be one of: all, failed, returned, disabled"`},
 		{arguments("x-delayed-retry-type", 1), "invalid arg 'x-delayed-retry-type' for queue 'q' in vhost '/': {unacceptable_type,long}"},
 		{arguments("x-delayed-retry-type", "all"), `invalid arg 'x-delayed-retry-type' for queue 'q' in vhost '/': "delayed-retry-min is required when delayed-retry-type is all"`},

@@ -74,6 +74,16 @@ var settingTable = []*Setting{
 		obey: func(s *Settings, v string) { s.RetryMinMs = whole(v) }},
 	{Arg: argRetryMax, Policy: "delayed-retry-max", Min: 1, Max: MaxTimeMs, Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) { s.RetryMaxMs = whole(v) }},
+	{Arg: argDistinct, Policy: "x-message-deduplication", Type: Flag, Default: "false", of: workTypes,
+		obey: func(s *Settings, v string) { s.Distinct = v == "true" }},
+	{Arg: argCacheSize, Min: 1, Max: maxCacheSize, Default: strconv.Itoa(defaultCacheSize), of: workTypes,
+		obey: func(s *Settings, v string) { s.CacheSize = int(whole(v)) }},
+	{Arg: argCacheTTL, Min: 1, Max: MaxTimeMs, of: workTypes,
+		obey: func(s *Settings, v string) {
+			if v != "" {
+				s.CacheTTL = whole(v)
+			}
+		}},
 	{Arg: "x-queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set,
 		wrong: `"unsupported queue mode 'VALUE'"`},
 	{Arg: "x-queue-version", Policy: "queue-version", Min: 1, Max: 2, Default: "2", of: classic.set,
@@ -119,7 +129,6 @@ var settingTable = []*Setting{
 	{Arg: "x-max-age", Policy: "max-age", age: true, Min: 1, wrong: "invalid_max_age", of: streamType, later: true},
 	{Arg: "x-stream-max-segment-size-bytes", Policy: "stream-max-segment-size-bytes", Max: math.MaxInt64, of: streamType, later: true},
 	{Arg: "x-initial-cluster-size", Min: 1, Max: math.MaxInt64, of: streamType, later: true},
-	{Arg: "x-message-deduplication", Type: Flag, Default: "false", of: workTypes, later: true},
 }
 
 // Arguments that other code has to name.

@@ -57,7 +57,7 @@ func (c *conn) storeRouted(a *answer) (failed bool) {
 	c.publisher.Store()
 	if len(c.publisher.Refused()) > 0 {
 		for _, p := range c.routed {
-			p.Fail(wire.PolicyViolation, "a queue has reached its maximum length")
+			p.Fail(wire.PolicyViolation, "a queue has reached its maximum length, or has the record already")
 		}
 		failed = true
 	}

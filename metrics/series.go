@@ -49,6 +49,8 @@ var counters = []total{
 		func(c *broker.Counters) uint64 { return c.Redelivered.Load() }},
 	{newSerie("counter", "messages_overdue_total", "Messages that went back to their queues because a consumer held them for too long (x-consumer-timeout)."),
 		func(c *broker.Counters) uint64 { return c.Overdue.Load() }},
+	{newSerie("counter", "messages_duplicate_total", "Messages that an exchange did not route, or a queue did not take, because it has one of that name (x-message-deduplication)."),
+		func(c *broker.Counters) uint64 { return c.Duplicates.Load() }},
 	{newSerie("counter", "messages_acked_total", "Messages that consumers acked."),
 		func(c *broker.Counters) uint64 { return c.Left[broker.Acked].Load() }},
 	{newSerie("counter", "records_fetched_total", "Records read by offset, as Kafka consumers do."),

@@ -1,0 +1,198 @@
+package broker
+
+import (
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/field"
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// A queue with x-message-deduplication takes no message whose name one has that is in it,
+// ready or unacked; what it does not take is refused as what a full queue refuses. It knows
+// what is in it from its own log: after a start the first publish reads the headers of what
+// is left there, and nothing else is written down for it.
+//
+// What leaves the queue tells nobody. Instead a name that is met again is looked up in the
+// work cursor, and each new name has a few others looked up, of which those go that left.
+//
+//	publish ─► turn (limit.go) ─► mark: names ─► in seen, and does the cursor hold it? ─► refused
+//	                                  └─ else ─► append ─► keep: seen
+type distinct struct { // guarded by the limiter's turn
+	loaded bool
+	seen   map[messageID]inQueue
+	batch  []newID // names in the batch under way
+}
+
+// inQueue is where a message of a name is.
+type inQueue struct {
+	offset message.Offset
+	level  uint8
+	under  bool  // in the batch under way
+	dueMs  int64 // when its name is free again in any case
+}
+
+// newID is the name of a message in a batch.
+type newID struct {
+	id    messageID
+	at    int
+	dueMs int64
+}
+
+// tidyNames is how many names are looked at for each new one.
+const tidyNames = 3
+
+// duplicate is the size of a message that the queue has already; others that are refused have
+// another negative one.
+const duplicate = -2
+
+// mark says which of a batch's messages the queue has already: their sizes it makes duplicate.
+func (d *distinct) mark(p *Partition, b batch.Batch, sizes []int64) error {
+	if err := d.load(p); err != nil {
+		return err
+	}
+	d.batch = d.batch[:0]
+	nowMs := p.q.vhost.b.opts.Now().UnixMilli()
+	records := message.NewRecords(b.Records())
+	var rec message.Record
+	duplicates := uint64(0)
+	for i := range sizes {
+		if more, err := records.Next(&rec); err != nil || !more {
+			break // can't be: it is our own
+		}
+		n, ok := nameOf(p.q.Settings(), &rec, b.BaseTimestamp()+rec.TimestampDelta)
+		if !ok {
+			continue
+		}
+		if d.has(p.q, n.id, nowMs) {
+			sizes[i] = duplicate
+			duplicates++
+			continue
+		}
+		n.at = i
+		d.batch = append(d.batch, n)
+		d.seen[n.id] = inQueue{under: true}
+	}
+	p.q.vhost.b.counters.Duplicates.Add(duplicates)
+	return nil
+}
+
+// nameOf is the name of a message that came at a time.
+func nameOf(s *Settings, rec *message.Record, ms int64) (n newID, ok bool) {
+	e, ok := rec.Envelope()
+	if !ok {
+		return n, false // of a Kafka producer
+	}
+	var props field.Properties
+	if props.Parse(e.Properties) != nil {
+		return n, false
+	}
+	if n.id, ok = idOf(props.Headers); !ok {
+		return n, false
+	}
+	n.dueMs = never
+	if ttl := lesser(lesser(s.MessageTTL, expirationOf(e.Properties)), s.CacheTTL); ttl >= 0 {
+		n.dueMs = ms + ttl
+	}
+	return n, true
+}
+
+// has says whether a message of that name is in the queue.
+func (d *distinct) has(q *Queue, id messageID, nowMs int64) bool {
+	at, ok := d.seen[id]
+	return ok && (at.under || at.stays(q, nowMs))
+}
+
+// stays says whether a message is still in the queue, and its name not free.
+func (at inQueue) stays(q *Queue, nowMs int64) bool {
+	c := q.Partitions()[at.level].cursor.Load()
+	return nowMs < at.dueMs && (c == nil || c.Holds(at.offset, at.offset)) // without a cursor nothing has left
+}
+
+// keep notes where those messages of the batch under way are that were not refused.
+func (d *distinct) keep(p *Partition, sizes []int64, base message.Offset) {
+	s := p.q.Settings()
+	nowMs := p.q.vhost.b.opts.Now().UnixMilli()
+	taken, next := message.Offset(0), 0 // so many of those before next
+	for _, n := range d.batch {
+		for ; next < n.at; next++ {
+			if sizes[next] >= 0 {
+				taken++
+			}
+		}
+		delete(d.seen, n.id)
+		if sizes[n.at] >= 0 {
+			d.add(p.q, n.id, inQueue{offset: base + taken, level: uint8(p.index), dueMs: n.dueMs}, nowMs, s.CacheSize)
+		}
+	}
+	d.batch = d.batch[:0]
+}
+
+// stored is keep for an append whose place may have to be waited for.
+func (d *distinct) stored(p *Partition, sizes []int64, at store.Position) error {
+	base, ok := at.Known()
+	if !ok {
+		ctx, cancel := asking()
+		defer cancel()
+		var err error
+		if base, err = at.Base(ctx); err != nil {
+			return err
+		}
+	}
+	d.keep(p, sizes, base)
+	return nil
+}
+
+// drop forgets the batch under way, which is not stored.
+func (d *distinct) drop() {
+	for _, n := range d.batch {
+		delete(d.seen, n.id)
+	}
+	d.batch = d.batch[:0]
+}
+
+// add remembers a name. Of a few others those go whose messages left, and any one of them
+// where there are as many as may be.
+func (d *distinct) add(q *Queue, id messageID, at inQueue, nowMs int64, most int) {
+	looked := 0
+	for other, at := range d.seen {
+		full := len(d.seen) >= most
+		if looked++; !full && looked > tidyNames {
+			break
+		}
+		if full && looked > tidyNames || !at.under && !at.stays(q, nowMs) {
+			delete(d.seen, other)
+		}
+	}
+	d.seen[id] = at
+}
+
+// load finds the names of what an earlier start left in the queue.
+func (d *distinct) load(p *Partition) error {
+	if d.loaded {
+		return nil
+	}
+	s := p.q.Settings()
+	nowMs := p.q.vhost.b.opts.Now().UnixMilli()
+	d.seen = map[messageID]inQueue{}
+	for _, part := range p.q.inTurn() {
+		c, err := part.work()
+		if err != nil {
+			return err
+		}
+		floor, _ := c.Progress()
+		_, end, err := part.log.Bounds()
+		if err != nil {
+			return err
+		}
+		err = part.records(floor, end-1, func(o message.Offset, ms int64, rec *message.Record) {
+			if n, ok := nameOf(s, rec, ms); ok && nowMs < n.dueMs && c.Holds(o, o) {
+				d.add(p.q, n.id, inQueue{offset: o, level: uint8(part.index), dueMs: n.dueMs}, nowMs, s.CacheSize)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	d.loaded = true
+	return nil
+}
