@@ -63,6 +63,7 @@ func TestDeadLettersWithoutAPlaceAreInNobodysWay(t *testing.T) {
 			want(t, "one that came later", drain(t, dead), numbered(i, 1))
 		}
 		l := q.Partitions()[0].active().letters.Load()
+		synctest.Wait()
 		if n := len(l.aside.list); n > 4 {
 			t.Errorf("%d messages in a row are %d runs", many, n)
 		}
@@ -72,6 +73,7 @@ func TestDeadLettersWithoutAPlaceAreInNobodysWay(t *testing.T) {
 			t.Errorf("%d of those in front came of %d, or in another order", len(got), many)
 		}
 		want(t, "the others", drain(t, dead), nil)
+		synctest.Wait()
 		if q.Partitions()[0].lettersUnderWay() || l.aside.tries != 0 || r.Counters().DeadLettered[Expired].Load() != many+8 {
 			t.Errorf("under way %v after %d tries, %d copied", q.Partitions()[0].lettersUnderWay(), l.aside.tries, r.Counters().DeadLettered[Expired].Load())
 		}
@@ -106,6 +108,7 @@ func TestTriesOfDeadLettersTakeAPartOfTheTime(t *testing.T) {
 		r.sendKeys("unbound", 0, 3)
 		l := q.Partitions()[0].active().lettersOf()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if least, most := 100, 130; l.aside.tries < least || l.aside.tries > most {
 			t.Errorf("%d tries in an hour", l.aside.tries)
 		}
@@ -209,6 +212,7 @@ func TestAFlushThatFailsStopsTheTurns(t *testing.T) {
 		s.failFlush(store.ErrFull)
 		time.Sleep(800 * time.Millisecond)
 		l := q.Partitions()[0].active().letters.Load()
+		synctest.Wait()
 		if len(l.aside.list) != 0 || l.tries != 1 {
 			t.Errorf("%d are aside after %d tries", len(l.aside.list), l.tries)
 		}
