@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"testing"
@@ -75,6 +76,30 @@ func TestAReaderGrowsWithWhatComes(t *testing.T) {
 	}
 	if len(r.buf) > 64<<10 {
 		t.Errorf("%d bytes are held for reads of one", len(r.buf))
+	}
+}
+
+// A buffer grows to the smallest class that holds what is asked for, and never above the largest.
+func TestABufferGrowsAsFarAsIsAsked(t *testing.T) {
+	for _, c := range []struct{ asked, most int }{
+		{0, readClasses[0]},
+		{readClasses[0], readClasses[0]},
+		{readClasses[0] + 1, readClasses[1]},
+		{MaxReadBytes, MaxReadBytes},
+		{MaxReadBytes + 1, MaxReadBytes},
+		{math.MaxInt, MaxReadBytes},
+	} {
+		r := NewReadBuffer(&fakeConn{give: someBytes(20 * MaxReadBytes)}, c.asked)
+		for range 4 * len(readClasses) {
+			if _, err := r.Fill(time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			r.Advance(len(r.Unread()))
+		}
+		if len(r.buf) != c.most {
+			t.Errorf("%d asked for: a buffer of %d, want %d", c.asked, len(r.buf), c.most)
+		}
+		r.Free()
 	}
 }
 

@@ -134,35 +134,54 @@ func TestAFailedVectorIsNotHeld(t *testing.T) {
 	}
 }
 
-// A write tells that it has to wait for the peer, once, and the peer gets it all in order.
+// A write tells that it has to wait for the peer, once, and the peer gets it all in order. A vectored one tells
+// beforehand when the one before it took long.
 func TestAWriteThatStandsStillTells(t *testing.T) {
-	here, there := pair(t)
-	stalled := make(chan struct{}, 100)
-	for _, vectored := range []bool{false, true} {
-		w := NewWriter(here, 20*time.Millisecond, func() bool { return true })
-		w.OnStall(func() { stalled <- struct{}{} })
-		sent := someBytes(32 << 20) // more than sockets hold
-		done := make(chan error, 1)
-		go func() {
-			if vectored {
-				done <- w.WriteVector([][]byte{sent[:1000], sent[1000:]})
-				return
-			}
-			for b := sent; len(b) > 0; b = b[64<<10:] {
+	for name, write := range map[string]func(w *Writer, b []byte) error{
+		"plain": func(w *Writer, b []byte) error {
+			for ; len(b) > 0; b = b[64<<10:] {
 				if err := w.Write(b[:64<<10]); err != nil {
-					done <- err
-					return
+					return err
 				}
 			}
-			done <- nil
-		}()
-		<-stalled
-		got := make([]byte, len(sent))
-		if _, err := io.ReadFull(there, got); err != nil || !bytes.Equal(got, sent) {
-			t.Errorf("vectored %v: what was read is not what was written (%v)", vectored, err)
-		}
-		if err := <-done; err != nil || w.Bytes() != uint64(len(sent)) {
-			t.Errorf("vectored %v: %v, %d bytes counted", vectored, err, w.Bytes())
-		}
+			return nil
+		},
+		"vectored": func(w *Writer, b []byte) error { return w.WriteVector([][]byte{b[:1000], b[1000:]}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			here, there := pair(t)
+			stalled := make(chan struct{}, 10_000)
+			w := NewWriter(here, 20*time.Millisecond, func() bool { return true })
+			w.OnStall(func() { stalled <- struct{}{} })
+			sent := someBytes(32 << 20) // more than sockets hold
+			done := make(chan error, 1)
+			go func() { done <- write(w, sent) }()
+			select {
+			case <-stalled:
+			case <-time.After(30 * time.Second):
+				t.Fatal("the write waits, and nobody was told")
+			}
+			got := make([]byte, len(sent))
+			if _, err := io.ReadFull(there, got); err != nil || !bytes.Equal(got, sent) {
+				t.Errorf("what was read is not what was written (%v)", err)
+			}
+			if err := <-done; err != nil || w.Bytes() != uint64(len(sent)) {
+				t.Errorf("%v, %d bytes counted", err, w.Bytes())
+			}
+			for len(stalled) > 0 {
+				<-stalled
+			}
+			for call, want := range []int{1, 0} { // there is room: the first is warned by the one before alone
+				if name == "plain" {
+					want = 0
+				}
+				if err := w.WriteVector([][]byte{{1}}); err != nil || len(stalled) != want {
+					t.Errorf("small vector %d: %v, told %d times, want %d", call, err, len(stalled), want)
+				}
+				for len(stalled) > 0 {
+					<-stalled
+				}
+			}
+		})
 	}
 }

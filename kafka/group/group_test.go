@@ -456,6 +456,54 @@ func TestStaticMemberKeepsItsAssignmentAcrossARestart(t *testing.T) {
 	}
 }
 
+// Its next process may come in the middle of a rebalance: then it is part of it, and the group gets one new
+// generation, not the assignment of one that is over.
+func TestStaticMemberThatComesBackInARebalanceTakesPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCoordinator(t, Options{})
+		ms := form(t, c, 2, func(i int, m *client) { m.instance = fmt.Sprintf("i%d", i) })
+		late := &client{t: t, c: c}
+		lateJoin := late.startJoin(nil)
+		next := &client{t: t, c: c, instance: "i1"}
+		nextJoin := next.startJoin(nil)
+		waiting(t, nextJoin, "the next process")
+		waiting(t, lateJoin, "the new member")
+		leaderJoin := ms[0].startJoin(nil)
+		all := []*client{ms[0], next, late}
+		for i, ch := range []chan JoinReply{leaderJoin, nextJoin, lateJoin} {
+			if r := all[i].took(<-ch); r.Generation != 2 || r.Protocol != "range" {
+				t.Errorf("member %d: %+v", i, r)
+			}
+		}
+		settle(all)
+	})
+}
+
+// One that no longer knows the group's protocol makes the group choose again.
+func TestStaticMemberThatDoesNotKnowTheProtocolMakesTheGroupRebalance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCoordinator(t, Options{})
+		both := func(r *JoinRequest) { r.Protocols = []Protocol{{"range", nil}, {"sticky", nil}} }
+		ms := []*client{{t: t, c: c, instance: "i0"}, {t: t, c: c, instance: "i1"}}
+		joins := []chan JoinReply{ms[0].startJoin(both), ms[1].startJoin(both)}
+		for i, ch := range joins {
+			if r := ms[i].took(<-ch); r.Protocol != "range" {
+				t.Fatalf("%+v", r)
+			}
+		}
+		settle(ms)
+		next := &client{t: t, c: c, instance: "i1"}
+		nextJoin := next.startJoin(func(r *JoinRequest) { r.Protocols = []Protocol{{"sticky", nil}} })
+		waiting(t, nextJoin, "the next process")
+		leaderJoin := ms[0].startJoin(both)
+		for i, ch := range []chan JoinReply{leaderJoin, nextJoin} {
+			if r := <-ch; r.Err != wire.None || r.Generation != 2 || r.Protocol != "sticky" {
+				t.Errorf("member %d: %+v", i, r)
+			}
+		}
+	})
+}
+
 func TestStaticMemberThatIsAwayKeepsItsPlaceUntilItsSessionEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
