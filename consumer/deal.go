@@ -50,7 +50,7 @@ func (k *Consumer) Take(max int, into []Run) []Run {
 	}
 	d.deal(&w)
 	for d.taken == 0 && !k.closed {
-		if k.inRing && c.looking == 0 && c.unknown() {
+		if k.inRing && c.looking == 0 && c.unknown() && !k.starves() { // who may have nothing asks no disk
 			c.asker = k
 			if !c.lookUp(&w, false) {
 				c.askLater()

@@ -480,3 +480,23 @@ func TestConsumersOfSeveralRanksAreAllWokenWithTheAnswer(t *testing.T) {
 		t.Errorf("woken %v", woken)
 	}
 }
+
+// A consumer whose channel may have no more has nothing read for it; when it may, it does.
+func TestWhoHasNoSharedCreditAsksNoDisk(t *testing.T) {
+	credit := NewCredit(1)
+	other := add(t, newCursor(t, thawed(1), State{}), ConsumerOptions{Shared: credit})
+	held := other.Take(1, nil)
+	log := &fakeLog{cold: true}
+	log.add(1, 0)
+	woken := false
+	k := add(t, newCursor(t, log, State{}), ConsumerOptions{Shared: credit, Wake: func() { woken = true }})
+	if got := k.Take(1, nil); len(held) != 1 || len(got) != 0 || len(log.asked) != 0 {
+		t.Fatalf("%v held, %v dealt, the disk asked %v", held, got, log.asked)
+	}
+	if err := other.Ack(held[0].First, held[0].Last); err != nil || !woken {
+		t.Fatalf("woken %v, %v", woken, err)
+	}
+	if k.Take(1, nil); len(log.asked) != 1 {
+		t.Errorf("the disk asked %v", log.asked)
+	}
+}
