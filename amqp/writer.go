@@ -224,7 +224,14 @@ func (w *writer) pull(k *consumer) (more bool) {
 func (k *consumer) deliver(d *broker.Delivery) {
 	ch := k.ch
 	w := &ch.c.w
-	k.encode(w, ch.unacked.Last()+1, d)
+	tag := ch.unacked.Last() + 1
+	var ok bool
+	if len(d.Body) < inPlaceBytes {
+		w.buf, ok = k.enc.AppendSameHead(w.buf, tag, d.Redelivered, d.Head, d.Body)
+	}
+	if !ok {
+		k.encode(w, tag, d)
+	}
 	// Only what was encoded counts: encoding ends early when the bytes can't be read.
 	w.sized += len(d.Body)
 	w.frames += k.enc.Frames(len(d.Body))
@@ -235,20 +242,13 @@ func (k *consumer) deliver(d *broker.Delivery) {
 	}
 }
 
-// encode puts a delivery into the turn's buffer, or its body beside it.
+// encode puts a delivery with another head than the last one into the turn's buffer, or its body beside it.
 func (k *consumer) encode(w *writer, tag uint64, d *broker.Delivery) {
-	inPlace := len(d.Body) >= inPlaceBytes
-	if !inPlace {
-		var ok bool
-		if w.buf, ok = k.enc.AppendSameHead(w.buf, tag, d.Redelivered, d.Head, d.Body); ok {
-			return
-		}
-	}
 	content := wire.Content{Exchange: d.Exchange, Key: d.Key, Properties: d.Properties, Body: d.Body, Head: d.Head}
 	if len(content.Key) > wire.MaxShortStringBytes {
 		content.Key = nil
 	}
-	if !inPlace {
+	if len(d.Body) < inPlaceBytes {
 		w.buf = k.enc.Append(w.buf, tag, d.Redelivered, &content)
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -154,7 +155,7 @@ func TestADiskThatFailsIsAskedOnceAMinute(t *testing.T) {
 				return nil
 			})
 			bubbleOn(t, files, func(t *testing.T, r *rig) {
-				var said strings.Builder
+				var said lines
 				r.queue(name, QueueOptions{Durable: true, Args: args})
 				r.put(name, 1, expiring("1000"), time.Now())
 				r.lines = slog.New(slog.NewTextHandler(&said, nil))
@@ -341,4 +342,22 @@ func TestNobodyLooksForExpiredMessagesOfADeletedQueue(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("it looks for ever, and the broker could not close")
 	}
+}
+
+// lines is a log that a test reads while others write it.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

@@ -447,16 +447,23 @@ func TestReadyBytesAreThoseOfReadyMessages(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for l.sent.Load() { // an errand deals and drops
-					time.Sleep(time.Millisecond)
+				var got, wanted int64
+				for try := range 100 { // an errand may deal in between, and drop
+					for l.sent.Load() {
+						time.Sleep(time.Millisecond)
+					}
+					l.mu.Lock()
+					got, err = l.bytesOf(part).count(part, c)
+					l.mu.Unlock()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if wanted = readyBytesOf(t, part, c, sizes); got == wanted {
+						break
+					}
+					time.Sleep(time.Duration(try) * time.Millisecond / 10)
 				}
-				l.mu.Lock()
-				got, err := l.bytesOf(part).count(part, c)
-				l.mu.Unlock()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if wanted := readyBytesOf(t, part, c, sizes); got != wanted {
+				if got != wanted {
 					t.Fatalf("step %d: %d bytes, want %d", step, got, wanted)
 				}
 			}

@@ -66,6 +66,7 @@ type Publisher struct {
 	partial    *message.Builder   // those of a batch that one log takes
 	refusals   *refusals          // makes dead letters of what is refused; made by the first
 	depth      int                // of a publisher of such, how many queues refused before
+	mostLike   int                // bytes of a batch that one more like the last fits into
 	fates      *fates             // of a publisher of dead letters; nil: the first error fails the Commit
 	avoid      func(*Queue) bool  // queues that get nothing of what is routed; nil: all do
 	pending    []*targetSet       // with messages not stored yet, oldest first
@@ -154,7 +155,7 @@ func (s *Session) NewPublisher() *Publisher {
 
 // newPublisher is NewPublisher for the broker itself, which says where messages come from.
 func (v *VHost) newPublisher() *Publisher {
-	p := &Publisher{v: v, generation: v.generation.Load()}
+	p := &Publisher{v: v, generation: v.generation.Load(), mostLike: min(batchBytes, v.b.opts.MaxMessageBytes)}
 	p.forget()
 	return p
 }
@@ -170,6 +171,9 @@ func (p *Publisher) forget() {
 // it. An error is about the message or its exchange (NotFound, Refused, TooLarge)
 // and nothing was done then; errors of storing come from Commit.
 func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
+	if m.SameHead && p.like(m) {
+		return true, nil
+	}
 	if len(m.Body) > p.v.b.opts.MaxMessageBytes && m.from == nil && p.fates == nil { // what was taken once is not refused later
 		return false, fail(TooLarge, "message of %d bytes is larger than the maximum of %d", len(m.Body), p.v.b.opts.MaxMessageBytes)
 	}
@@ -191,31 +195,16 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 			p.same.route = r
 		}
 	}
-	first := m.from == nil // what waited was counted when it came
-	if first {
-		p.published++
-		p.bytes += uint64(len(m.Body))
-	}
 	if r.set == nil && r.late == nil {
 		p.same.route = nil // its queue may be declared any time
+		if m.from == nil {
+			p.published++
+			p.bytes += uint64(len(m.Body))
+		}
 		p.unroutable++
 		return false, nil
 	}
-	if first {
-		p.routed++
-	}
-	if p.whole {
-		p.holdBack(m, r.copies())
-		m.TimestampMs = 0 // it arrives with Store
-	}
-	p.needCommit = p.needCommit || m.Persistent
-	if b := p.same.batch; b != nil && b.SizeBytes()+len(m.Body) <= batchBytes {
-		b.AddLike(m.Body, m.TimestampMs)
-		if p.same.set.tracked {
-			p.same.set.refs = append(p.same.set.refs, m.Ref)
-		}
-		return true, nil
-	}
+	p.take(m, r)
 	if p.arrivalMs != 0 && (r.late != nil || r.set.countsTime()) {
 		m.TimestampMs = p.arrivalMs
 	}
@@ -237,6 +226,33 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 		}
 	}
 	return true, nil
+}
+
+// like puts a message like the last one behind it, as most are; false: there is more to do for it.
+func (p *Publisher) like(m *Inbound) bool {
+	b := p.same.batch
+	if b == nil || p.same.route == nil || b.SizeBytes()+len(m.Body) > p.mostLike || p.v.generation.Load() != p.generation {
+		return false
+	}
+	p.take(m, p.same.route)
+	b.AddLike(m.Body, m.TimestampMs)
+	if p.same.set.tracked {
+		p.same.set.refs = append(p.same.set.refs, m.Ref)
+	}
+	return true
+}
+
+// take counts a message that goes where a route leads.
+func (p *Publisher) take(m *Inbound, r *route) {
+	if m.from == nil { // what waited was counted when it came
+		p.published++
+		p.routed++
+		p.bytes += uint64(len(m.Body))
+	}
+	if p.whole {
+		p.holdBack(m, r)
+	}
+	p.needCommit = p.needCommit || m.Persistent
 }
 
 // renew forgets routes that a change of topology may have made wrong.

@@ -39,14 +39,20 @@ func (p *Publisher) HeldBytes() int64 { return p.held }
 // heldOverhead is what a message takes beside its parts.
 const heldOverhead = 64
 
-// holdBack counts a message that was added to so many batches.
-func (p *Publisher) holdBack(m *Inbound, copies int) {
+// holdBack counts a message that goes where a route leads, and arrives with Store.
+func (p *Publisher) holdBack(m *Inbound, r *route) {
+	p.hold(m, r.copies())
+	m.TimestampMs = 0
+}
+
+// hold counts copies of a message.
+func (p *Publisher) hold(m *Inbound, copies int) {
 	p.held += int64(copies) * int64(heldOverhead+len(m.Exchange)+len(m.Key)+len(m.Properties)+len(m.Body))
 }
 
 // holdReplies keeps copies of a reply until the transaction is stored.
 func (p *Publisher) holdReplies(m *Inbound) {
-	p.holdBack(m, len(p.replies))
+	p.hold(m, len(p.replies))
 	for _, a := range p.replies {
 		p.heldReplies = append(p.heldReplies, heldReply{to: a, Inbound: Inbound{
 			Key: append([]byte(nil), m.Key...), Properties: append([]byte(nil), m.Properties...), Body: append([]byte(nil), m.Body...),
