@@ -229,12 +229,13 @@ func (k *consumer) deliver(d *broker.Delivery) {
 	if len(d.Body) < inPlaceBytes {
 		w.buf, ok = k.enc.AppendSameHead(w.buf, tag, d.Redelivered, d.Head, d.Body)
 	}
-	if !ok {
+	if ok {
+		w.frames += wire.SameHeadFrames
+	} else {
 		k.encode(w, tag, d)
+		w.frames += k.enc.Frames(len(d.Body))
 	}
-	// Only what was encoded counts: encoding ends early when the bytes can't be read.
 	w.sized += len(d.Body)
-	w.frames += k.enc.Frames(len(d.Body))
 	if k.noAck {
 		ch.unacked.Skip()
 	} else {

@@ -171,40 +171,32 @@ func (p *Publisher) forget() {
 // it. An error is about the message or its exchange (NotFound, Refused, TooLarge)
 // and nothing was done then; errors of storing come from Commit.
 func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
-	if m.SameHead && p.like(m) {
-		return true, nil
-	}
-	if len(m.Body) > p.v.b.opts.MaxMessageBytes && m.from == nil && p.fates == nil { // what was taken once is not refused later
-		return false, fail(TooLarge, "message of %d bytes is larger than the maximum of %d", len(m.Body), p.v.b.opts.MaxMessageBytes)
-	}
-	p.renew()
-	r := p.same.route
-	if r == nil || !m.SameHead {
-		p.same.route, p.same.batch = nil, nil
-		var decider exchange.Decider
-		if r, decider, err = p.route(m); err != nil {
+	r, b := p.same.route, p.same.batch
+	like := m.SameHead && r != nil && b != nil && b.SizeBytes()+len(m.Body) <= p.mostLike && p.v.generation.Load() == p.generation
+	if !like { // few are not
+		if r, err = p.find(m); err != nil {
 			return false, err
 		}
-		if p.avoid != nil {
-			r = p.without(r)
-		}
-		if r.set != nil && r.set.levels != nil {
-			r = p.level(r, m.Properties)
-		}
-		if decider < exchange.Chance {
-			p.same.route = r
+		if r.set == nil && r.late == nil {
+			return false, nil
 		}
 	}
-	if r.set == nil && r.late == nil {
-		p.same.route = nil // its queue may be declared any time
-		if m.from == nil {
-			p.published++
-			p.bytes += uint64(len(m.Body))
-		}
-		p.unroutable++
-		return false, nil
+	if m.from == nil { // what waited was counted when it came
+		p.published++
+		p.routed++
+		p.bytes += uint64(len(m.Body))
 	}
-	p.take(m, r)
+	if p.whole {
+		p.holdBack(m, r)
+	}
+	p.needCommit = p.needCommit || m.Persistent
+	if like {
+		b.AddLike(m.Body, m.TimestampMs)
+		if p.same.set.tracked {
+			p.same.set.refs = append(p.same.set.refs, m.Ref)
+		}
+		return true, nil
+	}
 	if p.arrivalMs != 0 && (r.late != nil || r.set.countsTime()) {
 		m.TimestampMs = p.arrivalMs
 	}
@@ -228,31 +220,40 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 	return true, nil
 }
 
-// like puts a message like the last one behind it, as most are; false: there is more to do for it.
-func (p *Publisher) like(m *Inbound) bool {
-	b := p.same.batch
-	if b == nil || p.same.route == nil || b.SizeBytes()+len(m.Body) > p.mostLike || p.v.generation.Load() != p.generation {
-		return false
+// find finds the route of a message that is not like the last one, or has no room beside it; nothing behind a
+// route is for the caller to do when it leads nowhere.
+func (p *Publisher) find(m *Inbound) (*route, error) {
+	if len(m.Body) > p.v.b.opts.MaxMessageBytes && m.from == nil && p.fates == nil { // what was taken once is not refused later
+		return nil, fail(TooLarge, "message of %d bytes is larger than the maximum of %d", len(m.Body), p.v.b.opts.MaxMessageBytes)
 	}
-	p.take(m, p.same.route)
-	b.AddLike(m.Body, m.TimestampMs)
-	if p.same.set.tracked {
-		p.same.set.refs = append(p.same.set.refs, m.Ref)
+	p.renew()
+	r := p.same.route
+	if r == nil || !m.SameHead {
+		p.same.route, p.same.batch = nil, nil
+		var decider exchange.Decider
+		var err error
+		if r, decider, err = p.route(m); err != nil {
+			return nil, err
+		}
+		if p.avoid != nil {
+			r = p.without(r)
+		}
+		if r.set != nil && r.set.levels != nil {
+			r = p.level(r, m.Properties)
+		}
+		if decider < exchange.Chance {
+			p.same.route = r
+		}
 	}
-	return true
-}
-
-// take counts a message that goes where a route leads.
-func (p *Publisher) take(m *Inbound, r *route) {
-	if m.from == nil { // what waited was counted when it came
-		p.published++
-		p.routed++
-		p.bytes += uint64(len(m.Body))
+	if r.set == nil && r.late == nil {
+		p.same.route = nil // its queue may be declared any time
+		if m.from == nil {
+			p.published++
+			p.bytes += uint64(len(m.Body))
+		}
+		p.unroutable++
 	}
-	if p.whole {
-		p.holdBack(m, r)
-	}
-	p.needCommit = p.needCommit || m.Persistent
+	return r, nil
 }
 
 // renew forgets routes that a change of topology may have made wrong.

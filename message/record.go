@@ -115,6 +115,11 @@ func (h *Headers) Next() (name, value []byte, ok bool) {
 
 // nullable reads a length and that many bytes; a length of -1 yields nil.
 func nullable(b []byte) (v, rest []byte, ok bool) {
+	if len(b) > 0 && b[0]&0x81 == 0 { // as most are: a length of one byte
+		if end := 1 + int(b[0]>>1); end <= len(b) {
+			return b[1:end:end], b[end:], true
+		}
+	}
 	n, w := varint(b)
 	if w <= 0 || n < -1 || n > int64(len(b)-w) {
 		return nil, nil, false

@@ -67,6 +67,9 @@ func (e *DeliveryEncoder) Append(buf []byte, tag uint64, redelivered bool, c *Co
 	return e.appendTemplate(buf, tag, redelivered, c.Body)
 }
 
+// SameHeadFrames is how many frames AppendSameHead appends.
+const SameHeadFrames = 3
+
 // AppendSameHead is Append of a message whose head, not 0, is that of the last one. ok is false, and nothing
 // was appended, when it is not or when its body takes no or several frames.
 //
