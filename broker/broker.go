@@ -114,6 +114,7 @@ type Broker struct {
 	deletions        *deletions
 	expirer          expirer
 	punctual         punctual
+	lookers          lookers
 	undertakers      undertakers
 	lapses           lapses
 	overdue          overdue
@@ -150,7 +151,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.deletions = newDeletions()
 	b.follower = newFollower(b)
 	b.unfollow = defs.Watch(b.follower.hear)
-	b.expirer.b, b.undertakers.b = b, b
+	b.expirer.b, b.undertakers.b, b.lookers.b = b, b, b
 	b.punctual.start(b)
 	b.lapses.start(b)
 	b.makePlain()

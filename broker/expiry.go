@@ -40,6 +40,7 @@ type expiry struct {
 	due     atomic.Int64 // when the head expires, in ms; never when it does not
 	restMs  atomic.Int64 // the disk failed, and nobody looks before that time unasked
 	looking sync.Mutex   // held over a look
+	slow    atomic.Bool  // a looker is to look, or does
 	called  atomic.Bool  // a look is to come soon; see punctual
 	look    *look        // punctual.mu guards it
 }
@@ -150,14 +151,12 @@ func (p *Partition) stillExpires(nowMs int64) bool {
 	if e.rests(nowMs) {
 		return true
 	}
-	if err := p.expireIfDue(nowMs, true); err != nil {
-		if store.Retryable(err) {
+	if err := p.expireIfDue(nowMs, false); err != nil {
+		if errors.Is(err, store.ErrNotYet) {
+			p.q.vhost.b.lookers.call(p)
 			return true
 		}
-		if !p.removed.Load() && !errors.Is(err, store.ErrClosed) {
-			p.q.vhost.b.opts.Log.Error("can't look for expired messages; it is tried again in a minute", "queue", p.q.Name, "error", err)
-		}
-		e.restMs.Store(nowMs + lookInterval.Milliseconds())
+		p.cantLook(e, nowMs, err)
 		return true
 	}
 	if !p.drained() {
@@ -165,6 +164,18 @@ func (p *Partition) stillExpires(nowMs int64) bool {
 	}
 	e.listed.Store(false)
 	return !p.drained() && !e.listed.Swap(true) // who appended before that saw it listed
+}
+
+// cantLook notes that the head could not be looked at: after a failure that stays, nobody
+// looks for a while.
+func (p *Partition) cantLook(e *expiry, nowMs int64, err error) {
+	if store.Retryable(err) {
+		return
+	}
+	if !p.removed.Load() && !errors.Is(err, store.ErrClosed) {
+		p.q.vhost.b.opts.Log.Error("can't look for expired messages; it is tried again in a minute", "queue", p.q.Name, "error", err)
+	}
+	e.restMs.Store(nowMs + lookInterval.Milliseconds())
 }
 
 // rests says whether it is too early to look again where the disk failed.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/field"
@@ -170,6 +171,7 @@ func TestADiskThatFailsIsAskedOnceAMinute(t *testing.T) {
 					time.Sleep(3 * time.Second)
 				}
 				broken.Store(false)
+				synctest.Wait()
 				if n := asked.Load(); n > 60 {
 					t.Errorf("the disk was asked %d times in five minutes", n)
 				}

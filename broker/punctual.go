@@ -2,8 +2,11 @@ package broker
 
 import (
 	"container/heap"
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/leveret-mq/leveret/store"
 )
 
 // Who waits for dead letters sees when messages expire: a queue that sends them is looked at
@@ -120,17 +123,27 @@ func (x *punctual) run() {
 	}
 }
 
-// lookForExpired looks at one log. What fails is left to the expirer.
+// lookForExpired looks at one log, or has a looker do it. What fails is left to the expirer.
 func lookForExpired(p *Partition) {
 	e, b := p.expiry.Load(), p.q.vhost.b
 	nowMs := b.opts.Now().UnixMilli()
 	e.called.Store(false)
-	if e.rests(nowMs) || p.expireIfDue(nowMs, true) != nil {
+	if e.rests(nowMs) {
 		return
 	}
+	switch err := p.expireIfDue(nowMs, false); {
+	case err == nil:
+		p.lookAgain(e, nowMs)
+	case errors.Is(err, store.ErrNotYet):
+		b.lookers.call(p)
+	}
+}
+
+// lookAgain has the log looked at when its head is due.
+func (p *Partition) lookAgain(e *expiry, nowMs int64) {
 	if due := e.due.Load(); due < never {
 		after := time.Duration(min(due-nowMs, MaxTimeMs)) * time.Millisecond
-		b.punctual.put(p, &e.look, max(after, lookStep), lookForExpired)
+		p.q.vhost.b.punctual.put(p, &e.look, max(after, lookStep), lookForExpired)
 	}
 }
 

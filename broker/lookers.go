@@ -1,0 +1,71 @@
+package broker
+
+import "sync"
+
+// maxLookers is how many heads are read at a time.
+const maxLookers = 8
+
+// lookers look for expired messages at heads that are not in memory, of which each may keep
+// one waiting. They come when there are any.
+type lookers struct {
+	b *Broker
+
+	mu      sync.Mutex // guards the rest; a leaf
+	list    []*Partition
+	working int
+}
+
+// call has a log looked at, once at a time. One of this process that nobody has worked on yet
+// needs a cursor, and nothing of the disk for it: it is not to stand behind those that do. The
+// caller is one of those that the broker waits for when it closes.
+func (l *lookers) call(p *Partition) {
+	if p.expiry.Load().slow.Swap(true) {
+		return
+	}
+	if !p.q.restored && p.cursor.Load() == nil {
+		p.active().errands.send(nil, func(*errand) error {
+			l.look(p)
+			return nil
+		})
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, p)
+	if l.working < maxLookers {
+		l.working++
+		l.b.stopped.Go(l.work)
+	}
+}
+
+// work looks until nothing is left.
+func (l *lookers) work() {
+	for {
+		l.mu.Lock()
+		if len(l.list) == 0 || l.b.closed.Load() {
+			l.working--
+			l.mu.Unlock()
+			return
+		}
+		p := l.list[0]
+		l.list = l.list[1:]
+		if len(l.list) == 0 {
+			l.list = nil
+		}
+		l.mu.Unlock()
+		l.look(p)
+	}
+}
+
+func (l *lookers) look(p *Partition) {
+	e, nowMs := p.expiry.Load(), l.b.opts.Now().UnixMilli()
+	err := p.expireIfDue(nowMs, true)
+	e.slow.Store(false)
+	if err != nil {
+		p.cantLook(e, nowMs, err)
+		return
+	}
+	if p.q.Settings().DeadLetterExchange != nil {
+		p.lookAgain(e, nowMs)
+	}
+}

@@ -1,0 +1,74 @@
+package broker
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/leveret-mq/leveret/internal/fs"
+)
+
+// TestAFrozenHeadHoldsUpNoOtherQueuesExpiry: those of which the disk does not give the head are
+// looked at when it does, and all others meanwhile, with dead letters and without.
+func TestAFrozenHeadHoldsUpNoOtherQueuesExpiry(t *testing.T) {
+	for name, more := range map[string][]any{"plain": nil, "with dead letters": {"x-dead-letter-exchange", "amq.fanout"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				args := QueueOptions{Durable: true, Args: arguments(append([]any{"x-message-ttl", 1000}, more...)...)}
+				r := startFrozen(t, fs.NewMem(1))
+				const cold = maxLookers + 3
+				for i := range cold {
+					name := fmt.Sprint("cold", i)
+					if _, err := r.s.DeclareQueue(name, args); err != nil {
+						t.Fatal(err)
+					}
+					r.send(name)
+				}
+				r.close()
+				r.mem.Evict(true)
+				r = startFrozen(t, r.mem)
+				defer r.close()
+				warm, err := r.s.DeclareQueue("warm", args)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.disk.Freeze(func(op fs.Op, name string) bool { return op == fs.OpRead })
+				time.Sleep(5 * time.Second)
+				for range 3 {
+					r.send("warm")
+					time.Sleep(5 * time.Second)
+					if n := warm.Ready(); n != 0 {
+						t.Fatalf("%d messages outlive their time while the disk hangs", n)
+					}
+				}
+				if n := r.b.Counters().Left[Expired].Load(); n != 3 {
+					t.Errorf("%d have expired", n)
+				}
+				r.b.lookers.mu.Lock()
+				working := r.b.lookers.working
+				r.b.lookers.mu.Unlock()
+				if working != maxLookers {
+					t.Errorf("%d look at once", working)
+				}
+				r.disk.Thaw()
+				time.Sleep(5 * time.Second)
+				if n := r.b.Counters().Left[Expired].Load(); n != 3+cold {
+					t.Errorf("%d have expired when the disk is well again", n)
+				}
+			})
+		})
+	}
+}
+
+// send publishes a message that comes now, and does not wait for its confirm.
+func (r *frozenRig) send(queue string) {
+	r.t.Helper()
+	p := r.s.NewPublisher()
+	in := &Inbound{Key: []byte(queue), Body: []byte("m"), TimestampMs: time.Now().UnixMilli()}
+	if routed, err := p.Publish(in); err != nil || !routed {
+		r.t.Fatal(routed, err)
+	}
+	p.Store()
+	_ = p.Commit(nil)
+}
