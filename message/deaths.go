@@ -18,9 +18,18 @@ import (
 // A client may send headers of these names. They mean nothing to the broker, and the
 // first death replaces them: what the broker wrote itself is marked in the envelope.
 
-// maxDeathsBytes bounds the deaths that a message tells of; the oldest are forgotten. What
-// does not fit into a frame could not be delivered.
-const maxDeathsBytes = 48 << 10
+const (
+	// maxDeathsBytes bounds the deaths that a message tells of; the oldest are forgotten.
+	maxDeathsBytes = 48 << 10
+	// maxDeadBytes bounds the properties of a dead letter: they are delivered in one frame, and
+	// most clients take none above 128 KiB. Where the message's own leave less than
+	// minDeathsBytes, that is told of its deaths all the same, or nobody would see a circle.
+	maxDeadBytes   = 128<<10 - 64
+	minDeathsBytes = 4 << 10
+	// endsBytes is more than the headers of the first and the last death take, and the names
+	// in a death.
+	endsBytes = 3 << 10
+)
 
 // Rejected is the one reason of a death that is somebody's decision.
 const Rejected = "rejected"
@@ -45,7 +54,9 @@ func (w *DeathWriter) Append(dst, properties []byte, died bool, d *Death) []byte
 	if p.Parse(properties) != nil {
 		p = field.Properties{}
 	}
-	w.headers = w.entries(w.headers[:0], earlierDeaths(p.Headers, died), d, trimZeros(p.Expiration))
+	earlier := earlierDeaths(p.Headers, died)
+	room := max(minDeathsBytes, min(maxDeathsBytes, maxDeadBytes-endsBytes-(len(properties)-len(earlier))))
+	w.headers = w.entries(w.headers[:0], earlier, d, trimZeros(p.Expiration), room)
 	w.headers = appendEnds(w.headers, p.Headers, died, d)
 	for t := p.Headers; ; {
 		name, _, rest, ok := t.Next()
@@ -63,8 +74,8 @@ func (w *DeathWriter) Append(dst, properties []byte, died bool, d *Death) []byte
 }
 
 // entries appends x-death: the new death, or an earlier one of the same queue and reason
-// counted on, and the others behind it.
-func (w *DeathWriter) entries(dst []byte, earlier deathList, d *Death, expiration []byte) []byte {
+// counted on, and the others behind it, as many as there is room for.
+func (w *DeathWriter) entries(dst []byte, earlier deathList, d *Death, expiration []byte, room int) []byte {
 	dst = append(field.AppendName(dst, "x-death"), field.TagArray)
 	at := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
@@ -77,10 +88,10 @@ func (w *DeathWriter) entries(dst []byte, earlier deathList, d *Death, expiratio
 		}
 	}
 	if len(w.entry) == 0 {
-		w.entry = appendNew(w.entry, d, expiration)
+		w.entry = appendNew(w.entry, d, expiration, room/4)
 	}
 	dst = field.AppendTable(dst, w.entry)
-	for rest := earlier; rest.next(&e) && len(dst)-at+len(e.table) <= maxDeathsBytes; {
+	for rest := earlier; rest.next(&e) && len(dst)-at+len(e.table) <= room; {
 		if !e.same(d) {
 			dst = field.AppendTable(dst, e.table)
 		}
@@ -89,7 +100,8 @@ func (w *DeathWriter) entries(dst []byte, earlier deathList, d *Death, expiratio
 	return dst
 }
 
-func appendNew(dst []byte, d *Death, expiration []byte) []byte {
+// appendNew appends a first death. Keys for which there is no room are not told.
+func appendNew(dst []byte, d *Death, expiration []byte, room int) []byte {
 	dst = field.AppendInt(field.AppendName(dst, "count"), 1)
 	dst = field.AppendString(field.AppendName(dst, "reason"), d.Reason)
 	dst = field.AppendString(field.AppendName(dst, "queue"), d.Queue)
@@ -100,7 +112,7 @@ func appendNew(dst []byte, d *Death, expiration []byte) []byte {
 	at := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
 	for _, key := range d.Keys {
-		if len(dst)+len(key) > maxDeathsBytes/4 {
+		if len(dst)+len(key) > room {
 			break
 		}
 		dst = field.AppendString(dst, key)

@@ -134,6 +134,42 @@ func TestDeathsAreBounded(t *testing.T) {
 	}
 }
 
+// TestADeadLetterFitsIntoAFrame when the message itself does, with its newest deaths.
+func TestADeadLetterFitsIntoAFrame(t *testing.T) {
+	const frame, around = 128 << 10, 8 + 14 // of a header frame
+	for _, tc := range []struct {
+		own    int // bytes of the message's own headers
+		most   int
+		deaths int // told of at least
+	}{
+		{0, maxDeathsBytes + endsBytes, 50},
+		{70 << 10, 70<<10 + maxDeathsBytes + endsBytes, 50},
+		{100 << 10, frame - around, 30},
+		{120 << 10, frame - around, 7},
+		{127 << 10, 127<<10 + minDeathsBytes + endsBytes, 6},
+	} {
+		own := field.Properties{Headers: field.AppendString(field.AppendName(nil, "own"), bytes.Repeat([]byte("o"), tc.own))}
+		props := own.AppendTo(nil)
+		var w DeathWriter
+		for i := range 300 {
+			d := &Death{Queue: fmt.Appendf(nil, "queue-%d-%s", i, bytes.Repeat([]byte("q"), 100)), Reason: []byte("expired"), Exchange: bytes.Repeat([]byte("x"), 255)}
+			if i%50 == 49 { // with many keys
+				for range 300 {
+					d.Keys = append(d.Keys, bytes.Repeat([]byte("k"), 200))
+				}
+			}
+			props = w.Append(nil, props, i > 0, d)
+			if len(props) > tc.most {
+				t.Fatalf("%d bytes of headers become %d after %d deaths, at most %d should be", tc.own, len(props), i+1, tc.most)
+			}
+		}
+		list := deathsIn(props)
+		if len(list) < tc.deaths || !bytes.HasPrefix([]byte(list[0]), []byte("queue-299-")) {
+			t.Errorf("%d bytes of headers leave room for %d deaths", tc.own, len(list))
+		}
+	}
+}
+
 func TestADeathCostsNoAllocation(t *testing.T) {
 	var w DeathWriter
 	d := died("q", "expired")
