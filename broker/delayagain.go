@@ -12,9 +12,24 @@ import (
 // for a while longer in its exchange. It is in nobody's way, and those who have theirs already
 // get nothing twice. Where some of its queues take it, the others do without, as it is with
 // dead letters.
+//
+// It stands in one lane until it is tried again, so that it is written once a try: for nearly
+// a minute, and each time in the next lane, of up to nearly eight.
 
-// moveAgain is for how long such a message waits.
-const moveAgain = time.Minute
+// moveAgain and moveAgain2 are about how long such a message waits, first and at most.
+const (
+	moveAgain  = time.Minute
+	moveAgain2 = 8 * time.Minute
+)
+
+// againLane is where a message waits again that stood in a lane.
+func againLane(from int) int {
+	first, last := laneOf(moveAgain.Milliseconds()), laneOf(moveAgain2.Milliseconds())
+	if from < first {
+		return first
+	}
+	return min(from+1, last)
+}
 
 // again puts what was published since the last commit and is in no queue back into a lane.
 // It fails when there is no room for that either: all of the round stays where it was.
@@ -61,7 +76,7 @@ func (m *mover) putAgain(l *lane, o message.Offset, nowMs int64) error {
 	if !ok {
 		return fmt.Errorf("offset %d: %w", o, message.ErrEnvelope)
 	}
-	l.head.dueMs, m.in.Ref = nowMs+moveAgain.Milliseconds(), l.ref(o)
+	l.head.dueMs, m.in.Ref = nowMs+laneWaitMs(againLane(l.number)), l.ref(o)
 	m.wait(&l.head, &e, nowMs)
 	return nil
 }
@@ -71,7 +86,7 @@ func (m *mover) tell(kept int, cause error) {
 	m.kept += kept
 	if now := m.b.opts.Now(); m.kept > 0 && (now.Sub(m.keptTold) >= tellEvery || now.Before(m.keptTold)) {
 		m.b.opts.Log.Error("delayed messages can't be stored in their queues; they are kept, and it is tried again", "vhost", m.p.v.Name,
-			"exchange", m.d.x.Name, "messages", m.kept, "after", moveAgain, "error", cause)
+			"exchange", m.d.x.Name, "messages", m.kept, "error", cause)
 		m.kept, m.keptTold = 0, now
 	}
 }

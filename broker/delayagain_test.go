@@ -33,7 +33,7 @@ func TestAQueueThatFailsIsInNoDelayedMessagesWay(t *testing.T) {
 			t.Errorf("%d copies were told to be lost", n)
 		}
 		s.fail(broken.Partitions()[0].log.ID(), nil)
-		time.Sleep(2 * moveAgain)
+		time.Sleep(moveAgain2)
 		want(t, "the queue", drain(t, broken), []string{"b0", "b1", "b2"})
 		want(t, "the other queue", drain(t, fine), nil)
 		if n := x.delays.waiting(); n != 0 {
@@ -68,4 +68,29 @@ func TestVeryManyDelayedMessagesThatNoQueueTakesComeOnceEach(t *testing.T) {
 			t.Errorf("%d came of %d", len(got), n)
 		}
 	})
+}
+
+// TestWhatNoQueueTakesIsWrittenOnceATry, and tried ever more seldom.
+func TestWhatNoQueueTakesIsWrittenOnceATry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := startFaulty(t)
+		_, q, p := delayRig(r)
+		s.fail(q.Partitions()[0].log.ID(), store.ErrFull)
+		r.at(p, delayedBy("later", "k", "m", 20))
+		before := r.Counters().Stored.Load()
+		time.Sleep(time.Minute)
+		if n := r.Counters().Stored.Load() - before; n != 2 {
+			t.Errorf("it was written %d times in a minute", n)
+		}
+		time.Sleep(time.Hour)
+		if n := r.Counters().Stored.Load() - before; n < 10 || n > 15 {
+			t.Errorf("it was written %d times in an hour", n)
+		}
+		s.fail(q.Partitions()[0].log.ID(), nil)
+		time.Sleep(moveAgain2)
+		want(t, "q", drain(t, q), []string{"m"})
+	})
+	if first, last := laneWaitMs(againLane(0)), laneWaitMs(againLane(lanes-1)); first < 50_000 || first > moveAgain.Milliseconds() || last < 400_000 || last > moveAgain2.Milliseconds() {
+		t.Errorf("from %d to %d ms", first, last)
+	}
 }
