@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -45,8 +47,6 @@ func (v *VHost) readArgs(queue string, raw []byte, wrong func(error) error) (*qu
 			err = fail(Precondition, "invalid arg '%s' for queue '%s' in vhost '%s' of queue type rabbit_%s_queue", t.Arg, queue, v.Name, kind.name)
 		case why != "":
 			err = v.invalidArg(t.Arg, queue, why)
-		case t.later:
-			return nil, nil, v.invalidArg(t.Arg, queue, "not supported yet")
 		case l == nil:
 			l = layer{t: value}
 			continue
@@ -114,8 +114,6 @@ func (v *VHost) typeArg(queue string, raw []byte) (*queueType, error) {
 	}
 	name := string(f.Text())
 	switch kind := queueTypes[name]; {
-	case name == "stream":
-		return nil, v.invalidArg(argType, queue, "type 'stream' is not supported yet; '"+argRetention+"' keeps a queue's history")
 	case kind == nil || name == "":
 		return nil, v.invalidArg(argType, queue, `"unsupported queue type '`+name+`'"`)
 	default:
@@ -124,22 +122,23 @@ func (v *VHost) typeArg(queue string, raw []byte) (*queueType, error) {
 }
 
 // ParseAge reads a duration as RabbitMQ writes x-max-age: a whole number and a
-// unit, of Y, M, D, h, m and s; a year has 365 days and a month 30.
+// unit, of Y, M, D, h, m and s; a year has 365 days and a month 30. What is too long for
+// a Duration is as long as can be.
 func ParseAge(s string) (time.Duration, bool) {
 	if len(s) < 2 {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(s[:len(s)-1], 10, 31)
-	if err != nil {
+	n, err := strconv.ParseUint(s[:len(s)-1], 10, 63) // the largest there is with ErrRange
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0, false
 	}
 	const day = 24 * time.Hour
 	units := map[byte]time.Duration{'Y': 365 * day, 'M': 30 * day, 'D': day, 'h': time.Hour, 'm': time.Minute, 's': time.Second}
 	unit, ok := units[s[len(s)-1]]
-	if !ok || time.Duration(n) > (1<<62)/unit {
+	if !ok {
 		return 0, false
 	}
-	return time.Duration(n) * unit, true
+	return time.Duration(min(n, uint64(math.MaxInt64/unit))) * unit, true
 }
 
 // same is RabbitMQ's check of a second declaration: the flags, and of the
@@ -157,10 +156,10 @@ func (q *Queue) same(o QueueOptions) error {
 	if err != nil {
 		return err
 	}
-	if q.Topic { // made by a Kafka client: arguments of a work queue say nothing about it
+	have := q.Settings()
+	if have.kind == topic { // made by a Kafka client: arguments say nothing about it
 		return nil
 	}
-	have := q.Settings()
 	if kind != have.kind {
 		return q.inequivalent(argType, "'"+kind.name+"'", "'"+have.kind.name+"'")
 	}
@@ -170,8 +169,8 @@ func (q *Queue) same(o QueueOptions) error {
 		}
 		a, isA := declared[t]
 		b, isB := have.layers.declared[t]
-		if a != b || isA != isB {
-			got, have := argTexts(o.Args, q.Args, t.Arg)
+		got, have := argTexts(o.Args, q.Args, t.Arg)
+		if a != b || isA != isB || t.of == streamType && t.age && got != have { // "60m" is not "1h"
 			return q.inequivalent(t.Arg, got, have)
 		}
 	}

@@ -24,6 +24,9 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 		return nil, err
 	}
 	v := s.vhost
+	if kind, err := v.typeArg(name, o.Args); given == "" && err == nil && kind.lasting {
+		return nil, fail(Precondition, "Cannot declare a server-named queue for type rabbit_%s_queue", kind.name)
+	}
 	var q *Queue
 	err := v.change(func(c *change) error {
 		if err := c.alone(queueClaim(name)); err != nil {
@@ -85,7 +88,7 @@ func (v *VHost) declared(s *Session, name string, o QueueOptions) (*Queue, error
 	}
 	q := v.newQueue(name)
 	rand.Read(q.TopicID[:]) // never fails (crypto/rand)
-	q.Durable, q.AutoDelete, q.Exclusive = o.Durable, o.AutoDelete, o.Exclusive
+	q.Durable, q.AutoDelete, q.Exclusive, q.Topic = o.Durable, o.AutoDelete, o.Exclusive, kind.kept
 	q.settings.Store(v.b.settingsOf(kind, args))
 	q.Args = v.b.argsOf(o.Args)
 	if o.Exclusive {
@@ -152,14 +155,14 @@ func (v *VHost) newQueue(name string) *Queue {
 // show makes the queue known by its name; hide ends that. They need mu.
 func (v *VHost) show(q *Queue) {
 	v.queues.put(q)
-	if like := likeness(q.Name); q.Topic && like != "" {
+	if like := likeness(q.Name); q.OfKafka() && like != "" {
 		v.topics[like] = q.Name
 	}
 }
 
 func (v *VHost) hide(q *Queue) {
 	v.queues.remove(q.Name)
-	if like := likeness(q.Name); q.Topic && v.topics[like] == q.Name {
+	if like := likeness(q.Name); q.OfKafka() && v.topics[like] == q.Name {
 		delete(v.topics, like)
 	}
 }
@@ -236,7 +239,7 @@ func (c *change) putQueue(q *Queue, parts []*Partition, set *Settings) error {
 // definition is what is written down of a queue with these logs and settings.
 func (q *Queue) definition(logs []store.LogID, set *Settings) queueDef {
 	return queueDef{
-		VHost: q.vhost.Name, Name: q.Name, AutoDelete: q.AutoDelete, Args: q.Args, Topic: q.Topic,
+		VHost: q.vhost.Name, Name: q.Name, AutoDelete: q.AutoDelete, Args: q.Args, Topic: set.kind == topic,
 		TopicID: q.TopicID[:], Logs: logs, Config: set.configs(),
 	}
 }
@@ -263,7 +266,7 @@ func (v *VHost) restoreQueue(d *queueDef) error {
 	}
 	q := v.newQueue(d.Name)
 	q.restored = true
-	q.Durable, q.AutoDelete, q.Args, q.Topic = true, d.AutoDelete, v.b.argsOf(d.Args), d.Topic
+	q.Durable, q.AutoDelete, q.Args, q.Topic = true, d.AutoDelete, v.b.argsOf(d.Args), kind.kept
 	q.settings.Store(v.b.settingsOf(kind, declared))
 	if len(d.TopicID) == len(q.TopicID) {
 		copy(q.TopicID[:], d.TopicID)
@@ -295,7 +298,7 @@ func (s *Session) AddPartitions(q *Queue, n int) error {
 			return err
 		}
 		have := len(q.Partitions())
-		if !q.Topic || n <= have {
+		if !q.OfKafka() || n <= have {
 			return fail(Precondition, "topic '%s' has %d partitions already", q.Name, have)
 		}
 		c.grow(q, n-have, func() error { return nil })

@@ -87,8 +87,11 @@ type expirer struct {
 }
 
 // expects notes that messages that expire were put into the log; seen is false when
-// nobody knows whether there are any.
+// nobody knows whether there are any. Those of a stream stay as long as the others.
 func (p *Partition) expects(seen bool) {
+	if p.q.Settings().kind == stream {
+		return
+	}
 	e := p.expiry.Load()
 	for e == nil {
 		p.expiry.CompareAndSwap(nil, new(expiry))

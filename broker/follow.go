@@ -226,7 +226,7 @@ func (v *VHost) takeQueue(name string, e store.Entry) error {
 
 // takeChange takes over settings and further partitions. VHost.mu is held.
 func (q *Queue) takeChange(d queueDef) error {
-	if q.Topic {
+	if q.OfKafka() {
 		q.settings.Store(q.vhost.b.settingsOf(topic, q.vhost.keptConfigs(d.Name, d.Config)))
 	}
 	if have := len(q.Partitions()); len(d.Logs) > have {

@@ -31,6 +31,9 @@ func (s *Session) Get(name string, noAck bool) (*Got, error) {
 	if err != nil {
 		return nil, err
 	}
+	if q.Settings().kind == stream {
+		return nil, fail(Unsupported, "basic.get not supported by stream queues queue '%s' in vhost '%s'", q.Name, q.vhost.Name)
+	}
 	if q.Settings().SingleActive && q.Settings().kind == quorum {
 		return nil, fail(Locked, "cannot obtain access to locked queue '%s' in vhost '%s'. basic.get operations are not supported by quorum queues with single active consumer", q.Name, q.vhost.Name)
 	}

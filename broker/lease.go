@@ -13,7 +13,8 @@ import (
 type Lease struct {
 	part    *Partition
 	member  *consumer.Consumer
-	timeout time.Duration // of the consumer's own; 0: the queue's holds
+	timeout time.Duration   // of the consumer's own; 0: the queue's holds
+	stream  *streamConsumer // of a stream, where a verdict is credit; nil: of another queue
 }
 
 // Timeout is how long a message may be held under the lease; 0 is for ever. Who keeps
@@ -28,6 +29,10 @@ func (l *Lease) Partition() *Partition { return l.part }
 // Ack ends the messages in [first, last], all of which were handed out under the
 // lease. Call it with whole runs: the cost is one of a run, not of a message.
 func (l *Lease) Ack(first, last message.Offset) error {
+	if l.stream != nil {
+		l.stream.settled(int64(last-first) + 1)
+		return nil
+	}
 	if l.part.removed.Load() {
 		return nil // the queue is gone, and its messages with it
 	}
@@ -47,6 +52,9 @@ func (l *Lease) Requeue(first, last message.Offset) error { return l.giveBack(fi
 func (l *Lease) Fail(first, last message.Offset) error { return l.giveBack(first, last, true) }
 
 func (l *Lease) giveBack(first, last message.Offset, failed bool) error {
+	if l.stream != nil {
+		return l.Ack(first, last)
+	}
 	s := l.part.q.Settings()
 	if s.DeliveryLimit < 0 || l.part.removed.Load() {
 		return l.requeue(first, last, s.retries(failed))
@@ -81,6 +89,9 @@ func (l *Lease) requeue(first, last message.Offset, later bool) error {
 
 // Reject ends the messages in [first, last], which no consumer did what they ask for.
 func (l *Lease) Reject(first, last message.Offset) error {
+	if l.stream != nil {
+		return l.Ack(first, last)
+	}
 	_, err := l.part.retire(l.member, first, last, Rejected)
 	return err
 }

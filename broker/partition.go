@@ -143,6 +143,9 @@ func (p *Partition) lose(c *consumer.Cursor) {
 // ready counts what waits, without making a cursor or opening a log of which that is
 // known. The error is why it may be wrong: ErrNotYet when it takes a disk and may not wait.
 func (p *Partition) ready(wait bool) (int64, error) {
+	if p.q.Settings().kind == stream {
+		return p.kept(wait)
+	}
 	c := p.cursor.Load()
 	if c == nil {
 		if f := p.log.Figures(); f.Certain && p.expiry.Load() == nil && (f.Waiting == 0 || !p.q.Settings().limited()) {

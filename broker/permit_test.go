@@ -115,7 +115,7 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 // What is not a method of Session does nothing that a client asks for: it looks, or it is the broker's own
 // housekeeping. Whoever adds a method says here which of both it is.
 func TestTheSessionIsTheOneDoor(t *testing.T) {
-	looks := []string{"VHost", "VHosts", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic", "Readable",
+	looks := []string{"VHost", "VHosts", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic", "Readable", "OfKafka",
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts",
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups"}
 	keeps := []string{

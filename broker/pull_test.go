@@ -26,6 +26,11 @@ func (s *Subscription) onErrands() bool {
 	for _, pc := range s.partitions {
 		waits = waits || pc.errand != nil || pc.part.active().errands.busy()
 	}
+	if s.stream != nil {
+		for _, p := range s.stream.parts {
+			waits = waits || p.errand != nil || p.part.active().errands.busy()
+		}
+	}
 	return waits
 }
 

@@ -148,6 +148,9 @@ func (s *Session) LookAt(name string) (*Queue, error) {
 // Purge removes the messages that are ready and returns how many they were.
 func (s *Session) Purge(name string) (int64, error) {
 	q, err := s.Queue(Purge, name)
+	if err == nil && q.Settings().kind == stream {
+		err = fail(Unsupported, "queue.purge not supported by stream queues queue '%s' in vhost '%s'", name, q.vhost.Name)
+	}
 	if err == nil {
 		err = q.answers()
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/leveret-mq/leveret/internal/field"
 )
@@ -27,10 +28,11 @@ type Setting struct {
 	// the built-in default.
 	ClusterWide bool
 
-	age   bool    // the argument is written as an age, "7D"; the value is in milliseconds
-	wrong string  // RabbitMQ's word for a VALUE that the argument does not take
-	later bool    // no code obeys it yet: a declaration with it is refused, not ignored
-	of    typeSet // whose argument it is; of other types of queue it is refused
+	as    string        // the Kafka config that it is of a stream; "" if it is none
+	age   bool          // the argument is written as an age, "7D"; the value is in milliseconds
+	least time.Duration // of an age
+	wrong string        // RabbitMQ's word for a VALUE that the argument does not take
+	of    typeSet       // whose argument it is; of other types of queue it is refused
 	obey  func(s *Settings, value string)
 }
 
@@ -73,7 +75,7 @@ func byArg(name string) *Setting {
 // TopicSetting finds what Kafka clients call by that name, nil if there is no such setting.
 func TopicSetting(config string) *Setting {
 	t := settingNamed(config, func(t *Setting) string { return t.Config })
-	if t == nil || config == "" || t.later {
+	if t == nil || config == "" {
 		return nil
 	}
 	return t
@@ -83,7 +85,7 @@ func TopicSetting(config string) *Setting {
 func TopicSettings() []*Setting {
 	var out []*Setting
 	for _, t := range settingTable {
-		if t.Config != "" && !t.later {
+		if t.Config != "" {
 			out = append(out, t)
 		}
 	}
@@ -127,6 +129,12 @@ func (t *Setting) check(value string) string {
 	return ""
 }
 
+// within is the nearest value to an argument's that the config which it stands for takes, and
+// that is a limit: 0 is one to RabbitMQ.
+func (t *Setting) within(v string) string {
+	return strconv.FormatInt(min(max(whole(v), t.Min, 1), t.Max), 10)
+}
+
 // splitList is what a List holds.
 func splitList(value string) []string {
 	return slices.DeleteFunc(strings.Split(value, ","), func(w string) bool { return w == "" })
@@ -157,7 +165,7 @@ func (t *Setting) argument(f *field.Iterator) (value, wrong string) {
 		return string(rune(field.TagString)) + string(f.Text()), ""
 	case t.age:
 		d, ok := ParseAge(string(f.Text()))
-		if !ok {
+		if !ok || d < t.least {
 			return "", t.wrong
 		}
 		return strconv.FormatInt(d.Milliseconds(), 10), ""

@@ -15,21 +15,15 @@ func settingsReference() string {
 <!-- Printed from package broker; a test holds this page to it. To renew it: go test ./broker -run SettingsReference -update -->
 
 A queue's settings are arguments of its AMQP declaration, a topic's are its Kafka configs. To a Kafka client a queue is a topic, whose configs it
-can read. What holds is, the strongest first: what was declared, the default of the type of queue, what the server was started with, the default here.
+can read; beside an argument stands the one that tells what it says of a stream. What holds is, the strongest first: what was declared, the default of the type of queue, what the server was started with, the default here.
 An argument that stands nowhere on this page is ignored, as RabbitMQ does; a config that stands nowhere is refused, as Kafka does.
 
 | AMQP argument | Kafka config | values | default | of | changed live by | effect |
 |---|---|---|---|---|---|---|
 `)
-	var later []string
 	for _, t := range settingTable {
-		if t.later {
-			later = append(later, "`"+cmp.Or(t.Arg, t.Config)+"`")
-			continue
-		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", code(t.Arg), code(t.Config), t.values(), t.defaults(), t.types(), t.changers(), t.effect())
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", code(t.Arg), code(cmp.Or(t.Config, t.as)), t.values(), t.defaults(), t.types(), t.changers(), t.effect())
 	}
-	fmt.Fprintf(&b, "\nRefused by name until a later release obeys them: %s.\n", strings.Join(later, ", "))
 	return b.String()
 }
 
@@ -68,7 +62,7 @@ func (t *Setting) defaults() string {
 	if t.Default != "" {
 		out = append(out, t.Default)
 	}
-	for _, kind := range []*queueType{classic, quorum, topic} {
+	for _, kind := range allQueueTypes {
 		if v, ok := kind.defaults[cmp.Or(t.Config, t.Arg)]; ok {
 			out = append(out, kind.name+": "+v)
 		}
@@ -81,7 +75,7 @@ func (t *Setting) types() string {
 		return "topics"
 	}
 	var out []string
-	for _, kind := range []*queueType{classic, quorum} {
+	for _, kind := range []*queueType{classic, quorum, stream} {
 		if t.of&kind.set != 0 {
 			out = append(out, kind.name)
 		}
@@ -91,7 +85,7 @@ func (t *Setting) types() string {
 
 // effect says whether anything is done for it; see settingTable.
 func (t *Setting) effect() string {
-	if t.obey != nil || t.Arg == argType {
+	if t.obey != nil || t.as != "" || t.Arg == argType {
 		return "yes"
 	}
 	return "taken, none"

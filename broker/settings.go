@@ -101,16 +101,31 @@ func (s *Settings) value(t *Setting) string {
 
 // Value is what holds for one setting, and who says so.
 func (s *Settings) Value(t *Setting) (string, SettingSource) {
+	if v, from := s.said(t); from != FromDefault {
+		return v, from
+	}
+	if s.kind == stream && t.Config != "" {
+		arg := settingNamed(t.Config, func(t *Setting) string { return t.as })
+		if v, from := s.said(arg); from != FromDefault {
+			return t.within(v), from
+		}
+	}
+	if s.MessageTTL >= 0 && t.Config == timestampType {
+		return "LogAppendTime", FromDeclared // a time to live counts from the arrival
+	}
+	return s.Default(t)
+}
+
+// said is what the declaration or a policy says of a setting, FromDefault if neither says
+// something. t may be nil.
+func (s *Settings) said(t *Setting) (string, SettingSource) {
 	if v, ok := s.layers.declared[t]; ok {
 		return v, FromDeclared
 	}
 	if v, ok := s.layers.policy[t]; ok {
 		return v, FromPolicy
 	}
-	if s.MessageTTL >= 0 && t.Config == timestampType {
-		return "LogAppendTime", FromDeclared // a time to live counts from the arrival
-	}
-	return s.Default(t)
+	return "", FromDefault
 }
 
 // Default is what would hold for a setting if nothing were declared for this queue.
@@ -142,7 +157,7 @@ func (s *Settings) configs() map[string]string {
 func (s *Settings) logOptions(transient bool) store.LogOptions {
 	o := store.LogOptions{Transient: transient, SegmentBytes: s.SegmentBytes}
 	switch {
-	case s.kind != topic:
+	case !s.kind.kept:
 		o.Retention = store.Retention{Consumed: true, Age: s.History}
 	case s.DeleteOld:
 		o.Retention = store.Retention{Age: s.RetentionAge, Bytes: s.RetentionBytes}
@@ -173,7 +188,7 @@ func (b *Broker) plain(kind *queueType) *Settings { return b.plainSettings[kind]
 func (b *Broker) makePlain() {
 	b.server = serverLayer(&b.opts)
 	b.plainSettings = map[*queueType]*Settings{}
-	for _, kind := range []*queueType{classic, quorum, topic} {
+	for _, kind := range allQueueTypes {
 		b.plainSettings[kind] = newSettings(kind, layers{server: b.server})
 	}
 }

@@ -201,7 +201,6 @@ func TestArgumentsThatCantBeAreRefusedInRabbitMQsWords(t *testing.T) {
 	}{
 		{arguments("x-queue-type", "odd"), "invalid arg 'x-queue-type' for queue 'q' in vhost '/': \"unsupported queue type 'odd'\""},
 		{arguments("x-queue-type", 5), "invalid arg 'x-queue-type' for queue 'q' in vhost '/': {unacceptable_type,long}"},
-		{arguments("x-queue-type", "stream"), "invalid arg 'x-queue-type' for queue 'q' in vhost '/': type 'stream' is not supported yet; 'x-retention' keeps a queue's history"},
 		{arguments("x-retention", "long"), `invalid arg 'x-retention' for queue 'q' in vhost '/': want a number and one of Y, M, D, h, m, s, such as "7D"`},
 		{arguments("x-retention", 7), "invalid arg 'x-retention' for queue 'q' in vhost '/': {unacceptable_type,long}"},
 		{arguments("x-queue-version", "2"), "invalid arg 'x-queue-version' for queue 'q' in vhost '/': \"expected integer, got longstr\""},

@@ -23,7 +23,7 @@ import (
 // replica in min.insync.replicas, and flush.messages, which the durability mode decides.
 var settingTable = []*Setting{
 	// Of a queue.
-	{Arg: argType, Type: Word, Words: []string{"classic", "quorum"}, Default: "classic", of: everyType},
+	{Arg: argType, Type: Word, Words: []string{"classic", "quorum", "stream"}, Default: "classic", of: everyType},
 	{Arg: argRetention, age: true, Max: math.MaxInt64 / 1_000_000, Default: "0", of: workTypes,
 		wrong: `want a number and one of Y, M, D, h, m, s, such as "7D"`,
 		obey:  func(s *Settings, v string) { s.History = milliseconds(v) }},
@@ -37,9 +37,9 @@ var settingTable = []*Setting{
 		}},
 	{Arg: "x-expires", Policy: "expires", Min: 1, Max: MaxTimeMs, Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) { s.Expires = milliseconds(v) }},
-	{Arg: argConsumerTimeout, Policy: "consumer-timeout", Type: Text, Live: ByPolicy, of: workTypes,
+	{Arg: argConsumerTimeout, Policy: "consumer-timeout", Type: Text, Live: ByPolicy, of: workTypes | streamType,
 		obey: func(s *Settings, v string) {
-			if len(v) > 1 && v[0] == field.TagInt64 {
+			if len(v) > 1 && v[0] == field.TagInt64 && s.kind != stream { // where nothing goes back
 				s.ConsumerTimeout = consumerTimeout(whole(v[1:]))
 			}
 		}},
@@ -53,8 +53,12 @@ var settingTable = []*Setting{
 		obey: func(s *Settings, v string) { s.SingleActive = v == "true" }},
 	{Arg: "x-max-length", Policy: "max-length", Max: math.MaxInt64, Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) { s.MaxLength = limit(v) }},
-	{Arg: "x-max-length-bytes", Policy: "max-length-bytes", Max: math.MaxInt64, Live: ByPolicy, of: workTypes | streamType,
-		obey: func(s *Settings, v string) { s.MaxLengthBytes = limit(v) }},
+	{Arg: "x-max-length-bytes", Policy: "max-length-bytes", Max: math.MaxInt64, Live: ByPolicy, of: workTypes | streamType, as: "retention.bytes",
+		obey: func(s *Settings, v string) {
+			if s.MaxLengthBytes = limit(v); s.kind.kept {
+				s.MaxLengthBytes = noLimit // it goes by segments
+			}
+		}},
 	{Arg: "x-overflow", Policy: "overflow", Type: Word, Words: []string{"drop-head", "reject-publish", "reject-publish-dlx"},
 		Default: "drop-head", wrong: "invalid_overflow", Live: ByPolicy, of: workTypes,
 		obey: func(s *Settings, v string) { s.Overflow = overflows[v] }},
@@ -90,11 +94,15 @@ var settingTable = []*Setting{
 		wrong: `"unsupported queue version 'VALUE'"`},
 	{Arg: "x-queue-master-locator", Policy: "queue-master-locator", Type: Text, of: classic.set},
 	{Arg: "x-queue-leader-locator", Policy: "queue-leader-locator", Type: Word, Words: []string{"client-local", "balanced", "random", "least-leaders"},
-		Default: "client-local", wrong: "invalid_queue_locator_arg", of: workTypes},
+		Default: "client-local", wrong: "invalid_queue_locator_arg", of: workTypes | streamType},
 	{Arg: "x-consumer-disconnected-timeout", Policy: "consumer-disconnected-timeout", Max: math.MaxInt64, Default: "60000", of: quorum.set},
 	{Arg: "x-quorum-initial-group-size", Min: 1, Max: math.MaxInt64, Default: "1", of: quorum.set},
 	{Arg: "x-max-in-memory-length", Policy: "max-in-memory-length", Max: math.MaxInt64, of: quorum.set},
 	{Arg: "x-max-in-memory-bytes", Policy: "max-in-memory-bytes", Max: math.MaxInt64, of: quorum.set},
+
+	{Arg: "x-max-age", Policy: "max-age", age: true, least: time.Second, Live: ByPolicy, wrong: "invalid_max_age", of: streamType, as: "retention.ms"},
+	{Arg: argSegmentBytes, Policy: "stream-max-segment-size-bytes", Max: math.MaxInt64, Live: ByPolicy, of: streamType, as: "segment.bytes"},
+	{Arg: "x-initial-cluster-size", Min: 1, Max: math.MaxInt64, of: streamType},
 
 	// Of a topic. For Kafka clients every queue is one.
 	{Config: "cleanup.policy", Type: List, Words: []string{"compact", "delete"}, Default: "delete", Live: ByConfig,
@@ -124,11 +132,6 @@ var settingTable = []*Setting{
 	{Config: "segment.index.bytes", Min: 4, Max: math.MaxInt32, Default: "10485760", Live: ByConfig},
 	{Config: "segment.jitter.ms", Max: math.MaxInt64, Default: "0", Live: ByConfig},
 	{Config: "segment.ms", Min: 1, Max: math.MaxInt64, Default: "604800000", Live: ByConfig},
-
-	// Those of a later release.
-	{Arg: "x-max-age", Policy: "max-age", age: true, Min: 1, wrong: "invalid_max_age", of: streamType, later: true},
-	{Arg: "x-stream-max-segment-size-bytes", Policy: "stream-max-segment-size-bytes", Max: math.MaxInt64, of: streamType, later: true},
-	{Arg: "x-initial-cluster-size", Min: 1, Max: math.MaxInt64, of: streamType, later: true},
 }
 
 // Arguments that other code has to name.
@@ -141,6 +144,7 @@ const (
 	argConsumerTimeout    = "x-consumer-timeout"
 	argDeadLetterExchange = "x-dead-letter-exchange"
 	argDeadLetterKey      = "x-dead-letter-routing-key"
+	argSegmentBytes       = "x-stream-max-segment-size-bytes"
 
 	argRetryType = "x-delayed-retry-type"
 	argRetryMin  = "x-delayed-retry-min"
@@ -148,6 +152,9 @@ const (
 
 	timestampType = "message.timestamp.type"
 )
+
+// maxStreamSegmentBytes is what RabbitMQ takes for a stream; our segments are smaller.
+const maxStreamSegmentBytes = 3_000_000_000
 
 // MaxTimeMs is the longest time that RabbitMQ takes: ten years. The ladders of delays that
 // clients declare go to 2²⁷ seconds.

@@ -14,6 +14,7 @@ type Counters struct {
 	DeliveredBytes  atomic.Uint64
 	Redelivered     atomic.Uint64          // of these, not for the first time
 	Duplicates      atomic.Uint64          // messages that an exchange did not route or a queue did not take, since it had seen them
+	Passed          atomic.Uint64          // messages that retention took before a stream's consumer had got them
 	Overdue         atomic.Uint64          // messages that went back because they were held for too long
 	Left            [Reasons]atomic.Uint64 // messages that left their queues, by reason
 	DeadLettered    [Reasons]atomic.Uint64 // of these, copied to where their queue sends dead letters

@@ -31,6 +31,9 @@ type SubscribeOptions struct {
 	// what it asks for takes the place of the fields above.
 	Args    []byte
 	timeout time.Duration // of Args
+	stream  bool          // the queue is read as a stream,
+	from    streamFrom    // from there,
+	filter  *streamFilter // and of it these messages; nil: all
 	// Wake is called when there may be something to pull. It must not block; a
 	// wake-up that was not acted on yet may stand for many.
 	Wake func()
@@ -55,6 +58,8 @@ type Subscription struct {
 	left       bool
 	last       bool   // its queue is to go: see DeleteUnused
 	head       uint64 // of Delivery.Head, given out last
+
+	stream *streamConsumer // of a stream, whose consumers have none of the above; nil: of another queue
 
 	waits atomic.Bool          // for its turn; see single
 	place place                // among those that wait; guarded by Queue.mu
@@ -103,6 +108,8 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 	}
 	sub := &Subscription{q: q, o: o}
 	switch {
+	case o.stream:
+		return s.subscribeStream(sub)
 	case o.NoAck:
 		sub.o.Shared, sub.o.Prefetch = nil, 0
 	case o.Prefetch > 0 && (q.Topic || q.levelled() || q.Settings().SingleActive): // one limit over all partitions, and all turns, of which there may be more later
@@ -184,6 +191,9 @@ func (s *Subscription) Queue() *Queue { return s.q }
 func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error) {
 	if s.stopped {
 		return 0, nil
+	}
+	if s.stream != nil {
+		return s.stream.pull(max, maxBytes, emit)
 	}
 	if s.waits.Load() {
 		s.stepAside()
@@ -332,8 +342,17 @@ func (pc *partitionConsumer) emit(noAck bool, max, maxBytes int, emit func(*Deli
 // Check looks whether everything that Pull emitted can still be read, which a
 // system call that was given it may have denied. If not, the error says what has failed.
 func (s *Subscription) Check() error {
+	var readers []*reader
 	for _, pc := range slices.Concat(s.partitions, s.past) {
-		for _, v := range pc.reader.views {
+		readers = append(readers, &pc.reader)
+	}
+	if s.stream != nil {
+		for _, p := range s.stream.parts {
+			readers = append(readers, &p.reader)
+		}
+	}
+	for _, r := range readers {
+		for _, v := range r.views {
 			if err := v.Check(); err != nil {
 				return fmt.Errorf("queue '%s': %w", s.q.Name, err)
 			}
@@ -344,6 +363,9 @@ func (s *Subscription) Check() error {
 
 // Release ends the borrowing of everything that Pull emitted.
 func (s *Subscription) Release() {
+	if s.stream != nil {
+		s.stream.release(s.left)
+	}
 	for _, pc := range s.partitions {
 		pc.release(s.left)
 	}
@@ -417,6 +439,9 @@ func (s *Subscription) DeleteUnused() {
 
 // leaveCursors takes the consumers off their cursors.
 func (s *Subscription) leaveCursors() {
+	if s.stream != nil {
+		s.stream.leave()
+	}
 	if s.opening != nil {
 		s.opening.drop()
 	}

@@ -25,6 +25,10 @@ func LegalTopicName(name string) bool {
 // not one session's own, and not one whose messages stand in a log for each priority.
 func (q *Queue) Readable() bool { return !q.Exclusive && !q.levelled() && LegalTopicName(q.Name) }
 
+// OfKafka says whether a Kafka client made it: its settings are configs, which can be changed, and it
+// may get more partitions.
+func (q *Queue) OfKafka() bool { return q.Settings().kind == topic }
+
 // likeness is the same for names that Kafka holds to be too much alike, since its
 // metrics write "_" for ".". It is empty for a name that has neither.
 func likeness(name string) string {
@@ -83,7 +87,7 @@ func (s *Session) SetConfig(q *Queue, config map[string]*string) error {
 		if err := c.topic(q); err != nil {
 			return err
 		}
-		if !q.Topic {
+		if !q.OfKafka() {
 			return fail(Precondition, "queue '%s' was not created as a topic; its settings are queue arguments", q.Name)
 		}
 		declared, err := q.Settings().with(config)

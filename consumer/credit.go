@@ -61,6 +61,9 @@ func (c *Credit) full() bool {
 	return limit > 0 && c.used.Load() >= limit
 }
 
+// Limited says whether there is a limit. c may be nil, which is none.
+func (c *Credit) Limited() bool { return c != nil && c.limit.Load() > 0 }
+
 // Used is how many messages are out on this credit.
 func (c *Credit) Used() int64 { return c.used.Load() }
 

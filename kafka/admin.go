@@ -216,7 +216,7 @@ func (c *conn) addPartitions(t *kmsg.CreatePartitionsRequestTopic, validateOnly 
 	}
 	have, want := len(q.Partitions()), int(t.Count)
 	switch {
-	case !q.Topic:
+	case !q.OfKafka():
 		return faultf(wire.InvalidPartitions, "'%s' is a queue, which has one partition", t.Topic)
 	case want <= have || want > maxPartitions:
 		return faultf(wire.InvalidPartitions, "topic '%s' has %d partitions; the new number must be larger, and at most %d", t.Topic, have, maxPartitions)

@@ -200,7 +200,7 @@ func (c *conn) alterable(kind kmsg.ConfigResourceType, name string) (*broker.Que
 	switch {
 	case err != nil:
 		return nil, err
-	case !q.Topic:
+	case !q.OfKafka():
 		return nil, faultf(wire.InvalidConfig, "'%s' is a queue; its settings are arguments of its declaration", name)
 	}
 	return q, nil

@@ -51,6 +51,8 @@ var counters = []total{
 		func(c *broker.Counters) uint64 { return c.Overdue.Load() }},
 	{newSerie("counter", "messages_duplicate_total", "Messages that an exchange did not route, or a queue did not take, because it has one of that name (x-message-deduplication)."),
 		func(c *broker.Counters) uint64 { return c.Duplicates.Load() }},
+	{newSerie("counter", "messages_passed_total", "Messages that retention took before a consumer of their stream had got them."),
+		func(c *broker.Counters) uint64 { return c.Passed.Load() }},
 	{newSerie("counter", "messages_acked_total", "Messages that consumers acked."),
 		func(c *broker.Counters) uint64 { return c.Left[broker.Acked].Load() }},
 	{newSerie("counter", "records_fetched_total", "Records read by offset, as Kafka consumers do."),

@@ -99,25 +99,37 @@ func (r *propertyDecoder) end() error {
 }
 
 // AppendWithHeader appends properties with one header set: name to a tagged value, as
-// AppendInt and its like make them. props have been checked.
+// AppendInt and its like make them. It is the first of the headers. props have been checked.
 func AppendWithHeader(dst, props []byte, name string, value []byte) []byte {
 	var p Properties
 	if p.Parse(props) != nil {
 		return append(dst, props...)
 	}
-	headers := make([]byte, 0, len(p.Headers)+1+len(name)+len(value))
-	headers = append(AppendName(headers, name), value...)
+	from, to := p.headersAt, p.headersEnd
+	if p.Flags&FlagHeaders == 0 { // they stand behind these two
+		from = 2
+		for _, flag := range [...]uint16{FlagContentType, FlagContentEncoding} {
+			if p.Flags&flag != 0 {
+				from += 1 + int(props[from])
+			}
+		}
+		to = from
+	}
+	at := len(dst)
+	dst = append(append(dst, props[:from]...), 0, 0, 0, 0)
+	binary.BigEndian.PutUint16(dst[at:], p.Flags|FlagHeaders)
+	at = len(dst)
+	dst = append(AppendName(dst, name), value...)
 	for t := NewIterator(p.Headers); len(t.rest) > 0; {
 		rest := t.rest
 		if !t.Next() {
-			headers = append(headers, rest...) // a damaged table stays what it is
+			dst = append(dst, rest...) // a damaged table stays what it is
 			break
 		}
 		if string(t.Name()) != name {
-			headers = append(headers, rest[:len(rest)-len(t.rest)]...)
+			dst = append(dst, rest[:len(rest)-len(t.rest)]...)
 		}
 	}
-	p.Headers = headers
-	p.Flags |= FlagHeaders
-	return p.Append(dst)
+	binary.BigEndian.PutUint32(dst[at-4:], uint32(len(dst)-at))
+	return append(dst, props[to:]...)
 }

@@ -120,6 +120,11 @@ class Conversation:
         if not got and not confirmed and not refused:
             self.lines.append("  nothing")
 
+    def hear_quietly(self, channel):
+        """Waits for an answer on the channel, which is not written down."""
+        while self.socket and self.read_line(PATIENCE)[2] != channel:
+            pass
+
     def get(self, channel, queue, ack=True):
         return self.call(channel, spec.Basic.Get(queue=queue, no_ack=ack))
 

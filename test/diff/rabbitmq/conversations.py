@@ -976,25 +976,6 @@ def channels(c):
 
 
 @conversation
-def streams(c):
-    q = declare(c, arguments={"x-queue-type": "stream"}, quietly=False)
-    c.call(1, Confirm.Select(), True)
-    for n in range(5):  # one at a time, or it depends on the moment which of them share a chunk
-        c.publish(1, "", q, b"%d" % n)
-        c.hear(f"message {n}")
-    c.call(1, Basic.Consume(queue=q, consumer_tag="a"))
-    c.call(1, Basic.Qos(prefetch_count=10), True)
-    for n, offset in enumerate(("first", "last", "next", 2, "nonsense", "1h", -1)):
-        c.call(1, Basic.Qos(prefetch_count=10), True)
-        c.call(1, Basic.Consume(queue=q, consumer_tag=f"t{n}", arguments={"x-stream-offset": offset}))
-        c.hear(f"from {offset}", patience=1)
-        c.call(1, Basic.Cancel(f"t{n}"), True)
-    c.call(1, Queue.Purge(queue=q))
-    c.get(2, q)
-    c.call(3, Queue.Delete(queue=q))
-
-
-@conversation
 def deaths_and_copies(c):
     x = exchange(c, "dlx", "topic")
     dead, secret, copy = declare(c, "dead"), declare(c, "secret"), declare(c, "copy")
