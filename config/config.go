@@ -60,7 +60,7 @@ type Config struct {
 	// RequestDisk bounds what unfinished messages take on disk.
 	RequestDisk Size `flag:"request-disk" default:"0" group:"Limits" usage:"most disk space that unfinished messages of AMQP clients take together, once that memory has no room for them; one client gets a quarter of it; 0 is a quarter of the disk, up to 16GiB"`
 	// MemoryHighWatermark is the memory of the process at which publishers wait.
-	MemoryHighWatermark Watermark `flag:"memory-high-watermark" default:"0.6" group:"Limits" usage:"memory of the process, page cache apart, above which AMQP publishers wait and hear connection.blocked: a part of the memory of the machine or container such as 0.6, a size such as 2GiB, or off"`
+	MemoryHighWatermark Watermark `flag:"memory-high-watermark" default:"0.6" group:"Limits" usage:"memory of the process, page cache apart, above which AMQP publishers wait and hear connection.blocked, and Kafka producers are slowed down: a part of the memory of the machine or container such as 0.6, a size such as 2GiB, or off"`
 	// KafkaTrustCompressed stores compressed batches unseen.
 	KafkaTrustCompressed bool `flag:"kafka-trust-compressed" default:"false" group:"Limits" usage:"store compressed batches of Kafka producers without looking into them: saves unpacking each once, but a bad one stops its consumers, and its times are the producer's claim"`
 	// AMQPFrameMax is the largest AMQP frame that is offered.

@@ -31,6 +31,9 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 			return fmt.Errorf("%s of %d partitions: %w", h.Key, len(q.Partitions), err)
 		}
 	}
+	if err := c.hold(); err != nil {
+		return err
+	}
 	a := c.out.answer()
 	sl := &a.Value
 	made := a.Wait()

@@ -35,6 +35,7 @@ type rig struct {
 	edit     func(*Options)
 	mode     store.Mode
 	policy   broker.Policy
+	memory   func() error // that there is enough; nil: always
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
@@ -43,7 +44,13 @@ func newRig(t *testing.T, edit func(*Options)) *rig { return newRigMode(t, store
 
 func newRigMode(t testing.TB, mode store.Mode, edit func(*Options)) *rig {
 	t.Helper()
-	r := &rig{t: t, mem: fs.NewMem(1), edit: edit, mode: mode}
+	return newRigWith(t, mode, func(r *rig) { r.edit = edit })
+}
+
+func newRigWith(t testing.TB, mode store.Mode, with func(*rig)) *rig {
+	t.Helper()
+	r := &rig{t: t, mem: fs.NewMem(1), mode: mode}
+	with(r)
 	r.start()
 	t.Cleanup(r.stop)
 	return r
@@ -55,7 +62,7 @@ func (r *rig) start() {
 	if r.store, err = local.Open(local.Options{Dir: "data", FS: r.mem, Mode: r.mode, SegmentBytes: 1 << 20, Logger: quiet()}); err != nil {
 		r.t.Fatal(err)
 	}
-	if r.broker, err = broker.Open(r.store, broker.Options{Log: quiet(), Policy: r.policy}); err != nil {
+	if r.broker, err = broker.Open(r.store, broker.Options{Log: quiet(), Policy: r.policy, Memory: r.memory, SaveEvery: r.saveEvery()}); err != nil {
 		r.t.Fatal(err)
 	}
 	o := Options{Broker: r.broker, Logger: quiet()}
@@ -71,6 +78,14 @@ func (r *rig) start() {
 	}
 	r.listener, r.addr = netx.Wrap(inner, netx.Options{Name: "kafka", Logger: quiet()}), inner.Addr().String()
 	go r.listener.Serve(r.server.Handle)
+}
+
+// saveEvery is how often the broker looks at its memory.
+func (r *rig) saveEvery() time.Duration {
+	if r.memory == nil {
+		return 0
+	}
+	return 5 * time.Millisecond
 }
 
 func (r *rig) stop() {

@@ -123,7 +123,7 @@ var (
 	diskTotal     = newSerie("gauge", "disk_total_bytes", "Size of the file system with the data.")
 
 	memoryUsed      = newSerie("gauge", "memory_used_bytes", "Memory that the process holds of its own; pages of the logs are not counted.")
-	memoryWatermark = newSerie("gauge", "memory_watermark_bytes", "Memory above which AMQP publishers wait; 0 is no bound.")
+	memoryWatermark = newSerie("gauge", "memory_watermark_bytes", "Memory above which publishers wait; 0 is no bound.")
 
 	requestBytes    = newSerie("gauge", "request_memory_bytes", "Memory that requests of clients take while they arrive, are worked on and wait to be answered; small ones are not counted.")
 	requestLimit    = newSerie("gauge", "request_memory_limit_bytes", "Most that these may take.")
