@@ -52,8 +52,30 @@ prepare() {
     php) prepare_python && prepare_debian php php-cli php-amqplib ;;
     ruby) prepare_debian ruby ruby ruby-bunny ;;
     amqp-tools) prepare_python && prepare_debian amqp-publish amqp-tools ;;
-    rust) prepare_python && need cargo "apt-get install cargo" ;;
+    rust) prepare_python && need cargo "$INSTALL_CARGO" ;;
+    lapin) prepare_lapin 4.12.3 ;;
   esac
+}
+
+INSTALL_CARGO="apt-get install cargo (or see https://rustup.rs: lapin wants Rust 1.88)"
+
+# What of lapin is compiled, and how: it takes minutes, and fewer without TLS and debug information.
+LAPIN=(--locked --no-default-features --features tokio)
+for test in ack_after_close channel_closed_by_broker conn_wrong_vhost connection connection_tasks publisher_confirms recovery_qos tokio; do
+  LAPIN+=(--test "$test")
+done
+
+# prepare_lapin VERSION: the crate with its tests, compiled. Cargo fetches it for a package that wants it.
+prepare_lapin() {
+  once lapin - <<<"$1" && return
+  need cargo "$INSTALL_CARGO" || return
+  rm -rf "${CACHE:?}/lapin" "$CACHE/lapin-fetch" && mkdir -p "$CACHE/lapin-fetch/src" && touch "$CACHE/lapin-fetch/src/lib.rs"
+  printf '[package]\nname = "fetch"\nversion = "0.0.0"\n[dependencies]\nlapin = "=%s"\n' "$1" >"$CACHE/lapin-fetch/Cargo.toml"
+  fetch lapin cargo fetch --manifest-path "$CACHE/lapin-fetch/Cargo.toml" || return
+  cp -r "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/"lapin-$1" "$CACHE/lapin" || { REASON="lapin $1 is not where Cargo keeps sources"; return 1; }
+  fetch lapin-tests env "CARGO_TARGET_DIR=$CACHE/lapin/target" CARGO_PROFILE_TEST_DEBUG=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 \
+    cargo test --manifest-path "$CACHE/lapin/Cargo.toml" --no-run "${LAPIN[@]}" || return
+  did lapin - <<<"$1"
 }
 
 prepare_python() { prepare_venv py py/requirements.txt; }

@@ -1,6 +1,7 @@
 """Celery with its default settings: a worker process, results by rpc://, countdowns, retries, remote control, events.
 
 A second worker has results in files, a queue with priorities and a prefetch of one: see celery_chords.py.
+A third, of Celery 5.5 and later, has quorum queues and countdowns that wait in the broker: see celery_quorum.py.
 """
 
 import datetime
@@ -15,8 +16,10 @@ from check import check, equal, main, name, until
 
 os.environ["CELERY_QUEUE"] = name("tasks")
 os.environ["CELERY_CHORDS"] = name("chords")
+os.environ["CELERY_QUORUM"] = name("quorum")
 os.environ["CELERY_RESULTS"] = tempfile.mkdtemp(prefix="celery-results-")
 
+import celery
 from celery_chords import chord, doze, square, total, when
 from celery_tasks import add, app, group, third_time
 
@@ -109,6 +112,25 @@ def priorities():
     times = [task.get(timeout=20) for task in sent]
     order = sorted(range(1, 5), key=lambda i: times[i])  # the first was fetched before the others came
     equal(order, [4, 3, 2, 1], "order of the tasks")
+
+
+if celery.VERSION >= (5, 5):
+    import celery_quorum
+
+    @check("quorum queues, and countdowns in the broker")
+    def quorum():
+        third = start("celery_quorum", "-c", "1", "-n", name("third") + "@interop")
+        try:
+            equal(celery_quorum.add.delay(2, 3).get(timeout=20), 5, "result")
+            sent = time.time()
+            later = [celery_quorum.clock.apply_async(countdown=seconds) for seconds in (3, 1)]
+            equal(celery_quorum.add.delay(4, 5).get(timeout=5), 9, "result beside countdowns")
+            waited = [task.get(timeout=20) - sent for task in later]
+            if any(not want <= got < want + 1.5 for want, got in zip((2, 0), waited)):  # a level is a second
+                raise AssertionError(f"countdowns of 3 and 1 s took {waited}")
+        finally:
+            third.terminate()
+            equal(third.wait(timeout=20), 0, "exit code")
 
 
 @check("the workers stop as they are told")
