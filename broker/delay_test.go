@@ -232,6 +232,48 @@ func TestEqualDelaysKeepTheOrder(t *testing.T) {
 	})
 }
 
+// However late what moves them is: many that came together move in several rounds, each with another time left.
+func TestEqualDelaysKeepTheOrderWhenTheyAreLate(t *testing.T) {
+	for seed := range uint64(10) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 3))
+			clockRig(t, func(t *testing.T, r *rig, set func(by time.Duration)) {
+				_, q, p := delayRig(r)
+				var sent []string
+				for i := range 4 {
+					in := delayedBy("later", "k", "", 1000)
+					for j := range 2 * moveMessages {
+						sent = append(sent, fmt.Sprint(i, ".", j))
+						in.Body, in.TimestampMs, in.SameHead = []byte(sent[len(sent)-1]), r.opts.Now().UnixMilli(), j > 0
+						if _, err := p.Publish(&in); err != nil {
+							t.Fatal(err)
+						}
+					}
+					flush(t, p)
+					for range 20 { // others, in the same lanes
+						r.at(p, delayedBy("later", "k", "-", rnd.Int64N(1200)))
+					}
+					set(time.Duration(rnd.IntN(60)) * time.Millisecond)
+				}
+				for range 400 { // a round, and time goes by as it does when a round takes long
+					time.Sleep(movePause)
+					set(time.Duration(rnd.IntN(40)) * time.Millisecond)
+				}
+				time.Sleep(2 * time.Second)
+				got := slices.DeleteFunc(drain(t, q), func(body string) bool { return body == "-" })
+				if len(got) != len(sent) {
+					t.Errorf("%d of %d came", len(got), len(sent))
+				}
+				for i := range min(len(got), len(sent)) {
+					if got[i] != sent[i] {
+						t.Fatalf("%s is number %d, where %s belongs", got[i], i, sent[i])
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestTheShorterDelayComesFirst(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		_, q, p := delayRig(r)

@@ -52,6 +52,7 @@ type lane struct {
 	batch   batch.Batch
 	records message.Records // of batch, not decoded
 	some    bool            // head is one
+	fresh   bool            // something was put here in the round under way
 	head    waiting
 
 	// Without a head there may be one that has time, or that could not be read.
@@ -63,7 +64,7 @@ type lane struct {
 type waiting struct {
 	rec    message.Record
 	offset message.Offset
-	putMs  int64 // when it was put into the lane
+	putMs  int64 // since when it stands in the lane, which it may have come to later
 	delay  message.Delay
 	dueMs  int64
 	extra  message.Headers // record headers behind lv.d

@@ -128,6 +128,9 @@ func (m *mover) failed(err error) time.Duration {
 
 // round moves what is due, the earliest first, and returns when to look again.
 func (m *mover) round(nowMs int64, closed <-chan struct{}) (next int64, err error) {
+	for i := range m.lanes {
+		m.lanes[i].fresh = false
+	}
 	m.find(nowMs)
 	bytes := 0
 	for n := 0; n < moveMessages && bytes < moveBytes && len(m.ready) > 0; n++ {
@@ -196,9 +199,12 @@ func (m *mover) first() int {
 	return best
 }
 
-// move puts the lane's head where it belongs now.
+// move puts the lane's head where it belongs now. How late the mover is makes no difference to
+// the lanes that a message stands in, so that equal delays lead through the same ones and keep
+// their order; what is due may leave that path when nobody is ahead on it.
 func (m *mover) move(l *lane, nowMs int64) {
 	h := &l.head
+	fromMs := h.putMs + l.waitMs
 	if after := h.delay.AfterMs; h.putMs > nowMs && after > 0 {
 		h.dueMs = min(h.dueMs, nowMs+after) // by a clock that was wrong
 	}
@@ -207,13 +213,25 @@ func (m *mover) move(l *lane, nowMs int64) {
 	switch {
 	case !ok:
 		m.damaged(h, message.ErrEnvelope)
-	case h.dueMs > nowMs:
-		m.wait(h, &e, nowMs)
+	case h.dueMs > nowMs || h.dueMs >= fromMs+laneUnitMs && m.ahead(h.dueMs, fromMs):
+		m.wait(h, &e, min(fromMs, nowMs))
 	default:
 		if err := m.publish(h, &e, nowMs); err != nil {
 			m.damaged(h, err)
 		}
 	}
+}
+
+// ahead says whether anything stands in the lanes that are still before a message.
+func (m *mover) ahead(dueMs, fromMs int64) bool {
+	for dueMs >= fromMs+laneUnitMs {
+		l := &m.lanes[laneOf(dueMs-fromMs)]
+		if l.some || l.fresh || !l.hungry.Load() {
+			return true
+		}
+		fromMs += l.waitMs
+	}
+	return false
 }
 
 // damaged tells of a message that can't be routed as it is, which it was checked for when it came.
@@ -223,14 +241,16 @@ func (m *mover) damaged(h *waiting, err error) {
 	m.b.opts.Log.Error("a delayed message is dropped", "vhost", m.p.v.Name, "exchange", m.d.x.Name, "offset", h.offset, "error", err)
 }
 
-// wait puts a message into the lane for the time that it has left.
-func (m *mover) wait(h *waiting, e *message.Envelope, nowMs int64) {
+// wait puts a message into the lane for the time that it has left from then on.
+func (m *mover) wait(h *waiting, e *message.Envelope, fromMs int64) {
 	m.last.same = false
 	d := h.delay
 	d.DueMs = h.dueMs
 	m.headers = append(d.AppendTo(m.headers[:0]), h.extra.Raw...)
-	m.p.put(m.d.lanes.Partitions()[laneOf(h.dueMs-nowMs)], &message.Publish{Exchange: e.Exchange, Key: h.rec.Key, Properties: e.Properties, Body: h.rec.Value,
-		TimestampMs: nowMs, Died: e.Died, Raw: message.Headers{Count: 1 + h.extra.Count, Raw: m.headers}}, m.in.Ref)
+	l := &m.lanes[laneOf(h.dueMs-fromMs)]
+	l.fresh = true
+	m.p.put(l.part, &message.Publish{Exchange: e.Exchange, Key: h.rec.Key, Properties: e.Properties, Body: h.rec.Value,
+		TimestampMs: fromMs, Died: e.Died, Raw: message.Headers{Count: 1 + h.extra.Count, Raw: m.headers}}, m.in.Ref)
 }
 
 // publish routes a message whose time has come.
