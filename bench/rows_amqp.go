@@ -94,6 +94,8 @@ func amqpRows() []row {
 			func(ctx context.Context, x *running) error { return publishOver(ctx, x, s.bytes, 10_000) })
 		load("amqp-deadletter-"+s.name, "dead-letter", "publish into a queue where messages expire after 1 ms, consume the dead letters, automatic acks", false,
 			of(amqpload.Load{AutoAck: true, DyingMs: 1}, s))
+		load("amqp-delayed-"+s.name, "delayed", "publish through an x-delayed-message exchange with a delay of a second, automatic acks; latencies count from the publish", false,
+			of(amqpload.Load{AutoAck: true, Exchange: "x", ExchangeType: "topic", DelayMs: 1000}, s))
 	}
 	many := of(confirmed, size{bytes: 1024})
 	many.Publishers, many.Queues = 4, 4

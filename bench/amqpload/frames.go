@@ -110,6 +110,7 @@ type BlockOptions struct {
 	FrameMaxBytes int      // as negotiated
 	Varied        bool     // properties and headers of its own for each message
 	Priorities    int      // that messages have in turn, from 0 on; 0: none has one
+	DelayMs       int      // in the header x-delay; 0: no such header
 }
 
 // NewBlock encodes the given number of publishes on channel 1.
@@ -145,6 +146,9 @@ func (o *BlockOptions) properties(i int) args {
 	}
 	if o.Priorities > 0 {
 		return args(nil).u16(0x1800).u8(mode).u8(byte(i % o.Priorities))
+	}
+	if o.DelayMs > 0 {
+		return args(nil).u16(0x3000).long(number("x-delay", o.DelayMs)).u8(mode)
 	}
 	if !o.Varied {
 		return args(nil).u16(0x1000).u8(mode)

@@ -34,6 +34,8 @@ type Load struct {
 	// DyingMs has publishers send to a queue that nobody reads, where messages expire after so
 	// many ms and from where they come to the first queue as dead letters; 0: they send there.
 	DyingMs int
+	// DelayMs is how long an exchange of the type x-delayed-message keeps each message; 0: not at all.
+	DelayMs int
 
 	BodyBytes       int
 	Transient       bool    // delivery mode 1
@@ -144,7 +146,11 @@ func (l Load) Open(ctx context.Context) (*Run, error) {
 func (r *Run) declare() error {
 	l, c := &r.load, r.control
 	if l.Exchange != "" {
-		if _, err := c.Call(method(exchangeDeclare).u16(0).short(l.Exchange).short(l.ExchangeType).u8(2).u32(0), exchangeDeclareOk); err != nil {
+		kind, args := l.ExchangeType, ""
+		if l.DelayMs > 0 {
+			kind, args = "x-delayed-message", table("x-delayed-type", l.ExchangeType)
+		}
+		if _, err := c.Call(method(exchangeDeclare).u16(0).short(l.Exchange).short(kind).u8(2).long(args), exchangeDeclareOk); err != nil {
 			return err
 		}
 	}

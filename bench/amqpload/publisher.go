@@ -50,7 +50,7 @@ func newPublisher(ctx context.Context, l *Load, index int) (*publisher, error) {
 	}
 	p := &publisher{conn: c, load: l, index: index, confirm: measure.NewLatencies(),
 		wake: make(chan struct{}, 1), finished: make(chan struct{})}
-	o := BlockOptions{Exchange: l.Exchange, Keys: l.keys(index), BodyBytes: l.BodyBytes, Persistent: !l.Transient, FrameMaxBytes: c.FrameMaxBytes, Varied: l.Varied, Priorities: l.Priorities}
+	o := BlockOptions{Exchange: l.Exchange, Keys: l.keys(index), BodyBytes: l.BodyBytes, Persistent: !l.Transient, FrameMaxBytes: c.FrameMaxBytes, Varied: l.Varied, Priorities: l.Priorities, DelayMs: l.DelayMs}
 	p.blocks, err = newBlocks(o, l.messagesPerBlock(MessageBytes(o)))
 	if err == nil && l.Window > 0 {
 		p.open = make(chan openBlock, l.Window/p.blocks[0].Messages()+2)
