@@ -1,6 +1,7 @@
 package log
 
 import (
+	"math/rand/v2"
 	"os"
 	"testing"
 
@@ -43,5 +44,30 @@ func TestWhatStandsFarBehindALostBeginningStaysLost(t *testing.T) {
 	got := readAll(t, l, 40, 1<<20)
 	if start, end := l.Bounds(); start != 40 || end != 41 || len(got) != 1 {
 		t.Errorf("bounds [%d, %d), %d batches: the old ones came back", start, end, len(got))
+	}
+}
+
+// Every folder that was made for a log lasts as long as what was synced in it.
+func TestTheFoldersAboveANewLogSurviveAPowerCut(t *testing.T) {
+	for seed := range uint64(20) {
+		m := fs.NewMem(seed)
+		o := Options{FS: m, Dir: "/queues/95/shard/0000000000000001", Pool: newPool(t, m, "/", 0)}
+		l := open(t, o)
+		appendBatch(t, l, makeBatch(1, 100, 'x', 1))
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		after := m.Crash(rand.New(rand.NewPCG(seed, 1)))
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o.FS, o.Pool = after, newPool(t, after, "/", 0)
+		l = open(t, o)
+		if start, end := l.Bounds(); start != 0 || end != 1 {
+			t.Errorf("seed %d: bounds [%d, %d)", seed, start, end)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
