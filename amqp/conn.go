@@ -149,6 +149,7 @@ func (c *conn) end(inOrder bool) {
 	c.closeChannels()
 	c.repliesLeft(c.replies.held)
 	c.memory.Close()
+	c.publisher.Abandon()
 	c.session.Close()
 }
 

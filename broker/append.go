@@ -148,7 +148,7 @@ func (p *Publisher) Commit(done func(error)) error {
 		err = fail(LimitReached, "%d messages were refused: a queue has reached its maximum length, or has them already", len(p.refused))
 	}
 	p.refused = p.refused[:0]
-	done = p.forgetUnstored(err, commit, done)
+	done = p.endNames(err, p.forgetUnstored(err, commit, done))
 	p.used, p.err, p.needCommit = p.used[:0], nil, false
 	p.trimBuilders()
 	switch {

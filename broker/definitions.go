@@ -60,7 +60,7 @@ type exchangeDef struct {
 	Internal   bool   `json:"internal,omitempty"`
 	Args       []byte `json:"args,omitempty"`
 
-	Lanes []store.LogID `json:"lanes,omitempty"` // of one that delays messages
+	Lanes []store.LogID `json:"lanes,omitempty"` // of one that delays messages, or remembers names
 }
 
 func (b *Broker) putJSON(key string, v any) error {

@@ -142,10 +142,13 @@ func (d *delays) waiting() (n int64) {
 
 // lanesOf are the exchange's logs.
 func (x *Exchange) lanesOf() []*Partition {
-	if x.delays == nil {
-		return nil
+	switch {
+	case x.delays != nil:
+		return x.delays.lanes.Partitions()
+	case x.seen != nil && x.seen.log != nil:
+		return []*Partition{x.seen.log}
 	}
-	return x.delays.lanes.Partitions()
+	return nil
 }
 
 // definition is what is written down of the exchange.

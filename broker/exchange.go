@@ -26,6 +26,7 @@ type Exchange struct {
 	alternate   string // exchange that gets what is routed nowhere, if there is one of that name
 	producers   feedProducers
 	delays      *delays // nil: it delays nothing
+	seen        *seen   // nil: it routes names more than once
 	table       atomic.Pointer[exchange.Table]
 	bindings    map[string]*bound // by key; guarded by VHost.mu
 	incoming    boundList         // bindings that lead here; guarded by VHost.mu
@@ -91,14 +92,22 @@ func (x *Exchange) configure(v *VHost) error {
 	if err != nil {
 		return fail(Precondition, "%v", err)
 	}
+	if x.Type == typeDistinct {
+		if x.seen, err = newSeen(x, v.b); err != nil {
+			return err
+		}
+	}
 	x.table.Store(table)
 	return nil
 }
 
 // kind is the type that the exchange routes as.
 func (x *Exchange) kind() (exchange.Kind, error) {
-	if x.Type == typeDelayed {
+	switch x.Type {
+	case typeDelayed:
 		return delayedKind(x.Args)
+	case typeDistinct:
+		return exchange.Fanout, nil
 	}
 	return exchangeKind(x.Type)
 }
@@ -121,7 +130,7 @@ func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, er
 		return nil, err
 	}
 	v := s.vhost
-	if _, err := exchangeKind(o.Type); err != nil && o.Type != typeDelayed {
+	if _, err := exchangeKind(o.Type); err != nil && o.Type != typeDelayed && o.Type != typeDistinct {
 		return nil, err
 	}
 	var x *Exchange
@@ -161,6 +170,11 @@ func (c *change) makeExchange(x *Exchange) {
 	c.prepare = func() error {
 		if x.Type == typeDelayed {
 			if err := c.v.makeDelays(x); err != nil {
+				return err
+			}
+		}
+		if x.seen != nil {
+			if err := x.seen.make(c.v); err != nil {
 				return err
 			}
 		}
@@ -209,6 +223,11 @@ func (v *VHost) restoreExchange(d exchangeDef) error {
 	}
 	if x.Type == typeDelayed {
 		if err := v.restoreDelays(x, d.Lanes); err != nil {
+			return err
+		}
+	}
+	if x.seen != nil {
+		if err := x.seen.open(v, d.Lanes); err != nil {
 			return err
 		}
 	}

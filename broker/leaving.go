@@ -134,6 +134,9 @@ func (l *leaving) forget() error {
 		if x.delays != nil {
 			x.delays.end()
 		}
+		if x.seen != nil && x.seen.log != nil {
+			x.seen.log.removed.Store(true)
+		}
 	}
 	for _, q := range l.queues {
 		v.hide(q)

@@ -84,6 +84,9 @@ type Publisher struct {
 	unroutable uint64
 	bytes      uint64
 
+	naming  *naming   // names taken since the last Commit; nil: none
+	awaited []*naming // of other publishers, of which there were duplicates since
+
 	whole       bool // it is a transaction
 	held        int64
 	heldReplies []heldReply

@@ -171,8 +171,10 @@ func (p *Publisher) missed(set *targetSet, failed, gone int) {
 		case n+gone < len(set.targets):
 			p.fates.lost += int64(n)
 		case failed+gone > 0:
+			p.unname(ref)
 			p.fates.stay = append(p.fates.stay, ref)
 		default:
+			p.unname(ref)
 			p.fates.refuse(ref)
 		}
 	}
@@ -187,6 +189,7 @@ func (p *Publisher) missedByClient(set *targetSet) {
 	}
 	for i, n := range set.missed {
 		if n > 0 {
+			p.unname(set.refs[i])
 			p.refused = append(p.refused, set.refs[i])
 		}
 	}

@@ -165,15 +165,28 @@ func (p *Publisher) addName(key []byte, m *Inbound) {
 // its alternate exchange. At one that delays it, it may wait instead.
 func (p *Publisher) walk(x *Exchange, m *Inbound) (decider exchange.Decider, err error) {
 	p.walked = append(p.walked[:0], x)
+	names := p.named()
 	for i := 0; i < len(p.walked); i++ {
 		x := p.walked[i]
 		if x.delays != nil && x != m.from {
 			waits, why, err := p.delay(x.delays, m)
 			if decider = max(decider, why); err != nil {
+				p.unnameFrom(names)
 				clear(p.visited)
 				return 0, err
 			}
 			if waits {
+				continue
+			}
+		}
+		if x.seen != nil {
+			passes, why, err := p.passOr(x, m)
+			if decider = max(decider, why); err != nil {
+				p.unnameFrom(names)
+				clear(p.visited)
+				return 0, err
+			}
+			if !passes {
 				continue
 			}
 		}
@@ -187,6 +200,9 @@ func (p *Publisher) walk(x *Exchange, m *Inbound) (decider exchange.Decider, err
 		p.follow(m)
 	}
 	clear(p.visited)
+	if len(p.parts) == 0 && len(p.late) == 0 {
+		p.unnameFrom(names) // so that it can be published again
+	}
 	return decider, nil
 }
 

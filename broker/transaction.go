@@ -69,6 +69,8 @@ func (p *Publisher) Discard() {
 	p.published, p.routed, p.unroutable, p.bytes = 0, 0, 0, 0
 	p.err, p.needCommit = nil, false
 	p.forgetHeld()
+	p.Abandon()
+	p.awaited = nil
 	p.same.route, p.same.batch = nil, nil
 }
 

@@ -131,6 +131,7 @@ func (w *undertaker) copy(p *Partition, l *deadLetters) *carried {
 	rest, err := s.copy(w.list)
 	c := s.out
 	if s.torn { // the publisher was left in the middle of a message
+		pub.Abandon()
 		delete(w.publishers, p.q.vhost)
 		l.putBack(append(c.runs, rest...))
 		p.lettersFailed(l, err)

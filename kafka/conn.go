@@ -126,6 +126,9 @@ func (c *conn) close() {
 	c.out.close()
 	c.frames.release()
 	c.memory.Close()
+	if c.publisher != nil {
+		c.publisher.Abandon()
+	}
 	if c.session != nil {
 		c.session.Close()
 	}
