@@ -6,7 +6,7 @@ import threading
 import time
 
 import pika
-from pika.exceptions import ChannelClosedByBroker, NackError, UnroutableError
+from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker, NackError, UnroutableError
 
 from check import AMQP_HOST, AMQP_PORT, check, equal, main, name, until
 
@@ -419,6 +419,116 @@ def errors():
             raise AssertionError(f"{what}: no error")
         except ChannelClosedByBroker as closed:
             equal(closed.reply_code, code, what)
+    connection.channel().queue_delete(queue)
+    connection.close()
+
+
+STREAM = {"x-queue-type": "stream"}
+
+
+def follow(channel, queue, prefetch, arguments, count, ack=True, seconds=15):
+    """What a new consumer of a stream gets: offsets and bodies."""
+    got = []
+    channel.basic_qos(prefetch_count=prefetch)
+
+    def take(_, method, properties, body):
+        equal(method.redelivered, False, "redelivered")
+        got.append((properties.headers["x-stream-offset"], body.decode()))
+        if ack:
+            channel.basic_ack(method.delivery_tag)
+
+    tag = channel.basic_consume(queue, take, auto_ack=False, arguments=arguments)
+    end = time.monotonic() + seconds
+    while len(got) < count:
+        if time.monotonic() > end:
+            raise AssertionError(f"{len(got)} of {count} messages within {seconds} s: {got[:5]}")
+        channel.connection.process_data_events(time_limit=0.1)
+    channel.connection.process_data_events(time_limit=0.2)  # nothing more
+    channel.basic_cancel(tag)
+    return got
+
+
+@check("streams are read from any place, by everybody")
+def streams():
+    queue = name("stream")
+    connection = connect()
+    ch = connection.channel()
+    ch.confirm_delivery()
+    arguments = STREAM | {"x-max-age": "1D", "x-max-length-bytes": 1 << 30, "x-stream-max-segment-size-bytes": 1 << 20}
+    ch.queue_declare(queue, durable=True, arguments=arguments)
+    ch.queue_declare(queue, durable=True, arguments=arguments)
+    for n in range(20):
+        headers = {"x-stream-filter-value": "even"} if n % 2 == 0 else None
+        ch.basic_publish("", queue, str(n), pika.BasicProperties(delivery_mode=2, headers=headers))
+    everything = [(n, str(n)) for n in range(20)]
+    reader = connection.channel()
+    for offset, first in (("first", 0), (7, 7), ("1h", 0), ("last", 19), ("next", 20)):
+        equal(follow(reader, queue, 5, {"x-stream-offset": offset}, 20 - first), everything[first:], f"from {offset}")
+    for _ in range(2):  # nobody takes anything away
+        equal(follow(connection.channel(), queue, 100, {"x-stream-offset": "first"}, 20, ack=False), everything, "once more")
+    got = follow(reader, queue, 5, {"x-stream-offset": "first", "x-stream-filter": ["even"]}, 10)
+    equal([o for o, _ in got if o % 2 == 0], list(range(0, 20, 2)), "those of the filter")  # and what RabbitMQ keeps in their chunks
+    reopened = connect()
+    equal(follow(reopened.channel(), queue, 3, {"x-stream-offset": 10}, 10), everything[10:], "of another connection")
+    reopened.close()
+    ch.queue_delete(queue)
+    connection.close()
+
+
+@check("what is unacked bounds what a stream sends")
+def stream_credit():
+    queue = name("stream-credit")
+    connection = connect()
+    ch = connection.channel()
+    ch.queue_declare(queue, durable=True, arguments=STREAM)
+    for n in range(50):
+        ch.basic_publish("", queue, str(n))
+    got = []
+    ch.basic_qos(prefetch_count=4)
+    ch.basic_consume(queue, lambda _c, m, p, _b: got.append((p.headers["x-stream-offset"], m.delivery_tag)), arguments={"x-stream-offset": "first"})
+    for settle in (ch.basic_ack, ch.basic_nack, ch.basic_reject):
+        before = len(got)
+        until(lambda: connection.process_data_events(0.05) or len(got) >= before + 4, "four messages")
+        connection.process_data_events(0.2)
+        equal([o for o, _ in got], list(range(before + 4)), "offsets")
+        for _, tag in got[before:]:
+            settle(tag)
+    ch.queue_delete(queue)
+    connection.close()
+
+
+@check("what streams refuse")
+def stream_refusals():
+    queue = name("stream-refusals")
+    connection = connect()
+    connection.channel().queue_declare(queue, durable=True, arguments=STREAM)
+
+    def consume(ch, **more):
+        ch.basic_qos(prefetch_count=more.pop("prefetch", 1))
+        ch.basic_consume(queue, lambda *_: None, **more)
+
+    soft = {
+        "consume without a prefetch": lambda ch: consume(ch, prefetch=0),
+        "an offset that is none": lambda ch: consume(ch, arguments={"x-stream-offset": "1x"}),
+        "another age": lambda ch: ch.queue_declare(queue, durable=True, arguments=STREAM | {"x-max-age": "1h"}),
+        "a priority": lambda ch: consume(ch, arguments={"x-priority": 1}),
+        "not durable": lambda ch: ch.queue_declare(name("transient"), arguments=STREAM),
+        "a time to live": lambda ch: ch.queue_declare(name("ttl"), durable=True, arguments=STREAM | {"x-message-ttl": 1}),
+    }
+    for what, call in soft.items():
+        try:
+            call(connection.channel())
+            raise AssertionError(f"{what}: no error")
+        except ChannelClosedByBroker as closed:
+            equal(closed.reply_code, 406, what)
+    hard = {"get": lambda ch: ch.basic_get(queue), "purge": lambda ch: ch.queue_purge(queue), "no acks": lambda ch: consume(ch, auto_ack=True)}
+    for what, call in hard.items():
+        other = connect()
+        try:
+            call(other.channel())
+            raise AssertionError(f"{what}: no error")
+        except ConnectionClosedByBroker as closed:
+            equal(closed.reply_code, 540, what)
     connection.channel().queue_delete(queue)
     connection.close()
 

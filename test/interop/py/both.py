@@ -368,4 +368,35 @@ def sasl_plain():
     equal(any("uthentication" in str(e) for e in refused), True, f"the error says why: {refused}")
 
 
+@check("a stream is a topic, and a topic a stream")
+def streams():
+    stream, topic = name("stream"), name("topic-as-stream")
+    connection, ch = amqp()
+    ch.queue_declare(stream, durable=True, arguments={"x-queue-type": "stream", "x-max-age": "2h"})
+    admin = AdminClient(kafka())
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(15)
+    for n in range(5):
+        ch.basic_publish("", stream, f"amqp {n}")
+    ch.queue_declare(stream, passive=True)  # they have arrived
+    for to in (stream, topic):
+        produce(to, [(b"k", f"kafka {n}".encode(), [("h", b"v")], None) for n in range(5)])
+    read = group_reads(stream, name("readers"), 10)
+    offsets = [(m.offset(), m.value()) for m in read]
+    ch.basic_qos(prefetch_count=3)
+    for queue, want in ((stream, offsets), (topic, [(n, f"kafka {n}".encode()) for n in range(5)])):
+        got = []
+        for method, properties, body in ch.consume(queue, arguments={"x-stream-offset": "first"}, inactivity_timeout=10):
+            if method is None:
+                raise AssertionError(f"{len(got)} of {len(want)} messages of {queue}")
+            got.append((properties.headers["x-stream-offset"], body))
+            ch.basic_ack(method.delivery_tag)
+            if len(got) == len(want):
+                break
+        ch.cancel()
+        equal(got, want, f"{queue} by AMQP")
+    ch.queue_delete(stream)
+    ch.queue_delete(topic)
+    connection.close()
+
+
 main()
