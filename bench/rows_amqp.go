@@ -88,6 +88,8 @@ func amqpRows() []row {
 	}
 	load("amqp-1k-ttl", "ttl", "amqp-1k into a queue with x-message-ttl of ten minutes", false, amqpload.Load{BodyBytes: 1024, AutoAck: true, TTLMs: 600_000})
 	load("amqp-1k-limited", "limited", "amqp-1k into a queue with x-max-length of ten million", false, amqpload.Load{BodyBytes: 1024, AutoAck: true, MaxLength: 10_000_000})
+	load("amqp-stream-1k", "stream", "amqp-1k into a stream, prefetch 1,000, acks of 100", false,
+		amqpload.Load{BodyBytes: 1024, Prefetch: ackPrefetch, AckEvery: ackBatch, Stream: true})
 	load("amqp-1k-priorities", "priorities", "amqp-1k into a queue with x-max-priority of 9, ten priorities in turn", false, amqpload.Load{BodyBytes: 1024, AutoAck: true, Priorities: 10})
 	for _, s := range []size{sizes[0], sizes[2]} {
 		add("amqp-drophead-"+s.name, "drop-head", "publish with confirms (window 5,000) into a queue with x-max-length of 10,000, no consumer", false,

@@ -77,7 +77,11 @@ func (k *consumer) start() error {
 	if k.load.AutoAck {
 		flags = 2
 	}
-	return k.conn.send(1, method(basicConsume).u16(0).short(k.queue).short(consumerTag).u8(flags).u32(0))
+	from := ""
+	if k.load.Stream {
+		from = table("x-stream-offset", "first")
+	}
+	return k.conn.send(1, method(basicConsume).u16(0).short(k.queue).short(consumerTag).u8(flags).long(from))
 }
 
 func (k *consumer) consume() error {
