@@ -226,6 +226,33 @@ def types(broker):
     return then
 
 
+@scenario("a stream is read from its beginning, by each subscriber, and nothing leaves it")
+def stream(broker):
+    stream = RabbitQueue(name("stream"), durable=True, queue_type=QueueType.STREAM, arguments={"x-max-age": "1h"})
+    got = {"one": [], "two": []}
+
+    async def then():
+        declared = await broker.declare_queue(stream)
+        for i in range(50):
+            await broker.publish(i, stream)
+        for label in got:
+            reader = RabbitBroker(URL, default_channel=Channel(prefetch_count=10))
+
+            @reader.subscriber(stream, consume_args={"x-stream-offset": "first"})
+            async def handler(body: int, message: RabbitMessage):
+                got[label].append((message.headers["x-stream-offset"], body))
+
+            async with reader:
+                await reader.start()
+                while len(got[label]) < 50:
+                    await asyncio.sleep(0.02)
+        for label, read in got.items():  # FastStream handles as many at a time as its prefetch
+            equal(sorted(read), [(i, i) for i in range(50)], f"offsets and bodies of {label}")
+        await declared.delete(if_unused=False, if_empty=False)
+
+    return then
+
+
 @scenario("routers with a prefix, batches of publishes that are confirmed, what has no route is told")
 def routers(broker):
     got = asyncio.Queue()
