@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"maps"
+
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
@@ -20,6 +22,7 @@ import (
 type distinct struct { // guarded by the limiter's turn
 	loaded bool
 	seen   map[messageID]inQueue
+	peak   int     // the most there were in seen since it was made
 	batch  []newID // names in the batch under way
 }
 
@@ -40,6 +43,9 @@ type newID struct {
 
 // tidyNames is how many names are looked at for each new one.
 const tidyNames = 3
+
+// fewNames is for how many names a map is never too large.
+const fewNames = 1 << 10
 
 // duplicate is the size of a message that the queue has already; others that are refused have
 // another negative one.
@@ -153,17 +159,29 @@ func (d *distinct) drop() {
 // add remembers a name. Of a few others those go whose messages left, and any one of them
 // where there are as many as may be.
 func (d *distinct) add(q *Queue, id messageID, at inQueue, nowMs int64, most int) {
-	looked := 0
+	looked, look := 0, min(tidyNames, most-1)
 	for other, at := range d.seen {
 		full := len(d.seen) >= most
-		if looked++; !full && looked > tidyNames {
+		if looked++; !full && looked > look {
 			break
 		}
-		if full && looked > tidyNames || !at.under && !at.stays(q, nowMs) {
+		if full && looked > look || !at.under && !at.stays(q, nowMs) {
 			delete(d.seen, other)
 		}
 	}
 	d.seen[id] = at
+	d.peak = max(d.peak, len(d.seen))
+	if d.peak > fewNames && len(d.seen) < d.peak/16 {
+		d.shrink()
+	}
+}
+
+// shrink makes seen anew where most of its names have gone: a map stays as large as it was, and
+// who looks for the first few names in it walks over all that is empty.
+func (d *distinct) shrink() {
+	seen := make(map[messageID]inQueue, 2*len(d.seen))
+	maps.Copy(seen, d.seen)
+	d.seen, d.peak = seen, len(seen)
 }
 
 // load finds the names of what an earlier start left in the queue.
@@ -173,7 +191,7 @@ func (d *distinct) load(p *Partition) error {
 	}
 	s := p.q.Settings()
 	nowMs := p.q.vhost.b.opts.Now().UnixMilli()
-	d.seen = map[messageID]inQueue{}
+	d.seen, d.peak = map[messageID]inQueue{}, 0
 	for _, part := range p.q.inTurn() {
 		c, err := part.work()
 		if err != nil {

@@ -305,3 +305,40 @@ func TestNamesTakeMemoryForWhatIsThere(t *testing.T) {
 		}
 	})
 }
+
+// A map that was large once is walked as one for good: it makes room for a small one.
+func TestNamesThatWereManyCostNothingLater(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		q := r.limited("q", argDistinct, true)
+		r.refuses(numbers(0, 4*fewNames))
+		d := &q.Partitions()[0].turns().names
+		if d.peak != 4*fewNames {
+			t.Fatalf("%d names at most, want %d", d.peak, 4*fewNames)
+		}
+		var kept []string
+		for round := range 40 {
+			if _, err := r.s.Purge("q"); err != nil {
+				t.Fatal(err)
+			}
+			kept = numbers(4*fewNames+100*round, 100)
+			r.refuses(kept)
+		}
+		if d.peak >= fewNames {
+			t.Errorf("the map is as large as for %d names, and has %d", d.peak, len(d.seen))
+		}
+		r.refuses(kept, kept...)
+	})
+}
+
+func TestAQueueThatRemembersFewNames(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		for most := 1; most <= 5; most++ {
+			name := fmt.Sprint("q", most)
+			q := r.limited(name, argDistinct, true, argCacheSize, most)
+			r.named(r.s.NewPublisher(), "", name, numbers(0, 20)...)
+			if n := len(q.Partitions()[0].turns().names.seen); n != most {
+				t.Errorf("%d names, want %d", n, most)
+			}
+		}
+	})
+}
