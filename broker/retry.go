@@ -59,4 +59,5 @@ func (p *Partition) retryDue() {
 	if e := p.expiry.Load(); e != nil {
 		e.headMoved(p)
 	}
+	p.cameBack()
 }

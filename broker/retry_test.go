@@ -276,6 +276,32 @@ func TestAFullQueueDropsNothingThatWaits(t *testing.T) {
 	})
 }
 
+// What is too much when it is due leaves then, and not when somebody publishes.
+func TestAFullQueueDropsWhatIsTooMuchWhenItIsDue(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.retrying("all", 1000, 1000, "x-max-length", 2)
+		sub := r.subscribe("q", SubscribeOptions{Prefetch: 5})
+		for i := range 5 { // what is held counts for no limit
+			publish(t, r.s.NewPublisher(), "", fmt.Sprint("q=", i))
+			got := pull(t, sub, 10, 1<<20)
+			if len(got) != 1 {
+				t.Fatalf("%d came", len(got))
+			}
+		}
+		lease := &sub.partitions[0].Lease
+		must(t, lease.Requeue(0, 4))
+		sub.Close()
+		r.counts(0, 0, 5)
+		in(time.Second)
+		if q, _ := r.v.Queue("q"); q.Stats().Ready != 2 {
+			t.Errorf("%d are ready, want 2", q.Stats().Ready)
+		}
+		if g := r.hold("q"); string(g.Body) != "3" {
+			t.Errorf("the first is %q, want 3", g.Body)
+		}
+	})
+}
+
 // What a free consumer is handed counts for no limit, also while others wait.
 func TestAFreeConsumerGetsWhatComesWhileOthersWait(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
