@@ -56,6 +56,7 @@ type streamPart struct {
 	room    int // how many messages there is credit for
 	got     int
 	size    int
+	looked  int            // bytes of bodies that were looked at
 	full    bool           // there was one more,
 	refused message.Offset // which was this one
 
@@ -71,6 +72,8 @@ const headerOffset = "x-stream-offset"
 const (
 	// streamLook is how many messages are looked at in a turn if few of them are wanted.
 	streamLook = 1 << 16
+	// streamLookBytes is how much of bodies is.
+	streamLookBytes = 16 << 20
 	// streamWindow is the most that are read at a time.
 	streamWindow = 1 << 12
 )
@@ -185,7 +188,8 @@ func (p *streamPart) serve(max, maxBytes int, emit func(*Delivery)) (n, size int
 	if ok, err := p.served(); !ok {
 		return 0, 0, err
 	}
-	for look := message.Offset(streamLook); n < max && size < maxBytes; {
+	look, lookBytes := message.Offset(streamLook), streamLookBytes
+	for n < max && size < maxBytes {
 		room := p.c.credit(max - n)
 		if room == 0 {
 			return n, size, nil
@@ -193,13 +197,14 @@ func (p *streamPart) serve(max, maxBytes int, emit func(*Delivery)) (n, size int
 		if ok, err := p.find(); !ok || p.part.removed.Load() {
 			return n, size, err
 		}
-		if look <= 0 { // others have their turn
+		if look <= 0 || lookBytes <= 0 { // others have their turn
 			p.c.wake()
 			return n, size, nil
 		}
 		before := p.next
 		err = p.read(room, maxBytes-size, emit)
 		look -= p.next - before
+		lookBytes -= p.looked
 		n += p.got
 		size += p.size
 		switch {
@@ -335,13 +340,14 @@ func (p *streamPart) read(room, maxBytes int, emit func(*Delivery)) error {
 	window := max(p.window, int64(room))
 	p.room, p.got, p.size, p.full = room, 0, 0, false
 	views, props := len(r.views), len(r.props)
-	next, _, _, err := r.read(p.next, min(p.last, p.next+message.Offset(window)-1), maxBytes, func(d *Delivery) { p.take(d, emit) })
+	next, _, looked, err := r.read(p.next, min(p.last, p.next+message.Offset(window)-1), maxBytes, func(d *Delivery) { p.take(d, emit) })
 	for _, g := range r.gone {
 		if g.why == Retention {
 			p.missed(g.last - g.first + 1)
 		}
 	}
 	r.gone = r.gone[:0]
+	p.looked = looked
 	if p.next = next; p.full {
 		p.next = p.refused
 	}

@@ -495,6 +495,38 @@ func TestAConsumerThatWantsLittleLetsOthersHaveTheirTurn(t *testing.T) {
 	sub.Release()
 }
 
+// A turn is as short where messages are large.
+func TestAConsumerThatWantsNoLargeMessageLetsOthersHaveTheirTurn(t *testing.T) {
+	r := startWith(t, 0)
+	r.stream("s")
+	p := r.s.NewPublisher()
+	body := make([]byte, 1<<20)
+	const n = 3 * streamLookBytes >> 20
+	for range n {
+		if _, err := p.Publish(&Inbound{Key: []byte("s"), Body: body, TimestampMs: 1}); err != nil {
+			t.Fatal(err)
+		}
+		flush(t, p)
+	}
+	woken := 0
+	sub := r.subscribe("s", SubscribeOptions{Prefetch: 1, Args: arguments(headerOffset, "first", argFilter, "a"), Wake: func() { woken++ }})
+	turns := 0
+	for sub.stream.parts[0].next < n {
+		if turns > 10 || turns > 0 && woken == 0 {
+			t.Fatalf("nothing in %d turns, woken %d times", turns, woken)
+		}
+		woken = 0
+		r.stream("s").idleDisk()
+		if _, err := sub.Pull(1, 1<<20, func(d *Delivery) {}); err != nil {
+			t.Fatal(err)
+		}
+		turns++
+	}
+	if turns < 3 {
+		t.Errorf("all in %d turns", turns)
+	}
+}
+
 func TestAStreamsDeliveryAllocatesNothing(t *testing.T) {
 	r := startWith(t, 0)
 	r.stream("s")
