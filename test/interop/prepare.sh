@@ -155,7 +155,7 @@ prepare_go() {
 }
 
 prepare_go_examples() {
-  (cd "$CACHE/amqp091-go" && mkdir -p examples && go build -o examples/ ./_examples/producer ./_examples/consumer ./_examples/pubsub ./_examples/client ./_examples/recovery) \
+  (cd "$CACHE/amqp091-go" && mkdir -p examples && GOWORK=off go build -o examples/ ./_examples/producer ./_examples/consumer ./_examples/pubsub ./_examples/client ./_examples/recovery) \
     >"$CACHE/go-examples.log" 2>&1 || { REASON="go build: $(tail -n 5 "$CACHE/go-examples.log" | tr '\n' ' ')"; return 1; }
 }
 
@@ -172,7 +172,7 @@ prepare_go_tests() {
   chmod -R u+w "$CACHE/$name" 2>/dev/null
   rm -rf "${CACHE:?}/$name"
   cp -r "$dir" "$CACHE/$name" && chmod -R u+w "$CACHE/$name" || { REASON="cannot copy $module"; return 1; }
-  (cd "$CACHE/$name" && go test -c -o own.test "$@" "$package") >"$CACHE/go-$name-build.log" 2>&1 ||
+  (cd "$CACHE/$name" && GOWORK=off go test -c -o own.test "$@" "$package") >"$CACHE/go-$name-build.log" 2>&1 ||
     { REASON="go test -c in $module: $(tail -n 5 "$CACHE/go-$name-build.log" | tr '\n' ' ')"; return 1; }
   did "go-$name" - <<<"$module $package $*"
 }
