@@ -28,7 +28,7 @@ RACE := ./auth ./internal/netx ./metrics ./server ./consumer ./exchange ./segmen
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fmt interop interop-more reports diff-rabbitmq crash torture fuzz bench bench-curves bench-compare bench-guard bench-peers demo clean need-go need-cc
+.PHONY: help run build test check lint race fmt interop interop-more reports diff-rabbitmq crash torture weight fuzz bench bench-curves bench-compare bench-guard bench-peers demo clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -82,6 +82,10 @@ crash: build ## kill -9 loop under confirmed load (ROUNDS=200, SEED=)
 torture: crash ## kill -9, damage, full and failing disks, hostile clients (TORTURE=20 rounds each, SEED=, ONLY=campaign)
 	$(GO) build -o bin/torture ./test/torture
 	./bin/torture --broker $(BIN) --rounds $(TORTURE) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+weight: build ## what a million delayed, dead, acked out of order, or stuck messages weigh (N=1000000, ONLY=delayed,dead,acks,straggler)
+	$(GO) build -o bin/weight ./test/weight
+	./bin/weight --broker $(BIN) $(if $(N),-n $(N)) $(if $(ONLY),--only $(ONLY))
 
 fuzz: need-go ## run every fuzz target for a short while (FUZZTIME=10s)
 	GO='$(GO)' FUZZTIME='$(FUZZTIME)' test/fuzz

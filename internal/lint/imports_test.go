@@ -65,6 +65,7 @@ var imports = map[string][]string{
 	"internal/testkit": {"server", "config"},
 	"test/crash":       {"test/process"},
 	"test/torture":     {"test/process"},
+	"test/weight":      {"test/process", "bench/measure"},
 	"test/process":     {},
 	"test/interop":     {"internal/testkit"},
 }

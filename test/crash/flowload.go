@@ -112,7 +112,8 @@ func (m *flowModel) next(rng *rand.Rand, f fate) (number int, p amqp.Publishing)
 		level = rng.IntN(flowLevels)
 		p.Priority = uint8(level)
 	case "delay":
-		delay := []int{0, 5, 40, 250}[rng.IntN(4)]
+		level = rng.IntN(flowLevels)
+		delay := []int{0, 5, 40, 250}[level]
 		p.Headers = amqp.Table{"x-delay": int32(delay)}
 		due = nowMs() + int64(delay)
 	}

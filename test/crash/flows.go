@@ -54,7 +54,7 @@ func flows() []*flow {
 		{name: "reject", key: "crash.reject", ends: []end{{queue: "crash.reject"}, {queue: "crash.rejected", died: "rejected"}}},
 		{name: "drop", key: "crash.drop", limit: flowLimit, ends: []end{{queue: "crash.drop", ordered: true}, {queue: "crash.dropped", ordered: true, died: "maxlen"}}},
 		{name: "refuse", key: "crash.refuse", limit: flowLimit, ends: []end{{queue: "crash.refuse", ordered: true}}},
-		{name: "delay", exchange: "crash.delay", key: "late", hops: true, ends: []end{{queue: "crash.late"}}},
+		{name: "delay", exchange: "crash.delay", key: "late", hops: true, ends: []end{{queue: "crash.late", ordered: true}}},
 		{name: "levels", key: "crash.levels", ends: []end{{queue: "crash.levels", ordered: true}}},
 		{name: "tx", exchange: "crash.tx", ends: []end{{queue: "crash.copy", ordered: true, whole: true},
 			{queue: "crash.in", part: 1}, {queue: "crash.out", part: 1}}},
