@@ -72,3 +72,27 @@ func (r *frozenRig) send(queue string) {
 	p.Store()
 	_ = p.Commit(nil)
 }
+
+// TestAHeadThatWasReadIsLookedAtInTime again, where dead letters are waited for.
+func TestAHeadThatWasReadIsLookedAtInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startFrozen(t, fs.NewMem(1))
+		args := QueueOptions{Durable: true, Args: arguments("x-message-ttl", 10_300, "x-dead-letter-exchange", "amq.fanout")}
+		if _, err := r.s.DeclareQueue("q", args); err != nil {
+			t.Fatal(err)
+		}
+		r.send("q")
+		r.close()
+		r.mem.Evict(true)
+		r = startFrozen(t, r.mem)
+		defer r.close()
+		time.Sleep(10_290 * time.Millisecond)
+		if n := r.b.Counters().Left[Expired].Load(); n != 0 {
+			t.Errorf("%d have expired before their time", n)
+		}
+		time.Sleep(50 * time.Millisecond)
+		if n := r.b.Counters().Left[Expired].Load(); n != 1 {
+			t.Errorf("%d have expired in time", n)
+		}
+	})
+}

@@ -135,7 +135,7 @@ func dead(w *weighing) (string, error) {
 }
 
 // window is how many messages the consumer that acks in a random order holds.
-const window = 65_000
+const window = 10_000
 
 func acks(w *weighing) (string, error) {
 	c, ch, err := w.open(2)

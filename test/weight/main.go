@@ -3,7 +3,7 @@
 //
 //	delayed    wait in an exchange for their time
 //	dead       become dead letters, all at once
-//	acks       are acked one by one in a random order, of 65,000 that are held
+//	acks       are acked one by one in a random order, of 10,000 that are held
 //	straggler  pass through a queue at full rate, in which one stays unacked
 //
 // Each has a broker of its own. The memory of the process without mapped files is taken before
@@ -37,7 +37,7 @@ var loads = []load{{"delayed", delayed}, {"dead", dead}, {"acks", acks}, {"strag
 
 // most is what any of them may take, however many messages there are: buffers of connections
 // and garbage.
-const most = 64 << 20
+const most = 96 << 20
 
 // weighing is one load's broker.
 type weighing struct {
