@@ -324,3 +324,24 @@ func TestDropBelowDoesNotWaitForAnAppend(t *testing.T) {
 		t.Error("it says that it did not")
 	}
 }
+
+// A segment is wholly below the offset behind its last record, and not below that record's.
+func TestDropBelowDropsWhatEndsThere(t *testing.T) {
+	m := fs.NewMem(1)
+	l := open(t, Options{FS: m, Dir: "/q", Pool: newPool(t, m, "/", 0), FirstSegmentBytes: 4 << 10, SegmentBytes: 4 << 10})
+	for i := range 40 {
+		appendBatch(t, l, makeBatch(1, 1000, byte(i), int64(i)))
+	}
+	first := l.segments()[0]
+	for _, c := range []struct{ below, start int64 }{{first.Next() - 1, 0}, {first.Next(), first.Next()}, {1 << 40, l.active.Base()}} {
+		if !l.DropBelow(c.below) {
+			t.Fatal("it says that it did not")
+		}
+		if start, end := l.Bounds(); start != c.start || end != 40 {
+			t.Errorf("below %d: bounds [%d, %d), want [%d, 40)", c.below, start, end, c.start)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
