@@ -135,6 +135,25 @@ func TestWhatIsKeptAsideIsBounded(t *testing.T) {
 	}
 }
 
+// TestWhatIsPutBackHadNoTurn: those behind, of large messages too, come before what is aside.
+func TestWhatIsPutBackHadNoTurn(t *testing.T) {
+	now := time.Now()
+	l := deadLetters{waiting: []ended{{first: 100, last: 199}}}
+	l.setAside([]ended{{first: 1, last: 1}}, errors.New("no place"), now)
+	for left := int64(100); left > 0; left -= 10 {
+		if _, ok := l.aside.recall(now, len(l.waiting) > 0); ok || l.aside.before != left {
+			t.Fatalf("with %d before it, of which it counts %d: to be recalled is %v", left, l.aside.before, ok)
+		}
+		taken := l.take(50, nil) // of which ten were copied
+		if rest := (ended{first: taken[0].first + 10, last: taken[len(taken)-1].last}); rest.first <= rest.last {
+			l.putBack([]ended{rest})
+		}
+	}
+	if _, ok := l.aside.recall(now, len(l.waiting) > 0); !ok {
+		t.Error("it is not recalled")
+	}
+}
+
 // TestWhatIsAsideGoesWithItsQueue, and is told of.
 func TestWhatIsAsideGoesWithItsQueue(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {

@@ -143,7 +143,7 @@ func (l *deadLetters) take(limit int64, into []ended) []ended {
 	return into
 }
 
-// putBack puts runs before all others again.
+// putBack puts runs before all others again, which did not have their turn.
 func (l *deadLetters) putBack(list []ended) {
 	if len(list) == 0 {
 		return
@@ -151,6 +151,9 @@ func (l *deadLetters) putBack(list []ended) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting = append(append(make([]ended, 0, len(list)+len(l.waiting)), list...), l.waiting...)
+	for _, e := range list {
+		l.aside.before += int64(e.last-e.first) + 1
+	}
 }
 
 // takeCarried is what a turn before has copied, nil if there is nothing.
