@@ -179,6 +179,21 @@ func (p *Partition) ready(wait bool) (int64, error) {
 	return n, err
 }
 
+// kept counts the messages of a stream.
+func (p *Partition) kept(wait bool) (int64, error) {
+	if f := p.log.Figures(); f.Certain {
+		return f.Waiting, nil
+	}
+	if !wait {
+		return 0, store.ErrNotYet
+	}
+	start, end, err := p.log.Bounds()
+	if err != nil {
+		return 0, err
+	}
+	return p.log.Records(start, end)
+}
+
 // saveCursor keeps what Progress does not: acks ahead of the floor, delivery counts.
 func (p *Partition) saveCursor() error {
 	c := p.cursor.Load()

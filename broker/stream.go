@@ -32,6 +32,10 @@ type streamConsumer struct {
 	parts   []*streamPart
 	turn    int    // whose turn it is among parts
 	heads   uint64 // of Delivery.Head, given out last
+
+	// What is left to be looked at in this turn.
+	look      message.Offset
+	lookBytes int
 }
 
 // streamPart is a stream's consumer on one partition: of a stream the only one.
@@ -87,15 +91,21 @@ func (c *streamConsumer) pull(max, maxBytes int, emit func(*Delivery)) (n int, e
 		})
 	}
 	room, first := maxBytes, c.turn
+	c.look, c.lookBytes = streamLook, streamLookBytes
 	for i := 0; i < len(c.parts) && n < max && room > 0 && err == nil; i++ {
 		p := c.parts[(first+i)%len(c.parts)]
 		var got, size int
 		got, size, err = p.serve(max-n, room, emit)
-		if got > 0 || err != nil {
+		tired := c.tired()
+		if got > 0 || err != nil || tired {
 			c.turn = (first + i + 1) % len(c.parts)
 		}
 		n += got
 		room -= size
+		if tired { // others have their turn
+			c.wake()
+			break
+		}
 	}
 	if n > 0 {
 		counters := &c.q.vhost.b.counters
@@ -104,6 +114,9 @@ func (c *streamConsumer) pull(max, maxBytes int, emit func(*Delivery)) (n int, e
 	}
 	return n, err
 }
+
+// tired says that enough was looked at in this turn.
+func (c *streamConsumer) tired() bool { return c.look <= 0 || c.lookBytes <= 0 }
 
 // subscribeStream is Subscribe of a stream. That a consumer wants to be alone means nothing: it
 // takes nothing from others.
@@ -188,8 +201,7 @@ func (p *streamPart) serve(max, maxBytes int, emit func(*Delivery)) (n, size int
 	if ok, err := p.served(); !ok {
 		return 0, 0, err
 	}
-	look, lookBytes := message.Offset(streamLook), streamLookBytes
-	for n < max && size < maxBytes {
+	for n < max && size < maxBytes && !p.c.tired() {
 		room := p.c.credit(max - n)
 		if room == 0 {
 			return n, size, nil
@@ -197,14 +209,10 @@ func (p *streamPart) serve(max, maxBytes int, emit func(*Delivery)) (n, size int
 		if ok, err := p.find(); !ok || p.part.removed.Load() {
 			return n, size, err
 		}
-		if look <= 0 || lookBytes <= 0 { // others have their turn
-			p.c.wake()
-			return n, size, nil
-		}
 		before := p.next
 		err = p.read(room, maxBytes-size, emit)
-		look -= p.next - before
-		lookBytes -= p.looked
+		p.c.look -= p.next - before
+		p.c.lookBytes -= p.looked
 		n += p.got
 		size += p.size
 		switch {
@@ -438,19 +446,4 @@ func (c *streamConsumer) release(left bool) {
 			p.reader.unpacked = nil
 		}
 	}
-}
-
-// kept counts the messages of a stream.
-func (p *Partition) kept(wait bool) (int64, error) {
-	if f := p.log.Figures(); f.Certain {
-		return f.Waiting, nil
-	}
-	if !wait {
-		return 0, store.ErrNotYet
-	}
-	start, end, err := p.log.Bounds()
-	if err != nil {
-		return 0, err
-	}
-	return p.log.Records(start, end)
 }

@@ -527,6 +527,40 @@ func TestAConsumerThatWantsNoLargeMessageLetsOthersHaveTheirTurn(t *testing.T) {
 	}
 }
 
+// A turn is no longer for a topic of many partitions, each of which has its turn.
+func TestAConsumerThatWantsLittleOfManyPartitionsLetsOthersHaveTheirTurn(t *testing.T) {
+	const parts, each = 4, streamLookBytes >> 20
+	r := startWith(t, 0)
+	q, err := r.s.CreateTopic("t", parts, nil)
+	must(t, err)
+	body := strings.Repeat("x", 1<<20)
+	for _, p := range q.Partitions() {
+		for range each {
+			if _, err := r.s.Produce(p, produced(-1, -1, -1, body)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	woken := 0
+	sub := r.subscribe("t", SubscribeOptions{Prefetch: 1, Args: arguments(headerOffset, "first", argFilter, "a"), Wake: func() { woken++ }})
+	looked := func() (n message.Offset) {
+		for _, p := range sub.stream.parts {
+			n += p.next
+		}
+		return n
+	}
+	for turn := range parts {
+		woken = 0
+		q.idleDisk()
+		if _, err := sub.Pull(1, 1<<20, func(d *Delivery) {}); err != nil {
+			t.Fatal(err)
+		}
+		if n := looked(); n != message.Offset(turn+1)*each || woken == 0 {
+			t.Fatalf("%d were looked at in turn %d, and woken %d times", n, turn, woken)
+		}
+	}
+}
+
 func TestAStreamsDeliveryAllocatesNothing(t *testing.T) {
 	r := startWith(t, 0)
 	r.stream("s")
