@@ -622,3 +622,105 @@ func TestAStreamsPullWaitsForNoDisk(t *testing.T) {
 		})
 	}
 }
+
+// What is too old, or too much, goes by segments, and who reads them goes on behind it.
+func TestAStreamKeepsWhatItsArgumentsSay(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []any
+		stay int // of 40 messages of 32 KiB, the last of them an hour younger
+	}{
+		"an age":           {[]any{"x-max-age", "30m"}, 1},
+		"bytes":            {[]any{"x-max-length-bytes", 256 << 10}, 7},
+		"a byte":           {[]any{"x-max-length-bytes", 0}, 1},
+		"neither":          {nil, 40},
+		"more than it has": {[]any{"x-max-age", "1D", "x-max-length-bytes", 1 << 30}, 40},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				q := r.stream("s", append([]any{"x-stream-max-segment-size-bytes", 1}, c.args...)...)
+				p := r.s.NewPublisher()
+				sub := r.from("s", 1, headerOffset, "first")
+				for i := range 40 {
+					if i == 39 {
+						time.Sleep(time.Hour)
+					}
+					in := &Inbound{Key: []byte("s"), Body: make([]byte, 32<<10), Persistent: true, TimestampMs: time.Now().UnixMilli()}
+					if _, err := p.Publish(in); err != nil {
+						t.Fatal(err)
+					}
+					flush(t, p)
+				}
+				got := len(pull(t, sub, 1, 1<<20))
+				time.Sleep(10 * time.Minute) // the store looks at times in its own time
+				synctest.Wait()
+				start, end, err := q.Partitions()[0].log.Bounds()
+				if left := int(end - start); err != nil || end != 40 || left != c.stay {
+					t.Errorf("%d to %d are left, want %d, %v", start, end, c.stay, err)
+				}
+				if n, err := r.s.Count(q); n != int64(end-start) || err != nil {
+					t.Errorf("%d are counted, %v", n, err)
+				}
+				for {
+					_ = sub.stream.parts[0].Ack(0, 0)
+					more := len(pull(t, sub, 1, 1<<20))
+					sub.Release()
+					if got += more; more == 0 {
+						break
+					}
+				}
+				if passed := r.Counters().Passed.Load(); got+int(passed) != 40 || (c.stay == 40) != (passed == 0) {
+					t.Errorf("%d came, %d were passed", got, passed)
+				}
+			})
+		})
+	}
+}
+
+// A policy says the same of a stream as its arguments do, where they say nothing.
+func TestPoliciesOfAStream(t *testing.T) {
+	age, bytes := byArg("x-max-age"), byArg("x-max-length-bytes")
+	s := newSettings(stream, layers{declared: layer{age: "1000"}, policy: layer{age: "2000", bytes: "5"}})
+	if s.RetentionAge != time.Second || s.RetentionBytes != 5 || s.limited() {
+		t.Errorf("%+v", s)
+	}
+	if v, from := s.Value(TopicSetting("retention.bytes")); v != "5" || from != FromPolicy {
+		t.Errorf("%s from %d", v, from)
+	}
+	if s := newSettings(classic, layers{policy: layer{age: "2000", bytes: "5"}}); s.MaxLengthBytes != 5 || s.RetentionBytes != 0 {
+		t.Errorf("a queue: %+v", s)
+	}
+}
+
+func FuzzStreamArguments(f *testing.F) {
+	f.Add(arguments(headerOffset, "first", argFilter, "a", argMatchUnfiltered, true), []byte{0, 0})
+	f.Add(arguments(headerOffset, "7D"), []byte{0x20, 0, 0, 0, 0, 0})
+	f.Add(arguments(headerOffset, 5), []byte{0xb0, 0, 1, 'a', 0, 0, 0, 0, 2})
+	f.Add(field.AppendArray(field.AppendName(nil, argFilter), field.AppendString(nil, []byte("a"))), []byte{})
+	b := &Broker{}
+	b.opts.defaults()
+	q := &Queue{Name: "q", vhost: newVHost(b, "/")}
+	q.settings.Store(newSettings(stream, layers{}))
+	f.Fuzz(func(t *testing.T, args, props []byte) {
+		o := SubscribeOptions{Args: args}
+		if err := q.consumeArgs(&o); err != nil && KindOf(err) != Precondition {
+			t.Fatalf("of kind %d: %v", KindOf(err), err)
+		}
+		if o.filter != nil {
+			o.filter.has(props)
+		}
+		if len(props) > 0 && !field.CheckProperties(props) {
+			return
+		}
+		out, digits := appendOffset(nil, props)
+		binary.BigEndian.PutUint64(digits, 77)
+		var p field.Properties
+		if err := p.Parse(out); err != nil {
+			t.Fatal(err)
+		}
+		if f, ok := field.Find(p.Headers, headerOffset); ok { // or a table behind it is damaged
+			if n, _ := f.Int(); n != 77 {
+				t.Fatalf("%x tells %d", out, n)
+			}
+		}
+	})
+}
