@@ -247,7 +247,7 @@ func (p *streamPart) served() (ok bool, err error) {
 	case e.err != nil:
 		return false, p.failed(e.err)
 	case found != nil:
-		p.stand(*found)
+		p.next, p.last = found.First, found.Last
 	}
 	return true, nil
 }
@@ -285,7 +285,7 @@ func (p *streamPart) find() (ok bool, err error) {
 		if err != nil {
 			return false, p.failed(err)
 		}
-		p.stand(run)
+		p.next, p.last = run.First, run.Last
 	}
 }
 
@@ -297,13 +297,6 @@ func (s *source) after(from, end message.Offset, wait bool) (consumer.Run, error
 		first, last = end, end-1
 	}
 	return consumer.Run{First: first, Last: last}, err
-}
-
-// stand goes on with a run that was found.
-func (p *streamPart) stand(run consumer.Run) {
-	if run.First >= p.next { // retention may have passed it meanwhile
-		p.next, p.last = run.First, run.Last
-	}
 }
 
 // failed is the error of a log, nil if it is gone with its queue.

@@ -724,3 +724,50 @@ func FuzzStreamArguments(f *testing.F) {
 		}
 	})
 }
+
+// One that looks far ahead for what it wants, and finds more than there is credit for, comes back to it.
+func TestAFilterLosesNothingThatIsBeyondTheCredit(t *testing.T) {
+	r := startWith(t, 0)
+	r.stream("s")
+	p := r.s.NewPublisher()
+	var wanted []string
+	for i := range 300 { // of one batch, and so of one run
+		in := &Inbound{Key: []byte("s"), Body: fmt.Append(nil, i), TimestampMs: 1}
+		if i > 50 && i%50 < 7 {
+			headers := field.Properties{Flags: field.FlagHeaders, Headers: arguments(headerFilterValue, "a")}
+			in.Properties = headers.Append(nil)
+			wanted = append(wanted, fmt.Sprintf("%d=%d", i, i))
+		}
+		if _, err := p.Publish(in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush(t, p)
+	for _, prefetch := range []int{1, 2, 5} {
+		sub := r.from("s", prefetch, headerOffset, "first", argFilter, "a")
+		var got []string
+		for {
+			more := streamed(t, sub)
+			if len(more) == 0 {
+				break
+			}
+			if len(more) > prefetch {
+				t.Errorf("%d came at a time", len(more))
+			}
+			got = append(got, more...)
+			_ = sub.stream.parts[0].Ack(0, message.Offset(len(more)-1))
+		}
+		want(t, fmt.Sprint("prefetch ", prefetch), got, wanted)
+	}
+}
+
+// Times need not grow: what comes behind the first of a time comes, whenever it is from.
+func TestWhatIsOlderThanItsTimeComesBehindTheFirst(t *testing.T) {
+	r := startWith(t, 0)
+	r.stream("s")
+	now := time.Now()
+	for _, came := range []time.Time{now.Add(-3 * time.Hour), now, now.Add(-2 * time.Hour), now} {
+		r.put("s", 1, field.NoProperties, came)
+	}
+	want(t, "from an hour ago", streamed(t, r.from("s", 9, headerOffset, "1h")), []string{"1=0", "2=0", "3=0"})
+}
