@@ -239,7 +239,9 @@ func (p *Publisher) find(m *Inbound) (*route, error) {
 			return nil, err
 		}
 		if p.avoid != nil {
-			r = p.without(r)
+			if r = p.without(r); r.set == nil && r.late == nil {
+				p.unname(m.Ref)
+			}
 		}
 		if r.set != nil && r.set.levels != nil {
 			r = p.level(r, m.Properties)

@@ -109,7 +109,7 @@ func (s *seen) due(headers []byte, nowMs int64) (int64, error) {
 // pass says whether a message that comes to the exchange is the first of its name.
 func (p *Publisher) pass(s *seen, m *Inbound) (bool, error) {
 	id, ok := idOf(m.Headers)
-	if !ok || p.avoid != nil { // what goes to the rest of its queues has passed
+	if !ok {
 		return true, nil
 	}
 	nowMs := p.v.b.opts.Now().UnixMilli()

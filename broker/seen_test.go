@@ -222,6 +222,9 @@ func TestWhatIsForgottenGoesFromTheDisk(t *testing.T) {
 	if _, end, _ := x.seen.log.log.Bounds(); end-st.Floor > 2*noteNames || end != 6*noteNames {
 		t.Errorf("floor %d of %d", st.Floor, end)
 	}
+	if f := x.seen.log.log.Figures(); f.Segments > 4 || f.Bytes > 300<<10 {
+		t.Errorf("%d bytes in %d segments for 10 names", f.Bytes, f.Segments)
+	}
 	r.restart()
 	x, err = r.v.Exchange("x")
 	must(t, err)
@@ -409,6 +412,32 @@ func TestPublishersWaitForEachOthersNames(t *testing.T) {
 		}
 		must(t, <-done)
 		must(t, <-done)
+	})
+}
+
+// Dead letters are messages like others; one that would go round in a circle leaves its name free.
+func TestAnExchangeRoutesDeadLettersOfEachNameOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		x := r.distinct(argCacheSize, 10)
+		r.limited("source", "x-dead-letter-exchange", "x")
+		r.named(r.s.NewPublisher(), "", "source", "a", "b", "a")
+		for range 3 {
+			g := r.hold("source")
+			must(t, g.Lease.Reject(g.Offset, g.Offset))
+		}
+		r.buried()
+		if n := r.queueReady("q"); n != 2 {
+			t.Errorf("%d dead letters", n)
+		}
+		r.limited("round", "x-dead-letter-exchange", "x", "x-message-ttl", 100)
+		must(t, r.s.Unbind(Binding{Source: "x", Dest: "q"}))
+		r.bind("x", "round", "")
+		r.named(r.s.NewPublisher(), "", "round", "c")
+		in(time.Second)
+		r.buried()
+		if len(x.seen.ids) != 2 || r.queueReady("round") != 0 {
+			t.Errorf("%d names, %d ready", len(x.seen.ids), r.queueReady("round"))
+		}
 	})
 }
 

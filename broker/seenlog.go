@@ -26,6 +26,9 @@ const (
 	seenVersion = 1
 	seenBytes   = 25
 
+	// seenRecordBytes is about what a name takes in the log that comes with others.
+	seenRecordBytes = 40
+
 	// noteNames is how many names are forgotten before the floor is noted.
 	noteNames = 1024
 )
@@ -64,7 +67,8 @@ func (o seenLog) LogName() string {
 func (o seenLog) Definition() string { return "" }
 
 func (s *seen) logOptions(v *VHost) store.LogOptions {
-	return store.LogOptions{Owner: seenLog{v.Name, s.x.Name}, Retention: store.Retention{Consumed: true}}
+	return store.LogOptions{Owner: seenLog{v.Name, s.x.Name}, Retention: store.Retention{Consumed: true},
+		SegmentBytes: min(max(int64(s.size)*seenRecordBytes, 64<<10), 16<<20)}
 }
 
 // make makes the log of a new exchange.
