@@ -27,6 +27,7 @@ func main() {
 	check.Add("tutorial 7, publisher confirms", 30*time.Second, confirms)
 	check.Add("mandatory messages return before their confirm", 20*time.Second, returns)
 	check.Add("every table type comes back as sent", 20*time.Second, tables)
+	check.Add("streams are followed from an offset", 20*time.Second, streams)
 	check.Add("errors carry RabbitMQ's codes", 20*time.Second, codes)
 	check.Main()
 }
@@ -320,4 +321,38 @@ func codes(context.Context) {
 		}
 		check.Equal(e.Code, c.code, c.what)
 	}
+}
+
+// streams follows a stream from where another consumer stopped, with the offsets that it was told.
+func streams(ctx context.Context) {
+	conn := dial()
+	defer conn.Close()
+	ch := channel(conn)
+	q, err := ch.QueueDeclare(check.Name("stream"), true, false, false, false, amqp.Table{
+		amqp.QueueTypeArg: amqp.QueueTypeStream, amqp.StreamMaxAgeArg: "1h", amqp.StreamMaxLenBytesArg: int64(5_000_000_000),
+		amqp.StreamMaxSegmentSizeBytesArg: 500_000,
+	})
+	check.OK(err, "declare")
+	for i := range 30 {
+		send(ctx, ch, "", q.Name, amqp.Publishing{Body: []byte(strconv.Itoa(i)), DeliveryMode: amqp.Persistent})
+	}
+	var from any = "first"
+	for first := range 3 {
+		follower := channel(conn)
+		check.OK(follower.Qos(4, 0, false), "qos")
+		deliveries, err := follower.ConsumeWithContext(ctx, q.Name, "", false, false, false, false, amqp.Table{"x-stream-offset": from})
+		check.OK(err, "consume")
+		for i := range 10 {
+			d := next(ctx, deliveries, 1)[0]
+			offset, _ := d.Headers["x-stream-offset"].(int64)
+			if want := int64(10*first + i); offset != want || string(d.Body) != strconv.Itoa(int(want)) {
+				check.Fail("got %q at offset %v, want %d", d.Body, d.Headers["x-stream-offset"], want)
+			}
+			check.OK(d.Ack(false), "ack")
+			from = offset + 1
+		}
+		check.OK(follower.Close(), "close")
+	}
+	_, err = ch.QueueDelete(q.Name, false, false, false)
+	check.OK(err, "delete")
 }
