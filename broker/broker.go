@@ -291,6 +291,7 @@ func (b *Broker) saveDirty() []*Partition {
 		p.dirty.Store(false)
 		p.tellSpent(b.opts.Now())
 		p.tellLost(b.opts.Now())
+		p.tellMissed(b.opts.Now())
 		if p.noted() != nil {
 			continue // which has marked it again
 		}

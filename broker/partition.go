@@ -48,6 +48,9 @@ type activePart struct {
 
 	spent     atomic.Int64 // left for their delivery limit, and nobody was told yet
 	spentTold int64        // when somebody was, in ms
+
+	missed     atomic.Int64 // by a stream's consumers, and nobody was told yet
+	missedTold atomic.Int64 // when somebody was, in ms
 }
 
 func openPartition(q *Queue, index int, id store.LogID, o store.LogOptions) (*Partition, error) {

@@ -53,9 +53,6 @@ type streamPart struct {
 	reader  reader
 	window  int64 // how much to read at a time where little is wanted of it
 
-	lost int64     // messages that retention took before they were read, and nobody was told yet
-	told time.Time // when somebody was
-
 	// Of the read under way.
 	room    int // how many messages there is credit for
 	got     int
@@ -320,19 +317,25 @@ func (p *streamPart) passed(start message.Offset) {
 func (p *streamPart) missed(n message.Offset) {
 	b := p.c.q.vhost.b
 	b.counters.Passed.Add(uint64(n))
-	p.lost += int64(n)
-	if now := b.opts.Now(); now.Sub(p.told) >= tellEvery {
-		p.told = now
-		p.tellMissed()
-	}
+	p.part.active().missed.Add(int64(n))
+	p.part.tellMissed(b.opts.Now())
 }
 
-func (p *streamPart) tellMissed() {
-	if p.lost > 0 {
-		p.c.q.vhost.b.opts.Log.Warn("a stream's consumer is slower than its retention and goes on where the stream begins",
-			"queue", p.part.q.Name, "missed", p.lost)
-		p.lost = 0
+// tellMissed says now and then, for all of a stream's consumers, how many messages they missed; what
+// is left over, the saver does.
+func (p *Partition) tellMissed(now time.Time) {
+	a := p.active()
+	if a.missed.Load() == 0 {
+		return
 	}
+	b := p.q.vhost.b
+	told := a.missedTold.Load()
+	if now.UnixMilli()-told < tellEvery.Milliseconds() || !a.missedTold.CompareAndSwap(told, now.UnixMilli()) {
+		b.markDirty(p)
+		return
+	}
+	b.opts.Log.Warn("a stream's consumers are slower than its retention and go on where the stream begins",
+		"queue", p.q.Name, "missed", a.missed.Swap(0))
 }
 
 // read hands out what is wanted from next up to last, room messages at most.
@@ -427,7 +430,6 @@ func (c *streamConsumer) leave() {
 			}
 		}
 		p.errand, p.reader.fetched, p.found = nil, nil, nil
-		p.tellMissed()
 	}
 }
 

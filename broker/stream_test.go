@@ -310,6 +310,34 @@ func TestAConsumerGoesOnWhereRetentionLeftSomething(t *testing.T) {
 	}
 }
 
+// However many consumers fall behind, one line in a while tells of all.
+func TestWhatManyConsumersMissIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines bytes.Buffer
+		r := &rig{t: t, dir: "data", files: fs.NewMem(1), lines: slog.New(slog.NewTextHandler(&lines, nil))}
+		r.open()
+		defer func() { must(t, errors.Join(r.Close(), r.store.Close())) }()
+		q := r.stream("s")
+		r.put("s", 9, field.NoProperties, time.Now())
+		var subs []*Subscription
+		for range 50 {
+			subs = append(subs, r.from("s", 2, headerOffset, "first"))
+		}
+		if _, err := r.s.Truncate(q.Partitions()[0], 5); err != nil {
+			t.Fatal(err)
+		}
+		for _, sub := range subs {
+			want(t, "behind it", streamed(t, sub), []string{"5=5", "6=6"})
+			sub.Close()
+		}
+		in(2 * tellEvery)
+		said := strings.Count(lines.String(), "slower than")
+		if n := r.Counters().Passed.Load(); n != 250 || said != 2 || !strings.Contains(lines.String(), "missed=5\n") || !strings.Contains(lines.String(), "missed=245\n") {
+			t.Errorf("%d were passed, told in %d lines: %s", n, said, lines.String())
+		}
+	})
+}
+
 func TestAStreamAndItsMessagesSurviveARestart(t *testing.T) {
 	r := startWith(t, 0)
 	r.stream("s")
