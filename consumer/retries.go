@@ -86,7 +86,8 @@ func (r *retries) add(at int64, s span) {
 	d.add(s)
 }
 
-// add puts a run behind the others. Where memory would grow for it, neighbours become one first.
+// add puts a run behind the others. Where memory would grow for it, neighbours become one first;
+// it grows all the same where few are, or they would be sorted for each that comes.
 func (d *due) add(s span) {
 	if n := len(d.runs); n > 0 {
 		switch l := &d.runs[n-1]; {
@@ -99,7 +100,9 @@ func (d *due) add(s span) {
 		}
 	}
 	if n := len(d.runs); n == cap(d.runs) && n >= 64 {
-		d.join()
+		if d.join(); len(d.runs) > n/2 {
+			d.runs = slices.Grow(d.runs, n)
+		}
 	}
 	d.runs = append(d.runs, s)
 }

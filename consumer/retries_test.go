@@ -236,3 +236,29 @@ func TestMuchIsDueAtOnce(t *testing.T) {
 		t.Errorf("%d ready, more %v", c.Ready(), ok)
 	}
 }
+
+// Runs are sorted now and then, and not with each message where few of them meet.
+func TestRunsAreJoinedNowAndThen(t *testing.T) {
+	for scattered := range 200 {
+		var d due
+		for i := range scattered {
+			d.add(span{offset(2 * i), offset(2 * i)})
+		}
+		const n = 10000
+		joins := 0
+		for i := range n { // of two consumers in turn
+			before := len(d.runs)
+			d.add(span{offset(1<<20 + i), offset(1<<20 + i)})
+			d.add(span{offset(1<<30 + i), offset(1<<30 + i)})
+			if len(d.runs) < before+2 {
+				joins++
+			}
+		}
+		if joins > n/8 {
+			t.Errorf("beside %d runs, %d messages took %d joins", scattered, 2*n, joins)
+		}
+		if d.join(); len(d.runs) != scattered+2 {
+			t.Errorf("%d runs, want %d", len(d.runs), scattered+2)
+		}
+	}
+}
