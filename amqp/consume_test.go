@@ -390,6 +390,25 @@ func TestPrefetchOfTheChannelHoldsForConsumersThatWereThereBefore(t *testing.T) 
 	p.nothing()
 }
 
+func TestConsumersWithoutAcksWaitForThePrefetchOfTheChannel(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	p := r.connect()
+	a, b := p.declare(1), p.declare(1)
+	p.call(1, &wire.BasicQos{PrefetchCount: 1, Global: true}, wire.IDBasicQosOk)
+	p.call(1, &wire.BasicConsume{Queue: a}, wire.IDBasicConsumeOk)
+	p.fill(a, 1)
+	p.delivery(1, "0")
+	p.call(1, &wire.BasicConsume{Queue: b, NoAck: true}, wire.IDBasicConsumeOk)
+	p.fill(b, 2)
+	p.nothing()
+	p.send(1, &wire.BasicAck{DeliveryTag: 1})
+	p.delivery(1, "0")
+	p.delivery(1, "1") // which use nothing up
+	p.fill(a, 1)
+	p.delivery(1, "0")
+	p.nothing()
+}
+
 // A consumer learns of its queue's end behind the answer to its own channel's delete; the writer, which tells it,
 // is given every chance to come first.
 func TestDeleteOkComesBeforeTheNoticeToTheChannelsOwnConsumers(t *testing.T) {

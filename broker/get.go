@@ -143,8 +143,12 @@ func (p *Partition) get(noAck, wait bool, wanted func() bool) (*Got, error) {
 func (p *Partition) getOne(c *consumer.Cursor, wait bool) (run consumer.Run, ok bool, err error) {
 	known := true
 	if wait {
+		c.DealOut() // what came before the question is a consumer's that was free for it
 		run, ok = c.Get()
-	} else if run, ok, known = c.GetNow(); !known {
+	} else if known = c.DealOutNow(); known {
+		run, ok, known = c.GetNow()
+	}
+	if !known {
 		return run, false, store.ErrNotYet
 	}
 	if !ok {

@@ -175,14 +175,31 @@ func (q *Queue) purge(wanted func() bool) (int64, error) {
 // Count counts the messages that wait for a consumer, as far as the logs can be read. The
 // error is that nobody knows in time.
 func (s *Session) Count(q *Queue) (int64, error) {
-	n, err := q.count(false)
+	n, err := q.countLeft(false)
 	if !errors.Is(err, store.ErrNotYet) {
 		return n, nil
 	}
 	if err := q.answers(); err != nil {
 		return n, err
 	}
-	return inTime(q, s.givenUp, func(func() bool) (int64, error) { return q.Ready(), nil })
+	return inTime(q, s.givenUp, func(func() bool) (int64, error) {
+		n, _ := q.countLeft(true)
+		return n, nil
+	})
+}
+
+// countLeft is count after consumers that are free were dealt theirs: that does not wait for one.
+func (q *Queue) countLeft(wait bool) (int64, error) {
+	for _, p := range q.inTurn() {
+		if c := p.cursor.Load(); c == nil {
+			continue
+		} else if wait {
+			c.DealOut()
+		} else if !c.DealOutNow() {
+			return 0, store.ErrNotYet
+		}
+	}
+	return q.count(wait)
 }
 
 // Ready counts the messages that wait for a consumer, as far as the logs can be read, and

@@ -107,6 +107,7 @@ func (p *Partition) purge(wanted func() bool) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	c.DealOut() // what a consumer is free for is its own
 	n := c.Purge(wanted)
 	p.left(Purged, n)
 	p.progress()

@@ -110,8 +110,8 @@ func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, err
 	switch {
 	case o.stream:
 		return s.subscribeStream(sub)
-	case o.NoAck:
-		sub.o.Shared, sub.o.Prefetch = nil, 0
+	case o.NoAck: // what is shared is not used up by it, and holds it up all the same, as on RabbitMQ
+		sub.o.Prefetch = 0
 	case o.Prefetch > 0 && (q.Topic || q.levelled() || q.Settings().SingleActive): // one limit over all partitions, and all turns, of which there may be more later
 		sub.o.Shared, sub.o.Prefetch = o.Shared.Within(o.Prefetch), 0
 	}

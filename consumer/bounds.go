@@ -13,21 +13,35 @@ const (
 
 // DealOut deals to consumers that are free what is ready, as if it had been handed over when
 // it came. It may wait for the source.
-func (c *Cursor) DealOut() {
+func (c *Cursor) DealOut() { c.dealOutNow(true) }
+
+// DealOutNow is DealOut without waiting: it says whether it is done.
+func (c *Cursor) DealOutNow() bool { return c.dealOutNow(false) }
+
+func (c *Cursor) dealOutNow(wait bool) bool {
 	var w wakes
 	c.mu.Lock()
 	c.err = nil // try again
+	done := c.dealOut(&w, wait)
+	c.mu.Unlock()
+	w.fire()
+	return done
+}
+
+func (c *Cursor) dealOut(w *wakes, wait bool) (done bool) {
 	c.look()
 	for {
 		l := c.freeLevel()
 		if l == nil {
-			break
+			return true
 		}
 		if !c.dealable() {
 			if !c.unknown() {
-				break
+				return true
 			}
-			c.lookUp(&w, true)
+			if !c.lookUp(w, wait) {
+				return false
+			}
 			continue
 		}
 		k := l.turns.head
@@ -35,14 +49,12 @@ func (c *Cursor) DealOut() {
 		if n := d.handOver(k, l); n > 0 {
 			w.add(k)
 		} else if k.inRing && !k.noShared {
-			break // nothing was there after all
+			return true // nothing was there after all
 		}
 		if k.inRing && l.turns.head == k {
 			l.turns.head = l.turns.next(k)
 		}
 	}
-	c.mu.Unlock()
-	w.fire()
 }
 
 // freeLevel is the highest priority at which someone can take.
@@ -74,7 +86,13 @@ func (c *Cursor) Appetite() (n int64) {
 	for _, l := range c.levels {
 		for i, k := 0, l.turns.head; i < l.turns.len; i, k = i+1, l.turns.next(k) {
 			room := min(k.room(), inboxLimit+handoverLimit-k.boxed)
-			if s := k.opts.Shared; s != nil && !k.opts.NoAck {
+			switch s := k.opts.Shared; {
+			case s == nil:
+			case k.opts.NoAck:
+				if s.left() == 0 {
+					room = 0
+				}
+			default:
 				for _, seen := range shared {
 					if seen == s {
 						room = 0 // counted with another; who is asked next finds out what is left

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/list"
 	"slices"
+	"sync/atomic"
 )
 
 // inboxLimit is how many messages may wait in a consumer's inbox.
@@ -15,7 +16,7 @@ type ConsumerOptions struct {
 	Prefetch  int     // most unacked messages at a time; 0: no limit
 	NoAck     bool    // messages count as acked when taken; prefetch does not apply
 	Exclusive bool    // be the only consumer or fail
-	Shared    *Credit // a further limit, shared with others; nil: none
+	Shared    *Credit // a further limit, shared with others; nil: none. With NoAck it takes none, and waits while there is none
 	// Ranked says that the client takes from several cursors, the highest Rank first: it takes
 	// nothing at one, nor deals to others there, while something is ready at a higher one.
 	Ranked bool
@@ -48,7 +49,8 @@ type Consumer struct {
 	noShared bool            // out of the ring until the shared credit has some again
 	waiting  bool            // its last Take found nothing; Wake will be called
 	closed   bool
-	hasty    bool // its last Take left what was ready to others; of its own goroutine
+	hasty    bool        // its last Take left what was ready to others; of its own goroutine
+	took     atomic.Bool // shared credit, since the credit's members were put in order
 }
 
 // level is the consumers of one priority. Those that can take more are in the ring

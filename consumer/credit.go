@@ -114,8 +114,8 @@ func (c *Credit) release(n int64) {
 	}
 }
 
-// wakeStarved lets every member try again if one went without. No cursor's mutex
-// may be held.
+// wakeStarved lets every member try again if one went without, those that took the most
+// lately last. No cursor's mutex may be held.
 func (c *Credit) wakeStarved() {
 	if c.outer != nil {
 		c.outer.wakeStarved()
@@ -125,8 +125,33 @@ func (c *Credit) wakeStarved() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.rotate()
 	for e := c.members.Front(); e != nil; e = e.Next() {
 		e.Value.(*Consumer).creditBack()
+	}
+}
+
+// rotate puts who took something since the last time behind the others of its rank, so that
+// credit for one message goes around. mu is held.
+func (c *Credit) rotate() {
+	for e := c.members.Front(); e != nil; {
+		end, n := e, 0
+		for end != nil && end.Value.(*Consumer).opts.Rank == e.Value.(*Consumer).opts.Rank {
+			end = end.Next()
+			n++
+		}
+		for ; n > 0; n-- {
+			at := e
+			e = e.Next()
+			switch {
+			case !at.Value.(*Consumer).took.Swap(false):
+			case end != nil:
+				c.members.MoveBefore(at, end)
+			default:
+				c.members.MoveToBack(at)
+			}
+		}
+		e = end
 	}
 }
 

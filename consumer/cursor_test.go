@@ -454,6 +454,96 @@ func TestSharedCreditHoldsAcrossCursors(t *testing.T) {
 	}
 }
 
+// TestSharedCreditGoesAround has consumers take what one of them acks: on one queue or on
+// several, in the order in which they are woken, as a connection does.
+func TestSharedCreditGoesAround(t *testing.T) {
+	for _, tc := range []struct {
+		name              string
+		cursors, on, each int // consumers on each cursor
+		limit             int
+	}{
+		{"on one queue", 1, 2, 10, 1},
+		{"on three queues", 3, 1, 10, 1},
+		{"several at a time", 4, 1, 10, 2},
+		{"on three queues, two on each", 3, 2, 6, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			credit := NewCredit(tc.limit)
+			var ks, awake []*Consumer
+			for range tc.cursors {
+				log := &fakeLog{}
+				log.add(100, 0)
+				c := newCursor(t, log, State{})
+				for range tc.on {
+					var k *Consumer
+					k = add(t, c, ConsumerOptions{Shared: credit, Wake: func() { awake = append(awake, k) }})
+					ks = append(ks, k)
+				}
+			}
+			awake = slices.Clone(ks)
+			got := make([]int, len(ks))
+			type out struct {
+				k *Consumer
+				r Run
+			}
+			var held []out
+			for taken := 0; taken < tc.each*len(ks); {
+				if len(awake) == 0 {
+					h := held[0]
+					held = held[1:]
+					must(t, h.k.Ack(h.r.First, h.r.Last))
+					continue
+				}
+				k := awake[0]
+				awake = awake[1:]
+				for _, r := range k.Take(10, nil) {
+					for o := r.First; o <= r.Last; o++ {
+						held = append(held, out{k, Run{First: o, Last: o}})
+						got[slices.Index(ks, k)]++
+						taken++
+					}
+					awake = append(awake, k)
+				}
+			}
+			for i, n := range got {
+				if n < tc.each-tc.limit || n > tc.each+tc.limit {
+					t.Errorf("consumer %d got %d of %v", i, n, got)
+				}
+			}
+		})
+	}
+}
+
+func TestWithoutAcksSharedCreditIsWaitedForAndNotTaken(t *testing.T) {
+	credit := NewCredit(1)
+	holder, free := &fakeLog{}, &fakeLog{}
+	holder.add(2, 0)
+	k := add(t, newCursor(t, holder, State{}), ConsumerOptions{Shared: credit})
+	woken := 0
+	c := newCursor(t, free, State{})
+	noAck := add(t, c, ConsumerOptions{Shared: credit, NoAck: true, Wake: func() { woken++ }})
+	free.add(3, 0)
+	wantRuns(t, take(noAck, 1), Run{0, 0, false, 0})
+	wantRuns(t, take(noAck, 1), Run{1, 1, false, 0})
+	wantRuns(t, take(k, 1), Run{0, 0, false, 0})
+	wantRuns(t, take(noAck, 1))
+	if n := c.Appetite(); n != 0 {
+		t.Errorf("an appetite for %d", n)
+	}
+	if c.DealOut(); c.Ready() != 1 {
+		t.Errorf("%d ready", c.Ready())
+	}
+	woken = 0
+	must(t, k.Ack(0, 0))
+	if woken != 1 {
+		t.Errorf("woken %d times", woken)
+	}
+	wantRuns(t, take(noAck, 1), Run{2, 2, false, 0})
+	if credit.Used() != 0 {
+		t.Errorf("used %d", credit.Used())
+	}
+}
+
 func TestExclusiveConsumersAreAlone(t *testing.T) {
 	c := newCursor(t, &fakeLog{}, State{})
 	k := add(t, c, ConsumerOptions{})

@@ -84,7 +84,7 @@ func (k *Consumer) Take(max int, into []Run) []Run {
 // several ranks that has none must leave what is here to those who look at higher ranks first.
 func (k *Consumer) starves() bool {
 	s := k.opts.Shared
-	k.noShared = s != nil && !k.opts.NoAck && s.short()
+	k.noShared = s != nil && s.short()
 	k.place()
 	return k.noShared
 }
@@ -229,12 +229,8 @@ func (d *dealing) give(k *Consumer, n int64) int64 {
 		if !ok {
 			break
 		}
-		if k.opts.Shared != nil && !k.opts.NoAck {
-			got := k.opts.Shared.take(r.Len())
-			if k.noShared = got == 0; k.noShared {
-				break
-			}
-			r.Last = r.First + offset(got) - 1
+		if !k.takeShared(&r) {
+			break
 		}
 		d.c.step(r, back)
 		d.put(k, r, back)
@@ -245,6 +241,24 @@ func (d *dealing) give(k *Consumer, n int64) int64 {
 	}
 	k.place()
 	return given
+}
+
+// takeShared takes credit for a run, which shrinks to what there is. It says whether there was any.
+func (k *Consumer) takeShared(r *Run) bool {
+	s := k.opts.Shared
+	switch {
+	case s == nil:
+		return true
+	case k.opts.NoAck:
+		k.noShared = s.short()
+	default:
+		got := s.take(r.Len())
+		r.Last = r.First + offset(got) - 1
+		if k.noShared = got == 0; !k.noShared && !k.took.Load() {
+			k.took.Store(true)
+		}
+	}
+	return !k.noShared
 }
 
 // put books one run that was taken out of what is ready.

@@ -152,8 +152,10 @@ func (m *model) checkInOrder(t *rapid.T, mk *modelConsumer, n int, runs []Run) {
 	if mk.o.Prefetch > 0 && !mk.o.NoAck {
 		n = min(n, mk.o.Prefetch-m.held(mk.k))
 	}
-	if mk.o.Shared != nil && !mk.o.NoAck && m.limit > 0 {
-		n = min(n, m.limit-m.heldShared())
+	if mk.o.Shared != nil && m.limit > 0 {
+		if left := m.limit - m.heldShared(); !mk.o.NoAck || left <= 0 {
+			n = min(n, left)
+		}
 	}
 	var want []offset
 	for _, o := range m.msgs {
@@ -466,7 +468,7 @@ func (m *model) checkAwake(t *rapid.T, ready int64) {
 	}
 	idle := 0
 	for _, mk := range m.ks {
-		can := mk.o.NoAck || (mk.o.Prefetch == 0 || mk.k.Held() < int64(mk.o.Prefetch)) &&
+		can := (mk.o.NoAck || mk.o.Prefetch == 0 || mk.k.Held() < int64(mk.o.Prefetch)) &&
 			(mk.o.Shared == nil || m.limit == 0 || m.credit.Used() < int64(m.limit))
 		if can && !mk.idle {
 			return
