@@ -176,5 +176,18 @@ check('example: generators', async () => {
   await without('hello');
 });
 
+check('example: a stream, read twice', async () => {
+  await without('my_first_stream');
+  const sender = start('stream_queues/send_stream.js');
+  await sender.ends(0);
+  const sentLine = sender.lines.find(line => line.includes('Hello World!'));
+  for (let i = 0; i < 2; i++) {
+    const reader = await waiting('stream_queues/receive_stream.js');
+    await reader.says(sentLine.replace('Sent', 'Received'));
+    await reader.kill(); // its Ctrl-C does not work
+  }
+  await without('my_first_stream');
+});
+
 process.on('exit', () => { for (const child of running) child.kill('SIGKILL'); });
 main();

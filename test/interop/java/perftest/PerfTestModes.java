@@ -28,6 +28,7 @@ public final class PerfTestModes {
         Check.add("confirms, persistent, more of everything", 20, PerfTestModes::confirms);
         Check.add("limits: length, time to live, refused", 30, PerfTestModes::limits);
         Check.add("quorum queues", 20, PerfTestModes::quorum);
+        Check.add("stream queues, from an offset", 30, PerfTestModes::streams);
         Check.add("predeclared", 20, PerfTestModes::predeclared);
         Check.add("rates", 20, PerfTestModes::rates);
         Check.add("acks: multiple, automatic, prefetch of consumer and channel", 30, PerfTestModes::acks);
@@ -139,6 +140,21 @@ public final class PerfTestModes {
         for (int i = 1; i <= 5; i++) {
             ch.queueDelete(queue + "-" + i);
         }
+    }
+
+    private static void streams() throws Exception {
+        String queue = Check.name("stream");
+        run("--stream-queue", "-u", queue, "-c", "100", "-q", "100", "-C", "1000", "-D", "1000", "--max-length-bytes", "100mb",
+            "--max-age", "PT1H", "--stream-max-segment-size-bytes", "1mb", "--stream-consumer-offset", "first").ended(CONSUMED);
+        ch.queueDeclare(queue, true, false, false, Map.of("x-queue-type", "stream", "x-max-length-bytes", 100_000_000L, "x-max-age", "3600s",
+            "x-stream-max-segment-size-bytes", 1_000_000L)); // as PerfTest says it
+        // It is all there still, for two more readers at the same time, and from an offset on.
+        run("-p", "-u", queue, "-x", "0", "-y", "2", "-q", "50", "-D", "1000", "-sco", "first").ended(CONSUMED);
+        run("-p", "-u", queue, "-x", "0", "-q", "50", "-A", "10", "-D", "300", "-sco", "700").ended(CONSUMED);
+        run("-p", "-u", queue, "-q", "50", "-C", "100", "-D", "100", "-sco", "next").ended(CONSUMED);
+        Run run = run("-p", "-u", queue, "-x", "0", "-q", "50", "-D", "1", "-sco", "next", "-z", "1").ended(TIME);
+        Check.equal(run.most("received") > 0, false, "received of what was there before: " + run.out);
+        ch.queueDelete(queue);
     }
 
     private static void predeclared() throws Exception {
