@@ -234,6 +234,13 @@ func (s *Subscription) Pass() {
 // serve takes and emits what the partition has, within the limits. What it would have to
 // wait for it has done, and comes back when that wakes it.
 func (pc *partitionConsumer) serve(o *SubscribeOptions, max, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
+	if pc.part.removed.Load() { // nothing more comes: who asked for it would be woken with an error again and again
+		if pc.errand != nil {
+			pc.errand.drop()
+			pc.errand = nil
+		}
+		return 0, 0, nil
+	}
 	if ok, err := pc.served(); !ok {
 		return 0, 0, err
 	}
