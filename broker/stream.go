@@ -244,7 +244,7 @@ func (p *streamPart) served() (ok bool, err error) {
 	case e.err != nil:
 		return false, p.failed(e.err)
 	case found != nil:
-		p.next, p.last = found.First, found.Last
+		p.stand(*found)
 	}
 	return true, nil
 }
@@ -282,8 +282,19 @@ func (p *streamPart) find() (ok bool, err error) {
 		if err != nil {
 			return false, p.failed(err)
 		}
-		p.next, p.last = run.First, run.Last
+		p.stand(run)
 	}
+}
+
+// stand has the consumer go on at a run. What is missing before it may be a gap, or what
+// retention took while it was looked for.
+func (p *streamPart) stand(run consumer.Run) {
+	if run.First > p.next {
+		if start, _, err := p.part.log.Bounds(); err == nil {
+			p.passed(min(start, run.First))
+		}
+	}
+	p.next, p.last = run.First, run.Last
 }
 
 // after is the first run of messages from an offset on. If there is none before end it is
@@ -321,6 +332,19 @@ func (p *streamPart) missed(n message.Offset) {
 	p.part.tellMissed(b.opts.Now())
 }
 
+// missedOf tells what retention took of the messages that a read left out. It may have taken them in the
+// middle of the read, which finds a gap there then.
+func (p *streamPart) missedOf(list []gone) {
+	for _, g := range list {
+		switch start, _, err := p.part.log.Bounds(); {
+		case g.why == Retention:
+			p.missed(g.last - g.first + 1)
+		case err == nil && g.why == Damaged && g.first < start:
+			p.missed(min(g.last, start-1) - g.first + 1)
+		}
+	}
+}
+
 // tellMissed says now and then, for all of a stream's consumers, how many messages they missed; what
 // is left over, the saver does.
 func (p *Partition) tellMissed(now time.Time) {
@@ -345,11 +369,7 @@ func (p *streamPart) read(room, maxBytes int, emit func(*Delivery)) error {
 	p.room, p.got, p.size, p.full = room, 0, 0, false
 	views, props := len(r.views), len(r.props)
 	next, _, looked, err := r.read(p.next, min(p.last, p.next+message.Offset(window)-1), maxBytes, func(d *Delivery) { p.take(d, emit) })
-	for _, g := range r.gone {
-		if g.why == Retention {
-			p.missed(g.last - g.first + 1)
-		}
-	}
+	p.missedOf(r.gone)
 	r.gone = r.gone[:0]
 	p.looked = looked
 	if p.next = next; p.full {
