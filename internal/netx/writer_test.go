@@ -134,6 +134,23 @@ func TestAFailedVectorIsNotHeld(t *testing.T) {
 	}
 }
 
+// A plain write tells at once, not when half of its time is over.
+func TestAWriteTellsAtOnceThatItStandsStill(t *testing.T) {
+	here, there := pair(t)
+	stalled := make(chan struct{}, 1)
+	w := NewWriter(here, time.Hour, nil)
+	w.OnStall(func() { stalled <- struct{}{} })
+	done := make(chan error, 1)
+	go func() { done <- w.Write(someBytes(32 << 20)) }()
+	select {
+	case <-stalled:
+	case <-time.After(30 * time.Second):
+		t.Error("nobody was told")
+	}
+	there.Close()
+	<-done
+}
+
 // A write tells that it has to wait for the peer, once, and the peer gets it all in order. A vectored one tells
 // beforehand when the one before it took long.
 func TestAWriteThatStandsStillTells(t *testing.T) {
