@@ -134,7 +134,7 @@ func TestWhatWaitsTakesLittleMemory(t *testing.T) {
 	const n = 1 << 20
 	for name, c := range map[string]struct {
 		at   func(i int) offset
-		most uint64 // bytes a message
+		most int64 // bytes a message
 	}{
 		"in order":         {func(i int) offset { return offset(i) }, 1},
 		"in two sequences": {func(i int) offset { return offset(i%2*n/2 + i/2) }, 1},
@@ -142,13 +142,13 @@ func TestWhatWaitsTakesLittleMemory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := retries{waiting: set{pages: new(pages)}, at: map[int64]*due{}}
-			before := heapBytes()
+			before := int64(heapBytes())
 			for i := range n {
 				o := c.at(i)
 				r.waiting.add(o, o)
 				r.add(int64(i/100_000), span{o, o})
 			}
-			if took := heapBytes() - before; took > c.most*n {
+			if took := int64(heapBytes()) - before; took > c.most*n {
 				t.Errorf("%d bytes", took)
 			}
 			runtime.KeepAlive(&r)
