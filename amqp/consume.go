@@ -150,10 +150,17 @@ func (ch *channel) cancel(m *wire.BasicCancel) error {
 		return ch.reply(reply)
 	}
 	delete(ch.consumers, m.ConsumerTag)
+	k.sub.Stop()
+	if !k.sub.Queue().AutoDelete {
+		err := ch.reply(reply) // behind what the writer had encoded by then, and before what others get in its place
+		k.close()
+		ch.mu.Unlock()
+		return err
+	}
 	k.close()
 	ch.mu.Unlock()
 	k.sub.DeleteUnused()
-	return ch.reply(reply) // behind what the writer had encoded by then
+	return ch.reply(reply)
 }
 
 func (ch *channel) get(m *wire.BasicGet) error {

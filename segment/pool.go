@@ -127,10 +127,13 @@ func (p *Pool) Close() error {
 	p.mu.Unlock()
 	p.tick.Stop()
 	<-p.done
-	for _, b := range p.free {
+	p.mu.Lock()
+	free := p.free // a last sweep may be under way
+	p.free = nil
+	p.mu.Unlock()
+	for _, b := range free {
 		p.discard(b)
 	}
-	p.free = nil
 	return nil
 }
 
