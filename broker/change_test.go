@@ -268,7 +268,8 @@ func TestAFailedDeclareLeavesTheNameToTheNext(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	faulty := &faultyStore{Store: st, append: map[store.LogID]error{}, puts: 1 << 30}
+	faulty := &faultyStore{Store: st, append: map[store.LogID]error{}}
+	faulty.puts.Store(1 << 30)
 	b, err := Open(faulty, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -276,14 +277,14 @@ func TestAFailedDeclareLeavesTheNameToTheNext(t *testing.T) {
 	defer b.Close()
 	v, _ := b.VHost("/")
 	s := v.NewSession(auth.Identity{Name: "guest"})
-	faulty.puts = 0
+	faulty.puts.Store(0)
 	if _, err := s.DeclareQueue("q", durable); err == nil {
 		t.Fatal("declared without a definition")
 	}
 	if _, err := s.Queue(Look, "q"); KindOf(err) != NotFound {
 		t.Fatal(err)
 	}
-	faulty.puts = 1 << 30
+	faulty.puts.Store(1 << 30)
 	if _, err := s.DeclareQueue("q", QueueOptions{Durable: true, AutoDelete: true}); err != nil {
 		t.Fatal(err)
 	}

@@ -29,8 +29,8 @@ type faultyStore struct {
 	store.Store
 	mu     sync.Mutex // guards append in tests that change it while others append
 	append map[store.LogID]error
-	flush  error // of all commits
-	puts   int   // writes of the definitions from here on that succeed
+	flush  error        // of all commits
+	puts   atomic.Int64 // writes of the definitions from here on that succeed
 	busy   atomic.Bool
 }
 
@@ -94,10 +94,10 @@ func (l *faultyLog) ProgressNow(floor, handed message.Offset) error {
 }
 
 func (t *faultyTable) Put(ctx context.Context, e ...store.Entry) error {
-	if t.s.puts == 0 {
+	if t.s.puts.Add(-1) < 0 {
+		t.s.puts.Store(0)
 		return store.ErrFull
 	}
-	t.s.puts--
 	return t.Table.Put(ctx, e...)
 }
 
@@ -125,7 +125,8 @@ func startFaultyWith(t *testing.T, o Options) (*rig, *faultyStore) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &faultyStore{Store: st, append: map[store.LogID]error{}, puts: math.MaxInt}
+	s := &faultyStore{Store: st, append: map[store.LogID]error{}}
+	s.puts.Store(math.MaxInt64)
 	if r.Broker, err = Open(s, o); err != nil {
 		t.Fatal(err)
 	}
@@ -215,26 +216,26 @@ func TestDeletingIsOneWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.puts = 0
+	s.puts.Store(0)
 	if _, err := r.s.DeleteQueue("q", false, false); KindOf(err) != Full {
 		t.Errorf("deleting without space: %v", err)
 	}
 	publish(t, r.s.NewPublisher(), "x", "k=m")
 	want(t, "after a deletion that failed", drain(t, q), []string{"m"})
-	s.puts = 1
+	s.puts.Store(1)
 	if _, err := r.s.DeleteQueue("q", false, false); err != nil {
 		t.Errorf("a queue with bindings takes more than one write: %v", err)
 	}
 	if _, err := r.v.Exchange("auto"); err == nil {
 		t.Error("the auto-delete exchange is still there")
 	}
-	s.puts = 0 // what was never stored needs no write
+	s.puts.Store(0) // what was never stored needs no write
 	r.queue("mine", QueueOptions{Durable: true, Exclusive: true})
 	r.bind("x", "mine", "k")
 	if _, err := r.s.DeleteQueue("mine", false, false); err != nil {
 		t.Error("deleting an exclusive queue:", err)
 	}
-	s.puts = math.MaxInt
+	s.puts.Store(math.MaxInt64)
 }
 
 func TestALooseBindingDoesNotComeBack(t *testing.T) {
