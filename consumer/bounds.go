@@ -13,22 +13,22 @@ const (
 
 // DealOut deals to consumers that are free what is ready, as if it had been handed over when
 // it came. It may wait for the source.
-func (c *Cursor) DealOut() { c.dealOutNow(true) }
+func (c *Cursor) DealOut() { c.dealOut(true) }
 
 // DealOutNow is DealOut without waiting: it says whether it is done.
-func (c *Cursor) DealOutNow() bool { return c.dealOutNow(false) }
+func (c *Cursor) DealOutNow() bool { return c.dealOut(false) }
 
-func (c *Cursor) dealOutNow(wait bool) bool {
+func (c *Cursor) dealOut(wait bool) bool {
 	var w wakes
 	c.mu.Lock()
 	c.err = nil // try again
-	done := c.dealOut(&w, wait)
+	done := c.dealReady(&w, wait)
 	c.mu.Unlock()
 	w.fire()
 	return done
 }
 
-func (c *Cursor) dealOut(w *wakes, wait bool) (done bool) {
+func (c *Cursor) dealReady(w *wakes, wait bool) (done bool) {
 	c.look()
 	for {
 		l := c.freeLevel()
