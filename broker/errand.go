@@ -85,8 +85,11 @@ func (e *errand) run() {
 // done reports whether what came of it is there.
 func (e *errand) done() bool { return e.state.Load() == errandDone }
 
-// drop ends the wish for it. One that was not begun is forgotten.
+// drop ends the wish for it. One that was not begun is forgotten, and nil is none.
 func (e *errand) drop() {
+	if e == nil {
+		return
+	}
 	if !e.state.CompareAndSwap(errandOpen, errandDropped) {
 		e.view.Done()
 		return

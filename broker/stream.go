@@ -444,11 +444,8 @@ func (c *streamConsumer) leave() {
 			p.unwatch()
 			p.unwatch = nil
 		}
-		for _, e := range []*errand{p.errand, p.reader.fetched} {
-			if e != nil {
-				e.drop()
-			}
-		}
+		p.errand.drop()
+		p.reader.fetched.drop()
 		p.errand, p.reader.fetched, p.found = nil, nil, nil
 	}
 }

@@ -235,10 +235,7 @@ func (s *Subscription) Pass() {
 // wait for it has done, and comes back when that wakes it.
 func (pc *partitionConsumer) serve(o *SubscribeOptions, max, maxBytes int, emit func(*Delivery)) (n, size int, err error) {
 	if pc.part.removed.Load() { // nothing more comes: who asked for it would be woken with an error again and again
-		if pc.errand != nil {
-			pc.errand.drop()
-			pc.errand = nil
-		}
+		pc.dropErrands()
 		return 0, 0, nil
 	}
 	if ok, err := pc.served(); !ok {
@@ -288,6 +285,13 @@ func (pc *partitionConsumer) serve(o *SubscribeOptions, max, maxBytes int, emit 
 		}
 	}
 	return n, size, nil
+}
+
+// dropErrands ends what the consumer waits for.
+func (pc *partitionConsumer) dropErrands() {
+	pc.errand.drop()
+	pc.reader.fetched.drop()
+	pc.errand, pc.reader.fetched = nil, nil
 }
 
 // giveBack returns what was taken and not emitted.
@@ -449,16 +453,9 @@ func (s *Subscription) leaveCursors() {
 	if s.stream != nil {
 		s.stream.leave()
 	}
-	if s.opening != nil {
-		s.opening.drop()
-	}
+	s.opening.drop()
 	for _, pc := range s.partitions {
-		for _, e := range []*errand{pc.errand, pc.reader.fetched} {
-			if e != nil {
-				e.drop()
-			}
-		}
-		pc.errand, pc.reader.fetched = nil, nil
+		pc.dropErrands()
 		pc.giveBack()
 		pc.runs = nil
 		pc.member.Cancel()
