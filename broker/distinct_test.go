@@ -20,25 +20,15 @@ func named(name any, more ...any) []byte {
 // named publishes messages in one batch, one of each name; "" is no name. It returns those that were refused.
 func (r *rig) named(p *Publisher, exchange, key string, names ...string) (refused []string) {
 	r.t.Helper()
-	for i, name := range names {
-		in := &Inbound{Exchange: []byte(exchange), Key: []byte(key), Body: []byte(name), Properties: field.NoProperties, Persistent: true,
-			TimestampMs: time.Now().UnixMilli(), Ref: uint64(i) + 1}
-		if name != "" {
-			in.Properties = named(name)
+	return r.offerEach(p, exchange, key, names, func(in *Inbound) {
+		in.Properties, in.Persistent = field.NoProperties, true
+		if len(in.Body) > 0 {
+			in.Properties = named(string(in.Body))
 		}
 		var props field.Properties
 		must(r.t, props.Parse(in.Properties))
 		in.Headers = props.Headers
-		if _, err := p.Publish(in); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	p.Store()
-	for _, ref := range p.Refused() {
-		refused = append(refused, names[ref-1])
-	}
-	flush(r.t, p)
-	return refused
+	})
 }
 
 // refuses publishes to "q", which is to refuse some of it.

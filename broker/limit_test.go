@@ -20,8 +20,15 @@ import (
 // offer publishes bodies to an exchange or queue in one batch, and returns those that were refused.
 func (r *rig) offer(p *Publisher, exchange, key string, bodies ...string) (refused []string) {
 	r.t.Helper()
+	return r.offerEach(p, exchange, key, bodies, func(*Inbound) {})
+}
+
+// offerEach is offer of messages to which edit does something.
+func (r *rig) offerEach(p *Publisher, exchange, key string, bodies []string, edit func(in *Inbound)) (refused []string) {
+	r.t.Helper()
 	for i, body := range bodies {
 		in := &Inbound{Exchange: []byte(exchange), Key: []byte(key), Body: []byte(body), TimestampMs: time.Now().UnixMilli(), Ref: uint64(i) + 1}
+		edit(in)
 		if _, err := p.Publish(in); err != nil {
 			r.t.Fatal(err)
 		}
