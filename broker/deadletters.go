@@ -232,12 +232,11 @@ const (
 type undertakers struct {
 	b *Broker
 
-	mu      sync.Mutex // guards the rest
-	list    []*Partition
-	working int           // goroutines
-	moving  int           // logs that are listed, worked on or being committed
-	closed  bool          // none comes any more
-	idle    chan struct{} // closed when nothing is moving; nil: nobody waits
+	mu     sync.Mutex // guards the rest
+	crew   crew
+	moving int           // logs that are listed, worked on or being committed
+	closed bool          // none comes any more
+	idle   chan struct{} // closed when nothing is moving; nil: nobody waits
 }
 
 // call has the letters of a log copied.
@@ -250,12 +249,7 @@ func (u *undertakers) call(p *Partition) {
 
 // enlist puts a log behind the others whose turn comes; mu is held.
 func (u *undertakers) enlist(p *Partition) {
-	if u.closed {
-		return
-	}
-	u.list = append(u.list, p)
-	if u.working < maxUndertakers {
-		u.working++
+	if !u.closed && u.crew.enlist(p, maxUndertakers) {
 		go u.work()
 	}
 }
@@ -291,21 +285,15 @@ func (u *undertakers) retry(p *Partition, l *deadLetters) {
 // work takes turns until none is left.
 func (u *undertakers) work() {
 	w := undertaker{of: u}
-	for {
-		u.mu.Lock()
-		if len(u.list) == 0 || u.closed {
-			u.working--
-			u.mu.Unlock()
-			return
-		}
-		p := u.list[0]
-		u.list = u.list[1:]
-		if len(u.list) == 0 {
-			u.list = nil
-		}
-		u.mu.Unlock()
+	for p := u.next(); p != nil; p = u.next() {
 		w.turn(p)
 	}
+}
+
+func (u *undertakers) next() *Partition {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.crew.next(u.closed)
 }
 
 // close lets what is under way be copied, for a while, and ends the work.

@@ -10,9 +10,8 @@ const maxLookers = 8
 type lookers struct {
 	b *Broker
 
-	mu      sync.Mutex // guards the rest; a leaf
-	list    []*Partition
-	working int
+	mu   sync.Mutex // guards crew; a leaf
+	crew crew
 }
 
 // call has a log looked at, once at a time. One of this process that nobody has worked on yet
@@ -31,30 +30,22 @@ func (l *lookers) call(p *Partition) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.list = append(l.list, p)
-	if l.working < maxLookers {
-		l.working++
+	if l.crew.enlist(p, maxLookers) {
 		l.b.stopped.Go(l.work)
 	}
 }
 
 // work looks until nothing is left.
 func (l *lookers) work() {
-	for {
-		l.mu.Lock()
-		if len(l.list) == 0 || l.b.closed.Load() {
-			l.working--
-			l.mu.Unlock()
-			return
-		}
-		p := l.list[0]
-		l.list = l.list[1:]
-		if len(l.list) == 0 {
-			l.list = nil
-		}
-		l.mu.Unlock()
+	for p := l.next(); p != nil; p = l.next() {
 		l.look(p)
 	}
+}
+
+func (l *lookers) next() *Partition {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.crew.next(l.b.closed.Load())
 }
 
 func (l *lookers) look(p *Partition) {

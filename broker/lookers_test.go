@@ -46,7 +46,7 @@ func TestAFrozenHeadHoldsUpNoOtherQueuesExpiry(t *testing.T) {
 					t.Errorf("%d have expired", n)
 				}
 				r.b.lookers.mu.Lock()
-				working := r.b.lookers.working
+				working := r.b.lookers.crew.working
 				r.b.lookers.mu.Unlock()
 				if working != maxLookers {
 					t.Errorf("%d look at once", working)
