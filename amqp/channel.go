@@ -134,7 +134,7 @@ func depart(left []*consumer) {
 
 // fail closes the channel from our side and waits for the client's answer.
 func (ch *channel) fail(e *closeError) {
-	ch.c.log.Refused(e.what(), e, advice(e.code), "channel", ch.number)
+	ch.c.refused(e, "channel", ch.number)
 	ch.closing = true
 	ch.release()
 	ch.leave(&wire.ChannelClose{ReplyCode: e.code, ReplyText: wire.ReplyText(e.code, e.text),

@@ -309,13 +309,16 @@ func (c *conn) frame(f wire.Frame) *closeError {
 	return ch.blame(ch.method(f.Payload))
 }
 
-// refused logs an error that ends the connection.
-func (c *conn) refused(e *closeError) {
-	if e.login == nil {
-		c.log.Refused(e.what(), e, advice(e.code))
-		return
+// refused logs an error that ends the connection or a channel.
+func (c *conn) refused(e *closeError, args ...any) {
+	switch {
+	case e.login != nil:
+		c.log.LoginRefused(e.login)
+	case e.denied:
+		c.log.Denied(e.what(), "", e, "use a name or a user for which it is allowed", args...)
+	default:
+		c.log.Refused(e.what(), e, advice(e.code), args...)
 	}
-	c.log.LoginRefused(e.login)
 }
 
 // fail ends the channel or the connection, as the code says.

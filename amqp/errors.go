@@ -18,6 +18,8 @@ type closeError struct {
 	channel *channel
 	// login is why a login was refused, which the client is not to know; nil if it is about something else.
 	login error
+	// denied says that the client's user has no right to it.
+	denied bool
 }
 
 // what names what the client asked for.
@@ -44,7 +46,7 @@ func asClose(err error, method wire.MethodID) *closeError {
 		}
 		return e
 	}
-	return &closeError{code: codeOf(err), text: err.Error(), method: method}
+	return &closeError{code: codeOf(err), text: err.Error(), method: method, denied: broker.RefusedOn(err) != 0}
 }
 
 // codeOf maps the broker's kinds of error.

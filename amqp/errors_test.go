@@ -324,7 +324,7 @@ func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
 			p.nc.Close()
 		}
 	})
-	if got := log.take(); !strings.Contains(got, `what=login error="user \"guest\": wrong password`) || strings.Contains(got, "\x00no") {
+	if got := log.take(); !strings.Contains(got, `act=login from=pipe protocol=amqp outcome=refused reason="user \"guest\": wrong password`) || strings.Contains(got, "\x00no") {
 		t.Errorf("the refused login reads\n%s", got)
 	}
 }

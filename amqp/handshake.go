@@ -230,6 +230,7 @@ func (c *conn) open() error {
 	if err != nil {
 		return &closeError{code: wire.NotAllowed, text: "vhost " + name + " not found", method: wire.IDConnectionOpen}
 	}
+	c.log.Entered(v.Name)
 	c.session = c.entry.NewSession(v, c.user)
 	c.publisher = c.session.NewPublisher()
 	return c.writeNow(&wire.ConnectionOpenOk{})

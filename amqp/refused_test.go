@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/audit"
 )
 
 // refusedMethods is every method that has the broker do something, in each of its
@@ -58,12 +60,13 @@ func methodsOfChannels() []wire.MethodID {
 }
 
 func TestASessionThatMayNothingDoesNothing(t *testing.T) {
+	log := &lines{}
 	r := newRig(t, rigOptions{broker: broker.Options{Policy: func(q broker.Request) error {
 		if q.User == "owner" {
 			return nil
 		}
 		return errors.New("says the test")
-	}}})
+	}}, server: func(o *Options) { o.Logger = slog.New(audit.NewHandler("text", slog.LevelError, log, nil)) }})
 	v, _ := r.broker.VHost("/")
 	owner := v.NewSession(auth.Identity{Name: "owner"})
 	for _, name := range []string{"x", "y"} {
@@ -107,6 +110,10 @@ func TestASessionThatMayNothingDoesNothing(t *testing.T) {
 			}
 			p.send(1, &wire.ChannelCloseOk{})
 			p.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+		}
+		want := "level=AUDIT msg=audit act=" + id.String() + " vhost=/ by=guest from="
+		if got := log.take(); len(forms) > 0 && !strings.Contains(got, want) {
+			t.Errorf("no line of audit begins %s:\n%s", want, got)
 		}
 	}
 	q, err := v.Queue("q")

@@ -78,6 +78,8 @@ type Config struct {
 	ShutdownGrace time.Duration `flag:"shutdown-grace" default:"5s" group:"Process" usage:"how long a stop may take: connections get most of it to end before they are cut, the disk the rest; a second at least"`
 	// LogLevel is the least severe level that is printed.
 	LogLevel string `flag:"log-level" default:"info" group:"Process" usage:"least severe level that is printed: debug, info, warn or error"`
+	// AuditLog is a file for the lines of audit.
+	AuditLog string `flag:"audit-log" default:"" group:"Process" usage:"file to which lines of the level AUDIT (administrative acts, refused logins and rights) are appended, beside standard error, where they always are"`
 	// LogFormat is text or json.
 	LogFormat string `flag:"log-format" default:"text" group:"Process" usage:"form of the lines on standard error: text or json"`
 }

@@ -114,6 +114,7 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 	}
 	c.who, c.in, c.vhost = who, true, v
 	c.log.LoggedIn(who.Name)
+	c.log.Entered(v.Name)
 	c.session = c.entry.NewSession(v, who)
 	c.groups = c.s.groupsOf(v)
 	clear(c.topics)

@@ -63,6 +63,11 @@ func (c *conn) refused(what, name string, code wire.Code, why string) {
 			why = e.Message
 		}
 	}
+	switch code {
+	case wire.TopicAuthorizationFailed, wire.GroupAuthorizationFailed, wire.ClusterAuthorizationFailed, wire.TransactionalIDAuthFailed:
+		c.log.Denied(what, name, refusal(why), do, "code", int16(code))
+		return
+	}
 	if name != "" {
 		why = "'" + name + "': " + why
 	}

@@ -219,3 +219,19 @@ func TestBrokerThatCanNotBindExitsAtOnce(t *testing.T) {
 		t.Fatalf("%v: %s", err, text)
 	}
 }
+
+func TestARefusedLoginIsInTheAuditFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "audit.log")
+	_, out := serving(t, "--data-dir", t.TempDir(), "--log-level", "error", "--audit-log", file)
+	at := regexp.MustCompile(`(?m)^  amqp +(\S+)$`).FindStringSubmatch(until(t, out, "Ready after"))
+	if _, err := amqp.Dial("amqp://guest:wrong-password@" + at[1] + "/"); err == nil {
+		t.Fatal("logged in")
+	}
+	text, err := os.ReadFile(file)
+	if err != nil || !bytes.Contains(text, []byte("level=AUDIT msg=audit act=login")) || bytes.Contains(text, []byte("wrong-password")) {
+		t.Errorf("%v: %s", err, text)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+}

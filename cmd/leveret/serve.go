@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leveret-mq/leveret/config"
+	"github.com/leveret-mq/leveret/internal/audit"
 	"github.com/leveret-mq/leveret/server"
 )
 
@@ -36,10 +37,11 @@ What was confirmed survives either way; docs/configuration.md has the details.`,
 
 // serve runs the broker until a signal comes or a listener fails.
 func serve(settings *config.Config, out, errOut io.Writer) error {
-	logger, err := newLogger(settings, errOut)
+	logger, closeLog, err := newLogger(settings, errOut)
 	if err != nil {
 		return err
 	}
+	defer func() { _ = closeLog() }()
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	s, err := server.Start(settings, server.Options{Version: versionText(), Logger: logger})
@@ -69,16 +71,21 @@ func serve(settings *config.Config, out, errOut io.Writer) error {
 }
 
 // newLogger makes the logger that the settings ask for, and the process's default.
-func newLogger(settings *config.Config, to io.Writer) (*slog.Logger, error) {
+func newLogger(settings *config.Config, to io.Writer) (*slog.Logger, func() error, error) {
 	level, err := settings.Level()
 	if err != nil {
-		return nil, fmt.Errorf("--log-level: %w", err)
+		return nil, nil, fmt.Errorf("--log-level: %w", err)
 	}
-	var handler slog.Handler = slog.NewTextHandler(to, &slog.HandlerOptions{Level: level})
-	if settings.LogFormat == "json" {
-		handler = slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level})
+	var file io.Writer
+	closed := func() error { return nil }
+	if settings.AuditLog != "" {
+		f, err := os.OpenFile(settings.AuditLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--audit-log: %w", err)
+		}
+		file, closed = f, f.Close
 	}
-	logger := slog.New(handler)
+	logger := slog.New(audit.NewHandler(settings.LogFormat, level, to, file))
 	slog.SetDefault(logger)
-	return logger, nil
+	return logger, closed, nil
 }

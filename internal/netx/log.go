@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/audit"
 )
 
 // Bounds on what a Log says and remembers.
@@ -26,9 +28,12 @@ const (
 //
 // Refusals are said once a cause and interval: people's tools try again for ever,
 // and a client must not fill the disk with its mistakes. What was left out is
-// counted in the next line of that cause.
+// counted in the next line of that cause. Those of logins and for want of a right
+// are lines of audit.
 type Log struct {
-	logger *slog.Logger
+	logger   *slog.Logger
+	audit    *slog.Logger // without the listener, which is the protocol there
+	listener string
 
 	mu     sync.Mutex // guards all below
 	causes map[cause]*said
@@ -52,15 +57,16 @@ func NewLog(listener string, logger *slog.Logger) *Log {
 	if logger == nil {
 		logger = slog.Default()
 	}
-	return &Log{logger: logger.With("listener", listener), causes: map[cause]*said{}, hosts: map[string]int{}}
+	return &Log{logger: logger.With("listener", listener), audit: logger, listener: listener, causes: map[cause]*said{}, hosts: map[string]int{}}
 }
 
-// Client is how a connection is called in the log. Its user is set at the login;
-// its methods may be called from any goroutine afterwards.
+// Client is how a connection is called in the log. Its user and virtual host are set
+// at the login; its methods may be called from any goroutine afterwards.
 type Client struct {
 	log  *Log
 	addr net.Addr
-	user string
+
+	user, vhost string
 }
 
 // Client makes the one of a connection.
@@ -68,6 +74,9 @@ func (l *Log) Client(addr net.Addr) *Client { return &Client{log: l, addr: addr}
 
 // LoggedIn notes who the client is.
 func (c *Client) LoggedIn(user string) { c.user = user }
+
+// Entered notes its virtual host.
+func (c *Client) Entered(vhost string) { c.vhost = vhost }
 
 // Debug writes a line that few want to read.
 func (c *Client) Debug(text string, args ...any) { c.write(slog.LevelDebug, text, args) }
@@ -97,21 +106,41 @@ func (c *Client) Refused(what string, why error, advice string, args ...any) {
 	c.refused(causeEvery, cause{host(c.addr), c.user, what, text}, append([]any{"what", what, "error", text, "do", advice}, args...))
 }
 
-// LoginRefused says that a login was refused or not looked at.
-func (c *Client) LoginRefused(why error) {
-	c.refused(loginEvery, cause{host: host(c.addr), what: "login"},
-		[]any{"what", "login", "error", clip(why.Error()), "do", "check the name and the password that this client is given"})
+// Denied is Refused of what the client's user may not do; on what, when why does not say it.
+func (c *Client) Denied(what, on string, why error, advice string, args ...any) {
+	text := clip(why.Error())
+	c.audit(causeEvery, cause{host(c.addr), c.user, what, on + text}, c.user,
+		audit.Entry{Act: audit.Act(what), On: clip(on), VHost: c.vhost, Reason: text}, append([]any{"do", advice}, args...))
 }
 
+// LoginRefused says that a login was refused or not looked at.
+func (c *Client) LoginRefused(why error) {
+	c.audit(loginEvery, cause{host: host(c.addr), what: "login"}, "",
+		audit.Entry{Act: audit.Login, Reason: clip(why.Error())}, []any{"do", "check the name and the password that this client is given"})
+}
+
+// refused says what was refused.
 func (c *Client) refused(every time.Duration, what cause, args []any) {
-	left, say := c.log.admit(what, every, time.Now())
-	if !say {
-		return
+	if args, say := c.log.say(what, every, args); say {
+		c.write(slog.LevelWarn, "client refused", args)
 	}
+}
+
+// audit is refused, as a line of audit.
+func (c *Client) audit(every time.Duration, what cause, user string, e audit.Entry, args []any) {
+	if args, say := c.log.say(what, every, args); say {
+		e.By, e.Outcome = audit.Actor{User: user, From: addressText(c.addr), Protocol: c.log.listener}, audit.Refused
+		audit.Write(c.log.audit, e, args...)
+	}
+}
+
+// say is admit, with what was left out added to what is said.
+func (l *Log) say(what cause, every time.Duration, args []any) ([]any, bool) {
+	left, say := l.admit(what, every, time.Now())
 	if left > 0 {
 		args = append(args, "left_out", left)
 	}
-	c.write(slog.LevelWarn, "client refused", args)
+	return args, say
 }
 
 // admit decides whether a cause is said now, and how often it was not since.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/audit"
 )
 
 // written is a log and what came into it.
@@ -61,8 +63,37 @@ func TestRefusedLoginsAreSaidOnceASecondAndSource(t *testing.T) {
 			log.Client(at("192.0.2.7", n)).LoginRefused(fmt.Errorf("user %d: no such user", n))
 			time.Sleep(10 * time.Millisecond)
 		}
-		if n := strings.Count(out.String(), "what=login"); n != 3 {
+		if n := strings.Count(out.String(), "act=login"); n != 3 {
 			t.Errorf("%d lines in three seconds:\n%s", n, out)
+		}
+	})
+}
+
+func TestWhatAUserMayNotDoIsALineOfAudit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := NewLog("amqp", slog.New(audit.NewHandler("text", slog.LevelError, &out, nil)))
+		eve := log.Client(at("192.0.2.7", 5))
+		eve.LoginRefused(errors.New("wrong password"))
+		eve.LoggedIn("eve")
+		eve.Entered("/")
+		for range 3 {
+			eve.Denied("basic.publish", "exchange 'x'", errors.New("may not write"), "grant it", "channel", 1)
+		}
+		time.Sleep(causeEvery)
+		eve.Denied("basic.publish", "exchange 'x'", errors.New("may not write"), "grant it", "channel", 1)
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		for i, want := range []string{
+			`level=AUDIT msg=audit act=login from=192.0.2.7:5 protocol=amqp outcome=refused reason="wrong password" do="check the name and the password that this client is given"`,
+			`level=AUDIT msg=audit act=basic.publish on="exchange 'x'" vhost=/ by=eve from=192.0.2.7:5 protocol=amqp outcome=refused reason="may not write" do="grant it" channel=1`,
+			`level=AUDIT msg=audit act=basic.publish on="exchange 'x'" vhost=/ by=eve from=192.0.2.7:5 protocol=amqp outcome=refused reason="may not write" do="grant it" channel=1 left_out=2`,
+		} {
+			if i >= len(lines) || !strings.HasSuffix(lines[i], want) {
+				t.Errorf("line %d is not %s:\n%s", i, want, &out)
+			}
+		}
+		if len(lines) != 3 {
+			t.Errorf("%d lines:\n%s", len(lines), &out)
 		}
 	})
 }
