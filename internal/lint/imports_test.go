@@ -58,6 +58,9 @@ var imports = map[string][]string{
 	"internal/fault":  {},
 	"internal/share":  {},
 
+	// What people write for names.
+	"internal/pattern": {},
+
 	// Tools and tests.
 	"bench":            {"internal/batch", "internal/program"},
 	"internal/lint":    {},
