@@ -19,7 +19,10 @@ const (
 //	usage    one sentence for --help and the reference page
 //	group    heading in the reference page
 //	secret   "true" when the value must not be printed
+//	list     "true" when several values stand in it with commas, in a file as a list
+//	nofile   "true" when it can't stand in a file
 type Config struct {
+
 	// DataDir is the directory that holds everything the broker stores.
 	DataDir string `flag:"data-dir" default:"./data" group:"Storage" usage:"directory for everything the broker stores; made when missing"`
 	// Recover opens a data directory from which something is missing.
@@ -46,6 +49,8 @@ type Config struct {
 	DefaultUser string `flag:"default-user" default:"guest" group:"Users" usage:"name of the user that exists from the start"`
 	// DefaultPassword is that user's password.
 	DefaultPassword string `flag:"default-password" default:"guest" secret:"true" group:"Users" usage:"password of that user; better given in the environment than on the command line"`
+	// DefaultPasswordFile is a file that holds that password.
+	DefaultPasswordFile string `flag:"default-password-file" default:"" group:"Users" usage:"file that holds that password instead, as containers are given secrets; a line feed at its end does not count"`
 	// DefaultUserRemote lifts the rule that guest/guest works from this machine only.
 	DefaultUserRemote bool `flag:"default-user-remote" default:"false" group:"Users" usage:"let the user guest with the password guest, and Kafka clients without a login, in from other machines too"`
 
@@ -74,6 +79,8 @@ type Config struct {
 	// KafkaAutoCreate makes topics when they are first used.
 	KafkaAutoCreate bool `flag:"kafka-auto-create" default:"true" group:"Limits" usage:"make a topic when a Kafka client that allows it first names it"`
 
+	// ConfigFile is the file of settings that was asked for.
+	ConfigFile string `flag:"config" default:"" group:"Process" nofile:"true" usage:"file of settings, in TOML; empty is leveret.toml in the working directory or else /etc/leveret/leveret.toml, where one is; none reads no file"`
 	// ShutdownGrace is how long a stop may take.
 	ShutdownGrace time.Duration `flag:"shutdown-grace" default:"5s" group:"Process" usage:"how long a stop may take: connections get most of it to end before they are cut, the disk the rest; a second at least"`
 	// LogLevel is the least severe level that is printed.
@@ -82,6 +89,11 @@ type Config struct {
 	AuditLog string `flag:"audit-log" default:"" group:"Process" usage:"file to which lines of the level AUDIT (administrative acts, refused logins and rights) are appended, beside standard error, where they always are"`
 	// LogFormat is text or json.
 	LogFormat string `flag:"log-format" default:"text" group:"Process" usage:"form of the lines on standard error: text or json"`
+
+	// What Load knows of the values.
+	origins  map[string]Origin // by flag; one that is missing is the default
+	fileRead string
+	warnings []string
 }
 
 // Off is the address that switches a listener off.

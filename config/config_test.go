@@ -14,11 +14,12 @@ var update = flag.Bool("update", false, "write docs/configuration.md")
 
 func load(args, environ []string) (*Config, error) {
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-	c := Bind(flags)
+	Bind(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	if err := ApplyEnv(flags, environ); err != nil {
+	c, err := Load(flags, environ)
+	if err != nil {
 		return nil, err
 	}
 	return c, c.Validate()

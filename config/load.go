@@ -18,13 +18,8 @@ func Default() *Config {
 	return c
 }
 
-// Bind declares one flag for each setting and returns the configuration that
-// they fill, with the defaults in it.
-func Bind(flags *pflag.FlagSet) *Config {
-	c := new(Config)
-	c.bind(flags)
-	return c
-}
+// Bind declares one flag for each setting.
+func Bind(flags *pflag.FlagSet) { new(Config).bind(flags) }
 
 func (c *Config) bind(flags *pflag.FlagSet) {
 	for _, s := range settings(c) {
@@ -52,13 +47,113 @@ func (c *Config) bind(flags *pflag.FlagSet) {
 	}
 }
 
-// ApplyEnv takes settings from the environment, in the form of os.Environ, for
-// flags that were not given. Flags must have been parsed.
-func ApplyEnv(flags *pflag.FlagSet, environ []string) error {
+// Load reads the settings anew: the defaults, then a file, the environment (in the
+// form of os.Environ) and the flags that were given, each over those before it. Flags
+// must have been declared with Bind, and parsed. The result is not validated.
+func Load(flags *pflag.FlagSet, environ []string) (*Config, error) {
+	c := new(Config)
+	l := newLoader(c)
+	env, err := environment(environ)
+	if err != nil {
+		return nil, err
+	}
+	name := flags.Lookup(fileFlag).Value.String()
+	if v, ok := env[fileFlag]; ok && !flags.Changed(fileFlag) {
+		name = v.text
+	}
+	if err := l.file(name); err != nil {
+		return nil, err
+	}
+	for _, s := range settings(c) {
+		if v, ok := env[s.Flag]; ok {
+			if err := l.set(s.Flag, v.text, Origin{Rank: FromEnv, Name: v.name}); err != nil {
+				return nil, fmt.Errorf("environment variable %s: %w", v.name, err)
+			}
+		}
+		if flags.Changed(s.Flag) {
+			if err := l.set(s.Flag, flags.Lookup(s.Flag).Value.String(), Origin{Rank: FromFlag, Name: s.Flag}); err != nil {
+				return nil, fmt.Errorf("--%s: %w", s.Flag, err)
+			}
+		}
+	}
+	return c, c.readPassword()
+}
+
+// fileFlag is the flag that names the file.
+const fileFlag = "config"
+
+// loader fills a configuration.
+type loader struct {
+	c      *Config
+	values *pflag.FlagSet // over the fields of c
+}
+
+func newLoader(c *Config) loader {
+	c.origins = map[string]Origin{}
+	l := loader{c, pflag.NewFlagSet("", pflag.ContinueOnError)}
+	c.bind(l.values)
+	return l
+}
+
+func (l loader) set(flag, text string, from Origin) error {
+	if err := l.values.Lookup(flag).Value.Set(text); err != nil {
+		return err
+	}
+	l.c.origins[flag] = from
+	return nil
+}
+
+// file takes settings from the file of that name, or the usual one.
+func (l loader) file(named string) error {
+	name, err := find(named)
+	if err != nil || name == "" {
+		return err
+	}
+	text, readable, err := readFile(name)
+	if err != nil {
+		return fmt.Errorf("file of settings: %w", err)
+	}
+	found, err := parseFile(name, text)
+	if err != nil {
+		return err
+	}
+	l.c.fileRead = name
+	return l.take(name, found, readable)
+}
+
+// take takes the settings of a file.
+func (l loader) take(name string, found map[string]entry, readable bool) error {
+	var wrong []error
+	for _, s := range settings(l.c) {
+		e, ok := found[s.Flag]
+		if !ok {
+			continue
+		}
+		text, err := e.text(s)
+		if err == nil {
+			err = l.set(s.Flag, text, Origin{Rank: FromFile, Name: name, Line: e.line})
+		}
+		if err != nil {
+			wrong = append(wrong, e.errorf(name, "%s: %v", s.Flag, err))
+		}
+		if s.Secret && readable {
+			l.c.warnings = append(l.c.warnings, fmt.Sprintf("%s:%d: %s stands in a file that everybody on this machine can read; take that from them with chmod o-r, or keep it in a file of its own", name, e.line, s.Flag))
+		}
+	}
+	sortByLine(wrong)
+	return joinAll(wrong)
+}
+
+// variable is a setting that stands in the environment.
+type variable struct{ name, text string }
+
+// environment is what it says, by flag.
+func environment(environ []string) (map[string]variable, error) {
 	known := map[string]string{} // variable → flag
 	for _, s := range settings(new(Config)) {
 		known[s.Env()] = s.Flag
 	}
+	found := map[string]variable{}
 	for _, line := range environ {
 		name, value, _ := strings.Cut(line, "=")
 		if !strings.HasPrefix(name, EnvPrefix) || orchestrated.MatchString(name) {
@@ -66,17 +161,11 @@ func ApplyEnv(flags *pflag.FlagSet, environ []string) error {
 		}
 		flag, ok := known[name]
 		if !ok {
-			return fmt.Errorf("environment variable %s is not a setting; did you mean %s? docs/configuration.md lists them all", name, nearest(name, known))
+			return nil, fmt.Errorf("environment variable %s is not a setting; did you mean %s? docs/configuration.md lists them all", name, nearest(name, known))
 		}
-		if flags.Changed(flag) {
-			continue
-		}
-		// Set through the value, not the set: an environment variable must not count as a flag that was given.
-		if err := flags.Lookup(flag).Value.Set(value); err != nil {
-			return fmt.Errorf("environment variable %s: %w", name, err)
-		}
+		found[flag] = variable{name, value}
 	}
-	return nil
+	return found, nil
 }
 
 // orchestrated matches the variables that Kubernetes puts into every container
@@ -95,6 +184,10 @@ type Setting struct {
 	Group string
 	// Secret says that the value must not be printed.
 	Secret bool
+	// List says that several values stand in it with commas.
+	List bool
+	// NoFile says that it can't stand in a file.
+	NoFile bool
 
 	pointer any // to the field
 }
@@ -112,9 +205,13 @@ func settings(c *Config) []Setting {
 	list := make([]Setting, 0, v.NumField())
 	for i := range v.NumField() {
 		tag := v.Type().Field(i).Tag
+		if tag.Get("flag") == "" {
+			continue // what is known of the settings
+		}
 		list = append(list, Setting{
 			Flag: tag.Get("flag"), Default: tag.Get("default"), Usage: tag.Get("usage"),
 			Group: tag.Get("group"), Secret: tag.Get("secret") == "true",
+			List: tag.Get("list") == "true", NoFile: tag.Get("nofile") == "true",
 			pointer: v.Field(i).Addr().Interface(),
 		})
 	}

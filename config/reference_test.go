@@ -12,8 +12,20 @@ func reference() string {
 
 <!-- Printed from package config; a test holds this page to it. To renew it: go test ./config -update -->
 
-` + "`leveret serve`" + ` needs none of these. A flag wins over its environment variable, which wins over the default.
-A value that makes no sense, or a variable ` + "`LEVERET_…`" + ` that does not exist, refuses the start.
+` + "`leveret serve`" + ` needs none of these. A flag wins over its environment variable, which wins over the file of settings,
+which wins over the default. ` + "`leveret config`" + ` prints what is in force and where each value comes from.
+A value that makes no sense, or a variable ` + "`LEVERET_…`" + ` or a line of the file that does not exist, refuses the start.
+
+The file is the one of ` + "`--config`" + `, or else ` + "`leveret.toml`" + ` in the working directory, or else ` + "`/etc/leveret/leveret.toml`" + `; one only is read.
+It is [TOML](https://toml.io) without tables: one setting a line, called as its flag (` + "`_` for `-`" + ` will do), texts in quotes.
+
+` + "```toml" + `
+data-dir = "/var/lib/leveret"
+sync = "group"
+max-connections = 20_000
+memory-high-watermark = 0.5
+` + "```" + `
+
 Sizes take KiB, MiB, GiB (or KB, MB, GB); durations take ms, s, m, h.
 Go's own ` + "`GOGC`, `GOMEMLIMIT` and `GOMAXPROCS`" + ` are honoured.
 `)
@@ -21,13 +33,17 @@ Go's own ` + "`GOGC`, `GOMEMLIMIT` and `GOMAXPROCS`" + ` are honoured.
 	for _, s := range settings(new(Config)) {
 		if s.Group != group {
 			group = s.Group
-			fmt.Fprintf(&b, "\n## %s\n\n| flag | environment | default | meaning |\n|---|---|---|---|\n", group)
+			fmt.Fprintf(&b, "\n## %s\n\n| flag | environment | in the file | default | meaning |\n|---|---|---|---|---|\n", group)
 		}
 		def := "`" + s.Default + "`"
 		if s.Default == "" {
 			def = "(empty)"
 		}
-		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s |\n", s.Flag, s.Env(), def, s.Usage)
+		key := "`" + s.Flag + "`"
+		if s.NoFile {
+			key = "no"
+		}
+		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s | %s |\n", s.Flag, s.Env(), key, def, s.Usage)
 	}
 	return b.String()
 }

@@ -10,12 +10,12 @@ import (
 )
 
 // Validate checks every setting and returns all that is wrong at once, each
-// line with the flag's name.
+// line with the setting's name as its owner wrote it.
 func (c *Config) Validate() error {
 	var wrong []error
 	check := func(flag string, err error) {
 		if err != nil {
-			wrong = append(wrong, fmt.Errorf("--%s: %w", flag, err))
+			wrong = append(wrong, fmt.Errorf("%s: %w", c.called(flag), err))
 		}
 	}
 	if c.DataDir == "" {

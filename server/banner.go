@@ -31,6 +31,9 @@ func (s *Server) Banner() string {
 	}
 	fmt.Fprintf(&b, "Leveret %s (%s %s/%s)\n", s.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	line("data", "%s", dir)
+	if file := s.config.File(); file != "" {
+		line("settings", "%s", file)
+	}
 	line("durability", "%s", modes[s.config.Sync])
 	for _, r := range s.store.Stats().Recovered {
 		line("recovered", "%s", r)

@@ -1,6 +1,7 @@
 // Command leveret is the broker and what an operator needs beside it, in one binary.
 //
 //	leveret serve            run the broker; needs no argument
+//	leveret config           print the settings in force and where they come from
 //	leveret inspect FILE…    print any file of a data directory
 //	leveret bench            measure a broker: runs leveret-bench, a program of its own
 //	leveret version          print the version
@@ -39,7 +40,7 @@ unmodified AMQP 0-9-1 and Kafka clients. Start one with: leveret serve`,
 		SilenceUsage: true, SilenceErrors: true,
 		Version: versionText(),
 	}
-	root.AddCommand(serveCommand(), inspectCommand(), benchCommand(), versionCommand())
+	root.AddCommand(serveCommand(), configCommand(), inspectCommand(), benchCommand(), versionCommand())
 	return root
 }
 

@@ -100,6 +100,47 @@ func TestSettingsComeFromTheEnvironment(t *testing.T) {
 	}
 }
 
+func TestSettingsComeFromAFileThatConfigPrintsAgain(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "leveret.toml")
+	text := "amqp-addr = \"127.0.0.1:0\"\nkafka-addr = \"off\"\nmetrics-addr = \"off\"\nsync = \"os\"\ndefault-password = \"hunter2\"\n"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	show := command("config", "--data-dir", "elsewhere")
+	show.Dir = dir
+	printed, err := show.Output()
+	if err != nil || bytes.Contains(printed, []byte("hunter2")) {
+		t.Fatalf("%v\n%s", err, printed)
+	}
+	for _, want := range []string{`sync = "os" +# \S*leveret.toml:4`, `data-dir = "elsewhere" +# flag --data-dir`} {
+		if !regexp.MustCompile(want).Match(printed) {
+			t.Errorf("no %s in\n%s", want, printed)
+		}
+	}
+	c := command("serve")
+	c.Dir = dir
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var warned bytes.Buffer
+	c.Stderr = &warned
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(out)
+	banner := until(t, lines, "Ready after")
+	if !strings.Contains(banner, "os: a confirm") || !strings.Contains(banner, "leveret.toml") || strings.Contains(banner, "kafka") {
+		t.Error(banner)
+	}
+	_ = c.Process.Signal(syscall.SIGTERM)
+	until(t, lines, "Stopped.")
+	if err := c.Wait(); err != nil || !strings.Contains(warned.String(), "leveret.toml:5: default-password") {
+		t.Errorf("%v: no warning of a password that everybody can read: %s", err, &warned)
+	}
+}
+
 func TestRefusalsNameWhatIsWrong(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -110,6 +151,8 @@ func TestRefusalsNameWhatIsWrong(t *testing.T) {
 		{"bad mode", []string{"serve", "--sync", "perhaps"}, "", []string{"--sync", `"perhaps"`, "group"}},
 		{"unknown flag", []string{"serve", "--port", "1"}, "", []string{"--port"}},
 		{"unknown variable", []string{"serve"}, "LEVERET_SINC=os", []string{"LEVERET_SINC", "LEVERET_SYNC"}},
+		{"file of settings that is not there", []string{"serve", "--config", "nowhere.toml"}, "", []string{"nowhere.toml"}},
+		{"settings that make no sense", []string{"config", "--sync", "perhaps"}, "", []string{"--sync", "group"}},
 		{"argument", []string{"serve", "now"}, "", []string{"now"}},
 		{"unknown command", []string{"server"}, "", []string{"server", "serve"}},
 		{"file that is not there", []string{"inspect", "nowhere"}, "", []string{"nowhere", "no such file"}},

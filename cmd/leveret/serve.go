@@ -17,21 +17,22 @@ import (
 )
 
 func serveCommand() *cobra.Command {
-	var settings *config.Config
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the broker; needs no argument", Args: cobra.NoArgs,
 		Long: `Runs the broker until SIGINT or SIGTERM, which stop it in order; a second signal
-ends it at once. Every flag is an environment variable too, named in brackets.
+ends it at once. Every flag is an environment variable too, named in brackets, and a
+line of leveret.toml; leveret config shows what is in force.
 What was confirmed survives either way; docs/configuration.md has the details.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := config.ApplyEnv(c.Flags(), os.Environ()); err != nil {
+			settings, err := config.Load(c.Flags(), os.Environ())
+			if err != nil {
 				return err
 			}
 			return serve(settings, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 	c.Flags().SortFlags = false
-	settings = config.Bind(c.Flags())
+	config.Bind(c.Flags())
 	return c
 }
 
@@ -42,6 +43,9 @@ func serve(settings *config.Config, out, errOut io.Writer) error {
 		return err
 	}
 	defer func() { _ = closeLog() }()
+	for _, text := range settings.Warnings() {
+		logger.Warn(text)
+	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	s, err := server.Start(settings, server.Options{Version: versionText(), Logger: logger})
