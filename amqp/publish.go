@@ -2,26 +2,37 @@ package amqp
 
 import (
 	"bytes"
+	"hash/maphash"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
 )
 
-// inbound is the publish under way and what is remembered of the last one's properties: most publishers
-// send the same bytes again and again, which then need no second look.
+// inbound is the publish under way and what is remembered of earlier ones' properties: most publishers
+// send the same bytes again and again, or a few by turns, which then need no second look.
 type inbound struct {
 	broker.Inbound
 	props      wire.Properties
-	known      []byte     // properties that were found good, our own copy
-	persistent bool       // of the known ones
-	headers    wire.Table // of the known ones; lies in known
-	rewritten  []byte     // properties without BCC, or with the address of who asks
-	asks       bool       // it is a request with direct reply-to
-	good       bool       // the last publish was found good, and its like need no look at all
+	last       *goodProperties     // those of the publish before, if they are remembered
+	known      [32]*goodProperties // each in the place of its hash
+	persistent bool
+	rewritten  []byte // properties without BCC, or with the address of who asks
+	asks       bool   // it is a request with direct reply-to
+	good       bool   // the last publish was found good, and its like need no look at all
+}
+
+// goodProperties are some that were found good.
+type goodProperties struct {
+	raw        []byte // our own copy
+	persistent bool
+	headers    wire.Table // lies in raw
 }
 
 // maxKnownBytes is the longest property list that is remembered.
-const maxKnownBytes = 1 << 10
+const maxKnownBytes = 512
+
+// knownSeed places properties in inbound.known.
+var knownSeed = maphash.MakeSeed()
 
 // publish routes one whole message and hands it to the publisher; what is in p stays the read buffer's.
 // sameHead says that all but the body is as in the publish before.
@@ -141,18 +152,20 @@ func (in *inbound) take(p *wire.Publish, user string) error {
 	in.Exchange, in.Key, in.Body = p.Exchange, p.Key, p.Body
 	in.Properties = p.Properties
 	in.MoreKeys = nil
-	if bytes.Equal(in.known, p.Properties) {
-		in.Headers = in.headers
-		in.good = true
-		return nil
+	if in.last == nil || !bytes.Equal(in.last.raw, p.Properties) {
+		place := &in.known[maphash.Bytes(knownSeed, p.Properties)%uint64(len(in.known))]
+		if in.last = *place; in.last == nil || !bytes.Equal(in.last.raw, p.Properties) {
+			in.last = nil
+			return in.examine(p, user, place)
+		}
 	}
-	return in.examine(p, user)
+	in.Headers, in.persistent, in.asks = in.last.headers, in.last.persistent, false
+	in.good = true
+	return nil
 }
 
-// examine checks properties that were not seen last time.
-func (in *inbound) examine(p *wire.Publish, user string) error {
-	in.known = in.known[:0]
-	in.headers = nil
+// examine checks properties that are not remembered; place is where they will be.
+func (in *inbound) examine(p *wire.Publish, user string, place **goodProperties) error {
 	if err := p.Properties.Parse(&in.props); err != nil {
 		return decodeError(err, wire.IDBasicPublish)
 	}
@@ -174,18 +187,22 @@ func (in *inbound) examine(p *wire.Publish, user string) error {
 		}
 	}
 	if in.MoreKeys == nil && !in.asks && len(p.Properties) <= maxKnownBytes {
-		in.remember(p.Properties)
+		in.remember(p.Properties, place)
 	}
 	return nil
 }
 
 // remember keeps a copy of properties that need no second look.
-func (in *inbound) remember(raw wire.RawProperties) {
-	in.known = append(in.known[:0], raw...)
-	in.good = true
-	if len(in.props.Headers) > 0 {
-		in.headers = wire.RawProperties(in.known).HeadersOf(&in.props)
+func (in *inbound) remember(raw wire.RawProperties, place **goodProperties) {
+	if *place == nil {
+		*place = new(goodProperties)
 	}
+	g := *place
+	g.raw, g.persistent, g.headers = append(g.raw[:0], raw...), in.persistent, nil
+	if len(in.props.Headers) > 0 {
+		g.headers = wire.RawProperties(g.raw).HeadersOf(&in.props)
+	}
+	in.last, in.good = g, true
 }
 
 // replyTo gives a message that was examined an address for replies.

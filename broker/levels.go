@@ -101,8 +101,8 @@ func (s *Settings) logsToDeclare() int { return 1 + s.MaxPriority }
 // levelSets are the sets of logs that stand for one another: which of them a message goes to
 // says its priority. Only a set with a queue that has levels has one.
 type levelSets struct {
-	highest uint8 // priority that makes a difference
-	sets    map[uint8]*targetSet
+	highest uint8        // priority that makes a difference
+	sets    []*targetSet // by priority; nil until one of it comes
 }
 
 // levelsOf are those of a set of level 0; nil if it has none, or is one of them itself.
@@ -119,7 +119,7 @@ func levelsOf(targets []*target) *levelSets {
 	if highest == 0 {
 		return nil
 	}
-	return &levelSets{highest: highest, sets: map[uint8]*targetSet{}}
+	return &levelSets{highest: highest, sets: make([]*targetSet, int(highest)+1)}
 }
 
 // level is the route for a message of its priority, of one that leads to level 0.
