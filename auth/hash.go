@@ -19,7 +19,8 @@ import (
 //	               │       └─ passes over the memory
 //	               └─ memory in KiB
 //
-// The zero Hash matches no password.
+// or one of RabbitMQ's, of which ForeignHash says the form. The zero Hash matches no
+// password.
 type Hash string
 
 // The cost of a hash made here: the least that the current guidance for
@@ -57,6 +58,9 @@ func decoyHash() Hash {
 // Matches tells whether the password is the one that was hashed. It takes tens
 // of milliseconds, the same for right and wrong.
 func (h Hash) Matches(password []byte) bool {
+	if algorithm, text, foreign := h.foreign(); foreign {
+		return foreignMatches(algorithm, text, password)
+	}
 	p, err := parseHash(h)
 	if err != nil {
 		return false
@@ -65,10 +69,20 @@ func (h Hash) Matches(password []byte) bool {
 	return subtle.ConstantTimeCompare(key, p.key) == 1
 }
 
-func (h Hash) check() error {
+// Check tells what is wrong with a hash; the zero Hash is right.
+func (h Hash) Check() error {
+	if h == "" {
+		return nil
+	}
+	if algorithm, text, foreign := h.foreign(); foreign {
+		_, err := parseForeign(algorithm, text)
+		return err
+	}
 	_, err := parseHash(h)
 	return err
 }
+
+var errArgonForm = errors.New("password hash is not in the form $argon2id$v=…$m=…,t=…,p=…$salt$hash")
 
 // params is a parsed Hash.
 type params struct {
@@ -89,7 +103,7 @@ func parseHash(h Hash) (p params, err error) {
 	}
 	part := strings.Split(string(h), "$")
 	if len(part) != 6 || part[0] != "" || part[1] != "argon2id" {
-		return p, errors.New("password hash is not in the form $argon2id$v=…$m=…,t=…,p=…$salt$hash")
+		return p, errArgonForm
 	}
 	if part[2] != fmt.Sprintf("v=%d", argon2.Version) {
 		return p, fmt.Errorf("password hash has argon2 version %q, only v=%d is known", part[2], argon2.Version)

@@ -39,7 +39,7 @@ type Identity struct {
 type User struct {
 	// Name is what clients log in as. It is never empty.
 	Name string
-	// Hash is the stored password, as HashPassword writes it.
+	// Hash is the stored password, as HashPassword writes it. The zero Hash is nobody by password.
 	Hash Hash
 	// LoopbackOnly refuses the user from any address but this machine's own.
 	LoopbackOnly bool
@@ -76,15 +76,25 @@ func NewUsers() *Users {
 	return u
 }
 
-// Put adds a user, or replaces the one of the same name.
-func (u *Users) Put(user User) error {
-	if user.Name == "" {
-		return errors.New("a user needs a name")
+// Put adds users, or replaces those of the same names: all of them or none.
+func (u *Users) Put(users ...User) error {
+	for _, user := range users {
+		if user.Name == "" {
+			return errors.New("a user needs a name")
+		}
+		if err := user.Hash.Check(); err != nil {
+			return fmt.Errorf("user %q: %w", user.Name, err)
+		}
 	}
-	if err := user.Hash.check(); err != nil {
-		return fmt.Errorf("user %q: %w", user.Name, err)
-	}
-	u.change(func(m map[string]*entry) { m[user.Name] = &entry{User: user} })
+	u.change(func(m map[string]*entry) {
+		for _, user := range users {
+			e := &entry{User: user}
+			if old := m[user.Name]; old != nil && old.Hash == user.Hash && user.Hash != "" {
+				e.seen.Store(old.seen.Load())
+			}
+			m[user.Name] = e
+		}
+	})
 	return nil
 }
 
@@ -101,9 +111,13 @@ func (u *Users) PutPassword(user User, password string) error {
 	return nil
 }
 
-// Remove takes a user out of the set. Connections that are open stay.
-func (u *Users) Remove(name string) {
-	u.change(func(m map[string]*entry) { delete(m, name) })
+// Remove takes users out of the set. Connections that are open stay.
+func (u *Users) Remove(names ...string) {
+	u.change(func(m map[string]*entry) {
+		for _, name := range names {
+			delete(m, name)
+		}
+	})
 }
 
 // SetAnonymous names the user whom clients become that do not log in, as Kafka

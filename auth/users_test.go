@@ -127,7 +127,7 @@ func TestPutRefusesWhatCanNotWork(t *testing.T) {
 	u := NewUsers()
 	for name, user := range map[string]User{
 		"no name":        {Hash: HashPassword(nil)},
-		"no hash":        {Name: "a"},
+		"no form":        {Name: "a", Hash: "s3cret"},
 		"other scheme":   {Name: "a", Hash: "$2b$10$abcdefghijklmnopqrstuv"},
 		"other version":  {Name: "a", Hash: "$argon2id$v=16$m=64,t=1,p=1$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAA"},
 		"too much":       {Name: "a", Hash: "$argon2id$v=19$m=99999999,t=1,p=1$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAA"},

@@ -18,6 +18,7 @@ const (
 	Consume                    // consume, get, fetch; of a group: join, commit (read; Read)
 	Purge                      // drop what is ready (read)
 	Truncate                   // move a topic's start (Delete)
+	Enter                      // begin a session in a virtual host
 )
 
 // ResourceKind says what sort of thing a Resource is.
@@ -29,9 +30,10 @@ const (
 	OnQueue                 // a topic too, which is a queue
 	OnGroup                 // a Kafka consumer group
 	OnCluster               // the broker as a whole; it has no name
+	OnVHost                 // the virtual host of the session
 )
 
-var resourceNames = [...]string{OnExchange: "exchange", OnQueue: "queue", OnGroup: "group", OnCluster: "cluster"}
+var resourceNames = [...]string{OnExchange: "exchange", OnQueue: "queue", OnGroup: "group", OnCluster: "cluster", OnVHost: "vhost"}
 
 // String is the kind's name in error texts.
 func (k ResourceKind) String() string { return resourceNames[k] }
@@ -79,6 +81,11 @@ func (b *Broker) PolicyChanged() {
 	}
 }
 
+// Enter tells whether the session may be there at all. A listener asks once it has begun
+// one, and when it has entered the session in its connection: who loses the right between
+// the two is found by one of them.
+func (s *Session) Enter() error { return s.May(Enter, OnVHost, s.vhost.Name) }
+
 // May is the one place where it is decided whether the session may do what it
 // asks for. Every verb of the broker calls it, and so do listeners for what they
 // keep themselves, as the membership of Kafka's groups. It costs a pointer's
@@ -122,6 +129,9 @@ func (s *Session) refusal(p permit, why error) error {
 	}
 	if KindOf(why) != Internal {
 		return why
+	}
+	if p.on.Kind == OnVHost {
+		return &Error{Kind: Refused, Text: fmt.Sprintf("access to vhost '%s' refused for user '%s'", s.vhost.Name, s.who.Name), On: OnVHost}
 	}
 	text := fmt.Sprintf("access to %s '%s' in vhost '%s' refused for user '%s'", p.on.Kind, p.on.Name, s.vhost.Name, s.who.Name)
 	return &Error{Kind: Refused, Text: text, Err: why, On: p.on.Kind}

@@ -75,6 +75,7 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 		},
 		"NewTransaction": func() error { return last(s.NewTransaction().Publish(&Inbound{Exchange: []byte("x")})) },
 		"May":            func() error { return s.May(Look, OnCluster, "") },
+		"Enter":          s.Enter,
 	}
 	// These show or do nothing of the broker's.
 	others := map[string]bool{"Close": true, "GiveUp": true,
@@ -120,7 +121,7 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups"}
 	keeps := []string{
 		"NewSession", "Clients", // how clients come to the door
-		"PolicyChanged", "Close", // the server's
+		"PolicyChanged", "CloseUser", "Close", // the server's
 		"ForgetOffsets", "KeepGroup", // of what was allowed when it was asked for
 		"Scratch", // memory of unfinished messages
 	}

@@ -116,6 +116,10 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 	c.log.LoggedIn(who.Name)
 	c.log.Entered(v.Name)
 	c.session = c.entry.NewSession(v, who)
+	if err := c.session.Enter(); err != nil {
+		c.in = false
+		return err
+	}
 	c.groups = c.s.groupsOf(v)
 	clear(c.topics)
 	c.publisher = nil

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/leveret-mq/leveret/access"
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/config"
@@ -50,7 +51,8 @@ type Server struct {
 	watermark int64                          // memory at which publishers wait; 0 is none
 	scratch   func() (broker.Scratch, error) // of the store's file system
 	broker    *broker.Broker
-	users     *auth.Users
+	access    *access.Keeper
+	users     *auth.Users    // of the same
 	budget    *budget.Budget // of the memory that requests take
 	slots     *netx.Slots    // for the connections of all listeners
 	files     fileShares     // of the process's descriptors
@@ -96,7 +98,7 @@ func Start(c *config.Config, o Options) (*Server, error) {
 	s.files = shareFiles(fs.OpenFileLimit())
 	s.slots = s.connectionSlots()
 	s.budget = budget.New(budget.Options{Bytes: requestMemory(int64(c.RequestMemory), memoryBytes())})
-	for _, step := range []func() error{s.openStore, s.openBroker, s.openUsers, s.openAdmin, s.openPprof, s.openProtocols} {
+	for _, step := range []func() error{s.openStore, s.openUsers, s.openBroker, s.openAdmin, s.openPprof, s.openProtocols} {
 		if err := step(); err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownGrace)
 			defer cancel()

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/access"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
@@ -97,31 +97,33 @@ func (s *Server) openBroker() error {
 		Recover:         s.config.Recover,
 		Probe:           s.probe,
 		Memory:          s.memoryAlarm(),
+		Policy:          s.access.Policy,
 		Log:             s.logger,
 	})
 	if err != nil {
 		return adviseRecover(err)
 	}
 	s.broker = b
+	s.access.Serve(b)
 	s.push("broker", func(context.Context) error { return b.Close() })
 	return nil
 }
 
-// openUsers makes the user that exists from the start. With the well-known
-// password it works from this machine only, and clients that can't log in, as
+// openUsers reads users and rights. At the first start it makes one user. With the
+// well-known password it works from this machine only, and clients that can't log in, as
 // Kafka clients without SASL, are that user; with a password of the owner's
 // choice it works from anywhere and everybody must log in.
 func (s *Server) openUsers() error {
-	s.users = auth.NewUsers()
-	wellKnown := s.config.DefaultPassword == "guest"
-	user := auth.User{
-		Name: s.config.DefaultUser, LoopbackOnly: wellKnown && !s.config.DefaultUserRemote,
-	}
-	if err := s.users.PutPassword(user, s.config.DefaultPassword); err != nil {
+	k, err := access.Open(s.store, access.Options{
+		DefaultUser: s.config.DefaultUser, DefaultPassword: s.config.DefaultPassword, Remote: s.config.DefaultUserRemote, Log: s.logger,
+	})
+	if err != nil {
 		return err
 	}
-	if wellKnown {
-		s.users.SetAnonymous(user.Name)
-	}
+	s.access, s.users = k, k.Logins()
+	s.push("users", func(context.Context) error {
+		k.Close()
+		return nil
+	})
 	return nil
 }

@@ -18,6 +18,15 @@ type Act string
 // name that its protocol has for it. A test holds that each is recorded somewhere.
 const (
 	Login Act = "login"
+
+	PutUser              Act = "user.put"
+	DeleteUser           Act = "user.delete"
+	SetUserLimit         Act = "user-limit.set"
+	ClearUserLimit       Act = "user-limit.clear"
+	SetPermission        Act = "permission.set"
+	ClearPermission      Act = "permission.clear"
+	SetTopicPermission   Act = "topic-permission.set"
+	ClearTopicPermission Act = "topic-permission.clear"
 )
 
 // Outcome is how an act ended.

@@ -14,7 +14,7 @@ var imports = map[string][]string{
 	// The program.
 	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program", "internal/audit"},
 	"cmd/leveret-bench": {"bench", "internal/program"},
-	"server": {"config", "auth", "broker", "store", "store/local", "store/cluster", "amqp", "kafka", "stomp", "xmpp",
+	"server": {"config", "auth", "access", "broker", "store", "store/local", "store/cluster", "amqp", "kafka", "stomp", "xmpp",
 		"admin", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit"},
 
 	// Listeners.
@@ -30,6 +30,7 @@ var imports = map[string][]string{
 	"admin":            {"broker", "metrics", "auth"},
 	"metrics":          {"broker", "internal/budget"},
 	"auth":             {},
+	"access":           {"auth", "broker", "store", "internal/audit"},
 	"config":           {},
 	"internal/netx":    {"internal/audit"},
 	"internal/audit":   {},

@@ -1,0 +1,106 @@
+package access
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/leveret-mq/leveret/broker"
+)
+
+// Bounds on what is stored of one user or permission.
+const (
+	maxNameBytes    = 255 // as a message's user-id can hold
+	maxTags         = 64
+	maxPatternBytes = 4096
+)
+
+// Limits of a user, by RabbitMQ's names.
+const (
+	MaxConnections = "max-connections"
+	MaxChannels    = "max-channels"
+)
+
+func bad(format string, args ...any) error {
+	return &broker.Error{Kind: broker.Precondition, Text: fmt.Sprintf(format, args...)}
+}
+
+func missing(format string, args ...any) error {
+	return &broker.Error{Kind: broker.NotFound, Text: fmt.Sprintf(format, args...)}
+}
+
+// checkName holds what names of users, virtual hosts and exchanges have in common.
+func checkName(what, name string) error {
+	switch {
+	case len(name) > maxNameBytes:
+		return bad("%s has %d bytes, more than %d", what, len(name), maxNameBytes)
+	case !utf8.ValidString(name) || strings.ContainsRune(name, 0):
+		return bad("%s %q is not text in UTF-8", what, name)
+	}
+	return nil
+}
+
+func checkUser(r *userRecord) error {
+	if r.Name == "" {
+		return bad("user name must not be empty")
+	}
+	if err := checkName("user name", r.Name); err != nil {
+		return err
+	}
+	if err := r.Hash.Check(); err != nil {
+		return bad("user '%s': %v", r.Name, err)
+	}
+	if len(r.Tags) > maxTags {
+		return bad("user '%s' has %d tags, more than %d", r.Name, len(r.Tags), maxTags)
+	}
+	for _, tag := range r.Tags {
+		if err := checkName("tag", tag); err != nil {
+			return err
+		}
+	}
+	for name, n := range r.Limits {
+		if err := checkLimit(name, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkLimit(name string, n int64) error {
+	switch {
+	case name != MaxConnections && name != MaxChannels:
+		return bad("unrecognised user limit '%s'; should be one of: %s, %s", name, MaxConnections, MaxChannels)
+	case n < -1 || n > 1<<31-1:
+		return bad("%s = %d is not a number of 0 or more, or -1 for no limit", name, n)
+	}
+	return nil
+}
+
+// tidyTags drops what people leave between commas.
+func tidyTags(tags []string) []string {
+	var out []string
+	for _, tag := range tags {
+		if tag = strings.TrimSpace(tag); tag != "" && !slices.Contains(out, tag) {
+			out = append(out, tag)
+		}
+	}
+	return out
+}
+
+// compile reads a pattern of names. It is not anchored, and the empty one is for the
+// name of length 0 only.
+func compile(pattern string) (*regexp.Regexp, error) {
+	if len(pattern) > maxPatternBytes {
+		return nil, bad("regular expression has %d bytes, more than %d", len(pattern), maxPatternBytes)
+	}
+	if pattern == "" {
+		pattern = "^$"
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, bad("invalid regular expression '%s': %v", pattern, err)
+	}
+	return re, nil
+}

@@ -1,0 +1,207 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/audit"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Table is the name of the table.
+const Table = "access"
+
+// storeTimeout bounds one call of a store that may have to ask another machine.
+const storeTimeout = 30 * time.Second
+
+// Options are how a Keeper is set up.
+type Options struct {
+	// DefaultUser and DefaultPassword are the user that is made when none is stored.
+	DefaultUser, DefaultPassword string
+	// Remote lets users in from everywhere who else may come from this machine only.
+	Remote bool
+	// Log gets what an operator should read; default slog.Default().
+	Log *slog.Logger
+}
+
+// Keeper keeps users and rights. All methods may be called from any goroutine.
+type Keeper struct {
+	opts    Options
+	table   store.Table
+	logins  *auth.Users
+	current atomic.Pointer[picture]
+	unwatch func()
+	behind  sync.WaitGroup // what goes on behind the start
+
+	mu     sync.Mutex // one change at a time
+	broker *broker.Broker
+}
+
+// Open reads what is stored. When there is no user it makes the default one.
+func Open(s store.Store, o Options) (*Keeper, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	table, err := s.Table(ctx, Table)
+	if err != nil {
+		return nil, fmt.Errorf("open users: %w", err)
+	}
+	k := &Keeper{opts: o, table: table, logins: auth.NewUsers()}
+	k.mu.Lock() // what others change meanwhile waits
+	defer k.mu.Unlock()
+	k.unwatch = table.Watch(k.hear)
+	p := newPicture()
+	p.generation = 1
+	if err := table.Load(ctx, p.load); err != nil {
+		k.unwatch()
+		return nil, fmt.Errorf("load users: %w", err)
+	}
+	if err := k.publish(newPicture(), p); err != nil {
+		k.unwatch()
+		return nil, fmt.Errorf("load users: %w", err)
+	}
+	if err := k.firstUser(); err != nil {
+		k.unwatch()
+		return nil, err
+	}
+	return k, nil
+}
+
+// Close waits for what is under way. The store may be closed then.
+func (k *Keeper) Close() {
+	k.unwatch()
+	k.behind.Wait()
+}
+
+// Serve tells the keeper whose Policy it is.
+func (k *Keeper) Serve(b *broker.Broker) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.broker = b
+}
+
+// Logins are the users for those who check passwords.
+func (k *Keeper) Logins() *auth.Users { return k.logins }
+
+// Generation changes with every change of users and rights.
+func (k *Keeper) Generation() uint64 { return k.current.Load().generation }
+
+// publish makes a picture the current one. Needs k.mu.
+func (k *Keeper) publish(old, p *picture) error {
+	var put []auth.User
+	var gone []string
+	for name, r := range p.users {
+		if old.users[name] != r {
+			put = append(put, r.login(&k.opts))
+		}
+	}
+	for name := range old.users {
+		if p.users[name] == nil {
+			gone = append(gone, name)
+		}
+	}
+	if err := k.logins.Put(put...); err != nil {
+		return err
+	}
+	k.logins.Remove(gone...)
+	k.current.Store(p)
+	k.logins.SetAnonymous(k.anonymous(p))
+	if k.broker == nil {
+		return nil
+	}
+	k.broker.PolicyChanged()
+	for _, name := range gone {
+		k.broker.CloseUser(name, fmt.Sprintf("user '%s' was deleted", name))
+	}
+	return nil
+}
+
+// anonymous is the user whom clients become that can't log in: the default one, as long
+// as everybody knows its password.
+func (k *Keeper) anonymous(p *picture) string {
+	if r := p.users[k.opts.DefaultUser]; r != nil && r.WellKnown {
+		return r.Name
+	}
+	return ""
+}
+
+// hear takes over what another process has changed.
+func (k *Keeper) hear(e store.Entry) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old := k.current.Load()
+	p := old.copy()
+	err := p.load(e)
+	if err == nil {
+		err = k.publish(old, p)
+	}
+	if err != nil {
+		k.opts.Log.Error("can't take over what another process has changed of users", "record", e.Key, "error", err)
+	}
+}
+
+// Change makes one change of everything that edit asks for: all of it is written and
+// holds, or nothing. Nobody else changes anything meanwhile.
+func (k *Keeper) Change(by audit.Actor, edit func(*Draft) error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old := k.current.Load()
+	d := k.draft(old)
+	err := edit(d)
+	if err == nil {
+		err = k.commit(old, d)
+	}
+	for _, a := range d.acts {
+		audit.Acted(k.opts.Log, by, a.act, a.on, a.vhost, err)
+	}
+	return err
+}
+
+// Check tells whether Change would take it, and changes nothing. The virtual hosts are
+// taken to be there, besides those that are.
+func (k *Keeper) Check(edit func(*Draft) error, vhosts ...string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d := k.draft(k.current.Load())
+	d.checking, d.vhosts = true, vhosts
+	return edit(d)
+}
+
+// commit writes a draft and lets it hold.
+func (k *Keeper) commit(old *picture, d *Draft) error {
+	if len(d.entries) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	entries := make([]store.Entry, 0, len(d.entries))
+	for key, value := range d.entries {
+		entries = append(entries, store.Entry{Key: key, Value: value})
+	}
+	if err := k.table.Put(ctx, entries...); err != nil {
+		return &broker.Error{Kind: broker.KindOf(err), Text: "can't write users", Err: err}
+	}
+	return k.publish(old, d.picture)
+}
+
+// errNoBroker is a change that must know virtual hosts, before there is any.
+var errNoBroker = errors.New("virtual hosts are not known yet")
+
+func (k *Keeper) hasVHost(name string) error {
+	if k.broker == nil {
+		return errNoBroker
+	}
+	if _, err := k.broker.VHost(name); err != nil {
+		return missing("no such vhost '%s'", name)
+	}
+	return nil
+}

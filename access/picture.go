@@ -1,0 +1,100 @@
+package access
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/leveret-mq/leveret/auth"
+)
+
+// picture is all users and rights at a moment. One that was published is never changed.
+type picture struct {
+	generation  uint64
+	users       map[string]*userRecord
+	permissions map[grant]*granted
+	topics      map[grant]map[string]*grantedTopics // by exchange
+}
+
+// grant is for whom and where a permission is.
+type grant struct{ vhost, user string }
+
+// granted is a permission with its patterns compiled.
+type granted struct {
+	Permission
+	configure, write, read *regexp.Regexp
+}
+
+// grantedTopics is a topic permission. Its patterns may hold variables and are compiled
+// when these are known.
+type grantedTopics struct{ TopicPermission }
+
+func newPicture() *picture {
+	return &picture{users: map[string]*userRecord{}, permissions: map[grant]*granted{}, topics: map[grant]map[string]*grantedTopics{}}
+}
+
+// copy is a picture of the next generation that may be changed.
+func (p *picture) copy() *picture {
+	return &picture{
+		generation: p.generation + 1, users: maps.Clone(p.users), permissions: maps.Clone(p.permissions), topics: maps.Clone(p.topics),
+	}
+}
+
+func (p *picture) putUser(r *userRecord) error {
+	if err := checkUser(r); err != nil {
+		return err
+	}
+	p.users[r.Name] = r
+	return nil
+}
+
+func (p *picture) putPermission(r Permission) error {
+	g := &granted{Permission: r}
+	var err error
+	if g.configure, err = compile(r.Configure); err != nil {
+		return err
+	}
+	if g.write, err = compile(r.Write); err != nil {
+		return err
+	}
+	if g.read, err = compile(r.Read); err != nil {
+		return err
+	}
+	p.permissions[grant{r.VHost, r.User}] = g
+	return nil
+}
+
+func (p *picture) putTopic(r TopicPermission) error {
+	for _, pattern := range []string{r.Write, r.Read} {
+		if _, err := compile(pattern); err != nil {
+			return err
+		}
+	}
+	key := grant{r.VHost, r.User}
+	of := maps.Clone(p.topics[key])
+	if of == nil {
+		of = map[string]*grantedTopics{}
+	}
+	of[r.Exchange] = &grantedTopics{r}
+	p.topics[key] = of
+	return nil
+}
+
+func (p *picture) dropTopic(key grant, exchange string) {
+	of := maps.Clone(p.topics[key])
+	delete(of, exchange)
+	if len(of) == 0 {
+		delete(p.topics, key)
+		return
+	}
+	p.topics[key] = of
+}
+
+// login is the user as package auth has it.
+func (r *userRecord) login(rule *Options) auth.User {
+	return auth.User{Name: r.Name, Hash: r.Hash, LoopbackOnly: rule.loopbackOnly(r)}
+}
+
+func (r *userRecord) user() User {
+	return User{Name: r.Name, Hash: r.Hash, Tags: slices.Clone(r.Tags), Limits: maps.Clone(r.Limits), WellKnown: r.WellKnown}
+}

@@ -1,0 +1,146 @@
+package access
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Keys of the table "access". Each part of a name is escaped, so that "/" only
+// stands between parts; values are JSON, for people and for later fields.
+//
+//	u/USER                   a user
+//	p/VHOST/USER             what a user may do in a virtual host
+//	t/VHOST/USER/EXCHANGE    with which routing keys, of a topic exchange
+const (
+	prefixUser       = "u/"
+	prefixPermission = "p/"
+	prefixTopic      = "t/"
+)
+
+func keyOf(prefix string, parts ...string) string {
+	var s strings.Builder
+	s.WriteString(strings.TrimSuffix(prefix, "/"))
+	for _, p := range parts {
+		s.WriteByte('/')
+		s.WriteString(url.PathEscape(p))
+	}
+	return s.String()
+}
+
+// userRecord is a user as it is stored.
+type userRecord struct {
+	Name string    `json:"name"`
+	Hash auth.Hash `json:"hash,omitempty"` // "" is nobody by password
+	Tags []string  `json:"tags,omitempty"`
+	// WellKnown says that the password is the one that everybody knows.
+	WellKnown bool             `json:"well_known,omitempty"`
+	Limits    map[string]int64 `json:"limits,omitempty"`
+}
+
+type permissionRecord struct {
+	VHost     string `json:"vhost"`
+	User      string `json:"user"`
+	Configure string `json:"configure"`
+	Write     string `json:"write"`
+	Read      string `json:"read"`
+}
+
+type topicRecord struct {
+	VHost    string `json:"vhost"`
+	User     string `json:"user"`
+	Exchange string `json:"exchange"`
+	Write    string `json:"write"`
+	Read     string `json:"read"`
+}
+
+func encodeRecord(key string, v any) (store.Entry, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return store.Entry{}, fmt.Errorf("encode %s: %w", key, err)
+	}
+	return store.Entry{Key: key, Value: data}, nil
+}
+
+// decodeRecord reads one record. What a newer version has written is refused: to leave
+// out what is not understood could let somebody in.
+func decodeRecord(e store.Entry, into any) error {
+	dec := json.NewDecoder(bytes.NewReader(e.Value))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return fmt.Errorf("record %q: %w", e.Key, err)
+	}
+	return nil
+}
+
+// load puts one entry of the table into the picture; without a value it takes it out.
+func (p *picture) load(e store.Entry) error {
+	var key string
+	var put func() error
+	switch {
+	case strings.HasPrefix(e.Key, prefixUser):
+		var r userRecord
+		if e.Value == nil {
+			return p.unload(e.Key)
+		}
+		if err := decodeRecord(e, &r); err != nil {
+			return err
+		}
+		key, put = keyOf(prefixUser, r.Name), func() error { return p.putUser(&r) }
+	case strings.HasPrefix(e.Key, prefixPermission):
+		var r permissionRecord
+		if e.Value == nil {
+			return p.unload(e.Key)
+		}
+		if err := decodeRecord(e, &r); err != nil {
+			return err
+		}
+		key, put = keyOf(prefixPermission, r.VHost, r.User), func() error { return p.putPermission(Permission(r)) }
+	case strings.HasPrefix(e.Key, prefixTopic):
+		var r topicRecord
+		if e.Value == nil {
+			return p.unload(e.Key)
+		}
+		if err := decodeRecord(e, &r); err != nil {
+			return err
+		}
+		key, put = keyOf(prefixTopic, r.VHost, r.User, r.Exchange), func() error { return p.putTopic(TopicPermission(r)) }
+	default:
+		return fmt.Errorf("unknown record %q: was the directory written by a newer version?", e.Key)
+	}
+	if key != e.Key {
+		return fmt.Errorf("record %q: it says that it is %q", e.Key, key)
+	}
+	if err := put(); err != nil {
+		return fmt.Errorf("record %q: %w", e.Key, err)
+	}
+	return nil
+}
+
+// unload takes the record of a key out of the picture.
+func (p *picture) unload(key string) error {
+	parts := strings.Split(key, "/")
+	for i := range parts {
+		name, err := url.PathUnescape(parts[i])
+		if err != nil {
+			return fmt.Errorf("key %q: %w", key, err)
+		}
+		parts[i] = name
+	}
+	switch {
+	case strings.HasPrefix(key, prefixUser) && len(parts) == 2:
+		delete(p.users, parts[1])
+	case strings.HasPrefix(key, prefixPermission) && len(parts) == 3:
+		delete(p.permissions, grant{parts[1], parts[2]})
+	case strings.HasPrefix(key, prefixTopic) && len(parts) == 4:
+		p.dropTopic(grant{parts[1], parts[2]}, parts[3])
+	default:
+		return fmt.Errorf("key %q has %d parts", key, len(parts))
+	}
+	return nil
+}

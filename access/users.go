@@ -1,0 +1,107 @@
+package access
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/audit"
+)
+
+// User is one user. What it refers to is the caller's own.
+type User struct {
+	Name   string
+	Hash   auth.Hash // "" when nobody can log in by a password
+	Tags   []string
+	Limits map[string]int64 // MaxConnections and MaxChannels; -1 is no limit
+	// WellKnown says that the password is the one that everybody knows.
+	WellKnown bool
+}
+
+// NewUser is what is known of a user who is made or changed.
+type NewUser struct {
+	Name string
+	Tags []string
+	// Password is the password in clear; nil with Hash "" is nobody by password.
+	Password *string
+	// Hash is a stored password instead: what an Algorithm of RabbitMQ makes, or our own
+	// text form.
+	Hash      string
+	Algorithm string
+	// Limits replace those that there are; nil leaves them.
+	Limits map[string]int64
+}
+
+// wellKnownPassword is the one that the default user has.
+const wellKnownPassword = "guest"
+
+// secret fills in what is stored of the password.
+func (u *NewUser) secret(d *Draft, r, old *userRecord) error {
+	if u.Password != nil && u.Hash != "" {
+		return bad("both_password_and_password_hash_are_provided")
+	}
+	if u.Password == nil {
+		hash, err := auth.ImportHash(u.Algorithm, u.Hash)
+		if err != nil {
+			return bad("user '%s': %v", u.Name, err)
+		}
+		r.Hash = hash
+		return nil
+	}
+	if *u.Password == "" || d.checking {
+		return nil // an empty password never logs in
+	}
+	r.Hash = auth.HashPassword([]byte(*u.Password))
+	r.WellKnown = d.k.opts.wellKnown(u.Name, *u.Password)
+	return nil
+}
+
+// PutUser is Draft.PutUser as a change of its own. So are the others below.
+func (k *Keeper) PutUser(by audit.Actor, u NewUser) error {
+	return k.Change(by, func(d *Draft) error { return d.PutUser(u) })
+}
+
+// DeleteUser takes a user away.
+func (k *Keeper) DeleteUser(by audit.Actor, name string) error {
+	return k.Change(by, func(d *Draft) error { return d.DeleteUser(name) })
+}
+
+// SetUserLimit sets a limit of a user.
+func (k *Keeper) SetUserLimit(by audit.Actor, name, limit string, n int64) error {
+	return k.Change(by, func(d *Draft) error { return d.SetUserLimit(name, limit, n) })
+}
+
+// ClearUserLimit takes a limit of a user away.
+func (k *Keeper) ClearUserLimit(by audit.Actor, name, limit string) error {
+	return k.Change(by, func(d *Draft) error { return d.ClearUserLimit(name, limit) })
+}
+
+// User finds a user.
+func (k *Keeper) User(name string) (User, error) {
+	r := k.current.Load().users[name]
+	if r == nil {
+		return User{}, missing("no such user '%s'", name)
+	}
+	return r.user(), nil
+}
+
+// Users lists the users, by name.
+func (k *Keeper) Users() []User {
+	p := k.current.Load()
+	out := make([]User, 0, len(p.users))
+	for _, r := range p.users {
+		out = append(out, r.user())
+	}
+	slices.SortFunc(out, func(a, b User) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Limit is a limit of a user, -1 when there is none.
+func (k *Keeper) Limit(user, limit string) int64 {
+	if r := k.current.Load().users[user]; r != nil {
+		if n, ok := r.Limits[limit]; ok {
+			return n
+		}
+	}
+	return -1
+}
