@@ -8,13 +8,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/pattern"
 )
 
 // Bounds on what is stored of one user or permission.
 const (
-	maxNameBytes    = 255 // as a message's user-id can hold
-	maxTags         = 64
-	maxPatternBytes = 4096
+	maxNameBytes = 255 // as a message's user-id can hold
+	maxTags      = 64
 )
 
 // Limits of a user, by RabbitMQ's names.
@@ -91,16 +91,13 @@ func tidyTags(tags []string) []string {
 
 // compile reads a pattern of names. It is not anchored, and the empty one is for the
 // name of length 0 only.
-func compile(pattern string) (*regexp.Regexp, error) {
-	if len(pattern) > maxPatternBytes {
-		return nil, bad("regular expression has %d bytes, more than %d", len(pattern), maxPatternBytes)
+func compile(text string) (*regexp.Regexp, error) {
+	if text == "" {
+		text = "^$"
 	}
-	if pattern == "" {
-		pattern = "^$"
-	}
-	re, err := regexp.Compile(pattern)
+	re, err := pattern.Compile(text)
 	if err != nil {
-		return nil, bad("invalid regular expression '%s': %v", pattern, err)
+		return nil, &broker.Error{Kind: broker.Precondition, Text: err.Error()}
 	}
 	return re, nil
 }

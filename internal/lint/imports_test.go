@@ -30,7 +30,7 @@ var imports = map[string][]string{
 	"admin":            {"broker", "metrics", "auth"},
 	"metrics":          {"broker", "internal/budget"},
 	"auth":             {},
-	"access":           {"auth", "broker", "store", "internal/audit"},
+	"access":           {"auth", "broker", "store", "internal/audit", "internal/pattern"},
 	"config":           {},
 	"internal/netx":    {"internal/audit"},
 	"internal/audit":   {},
