@@ -36,10 +36,10 @@ type Config struct {
 
 	// AMQPAddr is where AMQP 0-9-1 clients connect.
 	AMQPAddr string `flag:"amqp-addr" default:":5672" group:"Listeners" usage:"address for AMQP 0-9-1 clients, host:port; off switches it off"`
-	// KafkaAddr is where Kafka clients connect.
-	KafkaAddr string `flag:"kafka-addr" default:":9092" group:"Listeners" usage:"address for Kafka clients, host:port; off switches it off"`
+	// KafkaAddr is where Kafka clients connect; KafkaListeners takes it apart.
+	KafkaAddr string `flag:"kafka-addr" default:":9092" group:"Listeners" list:"true" usage:"address for Kafka clients, host:port; several with commas, each with a name, as inside://:9092,outside://:9094; off switches it off"`
 	// KafkaAdvertised is the address that Kafka clients are told to use.
-	KafkaAdvertised string `flag:"kafka-advertised" default:"" group:"Listeners" usage:"host:port that Kafka clients are told to connect to; empty is the address each client reached us at"`
+	KafkaAdvertised string `flag:"kafka-advertised" default:"" group:"Listeners" list:"true" usage:"host:port that Kafka clients are told to connect to; for listeners with names one each, as outside://broker.example.com:9094; empty is the address each client reached us at"`
 	// MetricsAddr serves /metrics and /health.
 	MetricsAddr string `flag:"metrics-addr" default:":15692" group:"Listeners" usage:"address for /metrics (Prometheus) and /health, host:port; off switches it off"`
 	// PprofAddr serves Go's profiles.

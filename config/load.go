@@ -64,11 +64,16 @@ func Load(flags *pflag.FlagSet, environ []string) (*Config, error) {
 	if err := l.file(name); err != nil {
 		return nil, err
 	}
+	others, err := aliases(environ)
+	if err != nil {
+		return nil, err
+	}
 	for _, s := range settings(c) {
-		if v, ok := env[s.Flag]; ok {
-			if err := l.set(s.Flag, v.text, Origin{Rank: FromEnv, Name: v.name}); err != nil {
-				return nil, fmt.Errorf("environment variable %s: %w", v.name, err)
-			}
+		if err := l.variable(others, s.Flag, FromAlias); err != nil {
+			return nil, err
+		}
+		if err := l.variable(env, s.Flag, FromEnv); err != nil {
+			return nil, err
 		}
 		if flags.Changed(s.Flag) {
 			if err := l.set(s.Flag, flags.Lookup(s.Flag).Value.String(), Origin{Rank: FromFlag, Name: s.Flag}); err != nil {
@@ -100,6 +105,18 @@ func (l loader) set(flag, text string, from Origin) error {
 		return err
 	}
 	l.c.origins[flag] = from
+	return nil
+}
+
+// variable takes a setting from the environment, if it is there.
+func (l loader) variable(found map[string]variable, flag string, rank Rank) error {
+	v, ok := found[flag]
+	if !ok {
+		return nil
+	}
+	if err := l.set(flag, v.text, Origin{Rank: rank, Name: v.name}); err != nil {
+		return fmt.Errorf("environment variable %s: %w", v.name, err)
+	}
 	return nil
 }
 

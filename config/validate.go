@@ -27,10 +27,9 @@ func (c *Config) Validate() error {
 		check("topic-retention", fmt.Errorf("%v is less than a second", c.TopicRetention))
 	}
 	check("amqp-addr", address(c.AMQPAddr))
-	check("kafka-addr", address(c.KafkaAddr))
+	c.validateKafkaListeners(check)
 	check("metrics-addr", address(c.MetricsAddr))
 	check("pprof-addr", address(c.PprofAddr))
-	check("kafka-advertised", advertised(c.KafkaAdvertised))
 	if c.DefaultUser == "" {
 		check("default-user", errors.New("is empty"))
 	}
@@ -111,19 +110,6 @@ func address(a string) error {
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("%q has the port %q, which is not a number up to 65535", a, port)
-	}
-	return nil
-}
-
-// advertised accepts an empty string or host:port with both parts.
-func advertised(a string) error {
-	if a == "" {
-		return nil
-	}
-	host, port, err := net.SplitHostPort(a)
-	n, perr := strconv.Atoi(port)
-	if err != nil || host == "" || perr != nil || n < 1 || n > 65535 {
-		return fmt.Errorf("%q is not host:port", a)
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func (c *conn) nodeSettings() []setting {
 	}
 	defaults := c.s.broker.TopicDefaults()
 	retention, _ := defaults.Value(broker.TopicSetting("retention.ms"))
-	host, port := c.s.address(c.nc.LocalAddr())
+	host, port := c.address()
 	return []setting{
 		fixed("advertised.listeners", "PLAINTEXT://"+net.JoinHostPort(host, strconv.Itoa(int(port))), kmsg.ConfigTypeString),
 		fixed("auto.create.topics.enable", strconv.FormatBool(!c.s.opts.NoAutoCreate), kmsg.ConfigTypeBoolean),

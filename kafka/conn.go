@@ -44,6 +44,7 @@ type conn struct {
 	fetch     fetcher
 	fed       bool                     // records went to publisher since its last flush
 	routed    []*wire.ProducePartition // of the request under way, those whose records went there
+	told      endpoint                 // what it is told to connect to
 	publisher *broker.Publisher        // for topics that lead into an exchange; nil until used
 	body      []byte                   // memory of encoded answers
 	bill      bill

@@ -17,7 +17,7 @@ const noTransactions = "this broker has no transactions: leave transactional.id 
 // has a text, which clients show.
 func (c *conn) findCoordinator(r *kmsg.FindCoordinatorRequest) kmsg.Response {
 	res := kmsg.NewPtrFindCoordinatorResponse()
-	host, port := c.s.address(c.nc.LocalAddr())
+	host, port := c.address()
 	if r.Version < 4 {
 		code, why := c.mayFind(r, r.CoordinatorKey)
 		res.ErrorCode, res.ErrorMessage, res.NodeID, res.Host, res.Port = int16(code), why, NodeID, host, port

@@ -49,7 +49,7 @@ func (c *conn) operations(all int32, kind broker.ResourceKind, name string) int3
 // 10 and up may ask by topic id.
 func (c *conn) metadata(r *kmsg.MetadataRequest) (kmsg.Response, error) {
 	res := kmsg.NewPtrMetadataResponse()
-	host, port := c.s.address(c.nc.LocalAddr())
+	host, port := c.address()
 	node := kmsg.NewMetadataResponseBroker()
 	node.NodeID, node.Host, node.Port = NodeID, host, port
 	res.Brokers = append(res.Brokers, node)
@@ -243,7 +243,7 @@ func (c *conn) describeCluster(r *kmsg.DescribeClusterRequest) kmsg.Response {
 		res.ErrorMessage = kmsg.StringPtr("only brokers (endpoint type 1) can be described")
 		return res
 	}
-	host, port := c.s.address(c.nc.LocalAddr())
+	host, port := c.address()
 	node := kmsg.NewDescribeClusterResponseBroker()
 	node.NodeID, node.Host, node.Port = NodeID, host, port
 	res.ClusterID, res.ControllerID = c.s.broker.ClusterID(), NodeID

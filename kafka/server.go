@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,9 +22,6 @@ type Options struct {
 	Broker *broker.Broker
 	// Users checks logins; nil lets everybody in as nobody.
 	Users *auth.Users
-	// Advertised is the host:port that clients are told to connect to. Empty
-	// tells each client the address at which it reached us.
-	Advertised string
 	// NoAutoCreate refuses to make a topic when a client first names it.
 	NoAutoCreate bool
 	// Partitions is the number of partitions of a new topic that is made
@@ -52,12 +47,10 @@ type Options struct {
 // NodeID is the id of the one broker that clients see.
 const NodeID = 1
 
-// Server serves Kafka clients. Handle is to be called for each connection.
+// Server serves Kafka clients. Handle, or what Listener returns, is to be called for each connection.
 type Server struct {
 	opts   Options
 	broker *broker.Broker
-	host   string // advertised; empty: the address the client reached
-	port   int32
 
 	members *budget.Account // of what members of groups say of themselves
 	wide    wide
@@ -87,9 +80,6 @@ func New(o Options) (*Server, error) {
 	s.members = o.Budget.OpenCommon()
 	s.stopping, s.leave = context.WithCancel(context.Background())
 	s.stop = s.stopping.Done()
-	if err := s.parseAdvertised(); err != nil {
-		return nil, err
-	}
 	s.unsubscribe = s.broker.OnDeleted(s.forgetTopic)
 	if err := errors.Join(s.restoreOffsets(), s.restoreGroups()); err != nil {
 		s.unsubscribe()
@@ -117,22 +107,6 @@ func (o *Options) defaults() {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-}
-
-func (s *Server) parseAdvertised() error {
-	if s.opts.Advertised == "" {
-		return nil
-	}
-	host, port, err := net.SplitHostPort(s.opts.Advertised)
-	if err != nil {
-		return fmt.Errorf("kafka: advertised address %q: %w", s.opts.Advertised, err)
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 || host == "" {
-		return fmt.Errorf("kafka: advertised address %q is not host:port", s.opts.Advertised)
-	}
-	s.host, s.port = host, int32(n)
-	return nil
 }
 
 // Close has parked requests answered and every connection end. It does not wait
@@ -165,15 +139,4 @@ func (s *Server) groupsOf(v *broker.VHost) *group.Coordinator {
 		}
 	}
 	return c
-}
-
-// address is what a client is told to connect to.
-func (s *Server) address(local net.Addr) (host string, port int32) {
-	if s.host != "" {
-		return s.host, s.port
-	}
-	if tcp, ok := local.(*net.TCPAddr); ok {
-		return tcp.IP.String(), int32(tcp.Port)
-	}
-	return "localhost", 9092
 }

@@ -577,19 +577,14 @@ func TestStoppingEndsParkedRequests(t *testing.T) {
 
 func TestAdvertisedAddress(t *testing.T) {
 	for in, ok := range map[string]bool{"": true, "kafka.example:9092": true, "kafka.example": false, ":9092": false, "h:0": false, "h:99999": false} {
-		s := &Server{opts: Options{Advertised: in}}
-		if err := s.parseAdvertised(); (err == nil) != ok {
+		if _, err := parseEndpoint(in); (err == nil) != ok {
 			t.Errorf("%q: %v", in, err)
 		}
 	}
-	s := &Server{opts: Options{Advertised: "kafka.example:9099"}}
-	if err := s.parseAdvertised(); err != nil {
-		t.Fatal(err)
-	}
-	if host, port := s.address(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}); host != "kafka.example" || port != 9099 {
-		t.Error(host, port)
-	}
-	if host, port := (&Server{}).address(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}); host != "10.0.0.1" || port != 1 {
-		t.Error(host, port)
+	for in, want := range map[string]endpoint{"kafka.example:9099": {"kafka.example", 9099}, "": {"10.0.0.1", 1}} {
+		told, _ := parseEndpoint(in)
+		if host, port := told.seenFrom(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}); host != want.host || port != want.port {
+			t.Errorf("%q: %s %d", in, host, port)
+		}
 	}
 }

@@ -40,7 +40,11 @@ func (s *Server) Banner() string {
 	}
 	s.mu.Lock()
 	for _, l := range s.listeners {
-		line(l.name, "%s", l.addr)
+		at := l.addr.String()
+		if l.told != "" {
+			at += ", clients are told " + l.told
+		}
+		line(l.name, "%s", at)
 	}
 	s.mu.Unlock()
 	switch {

@@ -15,21 +15,29 @@ import (
 // protocols is the table of listeners, in the order in which they start. One more
 // is a line here, with its address in config.
 var protocols = []protocol{
-	{"amqp", "amqp-addr", func(c *config.Config) string { return c.AMQPAddr }, openAMQP},
-	{"kafka", "kafka-addr", func(c *config.Config) string { return c.KafkaAddr }, openKafka},
+	{"amqp", "amqp-addr", func(c *config.Config) ([]config.Listener, error) { return one(c.AMQPAddr), nil }, openAMQP},
+	{"kafka", "kafka-addr", (*config.Config).KafkaListeners, openKafka},
 }
 
 // protocol is one line of the table.
 type protocol struct {
 	name, flag string
-	addr       func(*config.Config) string
+	listeners  func(*config.Config) ([]config.Listener, error)
 	open       func(*Server) (handler, error)
+}
+
+// one is a listener, unless it is off.
+func one(addr string) []config.Listener {
+	if addr == config.Off {
+		return nil
+	}
+	return []config.Listener{{Addr: addr}}
 }
 
 // handler is what serves the connections of a protocol.
 type handler struct {
-	// handle serves one connection until it ends.
-	handle func(net.Conn)
+	// of is what serves a connection of that listener until it ends.
+	of func(config.Listener) (func(net.Conn), error)
 	// finish tells all of them to end, and does not wait for that.
 	finish func()
 }
@@ -43,19 +51,20 @@ func openAMQP(s *Server) (handler, error) {
 		Broker: s.broker, Users: s.users, FrameMaxBytes: int(s.config.AMQPFrameMax), ChannelMax: s.config.AMQPChannelMax,
 		Heartbeat: heartbeat, Version: s.version, Logger: s.logger, Budget: s.budget,
 	})
-	return handler{a.Handle, func() { a.CloseAll("the broker is stopping") }}, nil
+	of := func(config.Listener) (func(net.Conn), error) { return a.Handle, nil }
+	return handler{of, func() { a.CloseAll("the broker is stopping") }}, nil
 }
 
 func openKafka(s *Server) (handler, error) {
 	k, err := kafka.New(kafka.Options{
-		Broker: s.broker, Users: s.users, Advertised: s.config.KafkaAdvertised,
+		Broker: s.broker, Users: s.users,
 		NoAutoCreate: !s.config.KafkaAutoCreate, Partitions: s.config.KafkaPartitions, Logger: s.logger,
 		Budget: s.budget, TrustCompressed: s.config.KafkaTrustCompressed, Disk: s.kafkaDisk,
 	})
 	if err != nil {
 		return handler{}, err
 	}
-	return handler{k.Handle, k.Close}, nil
+	return handler{func(l config.Listener) (func(net.Conn), error) { return k.Listener(l.Advertised) }, k.Close}, nil
 }
 
 // kafkaDisk is what Kafka's tools are told of the disk.
@@ -71,36 +80,73 @@ func (s *Server) kafkaDisk() (kafka.Disk, error) {
 // openProtocols starts every listener of the table that is not off.
 func (s *Server) openProtocols() error {
 	for _, p := range protocols {
-		address := p.addr(s.config)
-		if address == config.Off {
+		list, err := p.listeners(s.config)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
 			continue
 		}
 		h, err := p.open(s)
 		if err != nil {
 			return err
 		}
-		if err := s.serveProtocol(p, address, h); err != nil {
+		if err := s.serveProtocol(p, list, h); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// serveProtocol binds an address and serves its connections.
-func (s *Server) serveProtocol(p protocol, address string, h handler) error {
-	inner, l, err := s.listen(p.name, p.flag, address)
-	if err != nil {
-		h.finish()
-		return err
-	}
-	accept := netx.Wrap(inner, netx.Options{Name: p.name, MaxConns: s.config.MaxConnections, Slots: s.slots, Logger: s.logger})
-	ended := s.run(l, func() error { return accept.Serve(h.handle) })
+// serveProtocol binds the addresses of a protocol and serves their connections. They
+// are one part: all stop accepting before clients are told to end.
+func (s *Server) serveProtocol(p protocol, list []config.Listener, h handler) error {
+	var open []accepting
 	s.push(p.name+" listener", func(ctx context.Context) error {
-		err := accept.Close()
+		var errs []error
+		for _, a := range open {
+			errs = append(errs, a.Close())
+		}
 		h.finish()
-		err = errors.Join(err, accept.Shutdown(ctx))
-		<-ended
-		return err
+		for _, a := range open {
+			errs = append(errs, a.Shutdown(ctx))
+			<-a.ended
+		}
+		return errors.Join(errs...)
 	})
+	for _, l := range list {
+		a, err := s.accept(p, l, h)
+		if err != nil {
+			return err // what is open already is stopped with the rest
+		}
+		open = append(open, a)
+	}
 	return nil
+}
+
+// accepting is a listener that runs.
+type accepting struct {
+	*netx.Listener
+	ended <-chan struct{}
+}
+
+// accept binds one address and serves its connections.
+func (s *Server) accept(p protocol, at config.Listener, h handler) (accepting, error) {
+	handle, err := h.of(at)
+	if err != nil {
+		return accepting{}, err
+	}
+	name := p.name
+	if at.Name != "" {
+		name += " " + at.Name
+	}
+	inner, l, err := s.listen(name, p.flag, at.Addr)
+	if err != nil {
+		return accepting{}, err
+	}
+	limited := netx.Wrap(inner, netx.Options{Name: name, MaxConns: s.config.MaxConnections, Slots: s.slots, Logger: s.logger})
+	s.mu.Lock()
+	l.open, l.told = limited.Open, at.Advertised
+	s.mu.Unlock()
+	return accepting{limited, s.run(l, func() error { return limited.Serve(handle) })}, nil
 }

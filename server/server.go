@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,12 +121,14 @@ func (s *Server) push(name string, stop func(context.Context) error) {
 func (s *Server) Failed() <-chan error { return s.failed }
 
 // Addr is the address that the listener of that name is bound to, with the port
-// that the system chose; "" when it is off. The names are amqp, kafka and metrics.
+// that the system chose; "" when it is off. The names are amqp, kafka and metrics;
+// one of several listeners has its own name behind it, as in "kafka outside", and
+// without it the first is meant.
 func (s *Server) Addr(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.listeners {
-		if l.name == name {
+		if first, _, _ := strings.Cut(l.name, " "); l.name == name || first == name {
 			return l.addr.String()
 		}
 	}
@@ -136,7 +139,9 @@ func (s *Server) Addr(name string) string {
 type listener struct {
 	name string
 	addr net.Addr
-	up   bool // guarded by Server.mu
+	told string     // the address that its clients are told; "" is the one they used
+	up   bool       // guarded by Server.mu
+	open func() int // how many connections; nil where they are not counted; guarded by Server.mu
 }
 
 // listen binds an address and names the flag that changes it when that fails.

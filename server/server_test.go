@@ -104,12 +104,12 @@ func TestHealthIsReadyOnlyWhileEveryListenerIs(t *testing.T) {
 	asked := 0
 	all := protocols
 	defer func() { protocols = all }()
-	protocols = append(slices.Clone(all), protocol{"last", "amqp-addr", func(*config.Config) string { return "127.0.0.1:0" }, func(s *Server) (handler, error) {
+	protocols = append(slices.Clone(all), protocol{"last", "amqp-addr", func(*config.Config) ([]config.Listener, error) { return one("127.0.0.1:0"), nil }, func(s *Server) (handler, error) {
 		asked++
 		if code, body := status(s); code != 503 || !strings.Contains(body, "the broker is starting") {
 			t.Errorf("while it starts: %d %s", code, body)
 		}
-		return handler{func(net.Conn) {}, func() {
+		return handler{func(config.Listener) (func(net.Conn), error) { return func(net.Conn) {}, nil }, func() {
 			asked++
 			if code, body := status(s); code != 503 || !strings.Contains(body, "the broker is stopping") {
 				t.Errorf("while it stops: %d %s", code, body)

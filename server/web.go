@@ -71,12 +71,15 @@ func (s *Server) serveHTTP(name, flag, address string, handler http.Handler) err
 
 // listenerStates reads what /health shows of each listener.
 func (s *Server) listenerStates() []admin.Listener {
-	open := s.broker.ConnectionCounts()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := make([]admin.Listener, 0, len(s.listeners))
 	for _, l := range s.listeners {
-		list = append(list, admin.Listener{Name: l.name, Address: l.addr.String(), Up: l.up, Connections: open[l.name]})
+		shown := admin.Listener{Name: l.name, Address: l.addr.String(), Up: l.up}
+		if l.open != nil {
+			shown.Connections = l.open()
+		}
+		list = append(list, shown)
 	}
 	return list
 }

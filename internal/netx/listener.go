@@ -109,6 +109,13 @@ func (l *Listener) remove(conn net.Conn) {
 	l.wg.Done()
 }
 
+// Open is how many connections there are.
+func (l *Listener) Open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
+}
+
 func (l *Listener) isClosed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
