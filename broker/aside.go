@@ -13,7 +13,7 @@ import "time"
 // way of the others until they find a place.
 type aside struct {
 	list   []ended
-	before int64 // that waited when the first came here, and did not have their turn yet
+	behind int64 // what deadLetters.added was when the first came here: those have their turn before
 	since  time.Time
 	timed  bool // they will be called for
 	tries  int  // that failed
@@ -39,10 +39,7 @@ func (l *deadLetters) setAside(list []ended, why error, now time.Time) (ok bool)
 	defer l.mu.Unlock()
 	a := &l.aside
 	if len(a.list) == 0 {
-		a.before, a.since = 0, now
-		for _, e := range l.waiting {
-			a.before += int64(e.last-e.first) + 1
-		}
+		a.behind, a.since = l.added, now
 	}
 	a.list, a.err = joined(append(a.list, list...)), why
 	if len(a.list) <= maxAside {
@@ -54,6 +51,7 @@ func (l *deadLetters) setAside(list []ended, why error, now time.Time) (ok bool)
 
 // recall puts what is aside in front of all others; mu is held.
 func (l *deadLetters) recall() {
+	l.turned -= lenOf(l.aside.list)
 	l.waiting = append(l.aside.list, l.waiting...)
 	l.aside.list = nil
 }
@@ -62,7 +60,7 @@ func (l *deadLetters) recall() {
 func (p *Partition) recallLater(l *deadLetters) {
 	now := p.q.vhost.b.opts.Now()
 	l.mu.Lock()
-	after, ok := l.aside.recall(now, len(l.waiting) > 0)
+	after, ok := l.aside.recall(now, l.turned)
 	tries, err := l.aside.tries, l.aside.err
 	l.mu.Unlock()
 	if ok {
@@ -71,9 +69,10 @@ func (p *Partition) recallLater(l *deadLetters) {
 	}
 }
 
-// recall says in how long what is aside is to be recalled, if it is time to say so.
-func (a *aside) recall(now time.Time, others bool) (after time.Duration, ok bool) {
-	if len(a.list) == 0 || a.timed || others && a.before > 0 {
+// recall says in how long what is aside is to be recalled, if it is time to say so: turned is how many
+// messages had their turn.
+func (a *aside) recall(now time.Time, turned int64) (after time.Duration, ok bool) {
+	if len(a.list) == 0 || a.timed || turned < a.behind {
 		return 0, false
 	}
 	a.timed = true

@@ -118,14 +118,14 @@ func TestTriesOfDeadLettersTakeAPartOfTheTime(t *testing.T) {
 // TestWhatIsKeptAsideIsBounded: beyond that, all wait.
 func TestWhatIsKeptAsideIsBounded(t *testing.T) {
 	var l deadLetters
-	l.waiting = []ended{{first: 1 << 30, last: 1 << 30}}
+	l.add(ended{first: 1 << 30, last: 1 << 30})
 	why := errors.New("no place")
 	var list []ended
 	for i := range message.Offset(maxAside) {
 		list = append(list, ended{first: 2 * i, last: 2 * i})
 	}
-	if !l.setAside(list, why, time.Now()) || len(l.waiting) != 1 || l.aside.before != 1 {
-		t.Fatalf("%d runs find no room, %d wait, %d before", len(list), len(l.waiting), l.aside.before)
+	if !l.setAside(list, why, time.Now()) || len(l.waiting) != 1 || l.aside.behind != 1 {
+		t.Fatalf("%d runs find no room, %d wait, behind %d", len(list), len(l.waiting), l.aside.behind)
 	}
 	if l.setAside([]ended{{first: 2 * maxAside, last: 2 * maxAside}}, why, time.Now()) {
 		t.Error("one more found room")
@@ -138,18 +138,20 @@ func TestWhatIsKeptAsideIsBounded(t *testing.T) {
 // TestWhatIsPutBackHadNoTurn: those behind, of large messages too, come before what is aside.
 func TestWhatIsPutBackHadNoTurn(t *testing.T) {
 	now := time.Now()
-	l := deadLetters{waiting: []ended{{first: 100, last: 199}}}
+	var l deadLetters
+	l.add(ended{first: 100, last: 199})
 	l.setAside([]ended{{first: 1, last: 1}}, errors.New("no place"), now)
 	for left := int64(100); left > 0; left -= 10 {
-		if _, ok := l.aside.recall(now, len(l.waiting) > 0); ok || l.aside.before != left {
-			t.Fatalf("with %d before it, of which it counts %d: to be recalled is %v", left, l.aside.before, ok)
+		if _, ok := l.aside.recall(now, l.turned); ok || l.aside.behind-l.turned != left {
+			t.Fatalf("with %d before it, of which it counts %d: to be recalled is %v", left, l.aside.behind-l.turned, ok)
 		}
 		taken := l.take(50, nil) // of which ten were copied
 		if rest := (ended{first: taken[0].first + 10, last: taken[len(taken)-1].last}); rest.first <= rest.last {
-			l.putBack([]ended{rest})
+			l.putBack([]ended{rest}, 0)
 		}
+		l.hadTurn(10)
 	}
-	if _, ok := l.aside.recall(now, len(l.waiting) > 0); !ok {
+	if _, ok := l.aside.recall(now, l.turned); !ok {
 		t.Error("it is not recalled")
 	}
 }
@@ -174,21 +176,21 @@ func TestWhatIsAsideGoesWithItsQueue(t *testing.T) {
 func TestWhatIsAsideComesBackWhenTheOthersHadTheirTurn(t *testing.T) {
 	came := time.Now()
 	var l deadLetters
-	l.waiting = []ended{{first: 10, last: 29}}
+	l.add(ended{first: 10, last: 29})
 	l.setAside([]ended{{first: 0, last: 9}}, errors.New("no place"), came)
 	recall := func() time.Duration {
-		after, ok := l.aside.recall(came.Add(time.Minute), len(l.waiting) > 0)
+		after, ok := l.aside.recall(came.Add(time.Minute), l.turned)
 		if !ok {
 			return -1
 		}
 		return after
 	}
-	l.take(10, nil)
+	l.hadTurn(lenOf(l.take(10, nil)))
 	if after := recall(); after >= 0 {
 		t.Errorf("with 10 of 20 to come they are called for after %v", after)
 	}
 	l.add(ended{first: 30, last: 39})
-	l.take(10, nil)
+	l.hadTurn(lenOf(l.take(10, nil)))
 	if after := recall(); after != asideLongest {
 		t.Errorf("after a walk of a minute they are called for after %v", after)
 	}
@@ -196,7 +198,7 @@ func TestWhatIsAsideComesBackWhenTheOthersHadTheirTurn(t *testing.T) {
 		t.Error("they are called for twice")
 	}
 	l.aside.timed = false
-	if after, ok := l.aside.recall(came.Add(500*time.Millisecond), false); !ok || after != 10*time.Second {
+	if after, ok := l.aside.recall(came.Add(500*time.Millisecond), l.turned); !ok || after != 10*time.Second {
 		t.Errorf("after half a second: %v", after)
 	}
 	l.aside.list = nil
@@ -214,8 +216,8 @@ func TestWhoIsRecalledWhileOthersAreCopiedIsOneOfThem(t *testing.T) {
 	l.busy = true
 	l.setAside([]ended{{first: 0, last: 9}}, errors.New("no place"), time.Now())
 	p.recallNow(l)
-	if r.undertakers.moving != 0 || len(l.waiting) != 1 || len(l.aside.list) != 0 {
-		t.Errorf("%d are called, %d wait, %d are aside", r.undertakers.moving, len(l.waiting), len(l.aside.list))
+	if len(r.undertakers.moving) != 0 || len(l.waiting) != 1 || len(l.aside.list) != 0 {
+		t.Errorf("%d are called, %d wait, %d are aside", len(r.undertakers.moving), len(l.waiting), len(l.aside.list))
 	}
 	l.busy = false
 }

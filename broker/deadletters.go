@@ -34,6 +34,8 @@ type deadLetters struct {
 	tries   int        // that failed since the last that did not
 	givenUp bool       // their queue is gone, and its log
 	aside   aside
+	added   int64 // how many came to wait
+	turned  int64 // how many of these had their turn and do not wait again
 
 	lost     [Losses]int64 // letters that nobody was told of yet
 	lostTold time.Time     // when somebody was; the saver's
@@ -44,6 +46,16 @@ type ended struct {
 	cursor      *consumer.Cursor
 	first, last message.Offset
 	why         Reason
+}
+
+func (e *ended) len() int64 { return int64(e.last-e.first) + 1 }
+
+// lenOf is how many messages runs have.
+func lenOf(list []ended) (n int64) {
+	for i := range list {
+		n += list[i].len()
+	}
+	return n
 }
 
 // Loss says why a dead letter, or a delayed message, has no place.
@@ -112,6 +124,7 @@ func (d *departure) die() (n int64) {
 
 // add puts a run behind the others; mu is held.
 func (l *deadLetters) add(e ended) {
+	l.added += e.len()
 	if n := len(l.waiting); n > 0 {
 		if at := &l.waiting[n-1]; at.cursor == e.cursor && at.why == e.why && at.last+1 == e.first {
 			at.last = e.last
@@ -127,14 +140,13 @@ func (l *deadLetters) take(limit int64, into []ended) []ended {
 	defer l.mu.Unlock()
 	for limit > 0 && len(l.waiting) > 0 {
 		e := l.waiting[0]
-		if n := int64(e.last-e.first) + 1; n > limit {
+		if e.len() > limit {
 			e.last = e.first + message.Offset(limit) - 1
 			l.waiting[0].first = e.last + 1
 		} else {
 			l.waiting = l.waiting[1:]
 		}
-		limit -= int64(e.last-e.first) + 1
-		l.aside.before -= int64(e.last-e.first) + 1
+		limit -= e.len()
 		into = append(into, e)
 	}
 	if len(l.waiting) == 0 {
@@ -143,17 +155,22 @@ func (l *deadLetters) take(limit int64, into []ended) []ended {
 	return into
 }
 
-// putBack puts runs before all others again, which did not have their turn.
-func (l *deadLetters) putBack(list []ended) {
+// putBack puts runs before all others again, of which so many messages had their turn in vain.
+func (l *deadLetters) putBack(list []ended, had int64) {
 	if len(list) == 0 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting = append(append(make([]ended, 0, len(list)+len(l.waiting)), list...), l.waiting...)
-	for _, e := range list {
-		l.aside.before += int64(e.last-e.first) + 1
-	}
+	l.turned -= had
+}
+
+// hadTurn notes that so many messages had their turn.
+func (l *deadLetters) hadTurn(n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turned += n
 }
 
 // takeCarried is what a turn before has copied, nil if there is nothing.
@@ -198,13 +215,9 @@ func (p *Partition) lettersUnderWay() bool {
 func (p *Partition) dropLetters() {
 	l := p.active().letters.Load()
 	l.mu.Lock()
-	list := append(l.aside.list, l.waiting...)
+	n := lenOf(l.aside.list) + lenOf(l.waiting)
 	l.waiting, l.aside.list, l.givenUp = nil, nil, true
 	l.mu.Unlock()
-	var n int64
-	for _, e := range list {
-		n += int64(e.last-e.first) + 1
-	}
 	if n > 0 {
 		p.q.vhost.b.counters.DeadLettersLost[LostSource].Add(uint64(n))
 		p.q.vhost.b.opts.Log.Error("a queue was deleted, and its dead letters that could not be stored went with it", "queue", p.q.Name, "messages", n)
@@ -234,16 +247,20 @@ type undertakers struct {
 
 	mu     sync.Mutex // guards the rest
 	crew   crew
-	moving int           // logs that are listed, worked on or being committed
-	closed bool          // none comes any more
-	idle   chan struct{} // closed when nothing is moving; nil: nobody waits
+	moving map[*Partition]int // logs that are listed, worked on or being committed; twice when called for while they leave
+	closed bool               // none comes any more
+	idle   chan struct{}      // closed when nothing is moving; nil: nobody waits
+	turned chan struct{}      // closed when a turn is over; nil: nobody waits
 }
 
 // call has the letters of a log copied.
 func (u *undertakers) call(p *Partition) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.moving++
+	if u.moving == nil {
+		u.moving = map[*Partition]int{}
+	}
+	u.moving[p]++
 	u.enlist(p)
 }
 
@@ -262,10 +279,14 @@ func (u *undertakers) back(p *Partition) {
 }
 
 // leave notes that a log rests.
-func (u *undertakers) leave() {
+func (u *undertakers) leave(p *Partition) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.moving--; u.moving == 0 && u.idle != nil {
+	if u.moving[p]--; u.moving[p] == 0 {
+		delete(u.moving, p)
+	}
+	u.tellTurn()
+	if len(u.moving) == 0 && u.idle != nil {
 		close(u.idle)
 		u.idle = nil
 	}
@@ -274,7 +295,7 @@ func (u *undertakers) leave() {
 // retry calls for a log again in a while.
 func (u *undertakers) retry(p *Partition, l *deadLetters) {
 	after := retryAfter(l.tries)
-	u.leave()
+	u.leave(p)
 	if l.areGivenUp() {
 		p.dropLetters()
 		return
@@ -300,7 +321,7 @@ func (u *undertakers) next() *Partition {
 func (u *undertakers) close() {
 	u.mu.Lock()
 	idle := make(chan struct{})
-	if u.moving == 0 {
+	if len(u.moving) == 0 {
 		close(idle)
 	} else {
 		u.idle = idle

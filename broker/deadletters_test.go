@@ -33,7 +33,7 @@ func (r *rig) buried() {
 	r.t.Helper()
 	for range 10_000 {
 		r.undertakers.mu.Lock()
-		moving := r.undertakers.moving
+		moving := len(r.undertakers.moving)
 		r.undertakers.mu.Unlock()
 		if moving == 0 {
 			return
@@ -443,7 +443,7 @@ func TestAKillBeforeTheCopyLosesNothing(t *testing.T) {
 	r.undertakers.mu.Unlock()
 	r.reject("q", 3)
 	r.undertakers.mu.Lock()
-	r.undertakers.moving = 0
+	clear(r.undertakers.moving)
 	r.undertakers.mu.Unlock()
 	r.restart()
 	q, _ := r.v.Queue("q")

@@ -38,6 +38,19 @@ func (s *Session) Get(name string, noAck bool) (*Got, error) {
 		return nil, fail(Locked, "cannot obtain access to locked queue '%s' in vhost '%s'. basic.get operations are not supported by quorum queues with single active consumer", q.Name, q.vhost.Name)
 	}
 	q.use()
+	got, err := s.get(q, noAck)
+	if got != nil || err != nil {
+		return got, err
+	}
+	s.awaitLetters(q, q.gotSome)
+	if !q.gotSome() {
+		return nil, nil
+	}
+	return s.get(q, noAck)
+}
+
+// get is Get from a queue that may be asked so, of what is there.
+func (s *Session) get(q *Queue, noAck bool) (*Got, error) {
 	if q.idle() {
 		return nil, nil
 	}
@@ -59,6 +72,16 @@ func (q *Queue) idle() bool {
 		}
 	}
 	return true
+}
+
+// gotSome reports whether there may be something ready in a queue in which nothing was.
+func (q *Queue) gotSome() bool {
+	for _, p := range q.inTurn() {
+		if c := p.cursor.Load(); c == nil && !p.unused() || c != nil && !c.Idle() {
+			return true
+		}
+	}
+	return false
 }
 
 // unused reports whether the log holds nothing and nobody worked on it yet: whoever asks

@@ -157,6 +157,7 @@ func (s *Session) Purge(name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	s.awaitLetters(q, allOfThem)
 	return inTime(q, s.givenUp, q.purge)
 }
 
@@ -175,6 +176,7 @@ func (q *Queue) purge(wanted func() bool) (int64, error) {
 // Count counts the messages that wait for a consumer, as far as the logs can be read. The
 // error is that nobody knows in time.
 func (s *Session) Count(q *Queue) (int64, error) {
+	s.awaitLetters(q, allOfThem)
 	n, err := q.countLeft(false)
 	if !errors.Is(err, store.ErrNotYet) {
 		return n, nil

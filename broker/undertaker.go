@@ -94,7 +94,7 @@ func (w *undertaker) turn(p *Partition) {
 	w.list = l.take(turnMessages, w.list[:0])
 	if len(w.list) == 0 {
 		if l.rest() {
-			w.of.leave()
+			w.of.leave(p)
 		} else {
 			w.of.back(p)
 		}
@@ -105,6 +105,7 @@ func (w *undertaker) turn(p *Partition) {
 		w.of.retry(p, l)
 		return
 	}
+	w.of.turnOver()
 	_ = w.publisher(p.q.vhost).Commit(func(err error) {
 		if err != nil {
 			c.stay, c.err, c.failed = nil, err, true
@@ -133,7 +134,7 @@ func (w *undertaker) copy(p *Partition, l *deadLetters) *carried {
 	if s.torn { // the publisher was left in the middle of a message
 		pub.Abandon()
 		delete(w.publishers, p.q.vhost)
-		l.putBack(append(c.runs, rest...))
+		l.putBack(append(c.runs, rest...), 0)
 		p.lettersFailed(l, err)
 		return nil
 	}
@@ -146,7 +147,8 @@ func (w *undertaker) copy(p *Partition, l *deadLetters) *carried {
 		c.err = errors.Join(err, f.err)
 	}
 	*f = fates{}
-	l.putBack(rest)
+	l.putBack(rest, 0)
+	l.hadTurn(lenOf(w.list) - lenOf(rest))
 	return c
 }
 
@@ -184,7 +186,7 @@ func (p *Partition) finish(l *deadLetters, c *carried) (ok bool) {
 		p.letterLost(Loss(why), n)
 	}
 	if back = joined(back); c.failed {
-		l.putBack(back)
+		l.putBack(back, lenOf(back))
 	} else if l.setAside(back, c.err, p.q.vhost.b.opts.Now()) {
 		l.tries = 0
 		return true
