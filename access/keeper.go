@@ -120,7 +120,7 @@ func (k *Keeper) publish(old, p *picture) error {
 	}
 	k.broker.PolicyChanged()
 	for _, name := range gone {
-		k.broker.CloseUser(name, fmt.Sprintf("user '%s' was deleted", name))
+		k.broker.CloseUser(name, fmt.Sprintf("user '%s' is deleted", name))
 	}
 	return nil
 }

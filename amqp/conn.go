@@ -336,11 +336,12 @@ func (c *conn) fail(e *closeError) {
 	c.refused(e)
 	c.closing = true
 	c.closeChannels()
+	if c.forced.Load() {
+		return // it was told to go, and has less time
+	}
 	c.send(0, &wire.ConnectionClose{ReplyCode: e.code, ReplyText: wire.ReplyText(e.code, e.text),
 		ClassID: e.method.Class(), MethodID: e.method.Number()})
-	if !c.forced.Load() { // who is to go has less time
-		c.rb.Until(time.Now().Add(closeTimeout))
-	}
+	c.rb.Until(time.Now().Add(closeTimeout))
 }
 
 // connectionMethod handles the methods of channel 0 after the handshake.
@@ -379,6 +380,11 @@ func (c *conn) updateSecret() *closeError {
 
 // Close implements broker.Client.
 func (c *conn) Close(reason string) {
+	c.Evict("broker forced connection closure with reason '" + reason + "'")
+}
+
+// Evict implements broker.Client.
+func (c *conn) Evict(reason string) {
 	c.forced.Store(true)
 	if !c.running.Load() {
 		c.nc.Close()
@@ -386,7 +392,6 @@ func (c *conn) Close(reason string) {
 	}
 	c.session.GiveUp()
 	c.memory.Close() // who waits for memory does no longer
-	c.send(0, &wire.ConnectionClose{ReplyCode: wire.ConnectionForced,
-		ReplyText: wire.ReplyText(wire.ConnectionForced, "broker forced connection closure with reason '"+reason+"'")})
+	c.send(0, &wire.ConnectionClose{ReplyCode: wire.ConnectionForced, ReplyText: wire.ReplyText(wire.ConnectionForced, reason)})
 	c.rb.Until(time.Now().Add(time.Second))
 }

@@ -121,6 +121,20 @@ func (v *VHost) typeArg(queue string, raw []byte) (*queueType, error) {
 	}
 }
 
+// withDefaultType are a declaration's arguments with the virtual host's type of queue, where it
+// says none and its other properties are not against it. The slice it gave stays as it is.
+func (v *VHost) withDefaultType(o QueueOptions) []byte {
+	name := v.meta.Load().DefaultQueueType
+	kind := queueTypes[name]
+	if name == "" || kind.lasting && (!o.Durable || o.Exclusive || o.AutoDelete) {
+		return o.Args
+	}
+	if _, ok := field.Find(o.Args, argType); ok {
+		return o.Args
+	}
+	return field.AppendString(field.AppendName(slices.Clip(o.Args), argType), []byte(name))
+}
+
 // ParseAge reads a duration as RabbitMQ writes x-max-age: a whole number and a
 // unit, of Y, M, D, h, m and s; a year has 365 days and a month 30. What is too long for
 // a Duration is as long as can be.

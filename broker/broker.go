@@ -16,7 +16,7 @@ import (
 	"github.com/leveret-mq/leveret/store"
 )
 
-// DefaultVHost is the virtual host that always exists and that Kafka clients see.
+// DefaultVHost is the virtual host that a new broker has, unless it is told another.
 const DefaultVHost = "/"
 
 // Options are a broker's settings; the zero value is the default of each.
@@ -44,6 +44,8 @@ type Options struct {
 	// ReadTimeout is how long a client that asked for one message waits for the
 	// disk; default 15 s.
 	ReadTimeout time.Duration
+	// FirstVHost is the virtual host of a broker that has none; default DefaultVHost.
+	FirstVHost string
 	// Policy decides what sessions may do; default everything.
 	Policy Policy
 	// Now is the clock; default time.Now.
@@ -71,6 +73,9 @@ func (o *Options) defaults() {
 	if o.UnpackBytes == 0 {
 		o.UnpackBytes = message.MaxUnpackedBytes
 	}
+	if o.FirstVHost == "" {
+		o.FirstVHost = DefaultVHost
+	}
 	if o.SaveEvery == 0 {
 		o.SaveEvery = time.Second
 	}
@@ -92,8 +97,12 @@ type Broker struct {
 	defs   store.Table
 	groups store.Table // what Kafka's groups committed
 
-	mu     sync.RWMutex // guards vhosts
-	vhosts map[string]*VHost
+	mu          sync.RWMutex // guards the next four
+	vhosts      map[string]*VHost
+	goingVHosts map[string]*vhostEnd // of those that are not there any more, and not gone yet
+	goingLogs   []store.LogID        // of those an earlier process did not remove; of the start alone
+	vhostHooks  map[*func(string) error]struct{}
+	vhostChange sync.Mutex // one virtual host is made, altered or deleted at a time; held over the disk
 
 	unpacking *unpacking
 	scratch   *scratchRoom
@@ -146,7 +155,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open committed offsets: %w", err)
 	}
-	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, stop: make(chan struct{}),
+	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, goingVHosts: map[string]*vhostEnd{}, stop: make(chan struct{}),
 		unpacking: newUnpacking(o.UnpackBytes), scratch: newScratchRoom(o.ScratchBytes, int64(o.MaxMessageBytes)), connections: connections{open: map[uint64]*Connection{}, of: map[string]int{}}}
 	b.deletions = newDeletions()
 	b.follower = newFollower(b)
@@ -171,6 +180,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.stopped.Go(b.punctual.run)
 	b.stopped.Go(func() { b.deletions.run(b.stop) })
 	b.removals.start()
+	b.goOnWithVHosts()
 	b.stopped.Go(b.lapses.run)
 	b.startDelays()
 	return b, nil
@@ -205,28 +215,6 @@ func (b *Broker) ClusterID() string { return b.clusterID }
 
 // MaxMessageBytes is the limit of one publish's body.
 func (b *Broker) MaxMessageBytes() int { return b.opts.MaxMessageBytes }
-
-// VHost finds a virtual host.
-func (b *Broker) VHost(name string) (*VHost, error) {
-	b.mu.RLock()
-	v := b.vhosts[name]
-	b.mu.RUnlock()
-	if v == nil {
-		return nil, fail(NotFound, "vhost %s not found", name)
-	}
-	return v, nil
-}
-
-// VHosts lists the virtual hosts.
-func (b *Broker) VHosts() []*VHost {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	out := make([]*VHost, 0, len(b.vhosts))
-	for _, v := range b.vhosts {
-		out = append(out, v)
-	}
-	return out
-}
 
 // producerIDBlock ids are reserved at a time, so that one write serves many producers.
 const producerIDBlock = 1000

@@ -58,6 +58,10 @@ func bindingClaim(key string) string   { return "b/" + key }
 
 // change runs one. plan is called with mu held, again whenever it had to wait.
 func (v *VHost) change(plan func(c *change) error) error {
+	if !v.open.enter() {
+		return v.goneErr()
+	}
+	defer v.open.leave()
 	for tries := 0; ; {
 		c := &change{v: v, claims: map[string]claimKind{}}
 		v.mu.Lock()

@@ -16,8 +16,12 @@ type Client interface {
 	// Describe fills in what the listener counts and was told: Name, Properties,
 	// Traffic and Channels.
 	Describe(*ConnectionInfo)
-	// Close asks the connection to end, in its protocol's own way, and does not wait.
+	// Close asks the connection to end because the listener does, in its protocol's own way,
+	// and does not wait.
 	Close(reason string)
+	// Evict is Close for a connection that has to go while the broker goes on: reason is all
+	// that the client is told.
+	Evict(reason string)
 }
 
 // ConnectionInfo is a connection at a moment.
@@ -161,7 +165,7 @@ func (b *Broker) CloseUser(name, reason string) {
 	}
 	r.mu.Unlock()
 	for _, c := range list {
-		c.Close(reason)
+		c.Evict(reason)
 	}
 }
 

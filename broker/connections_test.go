@@ -22,6 +22,7 @@ func (c *client) Describe(i *ConnectionInfo) {
 }
 
 func (c *client) Close(reason string) { c.closed <- reason }
+func (c *client) Evict(reason string) { c.closed <- reason }
 
 func connect(t *testing.T, l *Clients, name string) (*client, *Connection) {
 	t.Helper()

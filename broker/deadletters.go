@@ -218,7 +218,7 @@ func (p *Partition) dropLetters() {
 	n := lenOf(l.aside.list) + lenOf(l.waiting)
 	l.waiting, l.aside.list, l.givenUp = nil, nil, true
 	l.mu.Unlock()
-	if n > 0 {
+	if n > 0 && !p.q.vhost.Gone() { // with which their places went
 		p.q.vhost.b.counters.DeadLettersLost[LostSource].Add(uint64(n))
 		p.q.vhost.b.opts.Log.Error("a queue was deleted, and its dead letters that could not be stored went with it", "queue", p.q.Name, "messages", n)
 	}

@@ -24,6 +24,7 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 		return nil, err
 	}
 	v := s.vhost
+	o.Args = v.withDefaultType(o)
 	if kind, err := v.typeArg(name, o.Args); given == "" && err == nil && kind.lasting {
 		return nil, fail(Precondition, "Cannot declare a server-named queue for type rabbit_%s_queue", kind.name)
 	}

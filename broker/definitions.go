@@ -17,20 +17,22 @@ import (
 //	m/cluster            the cluster's id
 //	m/producer           ids of idempotent producers below it are used up
 //	v/VHOST              a virtual host
+//	w/VHOST              one that is deleted, of which not all is gone yet
 //	x/VHOST/NAME         an exchange
 //	q/VHOST/NAME         a queue
 //	b/VHOST/SOURCE/KIND/DESTINATION/KEY/HASH   a binding; the hash is of its arguments, "" without any
 //	d/LOG                a log of a deleted queue, to be removed
 //	e/VHOST/NAME         a queue that got messages that expire
 const (
-	keyClusterID  = "m/cluster"
-	keyProducerID = "m/producer"
-	prefixVHost   = "v/"
-	prefixEx      = "x/"
-	prefixQueue   = "q/"
-	prefixBinding = "b/"
-	prefixRemoval = "d/"
-	prefixExpiry  = "e/"
+	keyClusterID   = "m/cluster"
+	keyProducerID  = "m/producer"
+	prefixVHost    = "v/"
+	prefixVHostEnd = "w/"
+	prefixEx       = "x/"
+	prefixQueue    = "q/"
+	prefixBinding  = "b/"
+	prefixRemoval  = "d/"
+	prefixExpiry   = "e/"
 )
 
 func defKey(prefix string, parts ...string) string {
@@ -46,10 +48,6 @@ func defKey(prefix string, parts ...string) string {
 		s.WriteString(url.PathEscape(p))
 	}
 	return s.String()
-}
-
-type vhostDef struct {
-	Name string `json:"name"`
 }
 
 type exchangeDef struct {
@@ -104,9 +102,18 @@ func (b *Broker) load() error {
 			return err
 		case strings.HasPrefix(e.Key, prefixVHost):
 			var d vhostDef
-			err := decodeDef(e, &d)
-			b.vhosts[d.Name] = newVHost(b, d.Name)
-			return err
+			if err := decodeDef(e, &d); err != nil {
+				return err
+			}
+			b.showVHost(&d)
+			return nil
+		case strings.HasPrefix(e.Key, prefixVHostEnd):
+			var d vhostDef
+			if err := decodeDef(e, &d); err != nil {
+				return err
+			}
+			b.goVHost(d.Name)
+			return nil
 		case strings.HasPrefix(e.Key, prefixEx):
 			exchanges = append(exchanges, exchangeDef{})
 			into = &exchanges[len(exchanges)-1]
@@ -153,7 +160,8 @@ func decodeDef(e store.Entry, into any) error {
 
 // firstStart writes what every data directory has.
 func (b *Broker) firstStart() error {
-	if b.clusterID == "" {
+	fresh := b.clusterID == ""
+	if fresh {
 		id, err := b.agree(keyClusterID, func(have []byte) ([]byte, error) {
 			if have != nil {
 				return nil, nil // another process was first
@@ -167,16 +175,20 @@ func (b *Broker) firstStart() error {
 			return err
 		}
 	}
-	if b.vhosts[DefaultVHost] == nil {
-		b.vhosts[DefaultVHost] = newVHost(b, DefaultVHost)
-		return b.putJSON(defKey(prefixVHost, DefaultVHost), vhostDef{DefaultVHost})
+	d := vhostDef{Name: b.opts.FirstVHost}
+	if b.vhosts[d.Name] != nil || b.goingVHosts[d.Name] != nil || !fresh && len(b.vhosts) > 0 {
+		return nil // one that was deleted does not come back
 	}
-	return nil
+	b.showVHost(&d)
+	return b.putJSON(defKey(prefixVHost, d.Name), d)
 }
 
 func (b *Broker) restore(exchanges []exchangeDef, queues, bindings []store.Entry, expiries []expiryDef) error {
 	for _, d := range exchanges {
 		v := b.vhosts[d.VHost]
+		if v == nil && b.goes(d.VHost, d.Lanes) {
+			continue
+		}
 		if v == nil {
 			return fmt.Errorf("exchange %q is in vhost %q, which does not exist", d.Name, d.VHost)
 		}
@@ -191,6 +203,9 @@ func (b *Broker) restore(exchanges []exchangeDef, queues, bindings []store.Entry
 			return err
 		}
 		v := b.vhosts[q.VHost]
+		if v == nil && b.goes(q.VHost, q.Logs) {
+			continue
+		}
 		if v == nil {
 			return fmt.Errorf("queue %q is in vhost %q, which does not exist", q.Name, q.VHost)
 		}
@@ -211,6 +226,9 @@ func (b *Broker) restore(exchanges []exchangeDef, queues, bindings []store.Entry
 			return err
 		}
 		v := b.vhosts[d.VHost]
+		if v == nil && b.goes(d.VHost, nil) {
+			continue
+		}
 		if v == nil {
 			return fmt.Errorf("a binding is in vhost %q, which does not exist", d.VHost)
 		}

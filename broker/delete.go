@@ -98,7 +98,7 @@ var errUsed = errors.New("the queue is used again")
 // none again by now.
 func (v *VHost) deleteUnused(q *Queue) {
 	remove := func() error { return v.deleteIf(q, func() bool { return true }) }
-	if err := remove(); err != nil && !errors.Is(err, errUsed) {
+	if err := remove(); err != nil && !errors.Is(err, errUsed) && !errors.Is(err, errVHostGone) {
 		v.b.opts.Log.Error("can't delete an auto-delete queue; it is tried again", "queue", q.Name, "error", err)
 		v.b.overdue.add(q, remove)
 	}
@@ -131,7 +131,7 @@ func (v *VHost) deleteOwned(list map[*Queue]struct{}) {
 		return
 	}
 	_, err := v.deleteQueues(list, false)
-	if err == nil {
+	if err == nil || errors.Is(err, errVHostGone) { // with which they went
 		return
 	}
 	v.b.opts.Log.Error("can't delete an auto-delete exchange with the last queue that was bound to it; it is tried again", "vhost", v.Name, "error", err)

@@ -27,6 +27,7 @@
 //
 // Lock order; of those in one line none is held with another of it:
 //
+//	Broker.vhostChange                           of an administrator; over the disk
 //	expiry.looking  notes.slowly  producers.mu   a partition's; over its disk
 //	VHost.mu                                     a plan, and what it shows
 //	Queue.mu  Session.mu                         whose the queue is

@@ -92,13 +92,8 @@ func (b *Broker) take(e store.Entry) error {
 		}
 	}
 	switch {
-	case strings.HasPrefix(e.Key, prefixVHost) && e.Value != nil:
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if name := parts[1]; b.vhosts[name] == nil {
-			b.vhosts[name] = newVHost(b, name)
-		}
-		return nil
+	case len(parts) == 2 && (parts[0]+"/" == prefixVHost || parts[0]+"/" == prefixVHostEnd):
+		return b.takeVHost(parts[0]+"/", parts[1], e)
 	case len(parts) < 3:
 		return nil // the cluster's own, which is asked for when it is needed
 	}
@@ -113,6 +108,36 @@ func (b *Broker) take(e store.Entry) error {
 		return v.takeQueue(parts[2], e)
 	case prefixBinding:
 		return v.takeBinding(parts[2], e)
+	}
+	return nil
+}
+
+// takeVHost takes over what becomes of a virtual host.
+func (b *Broker) takeVHost(prefix, name string, e store.Entry) error {
+	switch v, _ := b.VHost(name); {
+	case prefix == prefixVHost && e.Value != nil:
+		var d vhostDef
+		if err := decodeDef(e, &d); err != nil {
+			return err
+		}
+		b.showVHost(&d)
+	case prefix == prefixVHost && v != nil:
+		b.vhostChange.Lock() // a deletion of our own waits for nothing that comes this way
+		defer b.vhostChange.Unlock()
+		if v.Gone() {
+			return nil
+		}
+		empty := v.open.shut()
+		b.endVHost(v)
+		b.stopped.Go(func() { <-empty; v.forget() }) // those inside wait for what comes after this
+	case prefix == prefixVHostEnd && e.Value != nil:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.goingVHosts[name] == nil {
+			b.goVHost(name)
+		}
+	case prefix == prefixVHostEnd:
+		b.wentVHost(name)
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func (s *Session) CommitOffsets(group string, list []GroupOffset) error {
 		o.Group = group
 		entries[i] = store.Entry{Key: o.key(s.vhost.Name), Value: o.append(nil)}
 	}
-	return s.vhost.b.putGroups(entries)
+	return s.vhost.putGroups(entries)
 }
 
 // DeleteOffsets forgets how far a group has come.
@@ -174,11 +174,15 @@ func (v *VHost) ForgetOffsets(group string, list []GroupOffset) error {
 		o.Group = group
 		entries[i] = store.Entry{Key: o.key(v.Name)}
 	}
-	return v.b.putGroups(entries)
+	return v.putGroups(entries)
 }
 
-func (b *Broker) putGroups(entries []store.Entry) error {
+func (v *VHost) putGroups(entries []store.Entry) error {
+	if !v.open.enter() {
+		return v.goneErr()
+	}
+	defer v.open.leave()
 	ctx, cancel := asking()
 	defer cancel()
-	return b.groups.Put(ctx, entries...)
+	return v.b.groups.Put(ctx, entries...)
 }

@@ -55,5 +55,5 @@ func (b *Broker) Groups(fn func(v *VHost, group string, state []byte)) error {
 // KeepGroup replaces what is kept of a group beside its offsets; nil removes it. It
 // returns when that is durable.
 func (v *VHost) KeepGroup(group string, state []byte) error {
-	return v.b.putGroups([]store.Entry{{Key: groupKey(v.Name, group), Value: state}})
+	return v.putGroups([]store.Entry{{Key: groupKey(v.Name, group), Value: state}})
 }

@@ -171,7 +171,7 @@ func (l *lapses) delete(q *Queue) {
 		return q.lapsesAt(now) <= now
 	})
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, errVHostGone):
 	case errors.Is(err, errUsed):
 		l.put(q, l.now()+lapseStep)
 	default:

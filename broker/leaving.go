@@ -131,29 +131,39 @@ func (l *leaving) forget() error {
 			v.feeds.Delete(x.feedTopic)
 		}
 		v.freeEnd(x.target)
-		if x.delays != nil {
-			x.delays.end()
-		}
-		if x.seen != nil && x.seen.log != nil {
-			x.seen.log.removed.Store(true)
-		}
+		x.end()
 	}
 	for _, q := range l.queues {
 		v.hide(q)
 		v.b.deletions.add(q)
 		v.freeEnd(q.target)
-		if s := q.owner(); s != nil {
-			s.disown(q)
-		}
-		for _, p := range q.Partitions() {
-			p.removed.Store(true)
-			v.b.punctual.remove(p)
-		}
-		v.b.lapses.remove(q)
-		q.cancelAll()
+		q.leave()
 	}
 	v.changed()
 	return nil
+}
+
+// end stops what an exchange that is gone does by itself.
+func (x *Exchange) end() {
+	if x.delays != nil {
+		x.delays.end()
+	}
+	if x.seen != nil && x.seen.log != nil {
+		x.seen.log.removed.Store(true)
+	}
+}
+
+// leave has everybody let go of a queue that is gone. VHost.mu is held.
+func (q *Queue) leave() {
+	if s := q.owner(); s != nil {
+		s.disown(q)
+	}
+	for _, p := range q.Partitions() {
+		p.removed.Store(true)
+		q.vhost.b.punctual.remove(p)
+	}
+	q.vhost.b.lapses.remove(q)
+	q.cancelAll()
 }
 
 // bury has the logs of what is gone removed, behind everybody's back.

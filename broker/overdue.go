@@ -30,7 +30,7 @@ func (o *overdue) run() {
 		if remove == nil {
 			return
 		}
-		if err := remove(); err != nil && !errors.Is(err, errUsed) {
+		if err := remove(); err != nil && !errors.Is(err, errUsed) && !errors.Is(err, errVHostGone) {
 			return
 		}
 		o.mu.Lock()

@@ -84,7 +84,12 @@ func (b *Broker) PolicyChanged() {
 // Enter tells whether the session may be there at all. A listener asks once it has begun
 // one, and when it has entered the session in its connection: who loses the right between
 // the two is found by one of them.
-func (s *Session) Enter() error { return s.May(Enter, OnVHost, s.vhost.Name) }
+func (s *Session) Enter() error {
+	if s.vhost.Gone() { // perhaps too late to be told to go
+		return fail(NotFound, "vhost %s not found", s.vhost.Name)
+	}
+	return s.May(Enter, OnVHost, s.vhost.Name)
+}
 
 // May is the one place where it is decided whether the session may do what it
 // asks for. Every verb of the broker calls it, and so do listeners for what they

@@ -116,12 +116,13 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 // What is not a method of Session does nothing that a client asks for: it looks, or it is the broker's own
 // housekeeping. Whoever adds a method says here which of both it is.
 func TestTheSessionIsTheOneDoor(t *testing.T) {
-	looks := []string{"VHost", "VHosts", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic", "Readable", "OfKafka",
+	looks := []string{"VHost", "VHosts", "Meta", "Gone", "OnVHostDeleted", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic", "Readable", "OfKafka",
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts",
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups"}
 	keeps := []string{
 		"NewSession", "Clients", // how clients come to the door
 		"PolicyChanged", "CloseUser", "Close", // the server's
+		"PutVHost", "DeleteVHost", // an administrator's, who is named
 		"ForgetOffsets", "KeepGroup", // of what was allowed when it was asked for
 		"Scratch", // memory of unfinished messages
 	}

@@ -44,7 +44,7 @@ func (b *Broker) refuseStrays(logs []store.Unclaimed) error {
 // unclaimed lists the logs of which the definitions say nothing at all: not that they are
 // a queue's, and not that they are to be removed.
 func (b *Broker) unclaimed() []store.Unclaimed {
-	removed := make([]store.LogID, 0, len(b.removals.list))
+	removed := slices.Clone(b.goingLogs)
 	for _, r := range b.removals.list {
 		removed = append(removed, r.id)
 	}
@@ -150,7 +150,7 @@ func (b *Broker) rebuildQueue(d queueDef) error {
 	v := b.vhosts[d.VHost]
 	if v == nil {
 		v = newVHost(b, d.VHost)
-		if err := b.putJSON(defKey(prefixVHost, d.VHost), vhostDef{d.VHost}); err != nil {
+		if err := b.putJSON(defKey(prefixVHost, d.VHost), vhostDef{Name: d.VHost}); err != nil {
 			return err
 		}
 		b.vhosts[d.VHost] = v

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -44,6 +45,16 @@ type removalDef struct {
 // removalPause is the time between two looks whether a log's dead letters are copied.
 const removalPause = 50 * time.Millisecond
 
+// entry has it written.
+func (d *removalDef) entry() (store.Entry, error) {
+	key := removalKey(d.Log)
+	value, err := json.Marshal(d)
+	if err != nil {
+		return store.Entry{}, fmt.Errorf("encode definition %s: %w", key, err)
+	}
+	return store.Entry{Key: key, Value: value}, nil
+}
+
 func removalKey(id store.LogID) string { return defKey(prefixRemoval, fmt.Sprint(id)) }
 
 // add has the logs of partitions removed that nobody finds any more. kept says that
@@ -55,6 +66,15 @@ func (r *removals) add(parts []*Partition, kept bool) {
 		p.removed.Store(true)
 		r.list = append(r.list, removal{id: p.log.ID(), part: p, kept: kept, late: late})
 	}
+	r.mu.Unlock()
+	r.call()
+}
+
+// addAll has logs removed that nobody finds any more. What dead letters they hold is not
+// waited for.
+func (r *removals) addAll(list []removal) {
+	r.mu.Lock()
+	r.list = append(r.list, list...)
 	r.mu.Unlock()
 	r.call()
 }

@@ -12,6 +12,8 @@ import (
 type VHost struct {
 	Name string
 	b    *Broker
+	meta atomic.Pointer[VHostMeta]
+	open gate // whoever writes something of it down is inside
 
 	// mu guards what is changed by changes of topology; see change. It is never held
 	// over anything that may wait.
@@ -54,6 +56,7 @@ const noTarget = ^exchange.Target(0)
 func newVHost(b *Broker, name string) *VHost {
 	v := &VHost{Name: name, b: b, topics: map[string]string{}, claims: map[string]*claim{}}
 	v.ends.Store(&[]*endSlot{})
+	v.meta.Store(new(VHostMeta))
 	for _, d := range []struct{ name, kind string }{
 		{"", "direct"}, {"amq.direct", "direct"}, {"amq.fanout", "fanout"},
 		{"amq.topic", "topic"}, {"amq.headers", "headers"}, {"amq.match", "headers"},

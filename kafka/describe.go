@@ -48,3 +48,10 @@ func (c *conn) Describe(i *broker.ConnectionInfo) {
 
 // Close implements broker.Client: the connection ends after the request that runs.
 func (c *conn) Close(string) { c.frames.stop() }
+
+// Evict implements broker.Client: Kafka has no words for it, so the socket is closed, whatever
+// the client waits for.
+func (c *conn) Evict(string) {
+	_ = c.nc.Close()
+	c.frames.stop()
+}

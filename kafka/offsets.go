@@ -25,7 +25,9 @@ func (s *Server) restoreGroups() error {
 
 // forgetTopic drops what groups committed for a queue that was deleted.
 func (s *Server) forgetTopic(q *broker.Queue) {
-	s.groupsOf(q.VHost()).ForgetTopic(q.Name, q.TopicID)
+	if v := q.VHost(); !v.Gone() { // else all that its groups have goes
+		s.groupsOf(v).ForgetTopic(q.Name, q.TopicID)
+	}
 }
 
 // committed are changes of one group as the broker keeps them.

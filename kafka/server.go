@@ -56,11 +56,11 @@ type Server struct {
 	wide    wide
 
 	mu     sync.Mutex // guards groups
-	groups map[string]*group.Coordinator
+	groups map[*broker.VHost]*group.Coordinator
 
 	clients *broker.Clients
 
-	unsubscribe func() // from deletions
+	unsubscribe func() // from deletions of queues and of virtual hosts
 
 	log *netx.Log
 
@@ -76,11 +76,12 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("kafka: no broker")
 	}
 	o.defaults()
-	s := &Server{opts: o, broker: o.Broker, groups: map[string]*group.Coordinator{}, clients: o.Broker.Clients("kafka"), wide: make(wide, 1), log: netx.NewLog("kafka", o.Logger)}
+	s := &Server{opts: o, broker: o.Broker, groups: map[*broker.VHost]*group.Coordinator{}, clients: o.Broker.Clients("kafka"), wide: make(wide, 1), log: netx.NewLog("kafka", o.Logger)}
 	s.members = o.Budget.OpenCommon()
 	s.stopping, s.leave = context.WithCancel(context.Background())
 	s.stop = s.stopping.Done()
-	s.unsubscribe = s.broker.OnDeleted(s.forgetTopic)
+	queues, vhosts := s.broker.OnDeleted(s.forgetTopic), s.broker.OnVHostDeleted(s.forgetVHost)
+	s.unsubscribe = func() { queues(); vhosts() }
 	if err := errors.Join(s.restoreOffsets(), s.restoreGroups()); err != nil {
 		s.unsubscribe()
 		return nil, fmt.Errorf("kafka: read the groups and what they committed: %w", err)
@@ -125,18 +126,33 @@ func (s *Server) Close() {
 	s.clients.Close("the server is stopping")
 }
 
-// groupsOf is the coordinator of a virtual host.
+// groupsOf is the coordinator of a virtual host; of one that is gone one that is closed.
 func (s *Server) groupsOf(v *broker.VHost) *group.Coordinator {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.groups[v.Name]
+	c := s.groups[v]
 	if c == nil {
 		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: housekeeper{s, v}, Keeper: housekeeper{s, v}, Memory: memory{s.members},
 			MaxOffsetBytes: s.members.Share()})
-		s.groups[v.Name] = c
-		if s.closed.Load() {
+		if s.closed.Load() || v.Gone() {
+			c.Close()
+			return c
+		}
+		s.groups[v] = c
+	}
+	return c
+}
+
+// forgetVHost ends the groups of a virtual host that is deleted. What they have committed goes
+// with it.
+func (s *Server) forgetVHost(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for v, c := range s.groups {
+		if v.Name == name && v.Gone() {
+			delete(s.groups, v)
 			c.Close()
 		}
 	}
-	return c
+	return nil
 }

@@ -27,6 +27,9 @@ const (
 	ClearPermission      Act = "permission.clear"
 	SetTopicPermission   Act = "topic-permission.set"
 	ClearTopicPermission Act = "topic-permission.clear"
+
+	PutVHost    Act = "vhost.put"
+	DeleteVHost Act = "vhost.delete"
 )
 
 // Outcome is how an act ended.
