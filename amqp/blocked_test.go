@@ -212,6 +212,7 @@ func TestPublishersWaitWhileMemoryIsShort(t *testing.T) {
 			p, other, consumer := r.connect(), r.connect(), r.connect()
 			other.queue("q")
 			other.publish(1, text("q", "before"))
+			other.call(1, &wire.QueueDeclare{Queue: "q", Passive: true}, wire.IDQueueDeclareOk) // it is stored by then
 			if confirm {
 				p.call(1, &wire.ConfirmSelect{}, wire.IDConfirmSelectOk)
 			}
