@@ -49,7 +49,7 @@ func checkUser(r *userRecord) error {
 	if err := checkName("user name", r.Name); err != nil {
 		return err
 	}
-	if err := r.Hash.Check(); err != nil {
+	if err := new(r.secret()).Check(); err != nil {
 		return bad("user '%s': %v", r.Name, err)
 	}
 	if len(r.Tags) > maxTags {

@@ -1,6 +1,8 @@
 package access
 
 import (
+	"errors"
+
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
@@ -12,11 +14,8 @@ const Administrator = "administrator"
 // guestName is the user who may log in from this machine only, as in RabbitMQ.
 const guestName = "guest"
 
-// wellKnown tells whether it is the password that everybody knows, of a user whom
-// everybody knows.
-func (o *Options) wellKnown(user, password string) bool {
-	return password == wellKnownPassword && (user == guestName || user == o.DefaultUser)
-}
+// everybodyKnows tells whether it is the name of a user whose first password everybody knows.
+func (o *Options) everybodyKnows(user string) bool { return user == guestName || user == o.DefaultUser }
 
 // loopbackOnly is the rule who may log in from this machine only: whose password
 // everybody knows, and guest, unless the configuration gives guest another password.
@@ -30,56 +29,59 @@ func (o *Options) loopbackOnly(r *userRecord) bool {
 func (k *Keeper) firstUser() error {
 	old := k.current.Load()
 	name, password := k.opts.DefaultUser, k.opts.DefaultPassword
-	if len(old.users) > 0 {
+	switch {
+	case name == "":
+		return nil
+	case len(old.users) > 0:
 		k.behind.Go(k.compareDefault)
 		return nil
 	}
 	all := Permission{VHost: broker.DefaultVHost, User: name, Configure: ".*", Write: ".*", Read: ".*"}
-	r := &userRecord{Name: name, Tags: []string{Administrator}, WellKnown: k.opts.wellKnown(name, password)}
+	r := &userRecord{Name: name, Tags: []string{Administrator}, WellKnown: password == wellKnownPassword}
 	p := old.copy()
-	if err := p.putUser(r); err != nil {
-		return err
-	}
-	if err := p.putPermission(all); err != nil {
+	if err := errors.Join(p.putUser(r), p.putPermission(all)); err != nil {
 		return err
 	}
 	if err := k.publish(old, p); err != nil {
 		return err
 	}
-	if password != "" {
-		if err := k.logins.PutPassword(r.login(&k.opts), password); err != nil {
-			return err
-		}
+	if err := k.logins.PutPassword(r.login(&k.opts), password); err != nil {
+		return err
 	}
-	k.behind.Go(func() { k.storeDefault(r, all, password) })
+	stored := make(chan struct{})
+	k.logins.Await(stored)
+	k.behind.Go(func() {
+		defer close(stored)
+		if err := k.storeDefault(r, all, password); err != nil {
+			k.opts.Log.Error("can't store the default user; it is there until the broker stops", "user", name, "error", err)
+		}
+	})
 	return nil
 }
 
-// storeDefault writes the default user, unless that was changed meanwhile.
-func (k *Keeper) storeDefault(r *userRecord, all Permission, password string) {
-	var hash auth.Hash
-	if password != "" {
-		hash = auth.HashPassword([]byte(password))
+// storeDefault writes the default user, as far as that was not changed meanwhile.
+func (k *Keeper) storeDefault(r *userRecord, all Permission, password string) error {
+	s, err := auth.NewSecret([]byte(password))
+	if err != nil {
+		return err
 	}
-	by := audit.Process("default user")
-	err := k.Change(by, func(d *Draft) error {
-		d.note(audit.PutUser, "", r.Name, "")
-		if d.picture.users[r.Name] == r {
+	return k.Change(audit.Process("first start"), func(d *Draft) error {
+		switch d.picture.users[r.Name] {
+		case nil:
+			return nil
+		case r:
+			d.note(audit.PutUser, "", r.Name, "")
 			hashed := *r
-			hashed.Hash = hash
+			hashed.setSecret(s)
 			if err := d.put(keyOf(prefixUser, r.Name), &hashed); err != nil {
 				return err
 			}
 		}
-		g := d.picture.permissions[grant{all.VHost, all.User}]
-		if g == nil || g.Permission != all {
+		if g := d.picture.permissions[grant{all.VHost, all.User}]; g == nil || g.Permission != all {
 			return nil
 		}
 		return d.put(keyOf(prefixPermission, all.VHost, all.User), permissionRecord(all))
 	})
-	if err != nil {
-		k.opts.Log.Error("can't store the default user; it is there until the broker stops", "user", r.Name, "error", err)
-	}
 }
 
 // compareDefault says when the configuration asks for a default user or password that is

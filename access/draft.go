@@ -82,7 +82,10 @@ func (d *Draft) PutUser(u NewUser) error {
 	if u.Limits != nil {
 		r.Limits = maps.Clone(u.Limits)
 	}
-	if err := u.secret(d, r, old); err != nil {
+	if err := u.fill(d, r, old); err != nil {
+		return err
+	}
+	if err := checkUser(r); err != nil {
 		return err
 	}
 	return d.put(keyOf(prefixUser, r.Name), r)

@@ -2,9 +2,12 @@ package access
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +68,9 @@ func Open(s store.Store, o Options) (*Keeper, error) {
 		k.unwatch()
 		return nil, fmt.Errorf("load users: %w", err)
 	}
+	k.logins.OnOldSecret(func(name string, old, s auth.Secret) {
+		k.behind.Go(func() { k.renew(name, old, s) })
+	})
 	if err := k.publish(newPicture(), p); err != nil {
 		k.unwatch()
 		return nil, fmt.Errorf("load users: %w", err)
@@ -73,7 +79,59 @@ func Open(s store.Store, o Options) (*Keeper, error) {
 		k.unwatch()
 		return nil, err
 	}
+	k.behind.Go(func() {
+		if err := k.agreeOnDecoys(); err != nil {
+			k.opts.Log.Warn("what clients are shown that name nobody changes with the next start", "error", err)
+		}
+	})
 	return k, nil
+}
+
+// agreeOnDecoys makes the key of what is shown of users who are not there.
+func (k *Keeper) agreeOnDecoys() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	p := k.current.Load()
+	if p.decoy == nil {
+		p = p.copy()
+		p.decoy = make([]byte, 32)
+		_, _ = rand.Read(p.decoy) // never fails on the systems Go supports
+		e, err := encodeRecord(keyDecoy, p.decoy)
+		if err == nil {
+			_, err = k.table.Swap(ctx, e)
+		}
+		if errors.Is(err, store.ErrConflict) { // another process was first
+			if e, err = k.table.Get(ctx, keyDecoy); err == nil {
+				err = p.load(e)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("write users: %w", err)
+		}
+		k.current.Store(p)
+	}
+	k.logins.SetDecoyKey(sha256.Sum256(p.decoy))
+	return nil
+}
+
+// renew stores a password in today's form, unless it was changed meanwhile.
+func (k *Keeper) renew(name string, old, s auth.Secret) {
+	by := audit.Process("first login with an imported password")
+	err := k.Change(by, func(d *Draft) error {
+		r := d.picture.users[name]
+		if r == nil || !reflect.DeepEqual(r.secret(), old) {
+			return nil
+		}
+		d.note(audit.PutUser, "password hash", name, "")
+		renewed := *r
+		renewed.setSecret(s)
+		return d.put(keyOf(prefixUser, name), &renewed)
+	})
+	if err != nil {
+		k.opts.Log.Error("can't store a password in a better form; the next login tries again", "user", name, "error", err)
+	}
 }
 
 // Close waits for what is under way. The store may be closed then.

@@ -11,6 +11,7 @@ import (
 // picture is all users and rights at a moment. One that was published is never changed.
 type picture struct {
 	generation  uint64
+	decoy       []byte // the key of decoys; nil before there is one
 	users       map[string]*userRecord
 	permissions map[grant]*granted
 	topics      map[grant]map[string]*grantedTopics // by exchange
@@ -36,7 +37,7 @@ func newPicture() *picture {
 // copy is a picture of the next generation that may be changed.
 func (p *picture) copy() *picture {
 	return &picture{
-		generation: p.generation + 1, users: maps.Clone(p.users), permissions: maps.Clone(p.permissions), topics: maps.Clone(p.topics),
+		generation: p.generation + 1, decoy: p.decoy, users: maps.Clone(p.users), permissions: maps.Clone(p.permissions), topics: maps.Clone(p.topics),
 	}
 }
 
@@ -92,9 +93,13 @@ func (p *picture) dropTopic(key grant, exchange string) {
 
 // login is the user as package auth has it.
 func (r *userRecord) login(rule *Options) auth.User {
-	return auth.User{Name: r.Name, Hash: r.Hash, LoopbackOnly: rule.loopbackOnly(r)}
+	return auth.User{Name: r.Name, Secret: r.secret(), LoopbackOnly: rule.loopbackOnly(r)}
 }
 
 func (r *userRecord) user() User {
-	return User{Name: r.Name, Hash: r.Hash, Tags: slices.Clone(r.Tags), Limits: maps.Clone(r.Limits), WellKnown: r.WellKnown}
+	var scram []auth.Mechanism
+	for _, c := range r.Scram {
+		scram = append(scram, c.Mechanism)
+	}
+	return User{Name: r.Name, Hash: r.Hash, Scram: scram, Tags: slices.Clone(r.Tags), Limits: maps.Clone(r.Limits), WellKnown: r.WellKnown}
 }

@@ -14,10 +14,12 @@ import (
 // Keys of the table "access". Each part of a name is escaped, so that "/" only
 // stands between parts; values are JSON, for people and for later fields.
 //
+//	m/decoy                  of which what is shown of users who are not there is made
 //	u/USER                   a user
 //	p/VHOST/USER             what a user may do in a virtual host
 //	t/VHOST/USER/EXCHANGE    with which routing keys, of a topic exchange
 const (
+	keyDecoy         = "m/decoy"
 	prefixUser       = "u/"
 	prefixPermission = "p/"
 	prefixTopic      = "t/"
@@ -35,12 +37,40 @@ func keyOf(prefix string, parts ...string) string {
 
 // userRecord is a user as it is stored.
 type userRecord struct {
-	Name string    `json:"name"`
-	Hash auth.Hash `json:"hash,omitempty"` // "" is nobody by password
-	Tags []string  `json:"tags,omitempty"`
+	Name  string             `json:"name"`
+	Hash  auth.Hash          `json:"hash,omitempty"`  // "" is nobody by password
+	Scram []credentialRecord `json:"scram,omitempty"` // made of the same password
+	// Imported is the SHA-256 of the hash that the password came in as. What comes in
+	// again changes nothing of what was made of it since.
+	Imported []byte   `json:"imported,omitempty"`
+	Tags     []string `json:"tags,omitempty"`
 	// WellKnown says that the password is the one that everybody knows.
 	WellKnown bool             `json:"well_known,omitempty"`
 	Limits    map[string]int64 `json:"limits,omitempty"`
+}
+
+type credentialRecord struct {
+	Mechanism  auth.Mechanism `json:"mechanism"`
+	Salt       []byte         `json:"salt"`
+	Iterations int            `json:"iterations"`
+	StoredKey  []byte         `json:"stored_key"`
+	ServerKey  []byte         `json:"server_key"`
+}
+
+// secret is what is stored of the password.
+func (r *userRecord) secret() auth.Secret {
+	s := auth.Secret{Hash: r.Hash}
+	for _, c := range r.Scram {
+		s.Credentials = append(s.Credentials, auth.Credential(c))
+	}
+	return s
+}
+
+func (r *userRecord) setSecret(s auth.Secret) {
+	r.Hash, r.Scram = s.Hash, nil
+	for _, c := range s.Credentials {
+		r.Scram = append(r.Scram, credentialRecord(c))
+	}
 }
 
 type permissionRecord struct {
@@ -83,6 +113,11 @@ func (p *picture) load(e store.Entry) error {
 	var key string
 	var put func() error
 	switch {
+	case e.Key == keyDecoy:
+		if e.Value == nil {
+			return nil
+		}
+		return decodeRecord(e, &p.decoy)
 	case strings.HasPrefix(e.Key, prefixUser):
 		var r userRecord
 		if e.Value == nil {

@@ -1,6 +1,8 @@
 package access
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"slices"
 	"strings"
 
@@ -11,7 +13,8 @@ import (
 // User is one user. What it refers to is the caller's own.
 type User struct {
 	Name   string
-	Hash   auth.Hash // "" when nobody can log in by a password
+	Hash   auth.Hash        // "" when nobody can log in by a password, or by one that only Scram knows
+	Scram  []auth.Mechanism // of which there are credentials
 	Tags   []string
 	Limits map[string]int64 // MaxConnections and MaxChannels; -1 is no limit
 	// WellKnown says that the password is the one that everybody knows.
@@ -35,25 +38,50 @@ type NewUser struct {
 // wellKnownPassword is the one that the default user has.
 const wellKnownPassword = "guest"
 
-// secret fills in what is stored of the password.
-func (u *NewUser) secret(d *Draft, r, old *userRecord) error {
+// fill sets what is stored of the password. What comes as it came before, as it does from a
+// file that is read at each start, leaves what there is.
+func (u *NewUser) fill(d *Draft, r, old *userRecord) error {
 	if u.Password != nil && u.Hash != "" {
 		return bad("both_password_and_password_hash_are_provided")
 	}
+	keep := func() { r.Hash, r.Scram, r.Imported, r.WellKnown = old.Hash, old.Scram, old.Imported, old.WellKnown }
 	if u.Password == nil {
 		hash, err := auth.ImportHash(u.Algorithm, u.Hash)
 		if err != nil {
 			return bad("user '%s': %v", u.Name, err)
 		}
-		r.Hash = hash
+		imported := digest(hash)
+		if old != nil && hash != "" && (hash == old.Hash || bytes.Equal(imported, old.Imported)) {
+			keep()
+			return nil
+		}
+		r.Hash, r.Imported = hash, imported
+		r.WellKnown = d.k.opts.everybodyKnows(u.Name) && !d.checking && hash.Matches([]byte(wellKnownPassword))
 		return nil
 	}
 	if *u.Password == "" || d.checking {
 		return nil // an empty password never logs in
 	}
-	r.Hash = auth.HashPassword([]byte(*u.Password))
-	r.WellKnown = d.k.opts.wellKnown(u.Name, *u.Password)
+	if old != nil && len(old.Scram) > 0 && old.Hash.Matches([]byte(*u.Password)) {
+		keep()
+		return nil
+	}
+	s, err := auth.NewSecret([]byte(*u.Password))
+	if err != nil {
+		return err
+	}
+	r.setSecret(s)
+	r.WellKnown = d.k.opts.everybodyKnows(u.Name) && *u.Password == wellKnownPassword
 	return nil
+}
+
+// digest is what is remembered of a hash that came in; nil of none.
+func digest(h auth.Hash) []byte {
+	if h == "" {
+		return nil
+	}
+	d := sha256.Sum256([]byte(h))
+	return d[:]
 }
 
 // PutUser is Draft.PutUser as a change of its own. So are the others below.

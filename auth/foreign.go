@@ -38,9 +38,6 @@ const foreignSaltBytes = 4
 //
 //	base64( salt, 4 bytes | hash of the salt and the password )
 func ImportHash(algorithm, text string) (Hash, error) {
-	if text == "" {
-		return "", nil
-	}
 	if algorithm == "" {
 		algorithm = RabbitSHA256
 		if strings.HasPrefix(text, "$") {
@@ -48,12 +45,14 @@ func ImportHash(algorithm, text string) (Hash, error) {
 		}
 	}
 	h := Hash(text)
-	if algorithm != Argon2id {
-		if foreignAlgorithms[algorithm] == nil {
-			return "", fmt.Errorf("password hashing algorithm %q is not one of %s, %s", algorithm, Argon2id, strings.Join(foreignNames(), ", "))
-		}
+	switch {
+	case algorithm != Argon2id && foreignAlgorithms[algorithm] == nil:
+		return "", fmt.Errorf("password hashing algorithm %q is not one of %s, %s", algorithm, Argon2id, strings.Join(foreignNames(), ", "))
+	case text == "":
+		return "", nil
+	case algorithm != Argon2id:
 		h = Hash(algorithm + ":" + text)
-	} else if !strings.HasPrefix(text, "$") {
+	case !strings.HasPrefix(text, "$"):
 		return "", errArgonForm
 	}
 	return h, h.Check()
@@ -83,6 +82,12 @@ func (h Hash) foreign() (algorithm, text string, foreign bool) {
 	}
 	algorithm, text, foreign = strings.Cut(string(h), ":")
 	return algorithm, text, foreign
+}
+
+// quick tells that a hash is made in no time, so that a slow one must be made besides.
+func (h Hash) quick() bool {
+	_, _, foreign := h.foreign()
+	return foreign
 }
 
 // parseForeign gives the salt and the hash behind it.

@@ -3,6 +3,7 @@ package auth
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -32,6 +33,8 @@ const (
 const (
 	maxRecords = 4096
 	maxTrusted = 64 // names of one source
+	// maxNameBytes is how much of a name is remembered; no user's is longer.
+	maxNameBytes = 1024
 )
 
 // Who finds no place gets a glance, if not too many of its source do: the password is
@@ -121,6 +124,7 @@ const (
 // attempt is one login under way.
 type attempt struct {
 	source  *source
+	name    string // as it is remembered
 	care    care
 	rank    rank
 	suspect bool // it has a place of those for suspects
@@ -165,7 +169,10 @@ func (g *guard) begin(from netip.Prefix, name string) *attempt {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.source(from, now)
-	a := &attempt{source: s, rank: g.rank(s, name, now)}
+	if len(name) > maxNameBytes {
+		name = strings.Clone(name[:maxNameBytes]) // there is no such user
+	}
+	a := &attempt{source: s, name: name, rank: g.rank(s, name, now)}
 	a.suspect = a.rank != clean
 	switch _, trusted := s.trusted[name]; {
 	case g.place(a):
@@ -238,32 +245,33 @@ func (g *guard) end(a *attempt) {
 }
 
 // succeeded remembers that the name was right from there.
-func (g *guard) succeeded(s *source, name string) {
+func (g *guard) succeeded(a *attempt) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	s := a.source
 	if s == &g.crowd || len(s.trusted) >= maxTrusted {
 		return
 	}
 	if s.trusted == nil {
 		s.trusted = map[string]struct{}{}
 	}
-	s.trusted[name] = struct{}{}
+	s.trusted[a.name] = struct{}{}
 }
 
 // failed counts a wrong password and tells how late it is to be answered. stays is
 // false when there is no place to wait in: it is not answered at all then.
-func (g *guard) failed(a *attempt, name string) (wait time.Duration, stays bool) {
+func (g *guard) failed(a *attempt) (wait time.Duration, stays bool) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := a.source.add(now)
-	f := g.names[name]
+	f := g.names[a.name]
 	if f == nil && len(g.names) >= maxRecords {
 		g.sweep(now)
 	}
 	if f == nil && len(g.names) < maxRecords {
 		f = &failures{}
-		g.names[name] = f
+		g.names[a.name] = f
 	}
 	if f != nil {
 		n = max(n, f.add(now))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -206,7 +207,7 @@ func TestAFloodFromManySourcesLocksNobodyOut(t *testing.T) {
 				if target == "ann" {
 					return // it is known by now, and a glance is enough
 				}
-				if err := u.Put(User{Name: "joe", Hash: cheapHash("s3cret")}); err != nil {
+				if err := u.Put(User{Name: "joe", Secret: Secret{Hash: cheapHash("s3cret")}}); err != nil {
 					t.Fatal(err)
 				}
 				begun = time.Now()
@@ -231,7 +232,7 @@ func TestAFloodFromManySourcesLocksNobodyOut(t *testing.T) {
 func TestWhoSharesAnAddressIsLookedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := guests(t)
-		if err := u.Put(User{Name: "joe", Hash: cheapHash("s3cret")}); err != nil {
+		if err := u.Put(User{Name: "joe", Secret: Secret{Hash: cheapHash("s3cret")}}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -248,7 +249,7 @@ func TestWhoSharesAnAddressIsLookedAt(t *testing.T) {
 		for n := range maxLooks {
 			_, _ = u.Login(ctx, fmt.Sprint("nobody", n), []byte("wrong"), there)
 		}
-		if err := u.Put(User{Name: "sue", Hash: cheapHash("s3cret")}); err != nil {
+		if err := u.Put(User{Name: "sue", Secret: Secret{Hash: cheapHash("s3cret")}}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := u.Login(ctx, "sue", []byte("s3cret"), there); !errors.Is(err, ErrBusy) {
@@ -373,14 +374,18 @@ func TestManyAddressesAndNamesTakeBoundedMemory(t *testing.T) {
 	g := newGuard()
 	for n := range 3 * maxRecords {
 		addr := &net.TCPAddr{IP: net.IPv4(10, byte(n>>16), byte(n>>8), byte(n))}
-		a := g.begin(sourceOf(addr), "x")
-		g.failed(a, fmt.Sprint("name", n))
+		a := g.begin(sourceOf(addr), fmt.Sprint("name", n))
+		g.failed(a)
 		g.end(a)
+	}
+	long := g.begin(sourceOf(there), strings.Repeat("x", 60<<10)) // a login of AMQP is a table of 64 KiB
+	if g.failed(long); len(long.name) > maxNameBytes {
+		t.Errorf("a name of %d bytes is remembered", len(long.name))
 	}
 	if len(g.sources) > maxRecords || len(g.names) > maxRecords {
 		t.Errorf("%d sources and %d names are remembered", len(g.sources), len(g.names))
 	}
-	if delay, _ := g.failed(&attempt{source: &g.crowd}, "x"); delay != maxDelay {
+	if delay, _ := g.failed(&attempt{source: &g.crowd}); delay != maxDelay {
 		t.Errorf("those for whom there is no room are answered after %v", delay)
 	}
 }

@@ -69,6 +69,15 @@ func (h Hash) Matches(password []byte) bool {
 	return subtle.ConstantTimeCompare(key, p.key) == 1
 }
 
+// current tells whether the hash costs what one costs that is made today.
+func (h Hash) current() bool {
+	if h.quick() {
+		return false
+	}
+	p, err := parseHash(h)
+	return err == nil && uint64(p.memoryKiB)*uint64(p.passes) >= hashMemoryKiB*hashPasses && len(p.salt) >= saltBytes && len(p.key) >= keyBytes
+}
+
 // Check tells what is wrong with a hash; the zero Hash is right.
 func (h Hash) Check() error {
 	if h == "" {

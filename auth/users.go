@@ -39,8 +39,8 @@ type Identity struct {
 type User struct {
 	// Name is what clients log in as. It is never empty.
 	Name string
-	// Hash is the stored password, as HashPassword writes it. The zero Hash is nobody by password.
-	Hash Hash
+	// Secret is the stored password. The zero Secret is nobody by password.
+	Secret
 	// LoopbackOnly refuses the user from any address but this machine's own.
 	LoopbackOnly bool
 }
@@ -53,10 +53,16 @@ type Users struct {
 	// anonymous is the user whom a client becomes that sends no name at all.
 	anonymous atomic.Pointer[string]
 
-	cacheKey [32]byte                // keys the digests of right passwords; never leaves the process
-	hashing  turns                   // who may make a slow hash
-	decoy    Hash                    // checked where there is no hash to check
-	matches  func(Hash, []byte) bool // Hash.Matches, but for tests
+	// upgrade gets a new form of a password that is stored in an older one.
+	upgrade atomic.Pointer[func(name string, old, s Secret)]
+	// pending is closed when the users are whole; nil when they are.
+	pending atomic.Pointer[<-chan struct{}]
+
+	decoyKey atomic.Pointer[[32]byte] // makes what is shown of users who are not there
+	cacheKey [32]byte                 // keys the digests of right passwords; never leaves the process
+	hashing  turns                    // who may make a slow hash
+	decoy    Hash                     // checked where there is no hash to check
+	matches  func(Hash, []byte) bool  // Hash.Matches, but for tests
 	guard    *guard
 }
 
@@ -71,6 +77,9 @@ func NewUsers() *Users {
 	u := &Users{hashing: turns{free: maxHashing}, decoy: decoyHash(), matches: Hash.Matches, guard: newGuard()}
 	// rand.Read never fails on the systems Go supports; it ends the process instead.
 	_, _ = rand.Read(u.cacheKey[:])
+	var decoy [32]byte
+	_, _ = rand.Read(decoy[:])
+	u.decoyKey.Store(&decoy)
 	empty := map[string]*entry{}
 	u.current.Store(&empty)
 	return u
@@ -82,7 +91,7 @@ func (u *Users) Put(users ...User) error {
 		if user.Name == "" {
 			return errors.New("a user needs a name")
 		}
-		if err := user.Hash.Check(); err != nil {
+		if err := user.Check(); err != nil {
 			return fmt.Errorf("user %q: %w", user.Name, err)
 		}
 	}
@@ -105,8 +114,10 @@ func (u *Users) PutPassword(user User, password string) error {
 		return errors.New("a user needs a name")
 	}
 	e := &entry{User: user}
-	digest := u.digest(user.Name, []byte(password))
-	e.seen.Store(&digest)
+	if password != "" {
+		digest := u.digest(user.Name, []byte(password))
+		e.seen.Store(&digest)
+	}
 	u.change(func(m map[string]*entry) { m[user.Name] = e })
 	return nil
 }
@@ -161,7 +172,7 @@ func (u *Users) Login(ctx context.Context, name string, password []byte, from ne
 	}
 	digest := u.digest(name, password)
 	if e.remembers(digest) && e.allowedFrom(from) == nil {
-		u.guard.succeeded(a.source, name)
+		u.guard.succeeded(a)
 		return e.identity(), nil
 	}
 	if a.care == glancedAt && !u.guard.look(a) {
@@ -170,19 +181,26 @@ func (u *Users) Login(ctx context.Context, name string, password []byte, from ne
 	begun := time.Now()
 	err := u.check(ctx, a, e, digest, password, from)
 	if err == nil {
-		u.guard.succeeded(a.source, name)
+		u.guard.succeeded(a)
 		return e.identity(), nil
 	}
 	if errors.Is(err, ErrRefused) {
-		wait, stays := u.guard.failed(a, name)
-		if !stays {
-			return Identity{}, fmt.Errorf("user %q: %v, and too many wait already to be told so: %w", name, err, ErrBusy)
-		}
-		if !sleep(ctx, wait-time.Since(begun)) {
-			return Identity{}, fmt.Errorf("user %q: its client did not wait for the refusal: %w", name, ErrBusy)
-		}
+		return Identity{}, u.refuse(ctx, a, name, err, begun)
 	}
 	return Identity{}, fmt.Errorf("user %q: %w", name, err)
+}
+
+// refuse is the end of a login that is refused for the reason given. It returns late, counted
+// from when it was begun.
+func (u *Users) refuse(ctx context.Context, a *attempt, name string, why error, begun time.Time) error {
+	wait, stays := u.guard.failed(a)
+	if !stays {
+		return fmt.Errorf("user %q: %v, and too many wait already to be told so: %w", name, why, ErrBusy)
+	}
+	if !sleep(ctx, wait-time.Since(begun)) {
+		return fmt.Errorf("user %q: its client did not wait for the refusal: %w", name, ErrBusy)
+	}
+	return fmt.Errorf("user %q: %w", name, why)
 }
 
 // check is the slow part of a login: the same work for every name, whether there is
@@ -200,7 +218,7 @@ func (u *Users) check(ctx context.Context, a *attempt, e *entry, digest [sha256.
 	}
 	right := elsewhere == nil && e.remembers(digest) // another login may have been first
 	if !right {
-		right = u.matches(e.hash(u.decoy), password) && e != nil && e.Hash != ""
+		right = u.right(e, password) && len(password) > 0
 	}
 	switch {
 	case e == nil:
@@ -211,7 +229,23 @@ func (u *Users) check(ctx context.Context, a *attempt, e *entry, digest [sha256.
 		return fmt.Errorf("wrong password: %w", ErrRefused)
 	}
 	e.seen.Store(&digest)
+	u.renew(e, password)
 	return nil
+}
+
+// right compares a password with what is stored of it: a slow hash, whatever that is.
+func (u *Users) right(e *entry, password []byte) bool {
+	if e != nil && e.Hash != "" && !e.Hash.quick() {
+		return u.matches(e.Hash, password)
+	}
+	u.matches(u.decoy, password)
+	switch {
+	case e == nil:
+		return false
+	case e.Hash != "":
+		return e.Hash.Matches(password)
+	}
+	return len(e.Credentials) > 0 && e.Credentials[0].matches(password)
 }
 
 // sleep waits, and reports whether ctx lasted that long.
@@ -250,15 +284,6 @@ func (e *entry) remembers(digest [sha256.Size]byte) bool {
 	}
 	seen := e.seen.Load()
 	return seen != nil && hmac.Equal(seen[:], digest[:])
-}
-
-// hash is the stored password, or the decoy where there is none: a user whose
-// password was given in clear, or no user.
-func (e *entry) hash(decoy Hash) Hash {
-	if e == nil || e.Hash == "" {
-		return decoy
-	}
-	return e.Hash
 }
 
 func (e *entry) identity() Identity { return Identity{Name: e.Name} }

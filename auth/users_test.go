@@ -29,7 +29,7 @@ func guests(t *testing.T) *Users {
 	if err := u.PutPassword(User{Name: "guest", LoopbackOnly: true}, "guest"); err != nil {
 		t.Fatal(err)
 	}
-	if err := u.Put(User{Name: "ann", Hash: cheapHash("s3cret")}); err != nil {
+	if err := u.Put(User{Name: "ann", Secret: Secret{Hash: cheapHash("s3cret")}}); err != nil {
 		t.Fatal(err)
 	}
 	return u
@@ -92,7 +92,7 @@ func TestChangedPasswordForgetsTheOldOne(t *testing.T) {
 		if _, err := u.Login(t.Context(), "ann", []byte("s3cret"), there); err != nil {
 			t.Fatal(err)
 		}
-		if err := u.Put(User{Name: "ann", Hash: HashPassword([]byte("new"))}); err != nil {
+		if err := u.Put(User{Name: "ann", Secret: Secret{Hash: HashPassword([]byte("new"))}}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := u.Login(t.Context(), "ann", []byte("s3cret"), there); !errors.Is(err, ErrRefused) {
@@ -126,14 +126,14 @@ func TestAnonymous(t *testing.T) {
 func TestPutRefusesWhatCanNotWork(t *testing.T) {
 	u := NewUsers()
 	for name, user := range map[string]User{
-		"no name":        {Hash: HashPassword(nil)},
-		"no form":        {Name: "a", Hash: "s3cret"},
-		"other scheme":   {Name: "a", Hash: "$2b$10$abcdefghijklmnopqrstuv"},
-		"other version":  {Name: "a", Hash: "$argon2id$v=16$m=64,t=1,p=1$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAA"},
-		"too much":       {Name: "a", Hash: "$argon2id$v=19$m=99999999,t=1,p=1$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAA"},
-		"no passes":      {Name: "a", Hash: "$argon2id$v=19$m=64,t=0,p=1$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAA"},
-		"no base64":      {Name: "a", Hash: "$argon2id$v=19$m=64,t=1,p=1$????$AAAAAAAAAAAAAAAAAAAAAAAA"},
-		"salt too short": {Name: "a", Hash: "$argon2id$v=19$m=64,t=1,p=1$AAAA$AAAAAAAAAAAAAAAAAAAAAAAA"},
+		"no name":        {Secret: Secret{Hash: HashPassword(nil)}},
+		"no form":        {Name: "a", Secret: Secret{Hash: "s3cret"}},
+		"other scheme":   {Name: "a", Secret: Secret{Hash: "$2b$10$abcdefghijklmnopqrstuv"}},
+		"other version":  {Name: "a", Secret: Secret{Hash: "$argon2id$v=16$m=64,t=1,p=1$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAA"}},
+		"too much":       {Name: "a", Secret: Secret{Hash: "$argon2id$v=19$m=99999999,t=1,p=1$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAA"}},
+		"no passes":      {Name: "a", Secret: Secret{Hash: "$argon2id$v=19$m=64,t=0,p=1$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAA"}},
+		"no base64":      {Name: "a", Secret: Secret{Hash: "$argon2id$v=19$m=64,t=1,p=1$????$AAAAAAAAAAAAAAAAAAAAAAAA"}},
+		"salt too short": {Name: "a", Secret: Secret{Hash: "$argon2id$v=19$m=64,t=1,p=1$AAAA$AAAAAAAAAAAAAAAAAAAAAAAA"}},
 	} {
 		if err := u.Put(user); err == nil {
 			t.Errorf("%s: accepted", name)

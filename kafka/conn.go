@@ -31,10 +31,9 @@ type conn struct {
 	log      *netx.Client
 
 	who     auth.Identity
-	in      bool   // logged in, or let in without
-	over    bool   // the login was refused: the answer is the last one
-	mech    string // of a SASL handshake whose token is awaited
-	rawSASL bool   // the token comes without a request header (handshake v0)
+	in      bool // logged in, or let in without
+	over    bool // the login was refused: the answer is the last one
+	sasl    saslState
 	vhost   *broker.VHost
 	session *broker.Session
 	groups  *group.Coordinator
@@ -148,7 +147,7 @@ func (c *conn) run() error {
 				return err
 			}
 		}
-		if c.rawSASL {
+		if c.sasl.raw {
 			if err := c.rawToken(); err != nil {
 				return err
 			}

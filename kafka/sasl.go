@@ -1,8 +1,10 @@
 package kafka
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,20 +17,31 @@ import (
 
 const plain = "PLAIN"
 
-// Key 17, SaslHandshake, versions 0 and 1. PLAIN is the one mechanism. After
-// version 0 the token follows without a request around it.
+// mechanisms are those that clients are told.
+var mechanisms = []string{plain, string(auth.ScramSHA256), string(auth.ScramSHA512)}
+
+// saslState is a login under way.
+type saslState struct {
+	mech  string         // of a handshake whose tokens are awaited; "" is none
+	raw   bool           // the tokens come without a request header (handshake v0)
+	scram *auth.Exchange // begun with the first token
+	vhost string         // that the name asks for
+}
+
+// Key 17, SaslHandshake, versions 0 and 1. After version 0 the tokens follow without a
+// request around them.
 func (c *conn) saslHandshake(r *kmsg.SASLHandshakeRequest) kmsg.Response {
 	res := kmsg.NewPtrSASLHandshakeResponse()
-	res.SupportedMechanisms = []string{plain}
+	res.SupportedMechanisms = mechanisms
+	c.sasl = saslState{}
 	switch {
 	case c.s.opts.Users == nil:
 		res.SupportedMechanisms = nil
 		res.ErrorCode = int16(wire.IllegalSASLState) // there is nobody to log in as
-	case r.Mechanism != plain:
+	case !slices.Contains(mechanisms, r.Mechanism):
 		res.ErrorCode = int16(wire.UnsupportedSASLMechanism)
 	default:
-		c.mech = plain
-		c.rawSASL = r.Version == 0
+		c.sasl = saslState{mech: r.Mechanism, raw: r.Version == 0}
 	}
 	return res
 }
@@ -36,12 +49,13 @@ func (c *conn) saslHandshake(r *kmsg.SASLHandshakeRequest) kmsg.Response {
 // Key 36, SaslAuthenticate, versions 0 to 2.
 func (c *conn) saslAuthenticate(r *kmsg.SASLAuthenticateRequest) (kmsg.Response, error) {
 	res := kmsg.NewPtrSASLAuthenticateResponse()
-	if c.mech == "" {
+	if c.sasl.mech == "" {
 		res.ErrorCode = int16(wire.IllegalSASLState)
 		res.ErrorMessage = kmsg.StringPtr("a SaslHandshake must come before")
 		return res, nil
 	}
-	if err := c.login(r.SASLAuthBytes); err != nil {
+	answer, err := c.login(r.SASLAuthBytes)
+	if err != nil {
 		c.log.LoginRefused(err)
 		if errors.Is(err, auth.ErrBusy) {
 			return nil, err
@@ -51,44 +65,80 @@ func (c *conn) saslAuthenticate(r *kmsg.SASLAuthenticateRequest) (kmsg.Response,
 		res.ErrorMessage = kmsg.StringPtr(refusalText(err))
 		return res, nil
 	}
-	res.SASLAuthBytes = []byte{}
+	res.SASLAuthBytes = answer
 	return res, nil
 }
 
-// rawToken serves the token that follows a SaslHandshake of version 0: a size
-// and the token; the answer is a size of 0. A refusal closes the connection.
+// maxTokenBytes bounds the token of any mechanism.
+const maxTokenBytes = max(auth.MaxPlainBytes, auth.MaxScramBytes)
+
+// rawToken serves a token that follows a SaslHandshake of version 0: a size and the token,
+// which the answer is, too. A refusal closes the connection.
 func (c *conn) rawToken() error {
-	token, err := c.frames.raw(auth.MaxPlainBytes)
+	token, err := c.frames.raw(maxTokenBytes)
 	if err != nil {
 		return err
 	}
-	c.rawSASL = false
-	if err := c.login(token); err != nil {
+	answer, err := c.login(token)
+	if err != nil {
 		c.log.LoginRefused(err)
 		return err
 	}
-	return c.out.add(binary.BigEndian.AppendUint32(nil, 0))
+	return c.out.add(append(binary.BigEndian.AppendUint32(nil, uint32(len(answer))), answer...))
 }
 
-// login checks a PLAIN token. A user name may end in "@vhost", which names the
-// virtual host to see; without it that is the default one.
-func (c *conn) login(token []byte) error {
-	c.mech = ""
-	user, password, err := auth.SplitPlain(token)
-	if err != nil {
-		return err
-	}
-	vhost := broker.DefaultVHost
-	if at := strings.LastIndexByte(user, '@'); at > 0 && !c.s.opts.Users.Has(user) {
-		user, vhost = user[:at], user[at+1:]
-	}
+// login takes a token of the mechanism. What it returns is for the client; the login is done
+// when c.sasl awaits no more.
+func (c *conn) login(token []byte) (answer []byte, err error) {
 	stay, leave := netx.Stay(c.s.stopping, c.nc)
 	defer leave()
-	who, err := c.s.opts.Users.Login(stay, user, password, c.nc.RemoteAddr())
-	if err != nil {
-		return err
+	var who *auth.Identity
+	if c.sasl.mech == plain {
+		answer = []byte{}
+		who, err = c.plain(stay, token)
+	} else {
+		answer, who, err = c.scram(stay, token)
 	}
-	return c.admit(who, vhost)
+	if err == nil && who == nil {
+		return answer, nil
+	}
+	vhost := c.sasl.vhost
+	c.sasl = saslState{}
+	if err != nil {
+		return nil, err
+	}
+	return answer, c.admit(*who, vhost)
+}
+
+func (c *conn) plain(stay context.Context, token []byte) (*auth.Identity, error) {
+	user, password, err := auth.SplitPlain(token)
+	if err != nil {
+		return nil, err
+	}
+	user, c.sasl.vhost = c.s.splitUser(user)
+	who, err := c.s.opts.Users.Login(stay, user, password, c.nc.RemoteAddr())
+	return &who, err
+}
+
+func (c *conn) scram(stay context.Context, token []byte) (answer []byte, who *auth.Identity, err error) {
+	if c.sasl.scram == nil {
+		named := func(name string) (user string) {
+			user, c.sasl.vhost = c.s.splitUser(name)
+			return user
+		}
+		if c.sasl.scram, err = c.s.opts.Users.Scram(auth.Mechanism(c.sasl.mech), named); err != nil {
+			return nil, nil, err
+		}
+	}
+	return c.sasl.scram.Step(stay, token, c.nc.RemoteAddr())
+}
+
+// splitUser takes a name apart that may end in "@vhost".
+func (s *Server) splitUser(name string) (user, vhost string) {
+	if at := strings.LastIndexByte(name, '@'); at > 0 && !s.opts.Users.Has(name) {
+		return name[:at], name[at+1:]
+	}
+	return name, broker.DefaultVHost
 }
 
 // errLoginRefused ends the connection behind the answer that says so.

@@ -1,0 +1,42 @@
+package auth
+
+import "context"
+
+// OnOldSecret has fn called at a login with a right password that is stored in a form that
+// is not today's, as one that was imported: with what is stored and with what should be.
+// It is called while the login waits, and must not wait itself.
+func (u *Users) OnOldSecret(fn func(name string, old, s Secret)) { u.upgrade.Store(&fn) }
+
+// renew hashes a right password anew when it is stored in an older form. It is in the turn of
+// the login's own hash.
+func (u *Users) renew(e *entry, password []byte) {
+	fn := u.upgrade.Load()
+	if fn == nil || e.current() || e.Hash == "" && len(e.Credentials) == 0 {
+		return
+	}
+	if s, err := NewSecret(password); err == nil {
+		(*fn)(e.Name, e.Secret, s)
+	}
+}
+
+// Await has logins by SCRAM wait until the channel is closed, because what they need is
+// still made.
+func (u *Users) Await(ready <-chan struct{}) { u.pending.Store(&ready) }
+
+// await waits for that.
+func (u *Users) await(ctx context.Context) error {
+	ready := u.pending.Load()
+	if ready == nil {
+		return nil
+	}
+	select {
+	case <-*ready:
+		return nil
+	case <-ctx.Done():
+		return ErrBusy
+	}
+}
+
+// SetDecoyKey sets the key of which what is shown of users who are not there is made, so that it
+// stays the same from start to start.
+func (u *Users) SetDecoyKey(key [32]byte) { u.decoyKey.Store(&key) }
