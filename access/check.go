@@ -2,7 +2,6 @@ package access
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -89,15 +88,11 @@ func tidyTags(tags []string) []string {
 	return out
 }
 
-// compile reads a pattern of names. It is not anchored, and the empty one is for the
-// name of length 0 only.
-func compile(text string) (*regexp.Regexp, error) {
-	if text == "" {
-		text = "^$"
-	}
-	re, err := pattern.Compile(text)
+// compile reads a pattern of names.
+func compile(text string) (*pattern.Names, error) {
+	names, err := pattern.NewNames(text)
 	if err != nil {
 		return nil, &broker.Error{Kind: broker.Precondition, Text: err.Error()}
 	}
-	return re, nil
+	return names, nil
 }

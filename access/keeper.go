@@ -177,9 +177,6 @@ func (k *Keeper) publish(old, p *picture) error {
 		return nil
 	}
 	k.broker.PolicyChanged()
-	for _, name := range gone {
-		k.broker.CloseUser(name, fmt.Sprintf("user '%s' is deleted", name))
-	}
 	return nil
 }
 

@@ -48,7 +48,7 @@ func (r *rig) open() {
 		r.t.Fatal(err)
 	}
 	k.behind.Wait() // the default user is stored
-	b, err := broker.Open(r.store, broker.Options{Policy: k.Policy, Log: slog.New(slog.DiscardHandler)})
+	b, err := broker.Open(r.store, broker.Options{Policy: k.Policy, KeyPolicy: k.Keys, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		r.t.Fatal(err)
 	}

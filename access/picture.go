@@ -2,10 +2,10 @@ package access
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 
 	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/pattern"
 )
 
 // picture is all users and rights at a moment. One that was published is never changed.
@@ -23,7 +23,7 @@ type grant struct{ vhost, user string }
 // granted is a permission with its patterns compiled.
 type granted struct {
 	Permission
-	configure, write, read *regexp.Regexp
+	configure, write, read *pattern.Names
 }
 
 // grantedTopics is a topic permission. Its patterns may hold variables and are compiled
@@ -66,8 +66,8 @@ func (p *picture) putPermission(r Permission) error {
 }
 
 func (p *picture) putTopic(r TopicPermission) error {
-	for _, pattern := range []string{r.Write, r.Read} {
-		if _, err := compile(pattern); err != nil {
+	for _, text := range []string{r.Write, r.Read} {
+		if _, err := compile(text); err != nil {
 			return err
 		}
 	}

@@ -1,49 +1,84 @@
 package access
 
 import (
-	"errors"
 	"fmt"
-	"regexp"
+	"slices"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/pattern"
 )
 
-// defaultExchange is what patterns call the exchange without a name.
-const defaultExchange = "amq.default"
+// Tags that say what a user may do with the broker as a whole.
+const (
+	TagAdministrator = "administrator"
+	TagMonitoring    = "monitoring"
+)
 
 // Policy is the broker's: it answers by what is stored now. It waits for nothing.
+//
+//	of a name     by the permission of the user and virtual host: the pattern of the verb's right, or any of the three
+//	vhost         whoever has a permission there
+//	cluster       to look: tags administrator and monitoring; to change: administrator;
+//	              to write (an id for an idempotent producer): whoever may write to anything
 func (k *Keeper) Policy(q broker.Request) error {
 	p := k.current.Load()
-	if p.users[q.User] == nil {
-		return errors.New("there is no such user")
+	u := p.users[q.User]
+	if u == nil {
+		return &broker.Error{Kind: broker.Refused, Text: fmt.Sprintf("user '%s' is deleted", q.User), On: q.On.Kind}
 	}
 	g := p.permissions[grant{q.VHost, q.User}]
-	if g == nil {
-		return errors.New("the user has no permission for this virtual host")
-	}
-	pattern, what := g.pattern(q.Verb)
-	name := q.On.Name
-	switch {
-	case pattern == nil, q.On.Kind == broker.OnCluster, q.On.Kind == broker.OnVHost:
+	if g != nil && g.allows(u, q) {
 		return nil
-	case q.On.Kind == broker.OnExchange && name == "":
-		name = defaultExchange
 	}
-	if !pattern.MatchString(name) {
-		return fmt.Errorf("the name does not match the user's pattern to %s", what)
-	}
-	return nil
+	return broker.ErrDenied
 }
 
-// pattern is what a name must match for a verb; nil is no pattern.
-func (g *granted) pattern(v broker.Verb) (pattern *regexp.Regexp, what string) {
-	switch v {
-	case broker.Create, broker.Delete, broker.Alter, broker.Truncate:
-		return g.configure, "configure"
-	case broker.Publish, broker.BindDest:
-		return g.write, "write"
-	case broker.Consume, broker.Purge, broker.BindSource:
-		return g.read, "read"
+func (g *granted) allows(u *userRecord, q broker.Request) bool {
+	right := q.Verb.Right()
+	switch {
+	case q.On.Kind == broker.OnVHost:
+		return true
+	case q.On.Kind == broker.OnCluster && right == broker.RightWrite:
+		return !g.write.Nothing()
+	case q.On.Kind == broker.OnCluster:
+		return slices.Contains(u.Tags, TagAdministrator) || right == broker.AnyRight && slices.Contains(u.Tags, TagMonitoring)
 	}
-	return nil, ""
+	switch right {
+	case broker.RightConfigure:
+		return g.configure.Match(q.On.Name)
+	case broker.RightWrite:
+		return g.write.Match(q.On.Name)
+	case broker.RightRead:
+		return g.read.Match(q.On.Name)
+	}
+	return g.configure.Match(q.On.Name) || g.write.Match(q.On.Name) || g.read.Match(q.On.Name)
 }
+
+// Keys is the broker's KeyPolicy: which routing keys a topic permission leaves a user. A user
+// without one for that exchange has all.
+func (k *Keeper) Keys(q broker.KeyRequest) broker.Keys {
+	t := k.current.Load().topics[grant{q.VHost, q.User}][q.Exchange]
+	if t == nil {
+		return nil
+	}
+	text := t.Read
+	if q.Verb.Right() == broker.RightWrite {
+		text = t.Write
+	}
+	known := pattern.Variables{"username": q.User, "vhost": q.VHost}
+	if q.ClientID != "" {
+		known["client_id"] = q.ClientID
+	}
+	keys, err := pattern.NewNames(known.Expand(text))
+	if err != nil { // what stands for the variables makes it too long
+		return nothing
+	}
+	return keys
+}
+
+// nothing is what is for no key at all.
+var nothing broker.Keys = noKey{}
+
+type noKey struct{}
+
+func (noKey) MatchBytes([]byte) bool { return false }

@@ -24,7 +24,7 @@ type consumer struct {
 	ready     atomic.Bool // there may be something to do for it: it is listed for the writer
 	shown     bool        // the writer may deliver to it; guarded by conn.outMu
 	retrying  atomic.Bool // what could not be read is tried again in a while
-	cancelled atomic.Bool // its queue is gone
+	cancelled atomic.Bool // its queue is gone, or the right to it
 
 	// Guarded by channel.mu.
 	closed   bool

@@ -3,6 +3,7 @@ package amqp
 import (
 	"errors"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,8 @@ func methodsOfChannels() []wire.MethodID {
 	})
 }
 
+var refusedWords = regexp.MustCompile(`^ACCESS_REFUSED - ((configure|write|read) )?access to (queue|exchange) '.+' in vhost '/' refused for user 'guest': says the test$`)
+
 func TestASessionThatMayNothingDoesNothing(t *testing.T) {
 	log := &lines{}
 	r := newRig(t, rigOptions{broker: broker.Options{Policy: func(q broker.Request) error {
@@ -105,7 +108,7 @@ func TestASessionThatMayNothingDoesNothing(t *testing.T) {
 				p.raw(wire.AppendContent(nil, 1, m, nil, []byte("lost"), p.max)[len(wire.AppendMethod(nil, 1, m)):])
 			}
 			got := p.expect(1, wire.IDChannelClose).method.(*wire.ChannelClose)
-			if got.ReplyCode != wire.AccessRefused || !strings.HasPrefix(got.ReplyText, "ACCESS_REFUSED - access to ") || got.ClassID != id.Class() || got.MethodID != id.Number() {
+			if got.ReplyCode != wire.AccessRefused || !refusedWords.MatchString(got.ReplyText) || got.ClassID != id.Class() || got.MethodID != id.Number() {
 				t.Errorf("%s %+v: %+v", id, m, got)
 			}
 			p.send(1, &wire.ChannelCloseOk{})

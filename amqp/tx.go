@@ -105,7 +105,7 @@ func (ch *channel) txCommit() error {
 // txFailed is the end of a transaction that could not be stored, or not all of it; that of its channel rolls the acks back.
 func (ch *channel) txFailed(err error) error {
 	ch.c.tellBlocked()
-	if broker.KindOf(err) == broker.TooLarge { // nothing was stored
+	if broker.KindOf(err) == broker.TooLarge || broker.RefusedOn(err) != 0 { // nothing was stored
 		return err
 	}
 	ch.c.log.Refused(wire.IDTxCommit.String(), err, advice(codeOf(err)), "channel", ch.number)

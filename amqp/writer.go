@@ -385,6 +385,9 @@ func (w *writer) tellCancelled(k *consumer) {
 	}
 	k.close()
 	delete(ch.consumers, k.tag)
+	if k.sub.Last() && !k.sub.Queue().Deleted() { // it was not the queue that went, but the right to it
+		go k.sub.DeleteUnused() // which waits for the disk
+	}
 	if w.c.caps.cancelNotify {
 		w.c.send(ch.number, &wire.BasicCancel{ConsumerTag: k.tag, NoWait: true})
 	}

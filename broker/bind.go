@@ -74,7 +74,7 @@ func (v *VHost) endsOf(d bindingDef) (src *Exchange, q *Queue, x *Exchange, err 
 		}
 	}
 	if d.Source == "" || d.ToExchange && d.Dest == "" {
-		return nil, nil, nil, fail(Refused, "operation not permitted on the default exchange")
+		return nil, nil, nil, onDefault()
 	}
 	return src, q, x, nil
 }
@@ -104,8 +104,17 @@ func (s *Session) mayBind(b Binding) error {
 	if err := s.May(BindDest, kind, b.Dest); err != nil {
 		return err
 	}
-	return s.May(BindSource, OnExchange, b.Source)
+	if b.Source == "" || b.ToExchange && b.Dest == "" {
+		return onDefault()
+	}
+	if err := s.May(BindSource, OnExchange, b.Source); err != nil {
+		return err
+	}
+	return s.mayBindKey(b.Source, b.Key)
 }
+
+// onDefault refuses to change the exchange without a name, which RabbitMQ does whatever one may do.
+func onDefault() error { return fail(Refused, "operation not permitted on the default exchange") }
 
 // Bind adds a binding; one that is there already is no error.
 func (s *Session) Bind(b Binding) error {
@@ -228,9 +237,6 @@ func (v *VHost) restoreBinding(d *bindingDef, atStart bool) (key string, err err
 func (s *Session) Unbind(b Binding) error {
 	if err := s.mayBind(b); err != nil {
 		return err
-	}
-	if b.Source == "" {
-		return fail(Refused, "operation not permitted on the default exchange")
 	}
 	v := s.vhost
 	d, err := v.def(b)

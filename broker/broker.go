@@ -48,6 +48,8 @@ type Options struct {
 	FirstVHost string
 	// Policy decides what sessions may do; default everything.
 	Policy Policy
+	// KeyPolicy decides which routing keys they may use with topic exchanges; default all.
+	KeyPolicy KeyPolicy
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Recover starts although definitions are lost, and rebuilds of them what stands beside
@@ -120,6 +122,7 @@ type Broker struct {
 	unlease          func()
 	serials          atomic.Uint64 // given to partitions
 	policyGeneration atomic.Uint64 // see PolicyChanged
+	policyChange     atomic.Pointer[chan struct{}]
 	deletions        *deletions
 	expirer          expirer
 	punctual         punctual

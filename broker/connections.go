@@ -153,22 +153,6 @@ func (l *Clients) Each(fn func(Client)) {
 	}
 }
 
-// CloseUser asks all connections of a user to end.
-func (b *Broker) CloseUser(name, reason string) {
-	r := &b.connections
-	r.mu.Lock()
-	var list []Client
-	for _, k := range r.open {
-		if k.session != nil && k.session.who.Name == name {
-			list = append(list, k.client)
-		}
-	}
-	r.mu.Unlock()
-	for _, c := range list {
-		c.Evict(reason)
-	}
-}
-
 // ConnectionCounts are how many connections are open, by protocol.
 func (b *Broker) ConnectionCounts() map[string]int {
 	r := &b.connections

@@ -126,13 +126,16 @@ func exchangeKind(name string) (exchange.Kind, error) {
 
 // DeclareExchange makes an exchange, or checks that the one of that name is the same.
 func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, error) {
+	if _, err := exchangeKind(o.Type); err != nil && o.Type != typeDelayed && o.Type != typeDistinct {
+		return nil, err
+	}
+	if name == "" {
+		return nil, onDefault()
+	}
 	if err := s.May(Create, OnExchange, name); err != nil {
 		return nil, err
 	}
 	v := s.vhost
-	if _, err := exchangeKind(o.Type); err != nil && o.Type != typeDelayed && o.Type != typeDistinct {
-		return nil, err
-	}
 	var x *Exchange
 	err := v.change(func(c *change) error {
 		if err := c.alone(exchangeClaim(name)); err != nil {
@@ -242,8 +245,6 @@ func (x *Exchange) same(v *VHost, o ExchangeOptions) error {
 		return fail(Precondition, "inequivalent arg '%s' for exchange '%s' in vhost '%s': received %s but current is %s", what, x.Name, v.Name, got, have)
 	}
 	switch {
-	case x.Name == "":
-		return fail(Refused, "operation not permitted on the default exchange")
 	case x.Type != o.Type:
 		return inequivalent("type", "'"+field.ErlangAtom(o.Type)+"'", "'"+field.ErlangAtom(x.Type)+"'")
 	case x.Durable != o.Durable:
@@ -271,19 +272,19 @@ func (s *Session) Exchange(verb Verb, name string) (*Exchange, error) {
 
 // DeleteExchange removes an exchange and its bindings; one that is not there is no error.
 func (s *Session) DeleteExchange(name string, ifUnused bool) error {
+	v := s.vhost
+	switch {
+	case name == "":
+		return onDefault()
+	case strings.HasPrefix(name, "amq."):
+		return fail(Refused, "deletion of system exchange '%s' in vhost '%s' not allowed", name, v.Name)
+	}
 	if err := s.May(Delete, OnExchange, name); err != nil {
 		return err
 	}
-	v := s.vhost
 	return v.change(func(c *change) error {
 		if err := c.alone(exchangeClaim(name)); err != nil {
 			return err
-		}
-		if name == "" {
-			return fail(Refused, "operation not permitted on the default exchange")
-		}
-		if strings.HasPrefix(name, "amq.") {
-			return fail(Refused, "deletion of system exchange '%s' in vhost '%s' not allowed", name, v.Name)
 		}
 		x, _ := v.Exchange(name)
 		if x == nil {

@@ -1,14 +1,17 @@
 package broker
 
-import "fmt"
+import (
+	"errors"
+	"maps"
+)
 
 // Verb is what a session wants to do to a Resource.
 type Verb uint8
 
-// The verbs. In brackets what they are called where permissions come from: RabbitMQ's
-// configure, write and read, and the operations of Kafka's access lists.
+// The verbs. In brackets the Right that each takes, and what they are called where
+// Kafka's permissions come from, its access lists.
 const (
-	Look       Verb = iota + 1 // see that it is there, with its settings and figures (passive declare; Describe)
+	Look       Verb = iota + 1 // see that it is there, with its settings and figures (any; passive declare, Describe)
 	Create                     // declare or create (configure; Create)
 	Delete                     // delete, and what was committed for it (configure; Delete)
 	Alter                      // settings, number of partitions (configure; Alter and AlterConfigs)
@@ -17,9 +20,31 @@ const (
 	Publish                    // (write; Write)
 	Consume                    // consume, get, fetch; of a group: join, commit (read; Read)
 	Purge                      // drop what is ready (read)
-	Truncate                   // move a topic's start (Delete)
-	Enter                      // begin a session in a virtual host
+	Truncate                   // move a topic's start (configure; Delete)
+	Enter                      // begin a session in a virtual host (any permission there)
 )
+
+// Right is one of the three that permissions are made of, or any of them.
+type Right uint8
+
+// The rights.
+const (
+	AnyRight Right = iota
+	RightConfigure
+	RightWrite
+	RightRead
+)
+
+var rightNames = [...]string{"", "configure", "write", "read"}
+
+// String is what RabbitMQ calls the right; of AnyRight nothing.
+func (r Right) String() string { return rightNames[r] }
+
+var rightOf = [...]Right{Look: AnyRight, Create: RightConfigure, Delete: RightConfigure, Alter: RightConfigure, BindSource: RightRead,
+	BindDest: RightWrite, Publish: RightWrite, Consume: RightRead, Purge: RightRead, Truncate: RightConfigure, Enter: AnyRight}
+
+// Right is what the verb takes, of the name that it is about.
+func (v Verb) Right() Right { return rightOf[v] }
 
 // ResourceKind says what sort of thing a Resource is.
 type ResourceKind uint8
@@ -30,15 +55,19 @@ const (
 	OnQueue                 // a topic too, which is a queue
 	OnGroup                 // a Kafka consumer group
 	OnCluster               // the broker as a whole; it has no name
-	OnVHost                 // the virtual host of the session
+	OnVHost                 // the session's virtual host
+	OnKey                   // a routing key of a topic exchange
 )
 
-var resourceNames = [...]string{OnExchange: "exchange", OnQueue: "queue", OnGroup: "group", OnCluster: "cluster", OnVHost: "vhost"}
+var resourceNames = [...]string{OnExchange: "exchange", OnQueue: "queue", OnGroup: "group", OnCluster: "cluster", OnVHost: "vhost", OnKey: "topic"}
 
 // String is the kind's name in error texts.
 func (k ResourceKind) String() string { return resourceNames[k] }
 
-// Resource is what a verb acts on.
+// DefaultExchange is what patterns and refusals call the exchange without a name.
+const DefaultExchange = "amq.default"
+
+// Resource is what a verb acts on. The exchange without a name is DefaultExchange.
 type Resource struct {
 	Kind ResourceKind
 	Name string
@@ -52,17 +81,21 @@ type Request struct {
 	On    Resource
 }
 
-// Policy decides what sessions may do: nil is yes, an error says why not. An
-// Error is passed on as it is, so that a quota or an alarm can answer in its own
-// kind; anything else becomes a refusal. It may be called from any goroutine, under
-// no lock of the broker, and must not call a session. Its answers are remembered
+// ErrDenied is how a policy says no when there is nothing more to say.
+var ErrDenied = errors.New("not permitted")
+
+// Policy decides what sessions may do: nil is yes, ErrDenied is no, and another error
+// says why not. An Error is passed on as it is, so that a quota or an alarm can answer
+// in its own kind; anything else becomes a refusal. It may be called from any goroutine,
+// under no lock of the broker, and must not call a session. Its answers are remembered
 // until PolicyChanged.
 type Policy func(Request) error
 
 // maxPermits bounds the answers that a session remembers.
 const maxPermits = 4096
 
-// permits are the answers of the policy that a session remembers. Session.mu guards them.
+// permits are answers of the policy that a session remembers. Once they can be seen
+// they are not changed: others take their place.
 type permits struct {
 	generation uint64
 	said       map[permit]error
@@ -73,12 +106,11 @@ type permit struct {
 	on   Resource
 }
 
-// PolicyChanged has every session and publisher ask the policy again.
-func (b *Broker) PolicyChanged() {
-	b.policyGeneration.Add(1)
-	for _, v := range b.VHosts() {
-		v.changed() // publishers ask when they find a route
-	}
+// freshPermits are answers that came since, and how often they were asked for; guarded
+// by Session.mu.
+type freshPermits struct {
+	permits
+	asked int
 }
 
 // Enter tells whether the session may be there at all. A listener asks once it has begun
@@ -99,35 +131,61 @@ func (s *Session) May(verb Verb, kind ResourceKind, name string) error {
 	if s.vhost.b.opts.Policy == nil || s.inner {
 		return nil
 	}
+	if kind == OnExchange && name == "" {
+		name = DefaultExchange
+	}
 	return s.ask(permit{verb, Resource{kind, name}})
 }
 
 // ask is May with a policy: what it said is remembered until it changes.
 func (s *Session) ask(p permit) error {
-	b := s.vhost.b
-	generation := b.policyGeneration.Load()
+	generation := s.vhost.b.policyGeneration.Load()
+	if known := s.permits.Load(); known != nil && known.generation == generation {
+		if err, ok := known.said[p]; ok {
+			return err
+		}
+	}
+	return s.askPolicy(p, generation)
+}
+
+// askPolicy finds an answer that is not among those that can be read without a lock.
+func (s *Session) askPolicy(p permit, generation uint64) error {
 	s.mu.Lock()
-	if s.permits.generation != generation || len(s.permits.said) >= maxPermits {
-		s.permits = permits{generation: generation}
+	if s.fresh.generation == generation {
+		if err, ok := s.fresh.said[p]; ok {
+			s.showPermits()
+			s.mu.Unlock()
+			return err
+		}
 	}
-	err, known := s.permits.said[p]
 	s.mu.Unlock()
-	if known {
-		return err
-	}
-	err = s.refusal(p, b.opts.Policy(Request{User: s.who.Name, VHost: s.vhost.Name, Verb: p.verb, On: p.on}))
+	b := s.vhost.b
+	err := s.refusal(p, b.opts.Policy(Request{User: s.who.Name, VHost: s.vhost.Name, Verb: p.verb, On: p.on}))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.permits.generation == generation {
-		if s.permits.said == nil {
-			s.permits.said = map[permit]error{}
-		}
-		s.permits.said[p] = err
+	if b.policyGeneration.Load() != generation { // it may be what the policy said before
+		return err
 	}
+	if s.fresh.generation != generation || s.fresh.said == nil || len(s.fresh.said) >= maxPermits {
+		s.fresh = freshPermits{permits: permits{generation, map[permit]error{}}}
+	}
+	s.fresh.said[p] = err
+	s.showPermits()
 	return err
 }
 
-// refusal is what a client hears when the policy said no.
+// showPermits has all answers read without a lock as soon as copying them is no more than
+// what asking for them with one was. Session.mu is held.
+func (s *Session) showPermits() {
+	f := &s.fresh
+	if f.asked++; f.asked <= len(f.said) {
+		return
+	}
+	f.asked = 0
+	s.permits.Store(&permits{f.generation, maps.Clone(f.said)})
+}
+
+// refusal is what a client hears when the policy said no, in RabbitMQ's words.
 func (s *Session) refusal(p permit, why error) error {
 	if why == nil {
 		return nil
@@ -135,9 +193,28 @@ func (s *Session) refusal(p permit, why error) error {
 	if KindOf(why) != Internal {
 		return why
 	}
-	if p.on.Kind == OnVHost {
-		return &Error{Kind: Refused, Text: fmt.Sprintf("access to vhost '%s' refused for user '%s'", s.vhost.Name, s.who.Name), On: OnVHost}
+	if errors.Is(why, ErrDenied) {
+		why = nil
 	}
-	text := fmt.Sprintf("access to %s '%s' in vhost '%s' refused for user '%s'", p.on.Kind, p.on.Name, s.vhost.Name, s.who.Name)
-	return &Error{Kind: Refused, Text: text, Err: why, On: p.on.Kind}
+	return &Error{Kind: Refused, Text: s.refused(p.verb.Right(), p.on.String(s.vhost.Name)), Err: why, On: p.on.Kind}
+}
+
+// refused says what is refused of what.
+func (s *Session) refused(right Right, of string) string {
+	text := "access to " + of + " refused for user '" + s.who.Name + "'"
+	if right != AnyRight {
+		text = right.String() + " " + text
+	}
+	return text
+}
+
+// String names the resource of a virtual host as error texts do.
+func (r Resource) String(vhost string) string {
+	switch r.Kind {
+	case OnVHost:
+		return "vhost '" + vhost + "'"
+	case OnCluster:
+		return "the cluster"
+	}
+	return r.Kind.String() + " '" + r.Name + "' in vhost '" + vhost + "'"
 }

@@ -2,11 +2,14 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/alloc"
 )
 
 // Every verb of a session is refused to one who may nothing, by itself: no listener
@@ -82,7 +85,8 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 		"AwaitReplies": true, "LookAtReplies": true, // get what is sent to an address that the session made
 		"Commit": true,                                    // waits for what Produce wrote
 		"Count":  true,                                    // of what was declared or looked at
-		"Queues": true, "FeedTopics": true, "Watch": true} // leave out what may not be seen
+		"Queues": true, "FeedTopics": true, "Watch": true, // leave out what may not be seen
+		"PolicyChange": true, "ClientID": true, "SetClientID": true}
 	for i := range reflect.TypeOf(s).NumMethod() {
 		name := reflect.TypeOf(s).Method(i).Name
 		verb := verbs[name]
@@ -121,7 +125,7 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups"}
 	keeps := []string{
 		"NewSession", "Clients", // how clients come to the door
-		"PolicyChanged", "CloseUser", "Close", // the server's
+		"PolicyChanged", "Close", // the server's
 		"PutVHost", "DeleteVHost", // an administrator's, who is named
 		"ForgetOffsets", "KeepGroup", // of what was allowed when it was asked for
 		"Scratch", // memory of unfinished messages
@@ -135,4 +139,132 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What a policy said is remembered by name until it changes, and found again without a lock or an allocation.
+func TestAnAnswerIsRememberedUntilThePolicyChanges(t *testing.T) {
+	r := start(t)
+	asked, no := 0, map[string]bool{}
+	r.Broker.opts.Policy = func(q Request) error {
+		asked++
+		if no[q.On.Name] {
+			return ErrDenied
+		}
+		return nil
+	}
+	s := r.v.NewSession(auth.Identity{Name: "guest"})
+	names := make([]string, 3*maxPermits/2)
+	for i := range names {
+		names[i] = fmt.Sprint("q", i)
+	}
+	for range 3 {
+		for _, name := range names[:1000] {
+			if err := s.May(Consume, OnQueue, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if asked != 1000 {
+		t.Errorf("asked %d times for 1000 names", asked)
+	}
+	s.mu.Lock() // what is remembered takes no lock
+	if n := alloc.Least(0, 100, func() {
+		if s.May(Consume, OnQueue, "q7") != nil {
+			t.Error("refused")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for an answer that is remembered", n)
+	}
+	s.mu.Unlock()
+	no["q7"] = true
+	if s.May(Consume, OnQueue, "q7") != nil {
+		t.Error("asked although nothing was said to have changed")
+	}
+	r.Broker.PolicyChanged()
+	for range 3 {
+		if err := s.May(Consume, OnQueue, "q7"); RefusedOn(err) != OnQueue {
+			t.Errorf("%v", err)
+		}
+		if err := s.May(Consume, OnQueue, "q8"); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 2 {
+		for _, name := range names {
+			s.May(Publish, OnQueue, name)
+		}
+	}
+	if n := len(s.fresh.said); n > maxPermits {
+		t.Errorf("%d answers are kept", n)
+	}
+}
+
+func TestARefusalSaysWhatWasAskedFor(t *testing.T) {
+	r := start(t)
+	r.Broker.opts.Policy = func(Request) error { return ErrDenied }
+	s := r.v.NewSession(auth.Identity{Name: "u"})
+	for _, c := range []struct {
+		verb Verb
+		kind ResourceKind
+		name string
+		want string
+	}{
+		{Create, OnQueue, "q", "configure access to queue 'q' in vhost '/' refused for user 'u'"},
+		{Delete, OnExchange, "x", "configure access to exchange 'x' in vhost '/' refused for user 'u'"},
+		{Alter, OnQueue, "q", "configure access to queue 'q' in vhost '/' refused for user 'u'"},
+		{Truncate, OnQueue, "q", "configure access to queue 'q' in vhost '/' refused for user 'u'"},
+		{Publish, OnExchange, "", "write access to exchange 'amq.default' in vhost '/' refused for user 'u'"},
+		{BindDest, OnQueue, "q", "write access to queue 'q' in vhost '/' refused for user 'u'"},
+		{BindSource, OnExchange, "x", "read access to exchange 'x' in vhost '/' refused for user 'u'"},
+		{Consume, OnGroup, "g", "read access to group 'g' in vhost '/' refused for user 'u'"},
+		{Purge, OnQueue, "q", "read access to queue 'q' in vhost '/' refused for user 'u'"},
+		{Look, OnQueue, "q", "access to queue 'q' in vhost '/' refused for user 'u'"},
+		{Alter, OnCluster, "", "configure access to the cluster refused for user 'u'"},
+		{Enter, OnVHost, "/", "access to vhost '/' refused for user 'u'"},
+	} {
+		if err := s.May(c.verb, c.kind, c.name); err == nil || err.Error() != c.want || RefusedOn(err) != c.kind {
+			t.Errorf("%v, want %s", err, c.want)
+		}
+	}
+}
+
+// Between the question and the entry among those that are asked again nothing may fall.
+func TestASubscriptionIsNotMissedByAChange(t *testing.T) {
+	r := start(t)
+	var no atomic.Bool
+	r.Broker.opts.Policy = func(q Request) error {
+		if q.Verb == Consume && no.Load() {
+			return ErrDenied
+		}
+		return nil
+	}
+	r.queue("q", QueueOptions{})
+	s := r.v.NewSession(auth.Identity{Name: "u"})
+	sub, err := s.subscribe("q", SubscribeOptions{}) // it was allowed
+	if err != nil {
+		t.Fatal(err)
+	}
+	no.Store(true)
+	r.Broker.PolicyChanged() // which does not know of it yet
+	kind(t, s.subscribed(sub), Refused)
+	sub.Close()
+	if len(s.subs) != 0 {
+		t.Error("it is asked for for ever")
+	}
+	_, err = s.Subscribe("q", SubscribeOptions{})
+	kind(t, err, Refused)
+	no.Store(false)
+	r.Broker.PolicyChanged()
+	if sub, err = s.Subscribe("q", SubscribeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	select {
+	case <-s.PolicyChange():
+		t.Error("changed")
+	default:
+	}
+	changed := s.PolicyChange()
+	r.Broker.PolicyChanged()
+	<-changed
 }

@@ -45,8 +45,10 @@ type Publisher struct {
 	source struct { // the exchange that was looked up last
 		name     []byte
 		exchange *Exchange
+		keys     Keys // which of its keys may be used; nil: all
 	}
-	same struct { // what the last Publish did, for one of SameHead
+	clientID string   // that keys were asked for
+	same     struct { // what the last Publish did, for one of SameHead
 		route *route
 		batch *message.Builder // that it was added to; nil if none, or if that was stored
 		set   *targetSet       // whose batch that is
@@ -90,6 +92,9 @@ type Publisher struct {
 	whole       bool // it is a transaction
 	held        int64
 	heldReplies []heldReply
+	sources     map[string]struct{} // of a transaction: exchanges and keys, as appendRouteKey writes them
+	allowedAt   uint64              // the generation of the policy that allowed the first of them,
+	allowedBy   uint64              // and that of all routes that are remembered, or older
 }
 
 // route is where the messages of one exchange and key go.
@@ -166,6 +171,7 @@ func (v *VHost) newPublisher() *Publisher {
 // forget drops all routes. What generation the next ones are of is for the caller
 // to say: a resolve that is under way looked at the tables before.
 func (p *Publisher) forget() {
+	p.allowedBy = p.v.b.policyGeneration.Load()
 	p.routes, p.targets, p.sets = map[string]*route{}, map[*Partition]*target{}, map[string]*targetSet{}
 	p.last.route, p.same.route, p.same.batch, p.source.exchange = nil, nil, nil, nil
 }
@@ -179,6 +185,9 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 	if !like { // few are not
 		if r, err = p.find(m); err != nil {
 			return false, err
+		}
+		if p.whole {
+			p.noteSources(m)
 		}
 		if r.set == nil && r.late == nil {
 			return false, nil

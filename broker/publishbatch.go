@@ -24,6 +24,11 @@ func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch, raw []byte) (Produc
 	if err := p.s.May(Publish, OnExchange, x.Name); err != nil {
 		return Produced{}, err
 	}
+	if id := p.s.ClientID(); id != p.clientID { // which keys it may use may depend on that
+		p.clientID = id
+		p.Store()
+		p.forget()
+	}
 	f := &x.producers
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,9 +98,18 @@ func (p *Publisher) forgetUnstored(err error, commit bool, done func(error)) fun
 	}
 }
 
+// routingKey is the key by which a record of a Kafka producer is routed.
+func routingKey(rec *message.Record) []byte {
+	if _, ours := rec.Envelope(); ours {
+		return rec.Key
+	}
+	_, key := message.KafkaToAMQP(nil, rec, message.NoTime, -1)
+	return key
+}
+
 func (p *Publisher) publishRecords(x *Exchange, b batch.Batch, raw []byte) error {
 	// All are decoded before the first is routed, so that a bad batch does nothing.
-	check := message.NewRecords(raw)
+	check, keys := message.NewRecords(raw), p.s.keysOf(Publish, x)
 	var rec message.Record
 	for {
 		more, err := check.Next(&rec)
@@ -107,6 +121,11 @@ func (p *Publisher) publishRecords(x *Exchange, b batch.Batch, raw []byte) error
 		}
 		if len(rec.Value) > p.v.b.opts.MaxMessageBytes {
 			return fail(TooLarge, "record of %d bytes is larger than the maximum of %d", len(rec.Value), p.v.b.opts.MaxMessageBytes)
+		}
+		if keys != nil {
+			if err := p.s.mayKey(keys, Publish, x, routingKey(&rec)); err != nil {
+				return err
+			}
 		}
 	}
 	in := Inbound{Exchange: []byte(x.Name), Persistent: true}

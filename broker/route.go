@@ -58,6 +58,12 @@ func appendRouteKey(dst []byte, m *Inbound) []byte {
 	return append(append(dst, m.Exchange...), m.Key...)
 }
 
+// cutRouteKey is the way back.
+func cutRouteKey(s string) (exchange, key string) {
+	n, at := binary.Uvarint([]byte(s))
+	return s[at : at+int(n)], s[at+int(n):]
+}
+
 // resolve asks the tables. What the key alone decides can be cached by it. What leads to
 // the default exchange's missing queue is not, since queues are declared often.
 func (p *Publisher) resolve(m *Inbound) (r *route, decider exchange.Decider, err error) {
@@ -65,6 +71,11 @@ func (p *Publisher) resolve(m *Inbound) (r *route, decider exchange.Decider, err
 	if x == nil {
 		if x, err = p.sourceOf(m); err != nil {
 			return nil, 0, err
+		}
+		if p.source.keys != nil {
+			if err := p.mayKeys(m); err != nil {
+				return nil, 0, err
+			}
 		}
 	}
 	p.parts, p.late = p.parts[:0], p.late[:0]
@@ -91,7 +102,7 @@ func (p *Publisher) sourceOf(m *Inbound) (x *Exchange, err error) {
 		if x, err = p.s.Exchange(Publish, string(m.Exchange)); err != nil {
 			return nil, err
 		}
-		p.source.name, p.source.exchange = append(p.source.name[:0], m.Exchange...), x
+		p.source.name, p.source.exchange, p.source.keys = append(p.source.name[:0], m.Exchange...), x, p.s.keysOf(Publish, x)
 	}
 	if x.Internal && !p.s.inner {
 		return nil, fail(Refused, "cannot publish to internal exchange '%s' in vhost '%s'", x.Name, p.v.Name)

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/leveret-mq/leveret/auth"
 )
@@ -17,9 +18,13 @@ type Session struct {
 	givenUp chan struct{} // closed by GiveUp
 	giveUp  sync.Once
 	mu      sync.Mutex
-	queues  map[*Queue]struct{} // exclusive ones; guarded by mu
-	closed  bool                // guarded by mu
-	permits permits             // guarded by mu
+	queues  map[*Queue]struct{}        // exclusive ones; guarded by mu
+	closed  bool                       // guarded by mu
+	subs    map[*Subscription]struct{} // guarded by mu
+	fresh   freshPermits               // guarded by mu
+	permits atomic.Pointer[permits]
+
+	clientID atomic.Pointer[string]
 }
 
 // NewSession begins a connection of that user to the virtual host.

@@ -40,8 +40,9 @@ type SubscribeOptions struct {
 	// Busy, if there is one, says that Pull may be a while off if it is woken now, so that
 	// others are woken first. It must not block nor call into this package.
 	Busy func() bool
-	// Cancelled is called once when the queue is deleted under the subscription.
-	// It must not block and must not call the subscription's methods.
+	// Cancelled is called when the queue is deleted under the subscription, and when the
+	// session may not read it any more. It must not block and must not call the
+	// subscription's methods.
 	Cancelled func()
 }
 
@@ -50,6 +51,7 @@ type SubscribeOptions struct {
 // from any.
 type Subscription struct {
 	q          *Queue
+	session    *Session // that is asked again when the policy changes; nil: none is
 	o          SubscribeOptions
 	partitions []*partitionConsumer // one for each partition; a topic that grows has more than this for a moment
 	turn       int                  // whose turn it is among partitions
@@ -99,6 +101,18 @@ type Delivery struct {
 // Subscribe adds a consumer to a queue. Pull at once after it: messages may
 // wait, and the first wake-up may have come already.
 func (s *Session) Subscribe(name string, o SubscribeOptions) (*Subscription, error) {
+	sub, err := s.subscribe(name, o)
+	if err != nil || s.vhost.b.opts.Policy == nil {
+		return sub, err
+	}
+	if err := s.subscribed(sub); err != nil {
+		sub.Close()
+		return nil, err
+	}
+	return sub, nil
+}
+
+func (s *Session) subscribe(name string, o SubscribeOptions) (*Subscription, error) {
 	q, err := s.Queue(Consume, name)
 	if err != nil {
 		return nil, err
@@ -414,6 +428,9 @@ func (s *Subscription) Leave() {
 		return
 	}
 	s.left = true
+	if s.session != nil {
+		s.session.unsubscribed(s)
+	}
 	s.Stop()
 	q := s.q
 	q.use() // before anybody sees the queue without its consumer

@@ -77,6 +77,50 @@ func (p *Publisher) Discard() {
 func (p *Publisher) forgetHeld() {
 	clear(p.heldReplies)
 	p.heldReplies, p.held = p.heldReplies[:0], 0
+	clear(p.sources)
+}
+
+// noteSources notes where a message of a transaction was published to, for which the session is asked
+// again at the commit if the policy has changed by then.
+func (p *Publisher) noteSources(m *Inbound) {
+	b := p.v.b
+	if b.opts.Policy == nil {
+		return
+	}
+	if len(p.sources) == 0 {
+		p.sources, p.allowedAt = map[string]struct{}{}, p.allowedBy
+	}
+	p.noteSource(m.Exchange, m.Key)
+	for _, key := range m.MoreKeys {
+		p.noteSource(m.Exchange, key)
+	}
+}
+
+func (p *Publisher) noteSource(exchange, key []byte) {
+	p.scratch = appendRouteKey(p.scratch[:0], &Inbound{Exchange: exchange, Key: key})
+	if _, known := p.sources[string(p.scratch)]; !known {
+		p.sources[string(p.scratch)] = struct{}{}
+		p.held += int64(heldOverhead + len(p.scratch))
+	}
+}
+
+// mayStill asks whether all that was published to the transaction may still be.
+func (p *Publisher) mayStill() error {
+	if len(p.sources) == 0 || p.allowedAt == p.v.b.policyGeneration.Load() {
+		return nil
+	}
+	for source := range p.sources {
+		exchange, key := cutRouteKey(source)
+		if err := p.s.May(Publish, OnExchange, exchange); err != nil {
+			return err
+		}
+		if x, err := p.v.Exchange(exchange); err == nil {
+			if err := p.s.mayKey(p.s.keysOf(Publish, x), Publish, x, []byte(key)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // seal readies a transaction for its logs: every batch gets the time at which it arrives. If a log can't take its
@@ -94,7 +138,11 @@ func (p *Publisher) seal() error {
 
 // storeWhole is Store for a transaction.
 func (p *Publisher) storeWhole() {
-	if err := p.seal(); err != nil {
+	err := p.mayStill()
+	if err == nil {
+		err = p.seal()
+	}
+	if err != nil {
 		p.Discard()
 		p.err = err
 		return

@@ -100,7 +100,10 @@ func (c *conn) enter() error {
 	if err != nil {
 		return nil // must log in
 	}
-	return c.admit(who, broker.DefaultVHost)
+	if err := c.admit(who, broker.DefaultVHost); broker.KindOf(err) != broker.Refused {
+		return err
+	}
+	return nil // must log in
 }
 
 // admit gives the connection its identity and its virtual host.
@@ -109,17 +112,17 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 	if err != nil {
 		return err
 	}
+	session := c.entry.NewSession(v, who) // which hears from here on when its right is lost
+	if err := session.Enter(); err != nil {
+		return err
+	}
+	session.SetClientID(c.client)
 	if c.session != nil {
 		c.session.Close()
 	}
-	c.who, c.in, c.vhost = who, true, v
+	c.who, c.in, c.vhost, c.session = who, true, v, session
 	c.log.LoggedIn(who.Name)
 	c.log.Entered(v.Name)
-	c.session = c.entry.NewSession(v, who)
-	if err := c.session.Enter(); err != nil {
-		c.in = false
-		return err
-	}
 	c.groups = c.s.groupsOf(v)
 	clear(c.topics)
 	c.publisher = nil

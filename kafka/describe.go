@@ -16,6 +16,9 @@ func (c *conn) introduce(id string) {
 	a := c.said()
 	a.client = id
 	c.about.Store(&a)
+	if c.session != nil {
+		c.session.SetClientID(id)
+	}
 }
 
 // introduceSoftware keeps what a client is made with.

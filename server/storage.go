@@ -98,6 +98,7 @@ func (s *Server) openBroker() error {
 		Probe:           s.probe,
 		Memory:          s.memoryAlarm(),
 		Policy:          s.access.Policy,
+		KeyPolicy:       s.access.Keys,
 		Log:             s.logger,
 	})
 	if err != nil {
