@@ -115,7 +115,7 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 	k.emit = k.deliver
 	k.sub, err = ch.c.session.Subscribe(name, broker.SubscribeOptions{
 		NoAck: m.NoAck, Exclusive: m.Exclusive, Args: m.Arguments, Prefetch: ch.prefetch, Shared: ch.credit(),
-		Wake: k.woken, Busy: ch.c.w.writing.Load, Cancelled: k.queueGone,
+		Wake: k.woken, Busy: ch.c.w.writing.Load, Cancelled: k.queueGone, Timeout: k.timeoutChanged,
 	})
 	if err != nil {
 		return err
@@ -129,6 +129,15 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 	ch.c.addConsumer(k, answer(m.NoWait, &wire.BasicConsumeOk{ConsumerTag: tag}))
 	ch.mu.Unlock()
 	return nil
+}
+
+// timeoutChanged has the channel looked at, if it is there still: its messages are overdue after another time.
+func (k *consumer) timeoutChanged(limit time.Duration) {
+	k.ch.mu.Lock()
+	defer k.ch.mu.Unlock()
+	if k.ch.consumers[k.tag] == k {
+		k.ch.watchOverdue(limit)
+	}
 }
 
 func newConsumerTag() string {

@@ -39,6 +39,10 @@ func (p *Publisher) append(set *targetSet) {
 			continue
 		}
 		n, err := set.batch.Len(), error(nil)
+		known := t.settings
+		if known != t.part.q.Settings() {
+			t.look() // a policy came since
+		}
 		if t.chooses {
 			n, err = p.appendLimited(t, set, data)
 		} else {
@@ -48,6 +52,9 @@ func (p *Publisher) append(set *targetSet) {
 		switch {
 		case err == nil:
 			p.stored(t, set.batch, n)
+			if known != t.part.q.Settings() {
+				t.part.settingsCame()
+			}
 		case !t.part.removed.Load():
 			failed++
 			p.failed(fmt.Errorf("queue '%s': %w", t.part.q.Name, err))

@@ -130,7 +130,9 @@ type Broker struct {
 	undertakers      undertakers
 	lapses           lapses
 	overdue          overdue
-	server           layer // of settings
+	trimMu           sync.Mutex // guards trimming; a leaf
+	trimming         crew       // limited queues that may hold too much since a policy
+	server           layer      // of settings
 	plainSettings    map[*queueType]*Settings
 	sharedSettings   share.Values[string, *Settings] // of queues that declare the same
 	sharedArgs       share.Values[string, []byte]

@@ -90,7 +90,7 @@ func (v *VHost) declared(s *Session, name string, o QueueOptions) (*Queue, error
 	q := v.newQueue(name)
 	rand.Read(q.TopicID[:]) // never fails (crypto/rand)
 	q.Durable, q.AutoDelete, q.Exclusive, q.Topic = o.Durable, o.AutoDelete, o.Exclusive, kind.kept
-	q.settings.Store(v.b.settingsOf(kind, args))
+	q.settings.Store(v.b.settingsOf(kind, args, matched{})) // create has the policies apply
 	q.Args = v.b.argsOf(o.Args)
 	if o.Exclusive {
 		q.extras().owner = s
@@ -170,7 +170,11 @@ func (v *VHost) hide(q *Queue) {
 
 // create has a new queue made, with its logs, and shown.
 func (c *change) create(q *Queue, partitions int) {
+	var under *policySet
 	c.grow(q, partitions, func() error {
+		if now := c.v.policies.Load(); now != under {
+			q.match(now)
+		}
 		if s := q.owner(); s != nil && !s.own(q) {
 			return fail(Closed, "the session that declared queue '%s' is closed", q.Name)
 		}
@@ -178,6 +182,12 @@ func (c *change) create(q *Queue, partitions int) {
 		c.v.show(q)
 		return nil
 	})
+	grow := c.prepare
+	c.prepare = func() error {
+		under = c.v.policies.Load()
+		q.match(under)
+		return grow()
+	}
 }
 
 // grow gives a queue so many logs more. They are written down before anybody can
@@ -268,7 +278,7 @@ func (v *VHost) restoreQueue(d *queueDef) error {
 	q := v.newQueue(d.Name)
 	q.restored = true
 	q.Durable, q.AutoDelete, q.Args, q.Topic = true, d.AutoDelete, v.b.argsOf(d.Args), kind.kept
-	q.settings.Store(v.b.settingsOf(kind, declared))
+	q.settings.Store(v.settingsOf(d.Name, kind, declared))
 	if len(d.TopicID) == len(q.TopicID) {
 		copy(q.TopicID[:], d.TopicID)
 	} else {

@@ -23,6 +23,9 @@ import (
 //	b/VHOST/SOURCE/KIND/DESTINATION/KEY/HASH   a binding; the hash is of its arguments, "" without any
 //	d/LOG                a log of a deleted queue, to be removed
 //	e/VHOST/NAME         a queue that got messages that expire
+//	o/VHOST/NAME         a policy
+//	O/VHOST/NAME         an operator's policy
+//	t/VHOST/NAME         times to live of what was in a queue when a policy changed them
 const (
 	keyClusterID   = "m/cluster"
 	keyProducerID  = "m/producer"
@@ -33,6 +36,10 @@ const (
 	prefixBinding  = "b/"
 	prefixRemoval  = "d/"
 	prefixExpiry   = "e/"
+	prefixPolicy   = "o/"
+	prefixTTL      = "t/"
+
+	prefixOperatorPolicy = "O/"
 )
 
 func defKey(prefix string, parts ...string) string {
@@ -83,6 +90,8 @@ func (b *Broker) load() error {
 	var exchanges []exchangeDef
 	var queues, bindings []store.Entry // decoded one by one: there may be very many
 	var expiries []expiryDef
+	var marks []ttlDef
+	policies := map[string][]*policyRule{}
 	ctx, cancel := asking()
 	defer cancel()
 	shared := b.store.Caps().Shared
@@ -126,6 +135,11 @@ func (b *Broker) load() error {
 		case strings.HasPrefix(e.Key, prefixExpiry):
 			expiries = append(expiries, expiryDef{})
 			into = &expiries[len(expiries)-1]
+		case strings.HasPrefix(e.Key, prefixTTL):
+			marks = append(marks, ttlDef{})
+			into = &marks[len(marks)-1]
+		case strings.HasPrefix(e.Key, prefixPolicy), strings.HasPrefix(e.Key, prefixOperatorPolicy):
+			return b.loadPolicy(e, policies)
 		case isRemoval(e.Key):
 			return b.removals.load(e)
 		default:
@@ -143,7 +157,10 @@ func (b *Broker) load() error {
 	if err := b.firstStart(); err != nil {
 		return err
 	}
-	if err := b.restore(exchanges, queues, bindings, expiries); err != nil {
+	if err := b.restorePolicies(policies); err != nil {
+		return err
+	}
+	if err := b.restore(exchanges, queues, bindings, expiries, marks); err != nil {
 		return err
 	}
 	return b.claim(lost)
@@ -183,7 +200,7 @@ func (b *Broker) firstStart() error {
 	return b.putJSON(defKey(prefixVHost, d.Name), d)
 }
 
-func (b *Broker) restore(exchanges []exchangeDef, queues, bindings []store.Entry, expiries []expiryDef) error {
+func (b *Broker) restore(exchanges []exchangeDef, queues, bindings []store.Entry, expiries []expiryDef, marks []ttlDef) error {
 	for _, d := range exchanges {
 		v := b.vhosts[d.VHost]
 		if v == nil && b.goes(d.VHost, d.Lanes) {
@@ -247,6 +264,11 @@ func (b *Broker) restore(exchanges []exchangeDef, queues, bindings []store.Entry
 	for _, d := range expiries {
 		if !b.restoreExpiry(d) {
 			loose = append(loose, store.Entry{Key: defKey(prefixExpiry, d.VHost, d.Queue)})
+		}
+	}
+	for _, d := range marks {
+		if !b.restoreTTLs(d) {
+			loose = append(loose, store.Entry{Key: defKey(prefixTTL, d.VHost, d.Queue)})
 		}
 	}
 	if len(loose) > 0 { // or they would come back once something of the end's name is declared

@@ -63,7 +63,7 @@ func delayedKind(args []byte) (exchange.Kind, error) {
 func (v *VHost) newDelays(x *Exchange) *delays {
 	q := v.newQueue("delayed." + x.Name)
 	q.Durable, q.hidden = x.Durable, true
-	q.settings.Store(v.b.settingsOf(classic, nil))
+	q.settings.Store(v.b.settingsOf(classic, nil, matched{}))
 	return &delays{x: x, lanes: q, wake: make(chan struct{}, 1), stop: make(chan struct{})}
 }
 

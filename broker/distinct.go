@@ -65,7 +65,7 @@ func (d *distinct) mark(p *Partition, b batch.Batch, sizes []int64) error {
 		if more, err := records.Next(&rec); err != nil || !more {
 			break // can't be: it is our own
 		}
-		n, ok := nameOf(p.q.Settings(), &rec, b.BaseTimestamp()+rec.TimestampDelta)
+		n, ok := nameOf(p.q.Settings(), p.q.Settings().MessageTTL, &rec, b.BaseTimestamp()+rec.TimestampDelta)
 		if !ok {
 			continue
 		}
@@ -83,7 +83,7 @@ func (d *distinct) mark(p *Partition, b batch.Batch, sizes []int64) error {
 }
 
 // nameOf is the name of a message that came at a time.
-func nameOf(s *Settings, rec *message.Record, ms int64) (n newID, ok bool) {
+func nameOf(s *Settings, ttl int64, rec *message.Record, ms int64) (n newID, ok bool) {
 	e, ok := rec.Envelope()
 	if !ok {
 		return n, false // of a Kafka producer
@@ -96,7 +96,7 @@ func nameOf(s *Settings, rec *message.Record, ms int64) (n newID, ok bool) {
 		return n, false
 	}
 	n.dueMs = never
-	if ttl := lesser(lesser(s.MessageTTL, expirationOf(e.Properties)), s.CacheTTL); ttl >= 0 {
+	if ttl := lesser(lesser(ttl, expirationOf(e.Properties)), s.CacheTTL); ttl >= 0 {
 		n.dueMs = ms + ttl
 	}
 	return n, true
@@ -203,7 +203,7 @@ func (d *distinct) load(p *Partition) error {
 			return err
 		}
 		err = part.records(floor, end-1, func(o message.Offset, ms int64, rec *message.Record) {
-			if n, ok := nameOf(s, rec, ms); ok && nowMs < n.dueMs && c.Holds(o, o) {
+			if n, ok := nameOf(s, ttlAt(part.ttlSteps(), o, s.MessageTTL), rec, ms); ok && nowMs < n.dueMs && c.Holds(o, o) {
 				d.add(p.q, n.id, inQueue{offset: o, level: uint8(part.index), dueMs: n.dueMs}, nowMs, s.CacheSize)
 			}
 		})

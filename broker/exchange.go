@@ -21,9 +21,10 @@ type Exchange struct {
 
 	predeclared bool
 	target      exchange.Target
-	plain       bool   // write readable copies of headers
-	feedTopic   string // Kafka topic whose records it routes
-	alternate   string // exchange that gets what is routed nowhere, if there is one of that name
+	plain       bool                    // write readable copies of headers
+	feedTopic   string                  // Kafka topic whose records it routes
+	alternate   string                  // exchange that gets what is routed nowhere, if there is one of that name; see alternateName
+	under       atomic.Pointer[matched] // the policies that apply to it; nil: none
 	producers   feedProducers
 	delays      *delays // nil: it delays nothing
 	seen        *seen   // nil: it routes names more than once
@@ -170,7 +171,10 @@ func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, er
 
 // makeExchange has a new exchange made, with the logs that it needs, and shown.
 func (c *change) makeExchange(x *Exchange) {
+	var under *policySet
 	c.prepare = func() error {
+		under = c.v.policies.Load()
+		x.put(under.exchange(x.Name))
 		if x.Type == typeDelayed {
 			if err := c.v.makeDelays(x); err != nil {
 				return err
@@ -187,6 +191,9 @@ func (c *change) makeExchange(x *Exchange) {
 		return c.put(defKey(prefixEx, c.v.Name, x.Name), x.definition(c.v))
 	}
 	c.show = func() error {
+		if now := c.v.policies.Load(); now != under {
+			x.put(now.exchange(x.Name))
+		}
 		c.v.addExchange(x)
 		if x.delays != nil {
 			x.delays.start()
@@ -234,6 +241,7 @@ func (v *VHost) restoreExchange(d exchangeDef) error {
 			return err
 		}
 	}
+	x.put(v.policies.Load().exchange(x.Name))
 	v.addExchange(x)
 	return nil
 }

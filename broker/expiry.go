@@ -34,15 +34,16 @@ import (
 
 // expiry is what a log whose messages may expire has beside others.
 type expiry struct {
-	listed  atomic.Bool  // looked at: something in the log may expire
-	seen    atomic.Bool  // and did, or will
-	moved   atomic.Bool  // the head may be another than the one looked at last
-	due     atomic.Int64 // when the head expires, in ms; never when it does not
-	restMs  atomic.Int64 // the disk failed, and nobody looks before that time unasked
-	looking sync.Mutex   // held over a look
-	slow    atomic.Bool  // a looker is to look, or does
-	called  atomic.Bool  // a look is to come soon; see punctual
-	look    *look        // punctual.mu guards it
+	listed  atomic.Bool               // looked at: something in the log may expire
+	seen    atomic.Bool               // and did, or will
+	moved   atomic.Bool               // the head may be another than the one looked at last
+	due     atomic.Int64              // when the head expires, in ms; never when it does not
+	restMs  atomic.Int64              // the disk failed, and nobody looks before that time unasked
+	looking sync.Mutex                // held over a look
+	steps   atomic.Pointer[[]ttlStep] // of messages that have another time to live than the queue; nil: none
+	slow    atomic.Bool               // a looker is to look, or does
+	called  atomic.Bool               // a look is to come soon; see punctual
+	look    *look                     // punctual.mu guards it
 }
 
 // headMoved notes that the head of the log may be another.
@@ -92,11 +93,7 @@ func (p *Partition) expects(seen bool) {
 	if p.q.Settings().kind == stream {
 		return
 	}
-	e := p.expiry.Load()
-	for e == nil {
-		p.expiry.CompareAndSwap(nil, new(expiry))
-		e = p.expiry.Load()
-	}
+	e := p.expiring()
 	if seen && !e.seen.Load() {
 		e.seen.Store(true)
 	}
@@ -108,6 +105,15 @@ func (p *Partition) expects(seen bool) {
 	x.mu.Lock()
 	x.list = append(x.list, p)
 	x.mu.Unlock()
+}
+
+// expiring is the log's expiry, made if there is none.
+func (p *Partition) expiring() *expiry {
+	if e := p.expiry.Load(); e != nil {
+		return e
+	}
+	p.expiry.CompareAndSwap(nil, new(expiry))
+	return p.expiry.Load()
 }
 
 // run looks at what is due until the broker closes.
@@ -175,7 +181,7 @@ func (p *Partition) cantLook(e *expiry, nowMs int64, err error) {
 	if store.Retryable(err) {
 		return
 	}
-	if !p.removed.Load() && !errors.Is(err, store.ErrClosed) {
+	if !p.removed.Load() && !errors.Is(err, store.ErrClosed) && !errors.Is(err, store.ErrFenced) { // another process looks
 		p.q.vhost.b.opts.Log.Error("can't look for expired messages; it is tried again in a minute", "queue", p.q.Name, "error", err)
 	}
 	e.restMs.Store(nowMs + lookInterval.Milliseconds())
@@ -248,7 +254,8 @@ func (p *Partition) expireHead(nowMs int64, wait bool) (n, due int64, err error)
 	if !ok {
 		return 0, never, c.Err()
 	}
-	s := headScan{next: run.First, last: run.Last, nowMs: nowMs, due: never, queueTTL: p.q.Settings().MessageTTL}
+	s := headScan{next: run.First, last: run.Last, nowMs: nowMs, due: never, ttlNow: p.q.Settings().MessageTTL}
+	s.steps = p.ttlSteps()
 	if !run.Redelivered && c.Wanted() {
 		s.spareMs = transitMs
 	}
@@ -274,7 +281,9 @@ func (p *Partition) expireHead(nowMs int64, wait bool) (n, due int64, err error)
 type headScan struct {
 	next, last message.Offset // next is the first that has not, or was not looked at
 	nowMs      int64
-	queueTTL   int64          // the queue's own time to live; negative: none
+	ttlNow     int64 // the queue's own time to live; negative: none
+	steps      []ttlStep
+	queueTTL   int64          // what it was when the batch came
 	spareMs    int64          // those whose time is over for no longer are on their way to a consumer
 	due        int64          // when next expires
 	lost       message.Offset // so many from next on are not in the log any more
@@ -337,6 +346,7 @@ func (s *headScan) batches(data []byte) error {
 // to blame, which the store has to hear of.
 func (s *headScan) batch(b batch.Batch) error {
 	base := message.Offset(b.BaseOffset())
+	s.queueTTL = ttlAt(s.steps, base, s.ttlNow)
 	if s.gone(b.MaxTimestamp(), s.queueTTL) {
 		s.next = min(message.Offset(b.LastOffset()), s.last) + 1
 		return nil

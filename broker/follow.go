@@ -108,6 +108,10 @@ func (b *Broker) take(e store.Entry) error {
 		return v.takeQueue(parts[2], e)
 	case prefixBinding:
 		return v.takeBinding(parts[2], e)
+	case prefixPolicy, prefixOperatorPolicy:
+		return v.takePolicy(parts[2], parts[0]+"/" == prefixOperatorPolicy, e)
+	case prefixTTL:
+		return v.takeTTLs(e)
 	}
 	return nil
 }
@@ -252,7 +256,7 @@ func (v *VHost) takeQueue(name string, e store.Entry) error {
 // takeChange takes over settings and further partitions. VHost.mu is held.
 func (q *Queue) takeChange(d queueDef) error {
 	if q.OfKafka() {
-		q.settings.Store(q.vhost.b.settingsOf(topic, q.vhost.keptConfigs(d.Name, d.Config)))
+		q.settings.Store(q.vhost.settingsOf(q.Name, topic, q.vhost.keptConfigs(d.Name, d.Config)))
 	}
 	if have := len(q.Partitions()); len(d.Logs) > have {
 		parts, err := q.open(d.Logs[have:])

@@ -33,6 +33,8 @@ func TestDefinitionsFormatIsKept(t *testing.T) {
 	if _, err := r.s.NewProducerID(); err != nil {
 		t.Fatal(err)
 	}
+	r.policy("for jobs/ü", "j", `{"message-ttl":60000,"dead-letter-exchange":"<dead>"}`, priority(-3), to("queues"))
+	r.policy("limits", "", `{"max-length":100}`, byOperator)
 	defs, err := r.store.Table(t.Context(), "defs")
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +134,7 @@ func FuzzQueueArguments(f *testing.F) {
 		if err != nil && KindOf(err) != Precondition {
 			t.Fatalf("a bad argument is of kind %d: %v", KindOf(err), err)
 		}
-		if err == nil && v.b.settingsOf(kind, declared).History < 0 {
+		if err == nil && v.b.settingsOf(kind, declared, matched{}).History < 0 {
 			t.Fatal("negative retention")
 		}
 		for _, kind := range []string{"direct", "x-consistent-hash"} {

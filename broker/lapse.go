@@ -55,15 +55,19 @@ func (q *Queue) use() {
 	}
 }
 
-// lapsesAt says when the queue does if nobody uses it. One that another process works
-// has its consumers there.
-func (q *Queue) lapsesAt(now time.Duration) time.Duration {
+// lapsesAt says when the queue does if nobody uses it, or that it does not. One that another
+// process works has its consumers there.
+func (q *Queue) lapsesAt(now time.Duration) (at time.Duration, ok bool) {
+	after := q.Settings().Expires
+	if after <= 0 {
+		return 0, false // any more
+	}
 	leases := q.vhost.b.store.Leases()
 	address, known := leases.Owner(leases.Slot(q.Partitions()[0].log.ID()))
 	if q.Consumers() > 0 || address != "" || !known {
 		q.lapse().used.Store(int64(now))
 	}
-	return time.Duration(q.lapse().used.Load()) + q.Settings().Expires
+	return time.Duration(q.lapse().used.Load()) + after, true
 }
 
 // add has a queue lapse that nobody sees yet, if it is to.
@@ -71,12 +75,21 @@ func (l *lapses) add(q *Queue) {
 	if q.Settings().Expires <= 0 {
 		return
 	}
-	q.extras().lapse = &lapse{q: q, index: -1}
+	q.extras().lapse.CompareAndSwap(nil, &lapse{q: q, index: -1})
 	q.use()
 	l.put(q, l.now()+q.Settings().Expires)
 }
 
-// put has a queue looked at, unless it is gone.
+// renew has a queue's time begin anew that is another now, or end.
+func (l *lapses) renew(q *Queue) {
+	if q.Settings().Expires > 0 {
+		l.add(q)
+	} else {
+		l.remove(q)
+	}
+}
+
+// put has a queue looked at at that time, unless it is gone.
 func (l *lapses) put(q *Queue, at time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,7 +98,11 @@ func (l *lapses) put(q *Queue, at time.Duration) {
 	}
 	this := q.lapse()
 	this.at = at
-	heap.Push(&l.queues, this)
+	if this.index >= 0 {
+		heap.Fix(&l.queues, this.index)
+	} else {
+		heap.Push(&l.queues, this)
+	}
 	if this.index > 0 {
 		return
 	}
@@ -105,6 +122,7 @@ func (l *lapses) remove(q *Queue) {
 	defer l.mu.Unlock()
 	if this.index >= 0 {
 		heap.Remove(&l.queues, this.index)
+		this.index = -1
 	}
 }
 
@@ -144,7 +162,11 @@ func (l *lapses) look() int {
 	due := l.due(now)
 	var all sync.WaitGroup
 	for _, q := range due {
-		if at := q.lapsesAt(now); at > now {
+		at, ok := q.lapsesAt(now)
+		if !ok {
+			continue
+		}
+		if at > now {
 			l.put(q, max(at, now+lapseStep))
 			continue
 		}
@@ -168,7 +190,8 @@ func (l *lapses) due(now time.Duration) (out []*Queue) {
 func (l *lapses) delete(q *Queue) {
 	err := q.vhost.deleteIf(q, func() bool {
 		now := l.now()
-		return q.lapsesAt(now) <= now
+		at, ok := q.lapsesAt(now)
+		return ok && at <= now
 	})
 	switch {
 	case err == nil, errors.Is(err, errVHostGone):

@@ -93,6 +93,9 @@ func (l *leaving) queue(q *Queue) error {
 		if q.expires.Load() {
 			l.c.drop(q.expiryKey())
 		}
+		if q.stepped() {
+			l.c.drop(q.ttlKey())
+		}
 		if err := l.logs(q.Name, q.Partitions()); err != nil {
 			return err
 		}

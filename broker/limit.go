@@ -47,6 +47,7 @@ func (s *Settings) refuses() bool { return s.limited() && s.Overflow != DropHead
 
 // limiter is what a limited log has beside others.
 type limiter struct {
+	stale   atomic.Bool  // what is known of bytes and names is to be found anew
 	settled atomic.Bool  // nothing came back since the last look
 	looking atomic.Bool  // that look is under way: what is too many may be there still
 	sent    atomic.Bool  // an errand is to look
@@ -83,6 +84,7 @@ func (p *Partition) turns() *limiter {
 // caller's.
 func (l *limiter) length(p *Partition, s *Settings) (messages, bytes int64, err error) {
 	l.waits = 0
+	l.refresh()
 	for _, part := range p.q.inTurn() {
 		c, err := part.work()
 		if err != nil {
@@ -113,6 +115,61 @@ func (l *limiter) bytesOf(p *Partition) *readyBytes {
 		l.bytes = append(l.bytes, readyBytes{})
 	}
 	return &l.bytes[p.index]
+}
+
+// refresh forgets what was not kept up to date. The turn is the caller's.
+func (l *limiter) refresh() {
+	if l.stale.Load() && l.stale.Swap(false) {
+		l.bytes, l.names = nil, distinct{}
+	}
+}
+
+// limitsChanged has what is known of bytes and names found anew, since for a while it was or will be
+// of no use, and not kept.
+func (p *Partition) limitsChanged() {
+	if c := p.cursor.Load(); c != nil && p.q.Settings().MaxLengthBytes == noLimit {
+		c.UntrackReadiness()
+	}
+	if a := p.q.Partitions()[0].inUse.Load(); a != nil {
+		if l := a.limiter.Load(); l != nil {
+			l.stale.Store(true)
+		}
+	}
+}
+
+// settingsCame sees to what was appended beside a change of the settings.
+func (p *Partition) settingsCame() {
+	if p.q.Settings().MessageTTL >= 0 {
+		p.expects(true)
+	}
+	p.cameBack()
+}
+
+// trimInTurns is trim that lets others have theirs in between.
+func (p *Partition) trimInTurns() {
+	for more := true; more; {
+		more = p.trimOnce()
+	}
+}
+
+func (p *Partition) trimOnce() (more bool) {
+	l := p.limiter()
+	if l == nil || p.q.Settings().Overflow != DropHead {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.looking.Store(true)
+	defer l.looking.Store(false)
+	l.settled.Store(true)
+	more, err := l.trim(p)
+	if err != nil {
+		l.cantTrim(p, err)
+	}
+	if more {
+		l.settled.Store(false) // who counts now has the rest trimmed
+	}
+	return more
 }
 
 // overfull says whether a queue with those settings holds too much.
@@ -270,11 +327,15 @@ func (l *limiter) trimAll(p *Partition) {
 	for more := true; more; {
 		var err error
 		if more, err = l.trim(p); err != nil {
-			if !store.Retryable(err) && !errors.Is(err, store.ErrClosed) && !p.removed.Load() {
-				p.q.vhost.b.opts.Log.Error("can't drop messages of a queue that is over its limit", "queue", p.q.Name, "error", err)
-			}
+			l.cantTrim(p, err)
 			return
 		}
+	}
+}
+
+func (l *limiter) cantTrim(p *Partition, err error) {
+	if !store.Retryable(err) && !errors.Is(err, store.ErrClosed) && !errors.Is(err, store.ErrFenced) && !p.removed.Load() { // another process does it
+		p.q.vhost.b.opts.Log.Error("can't drop messages of a queue that is over its limit", "queue", p.q.Name, "error", err)
 	}
 }
 

@@ -310,7 +310,7 @@ func TestACompressedBatchExpiresAsAWhole(t *testing.T) {
 		{1101, 100, 1, 2, never}, // no further than the run
 		{1101, -1, 9, 0, never},
 	} {
-		s := headScan{last: message.Offset(c.last), nowMs: c.nowMs, queueTTL: c.ttl, due: never}
+		s := headScan{last: message.Offset(c.last), nowMs: c.nowMs, ttlNow: c.ttl, due: never}
 		if err := s.batches(b); err != nil || s.next != c.next || s.due != c.due {
 			t.Errorf("%+v: next %d, due %d, %v", c, s.next, s.due, err)
 		}

@@ -122,13 +122,14 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 func TestTheSessionIsTheOneDoor(t *testing.T) {
 	looks := []string{"VHost", "VHosts", "Meta", "Gone", "OnVHostDeleted", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic", "Readable", "OfKafka",
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts",
-		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups"}
+		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups", "Policies"}
 	keeps := []string{
 		"NewSession", "Clients", // how clients come to the door
 		"PolicyChanged", "Close", // the server's
 		"PutVHost", "DeleteVHost", // an administrator's, who is named
 		"ForgetOffsets", "KeepGroup", // of what was allowed when it was asked for
-		"Scratch", // memory of unfinished messages
+		"Scratch",                     // memory of unfinished messages
+		"PutPolicies", "DeletePolicy", // administration
 	}
 	for _, of := range []any{(*Broker)(nil), (*VHost)(nil), (*Queue)(nil), (*Exchange)(nil), (*Partition)(nil)} {
 		typ := reflect.TypeOf(of)

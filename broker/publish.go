@@ -135,9 +135,10 @@ type target struct {
 	used bool       // in Publisher.used
 	ttl  bool       // all its messages expire
 
-	chooses bool // what it takes: see limiter
-	refuses bool // what it does not take
-	levels  bool // its queue has a log for each priority
+	settings *Settings // of its queue, from which these are:
+	chooses  bool      // what it takes: see limiter
+	refuses  bool      // what it does not take
+	levels   bool      // its queue has a log for each priority
 }
 
 const (

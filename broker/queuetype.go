@@ -31,6 +31,7 @@ var allQueueTypes = []*queueType{classic, quorum, topic, stream}
 const (
 	workTypes  typeSet = 1<<0 | 1<<1
 	streamType typeSet = 1 << 3
+	keptTypes          = 1<<2 | streamType
 	everyType  typeSet = workTypes | 1<<2 | streamType
 )
 

@@ -35,9 +35,11 @@ type reader struct {
 	unpackedBase message.Offset
 	props        []byte // made for records of Kafka producers
 	nowMs        int64  // the time, once a message has asked for it
-	queueTTL     int64  // the queue's own time to live; negative: none
-	freeSince    int64  // ms since when the consumer could have taken what came; 0: it could not
-	each         int    // bytes that a record of the last batch takes
+	ttlNow       int64  // the queue's own time to live; negative: none
+	steps        []ttlStep
+	queueTTL     int64 // what it was when the batch came
+	freeSince    int64 // ms since when the consumer could have taken what came; 0: it could not
+	each         int   // bytes that a record of the last batch takes
 	d            Delivery
 	known        known
 	heads        *uint64 // counts heads for all readers of a subscription
@@ -109,7 +111,8 @@ func (s *stretch) more() bool { return s.next <= s.last && s.size < s.maxBytes }
 // read emits the messages in [first, last] until maxBytes of bodies are reached.
 // next is the first offset not emitted.
 func (r *reader) read(first, last message.Offset, maxBytes int, emit func(*Delivery)) (next message.Offset, n, size int, err error) {
-	r.nowMs, r.queueTTL = 0, r.part.q.Settings().MessageTTL
+	r.nowMs, r.ttlNow = 0, r.part.q.Settings().MessageTTL
+	r.steps = r.part.ttlSteps()
 	s := stretch{next: first, last: last, maxBytes: maxBytes}
 	for err == nil && s.more() {
 		err = r.view(&s, emit)
@@ -296,6 +299,7 @@ func (r *reader) skip(b batch.Batch, records *message.Records, to message.Offset
 // its header.
 func (r *reader) walk(b batch.Batch, records *message.Records, s *stretch, emit func(*Delivery)) error {
 	base := message.Offset(b.BaseOffset())
+	r.queueTTL = ttlAt(r.steps, base, r.ttlNow)
 	r.d.Lease, r.d.Redelivered = r.lease, r.redelivered
 	baseMs, appendTime := b.BaseTimestamp(), b.Attributes()&batch.LogAppendTime != 0
 	if appendTime {

@@ -53,6 +53,7 @@ func (l *limiter) append(p *Partition, data []byte, pub *Publisher) (n int, refu
 	b := batch.Batch(data)
 	n = int(b.Count())
 	s := p.q.Settings()
+	l.refresh()
 	l.sizes = l.sizes[:0]
 	if s.Distinct || s.refuses() {
 		if n, err = l.choose(p, s, b); err != nil {

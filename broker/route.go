@@ -205,7 +205,7 @@ func (p *Publisher) walk(x *Exchange, m *Inbound) (decider exchange.Decider, err
 		decider = max(decider, t.Decider())
 		p.found = p.found[:0]
 		p.lookUp(t, m)
-		if len(p.found) == 0 && x.alternate != "" && !p.visitAlternate(x) {
+		if len(p.found) == 0 && !p.visitAlternate(x) {
 			decider = max(decider, exchange.Content) // it may be declared any time
 		}
 		p.follow(m)
@@ -260,9 +260,14 @@ func (p *Publisher) visit(x *Exchange) {
 }
 
 // visitAlternate has an exchange's alternate looked at. There may be none of that name,
-// which is no error; the default exchange gets nothing that way, as in RabbitMQ.
+// which is no error; the default exchange gets nothing that way, as in RabbitMQ. there is false
+// when one may come.
 func (p *Publisher) visitAlternate(x *Exchange) (there bool) {
-	alt, there := p.v.exchanges.Load(x.alternate)
+	name := x.alternateName()
+	if name == "" {
+		return true // there is nothing that could be declared
+	}
+	alt, there := p.v.exchanges.Load(name)
 	if there {
 		p.visit(alt.(*Exchange))
 	}
@@ -334,6 +339,7 @@ func (p *Publisher) targetOf(part *Partition) *target {
 // look takes over what of its queue matters.
 func (t *target) look() {
 	s := t.part.q.Settings()
+	t.settings = s
 	t.ttl, t.chooses, t.refuses, t.levels = s.MessageTTL >= 0, s.limited() || s.Distinct, s.refuses() || s.Distinct, t.part.q.levelled()
 	t.self.levels = levelsOf(t.self.targets)
 }

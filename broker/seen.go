@@ -137,7 +137,7 @@ func (p *Publisher) pass(s *seen, m *Inbound) (bool, error) {
 
 // passOr is pass for a walk: what does not pass goes to the alternate exchange, as on RabbitMQ.
 func (p *Publisher) passOr(x *Exchange, m *Inbound) (ok bool, decider exchange.Decider, err error) {
-	if ok, err = p.pass(x.seen, m); !ok && err == nil && x.alternate != "" {
+	if ok, err = p.pass(x.seen, m); !ok && err == nil {
 		p.visitAlternate(x)
 	}
 	return ok, exchange.Chance, err

@@ -95,7 +95,7 @@ func (s *seen) open(v *VHost, ids []store.LogID) error {
 	}
 	q := v.newQueue("deduplication." + s.x.Name)
 	q.Durable, q.hidden = true, true
-	q.settings.Store(v.b.settingsOf(classic, nil))
+	q.settings.Store(v.b.settingsOf(classic, nil, matched{}))
 	part, err := openPartition(q, 0, ids[0], s.logOptions(v))
 	if err != nil {
 		return err

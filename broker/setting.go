@@ -34,6 +34,11 @@ type Setting struct {
 	wrong string        // RabbitMQ's word for a VALUE that the argument does not take
 	of    typeSet       // whose argument it is; of other types of queue it is refused
 	obey  func(s *Settings, value string)
+
+	merge    merging // what holds when both the declaration and a policy say something
+	operator bool    // an operator policy may set it
+	bars     typeSet // to queues of these types no policy applies that sets it, as on RabbitMQ
+	word     string  // what RabbitMQ calls it when it refuses its value in a policy; "" is its key
 }
 
 // SettingType is how a setting's value is written.
@@ -55,7 +60,7 @@ type Changer uint8
 // The ways to change a setting; more than one may be open.
 const (
 	ByConfig Changer = 1 << iota // AlterConfigs of a Kafka client
-	ByPolicy                     // a policy of the virtual host
+	ByPolicy                     // a policy of the virtual host: see settingpolicy.go
 )
 
 // settingNamed finds a line by one of its names.

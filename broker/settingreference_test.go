@@ -15,14 +15,17 @@ func settingsReference() string {
 <!-- Printed from package broker; a test holds this page to it. To renew it: go test ./broker -run SettingsReference -update -->
 
 A queue's settings are arguments of its AMQP declaration, a topic's are its Kafka configs. To a Kafka client a queue is a topic, whose configs it
-can read; beside an argument stands the one that tells what it says of a stream. What holds is, the strongest first: what was declared, the default of the type of queue, what the server was started with, the default here.
+can read; beside an argument stands the one that tells what it says of a stream. What holds is, the strongest first: what was declared, a policy, the default of the type of queue, what the server was started with, the default here.
+Where both the declaration and a policy say something, the page says which holds: *lesser* is the narrower of the two, *policy* the policy; else it is what was declared. Over a stream's arguments a policy always
+holds, and over the x-overflow of quorum queues, as in RabbitMQ; what a Kafka client sets of a topic counts as declared. What an operator policy may set is marked *operator*: it narrows a lesser, and replaces what
+another policy says else. See [definitions.md](definitions.md) for how policies are set.
 An argument that stands nowhere on this page is ignored, as RabbitMQ does; a config that stands nowhere is refused, as Kafka does.
 
-| AMQP argument | Kafka config | values | default | of | changed live by | effect |
-|---|---|---|---|---|---|---|
+| AMQP argument | Kafka config | policy | values | default | of | changed live by | effect |
+|---|---|---|---|---|---|---|---|
 `)
 	for _, t := range settingTable {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", code(t.Arg), code(cmp.Or(t.Config, t.as)), t.values(), t.defaults(), t.types(), t.changers(), t.effect())
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", code(t.Arg), code(cmp.Or(t.Config, t.as)), t.byPolicy(), t.values(), t.defaults(), t.types(), t.changers(), t.effect())
 	}
 	return b.String()
 }
@@ -32,6 +35,24 @@ func code(s string) string {
 		return ""
 	}
 	return "`" + s + "`"
+}
+
+// byPolicy is the key of a policy, and how it is merged.
+func (t *Setting) byPolicy() string {
+	if t.Policy == "" {
+		return ""
+	}
+	out := code(t.Policy)
+	switch t.merge {
+	case lesserFirst:
+		out += " lesser"
+	case policyFirst:
+		out += " policy"
+	}
+	if t.operator {
+		out += ", operator"
+	}
+	return out
 }
 
 func (t *Setting) values() string {
@@ -94,6 +115,9 @@ func (t *Setting) effect() string {
 func (t *Setting) changers() string {
 	if t.Live&ByConfig != 0 {
 		return "AlterConfigs"
+	}
+	if t.Live&ByPolicy != 0 {
+		return "a policy"
 	}
 	return "nobody"
 }

@@ -58,11 +58,13 @@ type Settings struct {
 // belongs to Settings.
 type layer map[*Setting]string
 
-// layers are the sources, the strongest first.
+// layers are the sources, the strongest first; of declaration and policy each setting
+// says itself which is, in Setting.merge.
 type layers struct {
-	declared layer // arguments of the declaration, or configs of the topic
-	policy   layer // of the virtual host's policies, of which there are none yet
-	server   layer // what the server was started with
+	declared layer   // arguments of the declaration, or configs of the topic
+	policy   layer   // of the virtual host's policies
+	server   layer   // what the server was started with
+	under    matched // the policies that policy is of
 }
 
 // SettingSource says where a value comes from.
@@ -101,14 +103,15 @@ func (s *Settings) value(t *Setting) string {
 
 // Value is what holds for one setting, and who says so.
 func (s *Settings) Value(t *Setting) (string, SettingSource) {
-	if v, from := s.said(t); from != FromDefault {
-		return v, from
-	}
-	if s.kind == stream && t.Config != "" {
+	v, from := s.said(t)
+	if s.kind.kept && t.Config != "" {
 		arg := settingNamed(t.Config, func(t *Setting) string { return t.as })
-		if v, from := s.said(arg); from != FromDefault {
-			return t.within(v), from
+		if said, who := s.said(arg); who != FromDefault {
+			v, from = either(arg.merging(s.kind), v, from, t.within(said), who)
 		}
+	}
+	if from != FromDefault {
+		return v, from
 	}
 	if s.MessageTTL >= 0 && t.Config == timestampType {
 		return "LogAppendTime", FromDeclared // a time to live counts from the arrival
@@ -119,13 +122,19 @@ func (s *Settings) Value(t *Setting) (string, SettingSource) {
 // said is what the declaration or a policy says of a setting, FromDefault if neither says
 // something. t may be nil.
 func (s *Settings) said(t *Setting) (string, SettingSource) {
-	if v, ok := s.layers.declared[t]; ok {
-		return v, FromDeclared
+	if t == nil {
+		return "", FromDefault
 	}
-	if v, ok := s.layers.policy[t]; ok {
-		return v, FromPolicy
+	declared, policy := FromDefault, FromDefault
+	mine, ok := s.layers.declared[t]
+	if ok {
+		declared = FromDeclared
 	}
-	return "", FromDefault
+	theirs, ok := s.layers.policy[t]
+	if ok {
+		policy = FromPolicy
+	}
+	return either(t.merging(s.kind), mine, declared, theirs, policy)
 }
 
 // Default is what would hold for a setting if nothing were declared for this queue.
@@ -193,13 +202,15 @@ func (b *Broker) makePlain() {
 	}
 }
 
-// settingsOf computes the settings of a queue with that declaration.
-func (b *Broker) settingsOf(kind *queueType, declared layer) *Settings {
-	if len(declared) == 0 {
+// settingsOf computes the settings of a queue with that declaration, to which these policies apply.
+func (b *Broker) settingsOf(kind *queueType, declared layer, under matched) *Settings {
+	if len(declared) == 0 && under == (matched{}) {
 		return b.plain(kind)
 	}
-	compute := func() *Settings { return newSettings(kind, layers{declared: declared, server: b.server}) }
-	key := declared.key(kind)
+	compute := func() *Settings {
+		return newSettings(kind, layers{declared: declared, policy: under.layer(kind), server: b.server, under: under})
+	}
+	key := under.key() + declared.key(kind)
 	if len(key) > maxAlikeBytes {
 		return compute()
 	}
@@ -228,7 +239,7 @@ func (b *Broker) TopicConfig(configs map[string]*string) (*Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.settingsOf(topic, declared), nil
+	return b.settingsOf(topic, declared, matched{}), nil
 }
 
 // with is the declared layer after a change, in which nil stands for the default.

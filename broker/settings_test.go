@@ -24,8 +24,8 @@ func TestEveryLineOfTheTableHoldsTogether(t *testing.T) {
 		}
 		name := s.Arg + s.Config
 		switch {
-		case name == "":
-			t.Errorf("a line has neither an argument nor a config: %+v", s)
+		case name+s.Policy == "":
+			t.Errorf("a line has no name: %+v", s)
 		case s.Default != "" && s.check(s.Default) != "":
 			t.Errorf("%s does not take its own default %q: %s", name, s.Default, s.check(s.Default))
 		case s.Config != "" && s.Live&ByConfig == 0:

@@ -28,16 +28,20 @@ var settingTable = []*Setting{
 		wrong: `want a number and one of Y, M, D, h, m, s, such as "7D"`,
 		obey:  func(s *Settings, v string) { s.History = milliseconds(v) }},
 	{Arg: argDeliveryLimit, Policy: "delivery-limit", Min: math.MinInt64, Max: math.MaxInt64, Default: "-1", Live: ByPolicy, of: workTypes,
+		merge: lesserFirst, operator: true, bars: classic.set | keptTypes, word: "delivery limit",
 		obey: func(s *Settings, v string) { s.DeliveryLimit = int(min(whole(v), 1<<30)) }},
 	{Arg: "x-message-ttl", Policy: "message-ttl", Max: MaxTimeMs, Live: ByPolicy, of: workTypes,
+		merge: lesserFirst, operator: true, bars: keptTypes, word: "message TTL",
 		obey: func(s *Settings, v string) {
 			if v != "" {
 				s.MessageTTL = whole(v)
 			}
 		}},
 	{Arg: "x-expires", Policy: "expires", Min: 1, Max: MaxTimeMs, Live: ByPolicy, of: workTypes,
+		merge: lesserFirst, operator: true, bars: keptTypes, word: "queue expiry",
 		obey: func(s *Settings, v string) { s.Expires = milliseconds(v) }},
 	{Arg: argConsumerTimeout, Policy: "consumer-timeout", Type: Text, Live: ByPolicy, of: workTypes | streamType,
+		merge: lesserFirst, word: "consumer timeout",
 		obey: func(s *Settings, v string) {
 			if len(v) > 1 && v[0] == field.TagInt64 && s.kind != stream { // where nothing goes back
 				s.ConsumerTimeout = consumerTimeout(whole(v[1:]))
@@ -52,31 +56,40 @@ var settingTable = []*Setting{
 	{Arg: "x-single-active-consumer", Type: Flag, Default: "false", of: workTypes,
 		obey: func(s *Settings, v string) { s.SingleActive = v == "true" }},
 	{Arg: "x-max-length", Policy: "max-length", Max: math.MaxInt64, Live: ByPolicy, of: workTypes,
+		merge: lesserFirst, operator: true, bars: keptTypes, word: "maximum length",
 		obey: func(s *Settings, v string) { s.MaxLength = limit(v) }},
 	{Arg: "x-max-length-bytes", Policy: "max-length-bytes", Max: math.MaxInt64, Live: ByPolicy, of: workTypes | streamType, as: "retention.bytes",
+		merge: lesserFirst, operator: true, word: "maximum length in bytes",
 		obey: func(s *Settings, v string) {
 			if s.MaxLengthBytes = limit(v); s.kind.kept {
 				s.MaxLengthBytes = noLimit // it goes by segments
 			}
 		}},
-	{Arg: "x-overflow", Policy: "overflow", Type: Word, Words: []string{"drop-head", "reject-publish", "reject-publish-dlx"},
+	{Arg: argOverflow, Policy: "overflow", Type: Word, Words: []string{"drop-head", "reject-publish", "reject-publish-dlx"},
 		Default: "drop-head", wrong: "invalid_overflow", Live: ByPolicy, of: workTypes,
+		operator: true, bars: keptTypes, word: "overflow value",
 		obey: func(s *Settings, v string) { s.Overflow = overflows[v] }},
 	{Arg: argDeadLetterExchange, Policy: "dead-letter-exchange", Type: Name, Live: ByPolicy, of: workTypes,
+		bars: keptTypes, word: "dead letter exchange name",
 		obey: func(s *Settings, v string) { s.DeadLetterExchange = name(v) }},
 	{Arg: argDeadLetterKey, Policy: "dead-letter-routing-key", Type: Name, Live: ByPolicy, of: workTypes,
+		bars: keptTypes, word: "dead letter routing key",
 		obey: func(s *Settings, v string) { s.DeadLetterKey = name(v) }},
 	{Arg: "x-dead-letter-strategy", Policy: "dead-letter-strategy", Type: Word, Words: []string{"at-most-once", "at-least-once"},
 		Default: "at-most-once", wrong: "invalid_dlx_strategy", Live: ByPolicy, of: quorum.set,
+		bars: classic.set | keptTypes, word: "dead letter strategy",
 		obey: func(s *Settings, v string) { s.KeepDeadLetters = v == "at-least-once" && s.Overflow == RejectPublish }},
 	{Arg: argRetryType, Policy: "delayed-retry-type", Type: Word, Words: []string{"disabled", "all", "failed", "returned"}, Default: "disabled",
 		wrong: `"VALUE is not a valid delayed retry type. Must be one of: all, failed, returned, disabled"`, Live: ByPolicy, of: workTypes,
+		merge: policyFirst, operator: true,
 		obey: func(s *Settings, v string) {
 			s.RetryFailed, s.RetryReturned = v == "all" || v == "failed", v == "all" || v == "returned"
 		}},
 	{Arg: argRetryMin, Policy: "delayed-retry-min", Min: 1, Max: MaxTimeMs, Live: ByPolicy, of: workTypes,
+		merge: lesserFirst, operator: true,
 		obey: func(s *Settings, v string) { s.RetryMinMs = whole(v) }},
 	{Arg: argRetryMax, Policy: "delayed-retry-max", Min: 1, Max: MaxTimeMs, Live: ByPolicy, of: workTypes,
+		merge: lesserFirst, operator: true,
 		obey: func(s *Settings, v string) { s.RetryMaxMs = whole(v) }},
 	{Arg: argDistinct, Policy: "x-message-deduplication", Type: Flag, Default: "false", of: workTypes,
 		obey: func(s *Settings, v string) { s.Distinct = v == "true" }},
@@ -88,21 +101,29 @@ var settingTable = []*Setting{
 				s.CacheTTL = whole(v)
 			}
 		}},
-	{Arg: "x-queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set,
-		wrong: `"unsupported queue mode 'VALUE'"`},
+	{Arg: "x-queue-mode", Policy: "queue-mode", Type: Word, Words: []string{"default", "lazy"}, Default: "default", of: classic.set,
+		wrong: `"unsupported queue mode 'VALUE'"`, bars: quorum.set | keptTypes, word: "queue-mode value"},
 	{Arg: "x-queue-version", Policy: "queue-version", Min: 1, Max: 2, Default: "2", of: classic.set,
-		wrong: `"unsupported queue version 'VALUE'"`},
-	{Arg: "x-queue-master-locator", Policy: "queue-master-locator", Type: Text, of: classic.set},
+		wrong: `"unsupported queue version 'VALUE'"`, operator: true, word: "queue-version value"},
+	{Arg: "x-queue-master-locator", Policy: "queue-master-locator", Type: Text, of: classic.set, operator: true, bars: quorum.set | keptTypes},
 	{Arg: "x-queue-leader-locator", Policy: "queue-leader-locator", Type: Word, Words: []string{"client-local", "balanced", "random", "least-leaders"},
-		Default: "client-local", wrong: "invalid_queue_locator_arg", of: workTypes | streamType},
-	{Arg: "x-consumer-disconnected-timeout", Policy: "consumer-disconnected-timeout", Max: math.MaxInt64, Default: "60000", of: quorum.set},
+		Default: "client-local", wrong: "invalid_queue_locator_arg", of: workTypes | streamType,
+		merge: policyFirst, word: "queue leader locator value"},
+	{Arg: "x-consumer-disconnected-timeout", Policy: "consumer-disconnected-timeout", Max: math.MaxInt64, Default: "60000", of: quorum.set,
+		merge: lesserFirst, word: "consumer disconnected timeout"},
 	{Arg: "x-quorum-initial-group-size", Min: 1, Max: math.MaxInt64, Default: "1", of: quorum.set},
-	{Arg: "x-max-in-memory-length", Policy: "max-in-memory-length", Max: math.MaxInt64, of: quorum.set},
-	{Arg: "x-max-in-memory-bytes", Policy: "max-in-memory-bytes", Max: math.MaxInt64, of: quorum.set},
+	{Arg: "x-max-in-memory-length", Policy: "max-in-memory-length", Max: math.MaxInt64, of: quorum.set,
+		merge: lesserFirst, operator: true, bars: classic.set | keptTypes, word: "maximum memory in bytes"},
+	{Arg: "x-max-in-memory-bytes", Policy: "max-in-memory-bytes", Max: math.MaxInt64, of: quorum.set,
+		merge: lesserFirst, operator: true, bars: classic.set | keptTypes, word: "maximum memory in bytes"},
+	{Policy: "target-group-size", Min: 1, Max: math.MaxInt64, operator: true, bars: classic.set | keptTypes},
 
-	{Arg: "x-max-age", Policy: "max-age", age: true, least: time.Second, Live: ByPolicy, wrong: "invalid_max_age", of: streamType, as: "retention.ms"},
-	{Arg: argSegmentBytes, Policy: "stream-max-segment-size-bytes", Max: math.MaxInt64, Live: ByPolicy, of: streamType, as: "segment.bytes"},
-	{Arg: "x-initial-cluster-size", Min: 1, Max: math.MaxInt64, of: streamType},
+	{Arg: "x-max-age", Policy: "max-age", age: true, least: time.Second, Live: ByPolicy, wrong: "invalid_max_age", of: streamType, as: "retention.ms",
+		bars: workTypes, word: "max age"},
+	{Arg: argSegmentBytes, Policy: "stream-max-segment-size-bytes", Max: math.MaxInt64, Live: ByPolicy, of: streamType, as: "segment.bytes",
+		bars: workTypes, word: "segment size"},
+	{Policy: "stream-filter-size-bytes", Min: 16, Max: 255, word: "filter size. Valid range is 16-255"},
+	{Arg: "x-initial-cluster-size", Policy: "initial-cluster-size", Min: 1, Max: math.MaxInt64, of: streamType, bars: workTypes, word: "cluster size"},
 
 	// Of a topic. For Kafka clients every queue is one.
 	{Config: "cleanup.policy", Type: List, Words: []string{"compact", "delete"}, Default: "delete", Live: ByConfig,
@@ -140,6 +161,7 @@ const (
 	argRetention = "x-retention"
 
 	argDeliveryLimit = "x-delivery-limit"
+	argOverflow      = "x-overflow"
 
 	argConsumerTimeout    = "x-consumer-timeout"
 	argDeadLetterExchange = "x-dead-letter-exchange"

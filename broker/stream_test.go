@@ -705,11 +705,11 @@ func TestAStreamKeepsWhatItsArgumentsSay(t *testing.T) {
 	}
 }
 
-// A policy says the same of a stream as its arguments do, where they say nothing.
+// A policy says the same of a stream as its arguments do, and holds over them.
 func TestPoliciesOfAStream(t *testing.T) {
 	age, bytes := byArg("x-max-age"), byArg("x-max-length-bytes")
 	s := newSettings(stream, layers{declared: layer{age: "1000"}, policy: layer{age: "2000", bytes: "5"}})
-	if s.RetentionAge != time.Second || s.RetentionBytes != 5 || s.limited() {
+	if s.RetentionAge != 2*time.Second || s.RetentionBytes != 5 || s.limited() {
 		t.Errorf("%+v", s)
 	}
 	if v, from := s.Value(TopicSetting("retention.bytes")); v != "5" || from != FromPolicy {

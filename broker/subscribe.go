@@ -44,6 +44,9 @@ type SubscribeOptions struct {
 	// session may not read it any more. It must not block and must not call the
 	// subscription's methods.
 	Cancelled func()
+	// Timeout is called when a policy has changed how long the consumer may hold a message, from
+	// a goroutine of the broker that it must not keep for long.
+	Timeout func(time.Duration)
 }
 
 // Subscription is one consumer of a queue. Its methods belong to one goroutine at a

@@ -94,7 +94,7 @@ func (s *Session) SetConfig(q *Queue, config map[string]*string) error {
 		if err != nil {
 			return err
 		}
-		return c.obey(q, v.b.settingsOf(topic, declared))
+		return c.obey(q, v.settingsOf(q.Name, topic, declared))
 	})
 }
 
@@ -106,8 +106,12 @@ func (q *Queue) CheckConfig(change map[string]*string) error {
 
 // obey makes these the queue's settings.
 func (c *change) obey(q *Queue, set *Settings) error {
+	under := c.v.policies.Load()
 	c.show = func() error {
 		q.settings.Store(set)
+		if now := c.v.policies.Load(); now != under {
+			q.match(now)
+		}
 		return nil
 	}
 	c.finish = q.setLogOptions

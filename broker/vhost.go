@@ -27,6 +27,8 @@ type VHost struct {
 	// likeness; guarded by mu.
 	topics map[string]string
 
+	policies atomic.Pointer[policySet] // nil: none; changed under mu
+
 	replies replies // who waits for direct replies
 
 	// ends are what a binding can lead to, by target number. The slice only grows

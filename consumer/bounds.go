@@ -178,6 +178,16 @@ func (c *Cursor) TrackReadiness() {
 	}
 }
 
+// UntrackReadiness ends that.
+func (c *Cursor) UntrackReadiness() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.back.touched = nil
+	if c.retries != nil {
+		c.retries.waiting.touched = nil
+	}
+}
+
 // Readiness tells what changed.
 func (c *Cursor) Readiness(r *Readiness) {
 	c.mu.Lock()

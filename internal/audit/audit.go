@@ -30,6 +30,9 @@ const (
 
 	PutVHost    Act = "vhost.put"
 	DeleteVHost Act = "vhost.delete"
+
+	PutPolicy    Act = "policy.put"
+	DeletePolicy Act = "policy.delete"
 )
 
 // Outcome is how an act ended.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/audit"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -284,4 +285,41 @@ func TestTwoBrokersOverOneClusterAgree(t *testing.T) {
 			return err == nil && other.TopicID == q.TopicID && other.AutoDelete
 		})
 	}
+}
+
+// TestAPolicyOfAnotherProcessHolds has what one process sets apply to the queues of another.
+func TestAPolicyOfAnotherProcessHolds(t *testing.T) {
+	c := fakeCluster(t)
+	a, b := startGateway(t, c), startGateway(t, c)
+	defer a.stop()
+	defer b.stop()
+	if _, err := a.session.DeclareQueue("q", broker.QueueOptions{Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	a.publish("", "q", 0, 3)
+	v, err := a.broker.VHost("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.PutPolicies(audit.Process("test"), broker.SettingPolicy{Name: "p", Pattern: "q", Definition: []byte(`{"message-ttl":60000,"max-length":2}`)}); err != nil {
+		t.Fatal(err)
+	}
+	applies := func(want string) func() bool {
+		return func() bool {
+			q, err := b.session.Queue(broker.Look, "q")
+			return err == nil && q.Policies().Policy == want
+		}
+	}
+	soon(t, "the other's policy", applies("p"))
+	q, err := b.session.Queue(broker.Look, "q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := q.Settings(); s.MessageTTL != 60000 || s.MaxLength != 2 {
+		t.Errorf("%+v", s)
+	}
+	if err := v.DeletePolicy(audit.Process("test"), "p", false); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "its end", applies(""))
 }
