@@ -63,6 +63,9 @@ func (c *conn) createTopics(r *kmsg.CreateTopicsRequest) kmsg.Response {
 }
 
 func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, out *kmsg.CreateTopicsResponseTopic) error {
+	if err := c.session.May(broker.Create, broker.OnQueue, t.Topic); err != nil {
+		return err
+	}
 	if !broker.LegalTopicName(t.Topic) {
 		return faultf(wire.InvalidTopic, "topic name '%s' is illegal", t.Topic)
 	}
@@ -86,9 +89,6 @@ func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, 
 	}
 	out.NumPartitions, out.ReplicationFactor = int32(partitions), 1
 	if validateOnly {
-		if err := c.session.May(broker.Create, broker.OnQueue, t.Topic); err != nil {
-			return err
-		}
 		if _, err := c.vhost.Queue(t.Topic); err == nil || c.vhost.FeedExchange(t.Topic) != nil {
 			return faultf(wire.TopicAlreadyExists, "topic '%s' already exists", t.Topic)
 		}

@@ -11,7 +11,8 @@ import (
 // its clients as a topic.
 var refusedCode = map[broker.ResourceKind]wire.Code{
 	0: wire.TopicAuthorizationFailed, broker.OnExchange: wire.TopicAuthorizationFailed, broker.OnQueue: wire.TopicAuthorizationFailed,
-	broker.OnGroup: wire.GroupAuthorizationFailed, broker.OnCluster: wire.ClusterAuthorizationFailed,
+	broker.OnKey: wire.TopicAuthorizationFailed, broker.OnGroup: wire.GroupAuthorizationFailed,
+	broker.OnCluster: wire.ClusterAuthorizationFailed, broker.OnVHost: wire.ClusterAuthorizationFailed,
 }
 
 // codeOf is the one place where the broker's errors become Kafka's codes.

@@ -197,12 +197,14 @@ func (c *conn) waitForMore() error {
 	gone := c.frames.gone()
 	defer c.frames.Touch()
 	for {
+		changed := c.session.PolicyChange()
 		c.collect() // after watching, so that no change falls between
 		if c.enough() {
 			return nil
 		}
 		c.releaseFetched()
 		select {
+		case <-changed: // what it may fetch is looked at anew
 		case <-f.wake:
 			if f.replaced() {
 				c.collect()

@@ -37,6 +37,18 @@ func (c *conn) operations(all int32, kind broker.ResourceKind, name string) int3
 	return all
 }
 
+// topicOperations are those of a topic that was described. Of one that was not they tell nothing.
+func (c *conn) topicOperations(t *kmsg.MetadataResponseTopic) int32 {
+	name := deref(t.Topic)
+	if t.ErrorCode != 0 {
+		return notAsked
+	}
+	if x := c.vhost.FeedExchange(name); x != nil {
+		return c.operations(topicOperations, broker.OnExchange, x.Name)
+	}
+	return c.operations(topicOperations, broker.OnQueue, name)
+}
+
 // Key 3, Metadata, versions 0 to 12.
 //
 // There is one node, which leads everything. A null list of topics (an empty
@@ -77,7 +89,7 @@ func (c *conn) metadata(r *kmsg.MetadataRequest) (kmsg.Response, error) {
 	for i := range res.Topics {
 		res.Topics[i].AuthorizedOperations = notAsked
 		if r.IncludeTopicAuthorizedOperations {
-			res.Topics[i].AuthorizedOperations = c.operations(topicOperations, broker.OnQueue, deref(res.Topics[i].Topic))
+			res.Topics[i].AuthorizedOperations = c.topicOperations(&res.Topics[i])
 		}
 	}
 	return res, nil
@@ -177,7 +189,9 @@ func (c *conn) autoCreate(name string) wire.Code {
 		}
 		return wire.UnknownTopicOrPartition
 	}
-	c.log.Warn("can't create a topic", "topic", name, "error", err)
+	if broker.RefusedOn(err) == 0 { // which is no fault, and said as a refusal
+		c.log.Warn("can't create a topic", "topic", name, "error", err)
+	}
 	return codeOf(err)
 }
 
