@@ -96,10 +96,10 @@ func (r *userRecord) login(rule *Options) auth.User {
 	return auth.User{Name: r.Name, Secret: r.secret(), LoopbackOnly: rule.loopbackOnly(r)}
 }
 
-func (r *userRecord) user() User {
+func (r *userRecord) user(rule *Options) User {
 	var scram []auth.Mechanism
 	for _, c := range r.Scram {
 		scram = append(scram, c.Mechanism)
 	}
-	return User{Name: r.Name, Hash: r.Hash, Scram: scram, Tags: slices.Clone(r.Tags), Limits: maps.Clone(r.Limits), WellKnown: r.WellKnown}
+	return User{Name: r.Name, Hash: r.Hash, Scram: scram, Tags: slices.Clone(r.Tags), Limits: maps.Clone(r.Limits), WellKnown: r.WellKnown, LoopbackOnly: rule.loopbackOnly(r)}
 }

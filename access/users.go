@@ -19,6 +19,8 @@ type User struct {
 	Limits map[string]int64 // MaxConnections and MaxChannels; -1 is no limit
 	// WellKnown says that the password is the one that everybody knows.
 	WellKnown bool
+	// LoopbackOnly says that the user may log in from this machine only.
+	LoopbackOnly bool
 }
 
 // NewUser is what is known of a user who is made or changed.
@@ -110,7 +112,7 @@ func (k *Keeper) User(name string) (User, error) {
 	if r == nil {
 		return User{}, missing("no such user '%s'", name)
 	}
-	return r.user(), nil
+	return r.user(&k.opts), nil
 }
 
 // Users lists the users, by name.
@@ -118,7 +120,7 @@ func (k *Keeper) Users() []User {
 	p := k.current.Load()
 	out := make([]User, 0, len(p.users))
 	for _, r := range p.users {
-		out = append(out, r.user())
+		out = append(out, r.user(&k.opts))
 	}
 	slices.SortFunc(out, func(a, b User) int { return strings.Compare(a.Name, b.Name) })
 	return out

@@ -293,7 +293,7 @@ func (e *entry) allowedFrom(from net.Addr) error {
 	if !e.LoopbackOnly || IsLoopback(from) {
 		return nil
 	}
-	return fmt.Errorf("can only connect from this machine: %w", ErrRefused)
+	return fmt.Errorf("can only connect from this machine (use a user with a password of its own from elsewhere): %w", ErrRefused)
 }
 
 // digest is what is remembered of a right password: useless without the key,

@@ -47,23 +47,51 @@ func (s *Server) Banner() string {
 		line(l.name, "%s", at)
 	}
 	s.mu.Unlock()
-	switch {
-	case s.config.DefaultPassword != "guest":
-		line("user", "%s, from anywhere", s.config.DefaultUser)
-	case s.config.DefaultUserRemote:
-		line("user", "%s with the well-known password, from ANYWHERE", s.config.DefaultUser)
-	default:
-		line("user", "%s/guest, from this machine only (another: --default-user, LEVERET_DEFAULT_PASSWORD)", s.config.DefaultUser)
+	for _, text := range s.whoGetsIn() {
+		line("user", "%s", text)
 	}
 	b.WriteString(s.examples())
 	fmt.Fprintf(&b, "\nReady after %v. Ctrl-C stops it.\n", s.took.Round(time.Millisecond))
 	return b.String()
 }
 
+// whoGetsIn tells of the default user, as it is stored.
+func (s *Server) whoGetsIn() []string {
+	name := s.config.DefaultUser
+	u, err := s.access.User(name)
+	switch {
+	case err != nil:
+		return []string{fmt.Sprintf("%d users are stored, none of them is %s", len(s.access.Users()), name)}
+	case !u.WellKnown && !u.LoopbackOnly:
+		return []string{name + ", from anywhere"}
+	case !u.WellKnown:
+		return []string{name + ", from this machine only"}
+	case !u.LoopbackOnly:
+		return []string{name + " with the well-known password, from ANYWHERE"}
+	}
+	lines := []string{name + "/guest, from this machine only"}
+	if s.public() && len(s.access.Users()) == 1 {
+		lines = append(lines, "nobody from elsewhere gets in: begin with LEVERET_DEFAULT_USER and LEVERET_DEFAULT_PASSWORD and a new data directory, or add users with a definitions file")
+	}
+	return lines
+}
+
+// public tells whether clients of other machines reach a listener where they log in.
+func (s *Server) public() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.listeners {
+		if tcp, ok := l.addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && (strings.HasPrefix(l.name, "amqp") || strings.HasPrefix(l.name, "kafka")) {
+			return true
+		}
+	}
+	return false
+}
+
 // examples are lines to paste that publish and consume one message.
 func (s *Server) examples() string {
 	var b strings.Builder
-	if s.config.DefaultPassword != "guest" || s.config.DefaultUser != "guest" {
+	if u, err := s.access.User("guest"); err != nil || !u.WellKnown {
 		return "" // a password must not be printed, and the lines would not work without it
 	}
 	if at := reachable(s.Addr("amqp")); at != "" {
