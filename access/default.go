@@ -8,9 +8,6 @@ import (
 	"github.com/leveret-mq/leveret/internal/audit"
 )
 
-// Administrator is the tag of those who may do everything.
-const Administrator = "administrator"
-
 // guestName is the user who may log in from this machine only, as in RabbitMQ.
 const guestName = "guest"
 
@@ -37,7 +34,7 @@ func (k *Keeper) firstUser() error {
 		return nil
 	}
 	all := Permission{VHost: broker.DefaultVHost, User: name, Configure: ".*", Write: ".*", Read: ".*"}
-	r := &userRecord{Name: name, Tags: []string{Administrator}, WellKnown: password == wellKnownPassword}
+	r := &userRecord{Name: name, Tags: []string{TagAdministrator}, WellKnown: password == wellKnownPassword}
 	p := old.copy()
 	if err := errors.Join(p.putUser(r), p.putPermission(all)); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 func TestTheDefaultUserIsMadeOnceAndStored(t *testing.T) {
 	r := start(t)
 	u, err := r.User("root")
-	if err != nil || len(u.Tags) != 1 || u.Tags[0] != Administrator || u.WellKnown || !strings.HasPrefix(string(u.Hash), "$argon2id$") || len(u.Scram) != 3 {
+	if err != nil || len(u.Tags) != 1 || u.Tags[0] != TagAdministrator || u.WellKnown || !strings.HasPrefix(string(u.Hash), "$argon2id$") || len(u.Scram) != 3 {
 		t.Fatalf("%+v, %v", u, err)
 	}
 	if p, ok := r.Permission("/", "root"); !ok || p != (Permission{"/", "root", ".*", ".*", ".*"}) {
@@ -127,7 +127,7 @@ func TestTheDefaultUserIsNotStoredOverAChange(t *testing.T) {
 			r := start(t)
 			r.must(r.DeleteUser(tester, "root"))
 			all := Permission{"/", "first", ".*", ".*", ".*"}
-			u := &userRecord{Name: "first", Tags: []string{Administrator}}
+			u := &userRecord{Name: "first", Tags: []string{TagAdministrator}}
 			p := r.current.Load().copy()
 			r.must(p.putUser(u))
 			r.must(p.putPermission(all))

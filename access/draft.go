@@ -100,7 +100,7 @@ func (d *Draft) DeleteUser(name string) error {
 	return d.dropAll(func(g grant) bool { return g.user == name }, keyOf(prefixUser, name))
 }
 
-// ForgetVHost takes all permissions of a virtual host away, when it is deleted.
+// ForgetVHost takes all permissions for a virtual host away. It is done when one is deleted.
 func (d *Draft) ForgetVHost(name string) error {
 	return d.dropAll(func(g grant) bool { return g.vhost == name })
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,11 +141,35 @@ func (k *Keeper) Close() {
 	k.behind.Wait()
 }
 
-// Serve tells the keeper whose Policy it is.
+// Serve tells the keeper whose Policy it is. Permissions for virtual hosts that are gone go.
 func (k *Keeper) Serve(b *broker.Broker) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.broker = b
+	k.mu.Unlock()
+	b.OnVHostDeleted(k.vhostDeleted)
+	var gone []string
+	p := k.current.Load()
+	for g := range p.permissions {
+		gone = append(gone, g.vhost)
+	}
+	for g := range p.topics {
+		gone = append(gone, g.vhost)
+	}
+	slices.Sort(gone)
+	gone = slices.DeleteFunc(slices.Compact(gone), func(name string) bool {
+		_, err := b.VHost(name)
+		return err == nil
+	})
+	for _, name := range gone { // a kill came between
+		if err := k.vhostDeleted(name); err != nil {
+			k.opts.Log.Error("can't drop the permissions for a virtual host that is gone; the next start tries again", "vhost", name, "error", err)
+		}
+	}
+}
+
+// vhostDeleted drops the permissions for a virtual host.
+func (k *Keeper) vhostDeleted(name string) error {
+	return k.Change(audit.Process("deletion of a virtual host"), func(d *Draft) error { return d.ForgetVHost(name) })
 }
 
 // Logins are the users for those who check passwords.
@@ -173,10 +198,9 @@ func (k *Keeper) publish(old, p *picture) error {
 	k.logins.Remove(gone...)
 	k.current.Store(p)
 	k.logins.SetAnonymous(k.anonymous(p))
-	if k.broker == nil {
-		return nil
+	if k.broker != nil && !old.sameRights(p) {
+		k.broker.PolicyChanged()
 	}
-	k.broker.PolicyChanged()
 	return nil
 }
 

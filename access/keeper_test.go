@@ -1,10 +1,13 @@
 package access
 
 import (
+	"bytes"
 	"log/slog"
 	"reflect"
+	"strings"
 	"testing"
 
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
 	"github.com/leveret-mq/leveret/store"
@@ -98,5 +101,158 @@ func TestUsersAndRightsSurviveARestart(t *testing.T) {
 	r.restart()
 	if len(r.Users()) != 1 || len(r.Permissions()) != 1 || len(r.TopicPermissions()) != 0 {
 		t.Errorf("left: %+v %+v %+v", r.Users(), r.Permissions(), r.TopicPermissions())
+	}
+}
+
+func TestPermissionsGoWithTheirVirtualHost(t *testing.T) {
+	r := start(t)
+	_, err := r.broker.PutVHost(tester, "v", broker.VHostMeta{})
+	r.must(err)
+	grant := func() {
+		r.must(r.SetPermission(tester, Permission{VHost: "v", User: "root", Configure: ".*"}))
+		r.must(r.SetTopicPermission(tester, TopicPermission{VHost: "v", User: "root", Exchange: "amq.topic"}))
+	}
+	gone := func(when string) {
+		t.Helper()
+		if len(r.Permissions()) != 1 || len(r.TopicPermissions()) != 0 {
+			t.Errorf("%s: %+v %+v", when, r.Permissions(), r.TopicPermissions())
+		}
+	}
+	grant()
+	r.must(r.broker.DeleteVHost(tester, "v"))
+	_, err = r.broker.PutVHost(tester, "v", broker.VHostMeta{}) // waits until all of the first is gone
+	r.must(err)
+	gone("after the deletion")
+	r.must(r.broker.DeleteVHost(tester, "v"))
+	if err := r.SetPermission(tester, Permission{VHost: "v", User: "root"}); broker.KindOf(err) != broker.NotFound {
+		t.Errorf("for a virtual host that is gone: %v", err)
+	}
+	// As a kill between the two deletions leaves it.
+	e, err := encodeRecord(keyOf(prefixPermission, "v", "root"), permissionRecord{VHost: "v", User: "root"})
+	r.must(err)
+	r.must(r.table.Put(t.Context(), e))
+	r.restart()
+	gone("after a restart")
+}
+
+func TestAChangeIsWholeOrNotAtAll(t *testing.T) {
+	r := start(t)
+	before := r.Generation()
+	err := r.Change(tester, func(d *Draft) error {
+		if err := d.PutUser(NewUser{Name: "ann"}); err != nil {
+			return err
+		}
+		return d.SetPermission(Permission{VHost: "/", User: "bob"})
+	})
+	if broker.KindOf(err) != broker.NotFound || !strings.Contains(err.Error(), "bob") || len(r.Users()) != 1 || r.Generation() != before {
+		t.Errorf("%v; %+v", err, r.Users())
+	}
+	if err := r.Check(func(d *Draft) error {
+		if err := d.PutUser(NewUser{Name: "ann", Password: text("pw")}); err != nil {
+			return err
+		}
+		return d.SetPermission(Permission{VHost: "later", User: "ann"})
+	}, "later"); err != nil || len(r.Users()) != 1 {
+		t.Errorf("%v; %+v", err, r.Users())
+	}
+	r.must(r.store.Close())
+	if err := r.PutUser(tester, NewUser{Name: "ann"}); broker.KindOf(err) != broker.Closed || len(r.Users()) != 1 {
+		t.Errorf("what can't be written: %v; %+v", err, r.Users())
+	}
+}
+
+// Only a change of rights has everybody asked again.
+func TestTheBrokerIsToldOfChangedRightsOnly(t *testing.T) {
+	r := start(t)
+	r.must(r.PutUser(tester, NewUser{Name: "ann", Password: text("pw")}))
+	v, err := r.broker.VHost("/")
+	r.must(err)
+	s := v.NewSession(auth.Identity{Name: "root"})
+	defer s.Close()
+	for name, c := range map[string]struct {
+		change func() error
+		told   bool
+	}{
+		"password":   {func() error { return r.PutUser(tester, NewUser{Name: "ann", Password: text("other")}) }, false},
+		"limit":      {func() error { return r.SetUserLimit(tester, "ann", MaxChannels, 3) }, false},
+		"permission": {func() error { return r.SetPermission(tester, Permission{VHost: "/", User: "ann"}) }, true},
+		"topic": {func() error {
+			return r.SetTopicPermission(tester, TopicPermission{VHost: "/", User: "ann", Exchange: "x"})
+		}, true},
+		"tags": {func() error {
+			return r.PutUser(tester, NewUser{Name: "root", Password: text("s3cret"), Tags: []string{"x"}})
+		}, true},
+		"a new user": {func() error { return r.PutUser(tester, NewUser{Name: "joe"}) }, true},
+	} {
+		changed := s.PolicyChange()
+		r.must(c.change())
+		told := false
+		select {
+		case <-changed:
+			told = true
+		default:
+		}
+		if told != c.told {
+			t.Errorf("%s: told is %v", name, told)
+		}
+	}
+}
+
+func TestLimitsOfAUser(t *testing.T) {
+	r := start(t)
+	r.must(r.SetUserLimit(tester, "root", MaxConnections, 0))
+	r.must(r.SetUserLimit(tester, "root", MaxChannels, -1))
+	r.must(r.PutUser(tester, NewUser{Name: "root", Password: text("pw")})) // leaves them
+	r.restart()
+	if n, m := r.Limit("root", MaxConnections), r.Limit("root", MaxChannels); n != 0 || m != -1 {
+		t.Errorf("%d and %d", n, m)
+	}
+	if u, _ := r.User("root"); len(u.Limits) != 2 {
+		t.Errorf("%+v", u)
+	}
+	r.must(r.ClearUserLimit(tester, "root", MaxConnections))
+	if n := r.Limit("root", MaxConnections); n != -1 {
+		t.Errorf("%d", n)
+	}
+	if r.Limit("nobody", MaxChannels) != -1 {
+		t.Error("nobody has a limit")
+	}
+	for name, err := range map[string]error{
+		"nobody": r.SetUserLimit(tester, "nobody", MaxChannels, 1), "unknown": r.SetUserLimit(tester, "root", "max-x", 1), "low": r.SetUserLimit(tester, "root", MaxChannels, -2),
+	} {
+		if err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// Each administrative act is one line of audit, with how it ended and no secret.
+func TestActsAreAudited(t *testing.T) {
+	r := start(t)
+	var log bytes.Buffer
+	r.opts.Log = slog.New(audit.NewHandler("text", slog.LevelError, &log, nil))
+	r.restart()
+	log.Reset()
+	by := audit.Actor{User: "root", From: "192.0.2.7:1", Protocol: "kafka"}
+	for _, c := range []struct {
+		do   func() error
+		want string
+	}{
+		{func() error { return r.PutUser(by, NewUser{Name: "ann", Password: text("s3cret")}) }, `act=user.put on="user 'ann'" by=root from=192.0.2.7:1 protocol=kafka outcome=done`},
+		{func() error { return r.PutUser(by, NewUser{Name: "", Password: text("s3cret")}) }, `act=user.put on="user ''" by=root from=192.0.2.7:1 protocol=kafka outcome=failed`},
+		{func() error { return r.SetPermission(by, Permission{VHost: "/", User: "ann"}) }, `act=permission.set on="user 'ann'" vhost=/ by=root`},
+		{func() error { return r.SetTopicPermission(by, TopicPermission{VHost: "/", User: "ann", Exchange: "x"}) }, `act=topic-permission.set on="exchange 'x' of user 'ann'" vhost=/`},
+		{func() error { return r.ClearTopicPermissions(by, "/", "ann") }, `act=topic-permission.clear on="exchange 'x' of user 'ann'" vhost=/`},
+		{func() error { return r.ClearPermission(by, "/", "ann") }, `act=permission.clear on="user 'ann'" vhost=/`},
+		{func() error { return r.SetUserLimit(by, "ann", MaxChannels, 1) }, `act=user-limit.set on="max-channels of user 'ann'"`},
+		{func() error { return r.ClearUserLimit(by, "ann", MaxChannels) }, `act=user-limit.clear on="max-channels of user 'ann'"`},
+		{func() error { return r.DeleteUser(by, "ann") }, `act=user.delete on="user 'ann'"`},
+		{func() error { return r.DeleteUser(by, "ann") }, `outcome=failed reason="no such user 'ann'"`},
+	} {
+		log.Reset()
+		err := c.do()
+		if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, c.want) || strings.Contains(text, "s3cret") || (err == nil) != strings.Contains(text, "outcome=done") {
+			t.Errorf("%v; want %s\n%s", err, c.want, text)
+		}
 	}
 }

@@ -40,11 +40,6 @@ func (k *Keeper) ClearTopicPermissions(by audit.Actor, vhost, user string) error
 	return k.Change(by, func(d *Draft) error { return d.ClearTopicPermissions(vhost, user) })
 }
 
-// ForgetVHost takes all permissions of a virtual host away, when it is deleted.
-func (k *Keeper) ForgetVHost(by audit.Actor, name string) error {
-	return k.Change(by, func(d *Draft) error { return d.ForgetVHost(name) })
-}
-
 // Permissions lists all permissions, by virtual host and user.
 func (k *Keeper) Permissions() []Permission {
 	p := k.current.Load()

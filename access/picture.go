@@ -41,6 +41,13 @@ func (p *picture) copy() *picture {
 	}
 }
 
+// sameRights tells that nobody may do more or less than in the other picture.
+func (p *picture) sameRights(other *picture) bool {
+	return maps.EqualFunc(p.users, other.users, func(a, b *userRecord) bool { return a == b || slices.Equal(a.Tags, b.Tags) }) &&
+		maps.Equal(p.permissions, other.permissions) &&
+		maps.EqualFunc(p.topics, other.topics, func(a, b map[string]*grantedTopics) bool { return maps.Equal(a, b) })
+}
+
 func (p *picture) putUser(r *userRecord) error {
 	if err := checkUser(r); err != nil {
 		return err
