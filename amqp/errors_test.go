@@ -1,15 +1,13 @@
 package amqp
 
 import (
-	"bytes"
-	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/logged"
 )
 
 // props are raw properties of a publish.
@@ -270,28 +268,9 @@ func TestChannelsAreCountedNotNumbered(t *testing.T) {
 	}
 }
 
-// lines collects what is logged at the default level.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.b.Reset()
-	return l.b.String()
-}
-
 func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
-	log := &lines{}
-	r := newRig(t, rigOptions{server: func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) }})
+	log := &logged.Lines{}
+	r := newRig(t, rigOptions{server: func(o *Options) { o.Logger = log.Logger() }})
 	for range 20 { // a tool that tries again for ever
 		p := r.connect()
 		p.call(1, &wire.QueueDeclare{Queue: "none", Passive: true}, wire.IDChannelClose)
@@ -300,7 +279,7 @@ func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
 		p.refused(wire.ChannelError)
 		p.nc.Close()
 	}
-	got := log.take()
+	got := log.Take()
 	for _, want := range []string{
 		`level=WARN msg="client refused" listener=amqp client=127.0.0.1:`,
 		"user=guest what=queue.declare error=\"NOT_FOUND - no queue 'none' in vhost '/'\" do=\"declare it",
@@ -314,7 +293,7 @@ func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
 		t.Errorf("%d lines about two causes:\n%s", n, got)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, rigOptions{server: func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) }})
+		r := newRig(t, rigOptions{server: func(o *Options) { o.Logger = log.Logger() }})
 		for range 3 {
 			p := r.peer(r.pipe())
 			p.raw([]byte(wire.ProtocolHeader))
@@ -324,7 +303,7 @@ func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
 			p.nc.Close()
 		}
 	})
-	if got := log.take(); !strings.Contains(got, `act=login from=pipe protocol=amqp outcome=refused reason="user \"guest\": wrong password`) || strings.Contains(got, "\x00no") {
+	if got := log.Take(); !strings.Contains(got, `act=login from=pipe protocol=amqp outcome=refused reason="user \"guest\": wrong password`) || strings.Contains(got, "\x00no") {
 		t.Errorf("the refused login reads\n%s", got)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
+	"github.com/leveret-mq/leveret/internal/logged"
 )
 
 // refusedMethods is every method that has the broker do something, in each of its
@@ -63,7 +64,7 @@ func methodsOfChannels() []wire.MethodID {
 var refusedWords = regexp.MustCompile(`^ACCESS_REFUSED - ((configure|write|read) )?access to (queue|exchange) '.+' in vhost '/' refused for user 'guest': says the test$`)
 
 func TestASessionThatMayNothingDoesNothing(t *testing.T) {
-	log := &lines{}
+	log := &logged.Lines{}
 	r := newRig(t, rigOptions{broker: broker.Options{Policy: func(q broker.Request) error {
 		if q.User == "owner" || q.Verb == broker.Enter {
 			return nil
@@ -115,7 +116,7 @@ func TestASessionThatMayNothingDoesNothing(t *testing.T) {
 			p.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
 		}
 		want := "level=AUDIT msg=audit act=" + id.String() + " vhost=/ by=guest from="
-		if got := log.take(); len(forms) > 0 && !strings.Contains(got, want) {
+		if got := log.Take(); len(forms) > 0 && !strings.Contains(got, want) {
 			t.Errorf("no line of audit begins %s:\n%s", want, got)
 		}
 	}

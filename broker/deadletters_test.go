@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/field"
+	"github.com/leveret-mq/leveret/internal/logged"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -327,9 +327,9 @@ func TestDeadLettersWithoutAPlaceAreDroppedAndTold(t *testing.T) {
 	for _, kept := range []bool{false, true} {
 		for why, exchange := range map[Loss]string{LostExchange: "none", LostUnbound: "unbound", LostCycle: "back"} {
 			t.Run(fmt.Sprint(why, " kept ", kept), func(t *testing.T) {
-				var lines bytes.Buffer
+				var said logged.Lines
 				synctest.Test(t, func(t *testing.T) {
-					r := &rig{t: t, dir: t.TempDir(), lines: slog.New(slog.NewTextHandler(&lines, nil))}
+					r := &rig{t: t, dir: t.TempDir(), lines: said.Logger()}
 					r.open()
 					defer func() {
 						if err := errors.Join(r.Close(), r.store.Close()); err != nil {
@@ -363,8 +363,8 @@ func TestDeadLettersWithoutAPlaceAreDroppedAndTold(t *testing.T) {
 					if lost != 7 || r.leftBy()[Expired] != 7 || r.Counters().DeadLettered[Expired].Load() != 0 || q.Ready() != 0 {
 						t.Errorf("%d lost, left %v", lost, r.leftBy())
 					}
-					if !strings.Contains(lines.String(), "messages=7 why="+why.String()) {
-						t.Errorf("nobody was told:\n%s", lines.String())
+					if !strings.Contains(said.String(), "messages=7 why="+why.String()) {
+						t.Errorf("nobody was told:\n%s", said.String())
 					}
 				})
 			})

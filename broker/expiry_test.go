@@ -2,9 +2,7 @@ package broker
 
 import (
 	"errors"
-	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/internal/logged"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -156,10 +155,10 @@ func TestADiskThatFailsIsAskedOnceAMinute(t *testing.T) {
 				return nil
 			})
 			bubbleOn(t, files, func(t *testing.T, r *rig) {
-				var said lines
+				var said logged.Lines
 				r.queue(name, QueueOptions{Durable: true, Args: args})
 				r.put(name, 1, expiring("1000"), time.Now())
-				r.lines = slog.New(slog.NewTextHandler(&said, nil))
+				r.lines = said.Logger()
 				if err := errors.Join(r.Close(), r.store.Close()); err != nil {
 					t.Fatal(err)
 				}
@@ -344,22 +343,4 @@ func TestNobodyLooksForExpiredMessagesOfADeletedQueue(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("it looks for ever, and the broker could not close")
 	}
-}
-
-// lines is a log that a test reads while others write it.
-type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -96,3 +96,28 @@ func TestAHeadThatWasReadIsLookedAtInTime(t *testing.T) {
 		}
 	})
 }
+
+// TestCloseWaitsForALookUnderWay: what was begun is done before the store may be closed.
+func TestCloseWaitsForALookUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startFrozen(t, fs.NewMem(1))
+		if _, err := r.s.DeclareQueue("cold", QueueOptions{Durable: true, Args: arguments("x-message-ttl", 1000)}); err != nil {
+			t.Fatal(err)
+		}
+		r.send("cold")
+		r.close()
+		r.mem.Evict(true)
+		r = startFrozen(t, r.mem)
+		r.freezeBatches()
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		time.AfterFunc(3*time.Second, r.disk.Thaw)
+		if err := r.b.Close(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took < 3*time.Second {
+			t.Errorf("it took %v, and the look is not over", took)
+		}
+		r.close()
+	})
+}

@@ -1,24 +1,23 @@
 package broker
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/field"
+	"github.com/leveret-mq/leveret/internal/logged"
 	"github.com/leveret-mq/leveret/store"
 )
 
 // TestDelayedMessagesThatNobodyIsBoundForAreToldOf, as they are dropped, each once, in few lines.
 func TestDelayedMessagesThatNobodyIsBoundForAreToldOf(t *testing.T) {
-	var lines bytes.Buffer
+	var said logged.Lines
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, dir: t.TempDir(), lines: slog.New(slog.NewTextHandler(&lines, nil))}
+		r := &rig{t: t, dir: t.TempDir(), lines: said.Logger()}
 		r.open()
 		defer func() {
 			if err := errors.Join(r.Close(), r.store.Close()); err != nil {
@@ -41,9 +40,9 @@ func TestDelayedMessagesThatNobodyIsBoundForAreToldOf(t *testing.T) {
 			t.Errorf("%d are counted, %d wait", n, x.delays.waiting())
 		}
 	})
-	told := strings.Count(lines.String(), "messages=1 why=no_queue") + 2*strings.Count(lines.String(), "messages=2 why=no_queue")
-	if told != 3 || strings.Count(lines.String(), "why=no_queue") > 2 {
-		t.Errorf("%d are told of:\n%s", told, lines.String())
+	told := strings.Count(said.String(), "messages=1 why=no_queue") + 2*strings.Count(said.String(), "messages=2 why=no_queue")
+	if told != 3 || strings.Count(said.String(), "why=no_queue") > 2 {
+		t.Errorf("%d are told of:\n%s", told, said.String())
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/internal/logged"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/segment"
 )
@@ -384,8 +384,8 @@ func TestQuorumQueuesMustBeAbleToKeepTheirPromise(t *testing.T) {
 // TestDroppedMessagesAreToldOfOnceAnInterval has a poison message every second.
 func TestDroppedMessagesAreToldOfOnceAnInterval(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		var lines bytes.Buffer
-		r.lines = slog.New(slog.NewTextHandler(&lines, nil))
+		var said logged.Lines
+		r.lines = said.Logger()
 		r.restart()
 		r.queue("q", QueueOptions{Durable: true, Args: arguments("x-delivery-limit", 0)})
 		sub := r.subscribe("q", SubscribeOptions{})
@@ -400,12 +400,12 @@ func TestDroppedMessagesAreToldOfOnceAnInterval(t *testing.T) {
 		}
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if n := strings.Count(lines.String(), "came back too often"); n != 4 {
-			t.Errorf("%d lines\n%s", n, lines.String())
+		if n := strings.Count(said.String(), "came back too often"); n != 4 {
+			t.Errorf("%d lines\n%s", n, said.String())
 		}
 		for _, want := range []string{"queue=q messages=1 ", "queue=q messages=10 "} {
-			if !strings.Contains(lines.String(), want) {
-				t.Errorf("no line says %q\n%s", want, lines.String())
+			if !strings.Contains(said.String(), want) {
+				t.Errorf("no line says %q\n%s", want, said.String())
 			}
 		}
 		sub.Close()

@@ -1,11 +1,9 @@
 package broker
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/internal/logged"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -282,8 +281,8 @@ func TestATopicIsReadAsAStreamByWhoAsks(t *testing.T) {
 }
 
 func TestAConsumerGoesOnWhereRetentionLeftSomething(t *testing.T) {
-	var lines bytes.Buffer
-	r := &rig{t: t, dir: t.TempDir(), lines: slog.New(slog.NewTextHandler(&lines, nil))}
+	var said logged.Lines
+	r := &rig{t: t, dir: t.TempDir(), lines: said.Logger()}
 	r.open()
 	t.Cleanup(func() { _ = errors.Join(r.Close(), r.store.Close()) })
 	q := r.stream("s")
@@ -305,16 +304,16 @@ func TestAConsumerGoesOnWhereRetentionLeftSomething(t *testing.T) {
 	if n := r.Counters().Passed.Load(); n != 3 {
 		t.Errorf("%d were passed", n)
 	}
-	if said := lines.String(); strings.Count(said, "slower than its retention") != 1 || !strings.Contains(said, "missed=3") {
-		t.Error(said)
+	if got := said.String(); strings.Count(got, "slower than its retention") != 1 || !strings.Contains(got, "missed=3") {
+		t.Error(got)
 	}
 }
 
 // However many consumers fall behind, one line in a while tells of all.
 func TestWhatManyConsumersMissIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var lines bytes.Buffer
-		r := &rig{t: t, dir: "data", files: fs.NewMem(1), lines: slog.New(slog.NewTextHandler(&lines, nil))}
+		var said logged.Lines
+		r := &rig{t: t, dir: "data", files: fs.NewMem(1), lines: said.Logger()}
 		r.open()
 		defer func() { must(t, errors.Join(r.Close(), r.store.Close())) }()
 		q := r.stream("s")
@@ -331,9 +330,9 @@ func TestWhatManyConsumersMissIsToldOnce(t *testing.T) {
 			sub.Close()
 		}
 		in(2 * tellEvery)
-		said := strings.Count(lines.String(), "slower than")
-		if n := r.Counters().Passed.Load(); n != 250 || said != 2 || !strings.Contains(lines.String(), "missed=5\n") || !strings.Contains(lines.String(), "missed=245\n") {
-			t.Errorf("%d were passed, told in %d lines: %s", n, said, lines.String())
+		told := strings.Count(said.String(), "slower than")
+		if n := r.Counters().Passed.Load(); n != 250 || told != 2 || !strings.Contains(said.String(), "missed=5\n") || !strings.Contains(said.String(), "missed=245\n") {
+			t.Errorf("%d were passed, told in %d lines: %s", n, told, said.String())
 		}
 	})
 }

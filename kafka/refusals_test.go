@@ -1,39 +1,18 @@
 package kafka
 
 import (
-	"bytes"
-	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leveret-mq/leveret/internal/logged"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
-// lines collects what is logged at the default level.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.b.Reset()
-	return l.b.String()
-}
-
 func TestTransactionsAreRefusedWithTheReason(t *testing.T) {
-	log := &lines{}
-	r := newRig(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	log := &logged.Lines{}
+	r := newRig(t, func(o *Options) { o.Logger = log.Logger() })
 	c := r.raw()
 	for version, want := range map[int16]wire.Code{1: wire.TransactionalIDAuthFailed, 2: wire.TransactionalIDAuthFailed, 3: wire.UnsupportedVersion, 4: wire.UnsupportedVersion} {
 		req := kmsg.NewPtrFindCoordinatorRequest()
@@ -56,15 +35,15 @@ func TestTransactionsAreRefusedWithTheReason(t *testing.T) {
 	if c.receive(&res, 4); wire.Code(res.ErrorCode) != wire.UnsupportedVersion || res.ProducerID != -1 {
 		t.Errorf("%+v", res)
 	}
-	if got := log.take(); !strings.Contains(got, noTransactions) || !strings.Contains(got, "what=FindCoordinator") {
+	if got := log.Take(); !strings.Contains(got, noTransactions) || !strings.Contains(got, "what=FindCoordinator") {
 		t.Errorf("the log says\n%s", got)
 	}
 }
 
 func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
-	log := &lines{}
+	log := &logged.Lines{}
 	r := newRig(t, func(o *Options) {
-		o.Logger = slog.New(slog.NewTextHandler(log, nil))
+		o.Logger = log.Logger()
 		o.NoAutoCreate = true
 	})
 	r.topic("t", 1, map[string]string{"max.message.bytes": "100"})
@@ -94,7 +73,7 @@ func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
 			t.Fatalf("%+v", beat)
 		}
 	}
-	got := log.take()
+	got := log.Take()
 	for _, want := range []string{
 		`level=WARN msg="client refused" listener=kafka client=127.0.0.1:`,
 		`what=Metadata error="'missing': UNKNOWN_TOPIC_OR_PARTITION" do="create the topic`,
@@ -111,8 +90,8 @@ func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
 }
 
 func TestATopicThatIsMadeByAskingIsNoRefusal(t *testing.T) {
-	log := &lines{}
-	r := newRig(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	log := &logged.Lines{}
+	r := newRig(t, func(o *Options) { o.Logger = log.Logger() })
 	c := r.raw()
 	md := kmsg.NewPtrMetadataRequest()
 	md.AllowAutoTopicCreation = true
@@ -122,7 +101,7 @@ func TestATopicThatIsMadeByAskingIsNoRefusal(t *testing.T) {
 	c.send(md, 9)
 	var res kmsg.MetadataResponse
 	c.receive(&res, 9)
-	if got := log.take(); got != "" {
+	if got := log.Take(); got != "" {
 		t.Errorf("the log says\n%s", got)
 	}
 }

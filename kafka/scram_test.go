@@ -19,6 +19,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/audit"
+	"github.com/leveret-mq/leveret/internal/logged"
 )
 
 // scramUsers have what SCRAM needs, but for "imported", of whom a hash of RabbitMQ's is known.
@@ -40,7 +41,7 @@ func scramUsers(t *testing.T) *auth.Users {
 }
 
 func TestScramDecidesWhoMayCome(t *testing.T) {
-	log := &lines{}
+	log := &logged.Lines{}
 	r := newRig(t, func(o *Options) {
 		o.Users = scramUsers(t)
 		o.Logger = slog.New(audit.NewHandler("text", slog.LevelError, log, nil))
@@ -64,13 +65,13 @@ func TestScramDecidesWhoMayCome(t *testing.T) {
 			}
 		}
 	}
-	if text := log.take(); !strings.Contains(text, "act=login") || strings.Contains(text, "secret") || strings.Contains(text, "test12") {
+	if text := log.Take(); !strings.Contains(text, "act=login") || strings.Contains(text, "secret") || strings.Contains(text, "test12") {
 		t.Errorf("the log says\n%s", text)
 	}
 }
 
 func TestTheLogSaysWhatAnImportedUserLacksForScram(t *testing.T) {
-	log := &lines{}
+	log := &logged.Lines{}
 	r := newRig(t, func(o *Options) {
 		o.Users = scramUsers(t)
 		o.Logger = slog.New(audit.NewHandler("text", slog.LevelError, log, nil))
@@ -79,7 +80,7 @@ func TestTheLogSaysWhatAnImportedUserLacksForScram(t *testing.T) {
 	if !errors.Is(err, kerr.SaslAuthenticationFailed) || strings.Contains(err.Error(), "PLAIN") {
 		t.Error(err)
 	}
-	if text := log.take(); !strings.Contains(text, "imported") || !strings.Contains(text, "log in with PLAIN once") {
+	if text := log.Take(); !strings.Contains(text, "imported") || !strings.Contains(text, "log in with PLAIN once") {
 		t.Errorf("the log says\n%s", text)
 	}
 }

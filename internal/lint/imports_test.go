@@ -66,6 +66,7 @@ var imports = map[string][]string{
 	"bench":            {"internal/batch", "internal/program"},
 	"internal/lint":    {},
 	"internal/alloc":   {},
+	"internal/logged":  {},
 	"internal/program": {},
 	"internal/testkit": {"server", "config"},
 	"test/crash":       {"test/process"},

@@ -1,16 +1,16 @@
 package netx
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/logged"
 )
 
 func quiet(t *testing.T, o Options) *Listener {
@@ -64,9 +64,8 @@ func TestConnectionsAboveTheLimitAreClosed(t *testing.T) {
 }
 
 func TestPanicCostsOneConnection(t *testing.T) {
-	var lines bytes.Buffer
-	var mu sync.Mutex
-	l := quiet(t, Options{Name: "test", Logger: slog.New(slog.NewTextHandler(&lockedWriter{&mu, &lines}, nil))})
+	var said logged.Lines
+	l := quiet(t, Options{Name: "test", Logger: said.Logger()})
 	go func() {
 		_ = l.Serve(func(c net.Conn) {
 			b := make([]byte, 1)
@@ -85,10 +84,8 @@ func TestPanicCostsOneConnection(t *testing.T) {
 	if err := roundTrip(good); err != nil {
 		t.Fatal(err)
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if !strings.Contains(lines.String(), "broken invariant") {
-		t.Fatalf("not logged: %s", lines.String())
+	if !strings.Contains(said.String(), "broken invariant") {
+		t.Fatalf("not logged: %s", said.String())
 	}
 }
 
@@ -134,15 +131,4 @@ func TestShutdownWaitsThenCuts(t *testing.T) {
 	if len(l.conns) != 0 {
 		t.Fatalf("%d are open", len(l.conns))
 	}
-}
-
-type lockedWriter struct {
-	mu *sync.Mutex
-	to io.Writer
-}
-
-func (w *lockedWriter) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.to.Write(p)
 }
