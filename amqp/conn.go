@@ -58,6 +58,9 @@ type conn struct {
 	closeOk  bool            // the client closed the connection, and got its answer
 	running  atomic.Bool     // the handshake is done
 	forced   atomic.Bool     // Close was called
+	reason   atomic.Pointer[string]
+	told     atomic.Bool // the client was sent connection.close for it
+	parting  bool        // the same, or is about to be
 
 	in         inbound    // the publish under way
 	touched    []*channel // confirm channels with publishes since the last endRead
@@ -177,6 +180,10 @@ func (c *conn) read() error {
 				return nil
 			}
 			c.waitOutbox()
+		}
+		if c.forced.Load() && !c.parting && (err == nil || errors.Is(err, os.ErrDeadlineExceeded)) {
+			c.part()
+			continue
 		}
 		if err != nil {
 			return c.readFailed(err)
@@ -329,6 +336,11 @@ func (c *conn) fail(e *closeError) {
 	if err := c.endRead(); err != nil { // what came before the error stands
 		e = asClose(err, wire.IDBasicPublish)
 	}
+	if c.forced.Load() { // who is to go hears of nothing else
+		c.part()
+		c.closing = true
+		return
+	}
 	if !e.code.Hard() && e.channel != nil {
 		e.channel.fail(e)
 		return
@@ -376,22 +388,4 @@ func (c *conn) connectionMethod(payload []byte) *closeError {
 func (c *conn) updateSecret() *closeError {
 	c.send(0, &wire.ConnectionUpdateSecretOk{})
 	return nil
-}
-
-// Close implements broker.Client.
-func (c *conn) Close(reason string) {
-	c.Evict("broker forced connection closure with reason '" + reason + "'")
-}
-
-// Evict implements broker.Client.
-func (c *conn) Evict(reason string) {
-	c.forced.Store(true)
-	if !c.running.Load() {
-		c.nc.Close()
-		return
-	}
-	c.session.GiveUp()
-	c.memory.Close() // who waits for memory does no longer
-	c.send(0, &wire.ConnectionClose{ReplyCode: wire.ConnectionForced, ReplyText: wire.ReplyText(wire.ConnectionForced, reason)})
-	c.rb.Until(time.Now().Add(time.Second))
 }

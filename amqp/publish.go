@@ -38,6 +38,9 @@ var knownSeed = maphash.MakeSeed()
 // sameHead says that all but the body is as in the publish before.
 func (ch *channel) publish(p *wire.Publish, sameHead bool) *closeError {
 	c := ch.c
+	if c.parting && ch.confirm {
+		return nil // its client hears of nothing any more
+	}
 	in := &c.in
 	in.SameHead = sameHead && in.good
 	if in.SameHead {
