@@ -189,9 +189,10 @@ func (c *conn) amqPlain(ctx context.Context, response []byte) (auth.Identity, er
 }
 
 func (c *conn) tune() error {
-	offer := wire.ConnectionTune{ChannelMax: uint16(c.s.opts.ChannelMax), FrameMax: uint32(c.s.opts.FrameMaxBytes)}
-	if c.s.opts.Heartbeat > 0 {
-		offer.Heartbeat = uint16(min(c.s.opts.Heartbeat/time.Second, 65535))
+	ours := c.s.offer.Load()
+	offer := wire.ConnectionTune{ChannelMax: uint16(ours.ChannelMax), FrameMax: uint32(ours.FrameMaxBytes)}
+	if ours.Heartbeat > 0 {
+		offer.Heartbeat = uint16(min(ours.Heartbeat/time.Second, 65535))
 	}
 	if err := c.writeNow(&offer); err != nil {
 		return err

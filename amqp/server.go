@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
@@ -34,7 +35,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-func (o *Options) defaults() {
+func (o *Options) offerDefaults() {
 	if o.FrameMaxBytes == 0 {
 		o.FrameMaxBytes = 128 << 10
 	}
@@ -45,6 +46,9 @@ func (o *Options) defaults() {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 60 * time.Second
 	}
+}
+
+func (o *Options) defaults() {
 	if o.HandshakeTimeout == 0 {
 		o.HandshakeTimeout = 10 * time.Second
 	}
@@ -62,9 +66,25 @@ func (o *Options) defaults() {
 	}
 }
 
+// Offer is what connections that open are offered.
+type Offer struct {
+	FrameMaxBytes int
+	ChannelMax    int
+	Heartbeat     time.Duration // negative is none
+}
+
+// Offer changes what connections are offered that open from now on. A zero field
+// is the default.
+func (s *Server) Offer(offer Offer) {
+	o := Options{FrameMaxBytes: offer.FrameMaxBytes, ChannelMax: offer.ChannelMax, Heartbeat: offer.Heartbeat}
+	o.offerDefaults()
+	s.offer.Store(&Offer{o.FrameMaxBytes, o.ChannelMax, o.Heartbeat})
+}
+
 // Server serves AMQP 0-9-1 connections. All methods may be called from any goroutine.
 type Server struct {
 	opts        Options
+	offer       atomic.Pointer[Offer]
 	properties  wire.Table // server-properties, the same for everyone
 	log         *netx.Log
 	stopping    context.Context
@@ -78,6 +98,7 @@ type Server struct {
 func New(o Options) *Server {
 	o.defaults()
 	s := &Server{opts: o, properties: serverProperties(&o), clients: o.Broker.Clients("amqp")}
+	s.Offer(Offer{o.FrameMaxBytes, o.ChannelMax, o.Heartbeat})
 	s.log = netx.NewLog("amqp", o.Logger)
 	s.unsubscribe = o.Broker.OnAlarm(s.alarmChanged)
 	s.stopping, s.stop = context.WithCancel(context.Background())

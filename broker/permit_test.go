@@ -121,7 +121,7 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 // housekeeping. Whoever adds a method says here which of both it is.
 func TestTheSessionIsTheOneDoor(t *testing.T) {
 	looks := []string{"VHost", "VHosts", "Meta", "Gone", "OnVHostDeleted", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic", "Readable", "OfKafka",
-		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts",
+		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts", "Pulse",
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups", "Policies"}
 	keeps := []string{
 		"NewSession", "Clients", // how clients come to the door

@@ -21,6 +21,7 @@ const (
 //	secret   "true" when the value must not be printed
 //	list     "true" when several values stand in it with commas, in a file as a list
 //	nofile   "true" when it can't stand in a file
+//	live     "true" when a reload has it take hold; the others need a restart
 type Config struct {
 
 	// DataDir is the directory that holds everything the broker stores.
@@ -55,7 +56,7 @@ type Config struct {
 	DefaultUserRemote bool `flag:"default-user-remote" default:"false" group:"Users" usage:"let the user guest with the password guest, and Kafka clients without a login, in from other machines too"`
 
 	// MaxConnections bounds the connections of one listener.
-	MaxConnections int `flag:"max-connections" default:"65536" group:"Limits" usage:"most connections that one listener holds at a time; all together never more than the process may open files for"`
+	MaxConnections int `flag:"max-connections" default:"65536" group:"Limits" live:"true" usage:"most connections that one listener holds at a time; all together never more than the process may open files for"`
 	// MaxMessageBytes bounds the body of one message.
 	MaxMessageBytes Size `flag:"max-message-bytes" default:"128MiB" group:"Limits" usage:"largest body of a message that is taken"`
 	// KafkaMaxBatchBytes bounds one batch of a Kafka producer.
@@ -65,28 +66,28 @@ type Config struct {
 	// RequestDisk bounds what unfinished messages take on disk.
 	RequestDisk Size `flag:"request-disk" default:"0" group:"Limits" usage:"most disk space that unfinished messages of AMQP clients take together, once that memory has no room for them; one client gets a quarter of it; 0 is a quarter of the disk, up to 16GiB"`
 	// MemoryHighWatermark is the memory of the process at which publishers wait.
-	MemoryHighWatermark Watermark `flag:"memory-high-watermark" default:"0.6" group:"Limits" usage:"memory of the process, page cache apart, above which AMQP publishers wait and hear connection.blocked, and Kafka producers are slowed down: a part of the memory of the machine or container such as 0.6, a size such as 2GiB, or off"`
+	MemoryHighWatermark Watermark `flag:"memory-high-watermark" default:"0.6" group:"Limits" live:"true" usage:"memory of the process, page cache apart, above which AMQP publishers wait and hear connection.blocked, and Kafka producers are slowed down: a part of the memory of the machine or container such as 0.6, a size such as 2GiB, or off"`
 	// KafkaTrustCompressed stores compressed batches unseen.
-	KafkaTrustCompressed bool `flag:"kafka-trust-compressed" default:"false" group:"Limits" usage:"store compressed batches of Kafka producers without looking into them: saves unpacking each once, but a bad one stops its consumers, and its times are the producer's claim"`
+	KafkaTrustCompressed bool `flag:"kafka-trust-compressed" default:"false" group:"Limits" live:"true" usage:"store compressed batches of Kafka producers without looking into them: saves unpacking each once, but a bad one stops its consumers, and its times are the producer's claim"`
 	// AMQPFrameMax is the largest AMQP frame that is offered.
-	AMQPFrameMax Size `flag:"amqp-frame-max" default:"128KiB" group:"Limits" usage:"largest AMQP frame that is offered to a client"`
+	AMQPFrameMax Size `flag:"amqp-frame-max" default:"128KiB" group:"Limits" live:"true" usage:"largest AMQP frame that is offered to a client"`
 	// AMQPChannelMax is the number of channels offered on a connection.
-	AMQPChannelMax int `flag:"amqp-channel-max" default:"2047" group:"Limits" usage:"most channels on one AMQP connection"`
+	AMQPChannelMax int `flag:"amqp-channel-max" default:"2047" group:"Limits" live:"true" usage:"most channels on one AMQP connection"`
 	// AMQPHeartbeat is the heartbeat that is offered.
-	AMQPHeartbeat time.Duration `flag:"amqp-heartbeat" default:"60s" group:"Limits" usage:"heartbeat that is offered to AMQP clients; 0 is none"`
+	AMQPHeartbeat time.Duration `flag:"amqp-heartbeat" default:"60s" group:"Limits" live:"true" usage:"heartbeat that is offered to AMQP clients; 0 is none"`
 	// KafkaPartitions is the number of partitions of a new topic.
-	KafkaPartitions int `flag:"kafka-partitions" default:"1" group:"Limits" usage:"partitions of a topic that is made without saying how many"`
+	KafkaPartitions int `flag:"kafka-partitions" default:"1" group:"Limits" live:"true" usage:"partitions of a topic that is made without saying how many"`
 	// KafkaAutoCreate makes topics when they are first used.
-	KafkaAutoCreate bool `flag:"kafka-auto-create" default:"true" group:"Limits" usage:"make a topic when a Kafka client that allows it first names it"`
+	KafkaAutoCreate bool `flag:"kafka-auto-create" default:"true" group:"Limits" live:"true" usage:"make a topic when a Kafka client that allows it first names it"`
 
 	// ConfigFile is the file of settings that was asked for.
 	ConfigFile string `flag:"config" default:"" group:"Process" nofile:"true" usage:"file of settings, in TOML; empty is leveret.toml in the working directory or else /etc/leveret/leveret.toml, where one is; none reads no file"`
 	// ShutdownGrace is how long a stop may take.
-	ShutdownGrace time.Duration `flag:"shutdown-grace" default:"5s" group:"Process" usage:"how long a stop may take: connections get most of it to end before they are cut, the disk the rest; a second at least"`
+	ShutdownGrace time.Duration `flag:"shutdown-grace" default:"5s" group:"Process" live:"true" usage:"how long a stop may take: connections get most of it to end before they are cut, the disk the rest; a second at least"`
 	// LogLevel is the least severe level that is printed.
-	LogLevel string `flag:"log-level" default:"info" group:"Process" usage:"least severe level that is printed: debug, info, warn or error"`
+	LogLevel string `flag:"log-level" default:"info" group:"Process" live:"true" usage:"least severe level that is printed: debug, info, warn or error"`
 	// AuditLog is a file for the lines of audit.
-	AuditLog string `flag:"audit-log" default:"" group:"Process" usage:"file to which lines of the level AUDIT (administrative acts, refused logins and rights) are appended, beside standard error, where they always are"`
+	AuditLog string `flag:"audit-log" default:"" group:"Process" live:"true" usage:"file to which lines of the level AUDIT (administrative acts, refused logins and rights) are appended, beside standard error, where they always are"`
 	// LogFormat is text or json.
 	LogFormat string `flag:"log-format" default:"text" group:"Process" usage:"form of the lines on standard error: text or json"`
 

@@ -205,6 +205,8 @@ type Setting struct {
 	List bool
 	// NoFile says that it can't stand in a file.
 	NoFile bool
+	// Live says that it takes hold without a restart.
+	Live bool
 
 	pointer any // to the field
 }
@@ -229,6 +231,7 @@ func settings(c *Config) []Setting {
 			Flag: tag.Get("flag"), Default: tag.Get("default"), Usage: tag.Get("usage"),
 			Group: tag.Get("group"), Secret: tag.Get("secret") == "true",
 			List: tag.Get("list") == "true", NoFile: tag.Get("nofile") == "true",
+			Live:    tag.Get("live") == "true",
 			pointer: v.Field(i).Addr().Interface(),
 		})
 	}

@@ -45,8 +45,8 @@ func (o Origin) String() string {
 // Origin tells where the value of a flag comes from.
 func (c *Config) Origin(flag string) Origin { return c.origins[flag] }
 
-// called is how an error names a setting: by what its owner wrote.
-func (c *Config) called(flag string) string {
+// Called is how an error names a setting: by what its owner wrote.
+func (c *Config) Called(flag string) string {
 	switch o := c.origins[flag]; o.Rank {
 	case FromFile:
 		return o.String() + ": " + flag
@@ -74,11 +74,11 @@ func (c *Config) readPassword() error {
 	case c.DefaultPasswordFile == "" || other.Rank > from.Rank:
 		return nil
 	case other.Rank == from.Rank:
-		return fmt.Errorf("%s: %s is given, too; give one of them", c.called(flag), c.called(direct))
+		return fmt.Errorf("%s: %s is given, too; give one of them", c.Called(flag), c.Called(direct))
 	}
 	text, err := readPasswordFile(c.DefaultPasswordFile)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.called(flag), err)
+		return fmt.Errorf("%s: %w", c.Called(flag), err)
 	}
 	c.DefaultPassword = text
 	c.origins[direct] = Origin{Rank: from.Rank, Name: from.Name, Line: from.Line}

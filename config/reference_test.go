@@ -19,6 +19,9 @@ A value that makes no sense, or a variable ` + "`LEVERET_…`" + ` or a line of 
 The file is the one of ` + "`--config`" + `, or else ` + "`leveret.toml`" + ` in the working directory, or else ` + "`/etc/leveret/leveret.toml`" + `; one only is read.
 It is [TOML](https://toml.io) without tables: one setting a line, called as its flag (` + "`_` for `-`" + ` will do), texts in quotes.
 
+SIGHUP has a running broker read all of it anew: what is marked takes hold at once, of what is not the log says that it needs a restart, and
+when anything is wrong the log says where, and nothing is changed.
+
 ` + "```toml" + `
 data-dir = "/var/lib/leveret"
 sync = "group"
@@ -36,17 +39,21 @@ Go's own ` + "`GOGC`, `GOMEMLIMIT` and `GOMAXPROCS`" + ` are honoured.
 	for _, s := range settings(new(Config)) {
 		if s.Group != group {
 			group = s.Group
-			fmt.Fprintf(&b, "\n## %s\n\n| flag | environment | in the file | default | meaning |\n|---|---|---|---|---|\n", group)
+			fmt.Fprintf(&b, "\n## %s\n\n| flag | environment | in the file | default | reload | meaning |\n|---|---|---|---|---|---|\n", group)
 		}
 		def := "`" + s.Default + "`"
 		if s.Default == "" {
 			def = "(empty)"
 		}
+		live := ""
+		if s.Live {
+			live = "yes"
+		}
 		key := "`" + s.Flag + "`"
 		if s.NoFile {
 			key = "no"
 		}
-		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s | %s |\n", s.Flag, s.Env(), key, def, s.Usage)
+		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s | %s | %s |\n", s.Flag, s.Env(), key, def, live, s.Usage)
 	}
 	return b.String()
 }

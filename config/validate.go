@@ -15,7 +15,7 @@ func (c *Config) Validate() error {
 	var wrong []error
 	check := func(flag string, err error) {
 		if err != nil {
-			wrong = append(wrong, fmt.Errorf("%s: %w", c.called(flag), err))
+			wrong = append(wrong, fmt.Errorf("%s: %w", c.Called(flag), err))
 		}
 	}
 	if c.DataDir == "" {

@@ -117,7 +117,7 @@ func (c *conn) partitionsOf(t *kmsg.CreateTopicsRequestTopic) (int, error) {
 	}
 	n := int(t.NumPartitions)
 	if n == -1 {
-		n = c.s.opts.Partitions
+		n = c.s.made.Load().Partitions
 	}
 	switch {
 	case n < 1 || n > maxPartitions:

@@ -72,7 +72,7 @@ func (c *conn) nodeSettings() []setting {
 	host, port := c.address()
 	return []setting{
 		fixed("advertised.listeners", "PLAINTEXT://"+net.JoinHostPort(host, strconv.Itoa(int(port))), kmsg.ConfigTypeString),
-		fixed("auto.create.topics.enable", strconv.FormatBool(!c.s.opts.NoAutoCreate), kmsg.ConfigTypeBoolean),
+		fixed("auto.create.topics.enable", strconv.FormatBool(!c.s.made.Load().NoAutoCreate), kmsg.ConfigTypeBoolean),
 		fixed("broker.id", strconv.Itoa(NodeID), kmsg.ConfigTypeInt),
 		fixed("compression.type", "producer", kmsg.ConfigTypeString),
 		fixed("default.replication.factor", "1", kmsg.ConfigTypeInt),
@@ -80,7 +80,7 @@ func (c *conn) nodeSettings() []setting {
 		fixed("log.retention.ms", retention, kmsg.ConfigTypeLong),
 		fixed("message.max.bytes", strconv.Itoa(defaults.MaxBatchBytes), kmsg.ConfigTypeInt),
 		fixed("min.insync.replicas", "1", kmsg.ConfigTypeInt),
-		fixed("num.partitions", strconv.Itoa(c.s.opts.Partitions), kmsg.ConfigTypeInt),
+		fixed("num.partitions", strconv.Itoa(c.s.made.Load().Partitions), kmsg.ConfigTypeInt),
 		fixed("offsets.topic.replication.factor", "1", kmsg.ConfigTypeShort),
 	}
 }

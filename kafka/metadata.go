@@ -77,7 +77,7 @@ func (c *conn) metadata(r *kmsg.MetadataRequest) (kmsg.Response, error) {
 		}
 	}
 	r.Topics = onlyOnce(r.Topics, func(t *kmsg.MetadataRequestTopic) topicName { return nameOf(t.Topic, t.TopicID) })
-	create := !c.s.opts.NoAutoCreate && (r.Version < 4 || r.AllowAutoTopicCreation)
+	create := !c.s.made.Load().NoAutoCreate && (r.Version < 4 || r.AllowAutoTopicCreation)
 	ids := c.topicIDs()
 	for i := range r.Topics {
 		if t := nameOf(r.Topics[i].Topic, r.Topics[i].TopicID); t.byID {
@@ -179,7 +179,7 @@ func noted(t kmsg.MetadataResponseTopic, err error) kmsg.MetadataResponseTopic {
 // autoCreate makes a topic, unless somebody else just did, and returns what the
 // client that asked for it is told.
 func (c *conn) autoCreate(name string) wire.Code {
-	_, err := c.session.CreateTopic(name, c.s.opts.Partitions, nil)
+	_, err := c.session.CreateTopic(name, c.s.made.Load().Partitions, nil)
 	switch {
 	case err == nil:
 		return wire.UnknownTopicOrPartition

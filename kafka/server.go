@@ -44,6 +44,19 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// Topics is how topics come to be and what is stored in them unseen.
+type Topics struct {
+	NoAutoCreate    bool
+	Partitions      int
+	TrustCompressed bool
+}
+
+// Adjust changes what the Options of the same names say, for requests from now on.
+func (s *Server) Adjust(t Topics) {
+	t.Partitions = max(t.Partitions, 1)
+	s.made.Store(&t)
+}
+
 // NodeID is the id of the one broker that clients see.
 const NodeID = 1
 
@@ -51,6 +64,8 @@ const NodeID = 1
 type Server struct {
 	opts   Options
 	broker *broker.Broker
+
+	made atomic.Pointer[Topics]
 
 	members *budget.Account // of what members of groups say of themselves
 	wide    wide
@@ -77,6 +92,7 @@ func New(o Options) (*Server, error) {
 	}
 	o.defaults()
 	s := &Server{opts: o, broker: o.Broker, groups: map[*broker.VHost]*group.Coordinator{}, clients: o.Broker.Clients("kafka"), wide: make(wide, 1), log: netx.NewLog("kafka", o.Logger)}
+	s.Adjust(Topics{o.NoAutoCreate, o.Partitions, o.TrustCompressed})
 	s.members = o.Budget.OpenCommon()
 	s.stopping, s.leave = context.WithCancel(context.Background())
 	s.stop = s.stopping.Done()

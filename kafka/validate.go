@@ -35,7 +35,7 @@ type arrival struct {
 }
 
 func (c *conn) arrived(version int16) arrival {
-	return arrival{now: c.frames.Now(), version: version, trust: c.s.opts.TrustCompressed, memory: c.memory, wide: c.s.wide, client: c}
+	return arrival{now: c.frames.Now(), version: version, trust: c.s.made.Load().TrustCompressed, memory: c.memory, wide: c.s.wide, client: c}
 }
 
 // wide is held by the one inspection of a server that takes more than ordinary memory.

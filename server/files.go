@@ -1,6 +1,6 @@
 package server
 
-import "github.com/leveret-mq/leveret/internal/netx"
+import "github.com/leveret-mq/leveret/config"
 
 // fileShares divides the descriptors that the process may have among those who hold many.
 // The Go runtime has raised the process's limit to the hard one when this is asked for.
@@ -25,13 +25,12 @@ func shareFiles(limit int) fileShares {
 	return f
 }
 
-// connectionSlots bounds the connections of all listeners below what the process may open,
-// so that what must be written always finds a descriptor, and says so when that
-// is less than was asked for.
-func (s *Server) connectionSlots() *netx.Slots {
-	if f := s.files; f.connections < s.config.MaxConnections {
+// warnOfFewSlots says when less connections are held than was asked for: those of all
+// listeners together are bounded below what the process may open, so that what must be
+// written always finds a descriptor.
+func (s *Server) warnOfFewSlots(c *config.Config) {
+	if f := s.files; f.connections < c.MaxConnections {
 		s.logger.Warn("fewer connections are held than --max-connections asks for, of all listeners together; let the process open more files (ulimit -n, LimitNOFILE)",
-			"connections", f.connections, "max_connections", s.config.MaxConnections, "open_files", f.limit)
+			"connections", f.connections, "max_connections", c.MaxConnections, "open_files", f.limit)
 	}
-	return netx.NewSlots(s.files.connections)
 }

@@ -38,33 +38,40 @@ func one(addr string) []config.Listener {
 type handler struct {
 	// of is what serves a connection of that listener until it ends.
 	of func(config.Listener) (func(net.Conn), error)
+	// adjust has settings take hold that can change while it runs; nil when there are none.
+	adjust func(*config.Config)
 	// finish tells all of them to end, and does not wait for that.
 	finish func()
 }
 
 func openAMQP(s *Server) (handler, error) {
-	heartbeat := s.config.AMQPHeartbeat
-	if heartbeat == 0 {
-		heartbeat = -1 // none; zero would be the default there
+	offer := func(c *config.Config) amqp.Offer {
+		o := amqp.Offer{FrameMaxBytes: int(c.AMQPFrameMax), ChannelMax: c.AMQPChannelMax, Heartbeat: c.AMQPHeartbeat}
+		if o.Heartbeat == 0 {
+			o.Heartbeat = -1 // none; zero would be the default there
+		}
+		return o
 	}
-	a := amqp.New(amqp.Options{
-		Broker: s.broker, Users: s.users, FrameMaxBytes: int(s.config.AMQPFrameMax), ChannelMax: s.config.AMQPChannelMax,
-		Heartbeat: heartbeat, Version: s.version, Logger: s.logger, Budget: s.budget,
-	})
-	of := func(config.Listener) (func(net.Conn), error) { return a.Handle, nil }
-	return handler{of, func() { a.CloseAll("the broker is stopping") }}, nil
+	a := amqp.New(amqp.Options{Broker: s.broker, Users: s.users, Version: s.version, Logger: s.logger, Budget: s.budget})
+	return handler{
+		of:     func(config.Listener) (func(net.Conn), error) { return a.Handle, nil },
+		adjust: func(c *config.Config) { a.Offer(offer(c)) },
+		finish: func() { a.CloseAll("the broker is stopping") },
+	}, nil
 }
 
 func openKafka(s *Server) (handler, error) {
-	k, err := kafka.New(kafka.Options{
-		Broker: s.broker, Users: s.users,
-		NoAutoCreate: !s.config.KafkaAutoCreate, Partitions: s.config.KafkaPartitions, Logger: s.logger,
-		Budget: s.budget, TrustCompressed: s.config.KafkaTrustCompressed, Disk: s.kafkaDisk,
-	})
+	k, err := kafka.New(kafka.Options{Broker: s.broker, Users: s.users, Logger: s.logger, Budget: s.budget, Disk: s.kafkaDisk})
 	if err != nil {
 		return handler{}, err
 	}
-	return handler{func(l config.Listener) (func(net.Conn), error) { return k.Listener(l.Advertised) }, k.Close}, nil
+	return handler{
+		of: func(l config.Listener) (func(net.Conn), error) { return k.Listener(l.Advertised) },
+		adjust: func(c *config.Config) {
+			k.Adjust(kafka.Topics{NoAutoCreate: !c.KafkaAutoCreate, Partitions: c.KafkaPartitions, TrustCompressed: c.KafkaTrustCompressed})
+		},
+		finish: k.Close,
+	}, nil
 }
 
 // kafkaDisk is what Kafka's tools are told of the disk.
@@ -90,6 +97,9 @@ func (s *Server) openProtocols() error {
 		h, err := p.open(s)
 		if err != nil {
 			return err
+		}
+		if h.adjust != nil {
+			s.adjustBy(h.adjust)
 		}
 		if err := s.serveProtocol(p, list, h); err != nil {
 			return err
@@ -144,7 +154,8 @@ func (s *Server) accept(p protocol, at config.Listener, h handler) (accepting, e
 	if err != nil {
 		return accepting{}, err
 	}
-	limited := netx.Wrap(inner, netx.Options{Name: name, MaxConns: s.config.MaxConnections, Slots: s.slots, Logger: s.logger})
+	limited := netx.Wrap(inner, netx.Options{Name: name, Slots: s.slots, Logger: s.logger})
+	s.adjustBy(func(c *config.Config) { limited.Bound(c.MaxConnections) })
 	s.mu.Lock()
 	l.open, l.told = limited.Open, at.Advertised
 	s.mu.Unlock()

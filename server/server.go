@@ -40,7 +40,7 @@ func (o *Options) files() fs.FS {
 
 // Server is a running broker.
 type Server struct {
-	config  *config.Config
+	config  *config.Config // of the start
 	version string
 	logger  *slog.Logger
 	started time.Time
@@ -49,7 +49,7 @@ type Server struct {
 	dataFS    fs.FS
 	store     store.Store
 	probe     func() error                   // of the same, for a message of ordinary size
-	watermark int64                          // memory at which publishers wait; 0 is none
+	watermark atomic.Int64                   // memory at which publishers wait; 0 is none
 	scratch   func() (broker.Scratch, error) // of the store's file system
 	broker    *broker.Broker
 	access    *access.Keeper
@@ -57,6 +57,11 @@ type Server struct {
 	budget    *budget.Budget // of the memory that requests take
 	slots     *netx.Slots    // for the connections of all listeners
 	files     fileShares     // of the process's descriptors
+
+	reloading sync.Mutex     // guards running, and the use of what follows
+	running   *config.Config // what is in force
+	adjusts   []func(*config.Config)
+	rereads   []reread
 
 	phase  atomic.Int32
 	parts  []part // in the order in which they were started
@@ -93,11 +98,11 @@ func Start(c *config.Config, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{config: c, version: o.Version, logger: o.Logger, started: time.Now(), failed: make(chan error, 8), stopped: make(chan struct{}), dataFS: o.files()}
-	s.watermark = c.MemoryHighWatermark.Of(memoryBytes())
-	tuneMemory(s.watermark)
+	s := &Server{config: c, running: c, version: o.Version, logger: o.Logger, started: time.Now(), failed: make(chan error, 8), stopped: make(chan struct{}), dataFS: o.files()}
+	s.adjustBy(s.setWatermark)
 	s.files = shareFiles(fs.OpenFileLimit())
-	s.slots = s.connectionSlots()
+	s.slots = netx.NewSlots(s.files.connections)
+	s.adjustBy(s.warnOfFewSlots)
 	s.budget = budget.New(budget.Options{Bytes: requestMemory(int64(c.RequestMemory), memoryBytes())})
 	for _, step := range []func() error{s.openStore, s.openUsers, s.openBroker, s.openAdmin, s.openPprof, s.openProtocols} {
 		if err := step(); err != nil {

@@ -109,7 +109,7 @@ func TestHealthIsReadyOnlyWhileEveryListenerIs(t *testing.T) {
 		if code, body := status(s); code != 503 || !strings.Contains(body, "the broker is starting") {
 			t.Errorf("while it starts: %d %s", code, body)
 		}
-		return handler{func(config.Listener) (func(net.Conn), error) { return func(net.Conn) {}, nil }, func() {
+		return handler{of: func(config.Listener) (func(net.Conn), error) { return func(net.Conn) {}, nil }, finish: func() {
 			asked++
 			if code, body := status(s); code != 503 || !strings.Contains(body, "the broker is stopping") {
 				t.Errorf("while it stops: %d %s", code, body)

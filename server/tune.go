@@ -34,6 +34,8 @@ func tuneMemory(watermark int64) {
 		debug.SetMemoryLimit(int64(float64(watermark) * collectBelow))
 	} else if limit := containerLimit(os.ReadFile); limit > 0 {
 		debug.SetMemoryLimit(int64(float64(limit) * memoryShare))
+	} else {
+		debug.SetMemoryLimit(math.MaxInt64)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"github.com/leveret-mq/leveret/config"
 )
 
 // memoryUsed is the memory that the process holds of its own, in bytes: what the Go runtime
@@ -17,14 +19,18 @@ func memoryUsed() int64 {
 }
 
 // memory is what /metrics shows.
-func (s *Server) memory() (used, watermark int64) { return memoryUsed(), s.watermark }
+func (s *Server) memory() (used, watermark int64) { return memoryUsed(), s.watermark.Load() }
 
-// memoryAlarm is the check that the broker makes, or nil when there is no watermark.
+// setWatermark sets the memory at which publishers wait, and the collector to it.
+func (s *Server) setWatermark(c *config.Config) {
+	watermark := c.MemoryHighWatermark.Of(memoryBytes())
+	s.watermark.Store(watermark)
+	tuneMemory(watermark)
+}
+
+// memoryAlarm is the check that the broker makes.
 func (s *Server) memoryAlarm() func() error {
-	if s.watermark == 0 {
-		return nil
-	}
-	g := &memoryGuard{watermark: s.watermark, used: memoryUsed, free: debug.FreeOSMemory, now: time.Now}
+	g := &memoryGuard{watermark: s.watermark.Load, used: memoryUsed, free: debug.FreeOSMemory, now: time.Now}
 	return g.check
 }
 
@@ -39,7 +45,7 @@ const (
 
 // memoryGuard compares what is used with the watermark. It belongs to one goroutine.
 type memoryGuard struct {
-	watermark int64
+	watermark func() int64 // 0 is none
 	used      func() int64
 	free      func() // collects, and gives back to the system what can be
 	now       func() time.Time
@@ -50,7 +56,12 @@ type memoryGuard struct {
 
 // check fails when more is used than should be, garbage apart.
 func (g *memoryGuard) check() error {
-	limit := g.watermark
+	watermark := g.watermark()
+	if watermark == 0 {
+		g.raised = false
+		return nil
+	}
+	limit := watermark
 	if g.raised {
 		limit = int64(calmBelow * float64(limit))
 	}
@@ -62,5 +73,5 @@ func (g *memoryGuard) check() error {
 	if g.raised = used > limit; !g.raised {
 		return nil
 	}
-	return fmt.Errorf("low on memory: the broker uses %d MiB, above its watermark of %d MiB", used>>20, g.watermark>>20)
+	return fmt.Errorf("low on memory: the broker uses %d MiB, above its watermark of %d MiB", used>>20, watermark>>20)
 }

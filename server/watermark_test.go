@@ -12,7 +12,7 @@ import (
 func TestTheMemoryGuardRaisesAndEnds(t *testing.T) {
 	now := time.Unix(0, 0)
 	used, garbage, frees := int64(0), int64(0), 0
-	g := &memoryGuard{watermark: 100 << 20, used: func() int64 { return used + garbage }, free: func() { garbage = 0; frees++ }, now: func() time.Time { return now }}
+	g := &memoryGuard{watermark: func() int64 { return 100 << 20 }, used: func() int64 { return used + garbage }, free: func() { garbage = 0; frees++ }, now: func() time.Time { return now }}
 	for i, s := range []struct {
 		used, garbage, frees int64
 		raised               bool

@@ -17,7 +17,8 @@ type Act string
 // The administrative acts, and the login. What else clients may be refused bears the
 // name that its protocol has for it. A test holds that each is recorded somewhere.
 const (
-	Login Act = "login"
+	Login  Act = "login"
+	Reload Act = "settings.reload"
 
 	PutUser              Act = "user.put"
 	DeleteUser           Act = "user.delete"

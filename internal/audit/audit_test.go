@@ -63,3 +63,35 @@ func TestLinesOfAuditComeAtEveryLevelAndAloneIntoTheirFile(t *testing.T) {
 		}
 	}
 }
+
+// failing is a file on a disk that is full while full is set.
+type failing struct {
+	bytes.Buffer
+	full bool
+}
+
+func (f *failing) Write(b []byte) (int, error) {
+	if f.full {
+		return 0, errors.New("no space left on device")
+	}
+	return f.Buffer.Write(b)
+}
+
+func TestAFileOfAuditThatCanNotBeWrittenIsSaidOnce(t *testing.T) {
+	var out bytes.Buffer
+	file := &failing{full: true}
+	logger := slog.New(NewHandler("text", slog.LevelInfo, &out, file))
+	act := func() { Acted(logger, Process("here"), PutUser, "user 'ann'", "", nil) }
+	act()
+	act()
+	if said, lines := strings.Count(out.String(), "no space left"), strings.Count(out.String(), LevelText); said != 1 || lines != 2 {
+		t.Errorf("said %d times, %d lines of audit:\n%s", said, lines, &out)
+	}
+	file.full = false
+	act()
+	file.full = true
+	act()
+	if said := strings.Count(out.String(), "no space left"); said != 2 || strings.Count(file.String(), LevelText) != 1 {
+		t.Errorf("said %d times:\n%s", said, &out)
+	}
+}

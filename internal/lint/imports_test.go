@@ -12,7 +12,7 @@ import (
 // with it. A name that ends in /... stands for the folder and all below it.
 var imports = map[string][]string{
 	// The program.
-	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program", "internal/audit"},
+	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program", "internal/audit", "internal/notify"},
 	"cmd/leveret-bench": {"bench", "internal/program"},
 	"server": {"config", "auth", "access", "broker", "store", "store/local", "store/cluster", "amqp", "kafka", "stomp", "xmpp",
 		"admin", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit"},
@@ -34,6 +34,7 @@ var imports = map[string][]string{
 	"config":           {},
 	"internal/netx":    {"internal/audit"},
 	"internal/audit":   {},
+	"internal/notify":  {},
 	"internal/unacked": {"message"},
 
 	// What listeners share of memory.
@@ -176,7 +177,7 @@ var bannedImports = []struct {
 	{"github.com/nats-io/nats.go", "only load generators are NATS clients", []string{"bench", "bench/"}},
 	{"github.com/rabbitmq/amqp091-go", "only load generators and tests are AMQP clients", []string{"bench", "examples/", "test/", "bench/"}},
 	{"github.com/prometheus/client_golang/prometheus", "figures are plain counters that metrics reads on scrape", []string{"metrics", "admin"}},
-	{"golang.org/x/sys/unix", "system calls live in internal/fs", []string{"internal/fs", "bench", "bench/", "server", "metrics", "internal/netx", "examples/", "test/"}},
+	{"golang.org/x/sys/unix", "system calls live in internal/fs", []string{"internal/fs", "bench", "bench/", "server", "metrics", "internal/netx", "internal/notify", "examples/", "test/"}},
 }
 
 func TestBannedImports(t *testing.T) {

@@ -26,17 +26,17 @@ type Options struct {
 // Listener accepts the connections of one address. All methods may be called
 // from any goroutine.
 type Listener struct {
-	name     string
-	maxConns int
-	slots    *Slots
-	logger   *slog.Logger
-	inner    net.Listener
-	hangups  hangups
+	name    string
+	slots   *Slots
+	logger  *slog.Logger
+	inner   net.Listener
+	hangups hangups
 
-	mu     sync.Mutex // guards conns and closed
-	conns  map[net.Conn]struct{}
-	closed bool
-	wg     sync.WaitGroup // one for each handler
+	mu       sync.Mutex // guards conns, maxConns and closed
+	conns    map[net.Conn]struct{}
+	maxConns int
+	closed   bool
+	wg       sync.WaitGroup // one for each handler
 }
 
 // Wrap makes a Listener of one that is open already, and owns it from then on.
@@ -107,6 +107,13 @@ func (l *Listener) remove(conn net.Conn) {
 	l.mu.Unlock()
 	l.slots.give()
 	l.wg.Done()
+}
+
+// Bound changes how many connections may be open; 0 is no bound. Those that are open stay.
+func (l *Listener) Bound(maxConns int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.maxConns = maxConns
 }
 
 // Open is how many connections there are.
