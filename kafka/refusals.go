@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -63,8 +64,7 @@ func (c *conn) refused(what, name string, code wire.Code, why string) {
 			why = e.Message
 		}
 	}
-	switch code {
-	case wire.TopicAuthorizationFailed, wire.GroupAuthorizationFailed, wire.ClusterAuthorizationFailed, wire.TransactionalIDAuthFailed:
+	if denies(code) {
 		c.log.Denied(what, name, refusal(why), do, "code", int16(code))
 		return
 	}
@@ -124,8 +124,14 @@ func (c *conn) refusedIn(key wire.Key, res kmsg.Response) {
 		}
 	case *kmsg.SASLHandshakeResponse:
 		one("", r.ErrorCode, nil)
+	case *kmsg.HeartbeatResponse:
+		one("", r.ErrorCode, nil)
+	case *kmsg.OffsetFetchResponse:
+		c.deniedOffsets(r)
 	default:
-		c.refusedToAdmin(one, res)
+		if !c.refusedToAdmin(one, res) {
+			c.deniedIn(key.String(), "", reflect.ValueOf(res))
+		}
 	}
 }
 
@@ -136,8 +142,57 @@ func (c *conn) exists(name string) bool {
 	return err == nil
 }
 
-// refusedToAdmin is the second half of refusedIn.
-func (c *conn) refusedToAdmin(one func(string, int16, *string), res kmsg.Response) {
+// denies tells whether a code says that a user has no right to something.
+func denies(code wire.Code) bool {
+	switch code {
+	case wire.TopicAuthorizationFailed, wire.GroupAuthorizationFailed, wire.ClusterAuthorizationFailed, wire.TransactionalIDAuthFailed:
+		return true
+	}
+	return false
+}
+
+// deniedOffsets logs groups whose offsets a user may not see; of what it sees nothing is refused for good.
+func (c *conn) deniedOffsets(r *kmsg.OffsetFetchResponse) {
+	all := append([]kmsg.OffsetFetchResponseGroup{{ErrorCode: r.ErrorCode}}, r.Groups...)
+	for i := range all {
+		if code := wire.Code(all[i].ErrorCode); denies(code) {
+			c.refused(wire.OffsetFetch.String(), all[i].Group, code, "")
+		}
+	}
+}
+
+// deniedIn logs what a user has no right to in any answer. It looks at all of it: answers that come
+// often or are long have a case of their own.
+func (c *conn) deniedIn(what, name string, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			c.deniedIn(what, name, v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			if v.Index(i).Kind() != reflect.Struct {
+				return
+			}
+			c.deniedIn(what, name, v.Index(i))
+		}
+	case reflect.Struct:
+		for _, field := range [...]string{"Topic", "Group", "ResourceName"} {
+			if f := reflect.Indirect(v.FieldByName(field)); f.IsValid() && f.Kind() == reflect.String {
+				name = f.String()
+			}
+		}
+		if f := v.FieldByName("ErrorCode"); f.IsValid() && denies(wire.Code(f.Int())) {
+			c.refused(what, name, wire.Code(f.Int()), "")
+		}
+		for i := range v.NumField() {
+			c.deniedIn(what, name, v.Field(i))
+		}
+	}
+}
+
+// refusedToAdmin is the second half of refusedIn. It tells whether it knows the answer.
+func (c *conn) refusedToAdmin(one func(string, int16, *string), res kmsg.Response) bool {
 	switch r := res.(type) {
 	case *kmsg.CreateTopicsResponse:
 		for i := range r.Topics {
@@ -165,5 +220,8 @@ func (c *conn) refusedToAdmin(one func(string, int16, *string), res kmsg.Respons
 				one(r.Topics[i].Topic, r.Topics[i].Partitions[j].ErrorCode, nil)
 			}
 		}
+	default:
+		return false
 	}
+	return true
 }

@@ -2,8 +2,10 @@ package kafka
 
 import (
 	"errors"
+	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,8 +13,11 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/audit"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/internal/logged"
+	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -240,9 +245,15 @@ func newRefusingRig(t *testing.T) (*rig, *broker.VHost, *broker.Session) {
 
 func TestASessionThatMayNothingDoesNothing(t *testing.T) {
 	r, v, owner := newRefusingRig(t)
+	log := &logged.Lines{}
+	r.server.log = netx.NewLog("kafka", slog.New(audit.NewHandler("text", slog.LevelError, log, nil)))
 	c := r.raw()
+	var acts []string
 	for _, s := range wire.Supported {
 		q, listed := refusedRequests[s.Key]
+		if listed && q.code != 0 {
+			acts = append(acts, "level=AUDIT msg=audit act="+s.Name+" ")
+		}
 		if !listed && !slices.Contains(harmlessKeys, s.Key) {
 			t.Errorf("%s stands in no list of this test: what does it do for one who may nothing?", s.Name)
 		}
@@ -276,6 +287,11 @@ func TestASessionThatMayNothingDoesNothing(t *testing.T) {
 		}
 	}
 	untouched(t, r, v, owner)
+	for _, act := range acts {
+		if !strings.Contains(log.String(), act) {
+			t.Errorf("no line of audit begins %s:\n%s", act, log)
+		}
+	}
 }
 
 // untouched looks for what a refused request may have done.
