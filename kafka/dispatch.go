@@ -108,6 +108,10 @@ func (c *conn) handleAdmin(req kmsg.Request) (kmsg.Response, error) {
 		return c.offsetDelete(r), nil
 	case *kmsg.DescribeLogDirsRequest:
 		return c.describeLogDirs(r), nil
+	case *kmsg.DescribeUserSCRAMCredentialsRequest:
+		return c.describeCredentials(r), nil
+	case *kmsg.AlterUserSCRAMCredentialsRequest:
+		return c.alterCredentials(r), nil
 	case *kmsg.DescribeClusterRequest:
 		return c.describeCluster(r), nil
 	}

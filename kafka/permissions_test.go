@@ -148,6 +148,8 @@ var needed = []struct {
 	{"DeleteGroups", wire.DeleteGroups, nil, []need{{"configure group 'g'", 30}}},
 	{"DescribeLogDirs", wire.DescribeLogDirs, nil, []need{{"any cluster ''", 31}}},
 	{"OffsetDelete", wire.OffsetDelete, nil, []need{{"configure group 'g'", 30}, {"read queue 't'", 29}}},
+	{"DescribeUserScramCredentials", wire.DescribeUserSCRAM, nil, []need{{"any cluster ''", 31}}},
+	{"AlterUserScramCredentials", wire.AlterUserSCRAM, nil, []need{{"configure cluster ''", 31}}},
 }
 
 func fetchOf(topic string, wait int32) *kmsg.FetchRequest {

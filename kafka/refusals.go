@@ -30,7 +30,7 @@ var advice = map[wire.Code]string{
 	wire.GroupAuthorizationFailed:   "use a group or a user for which it is allowed",
 	wire.ClusterAuthorizationFailed: "use a user for which it is allowed",
 	wire.InvalidTimestamp:           "set the producer's clock, or message.timestamp.*.max.ms of the topic",
-	wire.UnsupportedSASLMechanism:   "set sasl.mechanism to PLAIN",
+	wire.UnsupportedSASLMechanism:   "set sasl.mechanism to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
 	wire.IllegalSASLState:           "leave the login out, or mend the client",
 	wire.UnsupportedVersion:         "do without it: it is not supported here",
 	wire.TopicAlreadyExists:         "use the topic that is there, or another name",
@@ -48,6 +48,9 @@ var advice = map[wire.Code]string{
 	wire.GroupMaxSizeReached:        "run fewer members",
 	wire.FencedInstanceID:           "give each member a group.instance.id of its own",
 	wire.UnsupportedCompression:     "update the client, or use another compression",
+	wire.ResourceNotFound:           "name a user who has a credential for the mechanism",
+	wire.DuplicateResource:          "ask for each user and mechanism once",
+	wire.UnacceptableCredential:     "use 4096 to 16384 iterations, a salt of 8 bytes or more, and a name",
 	wire.InvalidRecord:              "mend or update the producer: its batches do not hold together",
 }
 
@@ -213,6 +216,12 @@ func (c *conn) refusedToAdmin(one func(string, int16, *string), res kmsg.Respons
 	case *kmsg.IncrementalAlterConfigsResponse:
 		for i := range r.Resources {
 			one(r.Resources[i].ResourceName, r.Resources[i].ErrorCode, r.Resources[i].ErrorMessage)
+		}
+	case *kmsg.DescribeUserSCRAMCredentialsResponse:
+		one("", r.ErrorCode, r.ErrorMessage)
+	case *kmsg.AlterUserSCRAMCredentialsResponse:
+		for i := range r.Results {
+			one(r.Results[i].User, r.Results[i].ErrorCode, r.Results[i].ErrorMessage)
 		}
 	case *kmsg.DeleteRecordsResponse:
 		for i := range r.Topics {

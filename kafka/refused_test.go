@@ -178,6 +178,12 @@ var refusedRequests = map[wire.Key]refusedRequest{
 		q.Topics = append(q.Topics, t)
 		return q
 	}},
+	wire.DescribeUserSCRAM: {31, func() kmsg.Request { return kmsg.NewPtrDescribeUserSCRAMCredentialsRequest() }},
+	wire.AlterUserSCRAM: {31, func() kmsg.Request {
+		q := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
+		q.Deletions = append(q.Deletions, kmsg.AlterUserSCRAMCredentialsRequestDeletion{Name: "guest", Mechanism: 1})
+		return q
+	}},
 }
 
 // harmlessKeys say who is asked and what can be asked; Kafka answers them to everybody.

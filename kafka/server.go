@@ -22,6 +22,8 @@ type Options struct {
 	Broker *broker.Broker
 	// Users checks logins; nil lets everybody in as nobody.
 	Users *auth.Users
+	// Credentials are those of the users for Kafka's tools; nil has none to show or change.
+	Credentials Credentials
 	// NoAutoCreate refuses to make a topic when a client first names it.
 	NoAutoCreate bool
 	// Partitions is the number of partitions of a new topic that is made

@@ -62,6 +62,9 @@ const (
 	FencedInstanceID           Code = 82
 	GroupSubscribedToTopic     Code = 86
 	InvalidRecord              Code = 87
+	ResourceNotFound           Code = 91
+	DuplicateResource          Code = 92
+	UnacceptableCredential     Code = 93
 	PolicyViolation            Code = 44
 )
 

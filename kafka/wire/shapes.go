@@ -72,5 +72,7 @@ var shapes = map[Key][]shape{
 	DeleteGroups:            {plain(text)},
 	IncrementalAlterConfigs: {list(i8, text, list(text, i8, text)), i8},
 	OffsetDelete:            {text, list(text, list(i32))},
+	DescribeUserSCRAM:       {list(text)},
+	AlterUserSCRAM:          {list(text, i8), list(text, i8, i32, blob, blob)},
 	DescribeCluster:         {i8, from(1, i8)},
 }

@@ -32,6 +32,8 @@ const (
 	DeleteGroups            Key = 42
 	IncrementalAlterConfigs Key = 44
 	OffsetDelete            Key = 47
+	DescribeUserSCRAM       Key = 50
+	AlterUserSCRAM          Key = 51
 	DescribeCluster         Key = 60
 )
 
@@ -85,6 +87,8 @@ var Supported = []Support{
 	{DeleteGroups, 0, 2, 0, 2, "DeleteGroups"},
 	{IncrementalAlterConfigs, 0, 1, 0, 1, "IncrementalAlterConfigs"},
 	{OffsetDelete, 0, 0, 0, noFlexible, "OffsetDelete"},
+	{DescribeUserSCRAM, 0, 0, 0, 0, "DescribeUserScramCredentials"},
+	{AlterUserSCRAM, 0, 0, 0, 0, "AlterUserScramCredentials"},
 	{DescribeCluster, 0, 1, 0, 0, "DescribeCluster"},
 }
 
