@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/leveret-mq/leveret/auth"
-	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
 )
 
@@ -33,7 +32,7 @@ func (k *Keeper) firstUser() error {
 		k.behind.Go(k.compareDefault)
 		return nil
 	}
-	all := Permission{VHost: broker.DefaultVHost, User: name, Configure: ".*", Write: ".*", Read: ".*"}
+	all := Permission{VHost: k.opts.DefaultVHost, User: name, Configure: ".*", Write: ".*", Read: ".*"}
 	r := &userRecord{Name: name, Tags: []string{TagAdministrator}, WellKnown: password == wellKnownPassword}
 	p := old.copy()
 	if err := errors.Join(p.putUser(r), p.putPermission(all)); err != nil {

@@ -29,6 +29,8 @@ const storeTimeout = 30 * time.Second
 type Options struct {
 	// DefaultUser and DefaultPassword are the user that is made when none is stored.
 	DefaultUser, DefaultPassword string
+	// DefaultVHost is where it has all permissions; default broker.DefaultVHost.
+	DefaultVHost string
 	// Remote lets users in from everywhere who else may come from this machine only.
 	Remote bool
 	// Log gets what an operator should read; default slog.Default().
@@ -52,6 +54,9 @@ type Keeper struct {
 func Open(s store.Store, o Options) (*Keeper, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.DefaultVHost == "" {
+		o.DefaultVHost = broker.DefaultVHost
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()

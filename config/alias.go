@@ -10,6 +10,7 @@ import (
 const (
 	rabbitUser      = "RABBITMQ_DEFAULT_USER"
 	rabbitPassword  = "RABBITMQ_DEFAULT_PASS"
+	rabbitVHost     = "RABBITMQ_DEFAULT_VHOST"
 	kafkaListeners  = "KAFKA_LISTENERS"
 	kafkaAdvertised = "KAFKA_ADVERTISED_LISTENERS"
 	kafkaProtocols  = "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"
@@ -32,6 +33,7 @@ func aliases(environ []string) (map[string]variable, error) {
 	}
 	take("default-user", rabbitUser)
 	take("default-password", rabbitPassword)
+	take("default-vhost", rabbitVHost)
 	return found, kafkaAliases(env, found)
 }
 

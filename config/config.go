@@ -52,6 +52,8 @@ type Config struct {
 	DefaultPassword string `flag:"default-password" default:"guest" secret:"true" group:"Users" usage:"password of that user; better given in the environment than on the command line"`
 	// DefaultPasswordFile is a file that holds that password.
 	DefaultPasswordFile string `flag:"default-password-file" default:"" group:"Users" usage:"file that holds that password instead, as containers are given secrets; a line feed at its end does not count"`
+	// DefaultVHost is the virtual host that exists when no other does.
+	DefaultVHost string `flag:"default-vhost" default:"/" group:"Users" usage:"virtual host that is made when there is none, with all permissions for that user; Kafka clients that name none are in it"`
 	// DefaultUserRemote lifts the rule that guest/guest works from this machine only.
 	DefaultUserRemote bool `flag:"default-user-remote" default:"false" group:"Users" usage:"let the user guest with the password guest, and Kafka clients without a login, in from other machines too"`
 

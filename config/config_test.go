@@ -64,6 +64,8 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"broken heartbeat", []string{"--amqp-heartbeat=1500ms"}, nil, []string{"amqp-heartbeat", "whole number of seconds"}},
 		{"unknown variable", nil, []string{"LEVERET_AMPQ_ADDR=:1"}, []string{"LEVERET_AMPQ_ADDR", "did you mean LEVERET_AMQP_ADDR"}},
 		{"bad variable", nil, []string{"LEVERET_MAX_CONNECTIONS=many"}, []string{"LEVERET_MAX_CONNECTIONS", "many"}},
+		{"no virtual host", []string{"--default-vhost="}, nil, []string{"--default-vhost", "255"}},
+		{"long virtual host", []string{"--default-vhost=" + strings.Repeat("x", 256)}, nil, []string{"--default-vhost"}},
 		{"watermark", []string{"--memory-high-watermark=2"}, nil, []string{"memory-high-watermark", "0.6"}},
 		{"unknown flag", []string{"--sink=os"}, nil, []string{"sink"}},
 		{"level", []string{"--log-level=loud"}, nil, []string{"--log-level", "loud", "debug"}},

@@ -78,8 +78,8 @@ func TestListenersThatMakeNoSenseAreRefused(t *testing.T) {
 
 func TestRabbitMQsDefaultUserIsReadFromTheEnvironment(t *testing.T) {
 	name := fileWith(t, "default-user = \"file\"\n")
-	c, err := load([]string{"--config", name}, []string{"RABBITMQ_DEFAULT_USER=ann", "RABBITMQ_DEFAULT_PASS=hunter2"})
-	if err != nil || c.DefaultUser != "ann" || c.DefaultPassword != "hunter2" {
+	c, err := load([]string{"--config", name}, []string{"RABBITMQ_DEFAULT_USER=ann", "RABBITMQ_DEFAULT_PASS=hunter2", "RABBITMQ_DEFAULT_VHOST=shop"})
+	if err != nil || c.DefaultUser != "ann" || c.DefaultVHost != "shop" || c.DefaultPassword != "hunter2" {
 		t.Errorf("%v %q", err, c.DefaultUser)
 	}
 	if got := c.Origin("default-user").String(); got != "environment variable RABBITMQ_DEFAULT_USER" {

@@ -30,7 +30,7 @@ memory-high-watermark = 0.5
 ` + "```" + `
 
 Sizes take KiB, MiB, GiB (or KB, MB, GB); durations take ms, s, m, h.
-Of other brokers' images ` + "`RABBITMQ_DEFAULT_USER`, `RABBITMQ_DEFAULT_PASS`, `KAFKA_ADVERTISED_LISTENERS`, `KAFKA_LISTENERS`" + `,
+Of other brokers' images ` + "`RABBITMQ_DEFAULT_USER`, `RABBITMQ_DEFAULT_PASS`, `RABBITMQ_DEFAULT_VHOST`, `KAFKA_ADVERTISED_LISTENERS`, `KAFKA_LISTENERS`" + `,
 ` + "`KAFKA_LISTENER_SECURITY_PROTOCOL_MAP` and `KAFKA_CONTROLLER_LISTENER_NAMES`" + ` are read, below ` + "`LEVERET_…`" + ` and above the file. Where Kafka's listeners are
 given only as advertised, their ports are listened at, as Kafka's images do; those of controllers are left out.
 Go's own ` + "`GOGC`, `GOMEMLIMIT` and `GOMAXPROCS`" + ` are honoured.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // Validate checks every setting and returns all that is wrong at once, each
@@ -32,6 +33,9 @@ func (c *Config) Validate() error {
 	check("pprof-addr", address(c.PprofAddr))
 	if c.DefaultUser == "" {
 		check("default-user", errors.New("is empty"))
+	}
+	if c.DefaultVHost == "" || len(c.DefaultVHost) > 255 || !utf8.ValidString(c.DefaultVHost) {
+		check("default-vhost", errors.New("is not a name of 1 to 255 bytes of UTF-8"))
 	}
 	check("max-connections", between(int64(c.MaxConnections), 1, 10_000_000))
 	check("max-message-bytes", between(int64(c.MaxMessageBytes), 1<<10, 1<<30))

@@ -94,13 +94,13 @@ func (c *conn) end(why error) {
 // enter lets a client in that may come without a login.
 func (c *conn) enter() error {
 	if c.s.opts.Users == nil {
-		return c.admit(auth.Identity{}, broker.DefaultVHost)
+		return c.admit(auth.Identity{}, c.s.opts.VHost)
 	}
 	who, err := c.s.opts.Users.Anonymous(c.nc.RemoteAddr())
 	if err != nil {
 		return nil // must log in
 	}
-	if err := c.admit(who, broker.DefaultVHost); broker.KindOf(err) != broker.Refused {
+	if err := c.admit(who, c.s.opts.VHost); broker.KindOf(err) != broker.Refused {
 		return err
 	}
 	return nil // must log in

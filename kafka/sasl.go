@@ -10,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/auth"
-	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
@@ -138,7 +137,7 @@ func (s *Server) splitUser(name string) (user, vhost string) {
 	if at := strings.LastIndexByte(name, '@'); at > 0 && !s.opts.Users.Has(name) {
 		return name[:at], name[at+1:]
 	}
-	return name, broker.DefaultVHost
+	return name, s.opts.VHost
 }
 
 // errLoginRefused ends the connection behind the answer that says so.

@@ -24,6 +24,8 @@ type Options struct {
 	Users *auth.Users
 	// Credentials are those of the users for Kafka's tools; nil has none to show or change.
 	Credentials Credentials
+	// VHost is where clients are that name none; default broker.DefaultVHost.
+	VHost string
 	// NoAutoCreate refuses to make a topic when a client first names it.
 	NoAutoCreate bool
 	// Partitions is the number of partitions of a new topic that is made
@@ -108,6 +110,9 @@ func New(o Options) (*Server, error) {
 }
 
 func (o *Options) defaults() {
+	if o.VHost == "" {
+		o.VHost = broker.DefaultVHost
+	}
 	if o.Partitions == 0 {
 		o.Partitions = 1
 	}

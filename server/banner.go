@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -97,8 +98,8 @@ func (s *Server) examples() string {
 	if at := reachable(s.Addr("amqp")); at != "" {
 		fmt.Fprintf(&b, `
 Try it with AMQP (pip install pika):
-  python3 -c 'import pika; c = pika.BlockingConnection(pika.URLParameters("amqp://guest:guest@%s/%%2F")); h = c.channel(); h.queue_declare("hello", durable=True); h.basic_publish("", "hello", b"Hello from AMQP"); print(h.basic_get("hello", auto_ack=True)[2].decode()); c.close()'
-`, at)
+  python3 -c 'import pika; c = pika.BlockingConnection(pika.URLParameters("amqp://guest:guest@%s/%s")); h = c.channel(); h.queue_declare("hello", durable=True); h.basic_publish("", "hello", b"Hello from AMQP"); print(h.basic_get("hello", auto_ack=True)[2].decode()); c.close()'
+`, at, url.PathEscape(s.config.DefaultVHost))
 	}
 	if at := reachable(s.Addr("kafka")); at != "" {
 		fmt.Fprintf(&b, `

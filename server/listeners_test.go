@@ -8,10 +8,13 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/admin"
+	"github.com/leveret-mq/leveret/config"
+	"github.com/leveret-mq/leveret/internal/logged"
 )
 
 func TestEachKafkaListenerTellsItsClientsItsOwnAddress(t *testing.T) {
@@ -69,5 +72,41 @@ func TestEachKafkaListenerTellsItsClientsItsOwnAddress(t *testing.T) {
 	}
 	if len(health.Listeners) != 5 {
 		t.Errorf("%+v", health.Listeners)
+	}
+}
+
+func TestTheDefaultVirtualHostIsMadeAndKafkasClientsAreInIt(t *testing.T) {
+	log := &logged.Lines{}
+	c := settings(t)
+	c.DefaultVHost = "shop"
+	s, err := Start(c, Options{Logger: log.Logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked[*kmsg.MetadataResponse](t, s, named("t"))
+	v, err := s.broker.VHost("shop")
+	if err != nil || len(v.Queues()) != 1 {
+		t.Errorf("%v: the topic is not in it", err)
+	}
+	if conn, err := amqp.Dial("amqp://guest:guest@" + s.Addr("amqp") + "/shop"); err != nil {
+		t.Error(err)
+	} else {
+		_ = conn.Close()
+	}
+	if _, err := amqp.Dial("amqp://guest:guest@" + s.Addr("amqp") + "/%2f"); err == nil {
+		t.Error("there is a virtual host / as well")
+	}
+	stop(t, s)
+	c = changed(c, func(c *config.Config) { c.DefaultVHost = "another" })
+	log.Take()
+	if s, err = Start(c, Options{Logger: log.Logger()}); err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, s)
+	if got := log.Take(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "vhost=another") {
+		t.Errorf("no warning of a virtual host that is left aside:\n%s", got)
+	}
+	if _, err := s.broker.VHost("another"); err == nil {
+		t.Error("it was made although there is one")
 	}
 }

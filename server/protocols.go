@@ -61,7 +61,7 @@ func openAMQP(s *Server) (handler, error) {
 }
 
 func openKafka(s *Server) (handler, error) {
-	k, err := kafka.New(kafka.Options{Broker: s.broker, Users: s.users, Credentials: s.access, Logger: s.logger, Budget: s.budget, Disk: s.kafkaDisk})
+	k, err := kafka.New(kafka.Options{Broker: s.broker, VHost: s.config.DefaultVHost, Users: s.users, Credentials: s.access, Logger: s.logger, Budget: s.budget, Disk: s.kafkaDisk})
 	if err != nil {
 		return handler{}, err
 	}

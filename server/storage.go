@@ -97,6 +97,7 @@ func (s *Server) openBroker() error {
 		Recover:         s.config.Recover,
 		Probe:           s.probe,
 		Memory:          s.memoryAlarm(),
+		FirstVHost:      s.config.DefaultVHost,
 		Policy:          s.access.Policy,
 		KeyPolicy:       s.access.Keys,
 		Log:             s.logger,
@@ -105,6 +106,10 @@ func (s *Server) openBroker() error {
 		return adviseRecover(err)
 	}
 	s.broker = b
+	if _, err := b.VHost(s.config.DefaultVHost); err != nil {
+		s.logger.Warn("the default virtual host of the configuration is left aside: it is made only when there is none; Kafka clients that name no virtual host are refused",
+			"vhost", s.config.DefaultVHost, "do", "make it, or name one that is there with --default-vhost")
+	}
 	s.access.Serve(b)
 	s.push("broker", func(context.Context) error { return b.Close() })
 	return nil
@@ -116,7 +121,7 @@ func (s *Server) openBroker() error {
 // choice it works from anywhere and everybody must log in.
 func (s *Server) openUsers() error {
 	k, err := access.Open(s.store, access.Options{
-		DefaultUser: s.config.DefaultUser, DefaultPassword: s.config.DefaultPassword, Remote: s.config.DefaultUserRemote, Log: s.logger,
+		DefaultUser: s.config.DefaultUser, DefaultPassword: s.config.DefaultPassword, DefaultVHost: s.config.DefaultVHost, Remote: s.config.DefaultUserRemote, Log: s.logger,
 	})
 	if err != nil {
 		return err
