@@ -149,8 +149,11 @@ func find(named string) (string, error) {
 		return named, nil
 	}
 	for _, name := range defaultFiles {
-		_, err := os.Stat(name)
+		info, err := os.Stat(name)
 		if err == nil {
+			if err := trusted(name, info); err != nil {
+				return "", err
+			}
 			return filepath.Abs(name)
 		}
 		if !errors.Is(err, os.ErrNotExist) {

@@ -3,9 +3,11 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -87,6 +89,35 @@ func TestTheUsualFilesAreReadWhenThereIsOne(t *testing.T) {
 		t.Error("a file that is named and not there is passed over")
 	}
 }
+
+func TestAFileThatNobodyNamedMustBeTheOwnersOwn(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("leveret.toml", []byte("kafka-partitions = 7\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod("leveret.toml", 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(nil, nil); err == nil || !strings.Contains(err.Error(), "can be written by everybody") || !strings.Contains(err.Error(), "--config") {
+		t.Error(err)
+	}
+	if c, err := load([]string{"--config=leveret.toml"}, nil); err != nil || c.KafkaPartitions != 7 {
+		t.Errorf("one that is named is refused: %v", err)
+	}
+	if c, err := load([]string{"--config=none"}, nil); err != nil || c.KafkaPartitions != 1 {
+		t.Error(err)
+	}
+	info := otherOwner{}
+	if err := trusted("leveret.toml", info); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
+		t.Error(err)
+	}
+}
+
+// otherOwner is what is known of a file of another user.
+type otherOwner struct{ fs.FileInfo }
+
+func (otherOwner) Mode() fs.FileMode { return 0o600 }
+func (otherOwner) Sys() any          { return &syscall.Stat_t{Uid: uint32(os.Geteuid()) + 1} }
 
 func TestAFileIsRefusedWithItsLine(t *testing.T) {
 	for _, c := range []struct {

@@ -16,7 +16,8 @@ func reference() string {
 which wins over the default. ` + "`leveret config`" + ` prints what is in force and where each value comes from.
 A value that makes no sense, or a variable ` + "`LEVERET_…`" + ` or a line of the file that does not exist, refuses the start.
 
-The file is the one of ` + "`--config`" + `, or else ` + "`leveret.toml`" + ` in the working directory, or else ` + "`/etc/leveret/leveret.toml`" + `; one only is read.
+The file is the one of ` + "`--config`" + `, or else ` + "`leveret.toml`" + ` in the working directory, or else ` + "`/etc/leveret/leveret.toml`" + `; one only is read,
+and one that was not named only if it is the owner's or root's own and not everybody can write it.
 It is [TOML](https://toml.io) without tables: one setting a line, called as its flag (` + "`_` for `-`" + ` will do), texts in quotes.
 
 SIGHUP has a running broker read all of it anew: what is marked takes hold at once, of what is not the log says that it needs a restart, and
