@@ -109,7 +109,7 @@ func (x *Exchange) first(ctx context.Context, message []byte) ([]byte, error) {
 	case err != nil: // not to be repeated: it quotes the client
 		return nil, fmt.Errorf("the first message of a SCRAM login is malformed, or asks for channel binding: %w", ErrRefused)
 	case x.talk.AuthzID() != "" && x.talk.AuthzID() != x.talk.Username():
-		return nil, fmt.Errorf("user %q: asks to act for another user: %w", x.name, ErrRefused)
+		return nil, loginOf(x.name, "asks to act for another user: %w", ErrRefused)
 	}
 	return []byte(answer), nil
 }
@@ -119,7 +119,7 @@ func (x *Exchange) final(ctx context.Context, message []byte, from net.Addr) ([]
 	a := u.guard.begin(sourceOf(from), x.name)
 	defer u.guard.end(a)
 	if a.care == turnedAway {
-		return nil, nil, fmt.Errorf("user %q: too many logins from there wait: %w", x.name, ErrBusy)
+		return nil, nil, loginOf(x.name, "too many logins from there wait: %w", ErrBusy)
 	}
 	begun := time.Now()
 	answer, err := x.talk.Step(string(message))

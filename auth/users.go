@@ -23,6 +23,23 @@ var ErrRefused = errors.New("login refused")
 // refused would be an answer.
 var ErrBusy = errors.New("login not looked at")
 
+// loginError is a login that ended without an Identity, with the name that was given for it.
+type loginError struct {
+	user string
+	why  error
+}
+
+// loginOf is fmt.Errorf about a login by that name.
+func loginOf(user, format string, args ...any) error {
+	return &loginError{user, fmt.Errorf(format, args...)}
+}
+
+func (e *loginError) Error() string { return fmt.Sprintf("user %q: %v", e.user, e.why) }
+func (e *loginError) Unwrap() error { return e.why }
+
+// LoginUser is the name that was given; the error that is wrapped says the rest.
+func (e *loginError) LoginUser() string { return e.user }
+
 // checkTimeout is how long a login may wait for its slow hash.
 const checkTimeout = 5 * time.Second
 
@@ -168,7 +185,7 @@ func (u *Users) Login(ctx context.Context, name string, password []byte, from ne
 	a := u.guard.begin(sourceOf(from), name)
 	defer u.guard.end(a)
 	if a.care == turnedAway {
-		return Identity{}, fmt.Errorf("user %q: too many logins from there wait: %w", name, ErrBusy)
+		return Identity{}, loginOf(name, "too many logins from there wait: %w", ErrBusy)
 	}
 	digest := u.digest(name, password)
 	if e.remembers(digest) && e.allowedFrom(from) == nil {
@@ -176,7 +193,7 @@ func (u *Users) Login(ctx context.Context, name string, password []byte, from ne
 		return e.identity(), nil
 	}
 	if a.care == glancedAt && !u.guard.look(a) {
-		return Identity{}, fmt.Errorf("user %q: too many logins from there wait, and it is not the password that was right last: %w", name, ErrBusy)
+		return Identity{}, loginOf(name, "too many logins from there wait, and it is not the password that was right last: %w", ErrBusy)
 	}
 	begun := time.Now()
 	err := u.check(ctx, a, e, digest, password, from)
@@ -187,7 +204,7 @@ func (u *Users) Login(ctx context.Context, name string, password []byte, from ne
 	if errors.Is(err, ErrRefused) {
 		return Identity{}, u.refuse(ctx, a, name, err, begun)
 	}
-	return Identity{}, fmt.Errorf("user %q: %w", name, err)
+	return Identity{}, loginOf(name, "%w", err)
 }
 
 // refuse is the end of a login that is refused for the reason given. It returns late, counted
@@ -195,12 +212,12 @@ func (u *Users) Login(ctx context.Context, name string, password []byte, from ne
 func (u *Users) refuse(ctx context.Context, a *attempt, name string, why error, begun time.Time) error {
 	wait, stays := u.guard.failed(a)
 	if !stays {
-		return fmt.Errorf("user %q: %v, and too many wait already to be told so: %w", name, why, ErrBusy)
+		return loginOf(name, "%v, and too many wait already to be told so: %w", why, ErrBusy)
 	}
 	if !sleep(ctx, wait-time.Since(begun)) {
-		return fmt.Errorf("user %q: its client did not wait for the refusal: %w", name, ErrBusy)
+		return loginOf(name, "its client did not wait for the refusal: %w", ErrBusy)
 	}
-	return fmt.Errorf("user %q: %w", name, why)
+	return loginOf(name, "%w", why)
 }
 
 // check is the slow part of a login: the same work for every name, whether there is

@@ -2,6 +2,7 @@ package netx
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
@@ -113,9 +114,18 @@ func (c *Client) Denied(what, on string, why error, advice string, args ...any) 
 		audit.Entry{Act: audit.Act(what), On: clip(on), VHost: c.vhost, Reason: text}, append([]any{"do", advice}, args...))
 }
 
-// LoginRefused says that a login was refused or not looked at.
+// LoginRefused says that a login was refused or not looked at, and by which name, where why knows it.
 func (c *Client) LoginRefused(why error) {
-	c.audit(loginEvery, cause{host: host(c.addr), what: "login"}, "",
+	user := ""
+	var named interface {
+		error
+		LoginUser() string
+		Unwrap() error
+	}
+	if errors.As(why, &named) {
+		user, why = clip(named.LoginUser()), named.Unwrap()
+	}
+	c.audit(loginEvery, cause{host: host(c.addr), what: "login"}, user,
 		audit.Entry{Act: audit.Login, Reason: clip(why.Error())}, []any{"do", "check the name and the password that this client is given"})
 }
 

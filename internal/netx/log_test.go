@@ -69,12 +69,19 @@ func TestRefusedLoginsAreSaidOnceASecondAndSource(t *testing.T) {
 	})
 }
 
+// namedLogin is a refused login of eve.
+type namedLogin struct{ why error }
+
+func (n namedLogin) Error() string     { return "user eve: " + n.why.Error() }
+func (n namedLogin) Unwrap() error     { return n.why }
+func (n namedLogin) LoginUser() string { return "eve" }
+
 func TestWhatAUserMayNotDoIsALineOfAudit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		log := NewLog("amqp", slog.New(audit.NewHandler("text", slog.LevelError, &out, nil)))
 		eve := log.Client(at("192.0.2.7", 5))
-		eve.LoginRefused(errors.New("wrong password"))
+		eve.LoginRefused(namedLogin{errors.New("wrong password")})
 		eve.LoggedIn("eve")
 		eve.Entered("/")
 		for range 3 {
@@ -84,7 +91,7 @@ func TestWhatAUserMayNotDoIsALineOfAudit(t *testing.T) {
 		eve.Denied("basic.publish", "exchange 'x'", errors.New("may not write"), "grant it", "channel", 1)
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 		for i, want := range []string{
-			`level=AUDIT msg=audit act=login from=192.0.2.7:5 protocol=amqp outcome=refused reason="wrong password" do="check the name and the password that this client is given"`,
+			`level=AUDIT msg=audit act=login by=eve from=192.0.2.7:5 protocol=amqp outcome=refused reason="wrong password" do="check the name and the password that this client is given"`,
 			`level=AUDIT msg=audit act=basic.publish on="exchange 'x'" vhost=/ by=eve from=192.0.2.7:5 protocol=amqp outcome=refused reason="may not write" do="grant it" channel=1`,
 			`level=AUDIT msg=audit act=basic.publish on="exchange 'x'" vhost=/ by=eve from=192.0.2.7:5 protocol=amqp outcome=refused reason="may not write" do="grant it" channel=1 left_out=2`,
 		} {
