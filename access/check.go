@@ -16,10 +16,10 @@ const (
 	maxTags      = 64
 )
 
-// Limits of a user, by RabbitMQ's names.
+// Limits of a user by RabbitMQ's names; for all that there are see broker.CheckLimit.
 const (
-	MaxConnections = "max-connections"
-	MaxChannels    = "max-channels"
+	MaxConnections = broker.MaxConnections
+	MaxChannels    = broker.MaxChannels
 )
 
 func bad(format string, args ...any) error {
@@ -60,19 +60,9 @@ func checkUser(r *userRecord) error {
 		}
 	}
 	for name, n := range r.Limits {
-		if err := checkLimit(name, n); err != nil {
+		if err := broker.CheckLimit(name, n); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func checkLimit(name string, n int64) error {
-	switch {
-	case name != MaxConnections && name != MaxChannels:
-		return bad("unrecognised user limit '%s'; should be one of: %s, %s", name, MaxConnections, MaxChannels)
-	case n < -1 || n > 1<<31-1:
-		return bad("%s = %d is not a number of 0 or more, or -1 for no limit", name, n)
 	}
 	return nil
 }

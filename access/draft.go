@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -143,7 +144,7 @@ func (d *Draft) changeLimits(a audit.Act, name, limit string, change func(map[st
 	if err := d.hasUser(name); err != nil {
 		return err
 	}
-	if err := checkLimit(limit, 0); err != nil {
+	if err := broker.CheckLimit(limit, 1); err != nil {
 		return err
 	}
 	r := *d.picture.users[name]

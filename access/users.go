@@ -16,7 +16,7 @@ type User struct {
 	Hash   auth.Hash        // "" when nobody can log in by a password, or by one that only Scram knows
 	Scram  []auth.Mechanism // of which there are credentials
 	Tags   []string
-	Limits map[string]int64 // MaxConnections and MaxChannels; -1 is no limit
+	Limits map[string]int64 // see broker.CheckLimit; -1 is no limit
 	// WellKnown says that the password is the one that everybody knows.
 	WellKnown bool
 	// LoopbackOnly says that the user may log in from this machine only.
@@ -124,6 +124,14 @@ func (k *Keeper) Users() []User {
 	}
 	slices.SortFunc(out, func(a, b User) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// Limits are those of a user. The map must not be changed.
+func (k *Keeper) Limits(user string) map[string]int64 {
+	if r := k.current.Load().users[user]; r != nil {
+		return r.Limits
+	}
+	return nil
 }
 
 // Limit is a limit of a user, -1 when there is none.

@@ -74,6 +74,9 @@ func (c *conn) openChannel(f wire.Frame) *closeError {
 		return &closeError{code: wire.NotAllowed, method: id,
 			text: refuse(0, "number of channels opened (%d) has reached the negotiated channel_max (%d)", c.channels.open, c.channelMax).text}
 	}
+	if err := c.session.OpenChannel(); err != nil {
+		return &closeError{code: wire.NotAllowed, text: err.Error(), method: id}
+	}
 	c.outMu.Lock()
 	c.channels.add(newChannel(c, f.Channel))
 	c.outMu.Unlock()
@@ -86,6 +89,7 @@ func (ch *channel) forget() {
 	ch.c.outMu.Lock()
 	ch.c.channels.remove(ch)
 	ch.c.outMu.Unlock()
+	ch.c.session.CloseChannel()
 }
 
 // blame fills in where an exception happened.

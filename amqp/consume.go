@@ -115,8 +115,11 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 	k.emit = k.deliver
 	k.sub, err = ch.c.session.Subscribe(name, broker.SubscribeOptions{
 		NoAck: m.NoAck, Exclusive: m.Exclusive, Args: m.Arguments, Prefetch: ch.prefetch, Shared: ch.credit(),
-		Wake: k.woken, Busy: ch.c.w.writing.Load, Cancelled: k.queueGone, Timeout: k.timeoutChanged,
+		Wake: k.woken, Busy: ch.c.w.busy, Cancelled: k.queueGone, Timeout: k.timeoutChanged,
 	})
+	if broker.KindOf(err) == broker.LimitReached {
+		return &closeError{code: wire.NotAllowed, text: err.Error()}
+	}
 	if err != nil {
 		return err
 	}
@@ -196,6 +199,9 @@ func (ch *channel) get(m *wire.BasicGet) error {
 	ch.c.sendContent(ch.number, &wire.BasicGetOk{
 		DeliveryTag: tag, Redelivered: got.Redelivered, Exchange: string(got.Exchange), RoutingKey: shortKey(got.Key), MessageCount: count32(got.Remaining),
 	}, got.Properties, got.Body)
+	if p := ch.c.session.Pacer(); p != nil {
+		ch.c.rest(p, p.Left(len(got.Body), ch.c.rb.Now()))
+	}
 	return nil
 }
 

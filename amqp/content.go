@@ -93,7 +93,7 @@ func (ch *channel) contentHeader(payload []byte) *closeError {
 		return &closeError{code: wire.UnexpectedFrame, method: wire.IDBasicPublish,
 			text: fmt.Sprintf("expected content header for class %d, got one for class %d instead", wire.ClassBasic, h.Class)}
 	}
-	limit := uint64(ch.c.s.opts.Broker.MaxMessageBytes())
+	limit := uint64(ch.c.session.MaxMessageBytes())
 	if h.BodySize > limit {
 		return &closeError{code: wire.PreconditionFailed, method: wire.IDBasicPublish,
 			text: fmt.Sprintf("message size %d is larger than configured max size %d", h.BodySize, limit)}
@@ -114,6 +114,7 @@ func (ch *channel) contentHeader(payload []byte) *closeError {
 
 func (ch *channel) contentBody(payload []byte) *closeError {
 	t := &ch.content
+	ch.c.fed = true
 	if !t.headed {
 		return t.unexpected()
 	}

@@ -59,7 +59,7 @@ func codeOf(err error) wire.Code {
 		code = wire.AccessRefused
 	case broker.Locked:
 		code = wire.ResourceLocked
-	case broker.Precondition, broker.Exists, broker.TooLarge, broker.UnknownType, broker.BadSetting, broker.Timeout:
+	case broker.Precondition, broker.Exists, broker.TooLarge, broker.UnknownType, broker.BadSetting, broker.Timeout, broker.LimitReached:
 		code = wire.PreconditionFailed
 	case broker.Unsupported:
 		code = wire.NotImplemented

@@ -49,6 +49,8 @@ type writer struct {
 	ready         turnList      // consumers for which there may be something to do
 	lenders       []*consumer
 	writing       atomic.Bool // a write is under way, and takes as long as the client lets it
+	late          atomic.Bool // nothing is delivered for now: see isLate
+	again         *time.Timer // that ends it; nil before the first time
 	wrote         bool        // since the last tick
 	sized         int         // bytes of the turn's bodies
 	small         bool        // the last deliveries were few
@@ -150,6 +152,8 @@ func (w *writer) collect() (finish bool) {
 // deliveries gives each consumer that may have something a turn, and writes what comes of it. more says
 // that there may be more already.
 func (w *writer) deliveries() (more bool, err error) {
+	pacer := w.c.session.Pacer()
+	late := (pacer != nil || w.late.Load()) && w.isLate(pacer)
 	for range w.ready.len() {
 		k := w.ready.first()
 		switch {
@@ -158,6 +162,8 @@ func (w *writer) deliveries() (more bool, err error) {
 		case k.cancelled.Load():
 			w.tellCancelled(k)
 			more = true
+		case k.ready.Load() && late:
+			w.ready.add(k)
 		case k.ready.Load():
 			more = w.pull(k) || more
 			if k.cancelled.Load() && !k.ready.Swap(true) {
@@ -271,12 +277,16 @@ func (w *writer) send() error {
 		return nil
 	}
 	var err error
-	w.small = len(w.buf)+w.inPlace < smallTurnBytes
+	size := len(w.buf) + w.inPlace
+	w.small = size < smallTurnBytes
 	switch {
 	case len(w.cuts) > 0:
 		err = w.writeVector()
 	case len(w.buf) > 0:
 		err = w.write(w.buf)
+	}
+	if p := w.c.session.Pacer(); p != nil {
+		p.Left(size, time.Now())
 	}
 	giveWriteBuffer(w.buf)
 	w.buf = nil

@@ -50,6 +50,9 @@ type Options struct {
 	Policy Policy
 	// KeyPolicy decides which routing keys they may use with topic exchanges; default all.
 	KeyPolicy KeyPolicy
+	// UserLimits are what CheckLimit finds nothing wrong with; nil is none. It is asked again
+	// after PolicyChanged, under a lock of the broker's.
+	UserLimits func(user string) map[string]int64
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Recover starts although definitions are lost, and rebuilds of them what stands beside
@@ -140,6 +143,7 @@ type Broker struct {
 	removals    removals
 	alarm       alarm
 	connections connections
+	accounts    accounts
 	counters    Counters
 	stop        chan struct{}
 	stopped     sync.WaitGroup

@@ -47,8 +47,7 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 		if q, err = v.declared(s, name, o); err != nil {
 			return err
 		}
-		c.create(q, q.Settings().logsToDeclare())
-		return nil
+		return c.create(s, q, q.Settings().logsToDeclare())
 	})
 	if err != nil {
 		return nil, err
@@ -135,8 +134,7 @@ func (s *Session) CreateTopic(name string, partitions int, config map[string]*st
 		rand.Read(q.TopicID[:])
 		q.Durable, q.Topic = true, true
 		q.settings.Store(set)
-		c.create(q, partitions)
-		return nil
+		return c.create(s, q, partitions)
 	})
 	if err != nil {
 		return nil, err
@@ -162,14 +160,18 @@ func (v *VHost) show(q *Queue) {
 }
 
 func (v *VHost) hide(q *Queue) {
+	q.uncount()
 	v.queues.remove(q.Name)
 	if like := likeness(q.Name); q.OfKafka() && v.topics[like] == q.Name {
 		delete(v.topics, like)
 	}
 }
 
-// create has a new queue made, with its logs, and shown.
-func (c *change) create(q *Queue, partitions int) {
+// create has a new queue made, with its logs, and shown, if the session may have one more.
+func (c *change) create(s *Session, q *Queue, partitions int) error {
+	if err := s.holdQueue(q); err != nil {
+		return err
+	}
 	var under *policySet
 	c.grow(q, partitions, func() error {
 		if now := c.v.policies.Load(); now != under {
@@ -188,6 +190,12 @@ func (c *change) create(q *Queue, partitions int) {
 		q.match(under)
 		return grow()
 	}
+	undo := c.undo
+	c.undo = func() {
+		undo()
+		q.uncount()
+	}
+	return nil
 }
 
 // grow gives a queue so many logs more. They are written down before anybody can
@@ -249,10 +257,14 @@ func (c *change) putQueue(q *Queue, parts []*Partition, set *Settings) error {
 
 // definition is what is written down of a queue with these logs and settings.
 func (q *Queue) definition(logs []store.LogID, set *Settings) queueDef {
-	return queueDef{
+	d := queueDef{
 		VHost: q.vhost.Name, Name: q.Name, AutoDelete: q.AutoDelete, Args: q.Args, Topic: set.kind == topic,
 		TopicID: q.TopicID[:], Logs: logs, Config: set.configs(),
 	}
+	if maker := q.maker(); maker != nil {
+		d.User = maker.user
+	}
+	return d
 }
 
 func logsOf(parts []*Partition) []store.LogID {
@@ -294,6 +306,7 @@ func (v *VHost) restoreQueue(d *queueDef) error {
 		p.restoreTTL()
 	}
 	v.b.lapses.add(q)
+	q.restoreMaker(d.User)
 	v.show(q)
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 //	m/producer           ids of idempotent producers below it are used up
 //	v/VHOST              a virtual host
 //	w/VHOST              one that is deleted, of which not all is gone yet
+//	l/VHOST              limits of a virtual host, {"max-queues":10}
 //	x/VHOST/NAME         an exchange
 //	q/VHOST/NAME         a queue
 //	b/VHOST/SOURCE/KIND/DESTINATION/KEY/HASH   a binding; the hash is of its arguments, "" without any
@@ -27,17 +28,18 @@ import (
 //	O/VHOST/NAME         an operator's policy
 //	t/VHOST/NAME         times to live of what was in a queue when a policy changed them
 const (
-	keyClusterID   = "m/cluster"
-	keyProducerID  = "m/producer"
-	prefixVHost    = "v/"
-	prefixVHostEnd = "w/"
-	prefixEx       = "x/"
-	prefixQueue    = "q/"
-	prefixBinding  = "b/"
-	prefixRemoval  = "d/"
-	prefixExpiry   = "e/"
-	prefixPolicy   = "o/"
-	prefixTTL      = "t/"
+	keyClusterID      = "m/cluster"
+	keyProducerID     = "m/producer"
+	prefixVHost       = "v/"
+	prefixVHostEnd    = "w/"
+	prefixVHostLimits = "l/"
+	prefixEx          = "x/"
+	prefixQueue       = "q/"
+	prefixBinding     = "b/"
+	prefixRemoval     = "d/"
+	prefixExpiry      = "e/"
+	prefixPolicy      = "o/"
+	prefixTTL         = "t/"
 
 	prefixOperatorPolicy = "O/"
 )
@@ -92,6 +94,7 @@ func (b *Broker) load() error {
 	var expiries []expiryDef
 	var marks []ttlDef
 	policies := map[string][]*policyRule{}
+	var limits []store.Entry
 	ctx, cancel := asking()
 	defer cancel()
 	shared := b.store.Caps().Shared
@@ -122,6 +125,9 @@ func (b *Broker) load() error {
 				return err
 			}
 			b.goVHost(d.Name)
+			return nil
+		case strings.HasPrefix(e.Key, prefixVHostLimits):
+			limits = append(limits, e)
 			return nil
 		case strings.HasPrefix(e.Key, prefixEx):
 			exchanges = append(exchanges, exchangeDef{})
@@ -156,6 +162,11 @@ func (b *Broker) load() error {
 	}
 	if err := b.firstStart(); err != nil {
 		return err
+	}
+	for _, e := range limits {
+		if err := b.restoreVHostLimits(e); err != nil {
+			return err
+		}
 	}
 	if err := b.restorePolicies(policies); err != nil {
 		return err

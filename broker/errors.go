@@ -29,7 +29,7 @@ const (
 	OutOfRange                   // no such offset in the log (Kafka 1)
 	Unreadable                   // what is stored can't be read (Kafka 56)
 	Unavailable                  // not now, or not by this process: another try may succeed (541; Kafka 5)
-	LimitReached                 // the queue is full and refuses more (Kafka 44; AMQP tells by basic.nack)
+	LimitReached                 // a limit of the user or the virtual host (406, 530 where it is about connections; Kafka 44); of a queue, which AMQP tells by basic.nack
 	Timeout                      // the disk did not answer in time (406, as RabbitMQ's other time-outs; Kafka 7)
 )
 

@@ -94,6 +94,8 @@ func (b *Broker) take(e store.Entry) error {
 	switch {
 	case len(parts) == 2 && (parts[0]+"/" == prefixVHost || parts[0]+"/" == prefixVHostEnd):
 		return b.takeVHost(parts[0]+"/", parts[1], e)
+	case len(parts) == 2 && parts[0]+"/" == prefixVHostLimits:
+		return b.takeVHostLimits(parts[1], e)
 	case len(parts) < 3:
 		return nil // the cluster's own, which is asked for when it is needed
 	}
@@ -143,6 +145,21 @@ func (b *Broker) takeVHost(prefix, name string, e store.Entry) error {
 	case prefix == prefixVHostEnd:
 		b.wentVHost(name)
 	}
+	return nil
+}
+
+func (b *Broker) takeVHostLimits(name string, e store.Entry) error {
+	v, err := b.VHost(name)
+	if err != nil {
+		return nil // what is of a virtual host goes with it
+	}
+	var said map[string]int64
+	if e.Value != nil {
+		if said, err = readVHostLimits(e); err != nil {
+			return err
+		}
+	}
+	v.obey(said)
 	return nil
 }
 

@@ -113,12 +113,15 @@ type freshPermits struct {
 	asked int
 }
 
-// Enter tells whether the session may be there at all. A listener asks once it has begun
-// one, and when it has entered the session in its connection: who loses the right between
+// Enter counts the session as a connection of its user and its virtual host, and tells
+// whether it may be there at all. A listener asks once it has begun one, and when it has entered the session in its connection: who loses the right between
 // the two is found by one of them.
 func (s *Session) Enter() error {
 	if s.vhost.Gone() { // perhaps too late to be told to go
 		return fail(NotFound, "vhost %s not found", s.vhost.Name)
+	}
+	if err := s.admit(); err != nil {
+		return err
 	}
 	return s.May(Enter, OnVHost, s.vhost.Name)
 }

@@ -83,6 +83,7 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 	// These show or do nothing of the broker's.
 	others := map[string]bool{"Close": true, "GiveUp": true,
 		"AwaitReplies": true, "LookAtReplies": true, // get what is sent to an address that the session made
+		"OpenChannel": true, "CloseChannel": true, "MaxMessageBytes": true, "Pacer": true, // of limits
 		"Commit": true,                                    // waits for what Produce wrote
 		"Count":  true,                                    // of what was declared or looked at
 		"Queues": true, "FeedTopics": true, "Watch": true, // leave out what may not be seen
@@ -120,13 +121,13 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 // What is not a method of Session does nothing that a client asks for: it looks, or it is the broker's own
 // housekeeping. Whoever adds a method says here which of both it is.
 func TestTheSessionIsTheOneDoor(t *testing.T) {
-	looks := []string{"VHost", "VHosts", "Meta", "Gone", "OnVHostDeleted", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic", "Readable", "OfKafka",
+	looks := []string{"VHost", "VHosts", "Meta", "Gone", "Limits", "OnVHostDeleted", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic", "Readable", "OfKafka",
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts", "Pulse",
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups", "Policies"}
 	keeps := []string{
 		"NewSession", "Clients", // how clients come to the door
 		"PolicyChanged", "Close", // the server's
-		"PutVHost", "DeleteVHost", // an administrator's, who is named
+		"PutVHost", "DeleteVHost", "SetVHostLimits", "SetVHostLimit", "ClearVHostLimit", // an administrator's, who is named
 		"ForgetOffsets", "KeepGroup", // of what was allowed when it was asked for
 		"Scratch",                     // memory of unfinished messages
 		"PutPolicies", "DeletePolicy", // administration

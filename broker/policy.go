@@ -12,6 +12,7 @@ package broker
 //	connections            here
 func (b *Broker) PolicyChanged() {
 	b.policyGeneration.Add(1)
+	b.limitsChanged(func() {})
 	for _, v := range b.VHosts() {
 		v.changed() // publishers ask when they find a route
 	}

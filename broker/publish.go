@@ -53,6 +53,7 @@ type Publisher struct {
 		batch *message.Builder // that it was added to; nil if none, or if that was stored
 		set   *targetSet       // whose batch that is
 	}
+	most    int // bytes of a body
 	scratch []byte
 	found   []exchange.Target
 	parts   []*Partition
@@ -158,13 +159,13 @@ const (
 // NewPublisher makes a Publisher. It needs no closing: nothing is kept after a Commit.
 func (s *Session) NewPublisher() *Publisher {
 	p := s.vhost.newPublisher()
-	p.s = s
+	p.s, p.most = s, s.MaxMessageBytes()
 	return p
 }
 
 // newPublisher is NewPublisher for the broker itself, which says where messages come from.
 func (v *VHost) newPublisher() *Publisher {
-	p := &Publisher{v: v, generation: v.generation.Load(), mostLike: min(batchBytes, v.b.opts.MaxMessageBytes)}
+	p := &Publisher{v: v, generation: v.generation.Load(), most: v.b.opts.MaxMessageBytes, mostLike: min(batchBytes, v.b.opts.MaxMessageBytes)}
 	p.forget()
 	return p
 }
@@ -182,7 +183,7 @@ func (p *Publisher) forget() {
 // and nothing was done then; errors of storing come from Commit.
 func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 	r, b := p.same.route, p.same.batch
-	like := m.SameHead && r != nil && b != nil && b.SizeBytes()+len(m.Body) <= p.mostLike && p.v.generation.Load() == p.generation
+	like := m.SameHead && r != nil && b != nil && b.SizeBytes()+len(m.Body) <= p.mostLike && len(m.Body) <= p.most && p.v.generation.Load() == p.generation
 	if !like { // few are not
 		if r, err = p.find(m); err != nil {
 			return false, err
@@ -236,10 +237,10 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 // find finds the route of a message that is not like the last one, or has no room beside it; nothing behind a
 // route is for the caller to do when it leads nowhere.
 func (p *Publisher) find(m *Inbound) (*route, error) {
-	if len(m.Body) > p.v.b.opts.MaxMessageBytes && m.from == nil && p.fates == nil { // what was taken once is not refused later
-		return nil, fail(TooLarge, "message of %d bytes is larger than the maximum of %d", len(m.Body), p.v.b.opts.MaxMessageBytes)
-	}
 	p.renew()
+	if len(m.Body) > p.most && m.from == nil && p.fates == nil { // what was taken once is not refused later
+		return nil, fail(TooLarge, "message size %d is larger than configured max size %d", len(m.Body), p.most)
+	}
 	r := p.same.route
 	if r == nil || !m.SameHead {
 		p.same.route, p.same.batch = nil, nil
@@ -284,6 +285,9 @@ func (p *Publisher) renew() {
 		p.forget()
 	}
 	p.generation = g
+	if p.s != nil {
+		p.most = p.s.MaxMessageBytes()
+	}
 }
 
 // put has a message stored in one log; ref is what fates call it.

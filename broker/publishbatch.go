@@ -119,8 +119,8 @@ func (p *Publisher) publishRecords(x *Exchange, b batch.Batch, raw []byte) error
 		if !more {
 			break
 		}
-		if len(rec.Value) > p.v.b.opts.MaxMessageBytes {
-			return fail(TooLarge, "record of %d bytes is larger than the maximum of %d", len(rec.Value), p.v.b.opts.MaxMessageBytes)
+		if len(rec.Value) > p.most {
+			return fail(TooLarge, "record of %d bytes is larger than the maximum of %d", len(rec.Value), p.most)
 		}
 		if keys != nil {
 			if err := p.s.mayKey(keys, Publish, x, routingKey(&rec)); err != nil {

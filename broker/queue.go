@@ -43,11 +43,12 @@ type Queue struct {
 // Queue.extras. A broker may have very many queues that nobody uses, of which each byte
 // counts: what a feature has to know of the queues that use it stands here.
 type queueExtra struct {
-	owner *Session              // of an exclusive queue
-	lapse atomic.Pointer[lapse] // of a queue that expires when nobody uses it
-	stuck atomic.Int32          // reads of the disk that nobody waits for any longer
-	alone *Subscription         // the exclusive one, if there is one
-	turn  single                // with x-single-active-consumer
+	owner *Session                // of an exclusive queue
+	maker atomic.Pointer[account] // of who declared it, where that counts
+	lapse atomic.Pointer[lapse]   // of a queue that expires when nobody uses it
+	stuck atomic.Int32            // reads of the disk that nobody waits for any longer
+	alone *Subscription           // the exclusive one, if there is one
+	turn  single                  // with x-single-active-consumer
 
 	levels atomic.Pointer[[]*Partition] // those in use, the highest first; changed under Queue.mu
 	ends   map[*func()]struct{}         // called when the queue is gone

@@ -12,6 +12,7 @@ type queueDef struct {
 	TopicID    []byte            `json:"topic_id,omitempty"`
 	Logs       []store.LogID     `json:"logs"`
 	Config     map[string]string `json:"config,omitempty"`
+	User       string            `json:"user,omitempty"` // who declared it, if he may have only so many
 }
 
 // decode reads a queue's definition. What the slices have room for is used again, and the

@@ -25,11 +25,19 @@ type Session struct {
 	permits atomic.Pointer[permits]
 
 	clientID atomic.Pointer[string]
+
+	user      atomic.Pointer[account] // nil before Enter and after Close
+	left      bool                    // it was closed; guarded by accounts.mu
+	pacer     atomic.Pointer[Pacer]   // nil: nothing slows it down
+	mostBytes atomic.Int64            // see MaxMessageBytes
+	channels  atomic.Int64            // that are open
 }
 
 // NewSession begins a connection of that user to the virtual host.
 func (v *VHost) NewSession(who auth.Identity) *Session {
-	return &Session{who: who, vhost: v, queues: map[*Queue]struct{}{}, givenUp: make(chan struct{})}
+	s := &Session{who: who, vhost: v, queues: map[*Queue]struct{}{}, givenUp: make(chan struct{})}
+	s.mostBytes.Store(int64(v.b.opts.MaxMessageBytes))
+	return s
 }
 
 // GiveUp ends what the session waits for on a disk, now and from now on, with an
@@ -62,5 +70,6 @@ func (s *Session) Close() {
 	s.queues = map[*Queue]struct{}{}
 	s.closed = true
 	s.mu.Unlock()
+	s.leaveAccounts(s.channels.Swap(0))
 	s.vhost.deleteOwned(list)
 }

@@ -61,8 +61,9 @@ type Subscription struct {
 	opening    *errand              // the cursor of a partition that came since; nil: none
 	stopped    bool
 	left       bool
-	last       bool   // its queue is to go: see DeleteUnused
-	head       uint64 // of Delivery.Head, given out last
+	holder     *account // whose consumer it is counted as; nil: nobody's
+	last       bool     // its queue is to go: see DeleteUnused
+	head       uint64   // of Delivery.Head, given out last
 
 	stream *streamConsumer // of a stream, whose consumers have none of the above; nil: of another queue
 
@@ -124,6 +125,19 @@ func (s *Session) subscribe(name string, o SubscribeOptions) (*Subscription, err
 		return nil, err
 	}
 	sub := &Subscription{q: q, o: o}
+	if err := s.holdConsumer(sub); err != nil {
+		return nil, err
+	}
+	if _, err := s.subscribeTo(q, sub); err != nil {
+		sub.leaveAccounts()
+		return nil, err
+	}
+	return sub, nil
+}
+
+// subscribeTo is subscribe for a consumer that is counted.
+func (s *Session) subscribeTo(q *Queue, sub *Subscription) (*Subscription, error) {
+	o := &sub.o
 	switch {
 	case o.stream:
 		return s.subscribeStream(sub)
@@ -434,6 +448,7 @@ func (s *Subscription) Leave() {
 	if s.session != nil {
 		s.session.unsubscribed(s)
 	}
+	s.leaveAccounts()
 	s.Stop()
 	q := s.q
 	q.use() // before anybody sees the queue without its consumer
@@ -450,6 +465,15 @@ func (s *Subscription) Leave() {
 	s.last = was && q.AutoDelete && q.had && len(q.subs) == 0
 	q.mu.Unlock()
 	next.wakeUp()
+}
+
+// leaveAccounts ends holdConsumer.
+func (s *Subscription) leaveAccounts() {
+	if s.holder != nil {
+		s.holder.give(limitConsumers, 1)
+		s.q.vhost.account.give(limitConsumers, 1)
+		s.holder = nil
+	}
 }
 
 // Last reports whether DeleteUnused has something to do.

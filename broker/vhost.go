@@ -15,6 +15,9 @@ type VHost struct {
 	meta atomic.Pointer[VHostMeta]
 	open gate // whoever writes something of it down is inside
 
+	account account
+	said    map[string]int64 // its limits; guarded by accounts.mu, and never changed
+
 	// mu guards what is changed by changes of topology; see change. It is never held
 	// over anything that may wait.
 	mu        sync.Mutex

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -45,13 +46,23 @@ var errVHostGone = errors.New("nothing can be changed in it any more")
 // all do whose key has its name as the second part, but for what says that something is to be
 // removed. Who keeps something more of a virtual host gives it such a key.
 func ofVHost(key, name string) bool {
-	kind, rest, _ := strings.Cut(key, "/")
+	kind, _, _ := strings.Cut(key, "/")
 	if kind+"/" == prefixRemoval || kind+"/" == prefixVHost || kind+"/" == prefixVHostEnd || kind == "m" {
 		return false
 	}
-	vhost, _, _ := strings.Cut(rest, "/")
-	vhost, err := url.PathUnescape(vhost)
+	vhost, err := vhostOf(key)
 	return err == nil && vhost == name
+}
+
+// vhostOf is the second part of a key.
+func vhostOf(key string) (string, error) {
+	_, rest, _ := strings.Cut(key, "/")
+	name, _, _ := strings.Cut(rest, "/")
+	name, err := url.PathUnescape(name)
+	if err != nil {
+		return "", fmt.Errorf("definition %q: %w", key, err)
+	}
+	return name, nil
 }
 
 // OnVHostDeleted has fn called for every virtual host that is deleted from now on, when its
@@ -142,6 +153,7 @@ func (v *VHost) forgetQueues(list []*Queue) {
 	for _, q := range list {
 		q.end(false)
 		v.b.deletions.add(q)
+		q.dropMaker()
 		q.leave()
 	}
 	v.changed()

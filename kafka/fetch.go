@@ -77,11 +77,20 @@ func (c *conn) serveFetch(h wire.Header, body []byte) error {
 	counters := c.s.broker.Counters()
 	counters.Fetched.Add(uint64(f.count))
 	counters.FetchedBytes.Add(uint64(f.bytes))
+	var throttle time.Duration
+	if p := c.session.Pacer(); p != nil {
+		throttle = p.Left(f.bytes, time.Now())
+		f.res.ThrottleMillis = throttleMillis(throttle)
+	}
 	err := c.out.vector(c.encodeFetch(h, code))
 	if errors.Is(err, syscall.EFAULT) {
 		c.unreadable()
 	}
-	return err
+	if err != nil || throttle == 0 {
+		return err
+	}
+	c.releaseFetched() // nothing is borrowed while the client waits
+	return c.mute(throttle)
 }
 
 // unreadable finds out and says whose bytes the kernel could not read. Part of the

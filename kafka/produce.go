@@ -3,6 +3,7 @@ package kafka
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
@@ -34,6 +35,11 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	if err := c.hold(); err != nil {
 		return err
 	}
+	var throttle time.Duration
+	if p := c.session.Pacer(); p != nil {
+		throttle = p.Came(len(body), c.frames.Now())
+		q.ThrottleMillis = throttleMillis(throttle)
+	}
 	a := c.out.answer()
 	sl := &a.Value
 	made := a.Wait()
@@ -57,7 +63,7 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 		if failed {
 			return errProduceUnanswered
 		}
-		return nil
+		return c.mute(throttle)
 	}
 	sl.ver = h.Version
 	sl.frame = wire.AppendResponseHeader(sl.frame[:0], h)
@@ -68,7 +74,10 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	}
 	made(nil)
 	sl.taken, c.bill.taken = c.bill.taken, 0 // it waits with its answer
-	return c.out.produce(a)
+	if err := c.out.produce(a); err != nil || throttle == 0 {
+		return err
+	}
+	return c.mute(throttle)
 }
 
 // fewPartitions are so many as are not counted: what they take is little beside the

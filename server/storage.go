@@ -99,6 +99,7 @@ func (s *Server) openBroker() error {
 		Memory:          s.memoryAlarm(),
 		FirstVHost:      s.config.DefaultVHost,
 		Policy:          s.access.Policy,
+		UserLimits:      s.access.Limits,
 		KeyPolicy:       s.access.Keys,
 		Log:             s.logger,
 	})

@@ -34,6 +34,9 @@ const (
 
 	PutPolicy    Act = "policy.put"
 	DeletePolicy Act = "policy.delete"
+
+	SetVHostLimit   Act = "vhost-limit.set"
+	ClearVHostLimit Act = "vhost-limit.clear"
 )
 
 // Outcome is how an act ended.

@@ -20,6 +20,8 @@ type FetchResponse struct {
 	cuts     []cut    // where records stand between the bytes of head
 	records  int      // bytes of records in all
 	pieces   [][]byte // memory of the last Finish
+
+	ThrottleMillis int32 // how long the connection is not read; set before Begin, which forgets it
 }
 
 // cut is a run of records behind head[:at].
@@ -34,7 +36,8 @@ func (b *FetchResponse) Begin(h Header, code Code, topics int) {
 	clear(b.cuts) // no reference to a view may outlive its response
 	b.cuts, b.records = b.cuts[:0], 0
 	b.head = AppendResponseHeader(b.head[:0], h)
-	b.head = appendInt32(b.head, 0)
+	b.head = appendInt32(b.head, b.ThrottleMillis)
+	b.ThrottleMillis = 0
 	if b.version >= 7 {
 		b.head = appendInt16(b.head, int16(code))
 		b.head = appendInt32(b.head, 0) // the session is declined

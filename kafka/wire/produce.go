@@ -17,6 +17,8 @@ type ProduceRequest struct {
 	TimeoutMillis int32
 	Topics        []ProduceTopic
 	Partitions    []ProducePartition // of all topics, in request order
+
+	ThrottleMillis int32 // of the response: how long the connection is not read
 }
 
 // ProduceTopic is one topic's run inside ProduceRequest.Partitions.
@@ -50,7 +52,7 @@ const (
 func (q *ProduceRequest) Parse(version int16, body []byte) error {
 	flexible := version >= 9
 	r := decoder{src: body}
-	q.Version = version
+	q.Version, q.ThrottleMillis = version, 0
 	q.Topics, q.Partitions = q.Topics[:0], q.Partitions[:0]
 	q.TransactionID, _ = r.str(flexible)
 	q.Acks, q.TimeoutMillis = r.int16(), r.int32()
@@ -87,7 +89,7 @@ func (q *ProduceRequest) AppendResponse(dst []byte) []byte {
 		}
 		dst = appendTags(dst, flexible)
 	}
-	dst = appendInt32(dst, 0) // throttle
+	dst = appendInt32(dst, q.ThrottleMillis)
 	return appendTags(dst, flexible)
 }
 
