@@ -18,7 +18,7 @@ import (
 const MaxBytes = 8 << 10
 
 // maxSteps is how large a pattern may get when its repetitions are written out.
-const maxSteps = 20_000
+const maxSteps = 10_000
 
 // Compile reads a pattern, which is not anchored.
 func Compile(text string) (*regexp.Regexp, error) {

@@ -73,9 +73,9 @@ func TestAPatternHasBounds(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"as long as it may be", strings.Repeat("a", MaxBytes), ""},
 		{"too long", strings.Repeat("a", MaxBytes+1), "longer than the maximum of 8192"},
-		{"too large", strings.Repeat("a", 100) + "(?:" + strings.Repeat("b", 30) + "){1000}", "more than 20000 steps"},
-		{"not too large", "(?:" + strings.Repeat("b", 15) + "){1000}", ""},
-		{"too large without end", "(?:" + strings.Repeat("b", 30) + "){1000,}", "more than 20000 steps"},
+		{"too large", strings.Repeat("a", 100) + "(?:" + strings.Repeat("b", 30) + "){1000}", "more than 10000 steps"},
+		{"not too large", "(?:" + strings.Repeat("b", 8) + "){1000}", ""},
+		{"too large without end", "(?:" + strings.Repeat("b", 30) + "){1000,}", "more than 10000 steps"},
 		{"too deep", strings.Repeat("(", 2000) + strings.Repeat(")", 2000), "nests too deeply"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -114,6 +114,9 @@ func FuzzCompile(f *testing.F) {
 			if err.Error() == "" {
 				t.Error("no words")
 			}
+			return
+		}
+		if len(name) > 255 { // no name is, and matching takes its time
 			return
 		}
 		if n.Match(name) != n.MatchBytes([]byte(name)) {
