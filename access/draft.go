@@ -92,6 +92,35 @@ func (d *Draft) PutUser(u NewUser) error {
 	return d.put(keyOf(prefixUser, r.Name), r)
 }
 
+// User finds a user, as the change has it by now.
+func (d *Draft) User(name string) (User, error) {
+	if err := d.hasUser(name); err != nil {
+		return User{}, err
+	}
+	return d.picture.users[name].user(&d.k.opts), nil
+}
+
+// Permission finds a permission, as the change has it by now.
+func (d *Draft) Permission(vhost, user string) (p Permission, ok bool) {
+	g := d.picture.permissions[grant{vhost, user}]
+	if g == nil {
+		return p, false
+	}
+	return g.Permission, true
+}
+
+// UsersIn are those who have a permission in a virtual host, by name.
+func (d *Draft) UsersIn(vhost string) []string {
+	var out []string
+	for g := range d.picture.permissions {
+		if g.vhost == vhost {
+			out = append(out, g.user)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // DeleteUser takes a user away, with all permissions. Connections of the user end.
 func (d *Draft) DeleteUser(name string) error {
 	d.note(audit.DeleteUser, "", name, "")

@@ -100,5 +100,6 @@ const (
 	offsetBytes    = 250 // of OffsetFetch, beside the text
 	sizeBytes      = 100 // of DescribeLogDirs
 	idBytes        = 100 // of a look-up by topic id, for each topic there is
+	aclBytes       = 300 // of DescribeAcls and DeleteAcls, beside names
 	configBytes    = 700 // of DescribeConfigs, synonyms included
 )

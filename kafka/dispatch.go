@@ -114,6 +114,12 @@ func (c *conn) handleAdmin(req kmsg.Request) (kmsg.Response, error) {
 		return c.alterCredentials(r), nil
 	case *kmsg.DescribeClusterRequest:
 		return c.describeCluster(r), nil
+	case *kmsg.DescribeACLsRequest:
+		return c.describeACLs(r), nil
+	case *kmsg.CreateACLsRequest:
+		return c.createACLs(r), nil
+	case *kmsg.DeleteACLsRequest:
+		return c.deleteACLs(r), nil
 	}
 	return nil, fmt.Errorf("no handler for key %d", req.Key())
 }

@@ -44,6 +44,7 @@ var advice = map[wire.Code]string{
 	wire.InvalidProducerEpoch:       "let one producer use the id",
 	wire.InvalidTxnState:            "leave transactional.id out: there are no transactions",
 	wire.TransactionalIDAuthFailed:  "leave transactional.id out: there are no transactions",
+	wire.SecurityDisabled:           "give the broker users",
 	wire.StorageError:               "look at the broker's disk, and at the lines before",
 	wire.GroupMaxSizeReached:        "run fewer members",
 	wire.FencedInstanceID:           "give each member a group.instance.id of its own",
@@ -204,6 +205,16 @@ func (c *conn) refusedToAdmin(one func(string, int16, *string), res kmsg.Respons
 	case *kmsg.DeleteTopicsResponse:
 		for i := range r.Topics {
 			one(deref(r.Topics[i].Topic), r.Topics[i].ErrorCode, r.Topics[i].ErrorMessage)
+		}
+	case *kmsg.DescribeACLsResponse:
+		one("", r.ErrorCode, r.ErrorMessage)
+	case *kmsg.CreateACLsResponse:
+		for i := range r.Results {
+			one("", r.Results[i].ErrorCode, r.Results[i].ErrorMessage)
+		}
+	case *kmsg.DeleteACLsResponse:
+		for i := range r.Results {
+			one("", r.Results[i].ErrorCode, r.Results[i].ErrorMessage)
 		}
 	case *kmsg.CreatePartitionsResponse:
 		for i := range r.Topics {

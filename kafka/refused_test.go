@@ -165,6 +165,25 @@ var refusedRequests = map[wire.Key]refusedRequest{
 		q.Resources = append(q.Resources, t)
 		return q
 	}},
+	wire.DescribeACLs: {31, func() kmsg.Request {
+		q := kmsg.NewPtrDescribeACLsRequest()
+		q.ResourceType, q.ResourcePatternType, q.Operation, q.PermissionType = 1, 1, 1, 1
+		return q
+	}},
+	wire.CreateACLs: {31, func() kmsg.Request {
+		q := kmsg.NewPtrCreateACLsRequest()
+		one := kmsg.NewCreateACLsRequestCreation()
+		one.ResourceType, one.ResourceName, one.Principal, one.Host, one.Operation, one.PermissionType = 2, "t", "User:nobody", "*", 2, 3
+		q.Creations = append(q.Creations, one)
+		return q
+	}},
+	wire.DeleteACLs: {31, func() kmsg.Request {
+		q := kmsg.NewPtrDeleteACLsRequest()
+		one := kmsg.NewDeleteACLsRequestFilter()
+		one.ResourceType, one.ResourcePatternType, one.Operation, one.PermissionType = 1, 1, 1, 1
+		q.Filters = append(q.Filters, one)
+		return q
+	}},
 	wire.DescribeLogDirs: {31, func() kmsg.Request {
 		q := kmsg.NewPtrDescribeLogDirsRequest()
 		q.Version = 4

@@ -13,6 +13,7 @@ import (
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/kafka/acl"
 	"github.com/leveret-mq/leveret/kafka/group"
 )
 
@@ -26,6 +27,8 @@ type Options struct {
 	Credentials Credentials
 	// VHost is where clients are that name none; default broker.DefaultVHost.
 	VHost string
+	// ACLs are the access lists that clients see and change; nil: there are none.
+	ACLs *acl.Lists
 	// NoAutoCreate refuses to make a topic when a client first names it.
 	NoAutoCreate bool
 	// Partitions is the number of partitions of a new topic that is made

@@ -10,6 +10,7 @@ import (
 	"github.com/leveret-mq/leveret/config"
 	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka"
+	"github.com/leveret-mq/leveret/kafka/acl"
 )
 
 // protocols is the table of listeners, in the order in which they start. One more
@@ -61,7 +62,7 @@ func openAMQP(s *Server) (handler, error) {
 }
 
 func openKafka(s *Server) (handler, error) {
-	k, err := kafka.New(kafka.Options{Broker: s.broker, VHost: s.config.DefaultVHost, Users: s.users, Credentials: s.access, Logger: s.logger, Budget: s.budget, Disk: s.kafkaDisk})
+	k, err := kafka.New(kafka.Options{Broker: s.broker, VHost: s.config.DefaultVHost, Users: s.users, Credentials: s.access, ACLs: acl.New(s.access), Logger: s.logger, Budget: s.budget, Disk: s.kafkaDisk})
 	if err != nil {
 		return handler{}, err
 	}

@@ -14,15 +14,16 @@ var imports = map[string][]string{
 	// The program.
 	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program", "internal/audit", "internal/notify"},
 	"cmd/leveret-bench": {"bench", "internal/program"},
-	"server": {"config", "auth", "access", "broker", "store", "store/local", "store/cluster", "amqp", "kafka", "stomp", "xmpp",
+	"server": {"config", "auth", "access", "broker", "store", "store/local", "store/cluster", "amqp", "kafka", "kafka/acl", "stomp", "xmpp",
 		"admin", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit"},
 
 	// Listeners.
 	"amqp":             {"amqp/wire", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked"},
 	"amqp/wire":        {"internal/field"},
-	"kafka":            {"kafka/wire", "kafka/group", "broker", "message", "auth", "internal/netx", "internal/batch", "internal/budget"},
+	"kafka":            {"kafka/wire", "kafka/group", "kafka/acl", "broker", "message", "auth", "internal/netx", "internal/batch", "internal/budget"},
 	"kafka/wire":       {"internal/batch"},
 	"kafka/group":      {"kafka/wire"},
+	"kafka/acl":        {"access", "internal/audit", "internal/pattern"},
 	"stomp":            {"stomp/frame", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked"},
 	"stomp/frame":      {},
 	"xmpp":             {"xmpp/stanza", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked"},

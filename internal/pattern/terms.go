@@ -82,24 +82,31 @@ func Terms(text string) []Term {
 	if !ok {
 		return []Term{{Kind: Other, Text: "(?:" + closed(text) + ")"}}
 	}
-	if len(parts) == 1 {
-		if inner, grouped := grouped(text); grouped {
-			if parts, ok = alternatives(inner); ok {
-				for i := range parts {
-					parts[i] = anchored(parts[i])
-				}
-			} else {
-				parts = []string{text}
+	terms := make([]Term, 0, len(parts))
+	for _, part := range parts {
+		for _, one := range ungrouped(part) {
+			if one != "^$" { // of which there is none among names
+				terms = append(terms, termOf(one))
 			}
 		}
 	}
-	terms := make([]Term, 0, len(parts))
-	for _, part := range parts {
-		if part != "^$" { // of which there is none among names
-			terms = append(terms, termOf(part))
-		}
-	}
 	return terms
+}
+
+// ungrouped are the alternatives of a part that is a group of them.
+func ungrouped(part string) []string {
+	inner, ok := grouped(part)
+	if !ok {
+		return []string{part}
+	}
+	parts, ok := alternatives(inner)
+	if !ok {
+		return []string{part}
+	}
+	for i := range parts {
+		parts[i] = anchored(parts[i])
+	}
+	return parts
 }
 
 // anchored is an alternative of a group between ^ and $.

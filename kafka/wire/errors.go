@@ -49,6 +49,7 @@ const (
 	InvalidProducerEpoch       Code = 47
 	InvalidTxnState            Code = 48
 	TransactionalIDAuthFailed  Code = 53
+	SecurityDisabled           Code = 54
 	StorageError               Code = 56
 	SASLAuthenticationFailed   Code = 58
 	GroupNotEmpty              Code = 68

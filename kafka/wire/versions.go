@@ -24,6 +24,9 @@ const (
 	DeleteTopics            Key = 20
 	DeleteRecords           Key = 21
 	InitProducerID          Key = 22
+	DescribeACLs            Key = 29
+	CreateACLs              Key = 30
+	DeleteACLs              Key = 31
 	DescribeConfigs         Key = 32
 	AlterConfigs            Key = 33
 	DescribeLogDirs         Key = 35
@@ -79,6 +82,9 @@ var Supported = []Support{
 	{DeleteTopics, 1, 6, 1, 4, "DeleteTopics"},
 	{DeleteRecords, 0, 2, 0, 2, "DeleteRecords"},
 	{InitProducerID, 0, 4, 0, 2, "InitProducerId"},
+	{DescribeACLs, 1, 3, 1, 2, "DescribeAcls"},
+	{CreateACLs, 1, 3, 1, 2, "CreateAcls"},
+	{DeleteACLs, 1, 3, 1, 2, "DeleteAcls"},
 	{DescribeConfigs, 1, 4, 1, 4, "DescribeConfigs"},
 	{AlterConfigs, 0, 2, 0, 2, "AlterConfigs"},
 	{DescribeLogDirs, 1, 4, 1, 2, "DescribeLogDirs"},
