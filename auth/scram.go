@@ -26,6 +26,8 @@ type Exchange struct {
 	mechanism Mechanism
 	named     func(string) string
 	talk      *scram.ServerConversation
+	said      string // the client's first message
+	answered  string // and what it was answered
 	name      string
 	shown     *Credential // what the client was shown
 	decoy     bool        // nobody has it
@@ -111,6 +113,7 @@ func (x *Exchange) first(ctx context.Context, message []byte) ([]byte, error) {
 	case x.talk.AuthzID() != "" && x.talk.AuthzID() != x.talk.Username():
 		return nil, loginOf(x.name, "asks to act for another user: %w", ErrRefused)
 	}
+	x.said, x.answered = string(message), answer
 	return []byte(answer), nil
 }
 
@@ -123,6 +126,9 @@ func (x *Exchange) final(ctx context.Context, message []byte, from net.Addr) ([]
 	}
 	begun := time.Now()
 	answer, err := x.talk.Step(string(message))
+	if err != nil {
+		answer, err = x.repeated(string(message))
+	}
 	e := (*u.current.Load())[x.name]
 	if err = x.judge(e, err, from); err != nil {
 		return nil, nil, u.refuse(ctx, a, x.name, err, begun)

@@ -3,7 +3,9 @@ package auth
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/pbkdf2"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -105,6 +107,60 @@ func TestScramLogins(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Older librdkafka repeats its nonce. What it signs is in the proof, so that it is no hole.
+func TestScramTakesARepeatedNonce(t *testing.T) {
+	for name, c := range map[string]struct {
+		password, before string // before the server's nonce
+		in               bool
+	}{
+		"as the RFC has it": {"s3cret", "", true},
+		"repeated":          {"s3cret", "nonce", true},
+		"wrong password":    {"guess", "nonce", false},
+		"another nonce":     {"s3cret", "other", false},
+		"thrice":            {"s3cret", "noncenonce", false},
+	} {
+		for _, m := range Mechanisms {
+			synctest.Test(t, func(t *testing.T) {
+				u := scrams(t)
+				x, _ := u.Scram(m, nil)
+				answer, _, err := x.Step(t.Context(), []byte("y,a=ann,n=ann,r=nonce,x=1"), there)
+				if err != nil {
+					t.Fatal(err)
+				}
+				fields := strings.Split(string(answer), ",")
+				salt, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(fields[1], "s="))
+				if err != nil {
+					t.Fatal(err)
+				}
+				salted, err := pbkdf2.Key(generators[m], c.password, salt, MinIterations, generators[m]().Size())
+				if err != nil {
+					t.Fatal(err)
+				}
+				mac := func(key []byte, text string) []byte {
+					h := hmac.New(generators[m], key)
+					h.Write([]byte(text))
+					return h.Sum(nil)
+				}
+				key := mac(salted, "Client Key")
+				h := generators[m]()
+				h.Write(key)
+				signed := "c=" + base64.StdEncoding.EncodeToString([]byte("y,a=ann,")) + ",r=" + c.before + strings.TrimPrefix(fields[0], "r=")
+				all := "n=ann,r=nonce,x=1," + string(answer) + "," + signed
+				for i, b := range mac(h.Sum(nil), all) {
+					key[i] ^= b
+				}
+				got, who, err := x.Step(t.Context(), []byte(signed+",p="+base64.StdEncoding.EncodeToString(key)), there)
+				if (who != nil) != c.in || !c.in && !errors.Is(err, ErrRefused) {
+					t.Errorf("%s, %s: %v, %v", name, m, who, err)
+				}
+				if want := "v=" + base64.StdEncoding.EncodeToString(mac(mac(salted, "Server Key"), all)); c.in && string(got) != want {
+					t.Errorf("%s, %s: the client is answered %s, want %s", name, m, got, want)
+				}
+			})
+		}
 	}
 }
 
@@ -358,6 +414,7 @@ func FuzzScram(f *testing.F) {
 	u := scrams(f)
 	f.Add("SCRAM-SHA-256", []byte("n,,n=ann,r=x"), []byte("c=biws,r=x,p=AAAA"))
 	f.Add("SCRAM-SHA-512", []byte("y,a=ann,n=a=2Cb=3Dc,r=,x=1"), []byte("c=,r=,p="))
+	f.Add("SCRAM-SHA-1", []byte("n,,n=ann,r="), []byte("c=biws,r=,p="))
 	f.Fuzz(func(t *testing.T, m string, first, final []byte) {
 		x, err := u.Scram(Mechanism(m), strings.ToLower)
 		if err != nil {

@@ -2,7 +2,7 @@
 
 // What the Node.js programs share: addresses, named checks, a time limit.
 // Output is one line a check, `PASS name (seconds)` or `FAIL name: reason`.
-// AMQP_ADDR, KAFKA_ADDR and KAFKA_SASL (user:password) come from the environment.
+// AMQP_ADDR, KAFKA_ADDR and KAFKA_SASL, KAFKA_SCRAM (user:password) come from the environment.
 
 const assert = require('node:assert/strict');
 const path = require('node:path');
@@ -58,4 +58,5 @@ module.exports = {
   amqpURL: `amqp://guest:guest@${process.env.AMQP_ADDR || '127.0.0.1:5672'}/`,
   kafkaAddr: process.env.KAFKA_ADDR || '127.0.0.1:9092',
   kafkaSASL: process.env.KAFKA_SASL || '',
+  kafkaSCRAM: process.env.KAFKA_SCRAM || '',
 };

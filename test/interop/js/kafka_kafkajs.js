@@ -6,7 +6,7 @@ const {CompressionCodecs, CompressionTypes, Kafka, logLevel, PartitionAssigners}
 const SnappyCodec = require('kafkajs-snappy');
 const lz4 = require('lz4-napi');
 const {ZstdCodec} = require('zstd-codec');
-const {assert, check, kafkaAddr, kafkaSASL, main, name, sleep, until} = require('./check');
+const {assert, check, kafkaAddr, kafkaSASL, kafkaSCRAM, main, name, sleep, until} = require('./check');
 
 // kafkajs brings gzip only; the others are handed to it in its own way.
 CompressionCodecs[CompressionTypes.Snappy] = SnappyCodec;
@@ -168,5 +168,23 @@ check('bounds and offsets by time', async () => {
   }
   await admin.deleteTopics({topics: [topic]});
 });
+
+for (const mechanism of kafkaSCRAM ? ['scram-sha-256', 'scram-sha-512'] : []) { // only a broker that is Leveret has them as it comes
+  check(`${mechanism.toUpperCase()}: the right password gets in, a wrong one does not`, async () => {
+    const [username, right] = kafkaSCRAM.split(':');
+    for (const password of [right, 'wrong']) {
+      const who = new Kafka({brokers: [kafkaAddr], logLevel: logLevel.NOTHING, retry: {retries: 0}, ssl: false, sasl: {mechanism, username, password}}).admin();
+      try {
+        await who.connect();
+        assert.equal((await who.describeCluster()).brokers.length, 1);
+        assert.equal(password, right, 'the password that gets in');
+        await who.disconnect();
+      } catch (error) {
+        assert.match(error.message, /the name or the password is wrong/);
+        assert.equal(password, 'wrong', 'the password that is refused');
+      }
+    }
+  }, 40);
+}
 
 admin.connect().then(main, error => { console.log(`FAIL connect: ${error.message}`); process.exit(1); });

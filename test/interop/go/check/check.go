@@ -15,11 +15,12 @@ import (
 	"time"
 )
 
-// AMQP and Kafka are the brokers' addresses, SASL is "user:password" or empty.
+// AMQP and Kafka are the brokers' addresses, SASL and SCRAM are "user:password" or empty.
 var (
 	AMQP  = env("AMQP_ADDR", "127.0.0.1:5672")
 	Kafka = env("KAFKA_ADDR", "127.0.0.1:9092")
 	SASL  = env("KAFKA_SASL", "")
+	SCRAM = env("KAFKA_SCRAM", "")
 )
 
 var run = func() string {
@@ -38,6 +39,23 @@ var items []item
 
 // Credentials splits SASL; ok is false when there is none.
 func Credentials() (user, password string, ok bool) { return strings.Cut(SASL, ":") }
+
+// Logins adds a check for each SCRAM mechanism: try logs in, and tells how that went. Only a
+// broker that is Leveret has them as it comes.
+func Logins(try func(ctx context.Context, mechanism, user, password string) error) {
+	user, password, ok := strings.Cut(SCRAM, ":")
+	if !ok {
+		return
+	}
+	for _, mechanism := range []string{"SCRAM-SHA-256", "SCRAM-SHA-512"} {
+		Add(mechanism+": the right password gets in, a wrong one does not", 40*time.Second, func(ctx context.Context) {
+			OK(try(ctx, mechanism, user, password), "the right password")
+			if try(ctx, mechanism, user, "wrong") == nil {
+				Fail("a wrong password gets in")
+			}
+		})
+	}
+}
 
 // Name makes a queue, exchange, topic or group name of this run.
 func Name(what string) string {

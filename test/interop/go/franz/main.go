@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/leveret-mq/leveret/test/interop/go/check"
 	"github.com/leveret-mq/leveret/test/interop/go/scenario"
@@ -26,7 +27,22 @@ func main() {
 	scenario.Register(franz{kadm.NewClient(cl)}, scenario.Options{
 		Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Idempotent: true, Nulls: true,
 	})
+	check.Logins(login)
 	check.Main()
+}
+
+func login(ctx context.Context, mechanism, user, password string) error {
+	a := scram.Auth{User: user, Pass: password}
+	m := a.AsSha256Mechanism()
+	if mechanism == "SCRAM-SHA-512" {
+		m = a.AsSha512Mechanism()
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(check.Kafka), kgo.SASL(m), kgo.RequestRetries(0))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return cl.Ping(ctx)
 }
 
 func newClient(more ...kgo.Opt) (*kgo.Client, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"github.com/leveret-mq/leveret/test/interop/go/check"
 	"github.com/leveret-mq/leveret/test/interop/go/scenario"
@@ -28,7 +29,27 @@ func main() {
 	c.Transport = c.transport
 	// Its producer has no idempotence, and its reader makes empty values of nulls.
 	scenario.Register(&c, scenario.Options{Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}})
+	check.Logins(login)
 	check.Main()
+}
+
+func login(ctx context.Context, mechanism, user, password string) error {
+	algorithm := scram.SHA256
+	if mechanism == "SCRAM-SHA-512" {
+		algorithm = scram.SHA512
+	}
+	m, err := scram.Mechanism(algorithm, user, password)
+	if err != nil {
+		return err
+	}
+	d := kafka.Dialer{Timeout: 10 * time.Second, SASLMechanism: m}
+	conn, err := d.DialContext(ctx, "tcp", check.Kafka)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Brokers()
+	return err
 }
 
 type client struct {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/xdg-go/scram"
 
 	"github.com/leveret-mq/leveret/test/interop/go/check"
 	"github.com/leveret-mq/leveret/test/interop/go/scenario"
@@ -22,7 +23,39 @@ func main() {
 	scenario.Register(client{admin}, scenario.Options{
 		Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Idempotent: true, Nulls: false,
 	})
+	check.Logins(login)
 	check.Main()
+}
+
+func login(_ context.Context, mechanism, user, password string) error {
+	c := config()
+	c.Net.SASL.Enable, c.Net.SASL.User, c.Net.SASL.Password = true, user, password
+	c.Net.SASL.Mechanism, c.Metadata.Retry.Max = sarama.SASLMechanism(mechanism), 0
+	c.Net.SASL.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient {
+		if mechanism == sarama.SASLTypeSCRAMSHA512 {
+			return &scramClient{hash: scram.SHA512}
+		}
+		return &scramClient{hash: scram.SHA256}
+	}
+	cl, err := sarama.NewClient([]string{check.Kafka}, c)
+	if err != nil {
+		return err
+	}
+	return cl.Close()
+}
+
+// scramClient is what sarama wants of a library.
+type scramClient struct {
+	hash scram.HashGeneratorFcn
+	*scram.ClientConversation
+}
+
+func (c *scramClient) Begin(user, password, as string) error {
+	cl, err := c.hash.NewClient(user, password, as)
+	if err == nil {
+		c.ClientConversation = cl.NewConversation()
+	}
+	return err
 }
 
 func config() *sarama.Config {

@@ -16,6 +16,7 @@ final class Check {
     static final String AMQP = env("AMQP_ADDR", "127.0.0.1:5672");
     static final String KAFKA = env("KAFKA_ADDR", "127.0.0.1:9092");
     static final String SASL = env("KAFKA_SASL", "");
+    static final String SCRAM = env("KAFKA_SCRAM", "");
 
     private static final String RUN = UUID.randomUUID().toString().substring(0, 8);
 

@@ -25,6 +25,7 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.SaslAuthenticationException;
 import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -49,7 +50,30 @@ public final class KafkaClient {
             () -> group("org.apache.kafka.clients.consumer.CooperativeStickyAssignor"));
         Check.add("bounds and offsets by time", 30, KafkaClient::lookups);
         Check.add("admin: describe, configure, add partitions, delete records, delete group", 40, KafkaClient::administration);
+        for (String mechanism : List.of("SCRAM-SHA-256", "SCRAM-SHA-512")) {
+            if (!Check.SCRAM.isEmpty()) { // only a broker that is Leveret has them as it comes
+                Check.add(mechanism + ": the right password gets in, a wrong one does not", 40, () -> logins(mechanism));
+            }
+        }
         Check.main();
+    }
+
+    private static void logins(String mechanism) throws Exception {
+        String[] user = Check.SCRAM.split(":", 2);
+        for (String password : List.of(user[1], "wrong")) {
+            Map<String, Object> conf = config(Map.of());
+            conf.put("security.protocol", "SASL_PLAINTEXT");
+            conf.put("sasl.mechanism", mechanism);
+            conf.put("sasl.jaas.config", "org.apache.kafka.common.security.scram.ScramLoginModule required username=\""
+                + user[0] + "\" password=\"" + password + "\";");
+            try (Admin who = Admin.create(conf)) {
+                Check.equal(who.describeCluster().nodes().get().size(), 1, "brokers");
+                Check.equal(password, user[1], "the password that gets in");
+            } catch (ExecutionException e) {
+                Check.equal(e.getCause() instanceof SaslAuthenticationException, true, "the refusal says so: " + e.getCause());
+                Check.equal(password, "wrong", "the password that is refused");
+            }
+        }
     }
 
     private static Map<String, Object> config(Map<String, Object> more) {
