@@ -47,7 +47,7 @@ type Config struct {
 	PprofAddr string `flag:"pprof-addr" default:"off" group:"Listeners" usage:"address for Go's profiles under /debug/pprof/, host:port; off switches it off"`
 
 	// DefaultUser is the user that exists when no other does.
-	DefaultUser string `flag:"default-user" default:"guest" group:"Users" usage:"name of the user that exists from the start"`
+	DefaultUser string `flag:"default-user" default:"guest" group:"Users" usage:"name of the user that is made when none is stored, with all permissions"`
 	// DefaultPassword is that user's password.
 	DefaultPassword string `flag:"default-password" default:"guest" secret:"true" group:"Users" usage:"password of that user; better given in the environment than on the command line"`
 	// DefaultPasswordFile is a file that holds that password.

@@ -81,7 +81,9 @@ func (c *conn) end(why error) {
 		errors.Is(why, auth.ErrBusy): // clients take that for something to try again
 		c.log.Debug("connection ended", "error", why)
 		return
-	case errors.As(why, new(*wire.Refused)), errors.Is(why, wire.ErrMalformed), errors.Is(why, errBeforeLogin):
+	case errors.Is(why, errBeforeLogin):
+		c.log.Refused("request", why, "let the client log in: sasl.mechanism, and a user who may come from there")
+	case errors.As(why, new(*wire.Refused)), errors.Is(why, wire.ErrMalformed):
 		c.log.Refused("request", why, "mend or update the client, or send it to the port of its protocol")
 	default:
 		c.log.Debug("connection ended", "error", why)

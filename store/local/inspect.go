@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -19,7 +20,8 @@ var ErrUnknownFile = errors.New("not a file that this package writes")
 
 // Inspect prints what the file holds: a table, cursor, meta or layout file. It
 // changes nothing and needs no lock. What is damaged is printed as such, and an
-// error that says so is returned after everything else was printed.
+// error that says so is returned after everything else was printed. People send what it
+// prints to each other, so what passwords are known by is left out.
 func Inspect(w io.Writer, path string) error {
 	data, err := readFile(fs.Real(), path)
 	if err != nil {
@@ -31,7 +33,7 @@ func Inspect(w io.Writer, path string) error {
 	case filepath.Base(path) == layoutName:
 		err = inspectLayout(out, data)
 	case len(data) >= 4 && string(data[:4]) == magicTable:
-		err = inspectTable(out, data)
+		err = inspectTable(out, data, filepath.Base(filepath.Dir(path)) == "access")
 	case len(data) >= 4 && string(data[:4]) == magicCursor:
 		err = inspectCursor(out, data)
 	case len(data) >= 4 && string(data[:4]) == magicMeta:
@@ -191,7 +193,10 @@ func inspectSlot(out *printer, i int, s *slot, data []byte) {
 		i, s.Seq, s.Floor, s.Handed, reserved, s.Start, s.Boot, blob)
 }
 
-func inspectTable(out *printer, data []byte) error {
+// secretKeys begin the keys of the table "access" whose values hold hashes and keys.
+var secretKeys = []string{"u/", "m/"}
+
+func inspectTable(out *printer, data []byte, secrets bool) error {
 	scan, err := scanTable(data)
 	if err != nil {
 		return err
@@ -208,7 +213,11 @@ func inspectTable(out *printer, data []byte) error {
 		if r.Kind == recordTombstone {
 			verb = "delete"
 		}
-		out.printf("%d\t%s\t%d\t%s\t%s\n", at, verb, r.Revision, quoteShort(r.Key), quoteShort(r.Value))
+		value := quoteShort(r.Value)
+		if secrets && slices.ContainsFunc(secretKeys, func(key string) bool { return strings.HasPrefix(string(r.Key), key) }) {
+			value = fmt.Sprintf("(%d bytes, of passwords, not shown)", len(r.Value))
+		}
+		out.printf("%d\t%s\t%d\t%s\t%s\n", at, verb, r.Revision, quoteShort(r.Key), value)
 		at += n
 	}
 	if len(scan.damaged) > 0 {

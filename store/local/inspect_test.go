@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/leveret-mq/leveret/store"
 )
 
 // TestInspect prints one file of each kind, whole and damaged.
@@ -58,5 +60,29 @@ func TestInspect(t *testing.T) {
 	}
 	if err := Inspect(&strings.Builder{}, filepath.Join(t.TempDir(), "missing")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
+	}
+}
+
+// People send each other what is printed: hashes and keys of passwords are not.
+func TestInspectShowsNoSecretsOfUsers(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, Options{Dir: dir})
+	users, err := s.Table(t.Context(), "access")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range map[string]string{"u/ann": "a hash", "m/decoy": "a key", "p/%2F/ann": "a permission"} {
+		if err := users.Put(t.Context(), store.Entry{Key: key, Value: []byte(value)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out strings.Builder
+	if err := Inspect(&out, filepath.Join(dir, "access", tableName)); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{"a hash": false, "a key": false, "a permission": true, "u/ann": true, "(6 bytes, of passwords, not shown)": true} {
+		if strings.Contains(out.String(), text) != want {
+			t.Errorf("%q: shown is not %v in\n%s", text, want, &out)
+		}
 	}
 }
