@@ -141,7 +141,7 @@ func (s *Session) admit() error {
 // obey takes over the limits that hold for the session now. accounts.mu is held.
 func (s *Session) obey() {
 	user, v := s.user.Load(), &s.vhost.account
-	s.mostBytes.Store(min(user.limit(limitMessage), v.limit(limitMessage), int64(s.vhost.b.opts.MaxMessageBytes)))
+	s.mostBytes.Store(min(user.limit(limitMessage), v.limit(limitMessage), s.vhost.b.maxMessage.Load()))
 	s.pacer.Store(newPacer(user, v, s.pacer.Load()))
 }
 

@@ -112,6 +112,7 @@ type Broker struct {
 	unpacking *unpacking
 	scratch   *scratchRoom
 
+	maxMessage atomic.Int64 // see LimitMessages
 	clusterID  string
 	producerID atomic.Int64 // next to give out
 	producerHi atomic.Int64 // ids below it are reserved in the table
@@ -165,7 +166,8 @@ func Open(s store.Store, o Options) (*Broker, error) {
 		return nil, fmt.Errorf("open committed offsets: %w", err)
 	}
 	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, goingVHosts: map[string]*vhostEnd{}, stop: make(chan struct{}),
-		unpacking: newUnpacking(o.UnpackBytes), scratch: newScratchRoom(o.ScratchBytes, int64(o.MaxMessageBytes)), connections: connections{open: map[uint64]*Connection{}, of: map[string]int{}}}
+		unpacking: newUnpacking(o.UnpackBytes), scratch: &scratchRoom{limit: o.ScratchBytes}, connections: connections{open: map[uint64]*Connection{}, of: map[string]int{}}}
+	b.LimitMessages(o.MaxMessageBytes)
 	b.deletions = newDeletions()
 	b.follower = newFollower(b)
 	b.unfollow = defs.Watch(b.follower.hear)
@@ -223,7 +225,16 @@ func (b *Broker) Close() error {
 func (b *Broker) ClusterID() string { return b.clusterID }
 
 // MaxMessageBytes is the limit of one publish's body.
-func (b *Broker) MaxMessageBytes() int { return b.opts.MaxMessageBytes }
+func (b *Broker) MaxMessageBytes() int { return int(b.maxMessage.Load()) }
+
+// LimitMessages changes that limit. What was taken is not refused later.
+func (b *Broker) LimitMessages(bytes int) {
+	b.scratch.fit(int64(bytes))
+	b.limitsChanged(func() { b.maxMessage.Store(int64(bytes)) })
+	for _, v := range b.VHosts() {
+		v.changed() // publishers look at theirs when they find a route
+	}
+}
 
 // producerIDBlock ids are reserved at a time, so that one write serves many producers.
 const producerIDBlock = 1000

@@ -126,7 +126,7 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups", "Policies"}
 	keeps := []string{
 		"NewSession", "Clients", // how clients come to the door
-		"PolicyChanged", "Close", // the server's
+		"PolicyChanged", "LimitMessages", "Close", // the server's
 		"PutVHost", "DeleteVHost", "SetVHostLimits", "SetVHostLimit", "ClearVHostLimit", // an administrator's, who is named
 		"ForgetOffsets", "KeepGroup", // of what was allowed when it was asked for
 		"Scratch",                     // memory of unfinished messages

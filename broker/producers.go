@@ -68,7 +68,7 @@ func (s *Session) Produce(p *Partition, b batch.Batch) (Produced, error) {
 	if err := s.May(Publish, OnQueue, p.q.Name); err != nil {
 		return Produced{}, err
 	}
-	if most := s.MaxMessageBytes(); len(b) > most && most < s.vhost.b.opts.MaxMessageBytes {
+	if most := s.MaxMessageBytes(); len(b) > most && most < s.vhost.b.MaxMessageBytes() {
 		return Produced{}, fail(TooLarge, "batch of %d bytes is larger than the maximum of %d", len(b), most)
 	}
 	return p.take(b)

@@ -165,7 +165,7 @@ func (s *Session) NewPublisher() *Publisher {
 
 // newPublisher is NewPublisher for the broker itself, which says where messages come from.
 func (v *VHost) newPublisher() *Publisher {
-	p := &Publisher{v: v, generation: v.generation.Load(), most: v.b.opts.MaxMessageBytes, mostLike: min(batchBytes, v.b.opts.MaxMessageBytes)}
+	p := &Publisher{v: v, generation: v.generation.Load(), most: v.b.MaxMessageBytes(), mostLike: batchBytes}
 	p.forget()
 	return p
 }

@@ -18,14 +18,13 @@ type Scratch interface {
 // scratchRoom is what scratch files take: of all together, and of each as far as it
 // was written. Their space comes out of what is there for messages, so it is bounded.
 type scratchRoom struct {
-	limit, share int64
-	used         atomic.Int64
+	limit int64
+	share atomic.Int64 // of one client; see fit
+	used  atomic.Int64
 }
 
-// newScratchRoom gives each client a quarter, and room for one message in any case.
-func newScratchRoom(limit, message int64) *scratchRoom {
-	return &scratchRoom{limit: limit, share: min(limit, max(limit/4, message))}
-}
+// fit gives each client a quarter, and room for one message of that size in any case.
+func (r *scratchRoom) fit(message int64) { r.share.Store(min(r.limit, max(r.limit/4, message))) }
 
 // Scratch opens an empty file beside the data. A listener keeps unfinished messages
 // in it; they are nobody's yet, and do not survive the process.
@@ -67,8 +66,8 @@ func (f *watchedScratch) grow(size int64) error {
 	switch {
 	case more <= 0:
 		return nil
-	case size > room.share:
-		return fail(Full, "the unfinished messages of this client take more than %d bytes on disk, a quarter of --request-disk", room.share)
+	case size > room.share.Load():
+		return fail(Full, "the unfinished messages of this client take more than %d bytes on disk, a quarter of --request-disk", room.share.Load())
 	case room.used.Add(more) > room.limit:
 		room.used.Add(-more)
 		return fail(Full, "unfinished messages of all clients take %d bytes on disk, as much as --request-disk allows", room.limit)

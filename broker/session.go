@@ -36,7 +36,7 @@ type Session struct {
 // NewSession begins a connection of that user to the virtual host.
 func (v *VHost) NewSession(who auth.Identity) *Session {
 	s := &Session{who: who, vhost: v, queues: map[*Queue]struct{}{}, givenUp: make(chan struct{})}
-	s.mostBytes.Store(int64(v.b.opts.MaxMessageBytes))
+	s.mostBytes.Store(v.b.maxMessage.Load())
 	return s
 }
 

@@ -60,7 +60,7 @@ type Config struct {
 	// MaxConnections bounds the connections of one listener.
 	MaxConnections int `flag:"max-connections" default:"65536" group:"Limits" live:"true" usage:"most connections that one listener holds at a time; all together never more than the process may open files for"`
 	// MaxMessageBytes bounds the body of one message.
-	MaxMessageBytes Size `flag:"max-message-bytes" default:"128MiB" group:"Limits" usage:"largest body of a message that is taken"`
+	MaxMessageBytes Size `flag:"max-message-bytes" default:"128MiB" group:"Limits" live:"true" usage:"largest body of a message that is taken"`
 	// KafkaMaxBatchBytes bounds one batch of a Kafka producer.
 	KafkaMaxBatchBytes Size `flag:"kafka-max-batch-bytes" default:"1048588" group:"Limits" usage:"largest record batch that a Kafka producer may send; the default is Kafka's"`
 	// RequestMemory bounds what unfinished requests and answers of all clients take.

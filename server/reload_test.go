@@ -122,6 +122,32 @@ var takesHold = map[string]func(*testing.T, *Server) bool{
 		reload(t, s, func(c *config.Config) { c.KafkaTrustCompressed = true })
 		return produceBad(t, s) == 0
 	},
+	"max-message-bytes": func(t *testing.T, s *Server) bool { // on a connection that was open before
+		conn, err := amqp.Dial("amqp://guest:guest@" + s.Addr("amqp") + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		ch, err := conn.Channel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
+		publish := func(bytes int) {
+			if err := ch.Publish("", "q", false, false, amqp.Publishing{Body: make([]byte, bytes)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish(1025)
+		if _, err := ch.QueueDeclare("q", false, false, false, false, nil); err != nil {
+			t.Fatal(err) // what came before was refused
+		}
+		reload(t, s, func(c *config.Config) { c.MaxMessageBytes = 1024 })
+		publish(1024)
+		publish(1025)
+		why := <-closed
+		return why != nil && strings.Contains(why.Reason, "1024")
+	},
 	"max-connections": func(t *testing.T, s *Server) bool {
 		reload(t, s, func(c *config.Config) { c.MaxConnections = 1 })
 		first, err := net.Dial("tcp", s.Addr("amqp"))

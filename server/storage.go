@@ -9,6 +9,7 @@ import (
 
 	"github.com/leveret-mq/leveret/access"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/config"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
 )
@@ -112,6 +113,7 @@ func (s *Server) openBroker() error {
 			"vhost", s.config.DefaultVHost, "do", "make it, or name one that is there with --default-vhost")
 	}
 	s.access.Serve(b)
+	s.adjustBy(func(c *config.Config) { b.LimitMessages(int(c.MaxMessageBytes)) })
 	s.push("broker", func(context.Context) error { return b.Close() })
 	return nil
 }
