@@ -162,3 +162,20 @@ func TestAPolicyThatChangesReachesAPublisherThatRuns(t *testing.T) {
 		t.Errorf("published: %v", err)
 	}
 }
+
+func TestAVirtualHostThatIsRefusedIsALineOfAudit(t *testing.T) {
+	log := &logged.Lines{}
+	r := newRig(t, rigOptions{broker: broker.Options{Policy: func(broker.Request) error { return errors.New("says the test") }},
+		server: func(o *Options) { o.Logger = slog.New(audit.NewHandler("text", slog.LevelError, log, nil)) }})
+	p := r.peer(r.pipe())
+	p.raw([]byte(wire.ProtocolHeader))
+	p.expect(0, wire.IDConnectionStart)
+	p.send(0, &wire.ConnectionStartOk{ClientProperties: capabilities(), Mechanism: "PLAIN", Response: []byte("\x00guest\x00guest")})
+	tune := p.expect(0, wire.IDConnectionTune).method.(*wire.ConnectionTune)
+	p.send(0, &wire.ConnectionTuneOk{ChannelMax: tune.ChannelMax, FrameMax: tune.FrameMax})
+	p.send(0, &wire.ConnectionOpen{VirtualHost: "/"})
+	p.refused(wire.NotAllowed)
+	if got := log.Take(); !strings.Contains(got, `level=AUDIT msg=audit act=connection.open vhost=/ by=guest from=pipe protocol=amqp outcome=refused reason="NOT_ALLOWED - `) {
+		t.Errorf("the log reads\n%s", got)
+	}
+}
