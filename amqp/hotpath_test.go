@@ -35,6 +35,7 @@ type bench struct {
 	nc    *sink
 	ch    *channel
 	k     *consumer
+	asked *int   // how often the policy, or about keys
 	block []byte // publishes that fill a read buffer
 	n     int    // how many
 	acks  []byte
@@ -48,7 +49,11 @@ func newBench(t testing.TB, bodyBytes int, confirm, noAck bool) *bench {
 // newBenchOfKeys publishes through a topic exchange with keys that take turns, if there are any.
 func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) *bench {
 	t.Helper()
-	r := newRig(t, rigOptions{})
+	asked := 0
+	r := newRig(t, rigOptions{broker: broker.Options{ // as a broker has that runs
+		Policy:    func(broker.Request) error { asked++; return nil },
+		KeyPolicy: func(broker.KeyRequest) broker.Keys { return countedKeys{&asked} },
+	}})
 	vhost, err := r.broker.VHost("/")
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +72,7 @@ func newBenchOfKeys(t testing.TB, bodyBytes int, confirm, noAck bool, keys int) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{c: c, nc: nc, ch: ch}
+	b := &bench{c: c, nc: nc, ch: ch, asked: &asked}
 	if err := ch.consume(&wire.BasicConsume{Queue: q.Name, ConsumerTag: "ctag", NoAck: noAck, NoWait: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +126,35 @@ func (b *bench) ack() {
 			b.take(b.acks)
 			b.acks = b.acks[:0]
 		}
+	}
+}
+
+// countedKeys lets all keys through and counts them.
+type countedKeys struct{ n *int }
+
+func (k countedKeys) MatchBytes([]byte) bool { *k.n++; return true }
+
+// Permissions are asked for where a route is found, and cost the messages behind it nothing.
+func TestPermissionsCostNothingAMessage(t *testing.T) {
+	const keys = 64
+	b := newBenchOfKeys(t, 100, true, false, keys)
+	b.publish()
+	b.deliver()
+	b.ack()
+	if most := 2*keys + 10; *b.asked > most || *b.asked < keys {
+		t.Errorf("asked %d times at first", *b.asked)
+	}
+	before := *b.asked
+	for range 5 {
+		b.publish()
+		b.deliver()
+		b.ack()
+	}
+	if *b.asked != before {
+		t.Errorf("asked %d times more for %d messages", *b.asked-before, 5*b.n)
+	}
+	if b.c.ended || b.c.closing || b.ch.closing {
+		t.Error("the connection did not survive")
 	}
 }
 

@@ -152,7 +152,10 @@ func (s *Session) DeclareExchange(name string, o ExchangeOptions) (*Exchange, er
 		if err := s.mayAlternate(x); err != nil {
 			return err
 		}
-		if x.feedTopic != "" {
+		if x.feedTopic != "" { // which is a topic that it makes
+			if err := s.May(Create, OnQueue, x.feedTopic); err != nil {
+				return err
+			}
 			if err := c.alone(queueClaim(x.feedTopic)); err != nil {
 				return err
 			}

@@ -92,7 +92,7 @@ var ErrDenied = errors.New("not permitted")
 type Policy func(Request) error
 
 // maxPermits bounds the answers that a session remembers.
-const maxPermits = 4096
+const maxPermits = 1024
 
 // permits are answers of the policy that a session remembers. Once they can be seen
 // they are not changed: others take their place.

@@ -160,14 +160,14 @@ func TestAnAnswerIsRememberedUntilThePolicyChanges(t *testing.T) {
 		names[i] = fmt.Sprint("q", i)
 	}
 	for range 3 {
-		for _, name := range names[:1000] {
+		for _, name := range names[:maxPermits] {
 			if err := s.May(Consume, OnQueue, name); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if asked != 1000 {
-		t.Errorf("asked %d times for 1000 names", asked)
+	if asked != maxPermits {
+		t.Errorf("asked %d times for %d names", asked, maxPermits)
 	}
 	s.mu.Lock() // what is remembered takes no lock
 	if n := alloc.Least(0, 100, func() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/alloc"
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/kafka/wire"
@@ -44,8 +45,11 @@ func framed(req kmsg.Request, version int16) []byte {
 	return formatter.AppendRequest(nil, req, 1)[4:]
 }
 
+// permissive has a rig ask for everything, as a broker does that runs.
+func permissive(r *rig) { r.policy = func(broker.Request) error { return nil } }
+
 func TestProduceStaysWithinItsAllocations(t *testing.T) {
-	r := newRigMode(t, store.ModeOS, nil)
+	r := newRigWith(t, store.ModeOS, permissive)
 	r.topic("t", 1, nil)
 	c := r.direct(t)
 	frame := framed(produceRequest("t", 0, -1, makeBatch(nil, "some value")), 9)
@@ -120,7 +124,7 @@ func BenchmarkFetch(b *testing.B) {
 }
 
 func TestFetchStaysWithinItsAllocations(t *testing.T) {
-	r := newRigMode(t, store.ModeOS, nil)
+	r := newRigWith(t, store.ModeOS, permissive)
 	r.topic("t", 1, nil)
 	r.raw().produce("t", 1, makeBatch(nil, "some value"))
 	c := r.direct(t)

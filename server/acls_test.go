@@ -68,6 +68,10 @@ func TestAccessListsAreMadeByKafkasTools(t *testing.T) {
 	if res, err := kadm.NewClient(ann).CreateACLs(ctx, producer); err != nil || !errors.Is(res[0].Err, kerr.ClusterAuthorizationFailed) {
 		t.Errorf("by one who may not: %+v %v", res, err)
 	}
+	all := kadm.NewACLs().AnyResource().Allow().AllowHosts().Operations().ResourcePatternType(kadm.ACLPatternAny)
+	if res, err := kadm.NewClient(ann).DescribeACLs(ctx, all); err != nil || len(res) == 0 || !errors.Is(res[0].Err, kerr.ClusterAuthorizationFailed) || len(res[0].Described) != 0 {
+		t.Errorf("shown to one who may not look: %+v %v", res, err)
+	}
 	begun := time.Now()
 	if res, err := admin.DeleteACLs(ctx, producer.ResourcePatternType(kadm.ACLPatternLiteral)); err != nil || res[0].Err != nil || len(res[0].Deleted) == 0 {
 		t.Errorf("%+v %v", res, err)
