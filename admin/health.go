@@ -31,6 +31,8 @@ type Listener struct {
 	Address string `json:"address"`
 	// Up says that it accepts connections.
 	Up bool `json:"up"`
+	// TLS says that clients speak TLS with it.
+	TLS bool `json:"tls"`
 	// Connections is how many are open.
 	Connections int `json:"connections"`
 }

@@ -60,6 +60,9 @@ func (c *conn) protocolHeader() error {
 	}
 	have := c.rb.Unread()
 	if len(have) < len(wire.ProtocolHeader) || string(have[:len(wire.ProtocolHeader)]) != wire.ProtocolHeader {
+		if netx.SpeaksTLS(have) {
+			c.log.Refused("connection", netx.ErrSpeaksTLS, netx.TLSAdvice)
+		}
 		if _, err := io.WriteString(c.nc, wire.ProtocolHeader); err != nil {
 			return err
 		}
@@ -115,7 +118,7 @@ func (c *conn) writeNow(m wire.Method) error {
 func (c *conn) start() error {
 	err := c.writeNow(&wire.ConnectionStart{
 		VersionMajor: 0, VersionMinor: 9, ServerProperties: c.s.properties,
-		Mechanisms: []byte("PLAIN AMQPLAIN"), Locales: []byte("en_US"),
+		Mechanisms: []byte(c.mechanisms()), Locales: []byte("en_US"),
 	})
 	if err != nil {
 		return err
@@ -154,6 +157,11 @@ func (c *conn) login(mechanism string, response []byte) error {
 		c.user, err = c.s.opts.Users.Plain(stay, response, c.nc.RemoteAddr())
 	case "AMQPLAIN":
 		c.user, err = c.amqPlain(stay, response)
+	case external:
+		if c.certificate() == nil {
+			return &closeError{code: wire.CommandInvalid, text: "invalid authentication mechanism '" + mechanism + "'", method: wire.IDConnectionStartOk}
+		}
+		c.user, err = c.external()
 	default:
 		return &closeError{code: wire.CommandInvalid, text: "unknown authentication mechanism '" + mechanism + "'", method: wire.IDConnectionStartOk}
 	}

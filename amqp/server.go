@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -18,6 +19,8 @@ import (
 type Options struct {
 	Broker *broker.Broker
 	Users  *auth.Users
+	// CertifiedName reads the user's name from a client's certificate that was verified; nil takes no login by one.
+	CertifiedName func(*x509.Certificate) (string, error)
 	// FrameMaxBytes is the largest frame that is offered; default 128 KiB, never below 8 KiB.
 	FrameMaxBytes int
 	// ChannelMax is the highest channel number that is offered; default 2047.

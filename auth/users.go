@@ -293,6 +293,19 @@ func (u *Users) Anonymous(from net.Addr) (Identity, error) {
 	return e.identity(), nil
 }
 
+// Certified is the login of a client at the address from whose certificate, which was verified, gives it
+// that name. There is nothing to guess, so a refusal takes no time. The error wraps ErrRefused and says why.
+func (u *Users) Certified(name string, from net.Addr) (Identity, error) {
+	e, known := (*u.current.Load())[name]
+	if !known {
+		return Identity{}, fmt.Errorf("user %q, as the client's certificate has it: no such user: %w", name, ErrRefused)
+	}
+	if err := e.allowedFrom(from); err != nil {
+		return Identity{}, fmt.Errorf("user %q, as the client's certificate has it: %w", name, err)
+	}
+	return e.identity(), nil
+}
+
 // remembers tells whether the digest is that of the password that was right last.
 // It may be called on nil, which is no user.
 func (e *entry) remembers(digest [sha256.Size]byte) bool {

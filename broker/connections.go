@@ -33,6 +33,7 @@ type ConnectionInfo struct {
 	Since    time.Time
 	User     string // "" before the login
 	VHost    string
+	TLS      *TLS // nil without
 
 	Name       string     // what the client calls itself
 	Properties []Property // what it says of itself besides
@@ -86,6 +87,7 @@ type Connection struct {
 	id          uint64
 	peer, local string
 	since       time.Time
+	tls         *TLS
 	client      Client
 	session     *Session // the last one; guarded by connections.mu
 }
@@ -93,7 +95,7 @@ type Connection struct {
 // Connect enters a connection as soon as it is there, before its login. It is nil
 // when the listener is closing.
 func (l *Clients) Connect(nc net.Conn, c Client) *Connection {
-	k := &Connection{list: l, client: c, since: l.b.opts.Now(), peer: nc.RemoteAddr().String(), local: nc.LocalAddr().String()}
+	k := &Connection{list: l, client: c, since: l.b.opts.Now(), tls: tlsOf(nc), peer: nc.RemoteAddr().String(), local: nc.LocalAddr().String()}
 	r := &l.b.connections
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -177,7 +179,7 @@ func (b *Broker) Connections() []ConnectionInfo {
 	}
 	slices.SortFunc(list, func(a, b *Connection) int { return cmp.Compare(a.id, b.id) })
 	for _, k := range list {
-		i := ConnectionInfo{ID: k.id, Protocol: k.list.protocol, Peer: k.peer, Local: k.local, Since: k.since}
+		i := ConnectionInfo{ID: k.id, Protocol: k.list.protocol, Peer: k.peer, Local: k.local, Since: k.since, TLS: k.tls}
 		if k.session != nil {
 			i.User, i.VHost = k.session.who.Name, k.session.vhost.Name
 		}

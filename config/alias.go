@@ -42,9 +42,22 @@ func aliases(environ []string) (map[string]variable, error) {
 // to listen at are theirs.
 func kafkaAliases(env map[string]string, found map[string]variable) error {
 	advertised, given := env[kafkaAdvertised]
-	if given {
-		found["kafka-advertised"] = variable{kafkaAdvertised, advertised}
+	var told, toldTLS []string
+	for _, item := range strings.Split(advertised, ",") {
+		called, _, _ := strings.Cut(strings.TrimSpace(item), "://")
+		if overTLS(env, called) {
+			toldTLS = append(toldTLS, item)
+		} else if given {
+			told = append(told, item)
+		}
 	}
+	set := func(flag, name string, list []string) {
+		if len(list) > 0 {
+			found[flag] = variable{name, strings.Join(list, ",")}
+		}
+	}
+	set("kafka-advertised", kafkaAdvertised, told)
+	set("kafka-tls-advertised", kafkaAdvertised, toldTLS)
 	name, list := kafkaListeners, env[kafkaListeners]
 	if list == "" && given {
 		name, list = kafkaAdvertised, advertised
@@ -56,7 +69,7 @@ func kafkaAliases(env map[string]string, found map[string]variable) error {
 	for _, c := range strings.Split(env[kafkaControl], ",") {
 		control[strings.ToUpper(strings.TrimSpace(c))] = true
 	}
-	var bound []string
+	var bound, boundTLS []string
 	for _, item := range strings.Split(list, ",") {
 		called, at, named := strings.Cut(strings.TrimSpace(item), "://")
 		if !named {
@@ -65,18 +78,23 @@ func kafkaAliases(env map[string]string, found map[string]variable) error {
 		if control[strings.ToUpper(called)] {
 			continue
 		}
-		if p := protocolOf(env[kafkaProtocols], called); strings.HasSuffix(p, "SSL") {
-			return fmt.Errorf("%s: %s is a listener with TLS (%s), which is not set this way", name, called, p)
-		}
 		if name == kafkaAdvertised {
 			at = at[max(strings.LastIndexByte(at, ':'), 0):]
 		}
-		bound = append(bound, called+"://"+at)
+		if overTLS(env, called) {
+			boundTLS = append(boundTLS, called+"://"+at)
+		} else {
+			bound = append(bound, called+"://"+at)
+		}
 	}
-	if len(bound) > 0 {
-		found["kafka-addr"] = variable{name, strings.Join(bound, ",")}
-	}
+	set("kafka-addr", name, bound)
+	set("kafka-tls-addr", name, boundTLS)
 	return nil
+}
+
+// overTLS tells whether a listener is one with TLS: SSL or SASL_SSL.
+func overTLS(env map[string]string, listener string) bool {
+	return strings.HasSuffix(protocolOf(env[kafkaProtocols], listener), "SSL")
 }
 
 // protocolOf is the security protocol of a listener: what the map says, or its name.

@@ -46,6 +46,29 @@ type Config struct {
 	// PprofAddr serves Go's profiles.
 	PprofAddr string `flag:"pprof-addr" default:"off" group:"Listeners" usage:"address for Go's profiles under /debug/pprof/, host:port; off switches it off"`
 
+	// AMQPSAddr is where AMQP 0-9-1 clients connect with TLS.
+	AMQPSAddr string `flag:"amqps-addr" default:"auto" group:"TLS" usage:"address for AMQP 0-9-1 clients with TLS, host:port; off switches it off; auto is :5671 with --tls-cert and off without"`
+	// KafkaTLSAddr is where Kafka clients connect with TLS.
+	KafkaTLSAddr string `flag:"kafka-tls-addr" default:"auto" group:"TLS" list:"true" usage:"address for Kafka clients with TLS (SSL, SASL_SSL), host:port, or several as in --kafka-addr; off switches it off; auto is :9093 with --tls-cert and off without"`
+	// KafkaTLSAdvertised is the address that Kafka clients with TLS are told to use.
+	KafkaTLSAdvertised string `flag:"kafka-tls-advertised" default:"" group:"TLS" list:"true" usage:"host:port that Kafka clients with TLS are told to connect to, as in --kafka-advertised; empty is the name that each client asked for, or the address it reached us at"`
+	// MetricsTLSAddr serves /metrics and /health with TLS.
+	MetricsTLSAddr string `flag:"metrics-tls-addr" default:"auto" group:"TLS" usage:"address for /metrics and /health with TLS, host:port; off switches it off; auto is :15691 with --tls-cert and off without"`
+	// TLSCert is the certificate of all listeners with TLS.
+	TLSCert string `flag:"tls-cert" default:"" group:"TLS" usage:"PEM file with the broker's certificate and its chain, its own first; read again on SIGHUP and when the file has changed (leveret cert makes one for development)"`
+	// TLSKey is its key.
+	TLSKey string `flag:"tls-key" default:"" group:"TLS" usage:"PEM file with the key of that certificate, without a password"`
+	// TLSCA is who may sign clients' certificates.
+	TLSCA string `flag:"tls-ca" default:"" group:"TLS" live:"true" usage:"PEM file with those who may sign the certificates of clients; empty asks clients for none"`
+	// TLSVerify is VerifyNone, VerifyRequest or VerifyRequire.
+	TLSVerify string `flag:"tls-verify" default:"request" group:"TLS" live:"true" usage:"what --tls-ca is for: none = clients are asked for no certificate, request = they may have one, which must be good, require = nobody gets in without one"`
+	// TLSLoginFrom is what of a client's certificate is a user's name.
+	TLSLoginFrom string `flag:"tls-login-from" default:"common_name" group:"TLS" usage:"what of a client's certificate is the name of the user that it logs in, with SASL EXTERNAL on AMQP and without SASL on Kafka: common_name, distinguished_name, subject_alternative_name, or off"`
+	// TLSLoginSANType is the kind of name that TLSLoginFrom means.
+	TLSLoginSANType string `flag:"tls-login-san-type" default:"dns" group:"TLS" usage:"which kind of subject alternative name that is: dns, ip, email or uri"`
+	// TLSLoginSANIndex is which of these.
+	TLSLoginSANIndex int `flag:"tls-login-san-index" default:"0" group:"TLS" usage:"which of these, counted from 0"`
+
 	// DefaultUser is the user that exists when no other does.
 	DefaultUser string `flag:"default-user" default:"guest" group:"Users" usage:"name of the user that is made when none is stored, with all permissions"`
 	// DefaultPassword is that user's password.
@@ -98,6 +121,26 @@ type Config struct {
 	fileRead string
 	warnings []string
 }
+
+// What is asked of clients' certificates.
+const (
+	// VerifyNone asks for none.
+	VerifyNone = "none"
+	// VerifyRequest takes clients without one, and of the others those whose is good.
+	VerifyRequest = "request"
+	// VerifyRequire takes clients whose certificate is good.
+	VerifyRequire = "require"
+)
+
+// What of a client's certificate is a user's name, besides Off: as RabbitMQ's ssl_cert_login_from.
+const (
+	LoginCommonName        = "common_name"
+	LoginDistinguishedName = "distinguished_name"
+	LoginAlternativeName   = "subject_alternative_name"
+)
+
+// Auto is the address of a listener with TLS that is on when there is a certificate.
+const Auto = "auto"
 
 // Off is the address that switches a listener off.
 const Off = "off"

@@ -56,6 +56,16 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		want    []string
 	}{
 		{"unknown mode", []string{"--sync=sometimes"}, nil, []string{"--sync", "sometimes", "group"}},
+		{"a key without its certificate", []string{"--tls-key=k"}, nil, []string{"--tls-cert", "is missing", "--tls-key"}},
+		{"a certificate without its key", []string{"--tls-cert=c"}, nil, []string{"--tls-key", "is missing", "--tls-cert"}},
+		{"the same from elsewhere", nil, []string{"LEVERET_TLS_KEY=k"}, []string{"--tls-cert", "is missing"}},
+		{"an address without a certificate", []string{"--amqps-addr=:1"}, nil, []string{"--amqps-addr", "needs a certificate"}},
+		{"Kafka's without a certificate", []string{"--kafka-tls-addr=:1"}, nil, []string{"--kafka-tls-addr", "needs a certificate"}},
+		{"an address that is none", []string{"--metrics-tls-addr=x", "--tls-cert=c", "--tls-key=k"}, nil, []string{"--metrics-tls-addr", "host:port", "auto"}},
+		{"Kafka's that is none", []string{"--kafka-tls-addr=x", "--tls-cert=c", "--tls-key=k"}, nil, []string{"--kafka-tls-addr", "host:port"}},
+		{"clients need what nobody may sign", []string{"--tls-verify=require", "--tls-cert=c", "--tls-key=k"}, nil, []string{"--tls-ca", "is missing"}},
+		{"clients' certificates without our own", []string{"--tls-ca=a"}, nil, []string{"--tls-cert", "is missing", "--tls-ca"}},
+		{"unknown ways", []string{"--tls-verify=x", "--tls-login-from=y", "--tls-login-san-type=z", "--tls-login-san-index=-1"}, nil, []string{"--tls-verify", "require", "--tls-login-from", "common_name", "--tls-login-san-type", "dns", "--tls-login-san-index"}},
 		{"all at once", []string{"--sync=x", "--amqp-addr=5672"}, nil, []string{"--sync", "--amqp-addr", "host:port"}},
 		{"no number", []string{"--segment-bytes=big"}, nil, []string{"segment-bytes", "big", "64MiB"}},
 		{"too small", []string{"--segment-bytes=1"}, nil, []string{"segment-bytes", "65536"}},

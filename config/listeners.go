@@ -11,6 +11,12 @@ import (
 
 // Listener is one address at which clients of a protocol connect.
 type Listener struct {
+	// Kind is what it is called in figures and in the log.
+	Kind string
+	// Flag is the setting that its address is from.
+	Flag string
+	// TLS says that clients speak TLS with it.
+	TLS bool
 	// Name tells the listeners of a protocol apart; "" for one that needs none.
 	Name string
 	// Addr is where it listens, host:port with a host that may be empty.
@@ -64,34 +70,73 @@ func anyPort(addr string) bool {
 // KafkaListeners is where Kafka clients connect, and what those of each listener are told
 // of the broker's address. None is no listener.
 func (c *Config) KafkaListeners() ([]Listener, error) {
-	if c.KafkaAddr == Off {
-		return nil, nil
-	}
-	list, err := parseListeners(c.KafkaAddr, address)
+	plain, err := listenersFor(Listener{Kind: "kafka", Flag: "kafka-addr"}, c.KafkaAddr, c.KafkaAdvertised)
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range list {
-		if l.Addr == Off {
-			return nil, errors.New("off stands alone")
-		}
-	}
-	return list, advertise(list, c.KafkaAdvertised)
+	secured, err := listenersFor(Listener{Kind: "kafka-tls", Flag: "kafka-tls-addr", TLS: true}, c.tlsAddress(c.KafkaTLSAddr, "9093"), c.KafkaTLSAdvertised)
+	return append(plain, secured...), err
 }
 
-// validateKafkaListeners checks both settings, and blames the one that is wrong.
+// listenersFor are those of one setting; like is what they have in common.
+func listenersFor(like Listener, addrs, advertised string) ([]Listener, error) {
+	if addrs == Off {
+		return nil, nil
+	}
+	list, err := parseListeners(addrs, address)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if list[i].Addr == Off {
+			return nil, errors.New("off stands alone")
+		}
+		list[i].Kind, list[i].Flag, list[i].TLS = like.Kind, like.Flag, like.TLS
+	}
+	return list, advertise(list, advertised, like.Flag)
+}
+
+// AMQPListeners is where AMQP 0-9-1 clients connect.
+func (c *Config) AMQPListeners() ([]Listener, error) {
+	var list []Listener
+	if c.AMQPAddr != Off {
+		list = append(list, Listener{Kind: "amqp", Flag: "amqp-addr", Addr: c.AMQPAddr})
+	}
+	if addr := c.tlsAddress(c.AMQPSAddr, "5671"); addr != Off {
+		list = append(list, Listener{Kind: "amqps", Flag: "amqps-addr", Addr: addr, TLS: true})
+	}
+	return list, nil
+}
+
+// MetricsListeners is where /metrics and /health are served.
+func (c *Config) MetricsListeners() []Listener {
+	var list []Listener
+	if c.MetricsAddr != Off {
+		list = append(list, Listener{Kind: "metrics", Flag: "metrics-addr", Addr: c.MetricsAddr})
+	}
+	if addr := c.tlsAddress(c.MetricsTLSAddr, "15691"); addr != Off {
+		list = append(list, Listener{Kind: "metrics-tls", Flag: "metrics-tls-addr", Addr: addr, TLS: true})
+	}
+	return list
+}
+
+// validateKafkaListeners checks the settings, and blames the one that is wrong.
 func (c *Config) validateKafkaListeners(check func(flag string, err error)) {
-	_, err := c.KafkaListeners()
-	plain := Config{KafkaAddr: c.KafkaAddr}
-	if _, alone := plain.KafkaListeners(); alone != nil {
-		check("kafka-addr", alone)
-	} else {
-		check("kafka-advertised", err)
+	for _, l := range []struct{ flag, addrs, toldFlag, told string }{
+		{"kafka-addr", c.KafkaAddr, "kafka-advertised", c.KafkaAdvertised},
+		{"kafka-tls-addr", c.tlsAddress(c.KafkaTLSAddr, "9093"), "kafka-tls-advertised", c.KafkaTLSAdvertised},
+	} {
+		_, err := listenersFor(Listener{Flag: l.flag}, l.addrs, l.told)
+		if _, alone := listenersFor(Listener{}, l.addrs, ""); alone != nil {
+			check(l.flag, alone)
+		} else {
+			check(l.toldFlag, err)
+		}
 	}
 }
 
 // advertise gives each listener what its clients are told: what bears its name, or what bears none.
-func advertise(list []Listener, text string) error {
+func advertise(list []Listener, text, flag string) error {
 	if text == "" {
 		return nil
 	}
@@ -113,7 +158,7 @@ func advertise(list []Listener, text string) error {
 			}
 		}
 		if !found && t.Name != "" {
-			return fmt.Errorf("%s://%s: no listener of --kafka-addr is called so", t.Name, t.Addr)
+			return fmt.Errorf("%s://%s: no listener of --%s is called so", t.Name, t.Addr, flag)
 		}
 	}
 	return nil

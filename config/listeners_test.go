@@ -17,16 +17,23 @@ func TestKafkaListenersAndWhatTheirClientsAreTold(t *testing.T) {
 		{"off", []string{"--kafka-addr=off"}, nil, nil},
 		{"one that is advertised", []string{"--kafka-advertised=h:1"}, nil, []Listener{{Addr: ":9092", Advertised: "h:1"}}},
 		{"named", []string{"--kafka-addr=inside://:9092, OUTSIDE://0.0.0.0:9094", "--kafka-advertised=outside://h:1"}, nil,
-			[]Listener{{"inside", ":9092", ""}, {"OUTSIDE", "0.0.0.0:9094", "h:1"}}},
+			[]Listener{{Name: "inside", Addr: ":9092", Advertised: ""}, {Name: "OUTSIDE", Addr: "0.0.0.0:9094", Advertised: "h:1"}}},
 		{"the rest", []string{"--kafka-addr=a://:1,b://:2,c://:3", "--kafka-advertised=x:9,b://y:9"}, nil,
-			[]Listener{{"a", ":1", "x:9"}, {"b", ":2", "y:9"}, {"c", ":3", "x:9"}}},
+			[]Listener{{Name: "a", Addr: ":1", Advertised: "x:9"}, {Name: "b", Addr: ":2", Advertised: "y:9"}, {Name: "c", Addr: ":3", Advertised: "x:9"}}},
 		{"without names", []string{"--kafka-addr=:1,[::1]:2"}, nil, []Listener{{Addr: ":1"}, {Addr: "[::1]:2"}}},
 		{"Kafka's, for one of ours", []string{"--kafka-addr=:1"}, []string{"KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://h:9092"}, []Listener{{Addr: ":1", Advertised: "h:9092"}}},
 		{"Kafka's advertised alone", nil, []string{"KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://broker:29092,PLAINTEXT_HOST://localhost:9092"},
-			[]Listener{{"PLAINTEXT", ":29092", "broker:29092"}, {"PLAINTEXT_HOST", ":9092", "localhost:9092"}}},
+			[]Listener{{Name: "PLAINTEXT", Addr: ":29092", Advertised: "broker:29092"}, {Name: "PLAINTEXT_HOST", Addr: ":9092", Advertised: "localhost:9092"}}},
 		{"Kafka's with a controller", nil, []string{"KAFKA_LISTENERS=PLAINTEXT://:29092,CONTROLLER://:29093,QUORUM://:29094,HOST://0.0.0.0:9092",
 			"KAFKA_CONTROLLER_LISTENER_NAMES=QUORUM", "KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://broker:29092,HOST://localhost:9092", "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=HOST:PLAINTEXT"},
-			[]Listener{{"PLAINTEXT", ":29092", "broker:29092"}, {"HOST", "0.0.0.0:9092", "localhost:9092"}}},
+			[]Listener{{Name: "PLAINTEXT", Addr: ":29092", Advertised: "broker:29092"}, {Name: "HOST", Addr: "0.0.0.0:9092", Advertised: "localhost:9092"}}},
+		{"with TLS", []string{"--tls-cert=c", "--tls-key=k"}, nil, []Listener{{Addr: ":9092"}, {TLS: true, Addr: ":9093"}}},
+		{"with TLS alone", []string{"--tls-cert=c", "--tls-key=k", "--kafka-addr=off", "--kafka-tls-addr=a://:1,b://:2", "--kafka-tls-advertised=b://h:2"}, nil,
+			[]Listener{{TLS: true, Name: "a", Addr: ":1"}, {TLS: true, Name: "b", Addr: ":2", Advertised: "h:2"}}},
+		{"with a certificate, and none with TLS", []string{"--tls-cert=c", "--tls-key=k", "--kafka-tls-addr=off"}, nil, []Listener{{Addr: ":9092"}}},
+		{"Kafka's with TLS", []string{"--tls-cert=c", "--tls-key=k"}, []string{"KAFKA_LISTENERS=PLAINTEXT://:1,OUT://:2,SSL://:3", "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=OUT:SASL_SSL",
+			"KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://h:1,OUT://h:2,SSL://h:3"},
+			[]Listener{{Name: "PLAINTEXT", Addr: ":1", Advertised: "h:1"}, {TLS: true, Name: "OUT", Addr: ":2", Advertised: "h:2"}, {TLS: true, Name: "SSL", Addr: ":3", Advertised: "h:3"}}},
 		{"ours wins", nil, []string{"KAFKA_LISTENERS=A://:1", "LEVERET_KAFKA_ADDR=:2", "KAFKA_ADVERTISED_LISTENERS="}, []Listener{{Addr: ":2"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -34,7 +41,14 @@ func TestKafkaListenersAndWhatTheirClientsAreTold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := settings.KafkaListeners(); err != nil || !slices.Equal(got, c.want) {
+			got, err := settings.KafkaListeners()
+			for i, l := range got {
+				if kind := map[bool]string{false: "kafka", true: "kafka-tls"}[l.TLS]; l.Kind != kind || l.Flag != kind+"-addr" {
+					t.Errorf("%+v", l)
+				}
+				got[i].Kind, got[i].Flag = "", ""
+			}
+			if err != nil || !slices.Equal(got, c.want) {
 				t.Errorf("%v %v, want %v", err, got, c.want)
 			}
 		})
@@ -61,7 +75,7 @@ func TestListenersThatMakeNoSenseAreRefused(t *testing.T) {
 		{"Kafka's without a name", nil, []string{"KAFKA_LISTENERS=:9092"}, "KAFKA_LISTENERS: \":9092\" is not NAME://host:port"},
 		{"Kafka's half an address", nil, []string{"KAFKA_ADVERTISED_LISTENERS=A://:9092"}, "KAFKA_ADVERTISED_LISTENERS: "},
 		{"Kafka's bad port", nil, []string{"KAFKA_LISTENERS=A://h:x"}, "KAFKA_LISTENERS: "},
-		{"Kafka's with TLS", nil, []string{"KAFKA_LISTENERS=A://:1", "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=A:SASL_SSL"}, "KAFKA_LISTENERS: A is a listener with TLS"},
+		{"Kafka's with TLS", nil, []string{"KAFKA_LISTENERS=A://:1", "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=A:SASL_SSL"}, "KAFKA_LISTENERS: needs a certificate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := load(c.args, c.environ)

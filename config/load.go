@@ -247,7 +247,11 @@ func nearest(name string, known map[string]string) string {
 	sort.Strings(names)
 	best, least := "", 1<<30
 	for _, k := range names {
-		if d := editDistance(name, k); d < least {
+		d := 2 * editDistance(name, k)
+		if len(k) != len(name) {
+			d++ // letters that changed places leave the length as it was
+		}
+		if d < least {
 			best, least = k, d
 		}
 	}

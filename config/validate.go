@@ -31,6 +31,7 @@ func (c *Config) Validate() error {
 	c.validateKafkaListeners(check)
 	check("metrics-addr", address(c.MetricsAddr))
 	check("pprof-addr", address(c.PprofAddr))
+	c.validateTLS(check)
 	if c.DefaultUser == "" {
 		check("default-user", errors.New("is empty"))
 	}

@@ -31,8 +31,9 @@ type conn struct {
 	log      *netx.Client
 
 	who     auth.Identity
-	in      bool // logged in, or let in without
-	over    bool // the login was refused: the answer is the last one
+	in      bool  // logged in, or let in without
+	nobody  error // why its certificate does not let it in
+	over    bool  // the login was refused: the answer is the last one
 	sasl    saslState
 	vhost   *broker.VHost
 	session *broker.Session
@@ -83,6 +84,8 @@ func (c *conn) end(why error) {
 		return
 	case errors.Is(why, errBeforeLogin):
 		c.log.Refused("request", why, "let the client log in: sasl.mechanism, and a user who may come from there")
+	case errors.Is(why, netx.ErrSpeaksTLS):
+		c.log.Refused("connection", why, netx.TLSAdvice)
 	case errors.As(why, new(*wire.Refused)), errors.Is(why, wire.ErrMalformed):
 		c.log.Refused("request", why, "mend or update the client, or send it to the port of its protocol")
 	default:
@@ -97,6 +100,9 @@ func (c *conn) end(why error) {
 func (c *conn) enter() error {
 	if c.s.opts.Users == nil {
 		return c.admit(auth.Identity{}, c.s.opts.VHost)
+	}
+	if cert := c.certificate(); cert != nil {
+		return c.enterCertified(cert)
 	}
 	who, err := c.s.opts.Users.Anonymous(c.nc.RemoteAddr())
 	if err != nil {
@@ -194,7 +200,7 @@ func (c *conn) serve(frame []byte) error {
 		return err
 	}
 	if !c.in && h.Key != wire.APIVersions && h.Key != wire.SASLHandshake && h.Key != wire.SASLAuthenticate {
-		return fmt.Errorf("%s: %w", h.Key, errBeforeLogin)
+		return fmt.Errorf("%s: %w", h.Key, c.beforeLogin())
 	}
 	if id := h.ClientID[:min(len(h.ClientID), maxAboutBytes)]; c.client != string(id) {
 		c.introduce(string(id))

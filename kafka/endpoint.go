@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strconv"
@@ -44,14 +45,32 @@ func (s *Server) Listener(advertised string) (handle func(net.Conn), err error) 
 }
 
 // address is what the client is told to connect to.
-func (c *conn) address() (host string, port int32) { return c.told.seenFrom(c.nc.LocalAddr()) }
+func (c *conn) address() (host string, port int32) {
+	return c.told.seenFrom(c.nc.LocalAddr(), c.asked())
+}
 
-func (e endpoint) seenFrom(local net.Addr) (host string, port int32) {
+// secured is a connection with TLS.
+type secured interface{ ConnectionState() tls.ConnectionState }
+
+// asked is the name for which a client with TLS asked: by that it knows the certificate, in which it may not find
+// the address.
+func (c *conn) asked() string {
+	if s, ok := c.nc.(secured); ok {
+		return s.ConnectionState().ServerName
+	}
+	return ""
+}
+
+func (e endpoint) seenFrom(local net.Addr, asked string) (host string, port int32) {
 	if e.host != "" {
 		return e.host, e.port
 	}
+	host, port = "localhost", 9092
 	if tcp, ok := local.(*net.TCPAddr); ok {
-		return tcp.IP.String(), int32(tcp.Port)
+		host, port = tcp.IP.String(), int32(tcp.Port)
 	}
-	return "localhost", 9092
+	if asked != "" {
+		host = asked
+	}
+	return host, port
 }

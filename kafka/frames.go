@@ -105,6 +105,9 @@ func (f *frames) next(limit func(wire.Key) int) ([]byte, error) {
 	}
 	head := f.Unread()
 	n, err := wire.FrameBytes(head, limit(wire.Key(int16(head[4])<<8|int16(head[5]))))
+	if err != nil && netx.SpeaksTLS(head) {
+		err = netx.ErrSpeaksTLS // as a size it would be of 353 MiB
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,9 @@ type Options struct {
 	VHost string
 	// ACLs are the access lists that clients see and change; nil: there are none.
 	ACLs *acl.Lists
+	// CertifiedName reads the user's name from a client's certificate that was verified: such a client need not
+	// log in. nil lets nobody in by one.
+	CertifiedName func(*x509.Certificate) (string, error)
 	// NoAutoCreate refuses to make a topic when a client first names it.
 	NoAutoCreate bool
 	// Partitions is the number of partitions of a new topic that is made

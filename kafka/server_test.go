@@ -581,10 +581,16 @@ func TestAdvertisedAddress(t *testing.T) {
 			t.Errorf("%q: %v", in, err)
 		}
 	}
-	for in, want := range map[string]endpoint{"kafka.example:9099": {"kafka.example", 9099}, "": {"10.0.0.1", 1}} {
-		told, _ := parseEndpoint(in)
-		if host, port := told.seenFrom(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}); host != want.host || port != want.port {
-			t.Errorf("%q: %s %d", in, host, port)
+	for _, c := range []struct {
+		in, asked string
+		want      endpoint
+	}{
+		{"kafka.example:9099", "", endpoint{"kafka.example", 9099}}, {"", "", endpoint{"10.0.0.1", 1}},
+		{"kafka.example:9099", "by.name", endpoint{"kafka.example", 9099}}, {"", "by.name", endpoint{"by.name", 1}},
+	} {
+		told, _ := parseEndpoint(c.in)
+		if host, port := told.seenFrom(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}, c.asked); host != c.want.host || port != c.want.port {
+			t.Errorf("%q, asked for %q: %s %d", c.in, c.asked, host, port)
 		}
 	}
 }

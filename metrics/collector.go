@@ -3,6 +3,7 @@ package metrics
 import (
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -32,8 +33,20 @@ type Options struct {
 	Disk func() (free, total uint64, err error)
 	// Memory reads how much memory the process holds of its own, and the watermark, 0 for none; nil leaves them out.
 	Memory func() (used, watermark int64)
+	// Listeners reads what there is to say of each listener; nil leaves that out.
+	Listeners func() []Listener
+	// CertificateEnd reads when the certificate of the listeners with TLS expires; nil leaves that out.
+	CertificateEnd func() time.Time
 	// Requests reads how much memory requests take; nil leaves it out.
 	Requests func() budget.Stats
+}
+
+// Listener is what is shown of one.
+type Listener struct {
+	Name                         string
+	Connections                  int
+	TLS                          bool
+	Handshakes, HandshakesFailed uint64 // with TLS
 }
 
 // Collector is a prometheus.Collector over the broker's figures but for those of single
@@ -79,6 +92,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	gauge(buildInfo, 1, c.Version, runtime.Version(), stats.Store.Mode)
 	gauge(writable, boolean(stats.Err == ""))
 	gauge(queues, float64(stats.Queues))
+	c.collectListeners(out)
 	if c.Disk != nil {
 		if free, total, err := c.Disk(); err == nil {
 			gauge(diskFree, float64(free))
@@ -130,4 +144,20 @@ func boolean(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// collectListeners sends what there is to say of listeners and of TLS.
+func (c *Collector) collectListeners(out chan<- prometheus.Metric) {
+	if c.Listeners != nil {
+		for _, l := range c.Listeners() {
+			out <- prometheus.MustNewConstMetric(listenerConnections.desc, prometheus.GaugeValue, float64(l.Connections), l.Name)
+			if l.TLS {
+				out <- prometheus.MustNewConstMetric(handshakes.desc, prometheus.CounterValue, float64(l.Handshakes), l.Name, "done")
+				out <- prometheus.MustNewConstMetric(handshakes.desc, prometheus.CounterValue, float64(l.HandshakesFailed), l.Name, "failed")
+			}
+		}
+	}
+	if c.CertificateEnd != nil {
+		out <- prometheus.MustNewConstMetric(certificateEnd.desc, prometheus.GaugeValue, float64(c.CertificateEnd().Unix()))
+	}
 }

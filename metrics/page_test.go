@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -35,7 +36,8 @@ func read(t *testing.T, h http.Handler, header ...string) (*http.Response, strin
 // TestPrometheusReadsThePage has its own parser read all series of all queues.
 func TestPrometheusReadsThePage(t *testing.T) {
 	f := sample()
-	response, body := read(t, New(Options{Source: f, Memory: func() (int64, int64) { return 5, 9 }}).Handler())
+	response, body := read(t, New(Options{Source: f, Memory: func() (int64, int64) { return 5, 9 },
+		Listeners: func() []Listener { return []Listener{{Name: "amqps", TLS: true}} }, CertificateEnd: time.Now}).Handler())
 	if kind := response.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/plain; version=0.0.4") {
 		t.Errorf("the page is %s", kind)
 	}

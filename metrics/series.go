@@ -77,8 +77,11 @@ var (
 
 // What there is.
 var (
-	connections = newSerie("gauge", "connections", "Client connections that are open.", "protocol")
-	queues      = newSerie("gauge", "queues", "Queues and topics that exist.")
+	connections         = newSerie("gauge", "connections", "Client connections that are open.", "protocol")
+	listenerConnections = newSerie("gauge", "listener_connections", "Connections that a listener has accepted and that are open, those in their TLS handshake among them.", "listener")
+	handshakes          = newSerie("counter", "tls_handshakes_total", "TLS handshakes of a listener, by what became of them.", "listener", "outcome")
+	certificateEnd      = newSerie("gauge", "tls_certificate_not_after_seconds", "When the certificate of the listeners with TLS expires, in seconds since 1970.")
+	queues              = newSerie("gauge", "queues", "Queues and topics that exist.")
 )
 
 // queueSerie is a family with a line for each queue.

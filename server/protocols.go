@@ -16,23 +16,15 @@ import (
 // protocols is the table of listeners, in the order in which they start. One more
 // is a line here, with its address in config.
 var protocols = []protocol{
-	{"amqp", "amqp-addr", func(c *config.Config) ([]config.Listener, error) { return one(c.AMQPAddr), nil }, openAMQP},
-	{"kafka", "kafka-addr", (*config.Config).KafkaListeners, openKafka},
+	{"amqp", (*config.Config).AMQPListeners, openAMQP},
+	{"kafka", (*config.Config).KafkaListeners, openKafka},
 }
 
 // protocol is one line of the table.
 type protocol struct {
-	name, flag string
-	listeners  func(*config.Config) ([]config.Listener, error)
-	open       func(*Server) (handler, error)
-}
-
-// one is a listener, unless it is off.
-func one(addr string) []config.Listener {
-	if addr == config.Off {
-		return nil
-	}
-	return []config.Listener{{Addr: addr}}
+	name      string
+	listeners func(*config.Config) ([]config.Listener, error)
+	open      func(*Server) (handler, error)
 }
 
 // handler is what serves the connections of a protocol.
@@ -53,7 +45,7 @@ func openAMQP(s *Server) (handler, error) {
 		}
 		return o
 	}
-	a := amqp.New(amqp.Options{Broker: s.broker, Users: s.users, Version: s.version, Logger: s.logger, Budget: s.budget})
+	a := amqp.New(amqp.Options{Broker: s.broker, Users: s.users, CertifiedName: s.certifiedName(), Version: s.version, Logger: s.logger, Budget: s.budget})
 	return handler{
 		of:     func(config.Listener) (func(net.Conn), error) { return a.Handle, nil },
 		adjust: func(c *config.Config) { a.Offer(offer(c)) },
@@ -62,7 +54,10 @@ func openAMQP(s *Server) (handler, error) {
 }
 
 func openKafka(s *Server) (handler, error) {
-	k, err := kafka.New(kafka.Options{Broker: s.broker, VHost: s.config.DefaultVHost, Users: s.users, Credentials: s.access, ACLs: acl.New(s.access), Logger: s.logger, Budget: s.budget, Disk: s.kafkaDisk})
+	k, err := kafka.New(kafka.Options{
+		Broker: s.broker, VHost: s.config.DefaultVHost, Users: s.users, CertifiedName: s.certifiedName(), Credentials: s.access, ACLs: acl.New(s.access),
+		Logger: s.logger, Budget: s.budget, Disk: s.kafkaDisk,
+	})
 	if err != nil {
 		return handler{}, err
 	}
@@ -126,7 +121,7 @@ func (s *Server) serveProtocol(p protocol, list []config.Listener, h handler) er
 		return errors.Join(errs...)
 	})
 	for _, l := range list {
-		a, err := s.accept(p, l, h)
+		a, err := s.accept(l, h)
 		if err != nil {
 			return err // what is open already is stopped with the rest
 		}
@@ -142,23 +137,26 @@ type accepting struct {
 }
 
 // accept binds one address and serves its connections.
-func (s *Server) accept(p protocol, at config.Listener, h handler) (accepting, error) {
+func (s *Server) accept(at config.Listener, h handler) (accepting, error) {
 	handle, err := h.of(at)
 	if err != nil {
 		return accepting{}, err
 	}
-	name := p.name
+	name := at.Kind
 	if at.Name != "" {
 		name += " " + at.Name
 	}
-	inner, l, err := s.listen(name, p.flag, at.Addr)
+	inner, l, err := s.listen(name, at.Flag, at.Addr)
 	if err != nil {
 		return accepting{}, err
 	}
-	limited := netx.Wrap(inner, netx.Options{Name: name, Slots: s.slots, Logger: s.logger})
+	o := netx.Options{Name: name, Slots: s.slots, Logger: s.logger}
+	if at.TLS {
+		o.TLS, o.Handshakes = s.tls.Config, s.handshakes
+	}
+	limited := netx.Wrap(inner, o)
 	s.adjustBy(func(c *config.Config) { limited.Bound(c.MaxConnections) })
-	s.mu.Lock()
-	l.open, l.told = limited.Open, at.Advertised
-	s.mu.Unlock()
+	l.tls, l.told = at.TLS, at.Advertised
+	s.listens(l, limited)
 	return accepting{limited, s.run(l, func() error { return limited.Serve(handle) })}, nil
 }

@@ -27,9 +27,7 @@ func (s *Server) pulse() error {
 		if !l.up && s.phase.Load() == serving {
 			return fmt.Errorf("the %s listener does not accept any more", l.name)
 		}
-		if l.open != nil {
-			l.open() // takes the listener's lock
-		}
+		l.accept.Open() // takes the listener's lock
 	}
 	return nil
 }

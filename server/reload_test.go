@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -168,6 +170,41 @@ var takesHold = map[string]func(*testing.T, *Server) bool{
 		}
 		return true
 	},
+	"tls-ca": func(t *testing.T, _ *Server) bool {
+		return slices.Equal(withoutOwn(t, config.VerifyRequire), []bool{true, false})
+	},
+	"tls-verify": func(t *testing.T, _ *Server) bool {
+		return slices.Equal(withoutOwn(t, config.VerifyRequire, config.VerifyRequest), []bool{true, false, true})
+	},
+}
+
+// withoutOwn tells whether a client may come without a certificate of its own, before --tls-ca is set and with each of
+// these for --tls-verify.
+func withoutOwn(t *testing.T, verify ...string) (may []bool) {
+	t.Helper()
+	c, a := certified(t)
+	s, err := start(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	come := func() bool {
+		conn, err := tls.Dial("tcp", s.Addr("amqps"), trusting(t, a, ""))
+		if err != nil {
+			return false
+		}
+		defer func() { _ = conn.Close() }()
+		_, err = io.WriteString(conn, "no AMQP\n")
+		if err == nil {
+			_, err = conn.Read(make([]byte, 1)) // with TLS 1.3 a client hears behind its handshake that it is refused
+		}
+		return err == nil
+	}
+	may = append(may, come())
+	for _, v := range verify {
+		reload(t, s, func(c *config.Config) { c.TLSCA, c.TLSVerify = a.CA(), v })
+		may = append(may, come())
+	}
+	return may
 }
 
 // ofTheProcess are live, and none of the server's business.

@@ -18,6 +18,7 @@ import (
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/internal/tlsconf"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -63,6 +64,9 @@ type Server struct {
 	adjusts   []func(*config.Config)
 	rereads   []reread
 
+	tls        *tlsconf.Source  // nil without a certificate
+	handshakes *netx.Handshakes // of all listeners with it
+
 	phase  atomic.Int32
 	parts  []part // in the order in which they were started
 	failed chan error
@@ -104,7 +108,7 @@ func Start(c *config.Config, o Options) (*Server, error) {
 	s.slots = netx.NewSlots(s.files.connections)
 	s.adjustBy(s.warnOfFewSlots)
 	s.budget = budget.New(budget.Options{Bytes: requestMemory(int64(c.RequestMemory), memoryBytes())})
-	for _, step := range []func() error{s.openStore, s.openUsers, s.openBroker, s.openAdmin, s.openPprof, s.openProtocols} {
+	for _, step := range []func() error{s.openTLS, s.openStore, s.openUsers, s.openBroker, s.openAdmin, s.openPprof, s.openProtocols} {
 		if err := step(); err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownGrace)
 			defer cancel()
@@ -126,7 +130,8 @@ func (s *Server) push(name string, stop func(context.Context) error) {
 func (s *Server) Failed() <-chan error { return s.failed }
 
 // Addr is the address that the listener of that name is bound to, with the port
-// that the system chose; "" when it is off. The names are amqp, kafka and metrics;
+// that the system chose; "" when it is off. The names are amqp, kafka and metrics,
+// and with TLS amqps, kafka-tls and metrics-tls;
 // one of several listeners has its own name behind it, as in "kafka outside", and
 // without it the first is meant.
 func (s *Server) Addr(name string) string {
@@ -142,11 +147,12 @@ func (s *Server) Addr(name string) string {
 
 // listener is one bound address.
 type listener struct {
-	name string
-	addr net.Addr
-	told string     // the address that its clients are told; "" is the one they used
-	up   bool       // guarded by Server.mu
-	open func() int // how many connections; nil where they are not counted; guarded by Server.mu
+	name   string
+	addr   net.Addr
+	tls    bool
+	told   string // the address that its clients are told; "" is the one they used
+	up     bool   // guarded by Server.mu
+	accept *netx.Listener
 }
 
 // listen binds an address and names the flag that changes it when that fails.
@@ -155,11 +161,16 @@ func (s *Server) listen(name, flag, address string) (net.Listener, *listener, er
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s listener at %s: %w (another address: --%s or %s)", name, address, err, flag, envName(flag))
 	}
-	l := &listener{name: name, addr: inner.Addr(), up: true}
+	return inner, &listener{name: name, addr: inner.Addr()}, nil
+}
+
+// listens notes that a listener is there, and how it accepts.
+func (s *Server) listens(l *listener, accept *netx.Listener) {
+	l.accept = accept
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.up = true
 	s.listeners = append(s.listeners, l)
-	s.mu.Unlock()
-	return inner, l, nil
 }
 
 // envName is the environment variable of a flag.

@@ -13,21 +13,30 @@ import (
 	"github.com/leveret-mq/leveret/admin"
 	"github.com/leveret-mq/leveret/config"
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/metrics"
 	"github.com/leveret-mq/leveret/store"
 )
 
 // openAdmin serves /metrics and /health.
 func (s *Server) openAdmin() error {
-	if s.config.MetricsAddr == config.Off {
+	list := s.config.MetricsListeners()
+	if len(list) == 0 {
 		return nil
 	}
-	collector := metrics.New(metrics.Options{Source: s.broker, Version: s.version, Disk: s.disk, Requests: s.budget.Stats, Memory: s.memory})
-	return s.serveHTTP("metrics", "metrics-addr", s.config.MetricsAddr, admin.Handler(admin.Options{
+	collector := metrics.New(metrics.Options{Source: s.broker, Version: s.version, Disk: s.disk, Requests: s.budget.Stats, Memory: s.memory,
+		Listeners: s.listenerFigures, CertificateEnd: s.certificateEnd()})
+	handler := admin.Handler(admin.Options{
 		Version: s.version, Durability: s.config.Sync, Started: s.started,
 		Listeners: s.listenerStates, Ready: s.ready, Metrics: collector.Handler(),
 		Checks: []admin.Check{{Name: "store", Run: s.probeStore}, {Name: "disk", Run: s.probeDisk}, {Name: "memory", Run: s.probeMemory}},
-	}))
+	})
+	for _, l := range list {
+		if err := s.serveHTTP(l, handler); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openPprof serves Go's profiles.
@@ -40,29 +49,39 @@ func (s *Server) openPprof() error {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return s.serveHTTP("pprof", "pprof-addr", s.config.PprofAddr, mux)
+	return s.serveHTTP(config.Listener{Kind: "pprof", Flag: "pprof-addr", Addr: s.config.PprofAddr}, mux)
 }
 
-func (s *Server) serveHTTP(name, flag, address string, handler http.Handler) error {
-	inner, l, err := s.listen(name, flag, address)
+// serveHTTP serves HTTP at an address, with TLS or without.
+func (s *Server) serveHTTP(at config.Listener, handler http.Handler) error {
+	inner, l, err := s.listen(at.Kind, at.Flag, at.Addr)
 	if err != nil {
 		return err
 	}
+	o := netx.Options{Name: at.Kind, MaxConns: maxWebConnections, Logger: s.logger}
+	if at.TLS {
+		o.TLS, o.Handshakes = s.tls.Config, s.handshakes
+	}
+	accept, hand := netx.Wrap(inner, o), newHand(inner, netx.NewLog(at.Kind, s.logger))
+	l.tls = at.TLS
+	s.listens(l, accept)
 	web := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
-	ended := s.run(l, func() error {
-		if err := web.Serve(inner); !errors.Is(err, http.ErrServerClosed) {
-			return err
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = web.Serve(hand) // it ends with hand, and for no other reason
+	}()
+	ended := s.run(l, func() error { return accept.Serve(hand.over) })
+	s.push(at.Kind+" listener", func(ctx context.Context) error {
+		err := accept.Close()
+		if web.Shutdown(ctx) != nil {
+			err = errors.Join(err, web.Close()) // requests that would not end are cut
 		}
-		return nil
-	})
-	s.push(name+" listener", func(ctx context.Context) error {
-		err := web.Shutdown(ctx)
-		if err != nil {
-			err = web.Close() // requests that would not end are cut
-		}
+		<-served
+		err = errors.Join(err, accept.Shutdown(ctx))
 		<-ended
 		return err
 	})
@@ -75,13 +94,30 @@ func (s *Server) listenerStates() []admin.Listener {
 	defer s.mu.Unlock()
 	list := make([]admin.Listener, 0, len(s.listeners))
 	for _, l := range s.listeners {
-		shown := admin.Listener{Name: l.name, Address: l.addr.String(), Up: l.up}
-		if l.open != nil {
-			shown.Connections = l.open()
-		}
-		list = append(list, shown)
+		list = append(list, admin.Listener{Name: l.name, Address: l.addr.String(), Up: l.up, TLS: l.tls, Connections: l.accept.Open()})
 	}
 	return list
+}
+
+// listenerFigures are what /metrics shows of each listener.
+func (s *Server) listenerFigures() []metrics.Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]metrics.Listener, 0, len(s.listeners))
+	for _, l := range s.listeners {
+		m := metrics.Listener{Name: l.name, Connections: l.accept.Open(), TLS: l.tls}
+		m.Handshakes, m.HandshakesFailed = l.accept.Handshakes()
+		list = append(list, m)
+	}
+	return list
+}
+
+// certificateEnd reads when the certificate expires; nil without one.
+func (s *Server) certificateEnd() func() time.Time {
+	if s.tls == nil {
+		return nil
+	}
+	return s.tls.NotAfter
 }
 
 // probeStore writes a small entry and waits until it is as durable as the mode

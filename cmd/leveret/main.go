@@ -3,6 +3,7 @@
 //	leveret serve            run the broker; needs no argument
 //	leveret config           print the settings in force and where they come from
 //	leveret inspect FILE…    print any file of a data directory
+//	leveret cert             make certificates for development
 //	leveret bench            measure a broker: runs leveret-bench, a program of its own
 //	leveret version          print the version
 //	leveret completion SHELL print a completion script
@@ -40,7 +41,7 @@ unmodified AMQP 0-9-1 and Kafka clients. Start one with: leveret serve`,
 		SilenceUsage: true, SilenceErrors: true,
 		Version: versionText(),
 	}
-	root.AddCommand(serveCommand(), configCommand(), inspectCommand(), benchCommand(), versionCommand())
+	root.AddCommand(serveCommand(), configCommand(), inspectCommand(), certCommand(), benchCommand(), versionCommand())
 	return root
 }
 

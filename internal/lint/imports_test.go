@@ -12,10 +12,10 @@ import (
 // with it. A name that ends in /... stands for the folder and all below it.
 var imports = map[string][]string{
 	// The program.
-	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program", "internal/audit", "internal/notify"},
+	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program", "internal/audit", "internal/notify", "internal/devcert"},
 	"cmd/leveret-bench": {"bench", "internal/program"},
 	"server": {"config", "auth", "access", "broker", "store", "store/local", "store/cluster", "amqp", "kafka", "kafka/acl", "stomp", "xmpp",
-		"admin", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit"},
+		"admin", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit", "internal/tlsconf"},
 
 	// Listeners.
 	"amqp":             {"amqp/wire", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked"},
@@ -33,9 +33,11 @@ var imports = map[string][]string{
 	"auth":             {},
 	"access":           {"auth", "broker", "store", "internal/audit", "internal/pattern"},
 	"config":           {},
-	"internal/netx":    {"internal/audit"},
+	"internal/netx":    {"internal/audit", "internal/fault"},
 	"internal/audit":   {},
 	"internal/notify":  {},
+	"internal/tlsconf": {},
+	"internal/devcert": {},
 	"internal/unacked": {"message"},
 
 	// What listeners share of memory.

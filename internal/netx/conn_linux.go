@@ -35,8 +35,10 @@ type conn struct {
 // half is the call under way in one direction.
 type half struct {
 	mu   sync.Mutex
-	rest []byte // to fill, or to be written
-	n    int    // bytes done
+	rest []byte     // to fill, or to be written
+	late *sync.Pool // of buffers to fill, instead of rest
+	lent *[]byte    // from it, when there was something to read
+	n    int        // bytes done
 	err  error
 }
 
@@ -64,6 +66,26 @@ func (c *conn) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// ReadLate is Read into a buffer that it takes from the pool when there is something to read, so
+// that who waits holds none. b is nil when there is an error.
+func (c *conn) ReadLate(pool *sync.Pool) (b *[]byte, n int, err error) {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	c.in.late = pool
+	n, err = c.in.runLocked(nil, c.raw.Read, c.inCall)
+	b, c.in.late, c.in.lent = c.in.lent, nil, nil
+	if err == nil && n > 0 {
+		return b, n, nil
+	}
+	if b != nil {
+		pool.Put(b)
+	}
+	if err != nil {
+		return nil, 0, c.opError("read", err)
+	}
+	return nil, 0, io.EOF
 }
 
 // Write writes all of b, or returns how much it wrote and why not more.
@@ -95,6 +117,10 @@ func (c *conn) TryWrite(b []byte) (int, error) {
 func (h *half) run(b []byte, wait func(func(fd uintptr) bool) error, call func(fd uintptr) bool) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.runLocked(b, wait, call)
+}
+
+func (h *half) runLocked(b []byte, wait func(func(fd uintptr) bool) error, call func(fd uintptr) bool) (int, error) {
 	h.rest, h.n, h.err = b, 0, nil
 	err := wait(call)
 	h.rest = nil
@@ -106,8 +132,16 @@ func (h *half) run(b []byte, wait func(func(fd uintptr) bool) error, call func(f
 
 // read is done when the kernel gave bytes, the end, or an error.
 func (h *half) read(fd uintptr) (done bool) {
+	if h.late != nil {
+		h.lent = h.late.Get().(*[]byte)
+		h.rest = *h.lent
+	}
 	n, errno := readQuietly(fd, h.rest)
 	if errno == syscall.EAGAIN {
+		if h.late != nil {
+			h.late.Put(h.lent)
+			h.lent = nil
+		}
 		return false
 	}
 	h.n, h.err = n, callError("read", errno)

@@ -2,11 +2,13 @@ package netx
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +21,11 @@ type Options struct {
 	MaxConns int
 	// Slots, if not nil, bounds the connections of several listeners together.
 	Slots *Slots
+	// TLS, if not nil, is asked how to speak TLS with each connection; the handler gets it after the
+	// handshake. Without, there is none.
+	TLS func() *tls.Config
+	// Handshakes bounds those of several listeners together; nil are some of its own.
+	Handshakes *Handshakes
 	// Logger takes what went wrong; nil is slog.Default().
 	Logger *slog.Logger
 }
@@ -29,11 +36,16 @@ type Listener struct {
 	name    string
 	slots   *Slots
 	logger  *slog.Logger
+	tls     func() *tls.Config
+	greets  *Handshakes
+	log     *Log // of handshakes
 	inner   net.Listener
 	hangups hangups
 
-	mu       sync.Mutex // guards conns, maxConns and closed
-	conns    map[net.Conn]struct{}
+	greetsDone, greetsFailed atomic.Uint64
+
+	mu       sync.Mutex        // guards conns, maxConns and closed
+	conns    map[net.Conn]bool // whether the handshake is under way
 	maxConns int
 	closed   bool
 	wg       sync.WaitGroup // one for each handler
@@ -45,10 +57,19 @@ func Wrap(inner net.Listener, o Options) *Listener {
 	if logger == nil {
 		logger = slog.Default()
 	}
-	return &Listener{
-		name: o.Name, maxConns: o.MaxConns, slots: o.Slots, inner: inner, conns: map[net.Conn]struct{}{},
-		logger: logger.With("listener", o.Name),
+	l := &Listener{
+		name: o.Name, maxConns: o.MaxConns, slots: o.Slots, inner: inner, conns: map[net.Conn]bool{},
+		tls: o.TLS, greets: o.Handshakes, log: NewLog(o.Name, logger), logger: logger.With("listener", o.Name),
 	}
+	if l.greets == nil {
+		l.greets = NewHandshakes()
+	}
+	return l
+}
+
+// Handshakes are how many TLS handshakes there were by now that came to their end, and that did not.
+func (l *Listener) Handshakes() (done, failed uint64) {
+	return l.greetsDone.Load(), l.greetsFailed.Load()
 }
 
 // Serve accepts until Close or Shutdown and runs handle for each connection on
@@ -71,20 +92,37 @@ func (l *Listener) Serve(handle func(net.Conn)) error {
 		}
 		pause = 0
 		conn = l.ready(conn)
-		if l.add(conn) {
-			go l.run(conn, handle)
+		if !l.add(conn) {
+			continue
 		}
+		var g *greeting
+		if l.tls != nil {
+			g = l.greets.begin(conn)
+		}
+		go l.run(conn, g, handle)
 	}
 }
 
-func (l *Listener) run(conn net.Conn, handle func(net.Conn)) {
+func (l *Listener) run(conn net.Conn, g *greeting, handle func(net.Conn)) {
 	defer l.remove(conn)
 	defer func() {
 		if broken := recover(); broken != nil {
 			l.logger.Error("a connection's handler panicked", "client", conn.RemoteAddr(), "panic", broken, "stack", string(debug.Stack()))
 		}
 	}()
-	handle(conn)
+	if g == nil {
+		handle(conn)
+		return
+	}
+	defer g.end() // after a panic, too
+	secured, err := l.greet(conn, g)
+	if err != nil {
+		l.greetsFailed.Add(1)
+		l.refuse(conn, err)
+		return
+	}
+	l.greetsDone.Add(1)
+	handle(secured)
 }
 
 // add takes the connection in, or closes it when there is no place for it.
@@ -95,9 +133,17 @@ func (l *Listener) add(conn net.Conn) bool {
 		_ = conn.Close()
 		return false
 	}
-	l.conns[conn] = struct{}{}
+	l.conns[conn] = l.tls != nil
 	l.wg.Add(1)
 	return true
+}
+
+// greeted notes that the handshake of a connection is over, unless the listener is closed.
+func (l *Listener) greeted(conn net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns[conn] = false
+	return !l.closed
 }
 
 func (l *Listener) remove(conn net.Conn) {
@@ -129,12 +175,17 @@ func (l *Listener) isClosed() bool {
 	return l.closed
 }
 
-// Close stops accepting. Connections that are open go on. A second Close does
-// nothing.
+// Close stops accepting. Connections that are open go on, unless they are in their TLS
+// handshake: nobody else could tell them to end. A second Close does nothing.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	already := l.closed
 	l.closed = true
+	for conn, greeting := range l.conns {
+		if greeting {
+			_ = conn.Close()
+		}
+	}
 	l.mu.Unlock()
 	if already {
 		return nil

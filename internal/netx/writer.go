@@ -18,7 +18,8 @@ const slowWrite = 10 * time.Millisecond
 // Writer is the write side of a connection, with patience for a peer that does not
 // read. One goroutine uses it at a time, but for Until and Bytes.
 type Writer struct {
-	nc       net.Conn
+	nc       net.Conn // the socket
+	secure   *secure  // over it; nil without TLS
 	timeout  time.Duration
 	patience func() bool
 	stalled  func() // nil: nobody asks
@@ -33,7 +34,10 @@ type Writer struct {
 // timeout, or half of it at least, asks patience whether to go on; nil says no.
 func NewWriter(nc net.Conn, timeout time.Duration, patience func() bool) *Writer {
 	w := &Writer{nc: nc, timeout: timeout, patience: patience}
-	w.deadline.set = nc.SetWriteDeadline
+	if s, ok := nc.(*secure); ok {
+		w.nc, w.secure = s.inner, s
+	}
+	w.deadline.set = w.nc.SetWriteDeadline
 	return w
 }
 
@@ -43,7 +47,7 @@ func NewWriter(nc net.Conn, timeout time.Duration, patience func() bool) *Writer
 // took long. Call it before the first write.
 func (w *Writer) OnStall(fn func()) { w.stalled = fn }
 
-// Bytes is how much was written.
+// Bytes is how much was written, with TLS before it was encrypted.
 func (w *Writer) Bytes() uint64 { return w.bytes.Load() }
 
 // Until has all writes end at a time, as ReadBuffer.Until does for reads.
@@ -67,10 +71,46 @@ func (w *Writer) goOn(err error) bool {
 
 // Write writes all of b, or says why not.
 func (w *Writer) Write(b []byte) error {
+	if w.secure != nil {
+		return w.writeSealed(b)
+	}
+	return w.put(b)
+}
+
+// writeSealed is Write with TLS.
+func (w *Writer) writeSealed(b []byte) error {
+	w.secure.mu.Lock()
+	defer w.secure.mu.Unlock()
+	for len(b) > 0 {
+		piece := b[:min(len(b), sealBytes)]
+		out, err := w.secure.seal(piece)
+		if err != nil {
+			return err
+		}
+		err = w.put(*out)
+		giveSealed(out)
+		if err != nil {
+			return err
+		}
+		w.bytes.Add(uint64(len(piece)))
+		b = b[len(piece):]
+	}
+	return nil
+}
+
+// count notes that n bytes were written to the socket.
+func (w *Writer) count(n int64) {
+	if w.secure == nil {
+		w.bytes.Add(uint64(n))
+	}
+}
+
+// put writes all of b to the socket.
+func (w *Writer) put(b []byte) error {
 	if t, ok := w.nc.(trier); ok && w.stalled != nil {
 		w.arm()
 		n, err := t.TryWrite(b)
-		w.bytes.Add(uint64(n))
+		w.count(int64(n))
 		if b = b[n:]; err != nil || len(b) == 0 {
 			return err
 		}
@@ -79,7 +119,7 @@ func (w *Writer) Write(b []byte) error {
 	for {
 		w.arm()
 		n, err := w.nc.Write(b)
-		w.bytes.Add(uint64(n))
+		w.count(int64(n))
 		if err == nil || !w.goOn(err) {
 			return err
 		}
@@ -96,6 +136,9 @@ type trier interface {
 // WriteVector writes all pieces in order, which may lie in a mapping, in calls of
 // about pieceBytes. The slice is used up: its elements are changed.
 func (w *Writer) WriteVector(pieces [][]byte) error {
+	if w.secure != nil {
+		return w.vectorSealed(pieces)
+	}
 	if w.slow && w.stalled != nil {
 		w.stalled()
 	}
@@ -124,12 +167,29 @@ func (w *Writer) WriteVector(pieces [][]byte) error {
 	return nil
 }
 
+// vectorSealed is WriteVector with TLS. A piece that can't be read is EFAULT here as well.
+func (w *Writer) vectorSealed(pieces [][]byte) error {
+	plain := plainPool.Get().(*[]byte)
+	defer plainPool.Put(plain)
+	for len(pieces) > 0 {
+		b, rest, err := gather((*plain)[:0], pieces)
+		if err != nil {
+			return err
+		}
+		if err := w.writeSealed(b); err != nil {
+			return err
+		}
+		pieces = rest
+	}
+	return nil
+}
+
 // writeCall writes what stands in call; it shrinks by what was written.
 func (w *Writer) writeCall() error {
 	for {
 		w.arm()
 		n, err := w.call.WriteTo(w.nc)
-		w.bytes.Add(uint64(n))
+		w.count(n)
 		if err == nil || !w.goOn(err) {
 			return err
 		}

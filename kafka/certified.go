@@ -1,0 +1,46 @@
+package kafka
+
+import (
+	"crypto/x509"
+	"fmt"
+)
+
+// certificate is the client's that was verified, when there may be a login by it; else nil.
+func (c *conn) certificate() *x509.Certificate {
+	s, ok := c.nc.(secured)
+	if !ok || c.s.opts.CertifiedName == nil {
+		return nil
+	}
+	if state := s.ConnectionState(); len(state.VerifiedChains) > 0 {
+		return state.PeerCertificates[0]
+	}
+	return nil
+}
+
+// enterCertified lets a client in as the user of its certificate. A later login with SASL wins, as it does on
+// Kafka, and one whose certificate names nobody must log in: it is not whom clients are without a login.
+func (c *conn) enterCertified(cert *x509.Certificate) error {
+	name, err := c.s.opts.CertifiedName(cert)
+	if err != nil {
+		c.nobody = err
+		return nil
+	}
+	user, vhost := c.s.splitUser(name)
+	who, err := c.s.opts.Users.Certified(user, c.nc.RemoteAddr())
+	if err != nil {
+		c.nobody = err
+		return nil
+	}
+	if err := c.admit(who, vhost); err != nil {
+		c.nobody = err // it may log in as somebody else, or name another virtual host
+	}
+	return nil
+}
+
+// beforeLogin is why a client that asks before it has logged in is refused.
+func (c *conn) beforeLogin() error {
+	if c.nobody != nil {
+		return fmt.Errorf("%w, and not let in by its certificate: %w", errBeforeLogin, c.nobody)
+	}
+	return errBeforeLogin
+}

@@ -1,0 +1,80 @@
+package server
+
+import (
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/leveret-mq/leveret/internal/netx"
+)
+
+// maxWebConnections bounds those of a listener for HTTP, which have no slots: who looks after a broker that is full
+// must get in.
+const maxWebConnections = 1024
+
+// hand is a net.Listener for http.Server, of connections that a netx.Listener accepted.
+type hand struct {
+	net.Listener // for its address
+	log          *netx.Log
+	conns        chan net.Conn
+	once         sync.Once
+	closed       chan struct{}
+}
+
+func newHand(inner net.Listener, log *netx.Log) *hand {
+	return &hand{Listener: inner, log: log, conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// over hands a connection over and waits until it is closed.
+func (h *hand) over(nc net.Conn) {
+	c := &handed{Conn: nc, log: h.log, ended: make(chan struct{})}
+	select {
+	case h.conns <- c:
+		<-c.ended
+	case <-h.closed:
+	}
+}
+
+// Accept implements net.Listener.
+func (h *hand) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.closed:
+		return nil, http.ErrServerClosed
+	}
+}
+
+// Close implements net.Listener. The netx.Listener owns the socket.
+func (h *hand) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return nil
+}
+
+// handed is a connection that tells when it was closed. It belongs to http.Server.
+type handed struct {
+	net.Conn
+	log   *netx.Log
+	read  bool // something was
+	once  sync.Once
+	ended chan struct{}
+}
+
+// Read looks at the first bytes, for somebody who came to the wrong port.
+func (c *handed) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if !c.read && n > 0 {
+		c.read = true
+		if netx.SpeaksTLS(b[:n]) {
+			c.log.Client(c.RemoteAddr()).Refused("connection", netx.ErrSpeaksTLS, netx.TLSAdvice)
+		}
+	}
+	return n, err
+}
+
+// Close implements net.Conn.
+func (c *handed) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() { close(c.ended) })
+	return err
+}
