@@ -3,7 +3,6 @@ package access
 import (
 	"errors"
 
-	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/audit"
 )
 
@@ -57,7 +56,7 @@ func (k *Keeper) firstUser() error {
 
 // storeDefault writes the default user, as far as that was not changed meanwhile.
 func (k *Keeper) storeDefault(r *userRecord, all Permission, password string) error {
-	s, err := auth.NewSecret([]byte(password))
+	s, err := k.opts.newSecret([]byte(password))
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,8 @@ type Options struct {
 	Remote bool
 	// Log gets what an operator should read; default slog.Default().
 	Log *slog.Logger
+
+	newSecret func(password []byte) (auth.Secret, error) // auth.NewSecret, but for tests
 }
 
 // Keeper keeps users and rights. All methods may be called from any goroutine.
@@ -52,6 +54,9 @@ type Keeper struct {
 
 // Open reads what is stored. When there is no user it makes the default one.
 func Open(s store.Store, o Options) (*Keeper, error) {
+	if o.newSecret == nil {
+		o.newSecret = auth.NewSecret
+	}
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -122,7 +127,8 @@ func (k *Keeper) agreeOnDecoys() error {
 	return nil
 }
 
-// renew stores a password in today's form, unless it was changed meanwhile.
+// renew stores a password in today's form, unless it was changed meanwhile. The credentials
+// that there are stay: a client may be in the middle of a login with one.
 func (k *Keeper) renew(name string, old, s auth.Secret) {
 	by := audit.Process("first login with an imported password")
 	err := k.Change(by, func(d *Draft) error {
@@ -132,6 +138,13 @@ func (k *Keeper) renew(name string, old, s auth.Secret) {
 		}
 		d.note(audit.PutUser, "password hash", name, "")
 		renewed := *r
+		for i := range s.Credentials {
+			for _, c := range old.Credentials {
+				if c.Mechanism == s.Credentials[i].Mechanism {
+					s.Credentials[i] = c
+				}
+			}
+		}
 		renewed.setSecret(s)
 		return d.put(keyOf(prefixUser, name), &renewed)
 	})

@@ -2,10 +2,19 @@ package access
 
 import (
 	"bytes"
+	"crypto/pbkdf2"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"hash"
 	"log/slog"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
+
+	"golang.org/x/crypto/argon2"
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
@@ -26,6 +35,31 @@ type rig struct {
 	broker *broker.Broker
 }
 
+var cheap sync.Map // password → auth.Secret
+
+// cheapSecret is auth.NewSecret in little time.
+func cheapSecret(password []byte) (auth.Secret, error) {
+	if s, ok := cheap.Load(string(password)); ok {
+		return s.(auth.Secret), nil
+	}
+	b64, salt := base64.RawStdEncoding.EncodeToString, []byte("salt of "+string(password)+"salt of ")
+	s := auth.Secret{Hash: auth.Hash("$argon2id$v=19$m=8,t=1,p=1$" + b64(salt) + "$" + b64(argon2.IDKey(password, salt, 1, 8, 1, 32)))}
+	for _, m := range auth.Mechanisms {
+		h := map[auth.Mechanism]func() hash.Hash{auth.ScramSHA1: sha1.New, auth.ScramSHA256: sha256.New, auth.ScramSHA512: sha512.New}[m]
+		salted, err := pbkdf2.Key(h, string(password), salt, auth.MinIterations, h().Size())
+		if err != nil {
+			return s, err
+		}
+		c, err := auth.SaltedCredential(m, salt, auth.MinIterations, salted)
+		if err != nil {
+			return s, err
+		}
+		s.Credentials = append(s.Credentials, c)
+	}
+	cheap.Store(string(password), s)
+	return s, nil
+}
+
 // start opens one whose only user is root.
 func start(t testing.TB) *rig {
 	t.Helper()
@@ -33,7 +67,7 @@ func start(t testing.TB) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, store: st, opts: Options{DefaultUser: "root", DefaultPassword: "s3cret", Log: slog.New(slog.DiscardHandler)}}
+	r := &rig{t: t, store: st, opts: Options{DefaultUser: "root", DefaultPassword: "s3cret", Log: slog.New(slog.DiscardHandler), newSecret: cheapSecret}}
 	r.open()
 	t.Cleanup(func() {
 		r.close()

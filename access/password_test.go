@@ -3,6 +3,7 @@ package access
 import (
 	"errors"
 	"net"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -73,6 +74,23 @@ func TestARenewalDoesNotBringBackAnOldPassword(t *testing.T) {
 	if _, err := r.User("ann"); err == nil {
 		t.Error("the user is back")
 	}
+}
+
+// A renewal must not trip one who is in the middle of a login.
+func TestARenewalLeavesTheCredentialsThatThereAre(t *testing.T) {
+	r := start(t)
+	s, err := cheapSecret([]byte("pw"))
+	r.must(err)
+	put := s.Credentials[1:2]
+	r.must(r.Change(tester, func(d *Draft) error { return d.AlterScram("joe", put, nil) }))
+	r.must(r.login("joe", "pw", there))
+	r.behind.Wait()
+	r.restart()
+	u, _ := r.User("joe")
+	if got := r.ScramCredentials("joe"); u.Hash == "" || len(got) != 3 || !reflect.DeepEqual(got[1], put[0]) || got[0].Iterations == put[0].Iterations {
+		t.Errorf("%+v", got)
+	}
+	r.must(r.login("joe", "pw", there))
 }
 
 func TestAPasswordThatIsGivenAgainChangesNothing(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,9 +18,14 @@ import (
 	"github.com/xdg-go/scram"
 )
 
+var secrets sync.Map // password → Secret
+
 // secretOf is a Secret that takes little time.
 func secretOf(t testing.TB, password string) Secret {
 	t.Helper()
+	if s, ok := secrets.Load(password); ok {
+		return s.(Secret)
+	}
 	s := Secret{Hash: cheapHash(password)}
 	for _, m := range Mechanisms {
 		c, err := newCredential(m, []byte(password), []byte("salt of "+password+" "), MinIterations)
@@ -28,6 +34,7 @@ func secretOf(t testing.TB, password string) Secret {
 		}
 		s.Credentials = append(s.Credentials, c)
 	}
+	secrets.Store(password, s)
 	return s
 }
 
