@@ -300,6 +300,7 @@ func (b *Broker) saveDirty() []*Partition {
 		p.tellSpent(b.opts.Now())
 		p.tellLost(b.opts.Now())
 		p.tellMissed(b.opts.Now())
+		p.forgetNames()
 		if p.noted() != nil {
 			continue // which has marked it again
 		}

@@ -11,19 +11,20 @@ import (
 
 // A queue with x-message-deduplication takes no message whose name one has that is in it,
 // ready or unacked; what it does not take is refused as what a full queue refuses. It knows
-// what is in it from its own log: after a start the first publish reads the headers of what
-// is left there, and nothing else is written down for it.
+// what is in it from its own log: with the first publish after a start the headers of what
+// is left there are read (namesearch.go), and nothing else is written down for it.
 //
 // What leaves the queue tells nobody. Instead a name that is met again is looked up in the
-// work cursor, and each new name has a few others looked up, of which those go that left.
+// work cursor, and each new name has a few others looked up, of which those go that left. When
+// nothing is left, all go.
 //
 //	publish ─► turn (limit.go) ─► mark: names ─► in seen, and does the cursor hold it? ─► refused
 //	                                  └─ else ─► append ─► keep: seen
 type distinct struct { // guarded by the limiter's turn
-	loaded bool
-	seen   map[messageID]inQueue
-	peak   int     // the most there were in seen since it was made
-	batch  []newID // names in the batch under way
+	known bool // seen has what an earlier start left
+	seen  map[messageID]inQueue
+	peak  int     // the most there were in seen since it was made
+	batch []newID // names in the batch under way
 }
 
 // inQueue is where a message of a name is.
@@ -52,10 +53,7 @@ const fewNames = 1 << 10
 const duplicate = -2
 
 // mark says which of a batch's messages the queue has already: their sizes it makes duplicate.
-func (d *distinct) mark(p *Partition, b batch.Batch, sizes []int64) error {
-	if err := d.load(p); err != nil {
-		return err
-	}
+func (d *distinct) mark(p *Partition, b batch.Batch, sizes []int64) {
 	d.batch = d.batch[:0]
 	nowMs := p.q.vhost.b.opts.Now().UnixMilli()
 	records := message.NewRecords(b.Records())
@@ -79,7 +77,6 @@ func (d *distinct) mark(p *Partition, b batch.Batch, sizes []int64) error {
 		d.seen[n.id] = inQueue{under: true}
 	}
 	p.q.vhost.b.counters.Duplicates.Add(duplicates)
-	return nil
 }
 
 // nameOf is the name of a message that came at a time.
@@ -182,35 +179,4 @@ func (d *distinct) shrink() {
 	seen := make(map[messageID]inQueue, 2*len(d.seen))
 	maps.Copy(seen, d.seen)
 	d.seen, d.peak = seen, len(seen)
-}
-
-// load finds the names of what an earlier start left in the queue.
-func (d *distinct) load(p *Partition) error {
-	if d.loaded {
-		return nil
-	}
-	s := p.q.Settings()
-	nowMs := p.q.vhost.b.opts.Now().UnixMilli()
-	d.seen, d.peak = map[messageID]inQueue{}, 0
-	for _, part := range p.q.inTurn() {
-		c, err := part.work()
-		if err != nil {
-			return err
-		}
-		floor, _ := c.Progress()
-		_, end, err := part.log.Bounds()
-		if err != nil {
-			return err
-		}
-		err = part.records(floor, end-1, func(o message.Offset, ms int64, rec *message.Record) {
-			if n, ok := nameOf(s, ttlAt(part.ttlSteps(), o, s.MessageTTL), rec, ms); ok && nowMs < n.dueMs && c.Holds(o, o) {
-				d.add(p.q, n.id, inQueue{offset: o, level: uint8(part.index), dueMs: n.dueMs}, nowMs, s.CacheSize)
-			}
-		})
-		if err != nil {
-			return err
-		}
-	}
-	d.loaded = true
-	return nil
 }

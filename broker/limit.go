@@ -57,6 +57,9 @@ type limiter struct {
 	sizes   []int64      // of a batch's bodies; scratch
 	runs    []consumer.Run
 	names   distinct // with x-message-deduplication
+
+	searching sync.Mutex  // guards search; a leaf
+	search    *nameSearch // for names, under way
 }
 
 // dropRun is how many messages leave in one turn of a queue that is far beyond its limit.
@@ -117,11 +120,18 @@ func (l *limiter) bytesOf(p *Partition) *readyBytes {
 	return &l.bytes[p.index]
 }
 
-// refresh forgets what was not kept up to date. The turn is the caller's.
+// refresh forgets what was not kept up to date, names not in the middle of a batch. The turn is
+// the caller's.
 func (l *limiter) refresh() {
-	if l.stale.Load() && l.stale.Swap(false) {
-		l.bytes, l.names = nil, distinct{}
+	if !l.stale.Load() || !l.stale.Swap(false) {
+		return
 	}
+	l.bytes = nil
+	if len(l.names.batch) > 0 {
+		l.stale.Store(true)
+		return
+	}
+	l.names = distinct{}
 }
 
 // limitsChanged has what is known of bytes and names found anew, since for a while it was or will be

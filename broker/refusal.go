@@ -48,12 +48,13 @@ func (p *Publisher) appendLimited(t *target, set *targetSet, data []byte) (n int
 // append appends what there is room for and is not there already, in one turn. It lists the
 // rest by its place in the batch, and of that again what is to be a dead letter.
 func (l *limiter) append(p *Partition, data []byte, pub *Publisher) (n int, refused, dead []int, err error) {
-	l.mu.Lock()
+	s, err := l.beginAppend(p.q, pub)
+	if err != nil {
+		return 0, nil, nil, err
+	}
 	defer l.mu.Unlock()
 	b := batch.Batch(data)
 	n = int(b.Count())
-	s := p.q.Settings()
-	l.refresh()
 	l.sizes = l.sizes[:0]
 	if s.Distinct || s.refuses() {
 		if n, err = l.choose(p, s, b); err != nil {
@@ -82,6 +83,22 @@ func (l *limiter) append(p *Partition, data []byte, pub *Publisher) (n int, refu
 	return n, refused, dead, nil
 }
 
+// beginAppend begins a turn in which the names of the queue are known, if it obeys them.
+func (l *limiter) beginAppend(q *Queue, pub *Publisher) (*Settings, error) {
+	for {
+		l.mu.Lock()
+		l.refresh()
+		s := q.Settings()
+		if !s.Distinct || l.names.known {
+			return s, nil
+		}
+		l.mu.Unlock()
+		if err := l.findNames(q, pub); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // toBury are those of the refused messages that become dead letters: all, if the queue does
 // that with what it has no room for, or else what it has already.
 func (l *limiter) toBury(s *Settings, refused []int) (dead []int) {
@@ -103,9 +120,7 @@ func (l *limiter) choose(p *Partition, s *Settings, b batch.Batch) (n int, err e
 		return 0, err
 	}
 	if s.Distinct {
-		if err := l.names.mark(p, b, l.sizes); err != nil {
-			return 0, err
-		}
+		l.names.mark(p, b, l.sizes)
 	}
 	if s.refuses() {
 		return l.admit(p, l.sizes)
