@@ -53,6 +53,20 @@ func (k *Keeper) Permissions() []Permission {
 	return out
 }
 
+// Home is the one virtual host that a user may enter, "" when there are several or none.
+func (k *Keeper) Home(user string) (vhost string) {
+	for g := range k.current.Load().permissions {
+		if g.user != user {
+			continue
+		}
+		if vhost != "" {
+			return ""
+		}
+		vhost = g.vhost
+	}
+	return vhost
+}
+
 // Permission finds the permission of a user in a virtual host.
 func (k *Keeper) Permission(vhost, user string) (Permission, bool) {
 	g := k.current.Load().permissions[grant{vhost, user}]

@@ -146,8 +146,8 @@ func (s *Session) obey() {
 }
 
 // leaveAccounts ends what admit began, once.
-func (s *Session) leaveAccounts(channels int64) {
-	b := s.vhost.b
+func (s *Session) leaveAccounts() {
+	b, channels := s.vhost.b, s.channels.Swap(0)
 	b.accounts.mu.Lock()
 	defer b.accounts.mu.Unlock()
 	s.left = true

@@ -123,7 +123,11 @@ func (s *Session) Enter() error {
 	if err := s.admit(); err != nil {
 		return err
 	}
-	return s.May(Enter, OnVHost, s.vhost.Name)
+	err := s.May(Enter, OnVHost, s.vhost.Name)
+	if err != nil {
+		s.leaveAccounts()
+	}
+	return err
 }
 
 // May is the one place where it is decided whether the session may do what it

@@ -27,7 +27,7 @@ type Session struct {
 	clientID atomic.Pointer[string]
 
 	user      atomic.Pointer[account] // nil before Enter and after Close
-	left      bool                    // it was closed; guarded by accounts.mu
+	left      bool                    // it was closed or shut out; guarded by accounts.mu
 	pacer     atomic.Pointer[Pacer]   // nil: nothing slows it down
 	mostBytes atomic.Int64            // see MaxMessageBytes
 	channels  atomic.Int64            // that are open
@@ -70,6 +70,6 @@ func (s *Session) Close() {
 	s.queues = map[*Queue]struct{}{}
 	s.closed = true
 	s.mu.Unlock()
-	s.leaveAccounts(s.channels.Swap(0))
+	s.leaveAccounts()
 	s.vhost.deleteOwned(list)
 }

@@ -99,7 +99,7 @@ func (c *conn) end(why error) {
 // enter lets a client in that may come without a login.
 func (c *conn) enter() error {
 	if c.s.opts.Users == nil {
-		return c.admit(auth.Identity{}, c.s.opts.VHost)
+		return c.admit(auth.Identity{}, "")
 	}
 	if cert := c.certificate(); cert != nil {
 		return c.enterCertified(cert)
@@ -108,14 +108,17 @@ func (c *conn) enter() error {
 	if err != nil {
 		return nil // must log in
 	}
-	if err := c.admit(who, c.s.opts.VHost); broker.KindOf(err) != broker.Refused {
+	if err := c.admit(who, ""); broker.KindOf(err) != broker.Refused {
 		return err
 	}
 	return nil // must log in
 }
 
-// admit gives the connection its identity and its virtual host.
+// admit gives the connection its identity and its virtual host, that of the user if it names none.
 func (c *conn) admit(who auth.Identity, vhost string) error {
+	if vhost == "" {
+		vhost = c.s.homeOf(who.Name)
+	}
 	v, err := c.s.broker.VHost(vhost)
 	if err != nil {
 		return err

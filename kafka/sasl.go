@@ -132,12 +132,22 @@ func (c *conn) scram(stay context.Context, token []byte) (answer []byte, who *au
 	return c.sasl.scram.Step(stay, token, c.nc.RemoteAddr())
 }
 
-// splitUser takes a name apart that may end in "@vhost".
+// splitUser takes a name apart that may end in "@vhost"; without that vhost is "".
 func (s *Server) splitUser(name string) (user, vhost string) {
 	if at := strings.LastIndexByte(name, '@'); at > 0 && !s.opts.Users.Has(name) {
 		return name[:at], name[at+1:]
 	}
-	return name, s.opts.VHost
+	return name, ""
+}
+
+// homeOf is the virtual host of a user who names none.
+func (s *Server) homeOf(user string) string {
+	if s.opts.Home != nil {
+		if home := s.opts.Home(user); home != "" {
+			return home
+		}
+	}
+	return s.opts.VHost
 }
 
 // errLoginRefused ends the connection behind the answer that says so.

@@ -26,7 +26,10 @@ type Options struct {
 	Users *auth.Users
 	// Credentials are those of the users for Kafka's tools; nil has none to show or change.
 	Credentials Credentials
-	// VHost is where clients are that name none; default broker.DefaultVHost.
+	// Home is the virtual host of a user who names none, "" where nothing says which; nil
+	// knows of none.
+	Home func(user string) string
+	// VHost is where clients are that have no home either; default broker.DefaultVHost.
 	VHost string
 	// ACLs are the access lists that clients see and change; nil: there are none.
 	ACLs *acl.Lists
