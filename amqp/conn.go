@@ -69,6 +69,7 @@ type conn struct {
 	toStore    int        // publishes since the last endRead
 	heldBack   int        // the same, of transactions, which are not to be stored yet
 	plain      int        // of these, on channels without confirms
+	unpaid     int        // bytes read since then
 	fed        bool       // something was published, or a part of it, since the last look at the pace
 	pub        wire.PublishParser
 	settle     wire.Settle // parsed last

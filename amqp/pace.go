@@ -9,11 +9,16 @@ import (
 // What a user, or a virtual host, may send and get in a second (broker.Pacer) is held by not reading a
 // connection that sends too much, and by not delivering to one that gets too much. Nobody else waits for it.
 
-// paceReading holds the read loop up if it has published more than its rate allows. n bytes were read.
+// paceReading holds the read loop up if it has published more than its rate allows. n bytes were read: they count
+// with what they are a part of, and not if that is no publish.
 func (c *conn) paceReading(p *broker.Pacer, n int) {
-	if c.fed {
-		c.fed = false
+	c.unpaid += n
+	switch {
+	case c.fed:
+		n, c.unpaid, c.fed = c.unpaid, 0, false
 		c.rest(p, p.Came(n, c.rb.Now()))
+	case len(c.rb.Unread()) == 0:
+		c.unpaid = 0
 	}
 }
 
