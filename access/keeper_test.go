@@ -138,6 +138,30 @@ func TestUsersAndRightsSurviveARestart(t *testing.T) {
 	}
 }
 
+func TestAUserIsAtHomeInTheOnlyVirtualHostThatHeMayEnter(t *testing.T) {
+	r := start(t)
+	home := func(want string) {
+		t.Helper()
+		if got := r.Home("ann"); got != want {
+			t.Errorf("at home in %q, want %q", got, want)
+		}
+	}
+	r.must(r.PutUser(tester, NewUser{Name: "ann"}))
+	r.must(r.PutUser(tester, NewUser{Name: "ben"}))
+	for _, vhost := range []string{"a", "b"} {
+		_, err := r.broker.PutVHost(tester, vhost, broker.VHostMeta{})
+		r.must(err)
+		r.must(r.SetPermission(tester, Permission{VHost: vhost, User: "ben"}))
+	}
+	home("")
+	r.must(r.SetPermission(tester, Permission{VHost: "b", User: "ann"}))
+	home("b")
+	r.must(r.SetPermission(tester, Permission{VHost: "a", User: "ann"}))
+	home("")
+	r.must(r.ClearPermission(tester, "b", "ann"))
+	home("a")
+}
+
 func TestPermissionsGoWithTheirVirtualHost(t *testing.T) {
 	r := start(t)
 	_, err := r.broker.PutVHost(tester, "v", broker.VHostMeta{})
