@@ -25,7 +25,7 @@ func (k *Keeper) firstUser() error {
 	old := k.current.Load()
 	name, password := k.opts.DefaultUser, k.opts.DefaultPassword
 	switch {
-	case name == "":
+	case name == "", k.opts.NoFirst && len(old.users) == 0:
 		return nil
 	case len(old.users) > 0:
 		k.behind.Go(k.compareDefault)

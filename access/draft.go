@@ -2,6 +2,7 @@ package access
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/leveret-mq/leveret/broker"
@@ -51,6 +52,13 @@ func (d *Draft) put(key string, v any) error {
 	return err
 }
 
+// unnoted is the end of an act that changes nothing, as most do that come from a file that is read at
+// each start: nothing is written and nothing said.
+func (d *Draft) unnoted() error {
+	d.acts = d.acts[:len(d.acts)-1]
+	return nil
+}
+
 // drop takes a record away.
 func (d *Draft) drop(key string) error {
 	d.entries[key] = nil
@@ -88,6 +96,9 @@ func (d *Draft) PutUser(u NewUser) error {
 	}
 	if err := checkUser(r); err != nil {
 		return err
+	}
+	if old != nil && reflect.DeepEqual(old.tidy(), r.tidy()) {
+		return d.unnoted()
 	}
 	return d.put(keyOf(prefixUser, r.Name), r)
 }
@@ -191,6 +202,9 @@ func (d *Draft) SetPermission(p Permission) error {
 	if err := d.hasBoth(p.VHost, p.User); err != nil {
 		return err
 	}
+	if old := d.picture.permissions[grant{p.VHost, p.User}]; old != nil && old.Permission == p {
+		return d.unnoted()
+	}
 	return d.put(keyOf(prefixPermission, p.VHost, p.User), permissionRecord(p))
 }
 
@@ -215,6 +229,9 @@ func (d *Draft) SetTopicPermission(p TopicPermission) error {
 	}
 	if err := checkName("exchange name", p.Exchange); err != nil {
 		return err
+	}
+	if old := d.picture.topics[grant{p.VHost, p.User}][p.Exchange]; old != nil && old.TopicPermission == p {
+		return d.unnoted()
 	}
 	return d.put(keyOf(prefixTopic, p.VHost, p.User, p.Exchange), topicRecord(p))
 }

@@ -31,6 +31,8 @@ type Options struct {
 	DefaultUser, DefaultPassword string
 	// DefaultVHost is where it has all permissions; default broker.DefaultVHost.
 	DefaultVHost string
+	// NoFirst has no user made when none is stored: others are to come.
+	NoFirst bool
 	// Remote lets users in from everywhere who else may come from this machine only.
 	Remote bool
 	// Log gets what an operator should read; default slog.Default().

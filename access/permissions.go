@@ -41,8 +41,9 @@ func (k *Keeper) ClearTopicPermissions(by audit.Actor, vhost, user string) error
 }
 
 // Permissions lists all permissions, by virtual host and user.
-func (k *Keeper) Permissions() []Permission {
-	p := k.current.Load()
+func (k *Keeper) Permissions() []Permission { return k.current.Load().listPermissions() }
+
+func (p *picture) listPermissions() []Permission {
 	out := make([]Permission, 0, len(p.permissions))
 	for _, g := range p.permissions {
 		out = append(out, g.Permission)
@@ -77,9 +78,11 @@ func (k *Keeper) Permission(vhost, user string) (Permission, bool) {
 }
 
 // TopicPermissions lists all topic permissions, by virtual host, user and exchange.
-func (k *Keeper) TopicPermissions() []TopicPermission {
+func (k *Keeper) TopicPermissions() []TopicPermission { return k.current.Load().listTopicPermissions() }
+
+func (p *picture) listTopicPermissions() []TopicPermission {
 	var out []TopicPermission
-	for _, of := range k.current.Load().topics {
+	for _, of := range p.topics {
 		for _, g := range of {
 			out = append(out, g.TopicPermission)
 		}

@@ -73,6 +73,18 @@ func (r *userRecord) setSecret(s auth.Secret) {
 	}
 }
 
+// tidy is the record with one form of what is empty, to be compared.
+func (r *userRecord) tidy() userRecord {
+	out := *r
+	if len(out.Tags) == 0 {
+		out.Tags = nil
+	}
+	if len(out.Limits) == 0 {
+		out.Limits = nil
+	}
+	return out
+}
+
 type permissionRecord struct {
 	VHost     string `json:"vhost"`
 	User      string `json:"user"`

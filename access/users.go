@@ -116,11 +116,12 @@ func (k *Keeper) User(name string) (User, error) {
 }
 
 // Users lists the users, by name.
-func (k *Keeper) Users() []User {
-	p := k.current.Load()
+func (k *Keeper) Users() []User { return k.current.Load().listUsers(&k.opts) }
+
+func (p *picture) listUsers(o *Options) []User {
 	out := make([]User, 0, len(p.users))
 	for _, r := range p.users {
-		out = append(out, r.user(&k.opts))
+		out = append(out, r.user(o))
 	}
 	slices.SortFunc(out, func(a, b User) int { return strings.Compare(a.Name, b.Name) })
 	return out

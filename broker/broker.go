@@ -118,6 +118,9 @@ type Broker struct {
 	producerHi atomic.Int64 // ids below it are reserved in the table
 	producerMu sync.Mutex
 
+	globalMu sync.Mutex // guards global, over its writes
+	global   parameters
+
 	dirtyMu sync.Mutex
 	dirty   []*Partition // cursors that changed since they were saved
 
@@ -157,7 +160,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	o.defaults()
 	ctx, cancel := asking()
 	defer cancel()
-	defs, err := s.Table(ctx, "defs")
+	defs, err := s.Table(ctx, DefinitionsTable)
 	if err != nil {
 		return nil, fmt.Errorf("open definitions: %w", err)
 	}

@@ -26,6 +26,8 @@ import (
 //	e/VHOST/NAME         a queue that got messages that expire
 //	o/VHOST/NAME         a policy
 //	O/VHOST/NAME         an operator's policy
+//	P/VHOST/COMPONENT/NAME   a parameter of a component that is not here
+//	m/global/NAME        a parameter of no virtual host
 //	t/VHOST/NAME         times to live of what was in a queue when a policy changed them
 const (
 	keyClusterID      = "m/cluster"
@@ -42,6 +44,8 @@ const (
 	prefixTTL         = "t/"
 
 	prefixOperatorPolicy = "O/"
+	prefixParameter      = "P/"
+	prefixGlobal         = "m/global/"
 )
 
 func defKey(prefix string, parts ...string) string {
@@ -95,6 +99,7 @@ func (b *Broker) load() error {
 	var marks []ttlDef
 	policies := map[string][]*policyRule{}
 	var limits []store.Entry
+	var kept []parameterDef
 	ctx, cancel := asking()
 	defer cancel()
 	shared := b.store.Caps().Shared
@@ -146,6 +151,10 @@ func (b *Broker) load() error {
 			into = &marks[len(marks)-1]
 		case strings.HasPrefix(e.Key, prefixPolicy), strings.HasPrefix(e.Key, prefixOperatorPolicy):
 			return b.loadPolicy(e, policies)
+		case strings.HasPrefix(e.Key, prefixParameter), strings.HasPrefix(e.Key, prefixGlobal):
+			d, err := decodeParameter(e)
+			kept = append(kept, d)
+			return err
 		case isRemoval(e.Key):
 			return b.removals.load(e)
 		default:
@@ -170,6 +179,11 @@ func (b *Broker) load() error {
 	}
 	if err := b.restorePolicies(policies); err != nil {
 		return err
+	}
+	for _, d := range kept {
+		if err := b.restoreParameter(d); err != nil {
+			return err
+		}
 	}
 	if err := b.restore(exchanges, queues, bindings, expiries, marks); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -76,9 +75,7 @@ func (w *undertaker) publisher(v *VHost) *Publisher {
 
 // newDeadPublisher makes one of dead letters, of a session that may everything.
 func (v *VHost) newDeadPublisher() *Publisher {
-	s := v.NewSession(auth.Identity{})
-	s.inner = true
-	p := s.NewPublisher()
+	p := v.NewInnerSession().NewPublisher()
 	p.fates = &fates{}
 	return p
 }

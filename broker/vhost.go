@@ -30,7 +30,8 @@ type VHost struct {
 	// likeness; guarded by mu.
 	topics map[string]string
 
-	policies atomic.Pointer[policySet] // nil: none; changed under mu
+	policies   atomic.Pointer[policySet] // nil: none; changed under mu
+	parameters parameters                // guarded by mu
 
 	replies replies // who waits for direct replies
 

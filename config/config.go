@@ -79,6 +79,8 @@ type Config struct {
 	DefaultVHost string `flag:"default-vhost" default:"/" group:"Users" usage:"virtual host that is made when there is none, with all permissions for that user; Kafka clients that name none are in it"`
 	// DefaultUserRemote lifts the rule that guest/guest works from this machine only.
 	DefaultUserRemote bool `flag:"default-user-remote" default:"false" group:"Users" usage:"let the user guest with the password guest, and Kafka clients without a login, in from other machines too"`
+	// Definitions is a file in RabbitMQ's form.
+	Definitions string `flag:"definitions" default:"" group:"Users" live:"true" usage:"file of definitions in RabbitMQ's form (users, virtual hosts, permissions, policies, queues, exchanges, bindings), applied at each start before anybody is let in, and at a reload; where it brings users, no other is made at the first start"`
 
 	// MaxConnections bounds the connections of one listener.
 	MaxConnections int `flag:"max-connections" default:"65536" group:"Limits" live:"true" usage:"most connections that one listener holds at a time; all together never more than the process may open files for"`

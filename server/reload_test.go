@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -159,6 +161,31 @@ var takesHold = map[string]func(*testing.T, *Server) bool{
 		defer func() { _ = first.Close() }()
 		_, err = amqp.Dial("amqp://guest:guest@" + s.Addr("amqp") + "/")
 		return err != nil
+	},
+	"definitions": func(t *testing.T, s *Server) bool {
+		name := filepath.Join(t.TempDir(), "definitions.json")
+		write := func(text string) {
+			if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(`{"queues":[{"name":"one","vhost":"/"},{"name":"two","vhost":"nowhere"}]}`)
+		next := *s.config
+		next.Definitions = name
+		if _, err := s.Reload(&next); err == nil || !strings.Contains(err.Error(), `queues[1].vhost: Please create virtual host "nowhere"`) {
+			t.Errorf("a wrong file: %v", err)
+		}
+		v, err := s.broker.VHost("/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Queue("one"); err == nil {
+			t.Error("something of a wrong file is applied")
+		}
+		write(`{"queues":[{"name":"one","vhost":"/"}],"policies":[{"name":"p","vhost":"/","pattern":"one","definition":{"max-length":5}}]}`)
+		reload(t, s, func(c *config.Config) { c.Definitions = name })
+		q, err := v.Queue("one")
+		return err == nil && q.Settings().MaxLength == 5
 	},
 	"memory-high-watermark": func(t *testing.T, s *Server) bool {
 		defer reload(t, s, func(c *config.Config) { c.MemoryHighWatermark = config.Watermark{} })

@@ -54,10 +54,11 @@ type Server struct {
 	scratch   func() (broker.Scratch, error) // of the store's file system
 	broker    *broker.Broker
 	access    *access.Keeper
-	users     *auth.Users    // of the same
-	budget    *budget.Budget // of the memory that requests take
-	slots     *netx.Slots    // for the connections of all listeners
-	files     fileShares     // of the process's descriptors
+	defined   *definitionsFile // until it is applied
+	users     *auth.Users      // of the same
+	budget    *budget.Budget   // of the memory that requests take
+	slots     *netx.Slots      // for the connections of all listeners
+	files     fileShares       // of the process's descriptors
 
 	reloading sync.Mutex     // guards running, and the use of what follows
 	running   *config.Config // what is in force
@@ -108,7 +109,7 @@ func Start(c *config.Config, o Options) (*Server, error) {
 	s.slots = netx.NewSlots(s.files.connections)
 	s.adjustBy(s.warnOfFewSlots)
 	s.budget = budget.New(budget.Options{Bytes: requestMemory(int64(c.RequestMemory), memoryBytes())})
-	for _, step := range []func() error{s.openTLS, s.openStore, s.openUsers, s.openBroker, s.openAdmin, s.openPprof, s.openProtocols} {
+	for _, step := range []func() error{s.openTLS, s.readDefinitions, s.openStore, s.openUsers, s.openBroker, s.loadDefinitions, s.openAdmin, s.openPprof, s.openProtocols} {
 		if err := step(); err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownGrace)
 			defer cancel()

@@ -125,6 +125,7 @@ func (s *Server) openBroker() error {
 func (s *Server) openUsers() error {
 	k, err := access.Open(s.store, access.Options{
 		DefaultUser: s.config.DefaultUser, DefaultPassword: s.config.DefaultPassword, DefaultVHost: s.config.DefaultVHost, Remote: s.config.DefaultUserRemote, Log: s.logger,
+		NoFirst: s.defined != nil && s.defined.HasUsers(),
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@
 //	leveret serve            run the broker; needs no argument
 //	leveret config           print the settings in force and where they come from
 //	leveret inspect FILE…    print any file of a data directory
+//	leveret export           write the definitions of a data directory
+//	leveret definitions      check a file of definitions
 //	leveret cert             make certificates for development
 //	leveret bench            measure a broker: runs leveret-bench, a program of its own
 //	leveret version          print the version
@@ -41,7 +43,7 @@ unmodified AMQP 0-9-1 and Kafka clients. Start one with: leveret serve`,
 		SilenceUsage: true, SilenceErrors: true,
 		Version: versionText(),
 	}
-	root.AddCommand(serveCommand(), configCommand(), inspectCommand(), certCommand(), benchCommand(), versionCommand())
+	root.AddCommand(serveCommand(), configCommand(), inspectCommand(), exportCommand(), definitionsCommand(), certCommand(), benchCommand(), versionCommand())
 	return root
 }
 

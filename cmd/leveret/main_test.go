@@ -278,3 +278,104 @@ func TestARefusedLoginIsInTheAuditFile(t *testing.T) {
 		t.Errorf("%v %v", info.Mode(), err)
 	}
 }
+
+// TestDefinitionsAreLoadedReloadedAndExported goes through what an operator does with a file of them.
+func TestDefinitionsAreLoadedReloadedAndExported(t *testing.T) {
+	dir := t.TempDir()
+	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "definitions.json")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := `{"users":[{"name":"ann","password":"s3cret","tags":"administrator"}],"vhosts":[{"name":"team"}],
+		"permissions":[{"user":"ann","vhost":"team","configure":".*","write":".*","read":".*"}],
+		"policies":[{"vhost":"team","name":"p","pattern":"^q","definition":{"max-length":2}}],
+		"queues":[{"vhost":"team","name":"q1"}]}`
+	write(first)
+	if out, err := command("definitions", "check", file).CombinedOutput(); err != nil || !strings.Contains(string(out), "1 users, 1 virtual hosts, 1 permissions, 1 policies, 0 exchanges, 1 queues, 0 bindings") {
+		t.Fatalf("%s, %v", out, err)
+	}
+	c, out := serving(t, "--data-dir", data, "--definitions", file)
+	addr := regexp.MustCompile(`(?m)^  amqp +(\S+)$`).FindStringSubmatch(until(t, out, "Ready after"))[1]
+	conn, err := amqp.Dial("amqp://ann:s3cret@" + addr + "/team")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := amqp.Dial("amqp://guest:guest@" + addr + "/"); err == nil {
+		t.Error("there is another user than those of the file")
+	}
+	if err := ch.Confirm(false); err != nil {
+		t.Fatal(err)
+	}
+	count := func(want int) {
+		t.Helper()
+		for range 5 {
+			d, err := ch.PublishWithDeferredConfirm("", "q1", false, false, amqp.Publishing{Body: []byte("m"), DeliveryMode: amqp.Persistent})
+			if err != nil || !d.Wait() {
+				t.Fatal("publish", err)
+			}
+		}
+		if q, err := ch.QueueDeclarePassive("q1", true, false, false, false, nil); err != nil || q.Messages != want {
+			t.Errorf("%d messages, want %d, %v", q.Messages, want, err)
+		}
+	}
+	count(2)
+	write(strings.Replace(first, `"max-length":2`, `"max-length":4`, 1))
+	if err := c.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		text, err := command("export", "--data-dir", data).Output() // of a broker that runs
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), `"max-length":4`) {
+			break
+		}
+		if time.Since(start) > 20*time.Second {
+			t.Fatalf("it was not read anew:\n%s", text)
+		}
+	}
+	count(4)
+	text, err := command("export", "--data-dir", data).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop(t, c)
+	again, err := command("export", "--data-dir", data).Output() // of one that is stopped
+	if err != nil || !bytes.Equal(again, text) {
+		t.Errorf("%v: it is\n%s\nwas\n%s", err, again, text)
+	}
+	one := filepath.Join(dir, "one.json")
+	if out, err := command("export", "--data-dir", data, "--vhost", "team", "--output", one).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%s, %v", out, err)
+	}
+	if info, err := os.Stat(one); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	write("{\n \"queues\": [{\"name\": 7}]}")
+	if out, err := command("serve", "--data-dir", data, "--definitions", file).CombinedOutput(); err == nil || !strings.Contains(string(out), file+": line 2, column 22: queues[0].name: should be a string") {
+		t.Errorf("a start with a wrong file: %s, %v", out, err)
+	}
+	if out, err := command("export", "--data-dir", dir).CombinedOutput(); err == nil || !strings.Contains(string(out), "is no data directory") {
+		t.Errorf("%s, %v", out, err)
+	}
+}
+
+// stop ends a broker as an operator does.
+func stop(t *testing.T, c *exec.Cmd) {
+	t.Helper()
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}

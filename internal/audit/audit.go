@@ -37,6 +37,9 @@ const (
 
 	SetVHostLimit   Act = "vhost-limit.set"
 	ClearVHostLimit Act = "vhost-limit.clear"
+	PutParameter    Act = "parameter.put"
+
+	ImportDefinitions Act = "definitions.import"
 )
 
 // Outcome is how an act ended.

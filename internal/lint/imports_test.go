@@ -14,7 +14,7 @@ var imports = map[string][]string{
 	// The program.
 	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program", "internal/audit", "internal/notify", "internal/devcert"},
 	"cmd/leveret-bench": {"bench", "internal/program"},
-	"server": {"config", "auth", "access", "broker", "store", "store/local", "store/cluster", "amqp", "kafka", "kafka/acl", "stomp", "xmpp",
+	"server": {"config", "auth", "access", "broker", "definitions", "store", "store/local", "store/cluster", "amqp", "kafka", "kafka/acl", "stomp", "xmpp",
 		"admin", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit", "internal/tlsconf"},
 
 	// Listeners.
@@ -32,6 +32,7 @@ var imports = map[string][]string{
 	"metrics":          {"broker", "internal/budget"},
 	"auth":             {},
 	"access":           {"auth", "broker", "store", "internal/audit", "internal/pattern"},
+	"definitions":      {"access", "broker", "internal/audit", "internal/field"},
 	"config":           {},
 	"internal/netx":    {"internal/audit", "internal/fault"},
 	"internal/audit":   {},
