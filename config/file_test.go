@@ -43,6 +43,11 @@ memory-high-watermark = 0.25
 	if c.File() != name || len(c.Warnings()) != 0 {
 		t.Errorf("%q %q", c.File(), c.Warnings())
 	}
+	for _, nothing := range []string{"", "# nothing yet\n"} {
+		if c, err := load([]string{"--config", fileWith(t, nothing)}, nil); err != nil || c.Sync != SyncGroup {
+			t.Errorf("%q: %v", nothing, err)
+		}
+	}
 }
 
 func TestFlagsWinOverTheEnvironmentOverTheFileOverDefaults(t *testing.T) {

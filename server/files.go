@@ -29,7 +29,8 @@ func shareFiles(limit int) fileShares {
 // listeners together are bounded below what the process may open, so that what must be
 // written always finds a descriptor.
 func (s *Server) warnOfFewSlots(c *config.Config) {
-	if f := s.files; f.connections < c.MaxConnections {
+	if f := s.files; f.connections < c.MaxConnections && s.warnedOf != c.MaxConnections {
+		s.warnedOf = c.MaxConnections
 		s.logger.Warn("fewer connections are held than --max-connections asks for, of all listeners together; let the process open more files (ulimit -n, LimitNOFILE)",
 			"connections", f.connections, "max_connections", c.MaxConnections, "open_files", f.limit)
 	}

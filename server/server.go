@@ -64,6 +64,7 @@ type Server struct {
 	running   *config.Config // what is in force
 	adjusts   []func(*config.Config)
 	rereads   []reread
+	warnedOf  int // --max-connections that are more than there can be
 
 	tls        *tlsconf.Source  // nil without a certificate
 	handshakes *netx.Handshakes // of all listeners with it
