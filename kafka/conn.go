@@ -83,7 +83,7 @@ func (c *conn) end(why error) {
 		c.log.Debug("connection ended", "error", why)
 		return
 	case errors.Is(why, errBeforeLogin):
-		c.log.Refused("request", why, "let the client log in: sasl.mechanism, and a user who may come from there")
+		c.log.Denied("request", "", why, "let the client log in: sasl.mechanism, and a user who may come from there")
 	case errors.Is(why, netx.ErrSpeaksTLS):
 		c.log.Refused("connection", why, netx.TLSAdvice)
 	case errors.As(why, new(*wire.Refused)), errors.Is(why, wire.ErrMalformed):
