@@ -87,6 +87,9 @@ func kafkaAliases(env map[string]string, found map[string]variable) error {
 			bound = append(bound, called+"://"+at)
 		}
 	}
+	if len(bound) == 0 && len(boundTLS) > 0 {
+		bound = []string{Off} // nobody asked for the usual port without TLS
+	}
 	set("kafka-addr", name, bound)
 	set("kafka-tls-addr", name, boundTLS)
 	return nil

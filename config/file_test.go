@@ -43,6 +43,10 @@ memory-high-watermark = 0.25
 	if c.File() != name || len(c.Warnings()) != 0 {
 		t.Errorf("%q %q", c.File(), c.Warnings())
 	}
+	lists := fileWith(t, "kafka-addr = [\"a://:1\", \"b://:2\"]\nkafka-advertised = []\n")
+	if c, err := load([]string{"--config", lists}, nil); err != nil || c.KafkaAddr != "a://:1,b://:2" || c.KafkaAdvertised != "" {
+		t.Errorf("%v", err)
+	}
 	for _, nothing := range []string{"", "# nothing yet\n"} {
 		if c, err := load([]string{"--config", fileWith(t, nothing)}, nil); err != nil || c.Sync != SyncGroup {
 			t.Errorf("%q: %v", nothing, err)
@@ -137,6 +141,7 @@ func TestAFileIsRefusedWithItsLine(t *testing.T) {
 		{"fraction for number", "max-connections = 1.5\n", []string{":1: max-connections: want a whole number, not a number with a fraction"}},
 		{"number for duration", "amqp-heartbeat = 30\n", []string{":1: amqp-heartbeat: want a duration in quotes such as \"5s\""}},
 		{"list", "sync = [\"os\"]\n", []string{":1: sync: want a text in quotes, not a list"}},
+		{"list of numbers", "kafka-addr = [9092]\n", []string{":1: kafka-addr: want texts in quotes in the list, not a whole number"}},
 		{"date", "sync = 2020-01-01\n", []string{":1: sync: ", "not a date or time"}},
 		{"bad size", "segment-bytes = \"big\"\n", []string{":1: segment-bytes: ", "64MiB"}},
 		{"bad value", "\nsync = \"sometimes\"\n", []string{":2: sync: \"sometimes\" is not one of"}},

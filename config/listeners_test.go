@@ -34,6 +34,9 @@ func TestKafkaListenersAndWhatTheirClientsAreTold(t *testing.T) {
 		{"Kafka's with TLS", []string{"--tls-cert=c", "--tls-key=k"}, []string{"KAFKA_LISTENERS=PLAINTEXT://:1,OUT://:2,SSL://:3", "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=OUT:SASL_SSL",
 			"KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://h:1,OUT://h:2,SSL://h:3"},
 			[]Listener{{Name: "PLAINTEXT", Addr: ":1", Advertised: "h:1"}, {TLS: true, Name: "OUT", Addr: ":2", Advertised: "h:2"}, {TLS: true, Name: "SSL", Addr: ":3", Advertised: "h:3"}}},
+		{"Kafka's with TLS only", []string{"--tls-cert=c", "--tls-key=k"}, []string{"KAFKA_ADVERTISED_LISTENERS=SSL://h:3"},
+			[]Listener{{TLS: true, Name: "SSL", Addr: ":3", Advertised: "h:3"}}},
+		{"Kafka's controller only", nil, []string{"KAFKA_LISTENERS=CONTROLLER://:1"}, []Listener{{Addr: ":9092"}}},
 		{"ours wins", nil, []string{"KAFKA_LISTENERS=A://:1", "LEVERET_KAFKA_ADDR=:2", "KAFKA_ADVERTISED_LISTENERS="}, []Listener{{Addr: ":2"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -70,6 +73,8 @@ func TestListenersThatMakeNoSenseAreRefused(t *testing.T) {
 		{"empty one", []string{"--kafka-addr=:1,"}, nil, "--kafka-addr: "},
 		{"too many", []string{"--kafka-addr=" + strings.Repeat(":0,", 40) + ":0"}, nil, "more than 32"},
 		{"nobody called so", []string{"--kafka-addr=a://:1,b://:2", "--kafka-advertised=c://h:1"}, nil, "--kafka-advertised: c://h:1: no listener"},
+		{"one that is called otherwise", []string{"--kafka-addr=a://:1", "--kafka-advertised=b://h:1"}, nil, "--kafka-advertised: b://h:1: no listener"},
+		{"two for one", []string{"--kafka-addr=:1", "--kafka-advertised=a://h:1,b://h:2"}, nil, "--kafka-advertised: a://h:1: no listener"},
 		{"two without a name", []string{"--kafka-addr=a://:1,b://:2", "--kafka-advertised=h:1,h:2"}, nil, "--kafka-advertised: "},
 		{"half an address", []string{"--kafka-advertised=a://:9092"}, nil, "--kafka-advertised: \":9092\" is not host:port"},
 		{"Kafka's without a name", nil, []string{"KAFKA_LISTENERS=:9092"}, "KAFKA_LISTENERS: \":9092\" is not NAME://host:port"},
