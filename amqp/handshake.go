@@ -13,8 +13,9 @@ import (
 	"github.com/leveret-mq/leveret/internal/netx"
 )
 
-// maxEarlyPayloadBytes bounds a frame before a client has proved who it is.
-const maxEarlyPayloadBytes = 64 << 10
+// maxEarlyPayloadBytes bounds a frame before a client has proved who it is and frame_max is agreed on: RabbitMQ's
+// initial_frame_max since 4.1, so that a long token has room.
+const maxEarlyPayloadBytes = 8<<10 - wire.FrameOverheadBytes
 
 // errNoAMQP says that the peer speaks something else; it was told what we speak.
 var errNoAMQP = errors.New("not an AMQP 0-9-1 client")

@@ -158,7 +158,7 @@ func TestHandshakeRefusesWhatIsOutOfTurn(t *testing.T) {
 		{"malformed arguments", wire.AppendFrame(nil, wire.FrameMethod, 0, []byte{0, 10, 0, 11, 0xff}), wire.SyntaxError},
 		{"a channel", wire.AppendMethod(nil, 1, &wire.ChannelOpen{}), wire.UnexpectedFrame},
 		{"garbage", []byte("GET / HTTP/1.1\r\n"), wire.FrameError},
-		{"a frame of 64 KiB and one byte", []byte{1, 0, 0, 0, 1, 0, 1}, wire.FrameError},
+		{"a frame of 8 KiB and one byte", []byte{1, 0, 0, 0, 0, 0x1f, 0xf9}, wire.FrameError},
 		{"no frame end", append(bytes.Repeat([]byte{0}, 0), 8, 0, 0, 0, 0, 0, 0, 0), wire.FrameError},
 	}
 	r := newRig(t, rigOptions{})
@@ -300,4 +300,26 @@ func TestADiskThatStallsIsNotHeldAgainstTheClient(t *testing.T) {
 		p.nc.Close()
 		beating.Wait()
 	})
+}
+
+// TestALoginHasRoomFor8KiB, as on RabbitMQ: that is what may come before frame_max is agreed on.
+func TestALoginHasRoomFor8KiB(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	for _, c := range []struct {
+		frame int
+		in    bool
+	}{{8 << 10, true}, {8<<10 + 1, false}} {
+		p := r.peer(r.dial())
+		p.raw([]byte(wire.ProtocolHeader))
+		p.expect(0, wire.IDConnectionStart)
+		start := &wire.ConnectionStartOk{Mechanism: "PLAIN", Response: []byte("\x00guest\x00guest"), Locale: "en_US"}
+		more := c.frame - len(wire.AppendMethod(nil, 0, start)) - len(wire.AppendTableString(nil, "token", ""))
+		start.ClientProperties = wire.AppendTableString(nil, "token", strings.Repeat("x", more))
+		p.send(0, start)
+		if c.in {
+			p.expect(0, wire.IDConnectionTune)
+		} else {
+			p.refused(wire.FrameError)
+		}
+	}
 }
