@@ -29,6 +29,7 @@ import (
 type deadLetters struct {
 	mu      sync.Mutex // a leaf
 	waiting []ended    // in the order in which they ended
+	throng  *throng    // behind these, if they are many runs; nil: none
 	busy    bool       // an undertaker comes, is here, or waits for the commit or another try
 	carried *carried   // stored, and to leave
 	tries   int        // that failed since the last that did not
@@ -125,6 +126,10 @@ func (d *departure) die() (n int64) {
 // add puts a run behind the others; mu is held.
 func (l *deadLetters) add(e ended) {
 	l.added += e.len()
+	if l.throng != nil || len(l.waiting) >= maxWaiting {
+		l.throngIn(e)
+		return
+	}
 	if n := len(l.waiting); n > 0 {
 		if at := &l.waiting[n-1]; at.cursor == e.cursor && at.why == e.why && at.last+1 == e.first {
 			at.last = e.last
@@ -138,6 +143,9 @@ func (l *deadLetters) add(e ended) {
 func (l *deadLetters) take(limit int64, into []ended) []ended {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.waiting) == 0 {
+		l.throngOut()
+	}
 	for limit > 0 && len(l.waiting) > 0 {
 		e := l.waiting[0]
 		if e.len() > limit {
@@ -191,7 +199,7 @@ func retryAfter(tries int) time.Duration {
 func (l *deadLetters) rest() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.busy = len(l.waiting) > 0
+	l.busy = len(l.waiting) > 0 || l.throng != nil
 	if !l.busy && len(l.aside.list) == 0 {
 		l.aside.tries = 0
 	}
@@ -215,8 +223,8 @@ func (p *Partition) lettersUnderWay() bool {
 func (p *Partition) dropLetters() {
 	l := p.active().letters.Load()
 	l.mu.Lock()
-	n := lenOf(l.aside.list) + lenOf(l.waiting)
-	l.waiting, l.aside.list, l.givenUp = nil, nil, true
+	n := lenOf(l.aside.list) + lenOf(l.waiting) + l.throng.len()
+	l.waiting, l.throng, l.aside.list, l.givenUp = nil, nil, nil, true
 	l.mu.Unlock()
 	if n > 0 && !p.q.vhost.Gone() { // with which their places went
 		p.q.vhost.b.counters.DeadLettersLost[LostSource].Add(uint64(n))

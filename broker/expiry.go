@@ -130,6 +130,7 @@ func (x *expirer) run() {
 			return
 		case <-t.C:
 			x.sweep(x.b.opts.Now().UnixMilli())
+			x.b.lookers.relieve()
 		}
 	}
 }

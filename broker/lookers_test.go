@@ -2,6 +2,9 @@ package broker
 
 import (
 	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,8 +51,8 @@ func TestAFrozenHeadHoldsUpNoOtherQueuesExpiry(t *testing.T) {
 				r.b.lookers.mu.Lock()
 				working := r.b.lookers.crew.working
 				r.b.lookers.mu.Unlock()
-				if working != maxLookers {
-					t.Errorf("%d look at once", working)
+				if working != cold {
+					t.Errorf("%d look, of %d that are stuck", working, cold)
 				}
 				r.disk.Thaw()
 				time.Sleep(5 * time.Second)
@@ -58,6 +61,60 @@ func TestAFrozenHeadHoldsUpNoOtherQueuesExpiry(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestFrozenHeadsHoldUpNoOtherHead that has to be read, too, and only so many are read at a time.
+func TestFrozenHeadsHoldUpNoOtherHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const frozen = maxLookers + maxStuckLookers - 1
+		r := startFrozen(t, fs.NewMem(1))
+		dirs := map[string]bool{}
+		for i := range frozen + 40 {
+			q, err := r.s.DeclareQueue(fmt.Sprint("q", i), QueueOptions{Durable: true, Args: arguments("x-message-ttl", 1000)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.send(q.Name)
+			if i < frozen {
+				id, err := strconv.Atoi(string(q.Partitions()[0].log.ID()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				dirs[fmt.Sprintf("%016x", id)] = true
+			}
+		}
+		r.close()
+		r.mem.Evict(true)
+		r = startFrozen(t, r.mem)
+		defer r.close()
+		r.disk.Freeze(func(op fs.Op, name string) bool {
+			return op == fs.OpRead && strings.HasSuffix(name, ".log") && dirs[filepath.Base(filepath.Dir(name))]
+		})
+		time.Sleep(time.Minute)
+		if n := r.b.Counters().Left[Expired].Load(); n != 40 {
+			t.Errorf("%d of 40 have expired where the disk answers", n)
+		}
+		if n := r.disk.Waiting(); n != frozen {
+			t.Errorf("%d reads wait", n)
+		}
+	})
+}
+
+// TestLookersAreSoMany: a few, and one more for each that is stuck, up to a number.
+func TestLookersAreSoMany(t *testing.T) {
+	now := time.Unix(1000, 0)
+	l := lookers{b: &Broker{opts: Options{Now: func() time.Time { return now }}}, under: map[*Partition]time.Time{}}
+	for i := range 2 * maxStuckLookers {
+		l.under[new(Partition)] = now.Add(-lookPatience)
+		l.under[new(Partition)] = now.Add(time.Millisecond - lookPatience)
+		if n, want := l.most(), maxLookers+min(i+1, maxStuckLookers); n != want {
+			t.Fatalf("with %d that are stuck there may be %d", i+1, n)
+		}
+	}
+	l.crew.list, l.crew.working = []*Partition{{}}, maxLookers+maxStuckLookers+1
+	if l.next() != nil || l.crew.working != maxLookers+maxStuckLookers {
+		t.Error("one too many goes on")
 	}
 }
 
