@@ -120,14 +120,10 @@ func (s *Session) Enter() error {
 	if s.vhost.Gone() { // perhaps too late to be told to go
 		return fail(NotFound, "vhost %s not found", s.vhost.Name)
 	}
-	if err := s.admit(); err != nil {
+	if err := s.May(Enter, OnVHost, s.vhost.Name); err != nil {
 		return err
 	}
-	err := s.May(Enter, OnVHost, s.vhost.Name)
-	if err != nil {
-		s.leaveAccounts()
-	}
-	return err
+	return s.admit()
 }
 
 // May is the one place where it is decided whether the session may do what it

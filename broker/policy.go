@@ -21,7 +21,7 @@ func (b *Broker) PolicyChanged() {
 		close(*before)
 	}
 	for _, k := range b.entered() {
-		if err := k.session.Enter(); err != nil {
+		if err := k.session.May(Enter, OnVHost, k.session.vhost.Name); err != nil {
 			b.opts.Log.Warn("a connection is closed: its user may not use the virtual host any more",
 				"listener", k.list.protocol, "from", k.peer, "user", k.session.who.Name, "vhost", k.session.vhost.Name, "reason", err)
 			k.client.Evict(err.Error())

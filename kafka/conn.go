@@ -125,6 +125,7 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 	}
 	session := c.entry.NewSession(v, who) // which hears from here on when its right is lost
 	if err := session.Enter(); err != nil {
+		session.Close()
 		return err
 	}
 	session.SetClientID(c.client)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/audit"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/kafka/wire"
@@ -40,7 +41,7 @@ func (r *rights) policy(q broker.Request) error {
 		given, on, named := strings.Cut(have, " ")
 		return (right == "" || given == right) && (!named || on == of)
 	}
-	if q.User == "owner" || q.Verb == broker.Enter || slices.ContainsFunc(r.have, allows) {
+	if q.User == "owner" || q.Verb == broker.Enter && !slices.Contains(r.have, "no vhost") || slices.ContainsFunc(r.have, allows) {
 		return nil
 	}
 	return broker.ErrDenied
@@ -372,5 +373,28 @@ func TestAConnectionLosesWhatItMayNotAnyMore(t *testing.T) {
 	}
 	if got := produce(); !slices.Equal(got, []wire.Code{29}) {
 		t.Errorf("produced: %v", got)
+	}
+}
+
+// Who is not let in takes no place of those who are, however many they are.
+func TestWhoIsNotLetInIsNotCounted(t *testing.T) {
+	r, have := newRightsRig(t)
+	if err := r.broker.SetVHostLimit(audit.Process("test"), "/", broker.MaxConnections, 1); err != nil {
+		t.Fatal(err)
+	}
+	have.set("no vhost")
+	r.broker.PolicyChanged()
+	for range 3 {
+		c := r.server.newConn(sink{})
+		c.entry = r.server.clients.Connect(c.nc, c)
+		defer c.entry.Close()
+		if err := c.enter(); broker.KindOf(err) != broker.Refused || c.in {
+			t.Fatalf("in, without a permission in the virtual host: %v", err)
+		}
+	}
+	have.set()
+	r.broker.PolicyChanged()
+	if c := r.direct(t); !c.in {
+		t.Error("not in: the others are counted")
 	}
 }
