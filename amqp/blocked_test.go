@@ -255,6 +255,31 @@ func TestPublishersWaitWhileMemoryIsShort(t *testing.T) {
 	}
 }
 
+// A connection that is not read because it publishes still gets what its consumers are free for, as on RabbitMQ.
+func TestConsumersOfABlockedConnectionGoOn(t *testing.T) {
+	var memory short
+	r := newRig(t, rigOptions{broker: broker.Options{SaveEvery: 5 * time.Millisecond, Memory: memory.check}})
+	p, other := r.connect(), r.connect()
+	p.queue("q")
+	p.fill("q", 1)
+	p.ready(1, "q")
+	other.call(1, &wire.BasicGet{Queue: "q"}, wire.IDBasicGetOk)
+	p.call(1, &wire.BasicConsume{Queue: "q"}, wire.IDBasicConsumeOk)
+	memory.Store(true)
+	for r.broker.Alarm() == "" {
+		time.Sleep(time.Millisecond)
+	}
+	p.publish(1, text("q", "x"))
+	if m := p.expect(0, wire.IDConnectionBlocked).method.(*wire.ConnectionBlocked); m.Reason != "low on memory" {
+		t.Errorf("reason %q", m.Reason)
+	}
+	other.send(1, &wire.BasicNack{DeliveryTag: 1, Requeue: true})
+	p.delivery(1, "0")
+	memory.Store(false)
+	p.expect(0, wire.IDConnectionUnblocked)
+	p.delivery(1, "x")
+}
+
 // One who waits for memory still gets heartbeats, and its end is seen.
 func TestWhoWaitsForMemoryIsAlive(t *testing.T) {
 	var memory short

@@ -75,7 +75,7 @@ func (c *conn) openChannel(f wire.Frame) *closeError {
 			text: refuse(0, "number of channels opened (%d) has reached the negotiated channel_max (%d)", c.channels.open, c.channelMax).text}
 	}
 	if err := c.session.OpenChannel(); err != nil {
-		return &closeError{code: wire.NotAllowed, text: err.Error(), method: id}
+		return notAllowed(err, id)
 	}
 	c.outMu.Lock()
 	c.channels.add(newChannel(c, f.Channel))

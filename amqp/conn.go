@@ -328,6 +328,8 @@ func (c *conn) refused(e *closeError, args ...any) {
 		c.log.LoginRefused(e.login)
 	case e.denied:
 		c.log.Denied(e.what(), "", e, "use a name or a user for which it is allowed", args...)
+	case e.limited:
+		c.log.Refused(e.what(), e, "raise the limit of the user or the virtual host, or find out why the client needs so many", args...)
 	default:
 		c.log.Refused(e.what(), e, advice(e.code), args...)
 	}

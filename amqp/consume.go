@@ -118,7 +118,7 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 		Wake: k.woken, Busy: ch.c.w.busy, Cancelled: k.queueGone, Timeout: k.timeoutChanged,
 	})
 	if broker.KindOf(err) == broker.LimitReached {
-		return &closeError{code: wire.NotAllowed, text: err.Error()}
+		return notAllowed(err, wire.IDBasicConsume)
 	}
 	if err != nil {
 		return err

@@ -18,6 +18,8 @@ type closeError struct {
 	channel *channel
 	// login is why a login was refused, which the client is not to know; nil if it is about something else.
 	login error
+	// limited says that a limit of the user or the virtual host is in the way.
+	limited bool
 	// denied says that the client's user has no right to it.
 	denied bool
 }
@@ -46,7 +48,15 @@ func asClose(err error, method wire.MethodID) *closeError {
 		}
 		return e
 	}
-	return &closeError{code: codeOf(err), text: err.Error(), method: method, denied: broker.RefusedOn(err) != 0}
+	return &closeError{code: codeOf(err), text: err.Error(), method: method, denied: broker.RefusedOn(err) != 0,
+		limited: broker.KindOf(err) == broker.LimitReached}
+}
+
+// notAllowed is asClose for what RabbitMQ answers with 530, whatever is in the way.
+func notAllowed(err error, method wire.MethodID) *closeError {
+	e := asClose(err, method)
+	e.code = wire.NotAllowed
+	return e
 }
 
 // codeOf maps the broker's kinds of error.

@@ -243,17 +243,10 @@ func (c *conn) open() error {
 	c.log.Entered(v.Name)
 	c.session = c.entry.NewSession(v, c.user)
 	if err := c.session.Enter(); err != nil {
-		return shutOut(err)
+		return notAllowed(err, wire.IDConnectionOpen)
 	}
 	c.publisher = c.session.NewPublisher()
 	return c.writeNow(&wire.ConnectionOpenOk{})
-}
-
-// shutOut is the refusal of a virtual host.
-func shutOut(err error) *closeError {
-	e := asClose(err, wire.IDConnectionOpen)
-	e.code = wire.NotAllowed
-	return e
 }
 
 // refuseHandshake tells the client why its handshake ends and waits a moment for it to hear.
