@@ -114,6 +114,7 @@ func (o *options) choose(only *regexp.Regexp) []row {
 	for _, r := range rows() {
 		if only.MatchString(r.name) && (r.short || o.all || o.only != "") && (o.list || o.found.has(r.tool)) {
 			out = append(out, r)
+			o.secure = o.secure || r.protocol == amqpTLS || r.protocol == kafkaTLS
 		}
 	}
 	return out

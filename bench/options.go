@@ -18,6 +18,7 @@ const defaultTime = 1500 * time.Millisecond
 // options are the flags.
 type options struct {
 	amqp, kafka, nats     string
+	amqps, kafkaTLS       string
 	metrics               string
 	user, password, vhost string
 	pid                   int
@@ -26,6 +27,7 @@ type options struct {
 	setting               []string
 
 	start     bool
+	secure    bool // what is started speaks TLS, too
 	binary    string
 	startArgs string
 	sync      string
@@ -66,6 +68,8 @@ type options struct {
 func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.amqp, "amqp", "", "host:port of a broker that speaks AMQP 0-9-1")
 	f.StringVar(&o.kafka, "kafka", "", "host:port of a broker that speaks the Kafka protocol")
+	f.StringVar(&o.amqps, "amqps", "", "host:port of a broker that speaks AMQP 0-9-1 with TLS, for the rows of that name")
+	f.StringVar(&o.kafkaTLS, "kafka-tls", "", "host:port of a broker that speaks the Kafka protocol with TLS, for the rows of that name")
 	f.StringVar(&o.nats, "nats", "", "host:port of a NATS server with JetStream")
 	f.StringVar(&o.metrics, "metrics", "", "host:port of a Leveret's metrics, to ask for its durability mode")
 	f.StringVar(&o.user, "user", "guest", "AMQP user")
@@ -142,7 +146,7 @@ func (o *options) check() (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--only: %w", err)
 	}
-	given := o.amqp != "" || o.kafka != "" || o.nats != ""
+	given := o.amqp != "" || o.kafka != "" || o.nats != "" || o.amqps != "" || o.kafkaTLS != ""
 	if !given {
 		o.start = true
 	}

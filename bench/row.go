@@ -31,6 +31,8 @@ const (
 	amqp protocol = iota + 1
 	kafka
 	both // the broker must speak both, through the same queues
+	amqpTLS
+	kafkaTLS
 	jetStream
 	ownBroker // needs a broker that bench started itself
 )
@@ -44,6 +46,10 @@ func (p protocol) String() string {
 		return "kafka"
 	case both:
 		return "amqp+kafka"
+	case amqpTLS:
+		return "amqps"
+	case kafkaTLS:
+		return "kafka-tls"
 	case jetStream:
 		return "jetstream"
 	default:
@@ -64,7 +70,7 @@ type running struct {
 // rows are all of them, in the order in which they run.
 func rows() []row {
 	all := []row{{name: "start", about: "process start to first confirmed message; idle memory", protocol: ownBroker, run: runStart, workload: "start", short: true}}
-	return slices.Concat(all, kafkaRows(), amqpRows(), natsRows(), crossRows(), toolRows())
+	return slices.Concat(all, kafkaRows(), amqpRows(), natsRows(), crossRows(), tlsRows(), toolRows())
 }
 
 // available says that the row can run against the target.
@@ -76,6 +82,10 @@ func (r row) available(t *target, own bool) bool {
 		return t.kafka != ""
 	case both:
 		return t.amqp.HostPort != "" && t.kafka != "" && t.pidAMQP == t.pidKafka
+	case amqpTLS:
+		return t.amqps.HostPort != ""
+	case kafkaTLS:
+		return t.kafkaTLS != ""
 	case jetStream:
 		return t.nats != ""
 	default:
@@ -134,7 +144,7 @@ func (r row) one(ctx context.Context, t *target, o *options, s *started, run int
 	res.Tool = o.found.versions[r.tool]
 	ctx, cancel := context.WithTimeoutCause(ctx, o.rowLimit, fmt.Errorf("the row took longer than %s", o.rowLimit))
 	defer cancel()
-	x := &running{target: t, options: o, started: s, protocol: r.protocol, result: &res,
+	x := &running{target: t.over(r.protocol), options: o, started: s, protocol: r.protocol, result: &res,
 		name: runName(r.protocol, r.name)}
 	if err := r.run(ctx, x); err != nil {
 		res.Error = err.Error()
@@ -150,7 +160,7 @@ func (r row) one(ctx context.Context, t *target, o *options, s *started, run int
 // carries it as its routing key.
 func runName(p protocol, row string) string {
 	n := uint64(time.Now().UnixMicro())
-	if p == amqp || p == both {
+	if p == amqp || p == amqpTLS || p == both {
 		return "lb." + strconv.FormatUint(n%(1<<36), 36)
 	}
 	return "leveret-bench-" + row + "-" + strconv.FormatUint(n, 36)

@@ -6,14 +6,33 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/leveret-mq/leveret/config"
+	"github.com/leveret-mq/leveret/internal/devcert"
 	"github.com/leveret-mq/leveret/internal/testkit"
 )
 
+// secure has a broker speak TLS, too.
+func secure(t *testing.T) testkit.Option {
+	t.Helper()
+	a, _, err := devcert.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := a.Server("server", []string{"127.0.0.1"}, devcert.DefaultTime, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(c *config.Config) {
+		c.TLSCert, c.TLSKey = pair.Cert, pair.Key
+		c.AMQPSAddr, c.KafkaTLSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", config.Off
+	}
+}
+
 // Every row that a Leveret can run passes its checks and is measured.
 func TestRowsPassTheirChecks(t *testing.T) {
-	s := testkit.Start(t)
+	s := testkit.Start(t, secure(t))
 	file := filepath.Join(t.TempDir(), "out.jsonl")
-	_, err := bench("--all", "--amqp", s.Addr("amqp"), "--kafka", s.Addr("kafka"), "--pid", fmt.Sprint(os.Getpid()), "--mode", "group",
+	_, err := bench("--all", "--amqp", s.Addr("amqp"), "--kafka", s.Addr("kafka"), "--amqps", s.Addr("amqps"), "--kafka-tls", s.Addr("kafka-tls"), "--pid", fmt.Sprint(os.Getpid()), "--mode", "group",
 		"--data-dir", t.TempDir(), "--time", "20ms", "--warm-up", "0", "--max-bytes", "1MiB", "--quiet", "--out", file)
 	if err != nil {
 		t.Fatal(err)

@@ -51,6 +51,7 @@ func startBroker(ctx context.Context, o *options, mode string) (*started, error)
 	s, err := launch(ctx, o, mode, dir)
 	if err != nil {
 		os.RemoveAll(dir)
+		os.RemoveAll(secureDir(dir))
 	}
 	return s, err
 }
@@ -64,12 +65,17 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 			return nil, fmt.Errorf("find the broker, to start it (or --binary PATH): %w", err)
 		}
 	}
-	ports, err := freePorts(3)
+	ports, err := freePorts(5)
 	if err != nil {
 		return nil, err
 	}
 	s := &started{dataDir: dir, mode: mode, output: &tail{}, exited: make(chan error, 1)}
 	args := []string{"serve", "--data-dir", dir, "--sync", mode, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--metrics-addr", ports[2]}
+	secure, err := o.secureArgs(dir, ports[3], ports[4])
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, secure...)
 	s.cmd = exec.Command(binary, append(args, strings.Fields(o.startArgs)...)...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	began := time.Now()
@@ -79,6 +85,9 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 	go func() { s.exited <- s.cmd.Wait() }()
 	s.target = target{amqp: o.login(ports[0]), kafka: ports[1], pidAMQP: s.cmd.Process.Pid, pidKafka: s.cmd.Process.Pid, dataDir: dir, metrics: ports[2],
 		settings: map[string]string{"flags": strings.TrimSpace("--sync " + mode + " " + o.startArgs)}}
+	if len(secure) > 0 {
+		s.target.amqps, s.target.kafkaTLS = o.secureLogin(ports[3]), secureKafka(ports[4])
+	}
 	if err := s.waitReady(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the broker: %w; it printed:\n%s", err, s.output), s.halt())
 	}
@@ -137,7 +146,7 @@ func (s *started) waitReady(ctx context.Context) error {
 
 // stop ends the broker and removes its data.
 func (s *started) stop() error {
-	return errors.Join(s.halt(), os.RemoveAll(s.dataDir))
+	return errors.Join(s.halt(), os.RemoveAll(s.dataDir), os.RemoveAll(secureDir(s.dataDir)))
 }
 
 // halt ends the broker, kindly at first. Ending one that has ended is no error.

@@ -23,6 +23,8 @@ import (
 type target struct {
 	amqp     amqpload.Address // HostPort empty: no AMQP rows
 	kafka    string           // empty: no Kafka rows
+	amqps    amqpload.Address // the same with TLS
+	kafkaTLS string
 	nats     string           // empty: no JetStream rows
 	pidAMQP  int              // 0: unknown, no CPU and memory
 	pidKafka int
@@ -41,11 +43,27 @@ func (t *target) place(p protocol) (address string, pid int) {
 	switch p {
 	case kafka:
 		return t.kafka, t.pidKafka
+	case kafkaTLS:
+		return t.kafkaTLS, t.pidKafka
+	case amqpTLS:
+		return t.amqps.HostPort, t.pidAMQP
 	case jetStream:
 		return t.nats, t.pidNATS
 	default:
 		return t.amqp.HostPort, t.pidAMQP
 	}
+}
+
+// over is the target as rows of a protocol see it: those with TLS are the same loads at another address.
+func (t *target) over(p protocol) *target {
+	secure := *t
+	switch p {
+	case amqpTLS:
+		secure.amqp = t.amqps
+	case kafkaTLS:
+		secure.kafka = t.kafkaTLS
+	}
+	return &secure
 }
 
 // identify fills in what was not given and can be found.
@@ -54,7 +72,8 @@ func (t *target) identify(ctx context.Context, warn func(string, ...any)) error 
 	for _, p := range []struct {
 		address string
 		pid     *int
-	}{{t.amqp.HostPort, &t.pidAMQP}, {t.kafka, &t.pidKafka}, {t.nats, &t.pidNATS}} {
+	}{{t.amqp.HostPort, &t.pidAMQP}, {t.amqps.HostPort, &t.pidAMQP}, {t.kafka, &t.pidKafka},
+		{strings.TrimPrefix(t.kafkaTLS, kafkaload.TLSPrefix), &t.pidKafka}, {t.nats, &t.pidNATS}} {
 		if p.address == "" || *p.pid != 0 {
 			continue
 		}

@@ -46,13 +46,13 @@ func (c *Client) producerOptions() []kgo.Opt {
 	if c.Acks < 0 {
 		acks = kgo.AllISRAcks()
 	}
-	return []kgo.Opt{
-		kgo.SeedBrokers(c.Address), kgo.DefaultProduceTopic(c.Topic), kgo.ClientID(clientID),
+	return append(seeds(c.Address),
+		kgo.DefaultProduceTopic(c.Topic),
 		kgo.RequiredAcks(acks), kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(c.InFlight),
 		kgo.ProducerLinger(c.Linger), kgo.ProducerBatchMaxBytes(int32(c.BatchBytes)), kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.MaxBufferedRecords(1 << 18), kgo.MaxBufferedBytes(128 << 20),
 		kgo.RecordPartitioner(kgo.UniformBytesPartitioner(c.BatchBytes, false, false, nil)),
-	}
+	)
 }
 
 func (c *Client) consumerOptions() []kgo.Opt {
@@ -60,10 +60,10 @@ func (c *Client) consumerOptions() []kgo.Opt {
 	for p := range c.Partitions {
 		at[int32(p)] = kgo.NewOffset().AtStart()
 	}
-	return []kgo.Opt{
-		kgo.SeedBrokers(c.Address), kgo.ClientID(clientID), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{c.Topic: at}),
+	return append(seeds(c.Address),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{c.Topic: at}),
 		kgo.FetchMaxBytes(int32(c.FetchBytes)), kgo.FetchMaxPartitionBytes(int32(c.FetchBytes)), kgo.FetchMaxWait(fetchWait),
-	}
+	)
 }
 
 // Producer is a franz-go client that has looked up its topic.
@@ -307,7 +307,7 @@ type Admin struct {
 
 // NewAdmin connects.
 func NewAdmin(ctx context.Context, address string) (*Admin, error) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.ClientID(clientID))
+	cl, err := kgo.NewClient(seeds(address)...)
 	if err == nil {
 		err = cl.Ping(ctx)
 	}

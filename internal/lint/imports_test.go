@@ -68,7 +68,7 @@ var imports = map[string][]string{
 	"internal/pattern": {},
 
 	// Tools and tests.
-	"bench":            {"internal/batch", "internal/program"},
+	"bench":            {"internal/batch", "internal/program", "internal/devcert"},
 	"internal/lint":    {},
 	"internal/alloc":   {},
 	"internal/logged":  {},
