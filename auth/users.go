@@ -298,10 +298,10 @@ func (u *Users) Anonymous(from net.Addr) (Identity, error) {
 func (u *Users) Certified(name string, from net.Addr) (Identity, error) {
 	e, known := (*u.current.Load())[name]
 	if !known {
-		return Identity{}, fmt.Errorf("user %q, as the client's certificate has it: no such user: %w", name, ErrRefused)
+		return Identity{}, loginOf(name, "no such user, as the client's certificate has it: %w", ErrRefused)
 	}
 	if err := e.allowedFrom(from); err != nil {
-		return Identity{}, fmt.Errorf("user %q, as the client's certificate has it: %w", name, err)
+		return Identity{}, loginOf(name, "by the client's certificate: %w", err)
 	}
 	return e.identity(), nil
 }

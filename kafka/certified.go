@@ -1,9 +1,6 @@
 package kafka
 
-import (
-	"crypto/x509"
-	"fmt"
-)
+import "crypto/x509"
 
 // certificate is the client's that was verified, when there may be a login by it; else nil.
 func (c *conn) certificate() *x509.Certificate {
@@ -35,12 +32,4 @@ func (c *conn) enterCertified(cert *x509.Certificate) error {
 		c.nobody = err // it may log in as somebody else, or name another virtual host
 	}
 	return nil
-}
-
-// beforeLogin is why a client that asks before it has logged in is refused.
-func (c *conn) beforeLogin() error {
-	if c.nobody != nil {
-		return fmt.Errorf("%w, and not let in by its certificate: %w", errBeforeLogin, c.nobody)
-	}
-	return errBeforeLogin
 }

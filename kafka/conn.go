@@ -82,6 +82,8 @@ func (c *conn) end(why error) {
 		errors.Is(why, auth.ErrBusy): // clients take that for something to try again
 		c.log.Debug("connection ended", "error", why)
 		return
+	case errors.Is(why, errBeforeLogin) && c.nobody != nil:
+		c.log.LoginRefused(c.nobody)
 	case errors.Is(why, errBeforeLogin):
 		c.log.Denied("request", "", why, "let the client log in: sasl.mechanism, and a user who may come from there")
 	case errors.Is(why, netx.ErrSpeaksTLS):
@@ -204,7 +206,7 @@ func (c *conn) serve(frame []byte) error {
 		return err
 	}
 	if !c.in && h.Key != wire.APIVersions && h.Key != wire.SASLHandshake && h.Key != wire.SASLAuthenticate {
-		return fmt.Errorf("%s: %w", h.Key, c.beforeLogin())
+		return fmt.Errorf("%s: %w", h.Key, errBeforeLogin)
 	}
 	if id := h.ClientID[:min(len(h.ClientID), maxAboutBytes)]; c.client != string(id) {
 		c.introduce(string(id))

@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leveret-mq/leveret/config"
+	"github.com/leveret-mq/leveret/internal/devcert"
 	"github.com/leveret-mq/leveret/internal/testkit"
 )
 
@@ -23,16 +25,42 @@ import (
 // and a queue "fine".
 type faultRig struct {
 	*testkit.Server
-	t *testing.T
+	t   *testing.T
+	tls *tls.Config // nil without
 }
 
-func startFaultRig(t *testing.T) *faultRig {
-	return &faultRig{testkit.Start(t, func(c *config.Config) { c.Sync = config.SyncOS }), t}
+func startFaultRig(t *testing.T, secure bool) *faultRig {
+	t.Helper()
+	if !secure {
+		return &faultRig{testkit.Start(t, func(c *config.Config) { c.Sync = config.SyncOS }), t, nil}
+	}
+	a, _, err := devcert.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := a.Server("server", []string{"127.0.0.1"}, devcert.DefaultTime, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := testkit.Start(t, func(c *config.Config) {
+		c.Sync, c.TLSCert, c.TLSKey = config.SyncOS, pair.Cert, pair.Key
+		c.AMQPSAddr, c.KafkaTLSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", config.Off
+	})
+	return &faultRig{s, t, &tls.Config{InsecureSkipVerify: true}}
+}
+
+// dial connects with TLS, if there is any.
+func (r *faultRig) dial(c amqp.Config) (*amqp.Connection, error) {
+	if r.tls == nil {
+		return amqp.DialConfig(r.AMQPURL(), c)
+	}
+	c.TLSClientConfig = r.tls
+	return amqp.DialConfig("amqps://guest:guest@"+r.Addr("amqps")+"/", c)
 }
 
 func (r *faultRig) channel() (*amqp.Connection, *amqp.Channel) {
 	r.t.Helper()
-	conn, err := amqp.Dial(r.AMQPURL())
+	conn, err := r.dial(amqp.Config{})
 	if err != nil {
 		r.t.Fatalf("the broker does not answer: %v", err)
 	}
@@ -46,7 +74,10 @@ func (r *faultRig) channel() (*amqp.Connection, *amqp.Channel) {
 
 func (r *faultRig) client(o ...kgo.Opt) *kgo.Client {
 	r.t.Helper()
-	c, err := kgo.NewClient(append(o, kgo.SeedBrokers(r.Addr("kafka")))...)
+	if r.tls != nil {
+		o = append(o, kgo.DialTLSConfig(r.tls), kgo.SeedBrokers(r.Addr("kafka-tls")))
+	}
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(r.Addr("kafka"))}, o...)...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -123,6 +154,15 @@ func (r *faultRig) refuses(queue string) {
 	}
 }
 
+func fetchLarge(r *faultRig) {
+	c := r.client(kgo.ConsumeTopics("cut"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	wait, cancel := context.WithTimeout(r.t.Context(), 2*time.Second)
+	defer cancel()
+	for wait.Err() == nil {
+		c.PollFetches(wait)
+	}
+}
+
 // TestAFileThatIsCutUnderItsMappingFailsItsQueueOnly holds for everything that
 // looks at stored bytes: the process lives, the log with the fault takes no more,
 // and other queues do not notice.
@@ -132,6 +172,7 @@ func TestAFileThatIsCutUnderItsMappingFailsItsQueueOnly(t *testing.T) {
 	for name, use := range map[string]struct {
 		messages, size int
 		touch          func(r *faultRig)
+		tls            bool
 	}{
 		"an AMQP consumer": {100, 1000, func(r *faultRig) {
 			_, ch := r.channel()
@@ -149,7 +190,7 @@ func TestAFileThatIsCutUnderItsMappingFailsItsQueueOnly(t *testing.T) {
 					r.t.Fatalf("%d messages that can be read were delivered", i)
 				}
 			}
-		}},
+		}, false},
 		"basic.get": {100, 1000, func(r *faultRig) {
 			for range 120 {
 				conn, ch := r.channel()
@@ -167,7 +208,7 @@ func TestAFileThatIsCutUnderItsMappingFailsItsQueueOnly(t *testing.T) {
 				}
 			}
 			r.t.Error("every connection was ended")
-		}},
+		}, false},
 		"a Kafka fetch": {100, 1000, func(r *faultRig) {
 			c := r.client(kgo.ConsumeTopics("cut"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 			wait, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -175,15 +216,25 @@ func TestAFileThatIsCutUnderItsMappingFailsItsQueueOnly(t *testing.T) {
 			for wait.Err() == nil {
 				c.PollFetches(wait)
 			}
-		}},
-		"a Kafka fetch of large records": {20, 100_000, func(r *faultRig) {
-			c := r.client(kgo.ConsumeTopics("cut"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-			wait, cancel := context.WithTimeout(ctx, 2*time.Second)
-			defer cancel()
-			for wait.Err() == nil {
-				c.PollFetches(wait)
+		}, false},
+		"a Kafka fetch of large records":           {20, 100_000, fetchLarge, false},
+		"a Kafka fetch of large records, with TLS": {20, 100_000, fetchLarge, true},
+		"an AMQP consumer of large messages, with TLS": {20, 100_000, func(r *faultRig) {
+			for range 5 { // each ends, when it is sent what can't be read
+				conn, ch := r.channel()
+				if deliveries, err := ch.Consume("cut", "", true, false, false, false, nil); err == nil {
+					wait := time.After(time.Second)
+					for open := true; open; {
+						select {
+						case _, open = <-deliveries:
+						case <-wait:
+							open = false
+						}
+					}
+				}
+				_ = conn.Close()
 			}
-		}},
+		}, true},
 		"a look-up by time": {100, 1000, func(r *faultRig) {
 			admin := kadm.NewClient(r.client())
 			at := time.Now().Add(-time.Hour).UnixMilli()
@@ -191,17 +242,17 @@ func TestAFileThatIsCutUnderItsMappingFailsItsQueueOnly(t *testing.T) {
 				_, _ = admin.ListOffsetsAfterMilli(ctx, at, "cut")
 				_, _ = admin.ListMaxTimestampOffsets(ctx, "cut")
 			}
-		}},
+		}, false},
 		"an idempotent produce": {100, 1000, func(r *faultRig) {
 			wait, cancel := context.WithTimeout(ctx, 2*time.Second)
 			defer cancel()
 			if err := r.client().ProduceSync(wait, &kgo.Record{Topic: "cut", Value: []byte("x")}).FirstErr(); err == nil {
 				r.t.Error("it was taken")
 			}
-		}},
+		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := startFaultRig(t)
+			r := startFaultRig(t, use.tls)
 			r.fill("cut", use.messages, use.size)
 			r.cut()
 			use.touch(r)
@@ -227,11 +278,16 @@ func (c *slowConn) Read(b []byte) (int, error) {
 
 // The kernel may be the one who finds out, in the middle of a message.
 func TestABodyThatIsLostWhileItIsSentEndsItsConnectionOnly(t *testing.T) {
-	r := startFaultRig(t)
+	for name, secure := range map[string]bool{"plain": false, "TLS": true} {
+		t.Run(name, func(t *testing.T) { bodyLost(t, startFaultRig(t, secure)) })
+	}
+}
+
+func bodyLost(t *testing.T, r *faultRig) {
 	const size = 12 << 20 // more than the sockets hold
 	r.fill("cut", 1, size)
 	slow := &slowConn{}
-	conn, err := amqp.DialConfig(r.AMQPURL(), amqp.Config{Dial: func(network, addr string) (net.Conn, error) {
+	conn, err := r.dial(amqp.Config{Dial: func(network, addr string) (net.Conn, error) {
 		var err error
 		slow.Conn, err = net.Dial(network, addr)
 		return slow, err

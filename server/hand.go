@@ -72,6 +72,14 @@ func (c *handed) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// CloseWrite is for the answer to a bad request, behind which http.Server waits a moment.
+func (c *handed) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 // Close implements net.Conn.
 func (c *handed) Close() error {
 	err := c.Conn.Close()
