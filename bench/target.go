@@ -25,8 +25,8 @@ type target struct {
 	kafka    string           // empty: no Kafka rows
 	amqps    amqpload.Address // the same with TLS
 	kafkaTLS string
-	nats     string           // empty: no JetStream rows
-	pidAMQP  int              // 0: unknown, no CPU and memory
+	nats     string // empty: no JetStream rows
+	pidAMQP  int    // 0: unknown, no CPU and memory
 	pidKafka int
 	pidNATS  int
 	dataDir  string // empty: no disk figures

@@ -50,7 +50,7 @@ func (c *Client) producerOptions() []kgo.Opt {
 		kgo.DefaultProduceTopic(c.Topic),
 		kgo.RequiredAcks(acks), kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(c.InFlight),
 		kgo.ProducerLinger(c.Linger), kgo.ProducerBatchMaxBytes(int32(c.BatchBytes)), kgo.ProducerBatchCompression(kgo.NoCompression()),
-		kgo.MaxBufferedRecords(1 << 18), kgo.MaxBufferedBytes(128 << 20),
+		kgo.MaxBufferedRecords(1<<18), kgo.MaxBufferedBytes(128<<20),
 		kgo.RecordPartitioner(kgo.UniformBytesPartitioner(c.BatchBytes, false, false, nil)),
 	)
 }
