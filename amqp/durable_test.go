@@ -36,6 +36,11 @@ func (p *peer) silent(when string) {
 
 // frozen runs f in a bubble with a client over a disk that can stop answering.
 func frozen(t *testing.T, mode store.Mode, f func(p *peer, disk *fs.Freezer)) {
+	frozenRig(t, mode, func(_ *rig, p *peer, disk *fs.Freezer) { f(p, disk) })
+}
+
+// frozenRig is frozen with the server at hand.
+func frozenRig(t *testing.T, mode store.Mode, f func(r *rig, p *peer, disk *fs.Freezer)) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := fs.NewFreezer()
 		r := newRig(t, rigOptions{fs: fs.Failing(fs.NewMem(1), disk.Hook), mode: mode})
@@ -47,7 +52,7 @@ func frozen(t *testing.T, mode store.Mode, f func(p *peer, disk *fs.Freezer)) {
 		// The first message makes a log's files, which are flushed in every mode: only what
 		// comes after it shows what a flush is for.
 		p.store("q")
-		f(p, disk)
+		f(r, p, disk)
 	})
 }
 
