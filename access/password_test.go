@@ -93,6 +93,44 @@ func TestARenewalLeavesTheCredentialsThatThereAre(t *testing.T) {
 	r.must(r.login("joe", "pw", there))
 }
 
+// A credential is a new password: what was known of the old one is forgotten.
+func TestACredentialEndsTheOldPassword(t *testing.T) {
+	r := start(t)
+	s, err := cheapSecret([]byte("pw"))
+	r.must(err)
+	alter := func(name string, drop ...auth.Mechanism) {
+		t.Helper()
+		put := s.Credentials[:1]
+		if len(drop) > 0 {
+			put = nil
+		}
+		r.must(r.Change(tester, func(d *Draft) error { return d.AlterScram(name, put, drop) }))
+	}
+	r.must(r.PutUser(tester, NewUser{Name: "guest", Password: text("guest")}))
+	alter("guest")
+	if u, _ := r.User("guest"); u.WellKnown || u.Hash != "" || r.login("guest", "guest", here) == nil || r.login("guest", "pw", here) != nil {
+		t.Errorf("%+v", u)
+	}
+	ann := NewUser{Name: "ann", Hash: rabbitHash, Tags: []string{"x"}}
+	r.must(r.PutUser(tester, ann))
+	alter("ann")
+	r.must(r.PutUser(tester, ann)) // which is another password now
+	if r.login("ann", "pw", here) == nil || r.login("ann", "test12", here) != nil {
+		t.Error("the hash that came in again was left aside")
+	}
+	r.behind.Wait()
+	alter("ann", auth.ScramSHA256, auth.ScramSHA1)
+	if u, _ := r.User("ann"); len(u.Scram) != 1 || u.Hash == "" || len(u.Tags) != 1 {
+		t.Errorf("%+v", u)
+	}
+	err = r.Change(tester, func(d *Draft) error {
+		return d.AlterScram("ann", nil, []auth.Mechanism{auth.ScramSHA512, auth.ScramSHA256})
+	})
+	if broker.KindOf(err) != broker.NotFound || len(r.ScramCredentials("ann")) != 1 {
+		t.Errorf("half of it was done: %v", err)
+	}
+}
+
 func TestAPasswordThatIsGivenAgainChangesNothing(t *testing.T) {
 	r := start(t)
 	r.must(r.PutUser(tester, NewUser{Name: "ann", Password: text("pw")}))

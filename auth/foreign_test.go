@@ -107,6 +107,26 @@ func TestAnImportedPasswordIsRenewedAtTheFirstLogin(t *testing.T) {
 	})
 }
 
+// A hash of ours that is cheaper than those made today is renewed, too.
+func TestACheapHashIsRenewed(t *testing.T) {
+	u := scrams(t)
+	renewed := 0
+	u.OnOldSecret(func(string, Secret, Secret) { renewed++ })
+	today, err := NewSecret([]byte("pw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hashOnly := Secret{Hash: today.Hash}
+	for want, s := range []Secret{today, secretOf(t, "pw"), hashOnly} {
+		if err := u.Put(User{Name: "u", Secret: s}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := u.Login(t.Context(), "u", []byte("pw"), there); err != nil || renewed != want {
+			t.Errorf("%d: %v, %d renewed", want, err, renewed)
+		}
+	}
+}
+
 // One who is known to SCRAM only, as Kafka's tools make users, logs in everywhere.
 func TestPlainIsCheckedWithWhatScramKnows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -171,6 +171,21 @@ func TestScramTakesARepeatedNonce(t *testing.T) {
 	}
 }
 
+func TestScramRefusesAProofOfAnotherLength(t *testing.T) {
+	for _, size := range []int{0, 31, 33, 64} {
+		x, _ := scrams(t).Scram(ScramSHA256, nil)
+		answer, _, err := x.Step(t.Context(), []byte("n,,n=ann,r=nonce"), there)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nonce, _, _ := strings.Cut(strings.TrimPrefix(string(answer), "r="), ",")
+		final := "c=biws,r=nonce" + nonce + ",p=" + base64.StdEncoding.EncodeToString(make([]byte, size))
+		if _, who, err := x.Step(canceled(t), []byte(final), there); who != nil || !errors.Is(err, ErrBusy) {
+			t.Errorf("%d bytes: %v, %v", size, who, err)
+		}
+	}
+}
+
 // What is shown of a name must not tell whether there is such a user: the same form, and the
 // same each time.
 func TestScramShowsTheSameOfEveryName(t *testing.T) {
@@ -236,6 +251,9 @@ func TestScramRefusalsTakeTheSameTimeForEveryName(t *testing.T) {
 func TestAFloodByScramIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := scrams(t)
+		if _, err := talk(t, u, ScramSHA256, "a,b=c", "pw", there); err != nil {
+			t.Fatal(err)
+		}
 		const guesses = 400
 		results := make(chan error, guesses)
 		for n := range guesses {
@@ -253,6 +271,12 @@ func TestAFloodByScramIsBounded(t *testing.T) {
 		}
 		if _, err := talk(t, u, ScramSHA256, "a,b=c", "pw", addr(1)); err != nil {
 			t.Errorf("one from another address: %v", err)
+		}
+		if _, err := talk(t, u, ScramSHA256, "a,b=c", "pw", there); err != nil {
+			t.Errorf("one who was in from there before: %v", err)
+		}
+		if _, err := talk(t, u, ScramSHA256, "ann", "s3cret", there); !errors.Is(err, ErrBusy) {
+			t.Errorf("the right one among the guesses is looked at: %v", err)
 		}
 		busy := 0
 		for range guesses {

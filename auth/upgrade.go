@@ -11,7 +11,7 @@ func (u *Users) OnOldSecret(fn func(name string, old, s Secret)) { u.upgrade.Sto
 // the login's own hash.
 func (u *Users) renew(e *entry, password []byte) {
 	fn := u.upgrade.Load()
-	if fn == nil || e.current() || e.Hash == "" && len(e.Credentials) == 0 {
+	if fn == nil || e.current() {
 		return
 	}
 	if s, err := NewSecret(password); err == nil {
