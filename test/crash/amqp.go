@@ -66,6 +66,9 @@ func (h *harness) declare(ctx context.Context) error {
 	if err := declareFlows(ch); err != nil {
 		return err
 	}
+	if err := declareStream(ch); err != nil {
+		return err
+	}
 	return h.kafka.declare(ctx, h.broker.Kafka)
 }
 

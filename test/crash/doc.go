@@ -19,7 +19,10 @@
 //   - through dead letters (expired, rejected, over a limit), delays, limits, priorities and
 //     transactions (flows.go) each message that was confirmed is found in one of the queues
 //     where it may be, once and at most once more for each kill, in order on each priority;
-//     what was refused or not committed is nowhere; of a transaction a queue has all or nothing.
+//     what was refused or not committed is nowhere; of a transaction a queue has all or nothing;
+//
+//   - in a stream (stream.go) what was confirmed stands at offsets without a gap, in the order in
+//     which it was sent, and stays there; a reader goes on at the offset behind the last.
 //
 //     make crash ROUNDS=200 SEED=…
 //

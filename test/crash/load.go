@@ -44,6 +44,9 @@ func startLoad(ctx context.Context, h *harness, round int) (*load, error) {
 	if err := l.startFlows(ctx, h); err != nil {
 		return nil, err
 	}
+	if err := l.startStream(ctx, h); err != nil {
+		return nil, err
+	}
 	if err := h.kafka.startLoad(ctx, h.broker.Kafka, round, h.fork(), &l.wg); err != nil {
 		return nil, err
 	}
@@ -106,7 +109,10 @@ func (h *harness) drain(ctx context.Context, round int) error {
 		return err
 	}
 	h.model.settle()
-	return h.drainFlows(ctx)
+	if err := h.drainFlows(ctx); err != nil {
+		return err
+	}
+	return h.drainStream(ctx)
 }
 
 func (h *harness) drainQueue(ctx context.Context, queue string, round int) error {

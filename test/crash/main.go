@@ -56,7 +56,7 @@ func run(ctx context.Context, o options, out *os.File) error {
 		return err
 	}
 	defer b.Kill()
-	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), kafka: newKafkaModel(), out: out}
+	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), stream: &streamModel{}, kafka: newKafkaModel(), out: out}
 	if err := h.rounds(ctx, o.rounds); err != nil {
 		return fmt.Errorf("%w\ncrash: the data directory is kept in %s, the broker's last words are in %s", err, dir, b.LogFile)
 	}
@@ -73,6 +73,7 @@ type harness struct {
 	rng    *rand.Rand
 	model  *model
 	flows  []*flowModel
+	stream *streamModel
 	kafka  *kafkaModel
 	out    *os.File
 
@@ -152,6 +153,9 @@ func (h *harness) round(ctx context.Context, round int, drain bool) error {
 			return err
 		}
 	}
+	if err := h.stream.violation(); err != nil {
+		return err
+	}
 	return h.model.violation()
 }
 
@@ -173,6 +177,6 @@ func (h *harness) verify(ctx context.Context, round int) error {
 }
 
 func (h *harness) summary() string {
-	return fmt.Sprintf("%s; %s; %s; slowest start %d ms, %d kills during start-up",
-		h.model.summary(), flowSummary(h.flows), h.kafka.summary(), h.slowest.Milliseconds(), h.killedIn)
+	return fmt.Sprintf("%s; %s; %s; %s; slowest start %d ms, %d kills during start-up",
+		h.model.summary(), flowSummary(h.flows), h.stream.summary(), h.kafka.summary(), h.slowest.Milliseconds(), h.killedIn)
 }
