@@ -43,6 +43,10 @@ async function client(options) {
 const call = (proxy, pattern, data) => lastValueFrom(proxy.send(pattern, data).pipe(timeout(10000)));
 const emit = (proxy, pattern, data) => lastValueFrom(proxy.emit(pattern, data), {defaultValue: null});
 
+// confirmed waits for the confirms of responses, which come behind them: a connection or a server that
+// ends before that ends the program, by an error that nobody can catch.
+const confirmed = () => sleep(1500);
+
 async function direct(work) {
   const connection = await amqp.connect(amqpURL);
   try {
@@ -185,8 +189,10 @@ check('server and client come back after a lost connection', async () => {
   const app = await serve(options, {requests: {echo: data => data}});
   const proxy = await client({...options, socketOptions: {reconnectTimeInSeconds: 1}});
   assert.equal(await call(proxy, 'echo', 'before'), 'before');
+  await confirmed();
   for (const manager of [proxy.unwrap(), app.unwrap()]) manager.connection.connection.stream.destroy(new Error('lost on purpose'));
   await until(() => call(proxy, 'echo', 'after').then(answer => answer === 'after', () => false), 'an answer after it');
+  await confirmed();
   await proxy.close();
   await app.close();
   await direct(ch => ch.deleteQueue(options.queue));
