@@ -1,0 +1,77 @@
+package broker
+
+import (
+	"errors"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/store"
+	"github.com/leveret-mq/leveret/store/local"
+)
+
+// TestAMessageThatIsHeldForADayPinsLittle: while others pass, their queue's disk takes no more at its
+// end than twice what it did in the beginning, and memory what it takes to know of each segment; the
+// message is still held.
+func TestAMessageThatIsHeldForADayPinsLittle(t *testing.T) {
+	const (
+		segment = 64 << 10
+		step    = 15 * time.Minute
+		perStep = 2000    // of 100 bytes, some segments
+		known   = 2 << 10 // of memory a segment
+	)
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, dir: "data", files: fs.NewMem(1)}
+		st, err := local.Open(local.Options{Dir: r.dir, FS: r.files, Mode: store.ModeOS, SegmentBytes: segment, FlushInterval: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Broker, err = Open(st, Options{SaveEvery: 10 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		r.v, _ = r.VHost("/")
+		r.s = r.v.NewSession(auth.Identity{Name: "guest"})
+		defer func() { must(t, errors.Join(r.Close(), st.Close())) }()
+		q := r.queue("q", QueueOptions{Durable: true})
+		log := q.Partitions()[0].log
+		fill(t, r, "q", 1)
+		held := r.hold("q")
+		sub := r.subscribe("q", SubscribeOptions{})
+		var bytes int64
+		var before, after runtime.MemStats
+		begun := 0 // segments
+		for past := step; past <= 24*time.Hour; past += step {
+			fill(t, r, "q", perStep)
+			for _, d := range pull(t, sub, perStep, 1<<30) {
+				must(t, d.Lease.Ack(d.Offset, d.Offset))
+			}
+			time.Sleep(step)
+			f := log.Figures()
+			switch {
+			case past <= 2*time.Hour:
+				bytes, begun = max(bytes, f.Bytes), f.Segments
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+			case f.Bytes > 2*bytes:
+				t.Fatalf("after %v the log has %d bytes, in the beginning %d", past, f.Bytes, bytes)
+			}
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		segments := int64(log.Figures().Segments - begun)
+		if more := int64(after.HeapAlloc) - int64(before.HeapAlloc); more > segments*known {
+			t.Errorf("the day took %d bytes of memory, for %d segments more", more, segments)
+		}
+		if n := q.Unacked(); n != 1 {
+			t.Errorf("%d are held", n)
+		}
+		must(t, held.Lease.Ack(held.Offset, held.Offset))
+		time.Sleep(time.Minute)
+		if f := log.Figures(); f.Bytes > 2*segment {
+			t.Errorf("%d bytes are left when it is acked", f.Bytes)
+		}
+	})
+}
