@@ -174,6 +174,51 @@ func TestAHangupReadsTheSettingsAnew(t *testing.T) {
 	s.stop()
 }
 
+// Settings and definitions are read anew together, or neither.
+func TestAHangupAppliesDefinitionsWithTheSettingsOrNeither(t *testing.T) {
+	dir := t.TempDir()
+	definitions := filepath.Join(dir, "definitions.json")
+	put := func(text string) {
+		if err := os.WriteFile(definitions, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(`{"vhosts":[{"name":"/"}]}`)
+	s := serveFile(t, dir, "amqp-channel-max = 100\ndefinitions = \""+definitions+"\"\n")
+	there := func(queue string) bool {
+		ch, err := s.dial().Channel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+		return err == nil
+	}
+	const queue = `{"vhosts":[{"name":"/"}],
+"queues":[{"name":"q","vhost":"/","durable":true,"auto_delete":false,"arguments":{}}`
+	s.edit("= 100", "= 50")
+	put(queue + ",\n{\"name\":1}]}")
+	s.signal(syscall.SIGHUP)
+	s.logged(`settings stay as they were.*definitions.json: line 3`)
+	if got := s.dial().Config.ChannelMax; got != 100 || there("q") {
+		t.Errorf("%d channels are offered, the queue is there: %v", got, there("q"))
+	}
+	put(queue + "]}")
+	s.edit("= 50", "= 0")
+	s.signal(syscall.SIGHUP)
+	s.logged(`settings stay as they were.*leveret.toml:4: amqp-channel-max`)
+	if there("q") {
+		t.Error("definitions are applied although a setting is refused")
+	}
+	s.edit("= 0", "= 50")
+	s.signal(syscall.SIGHUP)
+	s.logged(`act=definitions.import .*from=SIGHUP protocol=process outcome=done`)
+	s.logged("settings read anew")
+	if got := s.dial().Config.ChannelMax; got != 50 || !there("q") {
+		t.Errorf("%d channels are offered, the queue is there: %v", got, there("q"))
+	}
+	s.stop()
+}
+
 func TestAHangupOpensTheAuditFileAnew(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "audit.log")

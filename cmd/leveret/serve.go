@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -82,11 +83,11 @@ func serve(load func() (*config.Config, error), out, errOut io.Writer) error {
 
 // status is what systemd shows of a broker that runs.
 func status(c *config.Config) string {
+	amqp, _ := c.AMQPListeners() // errors refuse the settings
+	kafka, _ := c.KafkaListeners()
 	var on []string
-	for _, l := range []struct{ name, addr string }{{"amqp", c.AMQPAddr}, {"kafka", c.KafkaAddr}, {"metrics", c.MetricsAddr}} {
-		if l.addr != config.Off {
-			on = append(on, l.name+" "+l.addr)
-		}
+	for _, l := range slices.Concat(amqp, kafka, c.MetricsListeners()) {
+		on = append(on, strings.TrimSpace(l.Kind+" "+l.Name)+" "+l.Addr)
 	}
 	return "Serving " + strings.Join(on, ", ")
 }
