@@ -166,9 +166,6 @@ func (s *Session) askPolicy(p permit, generation uint64) error {
 	err := s.refusal(p, b.opts.Policy(Request{User: s.who.Name, VHost: s.vhost.Name, Verb: p.verb, On: p.on}))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b.policyGeneration.Load() != generation { // it may be what the policy said before
-		return err
-	}
 	if s.fresh.generation != generation || s.fresh.said == nil || len(s.fresh.said) >= maxPermits {
 		s.fresh = freshPermits{permits: permits{generation, map[permit]error{}}}
 	}

@@ -125,15 +125,16 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 	if err != nil {
 		return err
 	}
+	if c.session != nil { // it has no place beside the next one
+		c.session.Close()
+		c.session = nil
+	}
 	session := c.entry.NewSession(v, who) // which hears from here on when its right is lost
 	if err := session.Enter(); err != nil {
 		session.Close()
 		return err
 	}
 	session.SetClientID(c.client)
-	if c.session != nil {
-		c.session.Close()
-	}
 	c.who, c.in, c.vhost, c.session = who, true, v, session
 	c.log.LoggedIn(who.Name)
 	c.log.Entered(v.Name)

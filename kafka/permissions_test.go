@@ -394,7 +394,11 @@ func TestWhoIsNotLetInIsNotCounted(t *testing.T) {
 	}
 	have.set()
 	r.broker.PolicyChanged()
-	if c := r.direct(t); !c.in {
+	c := r.direct(t)
+	if !c.in {
 		t.Error("not in: the others are counted")
+	}
+	if err := c.admit(auth.Identity{Name: "ann"}, "/"); err != nil { // who logs in after all
+		t.Errorf("not in a second time: the first is counted: %v", err)
 	}
 }

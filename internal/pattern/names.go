@@ -3,13 +3,16 @@ package pattern
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Names is a pattern as permissions have it: it is not anchored, and the empty one, as
 // "^$", is for the name of length 0 alone.
 type Names struct {
-	re  *regexp.Regexp // nil: as all says
-	all bool
+	text string // "": as all says
+	all  bool
+	once sync.Once
+	re   *regexp.Regexp // made of text once it is asked; many users never come
 }
 
 // NewNames reads a pattern.
@@ -20,31 +23,38 @@ func NewNames(text string) (*Names, error) {
 	case ".*":
 		return &Names{all: true}, nil
 	}
-	re, err := Compile(text)
-	if err != nil {
+	if err := check(text); err != nil {
 		return nil, err
 	}
-	return &Names{re: re}, nil
+	return &Names{text: text}, nil
+}
+
+// pattern is what is matched; nil: nothing.
+func (n *Names) pattern() *regexp.Regexp {
+	n.once.Do(func() { n.re, _ = Compile(n.text) }) // it was checked
+	return n.re
 }
 
 // Match says whether the pattern is for the name.
 func (n *Names) Match(name string) bool {
-	if n.re == nil {
+	if n.text == "" {
 		return n.all || name == ""
 	}
-	return n.re.MatchString(name)
+	re := n.pattern()
+	return re != nil && re.MatchString(name)
 }
 
 // MatchBytes is Match.
 func (n *Names) MatchBytes(name []byte) bool {
-	if n.re == nil {
+	if n.text == "" {
 		return n.all || len(name) == 0
 	}
-	return n.re.Match(name)
+	re := n.pattern()
+	return re != nil && re.Match(name)
 }
 
 // Nothing says that the pattern is for no name that anything has.
-func (n *Names) Nothing() bool { return n.re == nil && !n.all }
+func (n *Names) Nothing() bool { return n.text == "" && !n.all }
 
 // Variables are what may stand in a pattern of routing keys, by RabbitMQ's names: {username},
 // {vhost} and {client_id}. A value that is not known is left out of the map, and its variable

@@ -20,17 +20,25 @@ const MaxBytes = 8 << 10
 // maxSteps is how large a pattern may get when its repetitions are written out.
 const maxSteps = 10_000
 
-// Compile reads a pattern, which is not anchored.
-func Compile(text string) (*regexp.Regexp, error) {
+// check refuses what is no pattern, or too large for one.
+func check(text string) error {
 	if len(text) > MaxBytes {
-		return nil, fmt.Errorf("a regular expression of %d bytes is longer than the maximum of %d", len(text), MaxBytes)
+		return fmt.Errorf("a regular expression of %d bytes is longer than the maximum of %d", len(text), MaxBytes)
 	}
 	tree, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
-		return nil, fmt.Errorf("invalid regular expression %q: %w", text, explain(err))
+		return fmt.Errorf("invalid regular expression %q: %w", shorten(text), explain(err))
 	}
 	if steps(tree) > maxSteps {
-		return nil, fmt.Errorf("the regular expression %q is too large: its repetitions, written out, have more than %d steps", shorten(text), maxSteps)
+		return fmt.Errorf("the regular expression %q is too large: its repetitions, written out, have more than %d steps", shorten(text), maxSteps)
+	}
+	return nil
+}
+
+// Compile reads a pattern, which is not anchored.
+func Compile(text string) (*regexp.Regexp, error) {
+	if err := check(text); err != nil {
+		return nil, err
 	}
 	re, err := regexp.Compile(text)
 	if err != nil {
