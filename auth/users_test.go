@@ -199,3 +199,25 @@ func BenchmarkLoginCached(b *testing.B) {
 		}
 	}
 }
+
+func TestACertifiedUserNeedsNoPasswordAndMayComeFromWhereItMay(t *testing.T) {
+	u := NewUsers()
+	if err := u.PutPassword(User{Name: "guest", LoopbackOnly: true}, "guest"); err != nil {
+		t.Fatal(err)
+	}
+	here, elsewhere := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}
+	for _, c := range []struct {
+		name string
+		from net.Addr
+		ok   bool
+	}{{"guest", here, true}, {"guest", elsewhere, false}, {"nobody", here, false}, {"", here, false}} {
+		who, err := u.Certified(c.name, c.from)
+		if (err == nil) != c.ok || c.ok && who.Name != c.name || !c.ok && !errors.Is(err, ErrRefused) {
+			t.Errorf("%q from %v: %+v, %v", c.name, c.from, who, err)
+		}
+		var named interface{ LoginUser() string }
+		if err != nil && (!errors.As(err, &named) || named.LoginUser() != c.name) {
+			t.Errorf("%q: the refusal names %v", c.name, named)
+		}
+	}
+}

@@ -252,10 +252,12 @@ func TestANewCertificateIsUsedWithoutARestart(t *testing.T) {
 func TestAClientIsTheUserOfItsCertificate(t *testing.T) {
 	c, a := certified(t)
 	c.TLSCA, c.DefaultUser, c.DefaultPassword = a.CA(), "alice", "s3cret"
-	s, err := start(t, c)
+	log := new(logged.Lines)
+	s, err := Start(c, Options{Version: "v-test", Logger: log.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { stop(t, s) })
 	url, external := "amqps://"+s.Addr("amqps")+"/", []amqp.Authentication{&amqp.ExternalAuth{}}
 	for _, c := range []struct {
 		name, user string
@@ -276,6 +278,11 @@ func TestAClientIsTheUserOfItsCertificate(t *testing.T) {
 	for user, ok := range map[string]bool{"alice": true, "bob": false, "": false} {
 		if err := kafkaRoundTrip(t, s.Addr("kafka-tls"), kgo.DialTLSConfig(trusting(t, a, user))); (err == nil) != ok {
 			t.Errorf("Kafka: %q: %v", user, err)
+		}
+	}
+	for _, listener := range []string{"amqp", "kafka"} {
+		if !lineWith(log.String(), "act=login by=bob", "protocol="+listener+" outcome=refused reason=\"no such user, as the client's certificate has it") {
+			t.Errorf("no line of audit says that bob was refused over %s:\n%s", listener, log)
 		}
 	}
 	conn, err := amqp.DialConfig(url, amqp.Config{TLSClientConfig: trusting(t, a, "alice"), SASL: external})

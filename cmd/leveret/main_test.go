@@ -234,6 +234,39 @@ func publishOne(t *testing.T, banner string) {
 	}
 }
 
+// What leveret cert makes starts a broker, and is not replaced unasked.
+func TestCertificatesForDevelopment(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "certs")
+	out, err := command("cert", "--dir", dir, "--client", "ann", "broker.example").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string) string { return filepath.Join(dir, name) }
+	for _, want := range []string{"--tls-cert " + file("server.pem"), "--tls-key " + file("server-key.pem"), "--tls-ca " + file("ca.pem"),
+		"broker.example", file("client-ann.pem"), "pika.SSLOptions", "kcat -b localhost:9093", "openssl s_client"} {
+		if !bytes.Contains(out, []byte(want)) {
+			t.Errorf("%s is not in:\n%s", want, out)
+		}
+	}
+	_, lines := serving(t, "--data-dir", t.TempDir(), "--tls-cert", file("server.pem"), "--tls-key", file("server-key.pem"), "--tls-ca", file("ca.pem"),
+		"--amqps-addr", "127.0.0.1:0", "--kafka-tls-addr", "127.0.0.1:0", "--metrics-tls-addr", "off")
+	if banner := until(t, lines, "Ready after"); !strings.Contains(banner, "amqps") || !strings.Contains(banner, "kafka-tls") {
+		t.Errorf("the banner shows no listener with TLS:\n%s", banner)
+	}
+	for _, c := range []struct {
+		args []string
+		want string // "" is that it works
+	}{
+		{nil, "--force"}, {[]string{"--client", "ann"}, "--force"}, {[]string{"--client", "bob", "other.example"}, "--force"},
+		{[]string{"--client", "bob"}, ""}, {[]string{"--force"}, ""}, {[]string{"--days", "0"}, "--days"}, {[]string{"--force", "no name"}, "no name"},
+	} {
+		text, err := command(append([]string{"cert", "--dir", dir}, c.args...)...).CombinedOutput()
+		if (err == nil) != (c.want == "") || !bytes.Contains(text, []byte(c.want)) {
+			t.Errorf("%v: %v\n%s", c.args, err, text)
+		}
+	}
+}
+
 func TestVersionAndCompletion(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"--version"}, {"completion", "bash"}, {"help", "serve"}} {
 		out, err := command(args...).Output()

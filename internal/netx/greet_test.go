@@ -123,6 +123,19 @@ func TestAHandshakeIsOverInTime(t *testing.T) {
 	}
 }
 
+func TestAPanicInAHandshakeCostsOneConnection(t *testing.T) {
+	config := serverTLS()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { panic("ours") }
+	l, log := greeter(t, config)
+	if err := tls.Client(dial(t, l), trusting(tls.VersionTLS13)).Handshake(); err == nil {
+		t.Error("the handshake was made")
+	}
+	shut(t, l)
+	if h := l.greets; h.open != 0 || len(h.computing) != 0 || !strings.Contains(log.String(), "panicked") {
+		t.Errorf("%d are open, %d compute: %s", h.open, len(h.computing), log)
+	}
+}
+
 func TestAStopWaitsForNoHandshake(t *testing.T) {
 	l, _ := greeter(t, serverTLS())
 	client := dial(t, l)

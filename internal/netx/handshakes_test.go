@@ -38,7 +38,6 @@ func TestTheHandshakeThatWaitsLongestForItsClientMakesRoom(t *testing.T) {
 		for range maxHandshakes {
 			begin()
 		}
-		list[0].work() // it does not wait for its client
 		begin()
 		for n, c := range conns {
 			if c.closed.Load() {
@@ -46,15 +45,18 @@ func TestTheHandshakeThatWaitsLongestForItsClientMakesRoom(t *testing.T) {
 			}
 		}
 		time.Sleep(idleGrace)
+		list[2].work() // its client has said something: it waits from here on
+		list[2].rest()
+		list[0].work() // it does not wait for its client
 		begin()
 		begin()
 		for n, c := range conns {
-			if want := n == 1 || n == 2; c.closed.Load() != want {
+			if want := n == 1 || n == 3; c.closed.Load() != want {
 				t.Errorf("%d is closed: %t", n, c.closed.Load())
 			}
 		}
 		list[1].work() // its read fails
-		if !list[1].end() || list[0].end() || list[3].end() {
+		if !list[1].end() || list[0].end() || list[2].end() {
 			t.Error("who made room is not known")
 		}
 		if len(h.computing) != 0 || h.open != maxHandshakes-1 {

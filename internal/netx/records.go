@@ -2,7 +2,6 @@ package netx
 
 import (
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -84,20 +83,9 @@ func (r *records) Read(p []byte) (int, error) {
 			return 0, errNotThere
 		}
 		if err := r.fill(); err != nil {
-			if r.left > 0 || r.end > r.start {
-				err = cutShort(err)
-			}
 			return 0, err
 		}
 	}
-}
-
-// cutShort is the error of a stream that ends within a record.
-func cutShort(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // recordBytes is the length of a record by its head.

@@ -157,13 +157,16 @@ func TestAReadTakesManyRecords(t *testing.T) {
 					t.Errorf("a read of %d took %d bytes, want %d: %v", c.room, n, c.want, err)
 				}
 			}
+			if accepted.recs.lent != nil {
+				t.Error("a connection on which nothing is unread holds a buffer")
+			}
 			_ = accepted.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 			if n, err := accepted.Read(b); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("a read with nothing there: %d, %v", n, err)
 			}
 			_ = accepted.SetReadDeadline(time.Time{})
 			if accepted.recs.lent != nil {
-				t.Error("a connection on which nothing is unread holds a buffer")
+				t.Error("it holds one after a read for which nothing came")
 			}
 			go func() {
 				_, _ = client.Write(someBytes(10))
@@ -383,4 +386,65 @@ func TestWritingWithTLSAllocatesNothing(t *testing.T) {
 	if n > poolSpill {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// A record is handed out by itself, and what has not come yet is waited for only by who wants to wait.
+func TestRecordsAreHandedOutOneByOne(t *testing.T) {
+	here, there := pipe(t)
+	r := &records{inner: here}
+	go func() {
+		_, _ = there.Write([]byte{23, 3, 3, 0, 2, 'a', 'b', 23, 3, 3, 0, 1, 'c', 23, 3, 3, 0, 4, 'd'})
+		_, _ = there.Write([]byte("efg"))
+	}()
+	b := make([]byte, 100)
+	read := func(room int, want string) {
+		t.Helper()
+		if n, err := r.Read(b[:room]); err != nil || string(b[:n]) != want {
+			t.Errorf("%q, %v; want %q", b[:n], err, want)
+		}
+	}
+	read(3, "\x17\x03\x03")
+	if r.whole() {
+		t.Error("one that was begun is whole")
+	}
+	read(100, "\x00\x02ab")
+	if !r.whole() {
+		t.Error("the second is not whole")
+	}
+	r.there = true
+	read(100, "\x17\x03\x03\x00\x01c")
+	if r.whole() {
+		t.Error("the third is whole")
+	}
+	read(100, "\x17\x03\x03\x00\x04d")
+	if n, err := r.Read(b); n != 0 || !errors.Is(err, errNotThere) {
+		t.Errorf("%d, %v", n, err)
+	}
+	r.there = false
+	read(100, "efg")
+}
+
+func TestAConnectionOutlivesTheTimeOfItsHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := pipe(t)
+		greeted := make(chan *secure, 1)
+		go func() { greeted <- secureOver(t, here) }()
+		client := tls.Client(there, trusting(tls.VersionTLS13))
+		if err := client.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		accepted := <-greeted
+		go func() {
+			time.Sleep(2 * handshakeTime)
+			_, _ = client.Write([]byte("late"))
+		}()
+		b := make([]byte, 10)
+		if n, err := accepted.Read(b); err != nil || string(b[:n]) != "late" {
+			t.Errorf("%q, %v", b[:n], err)
+		}
+		go func() { _, _ = io.Copy(io.Discard, client) }()
+		if _, err := accepted.Write([]byte("later")); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -316,7 +316,7 @@ func TestWhatIsSpoken(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := s.Config()
-		if c.ClientAuth != want || c.MinVersion != tls.VersionTLS12 || c.MaxVersion != 0 || c.ClientCAs == nil {
+		if c.ClientAuth != want || c.MinVersion != tls.VersionTLS12 || c.MaxVersion != 0 || c.ClientCAs == nil || !c.DynamicRecordSizingDisabled {
 			t.Errorf("%s: %v, from %x to %x", verify, c.ClientAuth, c.MinVersion, c.MaxVersion)
 		}
 		for _, suite := range tls.CipherSuites() {
