@@ -201,4 +201,13 @@ func TestALoginBeginsAnewWithAHandshake(t *testing.T) {
 	if c.receive(&res, 1); res.ErrorCode != 34 {
 		t.Errorf("%+v", res)
 	}
+	for _, m := range []string{"PLAIN", "GSSAPI"} { // the second is refused, and the first is over
+		h.Mechanism = m
+		c.send(h, 1)
+		c.receive(&kmsg.SASLHandshakeResponse{}, 1)
+	}
+	c.send(a, 1)
+	if c.receive(&res, 1); res.ErrorCode != 34 {
+		t.Errorf("%+v", res)
+	}
 }
