@@ -97,5 +97,5 @@ func (k *Keeper) compareDefault() {
 		return
 	}
 	k.opts.Log.Warn("the default user of the configuration is left aside: it is made only when no user is stored", "user", name, "why", why,
-		"do", "log in as a user that is stored, or change users and passwords with a definitions file")
+		"do", "log in as a user that is stored, or change users and passwords with a file of --definitions")
 }

@@ -72,7 +72,7 @@ func (s *Server) whoGetsIn() []string {
 	}
 	lines := []string{name + "/guest, from this machine only"}
 	if s.public() && len(s.access.Users()) == 1 {
-		lines = append(lines, "nobody from elsewhere gets in: begin with LEVERET_DEFAULT_USER and LEVERET_DEFAULT_PASSWORD and a new data directory, or add users with a definitions file")
+		lines = append(lines, "nobody from elsewhere gets in: begin with LEVERET_DEFAULT_USER and LEVERET_DEFAULT_PASSWORD and a new data directory, or add users with --definitions")
 	}
 	return lines
 }
