@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"hash"
 	"log/slog"
+	"net"
 	"reflect"
 	"strings"
 	"sync"
@@ -312,5 +313,38 @@ func TestActsAreAudited(t *testing.T) {
 		if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, c.want) || strings.Contains(text, "s3cret") || (err == nil) != strings.Contains(text, "outcome=done") {
 			t.Errorf("%v; want %s\n%s", err, c.want, text)
 		}
+	}
+}
+
+func TestKafkasQuotasAreLimitsOfUsers(t *testing.T) {
+	r := start(t)
+	r.must(r.PutUser(tester, NewUser{Name: "ann", Limits: map[string]int64{MaxChannels: 7}}))
+	by, from := auth.Identity{Name: "root"}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
+	alter := func(user string, set map[string]int64, dry bool, clear ...string) error {
+		return r.AlterLimits(by, from, user, set, clear, dry)
+	}
+	rates := map[string]int64{broker.ProducerByteRate: 5, broker.ConsumerByteRate: 6}
+	r.must(alter("ann", rates, true))
+	if len(r.Limits("ann")) != 1 {
+		t.Error("a dry run has changed something")
+	}
+	r.must(alter("ann", rates, false))
+	r.must(alter("ann", map[string]int64{broker.ProducerByteRate: 7}, false, broker.ConsumerByteRate))
+	for what, err := range map[string]error{
+		"nobody":         alter("none", rates, false),
+		"nobody, dry":    alter("none", rates, true),
+		"half is wrong":  alter("ann", map[string]int64{broker.ProducerByteRate: 9, broker.ConsumerByteRate: 0}, false),
+		"wrong, and dry": alter("ann", map[string]int64{broker.ConsumerByteRate: 0}, true),
+	} {
+		if err == nil {
+			t.Errorf("%s was taken", what)
+		}
+	}
+	r.restart()
+	if got := r.Limits("ann"); len(got) != 2 || got[MaxChannels] != 7 || got[broker.ProducerByteRate] != 7 {
+		t.Error(got)
+	}
+	if got := r.Limited(); len(got) != 1 || got[0] != "ann" || r.Limits("none") != nil {
+		t.Error(got)
 	}
 }

@@ -37,15 +37,15 @@ const (
 var limitNames = [limitKinds]string{limitConnections: MaxConnections, limitChannels: MaxChannels, limitQueues: MaxQueues, limitConsumers: MaxConsumers,
 	limitMessage: MaxMessageSize, limitIn: ProducerByteRate, limitOut: ConsumerByteRate}
 
-const (
-	maxCountLimit = 1<<31 - 1
-	maxByteLimit  = 1 << 50
-)
+// MaxByteRate is the highest byte rate that is kept, and the largest message size.
+const MaxByteRate = 1 << 50
+
+const maxCountLimit = 1<<31 - 1
 
 // CheckLimit says what is wrong with a limit.
 func CheckLimit(name string, n int64) error {
 	at := slices.Index(limitNames[:], name)
-	most := int64(maxByteLimit)
+	most := int64(MaxByteRate)
 	if at >= 0 && limitKind(at) < countedKinds {
 		most = maxCountLimit
 	}

@@ -112,6 +112,10 @@ func (c *conn) handleAdmin(req kmsg.Request) (kmsg.Response, error) {
 		return c.describeCredentials(r), nil
 	case *kmsg.AlterUserSCRAMCredentialsRequest:
 		return c.alterCredentials(r), nil
+	case *kmsg.DescribeClientQuotasRequest:
+		return c.describeQuotas(r), nil
+	case *kmsg.AlterClientQuotasRequest:
+		return c.alterQuotas(r), nil
 	case *kmsg.DescribeClusterRequest:
 		return c.describeCluster(r), nil
 	case *kmsg.DescribeACLsRequest:

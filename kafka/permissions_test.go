@@ -152,6 +152,8 @@ var needed = []struct {
 	{"CreateAcls", wire.CreateACLs, nil, []need{{"configure cluster ''", 31}}},
 	{"DeleteAcls", wire.DeleteACLs, nil, []need{{"configure cluster ''", 31}}},
 	{"OffsetDelete", wire.OffsetDelete, nil, []need{{"configure group 'g'", 30}, {"read queue 't'", 29}}},
+	{"DescribeClientQuotas", wire.DescribeClientQuotas, nil, []need{{"any cluster ''", 31}}},
+	{"AlterClientQuotas", wire.AlterClientQuotas, nil, []need{{"configure cluster ''", 31}}},
 	{"DescribeUserScramCredentials", wire.DescribeUserSCRAM, nil, []need{{"any cluster ''", 31}}},
 	{"AlterUserScramCredentials", wire.AlterUserSCRAM, nil, []need{{"configure cluster ''", 31}}},
 }

@@ -228,6 +228,12 @@ func (c *conn) refusedToAdmin(one func(string, int16, *string), res kmsg.Respons
 		for i := range r.Resources {
 			one(r.Resources[i].ResourceName, r.Resources[i].ErrorCode, r.Resources[i].ErrorMessage)
 		}
+	case *kmsg.DescribeClientQuotasResponse:
+		one("", r.ErrorCode, r.ErrorMessage)
+	case *kmsg.AlterClientQuotasResponse:
+		for i := range r.Entries {
+			one("", r.Entries[i].ErrorCode, r.Entries[i].ErrorMessage)
+		}
 	case *kmsg.DescribeUserSCRAMCredentialsResponse:
 		one("", r.ErrorCode, r.ErrorMessage)
 	case *kmsg.AlterUserSCRAMCredentialsResponse:

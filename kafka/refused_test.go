@@ -197,6 +197,12 @@ var refusedRequests = map[wire.Key]refusedRequest{
 		q.Topics = append(q.Topics, t)
 		return q
 	}},
+	wire.DescribeClientQuotas: {31, func() kmsg.Request { return kmsg.NewPtrDescribeClientQuotasRequest() }},
+	wire.AlterClientQuotas: {31, func() kmsg.Request {
+		q := kmsg.NewPtrAlterClientQuotasRequest()
+		q.Entries = append(q.Entries, quotaOf("guest", "producer_byte_rate", 5))
+		return q
+	}},
 	wire.DescribeUserSCRAM: {31, func() kmsg.Request { return kmsg.NewPtrDescribeUserSCRAMCredentialsRequest() }},
 	wire.AlterUserSCRAM: {31, func() kmsg.Request {
 		q := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()

@@ -26,6 +26,8 @@ type Options struct {
 	Users *auth.Users
 	// Credentials are those of the users for Kafka's tools; nil has none to show or change.
 	Credentials Credentials
+	// Quotas are the limits of the users for Kafka's tools; nil has none to show or change.
+	Quotas Quotas
 	// Home is the virtual host of a user who names none, "" where nothing says which; nil
 	// knows of none.
 	Home func(user string) string

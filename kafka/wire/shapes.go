@@ -75,6 +75,8 @@ var shapes = map[Key][]shape{
 	DeleteGroups:            {plain(text)},
 	IncrementalAlterConfigs: {list(i8, text, list(text, i8, text)), i8},
 	OffsetDelete:            {text, list(text, list(i32))},
+	DescribeClientQuotas:    {list(text, i8, text), i8},
+	AlterClientQuotas:       {list(list(text, text), list(text, i64, i8)), i8},
 	DescribeUserSCRAM:       {list(text)},
 	AlterUserSCRAM:          {list(text, i8), list(text, i8, i32, blob, blob)},
 	DescribeCluster:         {i8, from(1, i8)},

@@ -35,6 +35,8 @@ const (
 	DeleteGroups            Key = 42
 	IncrementalAlterConfigs Key = 44
 	OffsetDelete            Key = 47
+	DescribeClientQuotas    Key = 48
+	AlterClientQuotas       Key = 49
 	DescribeUserSCRAM       Key = 50
 	AlterUserSCRAM          Key = 51
 	DescribeCluster         Key = 60
@@ -93,6 +95,8 @@ var Supported = []Support{
 	{DeleteGroups, 0, 2, 0, 2, "DeleteGroups"},
 	{IncrementalAlterConfigs, 0, 1, 0, 1, "IncrementalAlterConfigs"},
 	{OffsetDelete, 0, 0, 0, noFlexible, "OffsetDelete"},
+	{DescribeClientQuotas, 0, 1, 0, 1, "DescribeClientQuotas"},
+	{AlterClientQuotas, 0, 1, 0, 1, "AlterClientQuotas"},
 	{DescribeUserSCRAM, 0, 0, 0, 0, "DescribeUserScramCredentials"},
 	{AlterUserSCRAM, 0, 0, 0, 0, "AlterUserScramCredentials"},
 	{DescribeCluster, 0, 1, 0, 0, "DescribeCluster"},
