@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -694,4 +696,82 @@ func TestDeclaresAndPoliciesMeet(t *testing.T) {
 			t.Errorf("%s is under %s", q.Name, v)
 		}
 	}
+}
+
+// TestPoliciesAreExactForWhatIsPublishedAfterThem has publishers run while policies fight: what was confirmed before
+// one came keeps its time to live, what is published after it has the new one, and no limit is ever passed.
+func TestPoliciesAreExactForWhatIsPublishedAfterThem(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		q := r.queue("q", QueueOptions{Durable: true})
+		limited := r.queue("limited", QueueOptions{Durable: true})
+		stop := make(chan struct{})
+		var running sync.WaitGroup
+		var published [3]atomic.Int64
+		for i := range published {
+			running.Go(func() {
+				p := r.s.NewPublisher()
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					for _, key := range []string{"q", "limited"} {
+						in := &Inbound{Key: []byte(key), Body: []byte("b"), Properties: field.NoProperties, TimestampMs: time.Now().UnixMilli(), Persistent: true}
+						if _, err := p.Publish(in); err != nil {
+							t.Error(err)
+						}
+					}
+					flush(t, p)
+					published[i].Add(1)
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		confirmed := func() (n int64) {
+			for i := range published {
+				n += published[i].Load()
+			}
+			return n
+		}
+		time.Sleep(50 * time.Millisecond)
+		least := confirmed()
+		r.policy("short", "q", `{"message-ttl":100}`, priority(1))
+		for i := range 20 {
+			r.policy("l", "limited", fmt.Sprintf(`{"max-length":%d}`, 3+i%5))
+			if n := limited.Ready(); n > int64(3+i%5) {
+				t.Errorf("%d messages where %d may be", n, 3+i%5)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		before := confirmed()
+		r.policy("long", "q", `{"message-ttl":100000000}`, priority(2))
+		most := confirmed() + int64(len(published))
+		time.Sleep(50 * time.Millisecond)
+		close(stop)
+		running.Wait()
+		all := confirmed()
+		part := q.Partitions()[0]
+		steps := part.ttlSteps()
+		if len(steps) != 2 || steps[0].TTL != -1 || steps[1].TTL != 100 {
+			t.Fatalf("%+v", steps)
+		}
+		if at := int64(steps[0].Before); at < least || at > least+int64(len(published)) {
+			t.Errorf("the short time is of what came from %d on, %d were there before", at, least)
+		}
+		if at := int64(steps[1].Before); at < before || at > most {
+			t.Errorf("the long time is of what came from %d on, %d to %d were there before", at, before, most)
+		}
+		time.Sleep(time.Minute)
+		got := int64(0)
+		for g, err := r.s.Get("q", true); g != nil || err != nil; g, err = r.s.Get("q", true) {
+			if err != nil || g.Offset >= steps[0].Before && g.Offset < steps[1].Before {
+				t.Fatalf("%d came, %v", g.Offset, err)
+			}
+			got++
+		}
+		if want := all - int64(steps[1].Before-steps[0].Before); got != want {
+			t.Errorf("%d are left, want %d", got, want)
+		}
+	})
 }
