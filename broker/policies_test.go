@@ -134,8 +134,8 @@ func TestOnePolicyAppliesToEachThing(t *testing.T) {
 	r.restart()
 	check()
 	// The older one is the newest once it is another; one that is not is not.
-	r.policy("old", "q", limit(2))
 	r.policy("new", "q", limit(3))
+	r.policy("old", "q", limit(2))
 	check()
 	r.policy("old", "q", limit(22))
 	if q, _ := r.v.Queue("q1"); q.Policies().Policy != "old" || q.Settings().MaxLength != 22 {
