@@ -775,3 +775,71 @@ func TestPoliciesAreExactForWhatIsPublishedAfterThem(t *testing.T) {
 		}
 	})
 }
+
+// TestAPolicyThatComesBesideADeclarationApplies has one come when a queue, an exchange and the configs of a topic are
+// written and not yet shown.
+func TestAPolicyThatComesBesideADeclarationApplies(t *testing.T) {
+	r := start(t)
+	topic, err := r.s.CreateTopic("topic", 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := func(plan func(c *change) error) {
+		t.Helper()
+		err := r.v.change(func(c *change) error {
+			if err := plan(c); err != nil {
+				return err
+			}
+			prepare := c.prepare
+			c.prepare = func() error {
+				if prepare != nil {
+					if err := prepare(); err != nil {
+						return err
+					}
+				}
+				r.policy("p", "", `{"max-length-bytes":77,"alternate-exchange":"a"}`)
+				return nil
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	limited := func(name string) bool {
+		q, err := r.v.Queue(name)
+		return err == nil && q.Policies().Policy == "p"
+	}
+	beside(func(c *change) error {
+		q, err := r.v.declared(r.s, "queue", QueueOptions{Durable: true})
+		if err == nil {
+			c.create(r.s, q, 1)
+		}
+		return err
+	})
+	if !limited("queue") {
+		t.Error("a queue")
+	}
+	r.unpolicy("p")
+	beside(func(c *change) error {
+		x, err := r.v.newExchange("exchange", ExchangeOptions{Type: "direct"})
+		if err == nil {
+			c.makeExchange(x)
+		}
+		return err
+	})
+	if x, err := r.v.Exchange("exchange"); err != nil || x.Policies().Policy != "p" {
+		t.Errorf("an exchange: %v", err)
+	}
+	r.unpolicy("p")
+	beside(func(c *change) error {
+		declared, err := topic.Settings().with(configs("retention.ms", "5000"))
+		if err != nil {
+			return err
+		}
+		return c.obey(topic, r.v.settingsOf("topic", topic.Settings().kind, declared))
+	})
+	if !limited("topic") {
+		t.Error("a topic's configs")
+	}
+}
