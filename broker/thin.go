@@ -85,7 +85,11 @@ func (s *thinState) thin(b *Broker, p *Partition, c *consumer.Cursor, floor, han
 		return
 	}
 	began := time.Now()
-	err := p.log.Thin(handed, c.Holds)
+	held := c.Held()
+	err := p.saveCursor() // or after a kill what was acked since would be counted and looked for
+	if err == nil {
+		err = p.log.Thin(handed, held.Holds)
+	}
 	s.next = b.opts.Now().Add(max(thinSaves*b.opts.SaveEvery, thinPauses*time.Since(began)))
 	s.handed, s.open = handed, open
 	s.bytes = p.log.Figures().Bytes

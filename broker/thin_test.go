@@ -238,3 +238,42 @@ func TestAcksThatACrashForgotLeaveNoGhosts(t *testing.T) {
 		t.Errorf("the floor stands at %d of %d", floor, handed)
 	}
 }
+
+// TestWhatIsThinnedIsKnownToBeAckedAfterAKill, however long ago the cursor was saved otherwise, and
+// what is acked meanwhile stays on disk.
+func TestWhatIsThinnedIsKnownToBeAckedAfterAKill(t *testing.T) {
+	const messages = 20_000
+	r := &rig{t: t, dir: t.TempDir()}
+	st, err := local.Open(local.Options{Dir: r.dir, Mode: store.ModeOS, SegmentBytes: 128 << 10, FlushInterval: 20 * time.Millisecond})
+	must(t, err)
+	r.Broker, err = Open(st, Options{SaveEvery: time.Hour})
+	must(t, err)
+	r.store = st
+	r.v, _ = r.Broker.VHost("/")
+	r.s = r.v.NewSession(auth.Identity{Name: "guest"})
+	q := r.queue("q", QueueOptions{Durable: true})
+	fill(t, r, "q", messages)
+	part := q.Partitions()[0]
+	sub := r.subscribe("q", SubscribeOptions{})
+	for i, d := range pull(t, sub, messages, 1<<30) {
+		if i > 0 {
+			must(t, d.Lease.Ack(d.Offset, d.Offset))
+		}
+	}
+	c := part.cursor.Load()
+	floor, handed := c.Progress()
+	full := part.log.Figures().Bytes
+	for until := time.Now().Add(20 * time.Second); part.log.Figures().Bytes > full/2; time.Sleep(10 * time.Millisecond) { // when it is flushed
+		if time.Now().After(until) {
+			t.Fatalf("%d of %d bytes are left", part.log.Figures().Bytes, full)
+		}
+		new(thinState).thin(r.Broker, part, c, floor, handed)
+	}
+	r.kill()
+	if q, err = r.v.Queue("q"); err != nil {
+		t.Fatal(err)
+	}
+	if n := q.Ready(); n != 1 {
+		t.Errorf("%d messages are counted where one was not acked", n)
+	}
+}

@@ -17,3 +17,21 @@ func (c *Cursor) Left() (open int64, next message.Offset) {
 	defer c.mu.Unlock()
 	return c.open.count, c.next
 }
+
+// Held is what a cursor held at a moment.
+type Held struct {
+	open set
+	next offset
+}
+
+// Held is what Holds says now, for who asks later.
+func (c *Cursor) Held() *Held {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &Held{open: c.open.clone(), next: c.next}
+}
+
+// Holds reports whether any message in [first, last] could still be delivered or settled.
+func (h *Held) Holds(first, last message.Offset) bool {
+	return last >= h.next || h.open.size(first, last) > 0
+}

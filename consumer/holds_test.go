@@ -42,3 +42,25 @@ func leftOpen(c *Cursor) int64 {
 	open, _ := c.Left()
 	return open
 }
+
+// TestWhatWasHeldStaysSaid: Held is of its moment, whatever is settled or comes later.
+func TestWhatWasHeldStaysSaid(t *testing.T) {
+	var c Cursor
+	c.open.pages = &c.pages
+	c.next = 10_000
+	c.open.add(3, 3)
+	c.open.add(4096, 8191) // a full page
+	h := c.Held()
+	c.open.remove(3, 3)
+	c.open.remove(5000, 6000)
+	c.open.add(7, 7)
+	c.next = 20_000
+	for _, want := range []struct {
+		first, last offset
+		held        bool
+	}{{3, 3, true}, {0, 2, false}, {7, 7, false}, {5500, 5500, true}, {9_999, 9_999, false}, {9_999, 10_000, true}} {
+		if h.Holds(want.first, want.last) != want.held {
+			t.Errorf("from %d to %d it says %v", want.first, want.last, !want.held)
+		}
+	}
+}

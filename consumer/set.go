@@ -1,6 +1,8 @@
 package consumer
 
 import (
+	"slices"
+
 	"math/bits"
 	"sort"
 
@@ -234,6 +236,18 @@ func (s *set) unfill(e *entry, lo, hi int) {
 		e.bits[w] &^= m
 	}
 	s.count -= int64(before - e.n)
+}
+
+// clone is a copy, to be read only.
+func (s *set) clone() set {
+	all := slices.Clone(s.all[s.head:])
+	for i := range all {
+		if bits := all[i].bits; bits != nil {
+			copied := *bits
+			all[i].bits = &copied
+		}
+	}
+	return set{all: all, count: s.count}
 }
 
 // size counts the members in first..last.
