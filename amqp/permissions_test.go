@@ -23,7 +23,7 @@ type rights struct {
 func (r *rights) set(have ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.have, r.keys = have, nil
+	r.have, r.keys = slices.Clone(have), nil
 }
 
 // policy lets owner do everything.

@@ -255,6 +255,22 @@ func TestASubscriptionIsNotMissedByAChange(t *testing.T) {
 	}
 	_, err = s.Subscribe("q", SubscribeOptions{})
 	kind(t, err, Refused)
+	policy := r.Broker.opts.Policy
+	r.Broker.opts.Policy = func(q Request) error {
+		if q.Verb == Consume && no.CompareAndSwap(false, true) { // it is lost right behind the answer
+			r.Broker.PolicyChanged()
+			return nil
+		}
+		return policy(q)
+	}
+	no.Store(false)
+	r.Broker.PolicyChanged()
+	_, err = s.Subscribe("q", SubscribeOptions{})
+	kind(t, err, Refused)
+	if q, _ := r.v.Queue("q"); q.Consumers() != 0 {
+		t.Error("a consumer that was refused is there")
+	}
+	r.Broker.opts.Policy = policy
 	no.Store(false)
 	r.Broker.PolicyChanged()
 	if sub, err = s.Subscribe("q", SubscribeOptions{}); err != nil {

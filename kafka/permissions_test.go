@@ -29,7 +29,7 @@ type rights struct {
 func (r *rights) set(have ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.have = have
+	r.have = slices.Clone(have)
 }
 
 // policy lets owner do everything.
