@@ -149,7 +149,8 @@ func TestAReadTakesManyRecords(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			go func() { _ = g.out.Flush() }()
+			flushed := make(chan error, 1)
+			go func() { flushed <- g.out.Flush() }()
 			// A buffer with room for some records only leaves the rest of one for the next read.
 			b := make([]byte, 20_000)
 			for _, c := range []struct{ room, want int }{{3500, 3500}, {20_000, 6500}} {
@@ -167,6 +168,9 @@ func TestAReadTakesManyRecords(t *testing.T) {
 			_ = accepted.SetReadDeadline(time.Time{})
 			if accepted.recs.lent != nil {
 				t.Error("it holds one after a read for which nothing came")
+			}
+			if err := <-flushed; err != nil {
+				t.Fatal(err)
 			}
 			go func() {
 				_, _ = client.Write(someBytes(10))
