@@ -86,7 +86,7 @@ func (r *rig) open() {
 		r.t.Fatal(err)
 	}
 	k.behind.Wait() // the default user is stored
-	b, err := broker.Open(r.store, broker.Options{Policy: k.Policy, KeyPolicy: k.Keys, Log: slog.New(slog.DiscardHandler)})
+	b, err := broker.Open(r.store, broker.Options{Policy: k.Policy, KeyPolicy: k.Keys, UserLimits: k.Limits, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestTheBrokerIsToldOfChangedRightsOnly(t *testing.T) {
 		told   bool
 	}{
 		"password":   {func() error { return r.PutUser(tester, NewUser{Name: "ann", Password: text("other")}) }, false},
-		"limit":      {func() error { return r.SetUserLimit(tester, "ann", MaxChannels, 3) }, false},
+		"limit":      {func() error { return r.SetUserLimit(tester, "ann", MaxChannels, 3) }, true},
 		"permission": {func() error { return r.SetPermission(tester, Permission{VHost: "/", User: "ann"}) }, true},
 		"topic": {func() error {
 			return r.SetTopicPermission(tester, TopicPermission{VHost: "/", User: "ann", Exchange: "x"})
@@ -255,6 +255,30 @@ func TestTheBrokerIsToldOfChangedRightsOnly(t *testing.T) {
 			t.Errorf("%s: told is %v", name, told)
 		}
 	}
+}
+
+// A limit holds from its change on for a user who is there already.
+func TestALimitHoldsForWhoIsConnected(t *testing.T) {
+	r := start(t)
+	v, err := r.broker.VHost("/")
+	r.must(err)
+	enter := func() error {
+		s := v.NewSession(auth.Identity{Name: "root"})
+		t.Cleanup(s.Close)
+		return s.Enter()
+	}
+	r.must(enter())
+	r.must(r.SetUserLimit(tester, "root", MaxConnections, 1))
+	if err := enter(); broker.KindOf(err) != broker.LimitReached {
+		t.Errorf("over the limit: %v", err)
+	}
+	r.must(r.PutUser(tester, NewUser{Name: "root", Password: text("s3cret"), Limits: map[string]int64{MaxConnections: 2}}))
+	r.must(enter())
+	if err := enter(); broker.KindOf(err) != broker.LimitReached {
+		t.Errorf("over the limit of a user who was put: %v", err)
+	}
+	r.must(r.ClearUserLimit(tester, "root", MaxConnections))
+	r.must(enter())
 }
 
 func TestLimitsOfAUser(t *testing.T) {

@@ -41,9 +41,11 @@ func (p *picture) copy() *picture {
 	}
 }
 
-// sameRights tells that nobody may do more or less than in the other picture.
+// sameRights tells that nobody may do, or have, more or less than in the other picture.
 func (p *picture) sameRights(other *picture) bool {
-	return maps.EqualFunc(p.users, other.users, func(a, b *userRecord) bool { return a == b || slices.Equal(a.Tags, b.Tags) }) &&
+	return maps.EqualFunc(p.users, other.users, func(a, b *userRecord) bool {
+		return a == b || slices.Equal(a.Tags, b.Tags) && maps.Equal(a.Limits, b.Limits)
+	}) &&
 		maps.Equal(p.permissions, other.permissions) &&
 		maps.EqualFunc(p.topics, other.topics, func(a, b map[string]*grantedTopics) bool { return maps.Equal(a, b) })
 }
