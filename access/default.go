@@ -3,6 +3,7 @@ package access
 import (
 	"errors"
 
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
 )
 
@@ -43,6 +44,7 @@ func (k *Keeper) firstUser() error {
 	if err := k.logins.PutPassword(r.login(&k.opts), password); err != nil {
 		return err
 	}
+	k.made = name
 	stored := make(chan struct{})
 	k.logins.Await(stored)
 	k.behind.Go(func() {
@@ -52,6 +54,23 @@ func (k *Keeper) firstUser() error {
 		}
 	})
 	return nil
+}
+
+// settle gives the default user that was just made all permissions in the virtual hosts
+// that there are, if the one it was to have is not among them: the data may be older than
+// users are.
+func (k *Keeper) settle(b *broker.Broker) error {
+	if _, err := b.VHost(k.opts.DefaultVHost); err == nil || k.made == "" {
+		return nil
+	}
+	return k.Change(audit.Process("first start"), func(d *Draft) error {
+		for _, v := range b.VHosts() {
+			if err := d.SetPermission(Permission{VHost: v.Name, User: k.made, Configure: ".*", Write: ".*", Read: ".*"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // storeDefault writes the default user, as far as that was not changed meanwhile.

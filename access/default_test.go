@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/store"
+	"github.com/leveret-mq/leveret/store/local"
 )
 
 func TestTheDefaultUserIsMadeOnceAndStored(t *testing.T) {
@@ -190,5 +192,30 @@ func TestWhatIsShownOfNobodyStays(t *testing.T) {
 	r.restart()
 	if shown() == before {
 		t.Error("the key is foretold")
+	}
+}
+
+// A data directory may be older than users are, and have other virtual hosts than the configuration names.
+func TestTheDefaultUserOfOlderDataIsInWhatThereIs(t *testing.T) {
+	st, err := local.Open(local.Options{Dir: t.TempDir(), Mode: store.ModeOS, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	b, err := broker.Open(st, broker.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, store: st, opts: Options{DefaultUser: "root", DefaultPassword: "s3cret", DefaultVHost: "new", Log: slog.New(slog.DiscardHandler), newSecret: cheapSecret}}
+	r.open()
+	defer r.close()
+	for range 2 {
+		if p := r.Permissions(); len(p) != 1 || p[0] != (Permission{"/", "root", ".*", ".*", ".*"}) {
+			t.Errorf("%+v", p)
+		}
+		r.restart()
 	}
 }

@@ -50,6 +50,8 @@ type Keeper struct {
 	unwatch func()
 	behind  sync.WaitGroup // what goes on behind the start
 
+	made string // the default user, if this start has made it
+
 	mu     sync.Mutex // one change at a time
 	broker *broker.Broker
 }
@@ -167,6 +169,9 @@ func (k *Keeper) Serve(b *broker.Broker) {
 	k.broker = b
 	k.mu.Unlock()
 	b.OnVHostDeleted(k.vhostDeleted)
+	if err := k.settle(b); err != nil {
+		k.opts.Log.Error("can't give the default user the virtual hosts that there are", "user", k.made, "error", err)
+	}
 	var gone []string
 	p := k.current.Load()
 	for g := range p.permissions {
