@@ -20,9 +20,6 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 	if err := s.May(Create, OnQueue, name); err != nil {
 		return nil, err
 	}
-	if err := s.mayDeadLetter(name, o.Args); err != nil {
-		return nil, err
-	}
 	v := s.vhost
 	o.Args = v.withDefaultType(o)
 	if kind, err := v.typeArg(name, o.Args); given == "" && err == nil && kind.lasting {
@@ -40,6 +37,9 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 			q.use()
 			return q.same(o)
 		}
+		if err := s.mayDeadLetter(name, o.Args); err != nil {
+			return err
+		}
 		if strings.HasPrefix(given, "amq.") {
 			return fail(Refused, "queue name '%s' contains reserved prefix 'amq.*'", name)
 		}
@@ -56,14 +56,12 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 }
 
 // mayDeadLetter asks whether the session may make a queue whose messages go on to another
-// exchange: whoever does reads from the one and writes to the other.
+// exchange: whoever does reads from the one and writes to the other. It is asked when nobody else
+// has the name: one that is there may be on its way out.
 func (s *Session) mayDeadLetter(queue string, args []byte) error {
 	f, ok := field.Find(args, argDeadLetterExchange)
 	if !ok || f.Text() == nil {
 		return nil
-	}
-	if _, err := s.vhost.Queue(queue); err == nil {
-		return nil // it is there, and nothing will change
 	}
 	if err := s.May(Consume, OnQueue, queue); err != nil {
 		return err

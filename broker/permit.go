@@ -86,8 +86,8 @@ var ErrDenied = errors.New("not permitted")
 
 // Policy decides what sessions may do: nil is yes, ErrDenied is no, and another error
 // says why not. An Error is passed on as it is, so that a quota or an alarm can answer
-// in its own kind; anything else becomes a refusal. It may be called from any goroutine,
-// under no lock of the broker, and must not call a session. Its answers are remembered
+// in its own kind; anything else becomes a refusal. It may be called from any goroutine, at
+// times under a lock of the broker's, and must not wait nor call the broker. Its answers are remembered
 // until PolicyChanged.
 type Policy func(Request) error
 

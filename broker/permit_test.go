@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -285,4 +286,47 @@ func TestASubscriptionIsNotMissedByAChange(t *testing.T) {
 	changed := s.PolicyChange()
 	r.Broker.PolicyChanged()
 	<-changed
+}
+
+// A queue that is on its way out answers for none of what is declared in its place.
+func TestAQueueThatFollowsAnotherAsksForItsDeadLetters(t *testing.T) {
+	r := start(t)
+	r.Broker.opts.Policy = func(q Request) error {
+		if q.Verb == Publish {
+			return ErrDenied
+		}
+		return nil
+	}
+	r.queue("q", QueueOptions{})
+	leaving, leave, left := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		left <- r.v.change(func(c *change) error {
+			if err := c.alone(queueClaim("q")); err != nil {
+				return err
+			}
+			q, _ := r.v.Queue("q")
+			return c.delete([]*Queue{q}, func() error {
+				close(leaving)
+				<-leave
+				q.end(false)
+				return nil
+			})
+		})
+	}()
+	<-leaving
+	declared := make(chan error)
+	go func() {
+		_, err := r.v.NewSession(auth.Identity{Name: "u"}).DeclareQueue("q", QueueOptions{Args: arguments("x-dead-letter-exchange", "amq.fanout")})
+		declared <- err
+	}()
+	for waits := false; !waits; runtime.Gosched() {
+		r.v.mu.Lock()
+		waits = r.v.claims[queueClaim("q")].free != nil
+		r.v.mu.Unlock()
+	}
+	close(leave)
+	if err := <-left; err != nil {
+		t.Fatal(err)
+	}
+	kind(t, <-declared, Refused)
 }
