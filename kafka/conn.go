@@ -32,7 +32,7 @@ type conn struct {
 
 	who     auth.Identity
 	in      bool  // logged in, or let in without
-	nobody  error // why its certificate does not let it in
+	nobody  error // why it is not let in as it is, by its certificate or without a name
 	over    bool  // the login was refused: the answer is the last one
 	sasl    saslState
 	vhost   *broker.VHost
@@ -111,9 +111,9 @@ func (c *conn) enter() error {
 		return nil // must log in
 	}
 	if err := c.admit(who, ""); broker.KindOf(err) != broker.Refused {
-		return err
+		c.nobody = err
 	}
-	return nil // must log in
+	return nil // if there is no place for it so, it may log in
 }
 
 // admit gives the connection its identity and its virtual host, that of the user if it names none.

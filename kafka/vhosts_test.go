@@ -195,6 +195,27 @@ func TestConnectionLimitsRefuseLogins(t *testing.T) {
 	}
 }
 
+// Who finds no place without a login may log in all the same, as somebody else or for another virtual host.
+func TestALoginDoesNotNeedThePlaceOfAStranger(t *testing.T) {
+	for name, full := range map[string]func(*rig) error{
+		"a limit": func(r *rig) error { return r.broker.SetVHostLimit(root, "b", broker.MaxConnections, 0) },
+		"no home": func(r *rig) error { return r.broker.DeleteVHost(root, "b") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			users := usersWith(t, "joe", "secret")
+			users.SetAnonymous("joe")
+			r := newHostsRig(t, func(o *Options) { o.Users, o.VHost = users, "b" })
+			if err := full(r); err != nil {
+				t.Fatal(err)
+			}
+			r.login("joe@a")
+			stranger := r.raw()
+			stranger.send(metadataOf("t"), 9)
+			stranger.closed("a stranger for whom there is no place")
+		})
+	}
+}
+
 // login is a client that has logged in with PLAIN, whose password is secret.
 func (r *rig) login(user string) *raw {
 	r.t.Helper()
