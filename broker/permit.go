@@ -91,8 +91,12 @@ var ErrDenied = errors.New("not permitted")
 // until PolicyChanged.
 type Policy func(Request) error
 
-// maxPermits bounds the answers that a session remembers.
-const maxPermits = 1024
+// maxPermits bounds the answers that a session remembers, and maxPermitName the names that they are
+// about: what has a longer one is made up, or is not AMQP's.
+const (
+	maxPermits    = 1024
+	maxPermitName = 255
+)
 
 // permits are answers of the policy that a session remembers. Once they can be seen
 // they are not changed: others take their place.
@@ -164,6 +168,9 @@ func (s *Session) askPolicy(p permit, generation uint64) error {
 	s.mu.Unlock()
 	b := s.vhost.b
 	err := s.refusal(p, b.opts.Policy(Request{User: s.who.Name, VHost: s.vhost.Name, Verb: p.verb, On: p.on}))
+	if len(p.on.Name) > maxPermitName {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fresh.generation != generation || s.fresh.said == nil || len(s.fresh.said) >= maxPermits {

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -329,4 +330,21 @@ func TestAQueueThatFollowsAnotherAsksForItsDeadLetters(t *testing.T) {
 		t.Fatal(err)
 	}
 	kind(t, <-declared, Refused)
+}
+
+// A Kafka client may name groups of 16 MiB: what is remembered of it stays small.
+func TestAnswersAboutLongNamesAreNotRemembered(t *testing.T) {
+	r := start(t)
+	asked := 0
+	r.Broker.opts.Policy = func(Request) error { asked++; return ErrDenied }
+	s := r.v.NewSession(auth.Identity{Name: "u"})
+	for _, c := range []struct{ bytes, asked, known int }{{255, 1, 1}, {256, 3, 1}} {
+		for range 3 {
+			kind(t, s.May(Look, OnGroup, strings.Repeat("x", c.bytes)), Refused)
+		}
+		if asked != c.asked || len(s.fresh.said) != c.known {
+			t.Errorf("%d bytes: asked %d times, %d are remembered", c.bytes, asked, len(s.fresh.said))
+		}
+		asked = 0
+	}
 }
