@@ -109,9 +109,9 @@ func (c *Client) Refused(what string, why error, advice string, args ...any) {
 
 // Denied is Refused of what the client's user may not do; on what, when why does not say it.
 func (c *Client) Denied(what, on string, why error, advice string, args ...any) {
-	text := clip(why.Error())
+	on, text := clip(on), clip(why.Error())
 	c.audit(causeEvery, cause{host(c.addr), c.user, what, on + text}, c.user,
-		audit.Entry{Act: audit.Act(what), On: clip(on), VHost: c.vhost, Reason: text}, append([]any{"do", advice}, args...))
+		audit.Entry{Act: audit.Act(what), On: on, VHost: c.vhost, Reason: text}, append([]any{"do", advice}, args...))
 }
 
 // LoginRefused says that a login was refused or not looked at, and by which name, where why knows it.

@@ -131,3 +131,17 @@ func TestRefusalsTakeBoundedMemoryAndLines(t *testing.T) {
 		}
 	})
 }
+
+// A client may name what it wants at any length: no more of that is kept than is said.
+func TestWhatIsDeniedIsRememberedAsItIsSaid(t *testing.T) {
+	log, _ := written()
+	log.Client(at("192.0.2.7", 1)).Denied("DescribeGroups", strings.Repeat("x", 1<<20), errors.New("may not"), "grant it")
+	for c := range log.causes {
+		if len(c.why) > 1000 {
+			t.Errorf("%d bytes of a cause are remembered", len(c.why))
+		}
+	}
+	if len(log.causes) != 1 {
+		t.Errorf("%d causes", len(log.causes))
+	}
+}
