@@ -190,8 +190,13 @@ func TestClientsOfADeletedVirtualHostHearWhy(t *testing.T) {
 	}
 	in.send(0, &wire.ConnectionCloseOk{})
 	in.closed()
-	busy.publish(1, text("q", "nobody takes it")) // and is not told a second time
-	busy.shut(wire.ConnectionForced, "CONNECTION_FORCED - vhost 'v' is deleted")
+	busy.send(1, &wire.QueueDeclare{Queue: "late"}) // and is not told a second time
+	if m := busy.expect(0, wire.IDConnectionClose).method.(*wire.ConnectionClose); m.ReplyText != "CONNECTION_FORCED - vhost 'v' is deleted" {
+		t.Error(m.ReplyText)
+	}
+	if f, err := busy.frame(); err == nil {
+		t.Errorf("then came %+v", f)
+	}
 	p := r.atDoor()
 	p.send(0, &wire.ConnectionOpen{VirtualHost: "v"})
 	p.shut(wire.NotAllowed, "NOT_ALLOWED - vhost v not found")

@@ -214,6 +214,14 @@ func TestADeletedVirtualHostTakesAllThatIsInItAndNothingElse(t *testing.T) {
 	_, other := r.host("other")
 	furnish(t, other, "kept")
 	logs := logDirs(t, r.dir)
+	transient := func() int {
+		list, _ := filepath.Glob(r.dir + "/transient/*/*")
+		return len(list)
+	}
+	passing := transient()
+	if passing == 0 {
+		t.Fatal("queues that do not last have no logs where they are looked for")
+	}
 	for range 2 { // its name is free at once
 		v, s := r.host("a")
 		furnish(t, s, "lost")
@@ -246,6 +254,11 @@ func TestADeletedVirtualHostTakesAllThatIsInItAndNothingElse(t *testing.T) {
 		}
 		if n := logDirs(t, r.dir); n != logs {
 			t.Errorf("%d logs are left, want %d", n, logs)
+		}
+		for deadline := time.Now().Add(10 * time.Second); transient() != passing; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d logs of queues that do not last are left, want %d", transient(), passing)
+			}
 		}
 		s.Close()
 		s2.Close()

@@ -146,6 +146,25 @@ func TestProducersWithoutAnswersAreNotRead(t *testing.T) {
 	c.unreadFor(1500 * time.Millisecond)
 }
 
+// A client that goes while it is not read is missed at once.
+func TestTheMutedMayGo(t *testing.T) {
+	r := newHostsRig(t, nil)
+	c := r.login("joe@a")
+	c.send(createTopics("t"), 5)
+	c.receive(&kmsg.CreateTopicsResponse{}, 5)
+	if err := r.broker.SetVHostLimit(root, "a", broker.ProducerByteRate, 10); err != nil {
+		t.Fatal(err)
+	}
+	c.send(produceRequest("t", 0, 1, pacedBatch()), 9)
+	c.sent()
+	c.nc.Close()
+	for deadline := time.Now().Add(10 * time.Second); len(r.broker.Connections()) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("its connection is still there")
+		}
+	}
+}
+
 // A stop does not wait for who is not read.
 func TestAStopDoesNotWaitForTheMuted(t *testing.T) {
 	r := newHostsRig(t, nil)
