@@ -310,3 +310,31 @@ func TestAConsumerIsToldOfAnotherTimeout(t *testing.T) {
 		t.Errorf("%v, %v", d, sub.Timeout())
 	}
 }
+
+// TestWhatHasATimeOfAPolicyThatIsGoneExpiresAfterAStart has nobody ask for it.
+func TestWhatHasATimeOfAPolicyThatIsGoneExpiresAfterAStart(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.queue("q", QueueOptions{Durable: true})
+		r.policy("p", "q", `{"message-ttl":5000}`)
+		r.put("q", 3, field.NoProperties, time.Now())
+		r.unpolicy("p")
+		r.restart()
+		time.Sleep(time.Minute)
+		if n := r.leftBy()[Expired]; n != 3 {
+			t.Errorf("%d expired", n)
+		}
+	})
+}
+
+func TestAQueueWhosePolicyIsGoneDoesNotLapse(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		q := r.queue("q", QueueOptions{})
+		r.policy("p", "q", `{"expires":5000}`)
+		r.unpolicy("p")
+		r.lapses.put(q, 0) // as one who looked at it meanwhile
+		time.Sleep(time.Minute)
+		if _, ok := q.lapsesAt(r.lapses.now()); ok || !r.there("q") {
+			t.Error("it lapses")
+		}
+	})
+}
