@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -58,6 +59,11 @@ func export(out, lines io.Writer, dir, vhost, output string) (err error) {
 				err = e
 			}
 		}()
+		if info, err := file.Stat(); err != nil || info.Mode().IsRegular() { // one that was there may be for everybody
+			if err := errors.Join(err, file.Chmod(0o600)); err != nil {
+				return err
+			}
+		}
 		out = file
 	}
 	warnings, err := server.ExportDefinitions(out, dir, vhost)

@@ -387,6 +387,9 @@ func TestDefinitionsAreLoadedReloadedAndExported(t *testing.T) {
 		t.Errorf("%v: it is\n%s\nwas\n%s", err, again, text)
 	}
 	one := filepath.Join(dir, "one.json")
+	if err := os.WriteFile(one, nil, 0o644); err != nil { // which everybody may read
+		t.Fatal(err)
+	}
 	if out, err := command("export", "--data-dir", data, "--vhost", "team", "--output", one).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%s, %v", out, err)
 	}
