@@ -140,6 +140,9 @@ func (s *Session) Bind(b Binding) error {
 				return err
 			}
 		}
+		if err := s.mayKey(s.keysOf(BindSource, src), BindSource, src, d.Key); err != nil { // it may be another than was asked for
+			return err
+		}
 		if _, there := src.bindings[key]; there {
 			return nil
 		}

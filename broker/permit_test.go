@@ -348,3 +348,45 @@ func TestAnswersAboutLongNamesAreNotRemembered(t *testing.T) {
 		asked = 0
 	}
 }
+
+// noKeys are none.
+type noKeys struct{}
+
+func (noKeys) MatchBytes([]byte) bool { return false }
+
+// A binding that waits for its exchange to be made asks for the key when it knows what it is.
+func TestABindingToAnExchangeThatIsBeingMadeAsksForItsKey(t *testing.T) {
+	r := start(t)
+	r.Broker.opts.Policy = func(Request) error { return nil }
+	r.Broker.opts.KeyPolicy = func(KeyRequest) Keys { return noKeys{} }
+	r.queue("q", QueueOptions{})
+	making, ready, made, bound := make(chan struct{}), make(chan struct{}), make(chan error), make(chan error)
+	go func() {
+		made <- r.v.change(func(c *change) error {
+			if err := c.alone(exchangeClaim("x")); err != nil {
+				return err
+			}
+			x, err := r.v.newExchange("x", ExchangeOptions{Type: "topic"})
+			if err != nil {
+				return err
+			}
+			c.makeExchange(x)
+			c.prepare = func() error { close(making); <-ready; return nil }
+			return nil
+		})
+	}()
+	<-making
+	go func() {
+		bound <- r.v.NewSession(auth.Identity{Name: "u"}).Bind(Binding{Source: "x", Dest: "q", Key: "k"})
+	}()
+	for waits := false; !waits; runtime.Gosched() {
+		r.v.mu.Lock()
+		waits = r.v.claims[exchangeClaim("x")].free != nil
+		r.v.mu.Unlock()
+	}
+	close(ready)
+	if err := <-made; err != nil {
+		t.Fatal(err)
+	}
+	kind(t, <-bound, Refused)
+}
