@@ -376,6 +376,14 @@ func TestATransactionThatLosesARightStoresNothing(t *testing.T) {
 				if q.Ready() != 4 {
 					t.Errorf("%d of 4 messages", q.Ready())
 				}
+				p.publish(1, wire.Publish{Key: []byte("a"), Body: []byte("m")})
+				p.call(1, &wire.BasicQos{}, wire.IDBasicQosOk)
+				have.set("write exchange 'amq.default'") // what is committed is of no more concern
+				r.broker.PolicyChanged()
+				p.call(1, &wire.TxCommit{}, wire.IDTxCommitOk)
+				if q.Ready() != 5 {
+					t.Errorf("%d of 5 messages", q.Ready())
+				}
 				return
 			}
 			m := p.expect(1, wire.IDChannelClose).method.(*wire.ChannelClose)
