@@ -404,3 +404,14 @@ func TestWhoIsNotLetInIsNotCounted(t *testing.T) {
 		t.Errorf("not in a second time: the first is counted: %v", err)
 	}
 }
+
+// What a client calls itself now is what its topic permissions are filled in with.
+func TestASessionKnowsWhatItsClientCallsItself(t *testing.T) {
+	r, _ := newRightsRig(t)
+	c := r.direct(t)
+	for _, id := range []string{"one", "two"} {
+		if c.introduce(id); c.session.ClientID() != id {
+			t.Errorf("%q, want %q", c.session.ClientID(), id)
+		}
+	}
+}

@@ -76,6 +76,7 @@ func TestAPatternHasBounds(t *testing.T) {
 		{"too large", strings.Repeat("a", 100) + "(?:" + strings.Repeat("b", 30) + "){1000}", "more than 10000 steps"},
 		{"not too large", "(?:" + strings.Repeat("b", 8) + "){1000}", ""},
 		{"too large without end", "(?:" + strings.Repeat("b", 30) + "){1000,}", "more than 10000 steps"},
+		{"too large at most", "(?:" + strings.Repeat("b", 30) + "){0,1000}", "more than 10000 steps"},
 		{"too deep", strings.Repeat("(", 2000) + strings.Repeat(")", 2000), "nests too deeply"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -24,6 +24,7 @@ type rig struct {
 	*Lists
 	t testing.TB
 	k *access.Keeper
+	b *broker.Broker
 }
 
 func start(t testing.TB) *rig {
@@ -47,7 +48,7 @@ func start(t testing.TB) *rig {
 		k.Close()
 		st.Close()
 	})
-	r := &rig{New(k), t, k}
+	r := &rig{New(k), t, k, b}
 	for _, name := range []string{"ann", "bob"} {
 		if err := k.PutUser(tester, access.NewUser{Name: name}); err != nil {
 			t.Fatal(err)
@@ -150,7 +151,13 @@ func TestListsShowAllThatIsAllowed(t *testing.T) {
 	if got := r.describe(of("ann", everything)); !slices.Equal(got, want) {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, "\n     "), strings.Join(want, "\n     "))
 	}
-	if got := r.describe(of("bob", everything)); len(got) != 0 {
+	if _, err := r.b.PutVHost(tester, "other", broker.VHostMeta{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.k.SetPermission(tester, access.Permission{VHost: "other", User: "bob", Read: ".*"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.describe(of("bob", everything)); len(got) != 0 { // here
 		t.Errorf("bob: %v", got)
 	}
 	all := r.describe(of("root", everything))
