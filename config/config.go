@@ -41,6 +41,8 @@ type Config struct {
 	KafkaAddr string `flag:"kafka-addr" default:":9092" group:"Listeners" list:"true" usage:"address for Kafka clients, host:port; several with commas, each with a name, as inside://:9092,outside://:9094; off switches it off"`
 	// KafkaAdvertised is the address that Kafka clients are told to use.
 	KafkaAdvertised string `flag:"kafka-advertised" default:"" group:"Listeners" list:"true" usage:"host:port that Kafka clients are told to connect to; for listeners with names one each, as outside://broker.example.com:9094; empty is the address each client reached us at"`
+	// STOMPAddr is where STOMP clients connect.
+	STOMPAddr string `flag:"stomp-addr" default:":61613" group:"Listeners" usage:"address for STOMP, host:port; off switches it off"`
 	// MetricsAddr serves /metrics and /health.
 	MetricsAddr string `flag:"metrics-addr" default:":15692" group:"Listeners" usage:"address for /metrics (Prometheus) and /health, host:port; off switches it off"`
 	// PprofAddr serves Go's profiles.
@@ -52,6 +54,8 @@ type Config struct {
 	KafkaTLSAddr string `flag:"kafka-tls-addr" default:"auto" group:"TLS" list:"true" usage:"address for Kafka clients with TLS (SSL, SASL_SSL), host:port, or several as in --kafka-addr; off switches it off; auto is :9093 with --tls-cert and off without"`
 	// KafkaTLSAdvertised is the address that Kafka clients with TLS are told to use.
 	KafkaTLSAdvertised string `flag:"kafka-tls-advertised" default:"" group:"TLS" list:"true" usage:"host:port that Kafka clients with TLS are told to connect to, as in --kafka-advertised; empty is the name that each client asked for, or the address it reached us at"`
+	// STOMPTLSAddr is where STOMP clients connect with TLS.
+	STOMPTLSAddr string `flag:"stomp-tls-addr" default:"auto" group:"TLS" usage:"address for STOMP with TLS, host:port; off switches it off; auto is :61614 with --tls-cert and off without"`
 	// MetricsTLSAddr serves /metrics and /health with TLS.
 	MetricsTLSAddr string `flag:"metrics-tls-addr" default:"auto" group:"TLS" usage:"address for /metrics and /health with TLS, host:port; off switches it off; auto is :15691 with --tls-cert and off without"`
 	// TLSCert is the certificate of all listeners with TLS.

@@ -108,6 +108,18 @@ func (c *Config) AMQPListeners() ([]Listener, error) {
 	return list, nil
 }
 
+// STOMPListeners is where STOMP clients connect.
+func (c *Config) STOMPListeners() ([]Listener, error) {
+	var list []Listener
+	if c.STOMPAddr != Off {
+		list = append(list, Listener{Kind: "stomp", Flag: "stomp-addr", Addr: c.STOMPAddr})
+	}
+	if addr := c.tlsAddress(c.STOMPTLSAddr, "61614"); addr != Off {
+		list = append(list, Listener{Kind: "stomp-tls", Flag: "stomp-tls-addr", Addr: addr, TLS: true})
+	}
+	return list, nil
+}
+
 // MetricsListeners is where /metrics and /health are served.
 func (c *Config) MetricsListeners() []Listener {
 	var list []Listener

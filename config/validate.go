@@ -29,6 +29,7 @@ func (c *Config) Validate() error {
 	}
 	check("amqp-addr", address(c.AMQPAddr))
 	c.validateKafkaListeners(check)
+	check("stomp-addr", address(c.STOMPAddr))
 	check("metrics-addr", address(c.MetricsAddr))
 	check("pprof-addr", address(c.PprofAddr))
 	c.validateTLS(check)

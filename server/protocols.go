@@ -11,6 +11,7 @@ import (
 	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka"
 	"github.com/leveret-mq/leveret/kafka/acl"
+	"github.com/leveret-mq/leveret/stomp"
 )
 
 // protocols is the table of listeners, in the order in which they start. One more
@@ -18,6 +19,7 @@ import (
 var protocols = []protocol{
 	{"amqp", (*config.Config).AMQPListeners, openAMQP},
 	{"kafka", (*config.Config).KafkaListeners, openKafka},
+	{"stomp", (*config.Config).STOMPListeners, openSTOMP},
 }
 
 // protocol is one line of the table.
@@ -67,6 +69,14 @@ func openKafka(s *Server) (handler, error) {
 			k.Adjust(kafka.Topics{NoAutoCreate: !c.KafkaAutoCreate, Partitions: c.KafkaPartitions, TrustCompressed: c.KafkaTrustCompressed})
 		},
 		finish: k.Close,
+	}, nil
+}
+
+func openSTOMP(s *Server) (handler, error) {
+	p := stomp.New(stomp.Options{Broker: s.broker, VHost: s.config.DefaultVHost, Users: s.users, CertifiedName: s.certifiedName(), Version: s.version, Logger: s.logger, Budget: s.budget})
+	return handler{
+		of:     func(config.Listener) (func(net.Conn), error) { return p.Handle, nil },
+		finish: func() { p.CloseAll("the broker is stopping") },
 	}, nil
 }
 

@@ -132,8 +132,8 @@ func (s *Server) push(name string, stop func(context.Context) error) {
 func (s *Server) Failed() <-chan error { return s.failed }
 
 // Addr is the address that the listener of that name is bound to, with the port
-// that the system chose; "" when it is off. The names are amqp, kafka and metrics,
-// and with TLS amqps, kafka-tls and metrics-tls;
+// that the system chose; "" when it is off. The names are amqp, kafka, stomp and metrics,
+// and with TLS amqps, kafka-tls, stomp-tls and metrics-tls;
 // one of several listeners has its own name behind it, as in "kafka outside", and
 // without it the first is meant.
 func (s *Server) Addr(name string) string {

@@ -36,7 +36,7 @@ func certified(t *testing.T) (*config.Config, *devcert.Authority) {
 	}
 	c := settings(t)
 	c.TLSCert, c.TLSKey = pair.Cert, pair.Key
-	c.AMQPSAddr, c.KafkaTLSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	c.AMQPSAddr, c.KafkaTLSAddr, c.STOMPTLSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	return c, a
 }
 
@@ -144,7 +144,7 @@ func TestEveryListenerSpeaksTLSBesideItsPlainOne(t *testing.T) {
 		var h admin.Health
 		err = json.NewDecoder(answer.Body).Decode(&h)
 		_ = answer.Body.Close()
-		if err != nil || len(h.Listeners) != 6 {
+		if err != nil || len(h.Listeners) != 8 {
 			t.Errorf("%s: %+v %v", url, h, err)
 		}
 		for _, l := range h.Listeners {
@@ -165,7 +165,7 @@ func TestEveryListenerSpeaksTLSBesideItsPlainOne(t *testing.T) {
 		}
 	}
 	banner := s.Banner()
-	for _, name := range []string{"amqps", "kafka-tls", "metrics-tls"} {
+	for _, name := range []string{"amqps", "kafka-tls", "stomp-tls", "metrics-tls"} {
 		if !strings.Contains(banner, s.Addr(name)) {
 			t.Errorf("the banner lacks %s:\n%s", name, banner)
 		}

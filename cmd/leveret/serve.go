@@ -85,8 +85,9 @@ func serve(load func() (*config.Config, error), out, errOut io.Writer) error {
 func status(c *config.Config) string {
 	amqp, _ := c.AMQPListeners() // errors refuse the settings
 	kafka, _ := c.KafkaListeners()
+	stomp, _ := c.STOMPListeners()
 	var on []string
-	for _, l := range slices.Concat(amqp, kafka, c.MetricsListeners()) {
+	for _, l := range slices.Concat(amqp, kafka, stomp, c.MetricsListeners()) {
 		on = append(on, strings.TrimSpace(l.Kind+" "+l.Name)+" "+l.Addr)
 	}
 	return "Serving " + strings.Join(on, ", ")

@@ -24,7 +24,7 @@ var imports = map[string][]string{
 	"kafka/wire":       {"internal/batch"},
 	"kafka/group":      {"kafka/wire"},
 	"kafka/acl":        {"access", "internal/audit", "internal/pattern"},
-	"stomp":            {"stomp/frame", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked"},
+	"stomp":            {"stomp/frame", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked", "internal/field"},
 	"stomp/frame":      {},
 	"xmpp":             {"xmpp/stanza", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked"},
 	"xmpp/stanza":      {},

@@ -26,6 +26,7 @@ var secrets = []struct {
 	{"metrics", "store", nil},
 	{"kafka", "store", nil},
 	{"amqp", "store", nil},
+	{"stomp", "store", nil},
 	{"admin", "store", nil},
 }
 

@@ -78,6 +78,12 @@ func (s *Set) Last() uint64 { return s.ring.last }
 // Len is how many deliveries wait for a verdict.
 func (s *Set) Len() int { return s.ring.live - s.late }
 
+// Holds says whether a tag waits for a verdict.
+func (s *Set) Holds(tag uint64) bool {
+	i := s.ring.find(tag)
+	return i >= 0 && s.ring.at(i).holder != settled
+}
+
 // Settle is a verdict on one delivery; false says that the tag is not held.
 func (s *Set) Settle(tag uint64, v Verdict) bool {
 	e, ok := s.ring.take(tag)

@@ -1,0 +1,78 @@
+package stomp
+
+import (
+	"time"
+
+	"github.com/leveret-mq/leveret/stomp/frame"
+)
+
+// signal wakes the writer; one wake-up stands for all that were not acted on.
+func (c *conn) signal() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// lastFrame puts an ERROR into the outbox, behind which nothing follows. Any goroutine may call it.
+func (c *conn) lastFrame(e *failure) {
+	c.outMu.Lock()
+	defer c.outMu.Unlock()
+	if c.lastWord {
+		return
+	}
+	c.out = e.append(c.out, c.version)
+	c.lastWord = true
+	c.signal()
+}
+
+// cut is lastFrame for who is not the read loop, which is told to end.
+func (c *conn) cut(e *failure) {
+	c.lastFrame(e)
+	c.rb.Until(time.Now()) // it looks up
+}
+
+// waitOutbox holds the read loop up while too much waits to be written: a client that asks and does not read the
+// answers is not read either.
+func (c *conn) waitOutbox() {
+	for {
+		c.outMu.Lock()
+		low := len(c.out) <= maxOutboxBytes && c.waiting.Len() <= maxWaiting
+		c.outMu.Unlock()
+		if low {
+			return
+		}
+		select {
+		case <-c.drained:
+		case <-c.writerDone:
+			return
+		}
+	}
+}
+
+// show shows a new subscription to the writer, behind its receipt.
+func (c *conn) show(k *subscription, f *frame.Frame) {
+	if id, ok := f.Get("receipt"); ok {
+		c.receipt(id)
+	}
+	c.outMu.Lock()
+	k.shown = true
+	k.ready.Store(true)
+	c.ready = append(c.ready, k)
+	c.outMu.Unlock()
+	c.signal()
+}
+
+// look has the writer look at a subscription, for which there may be something to do. It is listed once: what is
+// done costs what there is to do, not how many subscriptions the connection has.
+func (c *conn) look(k *subscription) {
+	if k.ready.Load() || k.ready.Swap(true) {
+		return
+	}
+	c.outMu.Lock()
+	if k.shown {
+		c.ready = append(c.ready, k)
+	}
+	c.outMu.Unlock()
+	c.signal()
+}

@@ -1,0 +1,376 @@
+package stomp
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/stomp/frame"
+)
+
+const (
+	// writeBytes is how much a turn gathers before it is written.
+	writeBytes = 128 << 10
+	// inPlaceBytes is the body size from which the log's own bytes are written instead of a copy.
+	inPlaceBytes = 16 << 10
+	// pullMessages is the most that one subscription gets in a turn, so that others get theirs. Of messages whose
+	// frames are longer it gets what writeBytes holds, but always pullFewest.
+	pullMessages = 1024
+	pullFewest   = 16
+	// smallTurnBytes is what makes a turn not worth its system call: before the next one the writer lets others run
+	// once, so that more acks and messages can join it.
+	smallTurnBytes = 16 << 10
+	// writeTimeout is how long a write may stand still before the peer's own traffic is looked at.
+	writeTimeout = 30 * time.Second
+	// readRetry is when a subscription whose queue could not be read tries again.
+	readRetry = time.Second
+)
+
+var writePool sync.Pool // of *[]byte with writeBytes and some room
+
+// writer is the goroutine that owns the socket's write side.
+type writer struct {
+	c             *conn
+	control       []byte // taken from the outbox, being written
+	buf           []byte // deliveries of the turn; from the pool while there is one
+	cuts          []cut  // where in buf the log's own bytes come in between
+	inPlace       int    // bytes in cuts
+	vec           [][]byte
+	net           *netx.Writer
+	frames        uint64        // of deliveries written
+	framesWritten atomic.Uint64 // the same, for others
+	delivered     atomic.Uint64
+	ready         turnList // subscriptions for which there may be something to do
+	lenders       []*subscription
+	late          atomic.Bool // nothing is delivered for now: see isLate
+	again         *time.Timer // that ends it; nil before the first time
+	writing       atomic.Bool // a write is under way, and takes as long as the client lets it
+	wrote         bool        // since the last tick
+	sized         int         // bytes of the turn's bodies
+	small         bool        // the last deliveries were few
+}
+
+// cut is a body that is written from where it lies, behind buf[:at].
+type cut struct {
+	at   int
+	body []byte
+}
+
+func (w *writer) run() {
+	c := w.c
+	defer close(c.writerDone)
+	var beat <-chan time.Time
+	if c.beat > 0 {
+		tick := time.NewTicker(c.beat / 3)
+		defer tick.Stop()
+		beat = tick.C
+	}
+	for {
+		select {
+		case <-c.wake:
+		case <-beat:
+			if !w.wrote {
+				if w.write([]byte{'\n'}) != nil {
+					c.nc.Close()
+					return
+				}
+			}
+			w.wrote = false
+		}
+		ended, err := w.turns()
+		w.framesWritten.Store(w.frames)
+		if ended || err != nil {
+			if err != nil {
+				c.nc.Close() // the read loop ends, too
+			}
+			return
+		}
+	}
+}
+
+// turns writes until there is nothing to write. ended is true when the connection is over.
+func (w *writer) turns() (ended bool, err error) {
+	c := w.c
+	for {
+		finish := w.collect()
+		if len(w.control) > 0 {
+			if err := w.write(w.control); err != nil {
+				return false, err
+			}
+			if cap(w.control) > maxOutboxBytes {
+				w.control = nil
+			}
+		}
+		if finish {
+			return true, nil
+		}
+		if w.small && w.ready.len() > 0 {
+			runtime.Gosched()
+		}
+		more, err := w.deliveries()
+		if err != nil {
+			return false, err
+		}
+		if !c.receiptsDue() && !more {
+			return false, nil
+		}
+	}
+}
+
+// collect takes what is in the outbox; at the end, all that ever will be.
+func (w *writer) collect() (finish bool) {
+	c := w.c
+	c.outMu.Lock()
+	if c.finish || c.lastWord {
+		c.out = c.appendReceipts(c.out)
+	}
+	w.control, c.out = c.out, w.control[:0]
+	w.ready.add(c.ready...)
+	clear(c.ready)
+	c.ready = c.ready[:0]
+	finish = c.finish || c.lastWord
+	c.outMu.Unlock()
+	select {
+	case c.drained <- struct{}{}:
+	default:
+	}
+	return finish
+}
+
+// deliveries gives each subscription that may have something a turn, and writes what comes of it. more says that
+// there may be more already.
+func (w *writer) deliveries() (more bool, err error) {
+	pacer := w.c.session.Pacer()
+	late := (pacer != nil || w.late.Load()) && w.isLate(pacer)
+	for range w.ready.len() {
+		k := w.ready.first()
+		switch {
+		case k.cancelled.Load():
+			w.tellCancelled(k)
+			more = true
+		case k.ready.Load() && late:
+			w.ready.add(k)
+		case k.ready.Load():
+			more = w.pull(k) || more
+			if k.cancelled.Load() && !k.ready.Swap(true) {
+				w.ready.add(k) // while it was pulled, when it was not listed once more
+				more = true
+			}
+		}
+		if len(w.buf)+w.inPlace >= writeBytes-writeBytes/4 {
+			if err := w.send(); err != nil {
+				return false, err
+			}
+			more = true
+			break // receipts first, again
+		}
+	}
+	return more, w.send()
+}
+
+// pull encodes what the subscription may have now, and says if it may have more. It waits for no disk.
+func (w *writer) pull(k *subscription) (more bool) {
+	if w.buf == nil {
+		w.buf = takeWriteBuffer()
+	}
+	c := w.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k.ready.Store(false)
+	if k.closed {
+		return false
+	}
+	w.sized = 0
+	before := len(w.buf) + w.inPlace
+	room := max(writeBytes-before, 1)
+	most := pullMessages
+	if k.mean > 0 {
+		most = min(most, max(room/k.mean, pullFewest))
+	}
+	n, err := k.sub.Pull(most, room, k.emit)
+	if n > 0 {
+		k.mean = (len(w.buf) + w.inPlace - before) / n
+		w.frames += uint64(n)
+		w.delivered.Add(uint64(n))
+	}
+	if err != nil {
+		c.log.Error("can't read messages", "queue", k.sub.Queue().Name, "error", err)
+		k.retryLater() // no wake-up need come for what can't be read
+	}
+	if k.borrowed {
+		w.lenders = append(w.lenders, k)
+	} else {
+		k.sub.Release()
+	}
+	if n < most && w.sized < room {
+		return false
+	}
+	if !k.ready.Swap(true) {
+		w.ready.add(k) // behind the others
+	}
+	return true
+}
+
+// deliver encodes one message of a pull. conn.mu is held.
+func (k *subscription) deliver(d *broker.Delivery) {
+	w := &k.c.w
+	tag := k.unacked.Last() + 1
+	if !k.enc.Knows(d.Head) {
+		k.enc.Headers(d.Head, func(buf []byte) []byte { return k.appendHeaders(buf, d) })
+	}
+	if len(d.Body) < inPlaceBytes {
+		w.buf = k.enc.Append(w.buf, tag, d.Redelivered, d.Body)
+	} else {
+		k.borrowed = true
+		w.buf = k.enc.AppendHead(w.buf, tag, d.Redelivered, len(d.Body))
+		w.cuts = append(w.cuts, cut{at: len(w.buf), body: d.Body})
+		w.inPlace += len(d.Body)
+		w.buf = frame.AppendEnd(w.buf)
+	}
+	w.sized += len(d.Body)
+	if k.noAck {
+		k.unacked.Skip()
+	} else {
+		k.unacked.Hold(&k.near, d.Lease, d.Offset)
+	}
+}
+
+// appendHeaders appends the headers of a message that are its own.
+func (k *subscription) appendHeaders(buf []byte, d *broker.Delivery) []byte {
+	buf = appendDestination(append(buf, "destination:"...), d.Exchange, d.Key)
+	buf = append(buf, '\n')
+	return appendProperties(buf, k.c.version, d.Properties)
+}
+
+// send writes the turn's deliveries and gives back what they borrowed.
+func (w *writer) send() error {
+	if w.buf == nil {
+		return nil
+	}
+	var err error
+	size := len(w.buf) + w.inPlace
+	w.small = size < smallTurnBytes
+	if p := w.c.session.Pacer(); p != nil {
+		p.Left(size, time.Now())
+	}
+	switch {
+	case len(w.cuts) > 0:
+		err = w.writeVector()
+	case len(w.buf) > 0:
+		err = w.write(w.buf)
+	}
+	giveWriteBuffer(w.buf)
+	w.buf = nil
+	for i, k := range w.lenders {
+		w.c.mu.Lock()
+		k.borrowed = false
+		k.sub.Release()
+		w.c.mu.Unlock()
+		w.lenders[i] = nil
+	}
+	w.lenders = w.lenders[:0]
+	return err
+}
+
+func takeWriteBuffer() []byte {
+	if b, ok := writePool.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, writeBytes+writeBytes/4)
+}
+
+func giveWriteBuffer(b []byte) {
+	if cap(b) <= 2*writeBytes {
+		writePool.Put(&b)
+	}
+}
+
+// writeVector writes buf with the bodies in their places, in one system call as a rule.
+func (w *writer) writeVector() error {
+	w.vec = w.vec[:0]
+	from := 0
+	for _, cut := range w.cuts {
+		w.vec = append(w.vec, w.buf[from:cut.at], cut.body)
+		from = cut.at
+	}
+	w.vec = append(w.vec, w.buf[from:])
+	w.writing.Store(true)
+	err := w.net.WriteVector(w.vec)
+	w.writing.Store(false)
+	if errors.Is(err, syscall.EFAULT) {
+		w.unreadable(err)
+	}
+	w.wrote = true
+	clear(w.vec)
+	clear(w.cuts)
+	w.cuts, w.inPlace = w.cuts[:0], 0
+	return err
+}
+
+// unreadable finds out and says whose body the kernel could not read. What the client has of it can't be taken back,
+// so its connection ends; it gets the message again, or what becomes of it.
+func (w *writer) unreadable(err error) {
+	for _, k := range w.lenders { // what they lent stays lent: it is looked at without the lock, which may take the disk
+		if cause := k.sub.Check(); cause != nil {
+			err = cause
+		}
+	}
+	w.c.log.Error("can't read a message while it is sent; the connection is closed", "error", err)
+}
+
+func (w *writer) write(b []byte) error {
+	w.wrote = true
+	w.writing.Store(true)
+	err := w.net.Write(b)
+	w.writing.Store(false)
+	return err
+}
+
+// passOn has others woken in the place of the subscriptions that were woken and wait for a write to end: theirs would
+// be what the client, which does not read, has no room for.
+func (w *writer) passOn() {
+	c := w.c
+	c.outMu.Lock()
+	w.ready.add(c.ready...)
+	clear(c.ready)
+	c.ready = c.ready[:0]
+	c.outMu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range w.ready.waiting() {
+		if !k.closed {
+			k.sub.Pass()
+		}
+	}
+}
+
+// patience decides about a client that does not read. As long as it sends, if only heart-beats, or promised none, it
+// may take its time: it holds up nobody but itself.
+func (c *conn) patience() bool {
+	c.outMu.Lock()
+	finish := c.finish || c.lastWord
+	c.outMu.Unlock()
+	return !finish && (c.silence == 0 || time.Since(c.rb.Seen()) <= max(writeTimeout, c.silence))
+}
+
+// tellCancelled ends a connection one of whose subscriptions has lost its queue, or the right to it: as on RabbitMQ
+// its client hears which.
+func (w *writer) tellCancelled(k *subscription) {
+	c := w.c
+	c.mu.Lock()
+	closed := k.closed
+	c.mu.Unlock()
+	if closed {
+		return
+	}
+	e := fail("Server cancelled subscription", "The server has canceled a subscription.\nNo more messages will be delivered for '%s'.", k.key[2:])
+	e.subscription = k.key[2:]
+	e.what, e.advice = "subscription", "the queue '"+k.queue+"' was deleted, or the user may not read it any more"
+	c.refused(e)
+	c.cut(e)
+}
