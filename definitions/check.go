@@ -57,7 +57,7 @@ type vhostCheck struct {
 // nobody else changes what it is about.
 func (f *File) Check(t Target) (*Plan, error) {
 	c := &checker{f: f, t: t, vhosts: map[string]*vhostCheck{}, fallback: cmp.Or(t.VHost, f.OneVHost, broker.DefaultVHost)}
-	for _, step := range []func() error{c.checkVHosts, c.checkAccess, c.checkLimits, c.checkExchanges, c.checkPolicies, c.checkParameters, c.checkQueues, c.checkBindings} {
+	for _, step := range []func() error{c.checkTwice, c.checkVHosts, c.checkAccess, c.checkLimits, c.checkExchanges, c.checkPolicies, c.checkParameters, c.checkQueues, c.checkBindings} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -156,6 +156,7 @@ func (f *File) access(d *access.Draft, at *item) error {
 
 // checkLimits takes the limits of virtual hosts out of them and of the parameters.
 func (c *checker) checkLimits() error {
+	of := map[string]int{} // where in c.limits those of a virtual host are
 	add := func(i inVHost, value []byte, keys ...string) error {
 		limits, err := limitsOf(value)
 		if err != nil {
@@ -166,7 +167,12 @@ func (c *checker) checkLimits() error {
 				return c.f.failed(i.item, err, append(keys, name)...)
 			}
 		}
-		c.limits = append(c.limits, limitItem{i, limits, keys})
+		if n, twice := of[i.vhost]; !twice {
+			of[i.vhost] = len(c.limits)
+			c.limits = append(c.limits, limitItem{i, limits, keys})
+		} else if first := &c.limits[n]; !maps.Equal(first.limits, limits) {
+			return c.f.failed(i.item, fmt.Errorf("limits of vhost '%s' are others than in %s; leave one of them", i.vhost, first.path()), keys...)
+		}
 		return nil
 	}
 	for _, v := range c.f.vhosts {

@@ -276,6 +276,17 @@ func TestNothingOfAWrongFileIsApplied(t *testing.T) {
 		"no exchange there":  {`{"bindings":[{"source":"amq.direct","vhost":"/","destination":"x","destination_type":"exchange","routing_key":""}]}`, `bindings[0].destination: resources_missing: no exchange 'x'`},
 		"odd destination":    {`{"bindings":[{"source":"amq.direct","vhost":"/","destination":"x","destination_type":"odd","routing_key":""}]}`, `bindings[0].destination_type: 'odd' is neither`},
 		"a headers binding":  {`{"queues":[{"name":"q","vhost":"/"}],"bindings":[{"source":"amq.headers","vhost":"/","destination":"q","destination_type":"queue","routing_key":"","arguments":{"x-match":"odd"}}]}`, `bindings[0]`},
+		"a queue twice":      {"{\"queues\":[{\"name\":\"q\",\"vhost\":\"/\"},\n{\"name\":\"q\",\"durable\":false}]}", `line 2, column 1: queues[1]: says something else than queues[0], which is of the same name`},
+		"a queue's argument": {`{"queues":[{"name":"q","arguments":{"x-max-length":1}},{"name":"q","arguments":{"x-max-length":2}}]}`, `queues[1]: says something else than queues[0]`},
+		"an exchange twice":  {`{"exchanges":[{"name":"x","vhost":"/","type":"direct"},{"name":"x","vhost":"/","type":"topic"}]}`, `exchanges[1]: says something else than exchanges[0]`},
+		"a user twice":       {`{"users":[{"name":"u","password":"a"},{"name":"v"},{"name":"u","password":"b"}]}`, `users[2]: says something else than users[0]`},
+		"a vhost twice":      {`{"vhosts":[{"name":"v"},{"name":"v","description":"x"}]}`, `vhosts[1]: says something else than vhosts[0]`},
+		"rights twice":       {`{"users":[{"name":"u"}],"permissions":[{"user":"u","vhost":"/","configure":"","write":"","read":""},{"user":"u","vhost":"/","configure":"","write":".*","read":""}]}`, `permissions[1]: says something else`},
+		"topics twice":       {`{"users":[{"name":"u"}],"topic_permissions":[{"user":"u","vhost":"/","exchange":"x","write":"","read":""},{"user":"u","vhost":"/","exchange":"x","write":"a","read":""}]}`, `topic_permissions[1]: says something else`},
+		"a policy twice":     {`{"policies":[{"name":"p","vhost":"/","pattern":"","definition":{"max-length":1}},{"name":"p","pattern":"","definition":{"max-length":2}}]}`, `policies[1]: says something else than policies[0]`},
+		"a parameter twice":  {`{"parameters":[{"component":"c","name":"n","vhost":"/","value":1},{"component":"c","name":"n","value":2}]}`, `parameters[1]: says something else than parameters[0]`},
+		"a global one twice": {`{"global_parameters":[{"name":"n","value":1},{"name":"n","value":2}]}`, `global_parameters[1]: says something else`},
+		"limits twice":       {`{"vhosts":[{"name":"v","limits":{"max-queues":1}}],"parameters":[{"component":"vhost-limits","name":"limits","vhost":"v","value":{"max-queues":2}}]}`, `parameters[0].value: limits of vhost 'v' are others than in vhosts[0]`},
 		"deep":               {`{"queues":[{"name":"q","vhost":"/","arguments":{"a":` + strings.Repeat(`{"a":`, 60) + `1` + strings.Repeat(`}`, 60) + `}}]}`, `queues[0].arguments`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -293,6 +304,31 @@ func TestNothingOfAWrongFileIsApplied(t *testing.T) {
 			}
 			if got := r.export(""); got != before {
 				t.Errorf("something is applied:\n%s", got)
+			}
+		})
+	}
+}
+
+func TestWhatIsSaidTwiceIsTakenOnce(t *testing.T) {
+	for name, text := range map[string]string{
+		"users":             `"users":[{"name":"u","password_hash":"","tags":"a,b"},{"tags":["a","b"],"name":"u"}]`,
+		"virtual hosts":     `"vhosts":[{"name":"v","limits":[["max-queues",1]]},{"name":"v","limits":{"max-queues": 1}}]`,
+		"rights":            `"users":[{"name":"u"}],"permissions":[{"user":"u","vhost":"/","configure":"","write":"","read":""},{"user":"u","vhost":"/","configure":"","write":"","read":""}]`,
+		"parameters":        `"parameters":[{"component":"c","name":"n","vhost":"/","value":{"a":1,"b":[2]}},{"component":"c","name":"n","value":{"b": [2], "a":1}}]`,
+		"limits of a vhost": `"vhosts":[{"name":"v","limits":{"max-queues":1}}],"parameters":[{"component":"vhost-limits","name":"limits","vhost":"v","value":[["max-queues",1]]},{"component":"vhost-limits","name":"limits","vhost":"v","value":{"max-queues":1}}]`,
+		"none and some":     `"vhosts":[{"name":"v","limits":[]}],"parameters":[{"component":"vhost-limits","name":"limits","vhost":"v","value":{"max-queues":1}}]`,
+		"policies":          `"policies":[{"name":"p","vhost":"/","pattern":"","definition":{"max-length":1,"expires":5}},{"name":"p","pattern":"","definition":{"expires":5,"max-length":1}}]`,
+		"policies of kinds": `"policies":[{"name":"p","vhost":"/","pattern":"","definition":{"max-length":1}}],"parameters":[{"component":"operator_policy","name":"p","vhost":"/","value":{"pattern":"","definition":{"max-length":2}}}]`,
+		"exchanges":         `"exchanges":[{"name":"x","vhost":"/","type":"topic"},{"name":"x","type":"topic","durable":true,"arguments":{}}]`,
+		"queues":            `"queues":[{"name":"q","vhost":"/","arguments":{"x-max-length":1,"x-expires":9}},{"name":"q","arguments":{"x-expires":9,"x-max-length":1}}]`,
+		"queues of two":     `"vhosts":[{"name":"v"}],"queues":[{"name":"q","vhost":"/"},{"name":"q","vhost":"v","durable":false}]`,
+		"bindings":          `"queues":[{"name":"q"}],"bindings":[{"source":"amq.direct","destination":"q","routing_key":"k"},{"source":"amq.direct","vhost":"/","destination":"q","routing_key":"k"}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t)
+			r.imported("{" + text + "}")
+			if v, err := r.broker.VHost("v"); err == nil && strings.Contains(text, "max-queues") && v.Limits()["max-queues"] != 1 {
+				t.Errorf("%+v", v.Limits())
 			}
 		})
 	}
