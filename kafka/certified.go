@@ -15,20 +15,20 @@ func (c *conn) certificate() *x509.Certificate {
 }
 
 // enterCertified lets a client in as the user of its certificate. A later login with SASL wins, as it does on
-// Kafka, and one whose certificate names nobody must log in: it is not whom clients are without a login.
+// Kafka, and one whose certificate names nobody must log in: it is not whom clients are without a login. The name is
+// taken whole: whoever signed ann@shop has not said that it is ann.
 func (c *conn) enterCertified(cert *x509.Certificate) error {
 	name, err := c.s.opts.CertifiedName(cert)
 	if err != nil {
 		c.nobody = err
 		return nil
 	}
-	user, vhost := c.s.splitUser(name)
-	who, err := c.s.opts.Users.Certified(user, c.nc.RemoteAddr())
+	who, err := c.s.opts.Users.Certified(name, c.nc.RemoteAddr())
 	if err != nil {
 		c.nobody = err
 		return nil
 	}
-	if err := c.admit(who, vhost); err != nil {
+	if err := c.admit(who, ""); err != nil {
 		c.nobody = err // it may log in as somebody else, or name another virtual host
 	}
 	return nil
