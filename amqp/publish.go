@@ -180,7 +180,7 @@ func (in *inbound) examine(p *wire.Publish, user string, place **goodProperties)
 		return refuse(wire.PreconditionFailed, "user_id property set to '%s' but authenticated user was '%s'", props.UserID, user)
 	}
 	if props.Flags&wire.FlagExpiration != 0 {
-		if err := checkExpiration(props.Expiration); err != nil {
+		if err := broker.CheckExpiration(props.Expiration); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package stomp
 import (
 	"strconv"
 
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/stomp/frame"
 )
@@ -76,7 +77,7 @@ func takeProperty(p *field.Properties, name, value []byte) (known bool, err erro
 	case "reply-to":
 		return text(&p.ReplyTo, field.FlagReplyTo)
 	case "expiration":
-		if err := checkExpiration(value); err != nil {
+		if err := broker.CheckExpiration(value); err != nil {
 			return true, err
 		}
 		return text(&p.Expiration, field.FlagExpiration)

@@ -1,4 +1,4 @@
-package stomp
+package broker
 
 import "testing"
 
@@ -10,8 +10,8 @@ func TestExpirationsAreWholeNumbers(t *testing.T) {
 		"1.5": `{leftover_string,".5"}`, "-1s": `{leftover_string,"s"}`, "5 ": `{leftover_string," "}`,
 		"315360000001": "{value_too_large,315360000001}", "00099999999999999999999": "{value_too_large,99999999999999999999}",
 	} {
-		err := checkExpiration([]byte(text))
-		if want == "" && err != nil || want != "" && (err == nil || err.Error() != "precondition_failed: invalid expiration '"+text+"': "+want) {
+		err := CheckExpiration([]byte(text))
+		if want == "" && err != nil || want != "" && (err == nil || KindOf(err) != Precondition || err.Error() != "invalid expiration '"+text+"': "+want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}

@@ -1,15 +1,13 @@
-package amqp
+package broker
 
 import (
 	"bytes"
 	"strconv"
-
-	"github.com/leveret-mq/leveret/amqp/wire"
-	"github.com/leveret-mq/leveret/broker"
 )
 
-// checkExpiration wants a whole number of milliseconds that a queue could have for all of its messages.
-func checkExpiration(text []byte) error {
+// CheckExpiration checks the expiration of a message, which a listener does before Publish: a whole number of
+// milliseconds that a queue could have for all of its messages. The words are RabbitMQ's.
+func CheckExpiration(text []byte) error {
 	digits := bytes.TrimPrefix(text, []byte("+"))
 	negative := len(digits) == len(text) && bytes.HasPrefix(text, []byte("-"))
 	if negative {
@@ -22,7 +20,7 @@ func checkExpiration(text []byte) error {
 	rest, digits := digits[n:], digits[:n]
 	ms, err := strconv.ParseInt(string(digits), 10, 64)
 	wrong := func(why, value string) error {
-		return refuse(wire.PreconditionFailed, "invalid expiration '%s': %s%s", text, why, value)
+		return fail(Precondition, "invalid expiration '%s': %s%s", text, why, value)
 	}
 	switch value := string(bytes.TrimLeft(digits, "0")); {
 	case n == 0:
@@ -31,7 +29,7 @@ func checkExpiration(text []byte) error {
 		return wrong("{leftover_string,", strconv.Quote(string(rest))+"}")
 	case negative && ms > 0:
 		return wrong("{value_negative,-", value+"}")
-	case err != nil || ms > broker.MaxTimeMs:
+	case err != nil || ms > MaxTimeMs:
 		return wrong("{value_too_large,", value+"}")
 	}
 	return nil
