@@ -19,6 +19,7 @@ import (
 var (
 	AMQP  = env("AMQP_ADDR", "127.0.0.1:5672")
 	Kafka = env("KAFKA_ADDR", "127.0.0.1:9092")
+	STOMP = env("STOMP_ADDR", "127.0.0.1:61613")
 	SASL  = env("KAFKA_SASL", "")
 	SCRAM = env("KAFKA_SCRAM", "")
 )
