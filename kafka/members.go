@@ -106,6 +106,9 @@ func (c *conn) joinGroup(h wire.Header, r *kmsg.JoinGroupRequest) (kmsg.Response
 	if err != nil {
 		return nil, err
 	}
+	if code := c.mayGroup(broker.Consume, r.Group); code != wire.None { // the right may have gone while it waited
+		got = group.JoinReply{Err: code, Generation: -1, MemberID: got.MemberID}
+	}
 	size := 0
 	for _, m := range got.Members {
 		size += memberBytes + 2*(len(m.ID)+len(m.InstanceID)+len(m.Metadata))
@@ -160,6 +163,9 @@ func (c *conn) syncGroup(r *kmsg.SyncGroupRequest) (kmsg.Response, error) {
 	got, err := await(c, answer, parked)
 	if err != nil {
 		return nil, err
+	}
+	if code := c.mayGroup(broker.Consume, r.Group); code != wire.None {
+		got = group.SyncReply{Err: code}
 	}
 	if err := c.charge(2 * len(got.Assignment)); err != nil {
 		got = group.SyncReply{Err: groupCode(err)}

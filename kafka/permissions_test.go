@@ -16,6 +16,7 @@ import (
 	"github.com/leveret-mq/leveret/internal/audit"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -375,6 +376,59 @@ func TestAConnectionLosesWhatItMayNotAnyMore(t *testing.T) {
 	}
 	if got := produce(); !slices.Equal(got, []wire.Code{29}) {
 		t.Errorf("produced: %v", got)
+	}
+}
+
+// A member whose right goes while its join, or its sync, waits for others gets neither members nor an assignment.
+func TestAMemberThatWaitsLosesItsGroup(t *testing.T) {
+	r, have := newRightsRig(t)
+	have.set("read")
+	leader := group.JoinRequest{Group: "w", ClientID: "leader", ProtocolType: "consumer", SessionTimeout: 5 * time.Minute, RebalanceTimeout: 5 * time.Minute,
+		Protocols: []group.Protocol{{Name: "range", Metadata: []byte("m")}}}
+	join := func() chan group.JoinReply {
+		answer := make(chan group.JoinReply, 1)
+		r.groups().Join(leader, func(reply group.JoinReply) { answer <- reply })
+		return answer
+	}
+	got := <-join()
+	if got.Err != wire.None {
+		t.Fatal(got)
+	}
+	leader.MemberID = got.MemberID
+	waiting := r.raw()
+	waits := func(n int) {
+		t.Helper()
+		waiting.send(joinOf("w", ""), 3)
+		eventually(t, "the join", func() bool { return len(r.groups().Describe("w").Members) == n })
+	}
+	waits(2)
+	have.set("write")
+	r.broker.PolicyChanged()
+	<-join()
+	var in kmsg.JoinGroupResponse
+	if waiting.receive(&in, 3); in.ErrorCode != int16(wire.GroupAuthorizationFailed) || in.Generation != -1 || len(in.Members) != 0 {
+		t.Errorf("%+v", in)
+	}
+
+	have.set("read")
+	r.broker.PolicyChanged()
+	waits(3)
+	r.groups().Leave("w", []group.Leaver{{MemberID: in.MemberID}})
+	got = <-join()
+	if waiting.receive(&in, 3); in.ErrorCode != 0 || got.Leader != leader.MemberID {
+		t.Fatalf("%+v, %+v", in, got)
+	}
+	sync := kmsg.NewPtrSyncGroupRequest()
+	sync.Group, sync.MemberID, sync.Generation = "w", in.MemberID, in.Generation
+	waiting.send(sync, 2)
+	time.Sleep(50 * time.Millisecond) // it waits by now, mostly; it must be refused either way
+	have.set("write")
+	r.broker.PolicyChanged()
+	r.groups().Sync(group.SyncRequest{Group: "w", MemberID: leader.MemberID, Generation: got.Generation,
+		Assignments: map[string][]byte{in.MemberID: []byte("all")}}, func(group.SyncReply) {})
+	var out kmsg.SyncGroupResponse
+	if waiting.receive(&out, 2); out.ErrorCode != int16(wire.GroupAuthorizationFailed) || len(out.MemberAssignment) != 0 {
+		t.Errorf("%+v", out)
 	}
 }
 
