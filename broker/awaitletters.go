@@ -138,8 +138,9 @@ func (s *Settings) buriesIn(q *Queue, sources func() map[string]bool) bool {
 func (v *VHost) sourcesOf(q *Queue) map[string]bool {
 	alternates := map[string][]*Exchange{} // whose they are
 	v.exchanges.Range(func(_, e any) bool {
-		if x := e.(*Exchange); x.alternate != "" {
-			alternates[x.alternate] = append(alternates[x.alternate], x)
+		x := e.(*Exchange)
+		if name := x.alternateName(); name != "" {
+			alternates[name] = append(alternates[name], x)
 		}
 		return true
 	})

@@ -102,6 +102,13 @@ var waysToDead = map[string]func(r *rig){
 		}
 		r.dying("q", "", argDeadLetterExchange, "dlx")
 	},
+	"bound to the alternate exchange of a policy": func(r *rig) {
+		r.exchange("next", "fanout")
+		r.bind("next", "dead", "")
+		r.exchange("dlx", "direct")
+		r.policy("p", "dlx", `{"alternate-exchange":"next"}`)
+		r.dying("q", "", argDeadLetterExchange, "dlx")
+	},
 }
 
 // rejectThree puts three messages into q, by the key dead, and rejects them.
