@@ -87,6 +87,29 @@ func TestTheWellKnownPasswordWorksFromThisMachineOnly(t *testing.T) {
 	}
 }
 
+// A credential of the default user's that is made of that password, over Kafka, makes it no secret.
+func TestTheWellKnownPasswordIsKnownAsACredential(t *testing.T) {
+	r := start(t)
+	r.opts.DefaultUser, r.opts.DefaultPassword = "ann", "guest"
+	r.restart()
+	r.must(r.PutUser(tester, NewUser{Name: "ann", Password: text("guest")}))
+	r.must(r.PutUser(tester, NewUser{Name: "joe", Password: text("guest")}))
+	for _, c := range []struct {
+		user, password string
+		want           bool
+	}{{"ann", "guest", true}, {"ann", "other", false}, {"ann", "guest", true}, {"joe", "guest", false}} {
+		s, err := cheapSecret([]byte(c.password))
+		r.must(err)
+		other, err := cheapSecret([]byte("one more"))
+		r.must(err)
+		put := []auth.Credential{other.Credentials[0], s.Credentials[1]}
+		r.must(r.Change(tester, func(d *Draft) error { return d.AlterScram(c.user, put, nil) }))
+		if u, _ := r.User(c.user); u.WellKnown != c.want || u.LoopbackOnly != c.want {
+			t.Errorf("%s, %s: %+v", c.user, c.password, u)
+		}
+	}
+}
+
 // However its password comes in, everybody knows it.
 func TestTheWellKnownPasswordIsKnownAgain(t *testing.T) {
 	r := start(t)

@@ -53,10 +53,13 @@ func (d *Draft) AlterScram(user string, put []auth.Credential, drop []auth.Mecha
 	}
 	if len(put) > 0 {
 		r.setSecret(auth.Secret{Credentials: put})
-		r.Imported, r.WellKnown = nil, false
+		r.Imported, r.WellKnown = nil, d.k.opts.everybodyKnows(user) && slices.ContainsFunc(put, isWellKnown)
 	}
 	if err := checkUser(r); err != nil {
 		return err
 	}
 	return d.put(keyOf(prefixUser, user), r)
 }
+
+// isWellKnown tells whether a credential is of the password that everybody knows.
+func isWellKnown(c auth.Credential) bool { return c.Matches([]byte(wellKnownPassword)) }

@@ -101,8 +101,8 @@ func newCredential(m Mechanism, password, salt []byte, iterations int) (Credenti
 	return Credential{Mechanism: m, Salt: salt, Iterations: iterations, StoredKey: c.StoredKey, ServerKey: c.ServerKey}, err
 }
 
-// matches tells whether the credential was made of the password.
-func (c *Credential) matches(password []byte) bool {
+// Matches tells whether the credential was made of the password. It takes some milliseconds.
+func (c *Credential) Matches(password []byte) bool {
 	made, err := newCredential(c.Mechanism, password, c.Salt, c.Iterations)
 	return err == nil && hmac.Equal(made.StoredKey, c.StoredKey)
 }

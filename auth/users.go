@@ -262,7 +262,7 @@ func (u *Users) right(e *entry, password []byte) bool {
 	case e.Hash != "":
 		return e.Hash.Matches(password)
 	}
-	return len(e.Credentials) > 0 && e.Credentials[0].matches(password)
+	return len(e.Credentials) > 0 && e.Credentials[0].Matches(password)
 }
 
 // sleep waits, and reports whether ctx lasted that long.
