@@ -65,7 +65,7 @@ type Creation struct {
 // error besides is that none was made.
 func (l *Lists) Create(by Actor, vhost string, list []Creation) (each []error, err error) {
 	err = l.keeper.Change(by, func(d *access.Draft) error {
-		e := edit{draft: d, vhost: vhost}
+		e := edit{draft: d, vhost: vhost, of: map[string]*row{}}
 		each = make([]error, len(list))
 		for _, implied := range []bool{false, true} { // what comes with others is looked at behind them
 			for i := range list {
@@ -90,7 +90,7 @@ type Deleted struct {
 // by the same; all of them are told. An error besides is that nothing was.
 func (l *Lists) Delete(by Actor, vhost string, filters []Filter) (each []Deleted, err error) {
 	err = l.keeper.Change(by, func(d *access.Draft) error {
-		e := edit{draft: d, vhost: vhost}
+		e := edit{draft: d, vhost: vhost, of: map[string]*row{}}
 		each = make([]Deleted, len(filters))
 		for i := range filters {
 			each[i].Bindings, each[i].Err = e.delete(&filters[i])
@@ -104,15 +104,14 @@ func (l *Lists) Delete(by Actor, vhost string, filters []Filter) (each []Deleted
 type edit struct {
 	draft *access.Draft
 	vhost string
-	rows  []*row
+	rows  []*row          // in the order in which they were first asked for
+	of    map[string]*row // by user
 }
 
 // row is the permission of a user, as far as the change has come.
 func (e *edit) row(user string) (*row, error) {
-	for _, r := range e.rows {
-		if r.User == user {
-			return r, nil
-		}
+	if r := e.of[user]; r != nil {
+		return r, nil
 	}
 	u, err := e.draft.User(user)
 	if err != nil {
@@ -124,6 +123,7 @@ func (e *edit) row(user string) (*row, error) {
 	}
 	r := &row{Permission: p, tags: u.Tags}
 	e.rows = append(e.rows, r)
+	e.of[user] = r
 	return r, nil
 }
 
