@@ -200,9 +200,7 @@ func (q *Queue) cancelAll() {
 	}
 	q.mu.Unlock()
 	for s := range subs {
-		if s.o.Cancelled != nil {
-			s.o.Cancelled()
-		}
+		s.cancel()
 	}
 	for wake := range ends {
 		(*wake)()

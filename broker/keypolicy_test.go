@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -132,5 +133,33 @@ func TestConsumersOfEveryKindAreCancelled(t *testing.T) {
 				t.Error("cancelled after it left")
 			}
 		})
+	}
+}
+
+// Who is sent away gets nothing more while the farewell takes its time, and is not asked what it may read.
+func TestConsumersOfWhoIsSentAwayAreCancelledFirst(t *testing.T) {
+	r := start(t)
+	lost := false
+	r.Broker.opts.Policy = func(q Request) error {
+		if lost && q.Verb == Enter {
+			return ErrDenied
+		}
+		return nil
+	}
+	r.queue("q", QueueOptions{Durable: true})
+	c, k := connect(t, r.Clients("test"), "c")
+	s := k.NewSession(r.v, auth.Identity{Name: "u"})
+	var told []string
+	for _, o := range []SubscribeOptions{{Cancelled: func() { told = append(told, fmt.Sprint("cancelled, gone: ", len(c.closed))) }}, {}} {
+		sub, err := s.Subscribe("q", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Close()
+	}
+	lost = true
+	r.Broker.PolicyChanged()
+	if !slices.Equal(told, []string{"cancelled, gone: 0"}) || len(c.closed) != 1 {
+		t.Errorf("%q, %d", told, len(c.closed))
 	}
 }

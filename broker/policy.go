@@ -24,6 +24,9 @@ func (b *Broker) PolicyChanged() {
 		if err := k.session.May(Enter, OnVHost, k.session.vhost.Name); err != nil {
 			b.opts.Log.Warn("a connection is closed: its user may not use the virtual host any more",
 				"listener", k.list.protocol, "from", k.peer, "user", k.session.who.Name, "vhost", k.session.vhost.Name, "reason", err)
+			for _, sub := range k.session.subscriptions() {
+				sub.cancel() // a farewell takes time, and nothing is delivered in it
+			}
 			k.client.Evict(err.Error())
 			continue
 		}
@@ -77,21 +80,33 @@ func (s *Session) unsubscribed(sub *Subscription) {
 	s.mu.Unlock()
 }
 
-// askAgain cancels the session's consumers that may not read any more.
-func (s *Session) askAgain(k Connection) {
+// subscriptions are those of the session.
+func (s *Session) subscriptions() []*Subscription {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	subs := make([]*Subscription, 0, len(s.subs))
 	for sub := range s.subs {
 		subs = append(subs, sub)
 	}
-	s.mu.Unlock()
-	for _, sub := range subs {
+	return subs
+}
+
+// cancel has the consumer end, if it can be told.
+func (s *Subscription) cancel() {
+	if s.o.Cancelled != nil {
+		s.o.Cancelled()
+	}
+}
+
+// askAgain cancels the session's consumers that may not read any more.
+func (s *Session) askAgain(k Connection) {
+	for _, sub := range s.subscriptions() {
 		err := s.May(Consume, OnQueue, sub.q.Name)
 		if err == nil || sub.o.Cancelled == nil {
 			continue
 		}
 		s.vhost.b.opts.Log.Warn("a consumer is cancelled: its user may not read the queue any more",
 			"listener", k.list.protocol, "from", k.peer, "user", s.who.Name, "vhost", s.vhost.Name, "queue", sub.q.Name, "reason", err)
-		sub.o.Cancelled()
+		sub.cancel()
 	}
 }
