@@ -116,17 +116,36 @@ func TestAFileThatNobodyNamedMustBeTheOwnersOwn(t *testing.T) {
 	if c, err := load([]string{"--config=none"}, nil); err != nil || c.KafkaPartitions != 1 {
 		t.Error(err)
 	}
-	info := otherOwner{}
-	if err := trusted("leveret.toml", info); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
-		t.Error(err)
+	me := uint32(os.Geteuid())
+	for name, c := range map[string]struct {
+		info owned
+		want string
+	}{
+		"mine":                     {owned{0o644, me, me + 1}, ""},
+		"root's":                   {owned{0o644, 0, me + 1}, ""},
+		"another's":                {owned{0o600, me + 1, 0}, "belongs to another user"},
+		"my group's":               {owned{0o664, me, me + 1}, "can be written by its group"},
+		"root's, for a group":      {owned{0o620, 0, me + 1}, "can be written by its group"},
+		"root's, for root's group": {owned{0o664, 0, 0}, ""},
+	} {
+		if err := trusted("leveret.toml", c.info); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
-// otherOwner is what is known of a file of another user.
-type otherOwner struct{ fs.FileInfo }
+// owned is what is known of a file of somebody's.
+type owned struct {
+	mode     fs.FileMode
+	uid, gid uint32
+}
 
-func (otherOwner) Mode() fs.FileMode { return 0o600 }
-func (otherOwner) Sys() any          { return &syscall.Stat_t{Uid: uint32(os.Geteuid()) + 1} }
+func (o owned) Name() string       { return "leveret.toml" }
+func (o owned) Size() int64        { return 0 }
+func (o owned) Mode() fs.FileMode  { return o.mode }
+func (o owned) ModTime() time.Time { return time.Time{} }
+func (o owned) IsDir() bool        { return false }
+func (o owned) Sys() any           { return &syscall.Stat_t{Uid: o.uid, Gid: o.gid} }
 
 func TestAFileIsRefusedWithItsLine(t *testing.T) {
 	for _, c := range []struct {
@@ -212,6 +231,21 @@ func TestAPasswordMayStandInAFileOfItsOwn(t *testing.T) {
 		c, err := load(nil, []string{"LEVERET_DEFAULT_PASSWORD_FILE=" + secret})
 		if err != nil || c.DefaultPassword != want || c.Origin("default-password").Name != "LEVERET_DEFAULT_PASSWORD_FILE" {
 			t.Errorf("%q: %v, %q from %v", text, err, c.DefaultPassword, c.Origin("default-password"))
+		}
+	}
+	for mode, want := range map[os.FileMode]int{0o600: 0, 0o640: 0, 0o644: 1} {
+		put("hunter2")
+		if err := os.Chmod(secret, mode); err != nil {
+			t.Fatal(err)
+		}
+		c, err := load(nil, []string{"LEVERET_DEFAULT_PASSWORD_FILE=" + secret})
+		if err != nil || len(c.Warnings()) != want {
+			t.Errorf("mode %o: %v, %q", mode, err, c.Warnings())
+		}
+		for _, w := range c.Warnings() {
+			if !strings.HasPrefix(w, "LEVERET_DEFAULT_PASSWORD_FILE: "+secret+" can be read by everybody") || strings.Contains(w, "hunter2") {
+				t.Errorf("%q", w)
+			}
 		}
 	}
 	c, err := load([]string{"--default-password=flag"}, []string{"LEVERET_DEFAULT_PASSWORD_FILE=" + secret})

@@ -76,31 +76,39 @@ func (c *Config) readPassword() error {
 	case other.Rank == from.Rank:
 		return fmt.Errorf("%s: %s is given, too; give one of them", c.Called(flag), c.Called(direct))
 	}
-	text, err := readPasswordFile(c.DefaultPasswordFile)
+	text, readable, err := readPasswordFile(c.DefaultPasswordFile)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Called(flag), err)
+	}
+	if readable {
+		c.warnings = append(c.warnings, fmt.Sprintf("%s: %s can be read by everybody on this machine; take that from them with chmod o-r", c.Called(flag), c.DefaultPasswordFile))
 	}
 	c.DefaultPassword = text
 	c.origins[direct] = Origin{Rank: from.Rank, Name: from.Name, Line: from.Line}
 	return nil
 }
 
-func readPasswordFile(name string) (string, error) {
+// readPasswordFile reads a password, and says whether others may do so, too.
+func readPasswordFile(name string) (password string, readable bool, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return "", false, err
+	}
 	text, err := io.ReadAll(io.LimitReader(f, maxPasswordBytes+1))
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	if len(text) > maxPasswordBytes {
-		return "", fmt.Errorf("%s has more than %d bytes: that is no password", name, maxPasswordBytes)
+		return "", false, fmt.Errorf("%s has more than %d bytes: that is no password", name, maxPasswordBytes)
 	}
-	password := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	password = strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
 	if password == "" {
-		return "", fmt.Errorf("%s is empty; a password has at least one character", name)
+		return "", false, fmt.Errorf("%s is empty; a password has at least one character", name)
 	}
-	return password, nil
+	return password, info.Mode().Perm()&0o004 != 0, nil
 }
