@@ -311,18 +311,20 @@ func TestNothingOfAWrongFileIsApplied(t *testing.T) {
 
 func TestWhatIsSaidTwiceIsTakenOnce(t *testing.T) {
 	for name, text := range map[string]string{
-		"users":             `"users":[{"name":"u","password_hash":"","tags":"a,b"},{"tags":["a","b"],"name":"u"}]`,
-		"virtual hosts":     `"vhosts":[{"name":"v","limits":[["max-queues",1]]},{"name":"v","limits":{"max-queues": 1}}]`,
-		"rights":            `"users":[{"name":"u"}],"permissions":[{"user":"u","vhost":"/","configure":"","write":"","read":""},{"user":"u","vhost":"/","configure":"","write":"","read":""}]`,
-		"parameters":        `"parameters":[{"component":"c","name":"n","vhost":"/","value":{"a":1,"b":[2]}},{"component":"c","name":"n","value":{"b": [2], "a":1}}]`,
-		"limits of a vhost": `"vhosts":[{"name":"v","limits":{"max-queues":1}}],"parameters":[{"component":"vhost-limits","name":"limits","vhost":"v","value":[["max-queues",1]]},{"component":"vhost-limits","name":"limits","vhost":"v","value":{"max-queues":1}}]`,
-		"none and some":     `"vhosts":[{"name":"v","limits":[]}],"parameters":[{"component":"vhost-limits","name":"limits","vhost":"v","value":{"max-queues":1}}]`,
-		"policies":          `"policies":[{"name":"p","vhost":"/","pattern":"","definition":{"max-length":1,"expires":5}},{"name":"p","pattern":"","definition":{"expires":5,"max-length":1}}]`,
-		"policies of kinds": `"policies":[{"name":"p","vhost":"/","pattern":"","definition":{"max-length":1}}],"parameters":[{"component":"operator_policy","name":"p","vhost":"/","value":{"pattern":"","definition":{"max-length":2}}}]`,
-		"exchanges":         `"exchanges":[{"name":"x","vhost":"/","type":"topic"},{"name":"x","type":"topic","durable":true,"arguments":{}}]`,
-		"queues":            `"queues":[{"name":"q","vhost":"/","arguments":{"x-max-length":1,"x-expires":9}},{"name":"q","arguments":{"x-expires":9,"x-max-length":1}}]`,
-		"queues of two":     `"vhosts":[{"name":"v"}],"queues":[{"name":"q","vhost":"/"},{"name":"q","vhost":"v","durable":false}]`,
-		"bindings":          `"queues":[{"name":"q"}],"bindings":[{"source":"amq.direct","destination":"q","routing_key":"k"},{"source":"amq.direct","vhost":"/","destination":"q","routing_key":"k"}]`,
+		"users":                `"users":[{"name":"u","password_hash":"","tags":"a,b"},{"tags":["a","b"],"name":"u"}]`,
+		"virtual hosts":        `"vhosts":[{"name":"v","limits":[["max-queues",1]]},{"name":"v","limits":{"max-queues": 1}}]`,
+		"rights":               `"users":[{"name":"u"}],"permissions":[{"user":"u","vhost":"/","configure":"","write":"","read":""},{"user":"u","vhost":"/","configure":"","write":"","read":""}]`,
+		"parameters":           `"parameters":[{"component":"c","name":"n","vhost":"/","value":{"a":1,"b":[2]}},{"component":"c","name":"n","value":{"b": [2], "a":1}}]`,
+		"limits of a vhost":    `"vhosts":[{"name":"v","limits":{"max-queues":1}}],"parameters":[{"component":"vhost-limits","name":"limits","vhost":"v","value":[["max-queues",1]]},{"component":"vhost-limits","name":"limits","vhost":"v","value":{"max-queues":1}}]`,
+		"none and some":        `"vhosts":[{"name":"v","limits":[]}],"parameters":[{"component":"vhost-limits","name":"limits","vhost":"v","value":{"max-queues":1}}]`,
+		"policies":             `"policies":[{"name":"p","vhost":"/","pattern":"","definition":{"max-length":1,"expires":5}},{"name":"p","pattern":"","definition":{"expires":5,"max-length":1}}]`,
+		"policies of kinds":    `"policies":[{"name":"p","vhost":"/","pattern":"","definition":{"max-length":1}}],"parameters":[{"component":"operator_policy","name":"p","vhost":"/","value":{"pattern":"","definition":{"max-length":2}}}]`,
+		"exchanges":            `"exchanges":[{"name":"x","vhost":"/","type":"topic"},{"name":"x","type":"topic","durable":true,"arguments":{}}]`,
+		"queues":               `"queues":[{"name":"q","vhost":"/","arguments":{"x-max-length":1,"x-expires":9}},{"name":"q","arguments":{"x-expires":9,"x-max-length":1}}]`,
+		"exchanges' arguments": `"exchanges":[{"name":"x","type":"topic","arguments":{"alternate-exchange":"a","x-odd":1}},{"name":"x","type":"topic","arguments":{"x-odd":1,"alternate-exchange":"a"}}]`,
+		"global parameters":    `"global_parameters":[{"name":"n","value":{"a":1,"b":2}},{"name":"n","value":{"b":2,"a":1}}]`,
+		"queues of two":        `"vhosts":[{"name":"v"}],"queues":[{"name":"q","vhost":"/"},{"name":"q","vhost":"v","durable":false}]`,
+		"bindings":             `"queues":[{"name":"q"}],"bindings":[{"source":"amq.direct","destination":"q","routing_key":"k"},{"source":"amq.direct","vhost":"/","destination":"q","routing_key":"k"}]`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t)
