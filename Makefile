@@ -23,7 +23,7 @@ BASE ?=
 LOGS ?=
 
 # The packages in which goroutines meet.
-RACE := ./auth ./internal/netx ./metrics ./server ./consumer ./exchange ./segment ./log ./store/... ./broker ./amqp ./kafka/...
+RACE := ./auth ./access ./internal/netx ./internal/tlsconf ./metrics ./server ./consumer ./exchange ./segment ./log ./store/... ./broker ./amqp ./kafka/... ./stomp/...
 
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 

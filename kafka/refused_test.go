@@ -17,7 +17,6 @@ import (
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/internal/logged"
-	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -238,9 +237,9 @@ func codesIn(v reflect.Value, into map[wire.Code]bool) {
 
 // newRefusingRig has a topic t with a record, an exchange with the topic feed and a
 // group g with an offset, and lets nobody but their owner do anything.
-func newRefusingRig(t *testing.T) (*rig, *broker.VHost, *broker.Session) {
+func newRefusingRig(t *testing.T, logger *slog.Logger) (*rig, *broker.VHost, *broker.Session) {
 	t.Helper()
-	r := &rig{t: t, mem: fs.NewMem(1), mode: store.ModeOS, policy: func(q broker.Request) error {
+	r := &rig{t: t, mem: fs.NewMem(1), mode: store.ModeOS, edit: func(o *Options) { o.Logger = logger }, policy: func(q broker.Request) error {
 		if q.User == "owner" || q.Verb == broker.Enter {
 			return nil
 		}
@@ -275,9 +274,8 @@ func newRefusingRig(t *testing.T) (*rig, *broker.VHost, *broker.Session) {
 }
 
 func TestASessionThatMayNothingDoesNothing(t *testing.T) {
-	r, v, owner := newRefusingRig(t)
 	log := &logged.Lines{}
-	r.server.log = netx.NewLog("kafka", slog.New(audit.NewHandler("text", slog.LevelError, log, nil)))
+	r, v, owner := newRefusingRig(t, slog.New(audit.NewHandler("text", slog.LevelError, log, nil)))
 	c := r.raw()
 	var acts []string
 	for _, s := range wire.Supported {
@@ -347,7 +345,7 @@ func untouched(t *testing.T, r *rig, v *broker.VHost, owner *broker.Session) {
 // What may be seen is what is shown: lists leave out what a client may not look at,
 // and ids tell nothing.
 func TestListsShowWhatASessionMaySee(t *testing.T) {
-	r, v, _ := newRefusingRig(t)
+	r, v, _ := newRefusingRig(t, quiet())
 	c := r.raw()
 	all := kmsg.NewPtrMetadataRequest()
 	all.IncludeTopicAuthorizedOperations, all.IncludeClusterAuthorizedOperations = true, true
