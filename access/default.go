@@ -45,10 +45,10 @@ func (k *Keeper) firstUser() error {
 		return err
 	}
 	k.made = name
-	stored := make(chan struct{})
-	k.logins.Await(stored)
+	k.first = make(chan struct{})
+	k.logins.Await(k.first)
 	k.behind.Go(func() {
-		defer close(stored)
+		defer close(k.first)
 		if err := k.storeDefault(r, all, password); err != nil {
 			k.opts.Log.Error("can't store the default user; it is there until the broker stops", "user", name, "error", err)
 		}

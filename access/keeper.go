@@ -50,7 +50,8 @@ type Keeper struct {
 	unwatch func()
 	behind  sync.WaitGroup // what goes on behind the start
 
-	made string // the default user, if this start has made it
+	made  string        // the default user, if this start has made it
+	first chan struct{} // closed when that is stored
 
 	mu     sync.Mutex // one change at a time
 	broker *broker.Broker
@@ -154,6 +155,13 @@ func (k *Keeper) renew(name string, old, s auth.Secret) {
 	})
 	if err != nil {
 		k.opts.Log.Error("can't store a password in a better form; the next login tries again", "user", name, "error", err)
+	}
+}
+
+// AwaitFirst waits until the default user is stored that this start has made, if any.
+func (k *Keeper) AwaitFirst() {
+	if k.first != nil {
+		<-k.first
 	}
 }
 

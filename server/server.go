@@ -119,6 +119,7 @@ func Start(c *config.Config, o Options) (*Server, error) {
 	}
 	s.took = time.Since(s.started)
 	s.phase.Store(serving)
+	go s.giveBack()
 	return s, nil
 }
 
