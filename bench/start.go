@@ -70,7 +70,10 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 		return nil, err
 	}
 	s := &started{dataDir: dir, mode: mode, output: &tail{}, exited: make(chan error, 1)}
-	args := []string{"serve", "--data-dir", dir, "--sync", mode, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--stomp-addr", "off", "--metrics-addr", ports[2]}
+	args := []string{"serve", "--data-dir", dir, "--sync", mode, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--metrics-addr", ports[2]}
+	if knows(ctx, binary, "--stomp-addr") {
+		args = append(args, "--stomp-addr", "off")
+	}
 	secure, err := o.secureArgs(dir, ports[3], ports[4])
 	if err != nil {
 		return nil, err
@@ -96,6 +99,12 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 		return nil, errors.Join(err, s.halt())
 	}
 	return s, nil
+}
+
+// knows tells whether a build has a flag: one that is compared with may be from before.
+func knows(ctx context.Context, binary, flag string) bool {
+	help, err := exec.CommandContext(ctx, binary, "serve", "--help").Output()
+	return err == nil && bytes.Contains(help, []byte(flag))
 }
 
 // restart starts another broker on the data of one that was halted.
