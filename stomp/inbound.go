@@ -13,15 +13,18 @@ import (
 // again and again, or a few by turns, which then need no second look.
 type inbound struct {
 	broker.Inbound
-	sig   []byte        // of the frame under way
-	last  *prepared     // that was sent last, if it is remembered
-	known [32]*prepared // each in the place of its hash
-	own   prepared      // of one that is not remembered
-	good  bool          // the last Publish made no error
+	sig   []byte    // of the frame under way
+	last  *prepared // that was sent last, if it is remembered
+	known [8]likes  // each in the place of its hash
+	own   prepared  // of one that is not remembered
+	good  bool      // the last Publish made no error
 	props field.Properties
 	table []byte // scratch
 	whole []byte // scratch: the properties
 }
+
+// likes are those of one place, the newest first: a few by turns fit, however their hashes fall.
+type likes [4]*prepared
 
 // prepared is what the headers of a SEND come to.
 type prepared struct {
@@ -76,21 +79,27 @@ func (in *inbound) recall() (p *prepared, same bool) {
 	if in.last != nil && bytes.Equal(in.last.sig, in.sig) {
 		return in.last, true
 	}
-	p = in.known[in.place()]
-	if p != nil && bytes.Equal(p.sig, in.sig) {
-		return p, false
+	for _, p := range in.place() {
+		if p == nil {
+			break
+		}
+		if bytes.Equal(p.sig, in.sig) {
+			return p, false
+		}
 	}
 	return nil, false
 }
 
-func (in *inbound) place() uint64 { return maphash.Bytes(knownSeed, in.sig) % uint64(len(in.known)) }
+func (in *inbound) place() *likes {
+	return &in.known[maphash.Bytes(knownSeed, in.sig)%uint64(len(in.known))]
+}
 
 // remember keeps what a frame came to, unless it is too long for that.
 func (in *inbound) remember(p *prepared) *prepared {
 	if len(in.sig) > maxKnownBytes || len(p.properties) > maxKnownBytes {
 		return p
 	}
-	place := &in.known[in.place()]
+	place := in.place()
 	kept := *p
 	kept.sig = bytes.Clone(in.sig)
 	kept.properties = bytes.Clone(p.properties)
@@ -100,7 +109,8 @@ func (in *inbound) remember(p *prepared) *prepared {
 			kept.headers = props.Headers
 		}
 	}
-	*place = &kept
+	copy(place[1:], place[:])
+	place[0] = &kept
 	return &kept
 }
 
