@@ -120,9 +120,12 @@ func (ch *channel) recover(requeue bool, reply wire.Method) error {
 	if !requeue {
 		return refuse(wire.NotImplemented, "requeue=false")
 	}
+	if err := ch.reply(reply); err != nil { // before what comes again, as on RabbitMQ
+		return err
+	}
 	ch.mu.Lock()
 	ch.unacked.SettleRest(unacked.Requeue) // what was acked in a transaction is not the client's to get
 	ch.tellBroker()
 	ch.mu.Unlock()
-	return ch.reply(reply)
+	return nil
 }
