@@ -46,6 +46,7 @@ type channel struct {
 	isDirty   bool          // in conn.dirty: it has verdicts that the broker was not told yet
 	marks     []tagMark     // of tags, oldest first; see overdue
 	longest   time.Duration // that something may be held, where that is limited; 0: nowhere
+	unsaid    int           // answers in the outbox that leave before anything more is delivered
 }
 
 func newChannel(c *conn, number uint16) *channel {

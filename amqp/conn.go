@@ -84,6 +84,7 @@ type conn struct {
 	replies  replyBox   // of out
 	confirms *netx.Answers[[]confirmMark]
 	ready    []*consumer // that the writer should look at
+	unsaid   []*channel  // whose answers in out leave before more is delivered; see sendFirst
 	blocked  bool        // the client was told so
 	silent   bool        // the connection is closed; nothing is told any more
 	finish   bool        // the writer ends when all of out is written

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -484,4 +485,34 @@ func TestALogThatCantBeReadIsTriedOnceASecond(t *testing.T) {
 		p.delivery(1, "new")
 		p.nc.Close()
 	})
+}
+
+// As on RabbitMQ: what recover-ok tells of comes behind it, also from a writer that has just emptied the outbox.
+func TestRecoverOkComesBeforeWhatItGivesBack(t *testing.T) {
+	b := newBench(t, 10, false, false)
+	b.publish()
+	for b.ch.unacked.Last() < uint64(b.n) { // the first of it waits for a disk
+		if b.c.w.ready.len() == 0 {
+			b.c.w.ready.add(b.k)
+		}
+		b.deliver()
+		runtime.Gosched()
+	}
+	before := b.ch.unacked.Last()
+	b.c.w.collect()
+	if err := b.ch.recover(true, &wire.BasicRecoverOk{}); err != nil {
+		t.Fatal(err)
+	}
+	b.k.ready.Store(true)
+	b.c.w.ready.add(b.k)
+	if _, err := b.c.w.deliveries(); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.ch.unacked.Last(); got != before || len(b.c.out) == 0 {
+		t.Errorf("%d were delivered before the answer", got-before)
+	}
+	b.deliver()
+	if got := b.ch.unacked.Last(); got == before || len(b.c.out) > 0 {
+		t.Errorf("%d came again, and %d bytes wait", got-before, len(b.c.out))
+	}
 }

@@ -120,12 +120,24 @@ func (ch *channel) recover(requeue bool, reply wire.Method) error {
 	if !requeue {
 		return refuse(wire.NotImplemented, "requeue=false")
 	}
-	if err := ch.reply(reply); err != nil { // before what comes again, as on RabbitMQ
-		return err
-	}
 	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if reply != nil {
+		ch.sendFirst(reply)
+	}
 	ch.unacked.SettleRest(unacked.Requeue) // what was acked in a transaction is not the client's to get
 	ch.tellBroker()
-	ch.mu.Unlock()
 	return nil
+}
+
+// sendFirst puts an answer into the outbox that leaves before anything that is delivered on the channel from
+// then on. mu is held.
+func (ch *channel) sendFirst(m wire.Method) {
+	c := ch.c
+	ch.unsaid++
+	c.outMu.Lock()
+	c.out = wire.AppendMethod(c.out, ch.number, m)
+	c.unsaid = append(c.unsaid, ch)
+	c.outMu.Unlock()
+	c.signal()
 }

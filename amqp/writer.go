@@ -141,7 +141,14 @@ func (w *writer) collect() (finish bool) {
 	clear(c.ready)
 	c.ready = c.ready[:0]
 	finish = c.finish
+	said := c.unsaid
+	c.unsaid = nil
 	c.outMu.Unlock()
+	for _, ch := range said {
+		ch.mu.Lock()
+		ch.unsaid--
+		ch.mu.Unlock()
+	}
 	select {
 	case c.drained <- struct{}{}:
 	default:
@@ -193,6 +200,10 @@ func (w *writer) pull(k *consumer) (more bool) {
 	ch := k.ch
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
+	if ch.unsaid > 0 {
+		w.ready.add(k) // once the answer has left the outbox
+		return true
+	}
 	k.ready.Store(false)
 	if k.closed {
 		return false
