@@ -1,14 +1,10 @@
 package amqp
 
 import (
-	"time"
-
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/netx"
 )
-
-// alarmPoll is how often one who waits for the end of an alarm looks for it.
-const alarmPoll = 50 * time.Millisecond
 
 // held says whether an alarm holds the read loop up before it stores publishes. When the disk takes none, only those
 // without confirms wait: their client would hear of a refusal by the loss of its connection only, and has nothing to
@@ -20,29 +16,7 @@ func (c *conn) held(plain bool) bool {
 
 // waitAlarm holds the read loop up while it is held. The wait ends with the alarm, the client or the broker.
 func (c *conn) waitAlarm(plain bool) {
-	if !c.held(plain) {
-		return
-	}
-	gone := c.gone()
-	poll := time.NewTicker(alarmPoll)
-	defer poll.Stop()
-	for c.held(plain) && !c.forced.Load() {
-		select {
-		case <-poll.C:
-		case <-gone:
-			return
-		case <-c.writerDone:
-			return
-		}
-	}
-}
-
-// gone is closed when the client is seen to have left; nil where that can't be seen.
-func (c *conn) gone() <-chan struct{} {
-	if w, ok := c.nc.(interface{ Gone() <-chan struct{} }); ok {
-		return w.Gone()
-	}
-	return nil
+	netx.Hold(c.nc, c.writerDone, 0, func() bool { return c.held(plain) && !c.forced.Load() })
 }
 
 // tellBlocked tells a client that publishes that the broker takes no messages, and why, before it hears what became

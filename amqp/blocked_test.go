@@ -12,6 +12,7 @@ import (
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 // fullDisk is a file system that has no more room while full is set.
@@ -231,7 +232,7 @@ func TestPublishersWaitWhileMemoryIsShort(t *testing.T) {
 			}
 			consumer.send(1, &wire.BasicAck{DeliveryTag: 1})
 			consumer.call(1, &wire.QueueDeclare{Queue: "q", Passive: true}, wire.IDQueueDeclareOk)
-			time.Sleep(2 * alarmPoll)
+			time.Sleep(2 * netx.HoldPoll)
 			if r.broker.Counters().Stored.Load() != 1 {
 				t.Error("it was stored")
 			}

@@ -62,15 +62,14 @@ type conn struct {
 	told     atomic.Bool // the client was sent connection.close for it
 	parting  bool        // the same, or is about to be
 
-	in         inbound    // the publish under way
-	touched    []*channel // confirm channels with publishes since the last endRead
-	dirty      []*channel // channels with verdicts not yet told to the broker
-	publishing []*channel // channels with publishes not yet counted
-	toStore    int        // publishes since the last endRead
-	heldBack   int        // the same, of transactions, which are not to be stored yet
-	plain      int        // of these, on channels without confirms
-	unpaid     int        // bytes read since then
-	fed        bool       // something was published, or a part of it, since the last look at the pace
+	in         inbound       // the publish under way
+	touched    []*channel    // confirm channels with publishes since the last endRead
+	dirty      []*channel    // channels with verdicts not yet told to the broker
+	publishing []*channel    // channels with publishes not yet counted
+	toStore    int           // publishes since the last endRead
+	heldBack   int           // the same, of transactions, which are not to be stored yet
+	plain      int           // of these, on channels without confirms
+	inflow     broker.Inflow // against the rates of the session
 	pub        wire.PublishParser
 	settle     wire.Settle // parsed last
 
@@ -97,6 +96,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.w.c = c
 	c.w.net = netx.NewWriter(nc, writeTimeout, c.patience)
 	c.w.net.OnStall(c.w.passOn)
+	c.w.outflow.Wake = c.signal
 	return c
 }
 
@@ -119,7 +119,7 @@ func (c *conn) run() {
 		case errors.As(err, &e):
 			c.refused(e)
 			c.refuseHandshake(e)
-		case !ordinaryEnd(err):
+		case !netx.OrdinaryEnd(err):
 			c.log.Debug("connection ended in its handshake", "error", err)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			c.nc.Close() // there is no last word
@@ -132,7 +132,7 @@ func (c *conn) run() {
 	c.running.Store(true)
 	go c.w.run()
 	err := c.read()
-	if err != nil && !ordinaryEnd(err) {
+	if err != nil && !netx.OrdinaryEnd(err) {
 		c.log.Debug("connection ended", "error", err)
 	}
 	c.end(err == nil)
@@ -183,7 +183,7 @@ func (c *conn) read() error {
 				return nil
 			}
 			if p := c.session.Pacer(); p != nil {
-				c.paceReading(p, n)
+				c.rest(p, c.inflow.Read(p, n, len(c.rb.Unread()) > 0, c.rb.Now()))
 			}
 			c.waitOutbox()
 		}

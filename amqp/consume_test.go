@@ -492,8 +492,8 @@ func TestRecoverOkComesBeforeWhatItGivesBack(t *testing.T) {
 	b := newBench(t, 10, false, false)
 	b.publish()
 	for b.ch.unacked.Last() < uint64(b.n) { // the first of it waits for a disk
-		if b.c.w.ready.len() == 0 {
-			b.c.w.ready.add(b.k)
+		if b.c.w.ready.Len() == 0 {
+			b.c.w.ready.Add(b.k)
 		}
 		b.deliver()
 		runtime.Gosched()
@@ -504,7 +504,7 @@ func TestRecoverOkComesBeforeWhatItGivesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.k.ready.Store(true)
-	b.c.w.ready.add(b.k)
+	b.c.w.ready.Add(b.k)
 	if _, err := b.c.w.deliveries(); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 // content is a message that comes frame by frame, because it does not fit the read buffer or because
@@ -114,7 +115,7 @@ func (ch *channel) contentHeader(payload []byte) *closeError {
 
 func (ch *channel) contentBody(payload []byte) *closeError {
 	t := &ch.content
-	ch.c.fed = true
+	ch.c.inflow.Fed = true
 	if !t.headed {
 		return t.unexpected()
 	}
@@ -222,7 +223,7 @@ func (ch *channel) finishContent() *closeError {
 
 // recall reads a spilled body back, as soon as there is memory for it.
 func (c *conn) recall(t *content) error {
-	gone := c.gone()
+	gone := netx.Gone(c.nc)
 	// One that is larger than anybody's share takes all of it.
 	need := min(int64(t.size), max(c.memory.Share()-c.memory.Held(), 0))
 	if err := c.memory.Await(need, gone); err != nil {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
-	"os"
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
@@ -260,9 +258,4 @@ func (c *conn) refuseHandshake(e *closeError) {
 		return
 	}
 	c.expect(wire.IDConnectionCloseOk)
-}
-
-// ordinaryEnd tells whether a connection ended as clients' connections do, so that nobody need read of it.
-func ordinaryEnd(err error) bool {
-	return err == nil || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)
 }

@@ -210,7 +210,7 @@ func TestATurnIsBoundedByTheFramesItWrites(t *testing.T) {
 				t.Fatalf("%d messages were left behind", left)
 			}
 			left -= got
-			if size := len(b.c.w.buf); round > 0 && size > writeBytes+writeBytes/8 {
+			if size := len(b.c.w.turn.Buf); round > 0 && size > writeBytes+writeBytes/8 {
 				t.Fatalf("round %d, turn %d: %d messages in %d bytes", round, turn, got, size)
 			}
 			if err := b.c.w.send(); err != nil {

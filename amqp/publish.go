@@ -97,7 +97,7 @@ func (c *conn) endRead() error {
 	if c.toStore+c.heldBack == 0 {
 		return nil
 	}
-	c.fed = true
+	c.inflow.Fed = true
 	if c.s.opts.Broker.Alarm() != "" {
 		c.tellBlocked()
 		c.waitAlarm(c.plain > 0)

@@ -145,7 +145,7 @@ func TestDeliveriesOfAStreamAllocateNothing(t *testing.T) {
 	b.c.publisher.Store()
 	got := 0
 	turn := func() {
-		b.c.w.buf = b.c.w.buf[:0]
+		b.c.w.turn.Buf = b.c.w.turn.Buf[:0]
 		n, err := k.sub.Pull(100, 1<<20, k.emit)
 		if err != nil {
 			t.Fatal(err)

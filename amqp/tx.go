@@ -2,10 +2,10 @@ package amqp
 
 import (
 	"errors"
-	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 // transaction is what a channel in tx mode holds back until tx.commit: publishes, which are routed and checked as they
@@ -125,23 +125,12 @@ func (c *conn) store(p *broker.Publisher) error {
 	p.Store()
 	refused := p.Refused()
 	_ = p.Commit(func(err error) { done <- err }) // which says the same
-	poll := time.NewTicker(alarmPoll)
-	defer poll.Stop()
-	for {
-		select {
-		case err := <-done:
-			if err == nil && len(refused) > 0 {
-				err = errRefused
-			}
-			return err
-		case <-c.gone():
-			return errUnheard
-		case <-c.writerDone:
-			return errUnheard
-		case <-poll.C:
-			if c.forced.Load() {
-				return errUnheard
-			}
-		}
+	err, heard := netx.Await(c.nc, c.writerDone, done, func() bool { return !c.forced.Load() })
+	switch {
+	case !heard:
+		return errUnheard
+	case err == nil && len(refused) > 0:
+		return errRefused
 	}
+	return err
 }

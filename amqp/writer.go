@@ -3,7 +3,6 @@ package amqp
 import (
 	"errors"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,7 +14,7 @@ import (
 
 const (
 	// writeBytes is how much a turn gathers before it is written.
-	writeBytes = 128 << 10
+	writeBytes = netx.GatherBytes
 	// inPlaceBytes is the body size from which the log's own bytes are written instead of a copy.
 	inPlaceBytes = 16 << 10
 	// pullMessages is the most that one consumer gets in a turn, so that others get theirs. Of messages
@@ -31,35 +30,23 @@ const (
 	readRetry = time.Second
 )
 
-var writePool sync.Pool // of *[]byte with writeBytes and some room
-
 // writer is the goroutine that owns the socket's write side.
 type writer struct {
 	c             *conn
-	control       []byte     // taken from the outbox, being written
-	replyTags     []replyTag // to be filled in there
-	replyBytes    int        // of replies in control
-	buf           []byte     // deliveries of the turn; from the pool while there is one
-	cuts          []cut      // where in buf the log's own bytes come in between
-	inPlace       int        // bytes in cuts
-	vec           [][]byte
+	control       []byte        // taken from the outbox, being written
+	replyTags     []replyTag    // to be filled in there
+	replyBytes    int           // of replies in control
+	turn          netx.Gathered // deliveries
 	net           *netx.Writer
-	frames        uint64        // written, or to be written by this turn
-	framesWritten atomic.Uint64 // the same, for others
-	ready         turnList      // consumers for which there may be something to do
+	frames        uint64                // written, or to be written by this turn
+	framesWritten atomic.Uint64         // the same, for others
+	ready         netx.Turns[*consumer] // consumers for which there may be something to do
 	lenders       []*consumer
 	writing       atomic.Bool // a write is under way, and takes as long as the client lets it
-	late          atomic.Bool // nothing is delivered for now: see isLate
-	again         *time.Timer // that ends it; nil before the first time
-	wrote         bool        // since the last tick
-	sized         int         // bytes of the turn's bodies
-	small         bool        // the last deliveries were few
-}
-
-// cut is a piece of a body that is written from where it lies, behind buf[:at].
-type cut struct {
-	at   int
-	body []byte
+	outflow       broker.Outflow
+	wrote         bool // since the last tick
+	sized         int  // bytes of the turn's bodies
+	small         bool // the last deliveries were few
 }
 
 func (w *writer) run() {
@@ -117,7 +104,7 @@ func (w *writer) turns() (ended bool, err error) {
 		if finish {
 			return true, nil
 		}
-		if w.small && w.ready.len() > 0 {
+		if w.small && w.ready.Len() > 0 {
 			runtime.Gosched()
 		}
 		more, err := w.deliveries()
@@ -137,7 +124,7 @@ func (w *writer) collect() (finish bool) {
 	c.out = c.appendConfirms(c.out)
 	w.control, c.out = c.out, w.control[:0]
 	w.replyTags, w.replyBytes = c.replies.take(w.replyTags)
-	w.ready.add(c.ready...)
+	w.ready.Add(c.ready...)
 	clear(c.ready)
 	c.ready = c.ready[:0]
 	finish = c.finish
@@ -159,26 +146,28 @@ func (w *writer) collect() (finish bool) {
 // deliveries gives each consumer that may have something a turn, and writes what comes of it. more says
 // that there may be more already.
 func (w *writer) deliveries() (more bool, err error) {
-	pacer := w.c.session.Pacer()
-	late := (pacer != nil || w.late.Load()) && w.isLate(pacer)
-	for range w.ready.len() {
-		k := w.ready.first()
+	late := w.outflow.Late(w.c.session.Pacer())
+	if late {
+		w.passOn()
+	}
+	for range w.ready.Len() {
+		k := w.ready.First()
 		switch {
 		case k.cancelled.Load() && k.ch.answering.Load():
-			w.ready.add(k) // answered wakes us
+			w.ready.Add(k) // answered wakes us
 		case k.cancelled.Load():
 			w.tellCancelled(k)
 			more = true
 		case k.ready.Load() && late:
-			w.ready.add(k)
+			w.ready.Add(k)
 		case k.ready.Load():
 			more = w.pull(k) || more
 			if k.cancelled.Load() && !k.ready.Swap(true) {
-				w.ready.add(k) // while it was pulled, when it was not listed once more
+				w.ready.Add(k) // while it was pulled, when it was not listed once more
 				more = true
 			}
 		}
-		if len(w.buf)+w.inPlace >= writeBytes-writeBytes/4 {
+		if w.turn.Len() >= writeBytes-writeBytes/4 {
 			if err := w.send(); err != nil {
 				return false, err
 			}
@@ -194,14 +183,12 @@ func (w *writer) deliveries() (more bool, err error) {
 
 // pull encodes what the consumer may have now, and says if it may have more. It waits for no disk.
 func (w *writer) pull(k *consumer) (more bool) {
-	if w.buf == nil {
-		w.buf = takeWriteBuffer()
-	}
+	w.turn.Begin()
 	ch := k.ch
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.unsaid > 0 {
-		w.ready.add(k) // once the answer has left the outbox
+		w.ready.Add(k) // once the answer has left the outbox
 		return true
 	}
 	k.ready.Store(false)
@@ -209,7 +196,7 @@ func (w *writer) pull(k *consumer) (more bool) {
 		return false
 	}
 	w.sized = 0
-	before := len(w.buf) + w.inPlace
+	before := w.turn.Len()
 	room := max(writeBytes-before, 1)
 	most := pullMessages
 	if k.mean > 0 {
@@ -217,7 +204,7 @@ func (w *writer) pull(k *consumer) (more bool) {
 	}
 	n, err := k.sub.Pull(most, room, k.emit)
 	if n > 0 {
-		k.mean = (len(w.buf) + w.inPlace - before) / n
+		k.mean = (w.turn.Len() - before) / n
 	}
 	if err != nil {
 		w.c.log.Error("can't read messages", "queue", k.sub.Queue().Name, "error", err)
@@ -232,7 +219,7 @@ func (w *writer) pull(k *consumer) (more bool) {
 		return false
 	}
 	if !k.ready.Swap(true) {
-		w.ready.add(k) // behind the others
+		w.ready.Add(k) // behind the others
 	}
 	return true
 }
@@ -244,7 +231,7 @@ func (k *consumer) deliver(d *broker.Delivery) {
 	tag := ch.unacked.Last() + 1
 	var ok bool
 	if len(d.Body) < inPlaceBytes {
-		w.buf, ok = k.enc.AppendSameHead(w.buf, tag, d.Redelivered, d.Head, d.Body)
+		w.turn.Buf, ok = k.enc.AppendSameHead(w.turn.Buf, tag, d.Redelivered, d.Head, d.Body)
 	}
 	if ok {
 		w.frames += wire.SameHeadFrames
@@ -267,40 +254,41 @@ func (k *consumer) encode(w *writer, tag uint64, d *broker.Delivery) {
 		content.Key = nil
 	}
 	if len(d.Body) < inPlaceBytes {
-		w.buf = k.enc.Append(w.buf, tag, d.Redelivered, &content)
+		w.turn.Buf = k.enc.Append(w.turn.Buf, tag, d.Redelivered, &content)
 		return
 	}
 	k.borrowed = true
-	w.buf = k.enc.AppendHead(w.buf, tag, d.Redelivered, &content)
+	w.turn.Buf = k.enc.AppendHead(w.turn.Buf, tag, d.Redelivered, &content)
 	for body, first := d.Body, true; len(body) > 0; first = false {
 		n := min(len(body), k.enc.MaxPartBytes())
-		w.buf = k.enc.AppendBodyBorder(w.buf, n, first)
-		w.cuts = append(w.cuts, cut{at: len(w.buf), body: body[:n]})
-		w.inPlace += n
+		w.turn.Buf = k.enc.AppendBodyBorder(w.turn.Buf, n, first)
+		w.turn.Lend(body[:n])
 		body = body[n:]
 	}
-	w.buf = append(w.buf, wire.FrameEnd)
+	w.turn.Buf = append(w.turn.Buf, wire.FrameEnd)
 }
 
 // send writes the turn's deliveries and gives back what they borrowed.
 func (w *writer) send() error {
-	if w.buf == nil {
+	if w.turn.Buf == nil {
 		return nil
 	}
 	var err error
-	size := len(w.buf) + w.inPlace
+	size := w.turn.Len()
 	w.small = size < smallTurnBytes
-	switch {
-	case len(w.cuts) > 0:
-		err = w.writeVector()
-	case len(w.buf) > 0:
-		err = w.write(w.buf)
+	if size > 0 {
+		w.wrote = true
+		w.writing.Store(true)
+		err = w.turn.WriteTo(w.net)
+		w.writing.Store(false)
+	}
+	if errors.Is(err, syscall.EFAULT) {
+		w.unreadable(err)
 	}
 	if p := w.c.session.Pacer(); p != nil {
 		p.Left(size, time.Now())
 	}
-	giveWriteBuffer(w.buf)
-	w.buf = nil
+	w.turn.Free()
 	for i, k := range w.lenders {
 		k.ch.mu.Lock()
 		k.borrowed = false
@@ -309,41 +297,6 @@ func (w *writer) send() error {
 		w.lenders[i] = nil
 	}
 	w.lenders = w.lenders[:0]
-	return err
-}
-
-func takeWriteBuffer() []byte {
-	if b, ok := writePool.Get().(*[]byte); ok {
-		return (*b)[:0]
-	}
-	return make([]byte, 0, writeBytes+writeBytes/4)
-}
-
-func giveWriteBuffer(b []byte) {
-	if cap(b) <= 2*writeBytes {
-		writePool.Put(&b)
-	}
-}
-
-// writeVector writes buf with the bodies in their places, in one system call as a rule.
-func (w *writer) writeVector() error {
-	w.vec = w.vec[:0]
-	from := 0
-	for _, cut := range w.cuts {
-		w.vec = append(w.vec, w.buf[from:cut.at], cut.body)
-		from = cut.at
-	}
-	w.vec = append(w.vec, w.buf[from:])
-	w.writing.Store(true)
-	err := w.net.WriteVector(w.vec)
-	w.writing.Store(false)
-	if errors.Is(err, syscall.EFAULT) {
-		w.unreadable(err)
-	}
-	w.wrote = true
-	clear(w.vec)
-	clear(w.cuts)
-	w.cuts, w.inPlace = w.cuts[:0], 0
 	return err
 }
 
@@ -374,11 +327,11 @@ func (w *writer) write(b []byte) error {
 func (w *writer) passOn() {
 	c := w.c
 	c.outMu.Lock()
-	w.ready.add(c.ready...)
+	w.ready.Add(c.ready...)
 	clear(c.ready)
 	c.ready = c.ready[:0]
 	c.outMu.Unlock()
-	for _, k := range w.ready.waiting() {
+	for _, k := range w.ready.Waiting() {
 		k.ch.mu.Lock()
 		if !k.closed {
 			k.sub.Pass()

@@ -68,7 +68,7 @@ func releaseBig(b *[]byte) {
 }
 
 func newFrames(nc net.Conn, memory *budget.Account, idle time.Duration) *frames {
-	return &frames{ReadBuffer: netx.NewReadBuffer(nc, readBytes), memory: memory, idle: idle, gone: goneOf(nc)}
+	return &frames{ReadBuffer: netx.NewReadBuffer(nc, readBytes), memory: memory, idle: idle, gone: func() <-chan struct{} { return netx.Gone(nc) }}
 }
 
 // buffered reports whether a whole frame is there without touching the socket.

@@ -32,15 +32,6 @@ func ref(s string) *string {
 
 var errGone = errors.New("the client closed the connection while its request waited")
 
-// goneOf tells of a connection when its client has closed its end: by a channel, or
-// nil where that can't be seen.
-func goneOf(nc net.Conn) func() <-chan struct{} {
-	if w, ok := nc.(interface{ Gone() <-chan struct{} }); ok {
-		return w.Gone
-	}
-	return func() <-chan struct{} { return nil }
-}
-
 // await waits for the answer of a request that may be parked until other clients
 // have done their part. A client that is gone is waited for no longer. When the
 // server stops its coordinators answer everybody.

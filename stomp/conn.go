@@ -3,7 +3,6 @@ package stomp
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -58,8 +57,7 @@ type conn struct {
 	forced       atomic.Bool     // Close was called
 	reason       atomic.Pointer[string]
 	in           inbound
-	fed          bool              // something was sent, or a part of it, since the last look at the pace
-	unpaid       int               // bytes that were read and not held against the pace
+	inflow       broker.Inflow     // against the rates of the session
 	toStore      int               // messages since the last endRead
 	plain        int               // of these, without a receipt
 	asked        receipts          // of these
@@ -97,6 +95,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.w.c = c
 	c.w.net = netx.NewWriter(nc, writeTimeout, c.patience)
 	c.w.net.OnStall(c.w.passOn)
+	c.w.outflow.Wake = c.signal
 	return c
 }
 
@@ -119,7 +118,7 @@ func (c *conn) run() {
 	}
 	go c.w.run()
 	err := c.read()
-	if err != nil && !ordinaryEnd(err) {
+	if err != nil && !netx.OrdinaryEnd(err) {
 		c.log.Debug("connection ended", "error", err)
 	}
 	c.end(err == nil)
@@ -155,7 +154,7 @@ func (c *conn) read() error {
 				return nil
 			}
 			if p := c.session.Pacer(); p != nil {
-				c.paceReading(p, n)
+				c.rest(p, c.inflow.Read(p, n, len(c.rb.Unread()) > 0, c.rb.Now()))
 			}
 			c.waitOutbox()
 		}
@@ -328,9 +327,4 @@ func (c *conn) disconnect(f *frame.Frame) {
 	}
 	c.awaitReceipts(lastWordTime)
 	c.ended = true
-}
-
-// ordinaryEnd tells whether a connection ended as clients' connections do, so that nobody need read of it.
-func ordinaryEnd(err error) bool {
-	return err == nil || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)
 }

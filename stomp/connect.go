@@ -235,7 +235,7 @@ func (c *conn) turnedAway(err error) {
 		if c.bound(time.Now().Add(2*time.Second)) == nil {
 			_ = c.w.net.Write(e.append(nil, c.version)) // who does not listen is gone anyway
 		}
-	case !ordinaryEnd(err):
+	case !netx.OrdinaryEnd(err):
 		c.log.Debug("connection ended before it signed in", "error", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.nc.Close() // there is no last word

@@ -27,7 +27,7 @@ func (c *conn) beginLarge(f *frame.Frame, size int) *failure {
 	if f.Command != frame.Send {
 		return c.blame(&l.frame, fail("Invalid frame", "%s with a body", f.Command))
 	}
-	c.large, c.fed = l, true
+	c.large, c.inflow.Fed = l, true
 	if !c.take(int64(bytesOf)) {
 		return c.noRoom()
 	}
@@ -76,7 +76,7 @@ func (c *conn) takeRest() (more bool, _ *failure) {
 		c.rb.Want(netx.MaxReadBytes)
 		return false, nil
 	}
-	c.fed = true
+	c.inflow.Fed = true
 	piece, n, done, err := c.dec.Rest(buf)
 	if err != nil {
 		return false, c.blame(&l.frame, decodeFailure(err))

@@ -14,6 +14,7 @@ import (
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/internal/logged"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
 )
@@ -26,28 +27,10 @@ type rig struct {
 	server  *Server
 	vhost   *broker.VHost
 	session *broker.Session // to look at the broker with
-	log     *safeBuffer
+	log     *logged.Lines
 	socket  net.Listener
 	stopped bool
 	served  sync.WaitGroup
-}
-
-// safeBuffer is a log.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 type rigOptions struct {
@@ -61,7 +44,7 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 
 func newRig(t testing.TB, o rigOptions) *rig {
 	t.Helper()
-	r := &rig{t: t, log: &safeBuffer{}}
+	r := &rig{t: t, log: &logged.Lines{}}
 	if o.fs == nil {
 		o.fs = fs.NewMem(1)
 	}
@@ -83,7 +66,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	if err := users.PutPassword(auth.User{Name: "guest"}, "guest"); err != nil {
 		t.Fatal(err)
 	}
-	options := Options{Broker: r.broker, Users: users, Logger: slog.New(slog.NewTextHandler(r.log, nil))}
+	options := Options{Broker: r.broker, Users: users, Logger: r.log.Logger()}
 	if o.server != nil {
 		o.server(&options)
 	}

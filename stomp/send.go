@@ -42,7 +42,7 @@ func (c *conn) send(f *frame.Frame) *failure {
 		in.last = nil // its slices are another's soon
 	}
 	in.Body = f.Body
-	c.fed = true
+	c.inflow.Fed = true
 	if inTransaction {
 		in.good = false
 		return c.sendLater(string(transaction), p, receipt, asked)

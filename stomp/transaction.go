@@ -2,9 +2,9 @@ package stomp
 
 import (
 	"errors"
-	"time"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/stomp/frame"
 )
 
@@ -207,23 +207,12 @@ func (c *conn) store(p *broker.Publisher) error {
 	p.Store()
 	refused := p.Refused()
 	_ = p.Commit(func(err error) { done <- err }) // which says the same
-	poll := time.NewTicker(alarmPoll)
-	defer poll.Stop()
-	for {
-		select {
-		case err := <-done:
-			if err == nil && len(refused) > 0 {
-				return &broker.Error{Kind: broker.LimitReached, Text: "a message of the transaction was refused", Err: errRefused}
-			}
-			return err
-		case <-c.gone():
-			return errUnheard
-		case <-c.writerDone:
-			return errUnheard
-		case <-poll.C:
-			if c.forced.Load() {
-				return errUnheard
-			}
-		}
+	err, heard := netx.Await(c.nc, c.writerDone, done, func() bool { return !c.forced.Load() })
+	switch {
+	case !heard:
+		return errUnheard
+	case err == nil && len(refused) > 0:
+		return &broker.Error{Kind: broker.LimitReached, Text: "a message of the transaction was refused", Err: errRefused}
 	}
+	return err
 }

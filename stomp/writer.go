@@ -3,7 +3,6 @@ package stomp
 import (
 	"errors"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,7 +14,7 @@ import (
 
 const (
 	// writeBytes is how much a turn gathers before it is written.
-	writeBytes = 128 << 10
+	writeBytes = netx.GatherBytes
 	// inPlaceBytes is the body size from which the log's own bytes are written instead of a copy.
 	inPlaceBytes = 16 << 10
 	// pullMessages is the most that one subscription gets in a turn, so that others get theirs. Of messages whose
@@ -31,34 +30,22 @@ const (
 	readRetry = time.Second
 )
 
-var writePool sync.Pool // of *[]byte with writeBytes and some room
-
 // writer is the goroutine that owns the socket's write side.
 type writer struct {
 	c             *conn
-	control       []byte // taken from the outbox, being written
-	buf           []byte // deliveries of the turn; from the pool while there is one
-	cuts          []cut  // where in buf the log's own bytes come in between
-	inPlace       int    // bytes in cuts
-	vec           [][]byte
+	control       []byte        // taken from the outbox, being written
+	turn          netx.Gathered // deliveries
 	net           *netx.Writer
 	frames        uint64        // of deliveries written
 	framesWritten atomic.Uint64 // the same, for others
 	delivered     atomic.Uint64
-	ready         turnList // subscriptions for which there may be something to do
+	ready         netx.Turns[*subscription] // subscriptions for which there may be something to do
 	lenders       []*subscription
-	late          atomic.Bool // nothing is delivered for now: see isLate
-	again         *time.Timer // that ends it; nil before the first time
+	outflow       broker.Outflow
 	writing       atomic.Bool // a write is under way, and takes as long as the client lets it
 	wrote         bool        // since the last tick
 	sized         int         // bytes of the turn's bodies
 	small         bool        // the last deliveries were few
-}
-
-// cut is a body that is written from where it lies, behind buf[:at].
-type cut struct {
-	at   int
-	body []byte
 }
 
 func (w *writer) run() {
@@ -109,7 +96,7 @@ func (w *writer) turns() (ended bool, err error) {
 		if finish {
 			return true, nil
 		}
-		if w.small && w.ready.len() > 0 {
+		if w.small && w.ready.Len() > 0 {
 			runtime.Gosched()
 		}
 		more, err := w.deliveries()
@@ -130,7 +117,7 @@ func (w *writer) collect() (finish bool) {
 		c.out = c.appendReceipts(c.out)
 	}
 	w.control, c.out = c.out, w.control[:0]
-	w.ready.add(c.ready...)
+	w.ready.Add(c.ready...)
 	clear(c.ready)
 	c.ready = c.ready[:0]
 	finish = c.finish || c.lastWord
@@ -145,24 +132,26 @@ func (w *writer) collect() (finish bool) {
 // deliveries gives each subscription that may have something a turn, and writes what comes of it. more says that
 // there may be more already.
 func (w *writer) deliveries() (more bool, err error) {
-	pacer := w.c.session.Pacer()
-	late := (pacer != nil || w.late.Load()) && w.isLate(pacer)
-	for range w.ready.len() {
-		k := w.ready.first()
+	late := w.outflow.Late(w.c.session.Pacer())
+	if late {
+		w.passOn()
+	}
+	for range w.ready.Len() {
+		k := w.ready.First()
 		switch {
 		case k.cancelled.Load():
 			w.tellCancelled(k)
 			more = true
 		case k.ready.Load() && late:
-			w.ready.add(k)
+			w.ready.Add(k)
 		case k.ready.Load():
 			more = w.pull(k) || more
 			if k.cancelled.Load() && !k.ready.Swap(true) {
-				w.ready.add(k) // while it was pulled, when it was not listed once more
+				w.ready.Add(k) // while it was pulled, when it was not listed once more
 				more = true
 			}
 		}
-		if len(w.buf)+w.inPlace >= writeBytes-writeBytes/4 {
+		if w.turn.Len() >= writeBytes-writeBytes/4 {
 			if err := w.send(); err != nil {
 				return false, err
 			}
@@ -175,9 +164,7 @@ func (w *writer) deliveries() (more bool, err error) {
 
 // pull encodes what the subscription may have now, and says if it may have more. It waits for no disk.
 func (w *writer) pull(k *subscription) (more bool) {
-	if w.buf == nil {
-		w.buf = takeWriteBuffer()
-	}
+	w.turn.Begin()
 	c := w.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,7 +173,7 @@ func (w *writer) pull(k *subscription) (more bool) {
 		return false
 	}
 	w.sized = 0
-	before := len(w.buf) + w.inPlace
+	before := w.turn.Len()
 	room := max(writeBytes-before, 1)
 	most := pullMessages
 	if k.mean > 0 {
@@ -194,7 +181,7 @@ func (w *writer) pull(k *subscription) (more bool) {
 	}
 	n, err := k.sub.Pull(most, room, k.emit)
 	if n > 0 {
-		k.mean = (len(w.buf) + w.inPlace - before) / n
+		k.mean = (w.turn.Len() - before) / n
 		w.frames += uint64(n)
 		w.delivered.Add(uint64(n))
 	}
@@ -211,7 +198,7 @@ func (w *writer) pull(k *subscription) (more bool) {
 		return false
 	}
 	if !k.ready.Swap(true) {
-		w.ready.add(k) // behind the others
+		w.ready.Add(k) // behind the others
 	}
 	return true
 }
@@ -224,13 +211,12 @@ func (k *subscription) deliver(d *broker.Delivery) {
 		k.enc.Headers(d.Head, func(buf []byte) []byte { return k.appendHeaders(buf, d) })
 	}
 	if len(d.Body) < inPlaceBytes {
-		w.buf = k.enc.Append(w.buf, tag, d.Redelivered, d.Body)
+		w.turn.Buf = k.enc.Append(w.turn.Buf, tag, d.Redelivered, d.Body)
 	} else {
 		k.borrowed = true
-		w.buf = k.enc.AppendHead(w.buf, tag, d.Redelivered, len(d.Body))
-		w.cuts = append(w.cuts, cut{at: len(w.buf), body: d.Body})
-		w.inPlace += len(d.Body)
-		w.buf = frame.AppendEnd(w.buf)
+		w.turn.Buf = k.enc.AppendHead(w.turn.Buf, tag, d.Redelivered, len(d.Body))
+		w.turn.Lend(d.Body)
+		w.turn.Buf = frame.AppendEnd(w.turn.Buf)
 	}
 	w.sized += len(d.Body)
 	if k.noAck {
@@ -249,23 +235,25 @@ func (k *subscription) appendHeaders(buf []byte, d *broker.Delivery) []byte {
 
 // send writes the turn's deliveries and gives back what they borrowed.
 func (w *writer) send() error {
-	if w.buf == nil {
+	if w.turn.Buf == nil {
 		return nil
 	}
 	var err error
-	size := len(w.buf) + w.inPlace
+	size := w.turn.Len()
 	w.small = size < smallTurnBytes
 	if p := w.c.session.Pacer(); p != nil {
 		p.Left(size, time.Now())
 	}
-	switch {
-	case len(w.cuts) > 0:
-		err = w.writeVector()
-	case len(w.buf) > 0:
-		err = w.write(w.buf)
+	if size > 0 {
+		w.wrote = true
+		w.writing.Store(true)
+		err = w.turn.WriteTo(w.net)
+		w.writing.Store(false)
 	}
-	giveWriteBuffer(w.buf)
-	w.buf = nil
+	if errors.Is(err, syscall.EFAULT) {
+		w.unreadable(err)
+	}
+	w.turn.Free()
 	for i, k := range w.lenders {
 		w.c.mu.Lock()
 		k.borrowed = false
@@ -274,41 +262,6 @@ func (w *writer) send() error {
 		w.lenders[i] = nil
 	}
 	w.lenders = w.lenders[:0]
-	return err
-}
-
-func takeWriteBuffer() []byte {
-	if b, ok := writePool.Get().(*[]byte); ok {
-		return (*b)[:0]
-	}
-	return make([]byte, 0, writeBytes+writeBytes/4)
-}
-
-func giveWriteBuffer(b []byte) {
-	if cap(b) <= 2*writeBytes {
-		writePool.Put(&b)
-	}
-}
-
-// writeVector writes buf with the bodies in their places, in one system call as a rule.
-func (w *writer) writeVector() error {
-	w.vec = w.vec[:0]
-	from := 0
-	for _, cut := range w.cuts {
-		w.vec = append(w.vec, w.buf[from:cut.at], cut.body)
-		from = cut.at
-	}
-	w.vec = append(w.vec, w.buf[from:])
-	w.writing.Store(true)
-	err := w.net.WriteVector(w.vec)
-	w.writing.Store(false)
-	if errors.Is(err, syscall.EFAULT) {
-		w.unreadable(err)
-	}
-	w.wrote = true
-	clear(w.vec)
-	clear(w.cuts)
-	w.cuts, w.inPlace = w.cuts[:0], 0
 	return err
 }
 
@@ -336,13 +289,13 @@ func (w *writer) write(b []byte) error {
 func (w *writer) passOn() {
 	c := w.c
 	c.outMu.Lock()
-	w.ready.add(c.ready...)
+	w.ready.Add(c.ready...)
 	clear(c.ready)
 	c.ready = c.ready[:0]
 	c.outMu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, k := range w.ready.waiting() {
+	for _, k := range w.ready.Waiting() {
 		if !k.closed {
 			k.sub.Pass()
 		}

@@ -9,7 +9,9 @@
 //
 // A handler reads with a ReadBuffer, which knows the time and how long a peer may be
 // silent, and writes with a Writer, which has patience with one that does not read.
-// What must wait for a flush of the disk before it leaves stands in Answers.
+// What must wait for a flush of the disk before it leaves stands in Answers. What a turn of
+// deliveries comes to is Gathered, and Turns say who is next. Who is held up waits in Hold or
+// Await, which end with the client.
 //
 // What a client was refused is written by a Log, in the same words for every
 // protocol and once a cause and interval.
@@ -20,6 +22,6 @@
 // It owns the goroutine of each connection and the connection itself: both end
 // when handle returns. What handle gets is the accepted connection, on Linux with
 // reads and writes that cost less (see conn) and a word when its client is gone while
-// nobody reads (Gone, see watched). It knows no protocol, and must not
-// import any other package of this module.
+// nobody reads (Gone, see watched). It knows no protocol, and imports of this module
+// what records refusals (internal/audit) and what makes errors of faults (internal/fault).
 package netx
