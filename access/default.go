@@ -5,6 +5,7 @@ import (
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // guestName is the user who may log in from this machine only, as in RabbitMQ.
@@ -87,14 +88,14 @@ func (k *Keeper) storeDefault(r *userRecord, all Permission, password string) er
 			d.note(audit.PutUser, "", r.Name, "")
 			hashed := *r
 			hashed.setSecret(s)
-			if err := d.put(keyOf(prefixUser, r.Name), &hashed); err != nil {
+			if err := d.put(store.Key(prefixUser, r.Name), &hashed); err != nil {
 				return err
 			}
 		}
 		if g := d.picture.permissions[grant{all.VHost, all.User}]; g == nil || g.Permission != all {
 			return nil
 		}
-		return d.put(keyOf(prefixPermission, all.VHost, all.User), permissionRecord(all))
+		return d.put(store.Key(prefixPermission, all.VHost, all.User), permissionRecord(all))
 	})
 }
 

@@ -100,7 +100,7 @@ func (d *Draft) PutUser(u NewUser) error {
 	if old != nil && reflect.DeepEqual(old.tidy(), r.tidy()) {
 		return d.unnoted()
 	}
-	return d.put(keyOf(prefixUser, r.Name), r)
+	return d.put(store.Key(prefixUser, r.Name), r)
 }
 
 // User finds a user, as the change has it by now.
@@ -138,7 +138,7 @@ func (d *Draft) DeleteUser(name string) error {
 	if err := d.hasUser(name); err != nil {
 		return err
 	}
-	return d.dropAll(func(g grant) bool { return g.user == name }, keyOf(prefixUser, name))
+	return d.dropAll(func(g grant) bool { return g.user == name }, store.Key(prefixUser, name))
 }
 
 // ForgetVHost takes all permissions for a virtual host away. It is done when one is deleted.
@@ -150,7 +150,7 @@ func (d *Draft) ForgetVHost(name string) error {
 func (d *Draft) dropAll(which func(grant) bool, keys ...string) error {
 	for g := range d.picture.permissions {
 		if which(g) {
-			keys = append(keys, keyOf(prefixPermission, g.vhost, g.user))
+			keys = append(keys, store.Key(prefixPermission, g.vhost, g.user))
 		}
 	}
 	for g, of := range d.picture.topics {
@@ -158,7 +158,7 @@ func (d *Draft) dropAll(which func(grant) bool, keys ...string) error {
 			continue
 		}
 		for exchange := range of {
-			keys = append(keys, keyOf(prefixTopic, g.vhost, g.user, exchange))
+			keys = append(keys, store.Key(prefixTopic, g.vhost, g.user, exchange))
 		}
 	}
 	for _, key := range keys {
@@ -193,7 +193,7 @@ func (d *Draft) changeLimits(a audit.Act, name, limit string, change func(map[st
 		r.Limits = map[string]int64{}
 	}
 	change(r.Limits)
-	return d.put(keyOf(prefixUser, name), &r)
+	return d.put(store.Key(prefixUser, name), &r)
 }
 
 // SetPermission says what a user may do in a virtual host.
@@ -205,7 +205,7 @@ func (d *Draft) SetPermission(p Permission) error {
 	if old := d.picture.permissions[grant{p.VHost, p.User}]; old != nil && old.Permission == p {
 		return d.unnoted()
 	}
-	return d.put(keyOf(prefixPermission, p.VHost, p.User), permissionRecord(p))
+	return d.put(store.Key(prefixPermission, p.VHost, p.User), permissionRecord(p))
 }
 
 // ClearPermission shuts a user out of a virtual host. To have none already is no error.
@@ -217,7 +217,7 @@ func (d *Draft) ClearPermission(vhost, user string) error {
 	if d.picture.permissions[grant{vhost, user}] == nil {
 		return nil
 	}
-	return d.drop(keyOf(prefixPermission, vhost, user))
+	return d.drop(store.Key(prefixPermission, vhost, user))
 }
 
 // SetTopicPermission says with which routing keys a user may publish to a topic
@@ -233,7 +233,7 @@ func (d *Draft) SetTopicPermission(p TopicPermission) error {
 	if old := d.picture.topics[grant{p.VHost, p.User}][p.Exchange]; old != nil && old.TopicPermission == p {
 		return d.unnoted()
 	}
-	return d.put(keyOf(prefixTopic, p.VHost, p.User, p.Exchange), topicRecord(p))
+	return d.put(store.Key(prefixTopic, p.VHost, p.User, p.Exchange), topicRecord(p))
 }
 
 // ClearTopicPermission takes the topic permission for one exchange away.
@@ -245,7 +245,7 @@ func (d *Draft) ClearTopicPermission(vhost, user, exchange string) error {
 	if d.picture.topics[grant{vhost, user}][exchange] == nil {
 		return nil
 	}
-	return d.drop(keyOf(prefixTopic, vhost, user, exchange))
+	return d.drop(store.Key(prefixTopic, vhost, user, exchange))
 }
 
 // ClearTopicPermissions takes all topic permissions of a user in a virtual host away.

@@ -27,13 +27,13 @@ func TestTheFormatIsKept(t *testing.T) {
 		r.setSecret(auth.Secret{Hash: r.Hash, Credentials: []auth.Credential{
 			{Mechanism: auth.ScramSHA256, Salt: keys(16), Iterations: 4096, StoredKey: keys(32), ServerKey: keys(32)},
 		}})
-		return d.put(keyOf(prefixUser, r.Name), r)
+		return d.put(store.Key(prefixUser, r.Name), r)
 	}))
 	r.must(r.table.Put(t.Context(), store.Entry{Key: keyDecoy, Value: []byte(`"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="`)}))
 	r.restart() // it is read again
 	var lines []string
 	r.must(r.table.Load(t.Context(), func(e store.Entry) error {
-		if e.Key != keyOf(prefixUser, "root") {
+		if e.Key != store.Key(prefixUser, "root") {
 			lines = append(lines, e.Key+" "+string(e.Value)+"\n")
 		}
 		return nil

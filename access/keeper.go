@@ -151,7 +151,7 @@ func (k *Keeper) renew(name string, old, s auth.Secret) {
 			}
 		}
 		renewed.setSecret(s)
-		return d.put(keyOf(prefixUser, name), &renewed)
+		return d.put(store.Key(prefixUser, name), &renewed)
 	})
 	if err != nil {
 		k.opts.Log.Error("can't store a password in a better form; the next login tries again", "user", name, "error", err)

@@ -187,7 +187,7 @@ func TestPermissionsGoWithTheirVirtualHost(t *testing.T) {
 		t.Errorf("for a virtual host that is gone: %v", err)
 	}
 	// As a kill between the two deletions leaves it.
-	e, err := encodeRecord(keyOf(prefixPermission, "v", "root"), permissionRecord{VHost: "v", User: "root"})
+	e, err := encodeRecord(store.Key(prefixPermission, "v", "root"), permissionRecord{VHost: "v", User: "root"})
 	r.must(err)
 	r.must(r.table.Put(t.Context(), e))
 	r.restart()

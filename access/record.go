@@ -25,16 +25,6 @@ const (
 	prefixTopic      = "t/"
 )
 
-func keyOf(prefix string, parts ...string) string {
-	var s strings.Builder
-	s.WriteString(strings.TrimSuffix(prefix, "/"))
-	for _, p := range parts {
-		s.WriteByte('/')
-		s.WriteString(url.PathEscape(p))
-	}
-	return s.String()
-}
-
 // userRecord is a user as it is stored.
 type userRecord struct {
 	Name  string             `json:"name"`
@@ -138,7 +128,7 @@ func (p *picture) load(e store.Entry) error {
 		if err := decodeRecord(e, &r); err != nil {
 			return err
 		}
-		key, put = keyOf(prefixUser, r.Name), func() error { return p.putUser(&r) }
+		key, put = store.Key(prefixUser, r.Name), func() error { return p.putUser(&r) }
 	case strings.HasPrefix(e.Key, prefixPermission):
 		var r permissionRecord
 		if e.Value == nil {
@@ -147,7 +137,7 @@ func (p *picture) load(e store.Entry) error {
 		if err := decodeRecord(e, &r); err != nil {
 			return err
 		}
-		key, put = keyOf(prefixPermission, r.VHost, r.User), func() error { return p.putPermission(Permission(r)) }
+		key, put = store.Key(prefixPermission, r.VHost, r.User), func() error { return p.putPermission(Permission(r)) }
 	case strings.HasPrefix(e.Key, prefixTopic):
 		var r topicRecord
 		if e.Value == nil {
@@ -156,7 +146,7 @@ func (p *picture) load(e store.Entry) error {
 		if err := decodeRecord(e, &r); err != nil {
 			return err
 		}
-		key, put = keyOf(prefixTopic, r.VHost, r.User, r.Exchange), func() error { return p.putTopic(TopicPermission(r)) }
+		key, put = store.Key(prefixTopic, r.VHost, r.User, r.Exchange), func() error { return p.putTopic(TopicPermission(r)) }
 	default:
 		return fmt.Errorf("unknown record %q: was the directory written by a newer version?", e.Key)
 	}

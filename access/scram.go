@@ -6,6 +6,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/audit"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // ScramUsers lists the users who have SCRAM credentials, by name.
@@ -58,7 +59,7 @@ func (d *Draft) AlterScram(user string, put []auth.Credential, drop []auth.Mecha
 	if err := checkUser(r); err != nil {
 		return err
 	}
-	return d.put(keyOf(prefixUser, user), r)
+	return d.put(store.Key(prefixUser, user), r)
 }
 
 // isWellKnown tells whether a credential is of the password that everybody knows.

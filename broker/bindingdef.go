@@ -20,7 +20,7 @@ func (d *bindingDef) key() string {
 	if d.ToExchange {
 		kind = "x"
 	}
-	return defKey(prefixBinding, d.VHost, d.Source, kind, d.Dest, string(d.Key), argsHash(d.Args))
+	return store.Key(prefixBinding, d.VHost, d.Source, kind, d.Dest, string(d.Key), argsHash(d.Args))
 }
 
 // decode reads a binding's definition as queueDef.decode a queue's. Nothing of it is used again.

@@ -250,7 +250,7 @@ func (c *change) putQueue(q *Queue, parts []*Partition, set *Settings) error {
 	if !q.lives() {
 		return nil
 	}
-	return c.put(defKey(prefixQueue, c.v.Name, q.Name), q.definition(logsOf(parts), set))
+	return c.put(store.Key(prefixQueue, c.v.Name, q.Name), q.definition(logsOf(parts), set))
 }
 
 // definition is what is written down of a queue with these logs and settings.

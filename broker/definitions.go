@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 
 	"github.com/leveret-mq/leveret/store"
@@ -47,21 +46,6 @@ const (
 	prefixParameter      = "P/"
 	prefixGlobal         = "m/global/"
 )
-
-func defKey(prefix string, parts ...string) string {
-	n := len(prefix)
-	for _, p := range parts {
-		n += len(p) + len("/%2F")
-	}
-	var s strings.Builder
-	s.Grow(n)
-	s.WriteString(strings.TrimSuffix(prefix, "/"))
-	for _, p := range parts {
-		s.WriteByte('/')
-		s.WriteString(url.PathEscape(p))
-	}
-	return s.String()
-}
 
 type exchangeDef struct {
 	VHost      string `json:"vhost"`
@@ -222,7 +206,7 @@ func (b *Broker) firstStart() error {
 		return nil // one that was deleted does not come back
 	}
 	b.showVHost(&d)
-	return b.putJSON(defKey(prefixVHost, d.Name), d)
+	return b.putJSON(store.Key(prefixVHost, d.Name), d)
 }
 
 func (b *Broker) restore(exchanges []exchangeDef, queues, bindings []store.Entry, expiries []expiryDef, marks []ttlDef) error {
@@ -288,12 +272,12 @@ func (b *Broker) restore(exchanges []exchangeDef, queues, bindings []store.Entry
 	}
 	for _, d := range expiries {
 		if !b.restoreExpiry(d) {
-			loose = append(loose, store.Entry{Key: defKey(prefixExpiry, d.VHost, d.Queue)})
+			loose = append(loose, store.Entry{Key: store.Key(prefixExpiry, d.VHost, d.Queue)})
 		}
 	}
 	for _, d := range marks {
 		if !b.restoreTTLs(d) {
-			loose = append(loose, store.Entry{Key: defKey(prefixTTL, d.VHost, d.Queue)})
+			loose = append(loose, store.Entry{Key: store.Key(prefixTTL, d.VHost, d.Queue)})
 		}
 	}
 	if len(loose) > 0 { // or they would come back once something of the end's name is declared

@@ -8,6 +8,7 @@ import (
 
 	"github.com/leveret-mq/leveret/exchange"
 	"github.com/leveret-mq/leveret/internal/field"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // Exchange routes messages to what is bound to it.
@@ -191,7 +192,7 @@ func (c *change) makeExchange(x *Exchange) {
 		if !x.Durable {
 			return nil
 		}
-		return c.put(defKey(prefixEx, c.v.Name, x.Name), x.definition(c.v))
+		return c.put(store.Key(prefixEx, c.v.Name, x.Name), x.definition(c.v))
 	}
 	c.show = func() error {
 		if now := c.v.policies.Load(); now != under {

@@ -448,7 +448,7 @@ type expiryDef struct {
 	Queue string `json:"queue"`
 }
 
-func (q *Queue) expiryKey() string { return defKey(prefixExpiry, q.vhost.Name, q.Name) }
+func (q *Queue) expiryKey() string { return store.Key(prefixExpiry, q.vhost.Name, q.Name) }
 
 // mark writes down which of the queues expect messages that expire, once for each.
 func (x *expirer) mark(list []*Partition) {

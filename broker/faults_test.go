@@ -244,7 +244,7 @@ func TestALooseBindingDoesNotComeBack(t *testing.T) {
 	r.queue("q", QueueOptions{Durable: true})
 	r.bind("x", "q", "k")
 	defs, _ := r.store.Table(t.Context(), "defs")
-	if err := defs.Put(t.Context(), store.Entry{Key: defKey(prefixQueue, "/", "q")}); err != nil { // an older version's half of a deletion
+	if err := defs.Put(t.Context(), store.Entry{Key: store.Key(prefixQueue, "/", "q")}); err != nil { // an older version's half of a deletion
 		t.Fatal(err)
 	}
 	r.restart()

@@ -101,7 +101,7 @@ func TestBindingsWithoutTheirEndsAreLeftOut(t *testing.T) {
 	r.queue("q", QueueOptions{Durable: true})
 	r.bind("x", "q", "k")
 	defs, _ := r.store.Table(t.Context(), "defs")
-	if err := defs.Put(t.Context(), store.Entry{Key: defKey(prefixQueue, "/", "q")}); err != nil { // as a kill between two writes leaves it
+	if err := defs.Put(t.Context(), store.Entry{Key: store.Key(prefixQueue, "/", "q")}); err != nil { // as a kill between two writes leaves it
 		t.Fatal(err)
 	}
 	r.restart()

@@ -79,7 +79,7 @@ func TestBindingsThatAnOlderVersionDoubledBecomeOne(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key := defKey(prefixBinding, "/", "x", "q", "q", "k", string(args))
+		key := store.Key(prefixBinding, "/", "x", "q", "q", "k", string(args))
 		old[key] = true
 		if err := r.defs.Put(t.Context(), store.Entry{Key: key, Value: value}); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"github.com/leveret-mq/leveret/store"
 	"iter"
 	"maps"
 )
@@ -71,7 +72,7 @@ func (l *leaving) exchange(x *Exchange) error {
 	}
 	l.gone[x] = struct{}{}
 	if x.Durable {
-		l.c.drop(defKey(prefixEx, l.c.v.Name, x.Name))
+		l.c.drop(store.Key(prefixEx, l.c.v.Name, x.Name))
 		if err := l.logs(x.Name, x.lanesOf()); err != nil {
 			return err
 		}
@@ -89,7 +90,7 @@ func (l *leaving) queue(q *Queue) error {
 	}
 	l.queues = append(l.queues, q)
 	if q.lives() {
-		l.c.drop(defKey(prefixQueue, l.c.v.Name, q.Name))
+		l.c.drop(store.Key(prefixQueue, l.c.v.Name, q.Name))
 		if q.expires.Load() {
 			l.c.drop(q.expiryKey())
 		}

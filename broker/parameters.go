@@ -94,7 +94,7 @@ func (l parameters) changed(vhost string, list []Parameter) ([]Parameter, []stor
 		}
 		key := prefixGlobal + p.Name
 		if vhost != "" {
-			key = defKey(prefixParameter, vhost, p.Component, p.Name)
+			key = store.Key(prefixParameter, vhost, p.Component, p.Name)
 		}
 		var value bytes.Buffer
 		e := json.NewEncoder(&value)

@@ -44,7 +44,7 @@ func (r *policyRule) key(v *VHost) string {
 	if r.Operator {
 		prefix = prefixOperatorPolicy
 	}
-	return defKey(prefix, v.Name, r.Name)
+	return store.Key(prefix, v.Name, r.Name)
 }
 
 func (r *policyRule) def(v *VHost) policyDef {

@@ -149,7 +149,7 @@ func TestTheStepsOfADeletedQueueAreNotThoseOfTheNext(t *testing.T) {
 		}
 		q := r.queue("q", QueueOptions{Durable: true})
 		// As a kill beside a change might leave it: of logs that are gone.
-		if err := r.putJSON(defKey(prefixTTL, "/", "q"), ttlDef{VHost: "/", Queue: "q", Logs: []ttlLogSteps{{Log: q.Partitions()[0].log.ID() + "0", Steps: []ttlStep{{100, -1}}}}}); err != nil {
+		if err := r.putJSON(store.Key(prefixTTL, "/", "q"), ttlDef{VHost: "/", Queue: "q", Logs: []ttlLogSteps{{Log: q.Partitions()[0].log.ID() + "0", Steps: []ttlStep{{100, -1}}}}}); err != nil {
 			t.Fatal(err)
 		}
 		r.restart()

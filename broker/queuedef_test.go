@@ -97,7 +97,7 @@ func TestDecodingAQueueDefinitionAllocatesItsLogAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := store.Entry{Key: defKey(prefixQueue, "/", q.Name), Value: value}
+	e := store.Entry{Key: store.Key(prefixQueue, "/", q.Name), Value: value}
 	d := queueDef{VHost: "/", Args: make([]byte, 0, 8), TopicID: make([]byte, 0, 16), Logs: make([]store.LogID, 0, 1)}
 	if n := alloc.Least(1, 100, func() {
 		if err := d.decode(e); err != nil || d.Name != q.Name {

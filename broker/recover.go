@@ -104,7 +104,7 @@ func (b *Broker) lostQueues(logs []store.Unclaimed) []queueDef {
 			b.opts.Log.Error("a log belongs to no queue that is known; it is left alone", "log", u.ID, "name", u.Options.Name, "error", err)
 			continue
 		}
-		key := defKey(prefixQueue, d.VHost, d.Name)
+		key := store.Key(prefixQueue, d.VHost, d.Name)
 		old, had := found[key]
 		switch {
 		case !had:
@@ -150,7 +150,7 @@ func (b *Broker) rebuildQueue(d queueDef) error {
 	v := b.vhosts[d.VHost]
 	if v == nil {
 		v = newVHost(b, d.VHost)
-		if err := b.putJSON(defKey(prefixVHost, d.VHost), vhostDef{Name: d.VHost}); err != nil {
+		if err := b.putJSON(store.Key(prefixVHost, d.VHost), vhostDef{Name: d.VHost}); err != nil {
 			return err
 		}
 		b.vhosts[d.VHost] = v
@@ -161,7 +161,7 @@ func (b *Broker) rebuildQueue(d queueDef) error {
 	if err := v.restoreQueue(&d); err != nil {
 		return err
 	}
-	return b.putJSON(defKey(prefixQueue, d.VHost, d.Name), d)
+	return b.putJSON(store.Key(prefixQueue, d.VHost, d.Name), d)
 }
 
 // producerIDsPerSecond is more ids than are given out in a second, for skipProducerIDs.

@@ -252,7 +252,7 @@ func TestALogOfNoQueueIsRefusedUnlessAPowerCutMayHaveLeftIt(t *testing.T) {
 		}
 		publish(t, s.NewPublisher(), "", name+"=body")
 	}
-	if err := b.defs.Put(t.Context(), store.Entry{Key: defKey(prefixQueue, "/", "a")}); err != nil {
+	if err := b.defs.Put(t.Context(), store.Entry{Key: store.Key(prefixQueue, "/", "a")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(b.Close(), st.Close()); err != nil {

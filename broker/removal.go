@@ -55,7 +55,7 @@ func (d *removalDef) entry() (store.Entry, error) {
 	return store.Entry{Key: key, Value: value}, nil
 }
 
-func removalKey(id store.LogID) string { return defKey(prefixRemoval, fmt.Sprint(id)) }
+func removalKey(id store.LogID) string { return store.Key(prefixRemoval, fmt.Sprint(id)) }
 
 // add has the logs of partitions removed that nobody finds any more. kept says that
 // the definitions tell of it.

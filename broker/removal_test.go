@@ -179,7 +179,7 @@ func TestALogThatIsRemovedAlreadyIsNotMissed(t *testing.T) {
 	publish(t, r.s.NewPublisher(), "", "q=m")
 	id := q.Partitions()[0].log.ID()
 	var c change
-	c.drop(defKey(prefixQueue, "/", "q"))
+	c.drop(store.Key(prefixQueue, "/", "q"))
 	if err := c.put(removalKey(id), removalDef{VHost: "/", Queue: "q", Log: id}); err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ type ttlLogSteps struct {
 	Steps []ttlStep   `json:"steps"`
 }
 
-func (q *Queue) ttlKey() string { return defKey(prefixTTL, q.vhost.Name, q.Name) }
+func (q *Queue) ttlKey() string { return store.Key(prefixTTL, q.vhost.Name, q.Name) }
 
 // ttlSteps are the log's; who asks for them takes the queue's settings before.
 func (p *Partition) ttlSteps() []ttlStep {

@@ -207,7 +207,7 @@ func (b *Broker) finishVHost(name string, v *VHost) {
 
 func (b *Broker) removeVHost(name string, v *VHost) error {
 	if b.store.Caps().Shared { // another may have been quicker, and there may be one of the name again
-		if mark, err := b.lookUp(defKey(prefixVHostEnd, name)); err != nil || mark.Value == nil {
+		if mark, err := b.lookUp(store.Key(prefixVHostEnd, name)); err != nil || mark.Value == nil {
 			return err
 		}
 	}
@@ -228,7 +228,7 @@ func (b *Broker) removeVHost(name string, v *VHost) error {
 			return err
 		}
 	}
-	return b.putDef(store.Entry{Key: defKey(prefixVHostEnd, name)})
+	return b.putDef(store.Entry{Key: store.Key(prefixVHostEnd, name)})
 }
 
 // sweepVHost removes what the tables have of a virtual host that is not there.

@@ -70,7 +70,7 @@ func (b *Broker) putVHostLimits(vhost string, change func(map[string]int64) map[
 			return err
 		}
 	}
-	e := store.Entry{Key: defKey(prefixVHostLimits, vhost)}
+	e := store.Entry{Key: store.Key(prefixVHostLimits, vhost)}
 	if len(said) > 0 {
 		if e.Value, err = json.Marshal(said); err != nil {
 			return fmt.Errorf("encode definition %s: %w", e.Key, err)

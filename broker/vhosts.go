@@ -138,7 +138,7 @@ func (b *Broker) putVHost(name string, m VHostMeta) (created bool, err error) {
 			return false, err
 		}
 	}
-	if err := b.putJSON(defKey(prefixVHost, name), def); err != nil {
+	if err := b.putJSON(store.Key(prefixVHost, name), def); err != nil {
 		return false, err
 	}
 	return b.showVHost(&def), nil
@@ -201,7 +201,7 @@ func (b *Broker) deleteVHost(name string) error {
 	<-v.open.shut()
 	value, err := json.Marshal(vhostDef{Name: name})
 	if err == nil {
-		err = b.putDef(store.Entry{Key: defKey(prefixVHost, name)}, store.Entry{Key: defKey(prefixVHostEnd, name), Value: value})
+		err = b.putDef(store.Entry{Key: store.Key(prefixVHost, name)}, store.Entry{Key: store.Key(prefixVHostEnd, name), Value: value})
 	}
 	if err != nil {
 		v.open.decide(false)
