@@ -3,10 +3,9 @@ package kafka
 import (
 	"math"
 	"time"
-)
 
-// mutePoll is how often a connection that is not read looks whether it still must not be.
-const mutePoll = 50 * time.Millisecond
+	"github.com/leveret-mq/leveret/internal/netx"
+)
 
 // mute leaves a connection unread that went over the rates of its user or its virtual host, for
 // the time that its answer says: as Kafka does it, the answer goes out at once, and clients that
@@ -20,20 +19,7 @@ func (c *conn) mute(wait time.Duration) error {
 	}
 	defer c.frames.Touch()
 	pacer := c.session.Pacer()
-	poll, over := time.NewTicker(mutePoll), time.NewTimer(wait)
-	defer poll.Stop()
-	defer over.Stop()
-	for c.session.Pacer() == pacer {
-		select {
-		case <-poll.C:
-		case <-over.C:
-			return nil
-		case <-c.frames.gone(): // who wants no answer may send and go
-			return nil
-		case <-c.s.stop:
-			return nil
-		}
-	}
+	netx.Hold(c.nc, c.s.stop, wait, func() bool { return c.session.Pacer() == pacer }) // or who wants no answer sends and goes
 	return nil
 }
 
