@@ -165,8 +165,8 @@ func (ch *channel) whileClosing(f wire.Frame) *closeError {
 	}
 	switch wire.PayloadID(f.Payload) {
 	case wire.IDChannelClose:
+		ch.forget()
 		ch.c.send(ch.number, &wire.ChannelCloseOk{})
-		fallthrough
 	case wire.IDChannelCloseOk:
 		ch.forget()
 	case wire.IDChannelOpen:
@@ -279,8 +279,8 @@ func answer(noWait bool, m wire.Method) wire.Method {
 
 func (ch *channel) close() error {
 	ch.release()
+	ch.forget() // before the client can know: who asks for the list behind close-ok does not find it
 	ch.leave(&wire.ChannelCloseOk{})
-	ch.forget()
 	return nil
 }
 
