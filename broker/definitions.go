@@ -44,6 +44,7 @@ const (
 
 	prefixOperatorPolicy = "O/"
 	prefixParameter      = "P/"
+	prefixAttachment     = "a/"
 	prefixGlobal         = "m/global/"
 )
 
@@ -84,6 +85,7 @@ func (b *Broker) load() error {
 	policies := map[string][]*policyRule{}
 	var limits []store.Entry
 	var kept []parameterDef
+	var attached []store.Entry
 	ctx, cancel := asking()
 	defer cancel()
 	shared := b.store.Caps().Shared
@@ -139,6 +141,9 @@ func (b *Broker) load() error {
 			d, err := decodeParameter(e)
 			kept = append(kept, d)
 			return err
+		case strings.HasPrefix(e.Key, prefixAttachment):
+			attached = append(attached, e)
+			return nil
 		case isRemoval(e.Key):
 			return b.removals.load(e)
 		default:
@@ -170,6 +175,9 @@ func (b *Broker) load() error {
 		}
 	}
 	if err := b.restore(exchanges, queues, bindings, expiries, marks); err != nil {
+		return err
+	}
+	if err := b.restoreAttachments(attached); err != nil {
 		return err
 	}
 	return b.claim(lost)

@@ -2,7 +2,7 @@ package broker
 
 import "sync"
 
-// deletions tells whoever hangs on a queue that it is gone: by which protocol it was
+// deletions tells whoever hangs on a queue or an exchange that it is gone: by which protocol it was
 // deleted, or whether it went by itself, makes no difference. One goroutine tells
 // them, in the order of the deletions, so they may write to a disk.
 //
@@ -11,12 +11,19 @@ type deletions struct {
 	wake chan struct{}
 
 	mu      sync.Mutex // guards the rest; a leaf
-	pending []*Queue
-	tell    map[*func(*Queue)]struct{}
+	pending []deleted
+	tell    map[*func(deleted)]struct{}
+}
+
+// deleted is what is gone: either of the first two.
+type deleted struct {
+	queue    *Queue
+	exchange *Exchange
+	vhost    *VHost
 }
 
 func newDeletions() *deletions {
-	return &deletions{wake: make(chan struct{}, 1), tell: map[*func(*Queue)]struct{}{}}
+	return &deletions{wake: make(chan struct{}, 1), tell: map[*func(deleted)]struct{}{}}
 }
 
 // OnDeleted has fn called for every queue that is deleted from now on, one at a time
@@ -24,7 +31,23 @@ func newDeletions() *deletions {
 // be there already, which has another TopicID. What is being told when stop
 // is called may still come after it.
 func (b *Broker) OnDeleted(fn func(*Queue)) (stop func()) {
-	d := b.deletions
+	return b.deletions.subscribe(func(d deleted) {
+		if d.queue != nil {
+			fn(d.queue)
+		}
+	})
+}
+
+// OnExchangeDeleted is OnDeleted for exchanges, but for those that go with their virtual host.
+func (b *Broker) OnExchangeDeleted(fn func(*VHost, *Exchange)) (stop func()) {
+	return b.deletions.subscribe(func(d deleted) {
+		if d.exchange != nil {
+			fn(d.vhost, d.exchange)
+		}
+	})
+}
+
+func (d *deletions) subscribe(fn func(deleted)) (stop func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.tell[&fn] = struct{}{}
@@ -35,10 +58,10 @@ func (b *Broker) OnDeleted(fn func(*Queue)) (stop func()) {
 	}
 }
 
-// add notes a queue that nobody finds any more.
-func (d *deletions) add(q *Queue) {
+// add notes what nobody finds any more.
+func (d *deletions) add(gone deleted) {
 	d.mu.Lock()
-	d.pending = append(d.pending, q)
+	d.pending = append(d.pending, gone)
 	d.mu.Unlock()
 	select {
 	case d.wake <- struct{}{}:
@@ -63,14 +86,14 @@ func (d *deletions) tellAll() {
 	d.mu.Lock()
 	list := d.pending
 	d.pending = nil
-	subscribers := make([]func(*Queue), 0, len(d.tell))
+	subscribers := make([]func(deleted), 0, len(d.tell))
 	for fn := range d.tell {
 		subscribers = append(subscribers, *fn)
 	}
 	d.mu.Unlock()
-	for _, q := range list {
+	for _, gone := range list {
 		for _, fn := range subscribers {
-			fn(q)
+			fn(gone)
 		}
 	}
 }

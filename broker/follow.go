@@ -114,6 +114,8 @@ func (b *Broker) take(e store.Entry) error {
 		return v.takePolicy(parts[2], parts[0]+"/" == prefixOperatorPolicy, e)
 	case prefixTTL:
 		return v.takeTTLs(e)
+	case prefixAttachment:
+		return v.takeAttachment(parts, e)
 	case prefixParameter:
 		return v.takeParameter(parts[2], parts[len(parts)-1], e)
 	}

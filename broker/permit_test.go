@@ -58,6 +58,14 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 			_, _, err := s.Bounds(part)
 			return err
 		},
+		"Extent": func() error {
+			_, _, err := s.Extent(part)
+			return err
+		},
+		"Browse": func() error {
+			_, _, err := s.Browse(part, 0, 1, func(*Delivery) bool { return true })
+			return err
+		},
 		"SizeOf": func() error { return last(s.SizeOf(part)) },
 		"Fetch": func() error {
 			_, _, err := s.Fetch(part, Fetch{MaxBytes: 1}, nil)
@@ -125,12 +133,12 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 func TestTheSessionIsTheOneDoor(t *testing.T) {
 	looks := []string{"VHost", "VHosts", "Meta", "Gone", "Limits", "OnVHostDeleted", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic", "Readable", "OfKafka",
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts", "Pulse",
-		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "GroupOffsets", "Groups", "Policies", "Parameters", "GlobalParameters", "Defined"}
+		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "OnExchangeDeleted", "Attachments", "GroupOffsets", "Groups", "Policies", "Parameters", "GlobalParameters", "Defined"}
 	keeps := []string{
 		"NewSession", "NewInnerSession", "Clients", // how clients come to the door
 		"PolicyChanged", "LimitMessages", "Close", // the server's
 		"PutVHost", "DeleteVHost", "SetVHostLimits", "SetVHostLimit", "ClearVHostLimit", // an administrator's, who is named
-		"ForgetOffsets", "KeepGroup", // of what was allowed when it was asked for
+		"ForgetOffsets", "KeepGroup", "Attach", // of what was allowed when it was asked for
 		"Scratch",                                                                           // memory of unfinished messages
 		"PutPolicies", "DeletePolicy", "PutParameters", "PutGlobalParameters", "NewChecker", // administration
 	}

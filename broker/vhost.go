@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"encoding/json"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,8 +31,9 @@ type VHost struct {
 	// likeness; guarded by mu.
 	topics map[string]string
 
-	policies   atomic.Pointer[policySet] // nil: none; changed under mu
-	parameters parameters                // guarded by mu
+	policies   atomic.Pointer[policySet]                 // nil: none; changed under mu
+	parameters parameters                                // guarded by mu
+	attached   map[attachedTo]map[string]json.RawMessage // what listeners keep; nil: nothing; guarded by mu
 
 	replies replies // who waits for direct replies
 

@@ -152,7 +152,7 @@ func (v *VHost) forgetQueues(list []*Queue) {
 	v.mu.Lock()
 	for _, q := range list {
 		q.end(false)
-		v.b.deletions.add(q)
+		v.b.deletions.add(deleted{queue: q, vhost: v})
 		q.dropMaker()
 		q.leave()
 	}

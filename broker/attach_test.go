@@ -1,0 +1,186 @@
+package broker
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/leveret-mq/leveret/internal/audit"
+	"github.com/leveret-mq/leveret/message"
+)
+
+func (r *rig) attach(list ...Attachment) {
+	r.t.Helper()
+	if err := r.v.Attach(list...); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) attached() (out []string) {
+	for _, a := range r.v.Attachments() {
+		out = append(out, fmt.Sprintf("%v %s %s %s", a.ToExchange, a.Of, a.Key, a.Value))
+	}
+	return out
+}
+
+// What is attached to durable queues and exchanges outlasts a kill; of others it lasts as long as they do.
+func TestAttachmentsOutlastAKill(t *testing.T) {
+	r := start(t)
+	r.queue("kept", QueueOptions{Durable: true})
+	r.queue("passing", QueueOptions{})
+	r.exchange("x/ <&é", "topic")
+	r.attach(Attachment{Of: "kept", Key: "a/b", Value: json.RawMessage(`{"n":1}`)}, Attachment{Of: "passing", Key: "a", Value: json.RawMessage(`2`)},
+		Attachment{ToExchange: true, Of: "x/ <&é", Key: "é", Value: json.RawMessage(`"v"`)}, Attachment{ToExchange: true, Of: "amq.topic", Key: "k", Value: json.RawMessage(`3`)})
+	r.attach(Attachment{Of: "kept", Key: "a/b", Value: json.RawMessage(`{"n":2}`)}, Attachment{Of: "kept", Key: "c", Value: json.RawMessage(`1`)})
+	r.attach(Attachment{Of: "kept", Key: "c"})
+	want(t, "before", r.attached(), []string{`false kept a/b {"n":2}`, "false passing a 2", "true amq.topic k 3", `true x/ <&é é "v"`})
+	r.kill()
+	want(t, "after", r.attached(), []string{`false kept a/b {"n":2}`, "true amq.topic k 3", `true x/ <&é é "v"`})
+}
+
+// What is attached goes in the same write as what it is of, however that goes.
+func TestAttachmentsGoWithWhatTheyAreOf(t *testing.T) {
+	r := start(t)
+	r.exchange("x", "direct")
+	for _, name := range []string{"q", "other"} {
+		r.queue(name, QueueOptions{Durable: true})
+		r.attach(Attachment{Of: name, Key: "k", Value: json.RawMessage(`1`)})
+	}
+	if _, err := r.s.DeclareExchange("auto", ExchangeOptions{Type: "direct", Durable: true, AutoDelete: true}); err != nil {
+		t.Fatal(err)
+	}
+	r.bind("auto", "q", "k")
+	for _, name := range []string{"x", "auto"} {
+		r.attach(Attachment{ToExchange: true, Of: name, Key: "k", Value: json.RawMessage(`1`)})
+	}
+	if _, err := r.s.DeleteQueue("q", false, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.s.DeleteExchange("x", false); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "left", r.attached(), []string{"false other k 1"})
+	want(t, "written", r.keys(prefixAttachment), []string{"a/%2F/q/other/k"})
+	r.queue("q", QueueOptions{Durable: true})
+	r.kill()
+	want(t, "after a kill", r.attached(), []string{"false other k 1"})
+	kind(t, r.v.Attach(Attachment{Of: "none", Key: "k", Value: json.RawMessage(`1`)}), NotFound)
+	kind(t, r.v.Attach(Attachment{Of: "other", Key: "k", Value: make(json.RawMessage, maxAttachmentBytes+1)}), TooLarge)
+	if err := r.DeleteVHost(audit.Actor{}, "/"); err != nil {
+		t.Fatal(err)
+	}
+	for range 500 {
+		if len(r.keys(prefixAttachment)) == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	want(t, "after the virtual host", r.keys(prefixAttachment), nil)
+}
+
+func TestOnExchangeDeletedTellsOfEach(t *testing.T) {
+	r := start(t)
+	gone := make(chan string, 4)
+	defer r.OnExchangeDeleted(func(v *VHost, x *Exchange) { gone <- v.Name + " " + x.Name })()
+	r.exchange("x", "direct")
+	r.queue("q", QueueOptions{})
+	if _, err := r.s.DeleteQueue("q", false, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.s.DeleteExchange("x", false); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case name := <-gone:
+		want(t, "gone", []string{name}, []string{"/ x"})
+	case <-time.After(5 * time.Second):
+		t.Fatal("nobody was told")
+	}
+}
+
+// An attachment whose queue is not there any more is forgotten at the start, so that the next queue of that name
+// does not get it.
+func TestAttachmentsWithoutTheirQueueAreForgotten(t *testing.T) {
+	r := start(t)
+	r.queue("q", QueueOptions{Durable: true})
+	r.attach(Attachment{Of: "q", Key: "k", Value: json.RawMessage(`1`)})
+	if err := r.putJSON(attachedTo{false, "gone"}.key("/", "k"), attachmentDef{VHost: "/", Of: "gone", Key: "k", Value: json.RawMessage(`1`)}); err != nil {
+		t.Fatal(err)
+	}
+	r.restart()
+	want(t, "attached", r.attached(), []string{"false q k 1"})
+	want(t, "written", r.keys(prefixAttachment), []string{"a/%2F/q/q/k"})
+}
+
+func (r *rig) browse(q *Queue, from message.Offset, most int) (bodies []string, next message.Offset) {
+	r.t.Helper()
+	next, _, err := r.s.Browse(q.Partitions()[0], from, 1<<20, func(d *Delivery) bool {
+		if len(bodies) == most {
+			r.t.Error("emitted more than was wanted")
+		}
+		bodies = append(bodies, string(d.Body))
+		return len(bodies) < most
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return bodies, next
+}
+
+// Browse reads from any place, takes nothing, and goes on where it stopped; gaps in the log are passed over.
+func TestBrowseReadsWithoutTaking(t *testing.T) {
+	r := start(t)
+	q := r.queue("q", QueueOptions{Durable: true})
+	p := r.s.NewPublisher()
+	var all []string
+	for i := range 200 {
+		all = append(all, fmt.Sprint("m", i))
+		publish(t, p, "", "q=m"+fmt.Sprint(i))
+	}
+	var got []string
+	from := message.Offset(0)
+	for _, most := range []int{1, 3, 64, 65, 1000} {
+		bodies, next := r.browse(q, from, most)
+		got, from = append(got, bodies...), next
+	}
+	want(t, "browsed", got, all)
+	bodies, next := r.browse(q, from, 1)
+	if start, end, err := r.s.Extent(q.Partitions()[0]); err != nil || start != 0 || next != end || len(bodies) != 0 {
+		t.Errorf("extent %d to %d, %v; browsed to %d: %v", start, end, err, next, bodies)
+	}
+	if n := r.queueReady("q"); n != 200 {
+		t.Errorf("%d are ready", n)
+	}
+}
+
+// What was settled is not in a work queue's extent any more, unless the queue keeps it.
+func TestExtentIsWhatTheQueueHolds(t *testing.T) {
+	r := start(t)
+	p := r.s.NewPublisher()
+	for name, o := range map[string]QueueOptions{"plain": {Durable: true}, "kept": {Durable: true, Args: arguments("x-retention", "1h")}} {
+		q := r.queue(name, o)
+		publish(t, p, "", name+"=a", name+"=b", name+"=c")
+		if got := r.get(name); string(got.Body) != "a" {
+			t.Fatal("not the first")
+		}
+		read := func() []string {
+			start, _, err := r.s.Extent(q.Partitions()[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			bodies, _ := r.browse(q, start, 10)
+			return bodies
+		}
+		left := map[string][]string{"plain": {"b", "c"}, "kept": {"a", "b", "c"}}[name]
+		want(t, name, read(), left)
+		if _, err := r.s.Purge(name); err != nil {
+			t.Fatal(err)
+		}
+		if left = slices.Clone(left); name == "plain" {
+			left = nil
+		}
+		want(t, name+" purged", read(), left)
+	}
+}

@@ -1,0 +1,97 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
+)
+
+// Extent is where what a partition holds begins and ends: from the first message that its queue's consumers
+// have not settled, or of a queue that keeps what was settled, and of a stream, from the beginning of its log.
+func (s *Session) Extent(p *Partition) (start, end message.Offset, err error) {
+	if start, end, err = s.Bounds(p); err != nil {
+		return 0, 0, err
+	}
+	settings := p.q.Settings()
+	if p.q.Topic || settings.kind == stream || settings.History > 0 {
+		return start, end, nil
+	}
+	if err := s.open(p.q); err != nil {
+		return 0, 0, err
+	}
+	if c := p.cursor.Load(); c != nil {
+		floor, _ := c.Progress()
+		start = min(max(start, floor), end)
+	}
+	return start, end, nil
+}
+
+// Browse hands emit the messages of a partition from an offset on, up to about maxBytes of bodies and until emit says
+// no, and returns the offset behind the last one that it looked at. It takes nothing from anybody, waits
+// for the disk as long as clients do, and returns end, where the log ends, when nothing follows. What retention took
+// is passed over. The delivery and all in it are borrowed for the call of emit; there is nothing to settle.
+func (s *Session) Browse(p *Partition, from message.Offset, maxBytes int, emit func(*Delivery) bool) (next, end message.Offset, err error) {
+	if err := s.May(Consume, OnQueue, p.q.Name); err != nil {
+		return from, from, err
+	}
+	r := reader{part: p, wait: true, late: true, heads: new(uint64)}
+	defer r.release()
+	src := source{log: p.log}
+	for next = from; maxBytes > 0; {
+		if p.q.Deleted() {
+			return next, next, p.deleted()
+		}
+		start, e, err := p.log.Bounds()
+		if err != nil {
+			return next, next, p.fetchFailed(next, err)
+		}
+		end, next = e, max(next, start)
+		if next >= end {
+			return end, end, nil
+		}
+		run, err := src.after(next, end, true)
+		if err != nil {
+			return next, end, p.browseFailed(err)
+		}
+		if run.Last < run.First {
+			return run.First, end, nil
+		}
+		stopped := message.NoOffset
+		var n, size int
+		last := min(run.Last, run.First+browseRun-1)
+		next, n, size, err = r.read(run.First, last, maxBytes, func(d *Delivery) {
+			if stopped == message.NoOffset && !emit(d) {
+				stopped = d.Offset
+			}
+		})
+		s.browsed(n, size)
+		maxBytes -= size
+		r.gone = r.gone[:0]
+		r.release()
+		switch {
+		case stopped != message.NoOffset:
+			return stopped + 1, end, nil
+		case err != nil && !errors.Is(err, store.ErrOutOfRange):
+			return next, end, p.browseFailed(err)
+		}
+	}
+	return next, end, nil
+}
+
+// browseRun is how many messages are handed to emit at a time, which may want few.
+const browseRun = 64
+
+func (s *Session) browsed(n, size int) {
+	c := &s.vhost.b.counters
+	c.Fetched.Add(uint64(n))
+	c.FetchedBytes.Add(uint64(size))
+}
+
+func (p *Partition) browseFailed(err error) error {
+	if p.q.Deleted() {
+		return p.deleted()
+	}
+	return p.unreadable(fmt.Errorf("browse: %w", err))
+}
