@@ -147,6 +147,26 @@ func (v *VHost) PutParameters(by audit.Actor, list ...Parameter) error {
 	return err
 }
 
+// DeleteParameter forgets a parameter.
+func (v *VHost) DeleteParameter(by audit.Actor, component, name string) error {
+	err := v.change(func(c *change) error {
+		if err := c.alone(prefixParameter); err != nil {
+			return err
+		}
+		if _, there := v.parameters[parameterName{component, name}]; !there {
+			return fail(NotFound, "no %s parameter '%s' in vhost '%s'", component, name, v.Name)
+		}
+		c.drop(store.Key(prefixParameter, v.Name, component, name))
+		c.show = func() error {
+			v.parameters.put(Parameter{Component: component, Name: name})
+			return nil
+		}
+		return nil
+	})
+	v.b.auditParameter(by, audit.DeleteParameter, v.Name, Parameter{Component: component, Name: name}, err)
+	return err
+}
+
 // GlobalParameters lists those of no virtual host.
 func (b *Broker) GlobalParameters() []Parameter {
 	b.globalMu.Lock()
@@ -170,9 +190,44 @@ func (b *Broker) PutGlobalParameters(by audit.Actor, list ...Parameter) error {
 	return err
 }
 
+// GlobalParameter finds one of no virtual host.
+func (b *Broker) GlobalParameter(name string) (Parameter, error) {
+	b.globalMu.Lock()
+	defer b.globalMu.Unlock()
+	value, there := b.global[parameterName{name: name}]
+	if !there {
+		return Parameter{}, fail(NotFound, "no global parameter '%s'", name)
+	}
+	return Parameter{Name: name, Value: value}, nil
+}
+
+// DeleteGlobalParameter forgets a parameter of no virtual host.
+func (b *Broker) DeleteGlobalParameter(by audit.Actor, name string) error {
+	err := b.deleteGlobalParameter(name)
+	b.auditParameter(by, audit.DeleteParameter, "", Parameter{Name: name}, err)
+	return err
+}
+
+func (b *Broker) deleteGlobalParameter(name string) error {
+	b.globalMu.Lock()
+	defer b.globalMu.Unlock()
+	if _, there := b.global[parameterName{name: name}]; !there {
+		return fail(NotFound, "no global parameter '%s'", name)
+	}
+	if err := b.putDef(store.Entry{Key: prefixGlobal + name}); err != nil {
+		return err
+	}
+	b.global.put(Parameter{Name: name})
+	return nil
+}
+
+func (b *Broker) auditParameter(by audit.Actor, act audit.Act, vhost string, p Parameter, err error) {
+	audit.Acted(b.opts.Log, by, act, strings.TrimSpace(p.Component+" parameter '"+p.Name+"'"), vhost, err)
+}
+
 func (b *Broker) auditParameters(by audit.Actor, vhost string, put []Parameter, err error) {
 	for _, p := range put {
-		audit.Acted(b.opts.Log, by, audit.PutParameter, strings.TrimSpace(p.Component+" parameter '"+p.Name+"'"), vhost, err)
+		b.auditParameter(by, audit.PutParameter, vhost, p, err)
 	}
 	if len(put) == 0 && err != nil {
 		audit.Acted(b.opts.Log, by, audit.PutParameter, "parameters", vhost, err)

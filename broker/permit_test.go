@@ -133,7 +133,8 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 func TestTheSessionIsTheOneDoor(t *testing.T) {
 	looks := []string{"VHost", "VHosts", "Meta", "Gone", "Limits", "OnVHostDeleted", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic", "Readable", "OfKafka",
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts", "Pulse",
-		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "OnExchangeDeleted", "Attachments", "GroupOffsets", "Groups", "Policies", "Parameters", "GlobalParameters", "Defined"}
+		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "OnExchangeDeleted", "Attachments", "GroupOffsets", "Groups", "Policies", "Parameters", "GlobalParameters", "Defined",
+		"GlobalParameter"}
 	keeps := []string{
 		"NewSession", "NewInnerSession", "Clients", // how clients come to the door
 		"PolicyChanged", "LimitMessages", "Close", // the server's
@@ -141,6 +142,7 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 		"ForgetOffsets", "KeepGroup", "Attach", // of what was allowed when it was asked for
 		"Scratch",                                                                           // memory of unfinished messages
 		"PutPolicies", "DeletePolicy", "PutParameters", "PutGlobalParameters", "NewChecker", // administration
+		"AlterVHost", "DeleteParameter", "DeleteGlobalParameter",
 	}
 	for _, of := range []any{(*Broker)(nil), (*VHost)(nil), (*Queue)(nil), (*Exchange)(nil), (*Partition)(nil)} {
 		typ := reflect.TypeOf(of)

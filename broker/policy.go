@@ -24,14 +24,20 @@ func (b *Broker) PolicyChanged() {
 		if err := k.session.May(Enter, OnVHost, k.session.vhost.Name); err != nil {
 			b.opts.Log.Warn("a connection is closed: its user may not use the virtual host any more",
 				"listener", k.list.protocol, "from", k.peer, "user", k.session.who.Name, "vhost", k.session.vhost.Name, "reason", err)
-			for _, sub := range k.session.subscriptions() {
-				sub.cancel() // a farewell takes time, and nothing is delivered in it
-			}
-			k.client.Evict(err.Error())
+			k.sendAway(err.Error())
 			continue
 		}
 		k.session.askAgain(k)
 	}
+}
+
+// sendAway tells a client that is in a virtual host to go. Its consumers are cancelled first: a
+// farewell takes time, and nothing is delivered in it.
+func (k *Connection) sendAway(reason string) {
+	for _, sub := range k.session.subscriptions() {
+		sub.cancel()
+	}
+	k.client.Evict(reason)
 }
 
 // PolicyChange is closed when the policy changes the next time.

@@ -117,17 +117,10 @@ func (b *Broker) wentVHost(name string) {
 
 // evict tells the clients of a virtual host to go.
 func (b *Broker) evict(v *VHost) {
-	r := &b.connections
-	r.mu.Lock()
-	var list []Client
-	for _, k := range r.open {
-		if k.session != nil && k.session.vhost == v {
-			list = append(list, k.client)
+	for _, k := range b.entered() {
+		if k.session.vhost == v {
+			k.sendAway(v.deletedText())
 		}
-	}
-	r.mu.Unlock()
-	for _, c := range list {
-		c.Evict(v.deletedText())
 	}
 }
 

@@ -107,14 +107,19 @@ func (b *Broker) VHosts() []*VHost {
 // PutVHost makes a virtual host, or gives the one of that name other metadata. One of that
 // name that is on its way out is waited for, so that nothing of it is in the new one.
 func (b *Broker) PutVHost(by audit.Actor, name string, m VHostMeta) (created bool, err error) {
-	created, err = b.putVHost(name, m)
+	return b.AlterVHost(by, name, func(VHostMeta, bool) (VHostMeta, error) { return m, nil })
+}
+
+// AlterVHost is PutVHost for one who has to know what is said of the virtual host now: alter is told,
+// and whether there is one, and says what is to be said. Nobody else changes it meanwhile.
+func (b *Broker) AlterVHost(by audit.Actor, name string, alter func(was VHostMeta, there bool) (VHostMeta, error)) (created bool, err error) {
+	created, err = b.putVHost(name, alter)
 	audit.Acted(b.opts.Log, by, audit.PutVHost, fmt.Sprintf("vhost '%s'", name), "", err)
 	return created, err
 }
 
-func (b *Broker) putVHost(name string, m VHostMeta) (created bool, err error) {
-	m.Tags = slices.Clone(m.Tags)
-	if err := checkVHost(name, &m); err != nil {
+func (b *Broker) putVHost(name string, alter func(VHostMeta, bool) (VHostMeta, error)) (created bool, err error) {
+	if err := checkVHost(name, new(VHostMeta)); err != nil {
 		return false, err
 	}
 	ctx, cancel := asking()
@@ -131,8 +136,20 @@ func (b *Broker) putVHost(name string, m VHostMeta) (created bool, err error) {
 		}
 	}
 	defer b.vhostChange.Unlock()
-	def := vhostDef{name, m}
 	v, _ := b.VHost(name)
+	var was VHostMeta
+	if v != nil {
+		was = v.Meta()
+	}
+	m, err := alter(was, v != nil)
+	if err != nil {
+		return false, err
+	}
+	m.Tags = slices.Clone(m.Tags)
+	if err := checkVHost(name, &m); err != nil {
+		return false, err
+	}
+	def := vhostDef{name, m}
 	if v == nil && b.store.Caps().Shared {
 		if err := b.sweepVHost(name); err != nil { // of what others declared while it went
 			return false, err

@@ -636,3 +636,60 @@ func TestTheFirstVirtualHostIsMadeOnce(t *testing.T) {
 	b.Close()
 	r.Broker, r.store = b, st
 }
+
+// Who is in a virtual host that is deleted gets nothing more while the farewell takes its time.
+func TestConsumersInADeletedVirtualHostAreCancelledFirst(t *testing.T) {
+	r := start(t)
+	if _, err := r.PutVHost(audit.Process("test"), "v", VHostMeta{}); err != nil {
+		t.Fatal(err)
+	}
+	v, err := r.VHost("v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Broker.opts.Policy = func(Request) error { return nil }
+	c, k := connect(t, r.Clients("test"), "c")
+	s := k.NewSession(v, auth.Identity{Name: "u"})
+	if _, err := s.DeclareQueue("q", QueueOptions{Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan int, 2)
+	sub, err := s.Subscribe("q", SubscribeOptions{Cancelled: func() { told <- len(c.closed) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	if err := r.DeleteVHost(audit.Process("test"), "v"); err != nil {
+		t.Fatal(err)
+	}
+	if gone := <-told; gone != 0 || <-c.closed != "vhost 'v' is deleted" {
+		t.Errorf("%d had been told to go", gone)
+	}
+}
+
+// Two who change different things of a virtual host do not undo each other.
+func TestAVirtualHostIsAlteredFromWhatItIs(t *testing.T) {
+	r := start(t)
+	by := audit.Process("test")
+	created, err := r.AlterVHost(by, "v", func(was VHostMeta, there bool) (VHostMeta, error) {
+		if there {
+			t.Error("there is one already")
+		}
+		return VHostMeta{Description: "d"}, nil
+	})
+	if !created || err != nil {
+		t.Fatal(created, err)
+	}
+	created, err = r.AlterVHost(by, "v", func(was VHostMeta, there bool) (VHostMeta, error) {
+		was.Protected = there
+		return was, nil
+	})
+	if v, _ := r.VHost("v"); created || err != nil || v.Meta().Description != "d" || !v.Meta().Protected {
+		t.Errorf("%v %v %+v", created, err, v.Meta())
+	}
+	no := fail(NotFound, "none")
+	_, err = r.AlterVHost(by, "w", func(VHostMeta, bool) (VHostMeta, error) { return VHostMeta{}, no })
+	if _, there := r.VHost("w"); err != no || there == nil {
+		t.Errorf("%v; made: %v", err, there == nil)
+	}
+}

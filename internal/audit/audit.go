@@ -38,6 +38,7 @@ const (
 	SetVHostLimit   Act = "vhost-limit.set"
 	ClearVHostLimit Act = "vhost-limit.clear"
 	PutParameter    Act = "parameter.put"
+	DeleteParameter Act = "parameter.delete"
 
 	ImportDefinitions Act = "definitions.import"
 )
