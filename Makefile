@@ -81,11 +81,11 @@ crash: build ## kill -9 loop under confirmed load (ROUNDS=200, SEED=)
 
 torture: crash ## kill -9, damage, full and failing disks, hostile clients (TORTURE=20 rounds each, SEED=, ONLY=campaign)
 	$(GO) build -o bin/torture ./test/torture
-	./bin/torture --broker $(BIN) --rounds $(TORTURE) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+	./bin/torture --broker $(BIN) --rounds $(TORTURE) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(SEGMENT),--segment $(SEGMENT))
 
-weight: build ## what a million delayed, dead, acked out of order, or stuck messages weigh (N=1000000, ONLY=delayed,dead,acks,straggler)
+weight: build ## what a million delayed, dead, acked out of order, or stuck messages weigh (N=1000000, ONLY=delayed,dead,acks,straggler, SEGMENT=64MiB)
 	$(GO) build -o bin/weight ./test/weight
-	./bin/weight --broker $(BIN) $(if $(N),-n $(N)) $(if $(ONLY),--only $(ONLY))
+	./bin/weight --broker $(BIN) $(if $(N),-n $(N)) $(if $(ONLY),--only $(ONLY)) $(if $(SEGMENT),--segment $(SEGMENT))
 
 fuzz: need-go ## run every fuzz target for a short while (FUZZTIME=10s)
 	GO='$(GO)' FUZZTIME='$(FUZZTIME)' test/fuzz

@@ -116,7 +116,8 @@ type Log struct {
 	closed    bool
 	dropped   bool // segments were dropped, whose files may still be there
 	failure   error
-	newNames  []string // folders above that hold names not known to be durable
+	newNames  []string           // folders above that hold names not known to be durable
+	claimed   []*segment.Segment // are being replaced, and not dropped meanwhile: see replace
 
 	cutTo int64 // offset behind the records that recovery cut and told of
 
@@ -128,9 +129,11 @@ type Log struct {
 	syncedTo atomic.Int64 // offsets below are durable
 
 	syncMu sync.Mutex // one Sync at a time
+	thinMu sync.Mutex // one Thin at a time; before all others
+	// mergeLeast is of how many neighbours Thin makes one.
+	mergeLeast int
 	// indexFailing says that the last Sync could not write an index. syncMu guards it.
 	indexFailing bool
-	thinMu       sync.Mutex // one Thin at a time; before all others
 }
 
 // Err returns the storage error that made the log read-only, or nil.

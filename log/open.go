@@ -21,7 +21,7 @@ import (
 // a later Open would find again once another segment follows.
 func Open(o Options) (*Log, error) {
 	o.defaults()
-	l := &Log{o: o}
+	l := &Log{o: o, mergeLeast: mergeLeast}
 	if o.Pool == nil {
 		p, err := segment.NewPool(segment.PoolOptions{FS: o.FS, Dir: filepath.Join(o.Dir, "spare")})
 		if err != nil {
@@ -49,8 +49,13 @@ func (l *Log) recover() error {
 		return err
 	}
 	var list []*segment.Segment
-	end := int64(-1)
+	var left []int64 // files whose place a merged segment has taken
+	end, covered := int64(-1), int64(0)
 	for i, base := range bases {
+		if base < covered {
+			left = append(left, base)
+			continue
+		}
 		bound := int64(-1)
 		if i+1 < len(bases) {
 			bound = bases[i+1]
@@ -64,7 +69,11 @@ func (l *Log) recover() error {
 			continue
 		}
 		end = max(end, s.Next())
+		covered = s.Covers()
 		list = append(list, s)
+	}
+	if err := l.removeMerged(left); err != nil {
+		return err
 	}
 	l.adopt(list, l.compare(list, max(end, 0)))
 	return nil
@@ -104,6 +113,23 @@ func (l *Log) removeOrphans(names []string, bases []int64) error {
 		}
 	}
 	return nil
+}
+
+// removeMerged deletes files whose place a merged segment has taken, once it is certain that
+// a power cut leaves that one.
+func (l *Log) removeMerged(bases []int64) error {
+	if len(bases) == 0 {
+		return nil
+	}
+	err := l.o.FS.SyncDir(l.o.Dir)
+	for _, base := range bases {
+		if err != nil {
+			return err
+		}
+		name := filepath.Join(l.o.Dir, segment.FileName(base))
+		err = errors.Join(l.o.FS.Remove(name), ignoreMissing(l.o.FS.Remove(segment.IndexName(name))))
+	}
+	return err
 }
 
 // openSegment opens one and reports what was met. It returns nil for a file

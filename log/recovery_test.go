@@ -257,7 +257,7 @@ func TestDamagedFilesHaveTheseOutcomes(t *testing.T) {
 
 func TestANewerFormatIsNotTouched(t *testing.T) {
 	m := tableDisk(t, "closed")
-	change(t, m, file1, func(b []byte) []byte { b[9], b[15] = 2, 200; return b })
+	change(t, m, file1, func(b []byte) []byte { b[9], b[15] = 3, 200; return b })
 	_, err := Open(tableOptions(m, memPool(t, m)))
 	if err == nil || !strings.Contains(err.Error(), "unknown version") {
 		t.Errorf("opened: %v", err)

@@ -3,6 +3,7 @@ package log
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/leveret-mq/leveret/segment"
 )
@@ -63,13 +64,19 @@ func (l *Log) DropExpired(olderThanMs, maxBytes, below int64) (dropped int, err 
 
 // DropBelow drops the segments that lie wholly below an offset, except the last one. It
 // does nothing, and says so, when it would have to wait for an append, which may be waiting
-// for the disk.
+// for the disk, or for Thin.
 func (l *Log) DropBelow(below int64) bool {
 	if !l.mu.TryLock() {
 		return false
 	}
 	defer l.mu.Unlock()
-	if !l.closed && l.dropWhile(func(s *segment.Segment) bool { return s.Next() <= below }) > 0 {
+	if l.closed {
+		return true
+	}
+	if len(l.claimed) > 0 && l.claimed[0].Next() <= below {
+		return false
+	}
+	if l.dropWhile(func(s *segment.Segment) bool { return s.Next() <= below }) > 0 {
 		l.start.Store(max(l.start.Load(), l.segments()[0].Base()))
 	}
 	return true
@@ -133,11 +140,11 @@ func (l *Log) beginNext(olderThanMs, below int64) (begun bool, err error) {
 }
 
 // dropWhile drops segments from the front while drop says so; the last one is
-// never asked. The caller holds mu.
+// never asked, nor what is being replaced. The caller holds mu.
 func (l *Log) dropWhile(drop func(*segment.Segment) bool) int {
 	list := l.segments()
 	n := 0
-	for n < len(list)-1 && drop(list[n]) {
+	for n < len(list)-1 && !slices.Contains(l.claimed, list[n]) && drop(list[n]) {
 		n++
 	}
 	if n == 0 {

@@ -24,7 +24,7 @@ const freshBytes = 64 << 10
 
 // Fits reports whether n more bytes and their offsets fit.
 func (s *Segment) Fits(n, offsets int64) bool {
-	return s.position.Load()+n <= s.size && s.tail.next+offsets-s.base <= 1<<32-1
+	return s.position.Load()+n <= s.size && s.tail.next+offsets-s.base <= MaxOffsets
 }
 
 // Measure walks the headers of a run of whole batches and returns how many

@@ -38,14 +38,16 @@
 //
 // All integers are big endian.
 //
-//	0        8       10    12     16           24            32         40         48        120        128
-//	┌────────┬───────┬─────┬──────┬────────────┬─────────────┬──────────┬──────────┬─────────┬──────────┬────────
-//	│LVSEGMT\n│version│flags│length│ generation │ base offset │ created  │allocated │reserved │ xxhash64 │ batches
-//	│        │ = 1   │ = 0 │= 128 │ random     │             │ ms, 1970 │ bytes    │ = 0     │ of 0..120│ …
-//	└────────┴───────┴─────┴──────┴────────────┴─────────────┴──────────┴──────────┴─────────┴──────────┴────────
+//	0        8       10    12     16           24            32         40         48         56        120        128
+//	┌────────┬───────┬─────┬──────┬────────────┬─────────────┬──────────┬──────────┬──────────┬─────────┬──────────┬────────
+//	│LVSEGMT\n│version│flags│length│ generation │ base offset │ created  │allocated │ covers   │reserved │ xxhash64 │ batches
+//	│        │ 1, 2  │ = 0 │= 128 │ random     │             │ ms, 1970 │ bytes    │ 1: 0     │ = 0     │ of 0..120│ …
+//	└────────┴───────┴─────┴──────┴────────────┴─────────────┴──────────┴──────────┴──────────┴─────────┴──────────┴────────
 //
 // The batches are Kafka RecordBatch v2 (internal/batch), each beginning where
 // the one before ends. Base offsets rise without gaps. A thinned segment has
 // empty ones in place of what was removed (see Thinned); its file is as long as its
-// content, and keeps the time of creation of the one that it replaced.
+// content, and keeps the time of creation of the one that it replaced. Version 2 is of one
+// that took the place of several (see Merge): it covers the log up to the offset in its
+// header, and a file that begins before that is left over and of no use.
 package segment

@@ -62,7 +62,10 @@ func (d *dumper) header(f fs.File, name string, size int64) {
 		d.base = h.BaseOffset
 	}
 	d.printf("header: version %d, generation %016x, base offset %d, created %s, allocated %d bytes\n",
-		version, h.Generation, h.BaseOffset, stamp(h.CreatedMs), h.AllocatedBytes)
+		h.version(), h.Generation, h.BaseOffset, stamp(h.CreatedMs), h.AllocatedBytes)
+	if h.Covers > 0 {
+		d.printf("header: merged out of several, in place of files up to offset %d\n", h.Covers)
+	}
 	if named && h.BaseOffset != base {
 		d.printf("header: it is a former life's: the name says base offset %d\n", base)
 	}

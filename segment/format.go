@@ -21,8 +21,9 @@ const (
 	// DamagedSuffix is added to the name of a file that recovery set aside.
 	DamagedSuffix = ".damaged"
 
-	version = 1
-	magic   = "LVSEGMT\n"
+	version       = 1
+	mergedVersion = 2 // of one that takes the place of several; earlier releases must not read it
+	magic         = "LVSEGMT\n"
 )
 
 // Errors of DecodeHeader.
@@ -38,18 +39,29 @@ type Header struct {
 	BaseOffset     int64  // number of the first record
 	CreatedMs      int64  // when this life began, ms since 1970
 	AllocatedBytes int64  // size of the file at that time
+	// Covers, if not 0, says that the file took the place of several: files that begin
+	// behind BaseOffset and before Covers are left over. It makes the version 2.
+	Covers int64
+}
+
+func (h Header) version() uint16 {
+	if h.Covers > 0 {
+		return mergedVersion
+	}
+	return version
 }
 
 // Put writes the header's HeaderBytes bytes over b.
 func (h Header) Put(b []byte) {
 	clear(b[:HeaderBytes])
 	copy(b, magic)
-	binary.BigEndian.PutUint16(b[8:], version)
+	binary.BigEndian.PutUint16(b[8:], h.version())
 	binary.BigEndian.PutUint32(b[12:], HeaderBytes)
 	binary.BigEndian.PutUint64(b[16:], h.Generation)
 	binary.BigEndian.PutUint64(b[24:], uint64(h.BaseOffset))
 	binary.BigEndian.PutUint64(b[32:], uint64(h.CreatedMs))
 	binary.BigEndian.PutUint64(b[40:], uint64(h.AllocatedBytes))
+	binary.BigEndian.PutUint64(b[48:], uint64(h.Covers))
 	binary.BigEndian.PutUint64(b[120:], xxhash.Sum64(b[:120]))
 }
 
@@ -63,18 +75,24 @@ func DecodeHeader(b []byte) (Header, error) {
 	if length == HeaderBytes && xxhash.Sum64(b[:120]) != binary.BigEndian.Uint64(b[120:]) {
 		return Header{}, ErrHeader
 	}
-	if v != version {
+	if v != version && v != mergedVersion {
 		return Header{}, fmt.Errorf("%w: %d", ErrVersion, v)
 	}
 	if length != HeaderBytes {
 		return Header{}, ErrHeader
 	}
-	return Header{
+	h := Header{
 		Generation:     binary.BigEndian.Uint64(b[16:]),
 		BaseOffset:     int64(binary.BigEndian.Uint64(b[24:])),
 		CreatedMs:      int64(binary.BigEndian.Uint64(b[32:])),
 		AllocatedBytes: int64(binary.BigEndian.Uint64(b[40:])),
-	}, nil
+	}
+	if v == mergedVersion {
+		if h.Covers = int64(binary.BigEndian.Uint64(b[48:])); h.Covers <= h.BaseOffset {
+			return Header{}, ErrHeader
+		}
+	}
+	return h, nil
 }
 
 // FileName is the name of the segment whose first record is base.

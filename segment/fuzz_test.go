@@ -20,6 +20,9 @@ func FuzzRecovery(f *testing.F) {
 	broken[HeaderBytes+261*3+70] ^= 1
 	f.Add(broken, []byte{}, false)
 	f.Add(broken, idx, true)
+	merged := append([]byte(nil), data...)
+	Header{Generation: 5, BaseOffset: 10, Covers: 90}.Put(merged)
+	f.Add(merged, []byte{}, false)
 	f.Fuzz(func(t *testing.T, data, idx []byte, last bool) {
 		if len(data) > 1<<20 || len(idx) > 1<<20 {
 			return

@@ -34,6 +34,7 @@ type Found struct {
 //	no index, or not this life's    read from the start
 //	bad batch, good ones behind it  isolated, goes on at the next good batch
 //	bad batch, none behind it       last segment: cut there, a torn tail; earlier one: isolated
+//	merged, files it covers behind  as above, up to where it covers: see Merge
 //	bad header, good first batch    read from the start, the header is reported
 //	nothing good                    Empty
 //	shorter than its seal           the missing end is a damaged range
@@ -54,6 +55,9 @@ func Open(o *Options, name string, base, bound int64) (*Segment, Found, error) {
 	size = min(size, MaxBytes)
 	if found.HeaderErr = s.readHeader(f, size); errors.Is(found.HeaderErr, ErrVersion) {
 		return nil, found, fmt.Errorf("open segment %s: %w", name, found.HeaderErr)
+	}
+	if s.covers > 0 {
+		bound = s.covers // the next file may be one of those that it took the place of
 	}
 	if s.openSealed(size, &found) {
 		return s, found, nil
@@ -81,7 +85,7 @@ func (s *Segment) readHeader(f fs.File, size int64) error {
 	if h.BaseOffset != s.base {
 		return fmt.Errorf("%w: it begins at offset %d", ErrHeader, h.BaseOffset)
 	}
-	s.generation, s.createdMs = h.Generation, h.CreatedMs
+	s.generation, s.createdMs, s.covers = h.Generation, h.CreatedMs, h.Covers
 	return nil
 }
 

@@ -55,6 +55,7 @@ type Segment struct {
 	generation uint64
 	size       int64 // allocated bytes; 0 in one that was found on disk
 	createdMs  int64
+	covers     int64 // see Covers
 	name       string
 
 	// position is the end of the whole batches. The appender stores it last;

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 
 	"github.com/leveret-mq/leveret/index"
 	"github.com/leveret-mq/leveret/internal/batch"
@@ -16,8 +17,9 @@ import (
 // keeping for the segment to be thinned: copying more frees too little.
 const thinShare = 4
 
-// Thinned is a segment's smaller successor: a whole and durable file under a
-// name of the pool, that waits to take the segment's own name.
+// Thinned is the smaller successor of a segment, or of several that follow one
+// another: a whole and durable file under a name of the pool, that waits to take
+// the first one's own name.
 //
 //	segment   │header│ batch 0‥9 │ batch 10‥19 │ batch 20‥29 │ batch 30‥39 │
 //	                   removed     kept          removed       removed
@@ -28,104 +30,130 @@ const thinShare = 4
 // offsets rise without gaps in the new file too, and reading, recovery and the
 // index need no rule of their own for it.
 type Thinned struct {
-	old, new *Segment
-	spare    string // the new file's name until Install
-	file     fs.File
+	old   []*Segment
+	new   *Segment
+	spare string // the new file's name until Install
+	file  fs.File
 }
 
-// Thin writes the batches for which keep says yes to a new file, byte for byte,
-// and empty batches in place of the others. It returns nil when that is not
-// worth it: when more than a quarter of the segment's bytes would stay, when the
-// segment is damaged, small already, not finished, or dropped meanwhile.
+// Thin writes the batches of segments for which keep says yes to a new file, byte for byte,
+// and empty batches in place of the others. Each segment begins where the one before ends.
+// It returns nil when that is not worth it: when more than a quarter of their bytes would
+// stay, or they are small already, or not all Whole, or dropped meanwhile.
 //
 // keep is asked for ranges of offsets, first of about an index entry each and
 // then of the batches in those that it wants. It may be asked twice for the
 // same, and may change its mind from yes to no, but not back.
 //
-// The segment stays as it is until Install. The caller ends every Thinned with
+// The segments stay as they are until Install. The caller ends every Thinned with
 // Retire or Discard, and makes one at a time.
-func (s *Segment) Thin(keep func(first, last int64) bool) (*Thinned, error) {
-	if !s.finished.Load() || s.position.Load() <= fs.PageBytes || len(s.Damage()) > 0 {
+func Thin(list []*Segment, keep func(first, last int64) bool) (*Thinned, error) {
+	var size int64
+	for _, s := range list {
+		size += s.position.Load()
+	}
+	if size <= fs.PageBytes {
 		return nil, nil
 	}
-	s.pin(true)
-	t, err := s.thin(keep)
-	if t == nil {
-		s.pin(false)
+	return rewrite(list, keep, thinning{limit: size / thinShare, most: min(size/2, MaxBytes)})
+}
+
+// rewrite plans and writes the successor of segments; nil says that there is no use in it.
+func rewrite(list []*Segment, keep func(first, last int64) bool, p thinning) (t *Thinned, err error) {
+	for i, s := range list {
+		if !s.Whole() || i > 0 && s.base != list[i-1].Next() || s.Next()-list[0].base > MaxOffsets {
+			return nil, nil
+		}
+	}
+	pin(list, true)
+	if t, err = p.rewrite(list, keep); t == nil {
+		pin(list, false)
 	}
 	if errors.Is(err, ErrDropped) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("thin %s: %w", s.name, err)
+		return nil, fmt.Errorf("thin %s: %w", list[0].name, err)
 	}
 	return t, nil
 }
 
-func (s *Segment) thin(keep func(first, last int64) bool) (*Thinned, error) {
-	x, h, err := s.openCold() // the pin keeps descriptor and index open from here on
-	if err != nil {
-		return nil, err
+func (p *thinning) rewrite(list []*Segment, keep func(first, last int64) bool) (*Thinned, error) {
+	for _, s := range list {
+		if ok, err := p.plan(s, keep); !ok || err != nil {
+			return nil, err
+		}
 	}
-	defer h.release()
-	p := thinning{s: s, limit: s.position.Load() / thinShare}
-	if !p.plan(x.Entries(), keep) {
+	if HeaderBytes+p.kept+p.emptyBytes() > p.most {
 		return nil, nil
 	}
-	return p.write()
+	return p.write(list)
 }
 
-// pin keeps the sweep from closing the segment. While it is pinned and its name
+// Whole reports whether the segment could have a successor: all of it is on disk, nothing
+// is appended any more, and no damage of it is known.
+func (s *Segment) Whole() bool { return s.finished.Load() && len(s.Damage()) == 0 }
+
+// pin keeps the sweep from closing segments. While one is pinned and its name
 // belongs to its successor already, nobody opens the file by that name.
-func (s *Segment) pin(on bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pinned = on
+func pin(list []*Segment, on bool) {
+	for _, s := range list {
+		s.mu.Lock()
+		s.pinned = on
+		s.mu.Unlock()
+	}
 }
 
-// thinning is one call of Thin.
+// thinning is one call of Thin or Merge.
 type thinning struct {
-	s     *Segment
-	limit int64 // bytes that may be kept
+	limit int64 // bytes of batches that may be kept
+	most  int64 // bytes that the new file may have
+	kept  int64
 	runs  []thinRun
 }
 
 // thinRun is a run of batches that stay, or of batches that go.
 type thinRun struct {
 	keep    bool
-	first   int64 // offsets, inclusive
+	s       *Segment // the one that has them, if they stay
+	first   int64    // offsets, inclusive
 	last    int64
 	maxTime int64 // latest time in the run and before it
-	bytes   int64 // of the batches that stay
 }
 
 func (p *thinning) add(r thinRun) {
-	if n := len(p.runs); n > 0 && p.runs[n-1].keep == r.keep {
+	if n := len(p.runs); n > 0 && p.runs[n-1].keep == r.keep && p.runs[n-1].s == r.s {
 		l := &p.runs[n-1]
-		l.last, l.bytes, l.maxTime = r.last, l.bytes+r.bytes, max(l.maxTime, r.maxTime)
+		l.last, l.maxTime = r.last, max(l.maxTime, r.maxTime)
 		return
 	}
 	p.runs = append(p.runs, r)
 }
 
-// plan decides about every batch and reports whether the outcome is worth
-// writing. The index alone tells most of it: of the file, only what lies
-// between two entries that keep wants is read.
-func (p *thinning) plan(entries []index.Entry, keep func(first, last int64) bool) bool {
+// plan decides about every batch of a segment and reports whether the outcome may be
+// worth writing. The index alone tells most of it: of the file, only what lies between two
+// entries that keep wants is read.
+func (p *thinning) plan(s *Segment, keep func(first, last int64) bool) (ok bool, err error) {
+	x, h, err := s.openCold() // the pin keeps descriptor and index open from here on
+	if err != nil {
+		return false, err
+	}
+	defer h.release()
 	var wanted int64
 	rough := make([]thinRun, 0, 64)
+	entries := x.Entries()
 	for i, e := range entries {
-		r := thinRun{first: p.s.base + int64(e.Relative), last: p.s.Next() - 1, maxTime: p.s.tail.maxTime}
-		end := p.s.position.Load()
+		r := thinRun{first: s.base + int64(e.Relative), last: s.Next() - 1, maxTime: s.tail.maxTime}
+		end := s.position.Load()
 		if i+1 < len(entries) {
 			n := entries[i+1]
-			r.last, r.maxTime, end = p.s.base+int64(n.Relative)-1, n.TimeBefore, int64(n.Position)
+			r.last, r.maxTime, end = s.base+int64(n.Relative)-1, n.TimeBefore, int64(n.Position)
 		}
 		if r.keep = keep(r.first, r.last); r.keep {
 			wanted += end - int64(e.Position)
 		}
 		if wanted > 2*p.limit { // what is between entries may still be half acked
-			return false
+			return false, nil
 		}
 		if n := len(rough); !r.keep && n > 0 && !rough[n-1].keep {
 			rough[n-1].last, rough[n-1].maxTime = r.last, r.maxTime
@@ -133,33 +161,36 @@ func (p *thinning) plan(entries []index.Entry, keep func(first, last int64) bool
 		}
 		rough = append(rough, r)
 	}
-	var kept int64
+	next := s.base
 	for _, r := range rough {
+		if r.first != next { // the first batch has no entry: it is damaged
+			return false, nil
+		}
 		if !r.keep {
 			p.add(r)
-		} else if !p.refine(r, keep, &kept) {
-			return false
+		} else if !p.refine(s, r, keep) {
+			return false, nil
 		}
+		next = r.last + 1
 	}
-	covered := len(p.runs) > 0 && p.runs[0].first == p.s.base && p.runs[len(p.runs)-1].last == p.s.Next()-1
-	return covered && kept <= p.limit && HeaderBytes+kept+p.emptyBytes() <= p.s.position.Load()/2
+	return next == s.Next(), nil
 }
 
 // refine decides about the batches of a range, reading them.
-func (p *thinning) refine(r thinRun, keep func(first, last int64) bool, kept *int64) bool {
+func (p *thinning) refine(s *Segment, r thinRun, keep func(first, last int64) bool) bool {
 	next := r.first
-	ok := p.walk(r.first, r.last, func(b batch.Batch) error {
+	ok := s.walk(r.first, r.last, func(b batch.Batch) error {
 		if b.BaseOffset() != next {
 			return errOffset
 		}
 		one := thinRun{first: next, last: b.LastOffset(), maxTime: b.MaxTimestamp()}
 		if one.keep = b.Count() > 0 && keep(one.first, one.last); one.keep {
-			one.bytes = int64(len(b))
-			*kept += one.bytes
+			one.s = s
+			p.kept += int64(len(b))
 		}
 		p.add(one)
 		next = one.last + 1
-		if *kept > p.limit {
+		if p.kept > p.limit {
 			return errOffset
 		}
 		return nil
@@ -168,9 +199,9 @@ func (p *thinning) refine(r thinRun, keep func(first, last int64) bool, kept *in
 }
 
 // walk calls fn for the batches from offset first to last.
-func (p *thinning) walk(first, last int64, fn func(batch.Batch) error) error {
+func (s *Segment) walk(first, last int64, fn func(batch.Batch) error) error {
 	for first <= last {
-		v, err := p.s.Read(first, scanBytes)
+		v, err := s.Read(first, scanBytes)
 		if err != nil {
 			return err
 		}
@@ -216,11 +247,14 @@ func (p *thinning) emptyBytes() (n int64) {
 }
 
 // write makes the new file, whole and durable, and the segment that it will be.
-func (p *thinning) write() (t *Thinned, err error) {
-	old := p.s
+func (p *thinning) write(list []*Segment) (t *Thinned, err error) {
+	old, end := list[0], list[len(list)-1].Next()
 	n := &Segment{o: old.o, base: old.base, generation: newGeneration(), createdMs: old.createdMs, name: old.name}
+	if len(list) > 1 || old.covers > 0 {
+		n.covers = end
+	}
 	n.tail = tail{next: old.base, maxTime: index.NoTime}
-	t = &Thinned{old: old, new: n, spare: old.o.Pool.spareName()}
+	t = &Thinned{old: list, new: n, spare: old.o.Pool.spareName()}
 	if t.file, err = old.o.FS.Open(t.spare, os.O_RDWR|os.O_CREATE|os.O_EXCL); err != nil {
 		return nil, err
 	}
@@ -237,8 +271,8 @@ func (p *thinning) write() (t *Thinned, err error) {
 	if err == nil && !old.o.Transient {
 		err = t.file.Sync()
 	}
-	if err == nil && n.tail.next != old.Next() {
-		err = fmt.Errorf("%w: the copy ends at %d of %d", errOffset, n.tail.next, old.Next())
+	if err == nil && n.tail.next != end {
+		err = fmt.Errorf("%w: the copy ends at %d of %d", errOffset, n.tail.next, end)
 	}
 	if err != nil {
 		return nil, errors.Join(err, t.file.Close(), old.o.FS.Remove(t.spare))
@@ -249,7 +283,7 @@ func (p *thinning) write() (t *Thinned, err error) {
 
 func (p *thinning) writeRun(w *thinWriter, r thinRun) error {
 	if r.keep {
-		return p.walk(r.first, r.last, w.add)
+		return r.s.walk(r.first, r.last, w.add)
 	}
 	for first := r.first; first <= r.last; {
 		last := min(r.last, first+math.MaxInt32)
@@ -323,7 +357,7 @@ func (w *thinWriter) finish() error {
 		return err
 	}
 	var head [HeaderBytes]byte
-	Header{Generation: w.s.generation, BaseOffset: w.s.base, CreatedMs: w.s.createdMs, AllocatedBytes: w.written}.Put(head[:])
+	Header{Generation: w.s.generation, BaseOffset: w.s.base, CreatedMs: w.s.createdMs, AllocatedBytes: w.written, Covers: w.s.covers}.Put(head[:])
 	_, err := w.file.WriteAt(head[:], 0)
 	return err
 }
@@ -345,14 +379,19 @@ func (t *Thinned) seal(w *thinWriter) {
 func (t *Thinned) Segment() *Segment { return t.new }
 
 // FreedBytes is by how much less the successor occupies on disk.
-func (t *Thinned) FreedBytes() int64 { return t.old.AllocatedBytes() - t.new.AllocatedBytes() }
+func (t *Thinned) FreedBytes() (n int64) {
+	for _, s := range t.old {
+		n += s.AllocatedBytes()
+	}
+	return n - t.new.AllocatedBytes()
+}
 
-// Claim makes sure that a Drop of the old segment from here on removes whatever
+// Claim makes sure that a Drop of the first segment from here on removes whatever
 // has its name, instead of recycling a file that lost it. The caller holds the
 // log's mutex.
-func (t *Thinned) Claim() { t.old.replaced = true }
+func (t *Thinned) Claim() { t.old[0].replaced = true }
 
-// Install gives the file the segment's name: after a power cut at any moment
+// Install gives the file the first segment's name: after a power cut at any moment
 // there is the old one or the new one, each whole. The index is written behind it:
 // until then, the old one is there and of another generation, and so of no use.
 // Its failure costs a scan at the next start and is indexErr. Install runs on the
@@ -367,16 +406,34 @@ func (t *Thinned) Install() (indexErr, err error) {
 	return n.writeIndex(n.Mark()), nil
 }
 
-// Retire lets go of the old segment, whose place the new one has taken in the
-// log's list. Views of it stay valid; its blocks go back to the disk behind the last.
-func (t *Thinned) Retire() {
-	t.old.Close()
+// Settle makes durable, behind Install, that the name is the successor's of several
+// segments: only then may the files of the others go.
+func (t *Thinned) Settle() error {
+	if len(t.old) == 1 || t.new.o.Transient {
+		return nil
+	}
+	return t.new.o.FS.SyncDir(filepath.Dir(t.new.name))
+}
+
+// Retire lets go of the old segments, whose place the new one has taken in the
+// log's list. Views of them stay valid; their blocks go back to the disk behind the last.
+// If not settled, the files of all but the first one stay, for the next Open of the log to
+// remove. The caller holds the log's mutex.
+func (t *Thinned) Retire(settled bool) {
+	t.old[0].Close()
+	for _, s := range t.old[1:] {
+		if settled {
+			s.Drop()
+		} else {
+			s.Close()
+		}
+	}
 	t.new.o.Pool.track(t.new)
 }
 
 // Discard lets go of the successor. The file goes unless it was installed.
 func (t *Thinned) Discard() {
-	t.old.pin(false)
+	pin(t.old, false)
 	t.new.Close()
 	if t.spare != "" {
 		t.new.o.Pool.note(t.new.o.FS.Remove(t.spare))

@@ -10,6 +10,7 @@
 // and after, and its peak between, and compared with a bound; so are the files of the straggler.
 //
 //	make weight N=1000000 ONLY=acks
+//	make weight N=10000000 ONLY=straggler SEGMENT=64KiB
 package main
 
 import (
@@ -46,6 +47,9 @@ type weighing struct {
 	n      int
 }
 
+// segment is how large the broker's segments are: small ones show what each of them costs.
+var segment = flag.String("segment", "64MiB", "size of the broker's segments")
+
 func main() {
 	binary := flag.String("broker", "bin/leveret", "the binary to weigh")
 	n := flag.Int("n", 1_000_000, "messages")
@@ -74,7 +78,7 @@ func (l *load) weigh(ctx context.Context, binary string, n int) error {
 	if err != nil {
 		return err
 	}
-	if err := b.Start("--sync", "os"); err != nil {
+	if err := b.Start("--sync", "os", "--segment-bytes", *segment); err != nil {
 		return err
 	}
 	defer b.Kill()
