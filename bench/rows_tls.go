@@ -55,7 +55,7 @@ func (o *options) secureArgs(dir, amqps, kafkaTLS string) ([]string, error) {
 		return nil, err
 	}
 	pair, err := a.Server("server", []string{"127.0.0.1"}, devcert.DefaultTime, true)
-	return []string{"--tls-cert", pair.Cert, "--tls-key", pair.Key, "--amqps-addr", amqps, "--kafka-tls-addr", kafkaTLS, "--stomp-tls-addr", "off", "--metrics-tls-addr", "off"}, err
+	return []string{"--tls-cert", pair.Cert, "--tls-key", pair.Key, "--amqps-addr", amqps, "--kafka-tls-addr", kafkaTLS, "--stomp-tls-addr", "off", "--http-tls-addr", "off", "--metrics-tls-addr", "off"}, err
 }
 
 func secureDir(dataDir string) string { return dataDir + "-tls" }

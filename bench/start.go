@@ -70,7 +70,7 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 		return nil, err
 	}
 	s := &started{dataDir: dir, mode: mode, output: &tail{}, exited: make(chan error, 1)}
-	args := []string{"serve", "--data-dir", dir, "--sync", mode, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--metrics-addr", ports[2]}
+	args := []string{"serve", "--data-dir", dir, "--sync", mode, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--http-addr", "off", "--metrics-addr", ports[2]}
 	if knows(ctx, binary, "--stomp-addr") {
 		args = append(args, "--stomp-addr", "off")
 	}

@@ -115,8 +115,9 @@ func (b *Broker) limitsChanged(change func()) {
 	b.accounts.mu.Unlock()
 }
 
-// admit counts the session as a connection of its user and its virtual host, once.
-func (s *Session) admit() error {
+// admit counts the session as a connection of its user and its virtual host, once; one that only visits as none. The
+// limits of both hold for what it does.
+func (s *Session) admit(visits bool) error {
 	b := s.vhost.b
 	b.accounts.mu.Lock()
 	defer b.accounts.mu.Unlock()
@@ -124,6 +125,12 @@ func (s *Session) admit() error {
 		return nil
 	}
 	v, user := &s.vhost.account, b.accountOf(s.who.Name)
+	s.visits = visits
+	if visits {
+		s.user.Store(user)
+		s.obey()
+		return nil
+	}
 	if !v.take(limitConnections) {
 		b.drop(user)
 		return fail(LimitReached, "access to vhost '%s' refused for user '%s': connection limit (%d) is reached", s.vhost.Name, s.who.Name, v.limit(limitConnections))
@@ -156,7 +163,9 @@ func (s *Session) leaveAccounts() {
 		return
 	}
 	for _, a := range []*account{user, &s.vhost.account} {
-		a.give(limitConnections, 1)
+		if !s.visits {
+			a.give(limitConnections, 1)
+		}
 		a.give(limitChannels, channels)
 	}
 	b.drop(user)

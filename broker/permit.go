@@ -121,13 +121,21 @@ type freshPermits struct {
 // whether it may be there at all. A listener asks once it has begun one, and when it has entered the session in its connection: who loses the right between
 // the two is found by one of them.
 func (s *Session) Enter() error {
+	return s.enter(false)
+}
+
+// Visit is Enter for one request of somebody who has no connection in the broker's sense, such as an administrator's over
+// HTTP: it counts as none, and gets in where there are as many as there may be. All other limits hold.
+func (s *Session) Visit() error { return s.enter(true) }
+
+func (s *Session) enter(visits bool) error {
 	if s.vhost.Gone() { // perhaps too late to be told to go
 		return fail(NotFound, "vhost %s not found", s.vhost.Name)
 	}
 	if err := s.May(Enter, OnVHost, s.vhost.Name); err != nil {
 		return err
 	}
-	return s.admit()
+	return s.admit(visits)
 }
 
 // May is the one place where it is decided whether the session may do what it

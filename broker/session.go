@@ -28,6 +28,7 @@ type Session struct {
 
 	user      atomic.Pointer[account] // nil before Enter and after Close
 	left      bool                    // it was closed or shut out; guarded by accounts.mu
+	visits    bool                    // it counts as no connection; guarded by accounts.mu
 	pacer     atomic.Pointer[Pacer]   // nil: nothing slows it down
 	mostBytes atomic.Int64            // see MaxMessageBytes
 	channels  atomic.Int64            // that are open

@@ -43,6 +43,10 @@ type Config struct {
 	KafkaAdvertised string `flag:"kafka-advertised" default:"" group:"Listeners" list:"true" usage:"host:port that Kafka clients are told to connect to; for listeners with names one each, as outside://broker.example.com:9094; empty is the address each client reached us at"`
 	// STOMPAddr is where STOMP clients connect.
 	STOMPAddr string `flag:"stomp-addr" default:":61613" group:"Listeners" usage:"address for STOMP, host:port; off switches it off"`
+	// HTTPAddr serves the management API.
+	HTTPAddr string `flag:"http-addr" default:":15672" group:"Listeners" usage:"address for the HTTP management API, host:port; off switches it off"`
+	// HTTPCORSOrigins are the other sites whose pages may use it.
+	HTTPCORSOrigins string `flag:"http-cors-origins" default:"" group:"Listeners" list:"true" usage:"origins of other sites whose pages may use the management API from a browser, as https://console.example.com; several with commas; empty is none"`
 	// MetricsAddr serves /metrics and /health.
 	MetricsAddr string `flag:"metrics-addr" default:":15692" group:"Listeners" usage:"address for /metrics (Prometheus) and /health, host:port; off switches it off"`
 	// PprofAddr serves Go's profiles.
@@ -56,6 +60,8 @@ type Config struct {
 	KafkaTLSAdvertised string `flag:"kafka-tls-advertised" default:"" group:"TLS" list:"true" usage:"host:port that Kafka clients with TLS are told to connect to, as in --kafka-advertised; empty is the name that each client asked for, or the address it reached us at"`
 	// STOMPTLSAddr is where STOMP clients connect with TLS.
 	STOMPTLSAddr string `flag:"stomp-tls-addr" default:"auto" group:"TLS" usage:"address for STOMP with TLS, host:port; off switches it off; auto is :61614 with --tls-cert and off without"`
+	// HTTPTLSAddr serves the management API with TLS.
+	HTTPTLSAddr string `flag:"http-tls-addr" default:"auto" group:"TLS" usage:"address for the HTTP management API with TLS, host:port; off switches it off; auto is :15671 with --tls-cert and off without"`
 	// MetricsTLSAddr serves /metrics and /health with TLS.
 	MetricsTLSAddr string `flag:"metrics-tls-addr" default:"auto" group:"TLS" usage:"address for /metrics and /health with TLS, host:port; off switches it off; auto is :15691 with --tls-cert and off without"`
 	// TLSCert is the certificate of all listeners with TLS.

@@ -120,6 +120,29 @@ func (c *Config) STOMPListeners() ([]Listener, error) {
 	return list, nil
 }
 
+// HTTPListeners is where the management API is served.
+func (c *Config) HTTPListeners() []Listener {
+	var list []Listener
+	if c.HTTPAddr != Off {
+		list = append(list, Listener{Kind: "http", Flag: "http-addr", Addr: c.HTTPAddr})
+	}
+	if addr := c.tlsAddress(c.HTTPTLSAddr, "15671"); addr != Off {
+		list = append(list, Listener{Kind: "https", Flag: "http-tls-addr", Addr: addr, TLS: true})
+	}
+	return list
+}
+
+// Origins are those of HTTPCORSOrigins.
+func (c *Config) Origins() []string {
+	var list []string
+	for _, o := range strings.Split(c.HTTPCORSOrigins, ",") {
+		if o = strings.TrimSpace(o); o != "" {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
 // MetricsListeners is where /metrics and /health are served.
 func (c *Config) MetricsListeners() []Listener {
 	var list []Listener

@@ -11,7 +11,7 @@ func (c *Config) validateTLS(check func(flag string, err error)) {
 		flag, address string
 		check         func(string) error
 	}{
-		{"amqps-addr", c.AMQPSAddr, address}, {"metrics-tls-addr", c.MetricsTLSAddr, address}, {"stomp-tls-addr", c.STOMPTLSAddr, address},
+		{"amqps-addr", c.AMQPSAddr, address}, {"metrics-tls-addr", c.MetricsTLSAddr, address}, {"http-tls-addr", c.HTTPTLSAddr, address}, {"stomp-tls-addr", c.STOMPTLSAddr, address},
 		{"kafka-tls-addr", c.KafkaTLSAddr, func(string) error { return nil }}, // by validateKafkaListeners
 	} {
 		if a.address == Auto {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -30,6 +31,10 @@ func (c *Config) Validate() error {
 	check("amqp-addr", address(c.AMQPAddr))
 	c.validateKafkaListeners(check)
 	check("stomp-addr", address(c.STOMPAddr))
+	check("http-addr", address(c.HTTPAddr))
+	for _, o := range c.Origins() {
+		check("http-cors-origins", origin(o))
+	}
 	check("metrics-addr", address(c.MetricsAddr))
 	check("pprof-addr", address(c.PprofAddr))
 	c.validateTLS(check)
@@ -101,6 +106,15 @@ func notNegative(d time.Duration) error {
 func heartbeat(d time.Duration) error {
 	if d < 0 || d > 65535*time.Second || d%time.Second != 0 {
 		return fmt.Errorf("%v is not a whole number of seconds between 0 and 65535", d)
+	}
+	return nil
+}
+
+// origin accepts what browsers send of a page: scheme://host, with a port where it is not the scheme's.
+func origin(o string) error {
+	u, err := url.Parse(o)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Scheme+"://"+u.Host != o {
+		return fmt.Errorf("%q is not an origin, such as https://console.example.com or http://localhost:3000", o)
 	}
 	return nil
 }

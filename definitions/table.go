@@ -24,6 +24,20 @@ const (
 	maxTableBytes = 1 << 20
 )
 
+// ParseTable makes an AMQP table, without its length, of a JSON object, as in a file of definitions. Numbers become 64-bit integers and
+// doubles; null, an empty list and nothing are an empty table. The error names what is wrong below the path under.
+func ParseTable(text json.RawMessage, under ...string) ([]byte, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	table, err := tableOf(text, under...)
+	var w *wrong
+	if errors.As(err, &w) && len(w.keys) > 0 {
+		err = fmt.Errorf("'%s' %w", strings.Join(w.keys, "."), w.err)
+	}
+	return table, err
+}
+
 // tableOf makes a table, without its length, of an object that stands under a key.
 func tableOf(text json.RawMessage, under ...string) ([]byte, error) {
 	if text = asObject(text); text[0] != '{' {

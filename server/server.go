@@ -110,7 +110,7 @@ func Start(c *config.Config, o Options) (*Server, error) {
 	s.slots = netx.NewSlots(s.files.connections)
 	s.adjustBy(s.warnOfFewSlots)
 	s.budget = budget.New(budget.Options{Bytes: requestMemory(int64(c.RequestMemory), memoryBytes())})
-	for _, step := range []func() error{s.openTLS, s.readDefinitions, s.openStore, s.openUsers, s.openBroker, s.loadDefinitions, s.openAdmin, s.openPprof, s.openProtocols} {
+	for _, step := range []func() error{s.openTLS, s.readDefinitions, s.openStore, s.openUsers, s.openBroker, s.loadDefinitions, s.openAdmin, s.openPprof, s.openManagement, s.openProtocols} {
 		if err := step(); err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownGrace)
 			defer cancel()
@@ -133,8 +133,8 @@ func (s *Server) push(name string, stop func(context.Context) error) {
 func (s *Server) Failed() <-chan error { return s.failed }
 
 // Addr is the address that the listener of that name is bound to, with the port
-// that the system chose; "" when it is off. The names are amqp, kafka, stomp and metrics,
-// and with TLS amqps, kafka-tls, stomp-tls and metrics-tls;
+// that the system chose; "" when it is off. The names are amqp, kafka, stomp, http and metrics,
+// and with TLS amqps, kafka-tls, stomp-tls, https and metrics-tls;
 // one of several listeners has its own name behind it, as in "kafka outside", and
 // without it the first is meant.
 func (s *Server) Addr(name string) string {

@@ -144,7 +144,7 @@ func TestEveryListenerSpeaksTLSBesideItsPlainOne(t *testing.T) {
 		var h admin.Health
 		err = json.NewDecoder(answer.Body).Decode(&h)
 		_ = answer.Body.Close()
-		if err != nil || len(h.Listeners) != 8 {
+		if err != nil || len(h.Listeners) != 10 {
 			t.Errorf("%s: %+v %v", url, h, err)
 		}
 		for _, l := range h.Listeners {
@@ -165,7 +165,7 @@ func TestEveryListenerSpeaksTLSBesideItsPlainOne(t *testing.T) {
 		}
 	}
 	banner := s.Banner()
-	for _, name := range []string{"amqps", "kafka-tls", "stomp-tls", "metrics-tls"} {
+	for _, name := range []string{"amqps", "kafka-tls", "stomp-tls", "https", "metrics-tls"} {
 		if !strings.Contains(banner, s.Addr(name)) {
 			t.Errorf("the banner lacks %s:\n%s", name, banner)
 		}
@@ -177,14 +177,14 @@ func TestWithoutACertificateThereIsNoTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Addr("amqps")+s.Addr("kafka-tls")+s.Addr("metrics-tls") != "" {
+	if s.Addr("amqps")+s.Addr("kafka-tls")+s.Addr("https")+s.Addr("metrics-tls") != "" {
 		t.Error("a listener for TLS is on")
 	}
 }
 
 func TestListenersMayBeForTLSAlone(t *testing.T) {
 	c, a := certified(t)
-	c.AMQPAddr, c.KafkaAddr, c.MetricsAddr = config.Off, config.Off, config.Off
+	c.AMQPAddr, c.KafkaAddr, c.HTTPAddr, c.MetricsAddr = config.Off, config.Off, config.Off, config.Off
 	s, err := start(t, c)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/leveret-mq/leveret/config"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/management"
 	"github.com/leveret-mq/leveret/metrics"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -37,6 +38,52 @@ func (s *Server) openAdmin() error {
 		}
 	}
 	return nil
+}
+
+// openManagement serves the management API.
+func (s *Server) openManagement() error {
+	list := s.config.HTTPListeners()
+	if len(list) == 0 {
+		return nil
+	}
+	api, err := management.New(management.Options{Broker: s.broker, Access: s.access, Users: s.users, Budget: s.budget, Logger: s.logger,
+		Version: s.version, Started: s.started, Listeners: s.listening, Machine: s.machine, Origins: s.config.Origins()})
+	if err != nil {
+		return err
+	}
+	for _, l := range list {
+		if err := s.serveHTTP(l, api); err != nil {
+			return err
+		}
+	}
+	s.push("management API", func(context.Context) error { api.Close(); return nil })
+	return nil
+}
+
+// listening is what the management API tells of listeners.
+func (s *Server) listening() []management.Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]management.Listener, 0, len(s.listeners))
+	for _, l := range s.listeners {
+		list = append(list, management.Listener{Name: l.name, Addr: l.addr, TLS: l.tls, Up: l.up})
+	}
+	return list
+}
+
+// machine is what it tells of the machine.
+func (s *Server) machine() management.Machine {
+	m := management.Machine{MemoryLimit: uint64(s.watermark.Load()), DiskFreeLimit: minFreeBytes, ConfigFile: s.config.File()}
+	m.Memory = uint64(memoryUsed())
+	m.DiskFree, _, _ = s.disk() // 0 when it can't be read, which is an alarm of its own
+	m.MaxFiles = uint64(s.files.limit)
+	m.DataDir, _ = filepath.Abs(s.config.DataDir)
+	s.mu.Lock()
+	for _, l := range s.listeners {
+		m.Sockets += l.accept.Open()
+	}
+	s.mu.Unlock()
+	return m
 }
 
 // openPprof serves Go's profiles.

@@ -15,7 +15,7 @@ var imports = map[string][]string{
 	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program", "internal/audit", "internal/notify", "internal/devcert"},
 	"cmd/leveret-bench": {"bench", "internal/program"},
 	"server": {"config", "auth", "access", "broker", "definitions", "store", "store/local", "store/cluster", "amqp", "kafka", "kafka/acl", "stomp", "xmpp",
-		"admin", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit", "internal/tlsconf"},
+		"admin", "management", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit", "internal/tlsconf"},
 
 	// Listeners.
 	"amqp":             {"amqp/wire", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked"},
@@ -29,6 +29,7 @@ var imports = map[string][]string{
 	"xmpp":             {"xmpp/stanza", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked"},
 	"xmpp/stanza":      {},
 	"admin":            {"broker", "metrics", "auth"},
+	"management":       {"broker", "access", "auth", "definitions", "message", "internal/netx", "internal/budget", "internal/audit", "internal/field"},
 	"metrics":          {"broker", "internal/budget"},
 	"auth":             {},
 	"access":           {"auth", "broker", "store", "internal/audit", "internal/pattern"},

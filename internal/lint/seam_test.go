@@ -28,6 +28,7 @@ var secrets = []struct {
 	{"amqp", "store", nil},
 	{"stomp", "store", nil},
 	{"admin", "store", nil},
+	{"management", "store", nil},
 }
 
 func TestNoTypeOfTheStoreReachesAListener(t *testing.T) {
