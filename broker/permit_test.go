@@ -89,6 +89,7 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 		"NewTransaction": func() error { return last(s.NewTransaction().Publish(&Inbound{Exchange: []byte("x")})) },
 		"May":            func() error { return s.May(Look, OnCluster, "") },
 		"Enter":          s.Enter,
+		"Visit":          s.Visit,
 	}
 	// These show or do nothing of the broker's.
 	others := map[string]bool{"Close": true, "GiveUp": true,
@@ -134,7 +135,7 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 	looks := []string{"VHost", "VHosts", "Meta", "Gone", "Limits", "OnVHostDeleted", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "LikeTopic", "Readable", "OfKafka",
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts", "Pulse",
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "OnExchangeDeleted", "Attachments", "GroupOffsets", "Groups", "Policies", "Parameters", "GlobalParameters", "Defined",
-		"GlobalParameter"}
+		"GlobalParameter", "Type", "Predeclared", "BindingsTo", "BindingsToExchange"}
 	keeps := []string{
 		"NewSession", "NewInnerSession", "Clients", // how clients come to the door
 		"PolicyChanged", "LimitMessages", "Close", // the server's

@@ -22,6 +22,7 @@ const expansion = 4
 // raw reads the body, of most bytes at most. Its memory is charged before it is used.
 func (c *call) raw(most int64) ([]byte, error) {
 	tooLarge := func() error {
+		_, _ = io.CopyN(io.Discard, c.r.Body, most) // a client that is cut off while it sends does not read the answer
 		return badRequest("Exceeded HTTP request body size limit: %d bytes", most)
 	}
 	if c.r.ContentLength > most {

@@ -98,13 +98,14 @@ const (
 	unasked              // the row looks for itself
 )
 
-// families are the tables of rows, a file each.
+// families are the tables of rows, a file each; descriptionRows come to them.
 var families = [][]row{
 	overviewRows,
+	queueRows,
 }
 
 // allRows are those of all families.
-func allRows() []row { return slices.Concat(families...) }
+func allRows() []row { return append(slices.Concat(families...), descriptionRows...) }
 
 // node is one segment of the paths that there are.
 type node struct {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/leveret-mq/leveret/access"
@@ -102,8 +103,10 @@ type Server struct {
 	routes   *node
 	crossing *http.CrossOriginProtection
 	boot     [16]byte // tells this start from others
-	stopping context.Context
-	stop     context.CancelFunc
+	// description is the API's, made when somebody asks.
+	description func() object
+	stopping    context.Context
+	stop        context.CancelFunc
 }
 
 // New makes a server. It owns no listener: it is the http.Handler of one.
@@ -117,8 +120,10 @@ func New(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
+	rows := allRows()
+	s.description = sync.OnceValue(func() object { return describeAll(rows) })
 	var err error
-	s.routes, err = newRouter(allRows())
+	s.routes, err = newRouter(rows)
 	return s, err
 }
 

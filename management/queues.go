@@ -1,0 +1,221 @@
+package management
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/leveret-mq/leveret/broker"
+)
+
+// queueRows are about queues, streams and topics.
+var queueRows = []row{
+	{path: "queues", method: get, who: management, paged: true, do: (*call).allQueues, about: "All queues of the virtual hosts that the user may enter"},
+	{path: "queues/detailed", method: get, who: management, paged: true, do: (*call).allQueues, about: "The same"},
+	{path: "queues/{vhost}", method: get, who: management, paged: true, do: (*call).queuesOf, about: "The queues of one virtual host"},
+	{path: "queues/{vhost}/{name}", method: get, who: management, do: (*call).oneQueue, about: "One queue, with its consumers"},
+	{path: "queues/{vhost}/{name}", method: put, who: management, do: (*call).putQueue, body: queueBody{}, about: "Declares a queue"},
+	{path: "queues/{vhost}/{name}", method: del, who: management, do: (*call).deleteQueue, about: "Deletes a queue; with if-empty=true or if-unused=true only one that is"},
+	{path: "queues/{vhost}/{name}/contents", method: del, who: management, do: (*call).purgeQueue, about: "Drops the messages of a queue that are ready"},
+}
+
+// queueBody is what a queue is declared with.
+type queueBody struct {
+	Durable    bool            `json:"durable"`
+	AutoDelete bool            `json:"auto_delete"`
+	Exclusive  bool            `json:"exclusive"`
+	Arguments  json.RawMessage `json:"arguments"`
+	Type       string          `json:"type"`
+}
+
+// queueList is a listing of queues.
+type queueList struct {
+	c      *call
+	queues []*broker.Queue
+}
+
+// queueFigures is how much a queue takes while a list is made, in bytes.
+const queueFigures = 64
+
+func (c *call) allQueues() error { return c.listQueues(c.vhosts(false)) }
+func (c *call) queuesOf() error  { return c.listQueues([]*broker.VHost{c.vhost}) }
+
+func (c *call) listQueues(vhosts []*broker.VHost) error {
+	l := &queueList{c: c}
+	for _, v := range vhosts {
+		list := v.Queues()
+		if err := c.take(int64(len(list)) * queueFigures); err != nil {
+			return err
+		}
+		slices.SortFunc(list, func(a, b *broker.Queue) int { return cmp.Compare(a.Name, b.Name) })
+		l.queues = append(l.queues, list...)
+	}
+	return c.listOf(l)
+}
+
+func (l *queueList) length() int       { return len(l.queues) }
+func (l *queueList) name(i int) string { return l.queues[i].Name }
+
+func (l *queueList) value(i int, path []string) any {
+	v := l.view(i)
+	for _, f := range queueFields {
+		if f.name == path[0] {
+			return lookup(f.of(v), path[1:])
+		}
+	}
+	return nil
+}
+
+func (l *queueList) view(i int) *queueView { return &queueView{c: l.c, q: l.queues[i]} }
+
+func (l *queueList) object(i int, w *wanted) object {
+	return l.view(i).object(w, l.c.flag("disable_stats"))
+}
+
+// queueView is a queue as somebody looks at it; what is asked for several times is read once.
+type queueView struct {
+	c     *call
+	q     *broker.Queue
+	read  bool
+	stats broker.QueueStats
+}
+
+func (v *queueView) figures() *broker.QueueStats {
+	if !v.read {
+		v.stats, v.read = v.q.Stats(), true
+	}
+	return &v.stats
+}
+
+// object is what is wanted of a queue.
+func (v *queueView) object(w *wanted, baseOnly bool) object {
+	o := make(object, 0, len(queueFields))
+	for _, f := range queueFields {
+		if w.asks(f.name) && (f.base || !baseOnly) {
+			o = append(o, pair{f.name, f.of(v)})
+		}
+	}
+	return o
+}
+
+// queueField is one field of a queue in lists; base says that it is there without statistics.
+type queueField struct {
+	name string
+	base bool
+	of   func(*queueView) any
+}
+
+var queueFields = []queueField{
+	{"name", true, func(v *queueView) any { return v.q.Name }},
+	{"vhost", true, func(v *queueView) any { return v.q.VHost().Name }},
+	{"type", true, func(v *queueView) any { return v.q.Type() }},
+	{"durable", true, func(v *queueView) any { return v.q.Durable }},
+	{"auto_delete", true, func(v *queueView) any { return v.q.AutoDelete }},
+	{"exclusive", true, func(v *queueView) any { return v.q.Exclusive }},
+	{"arguments", true, func(v *queueView) any { return v.arguments() }},
+	{"node", true, func(v *queueView) any { return v.c.s.opts.Node }},
+	{"state", true, func(*queueView) any { return "running" }},
+	{"messages", true, func(v *queueView) any { return v.figures().Ready + v.figures().Unacked + v.figures().Retrying }},
+	{"messages_ready", true, func(v *queueView) any { return v.figures().Ready }},
+	{"messages_unacknowledged", true, func(v *queueView) any { return v.figures().Unacked }},
+	{"consumers", false, func(v *queueView) any { return v.figures().Consumers }},
+	{"policy", false, func(v *queueView) any { return orNull(v.q.Policies().Policy) }},
+	{"operator_policy", false, func(v *queueView) any { return orNull(v.q.Policies().OperatorPolicy) }},
+	{"effective_policy_definition", false, func(v *queueView) any { return policyDefinition(v.q.Policies()) }},
+}
+
+// orNull is a name, or null for none.
+func orNull(name string) any {
+	if name == "" {
+		return nil
+	}
+	return name
+}
+
+// policyDefinition is what policies say together, never null.
+func policyDefinition(p broker.AppliedPolicies) map[string]any {
+	if p.Definition == nil {
+		return map[string]any{}
+	}
+	return p.Definition
+}
+
+func (v *queueView) arguments() object {
+	o := tableObject(v.q.Args)
+	if _, said := o.get("x-queue-type"); !said {
+		o = append(o, pair{"x-queue-type", v.q.Type()})
+	}
+	return o
+}
+
+// queue finds the queue of the path.
+func (c *call) queue() (*broker.Queue, error) {
+	q, err := c.vhost.Queue(c.arg("name"))
+	if err != nil {
+		return nil, missing()
+	}
+	return q, nil
+}
+
+func (c *call) oneQueue() error {
+	q, err := c.queue()
+	if err != nil {
+		return err
+	}
+	v := &queueView{c: c, q: q}
+	return c.one(v.object(nil, c.flag("disable_stats")))
+}
+
+func (c *call) putQueue() error {
+	var b queueBody
+	if err := c.body(&b); err != nil {
+		return err
+	}
+	args, err := arguments(b.Arguments)
+	if err != nil {
+		return err
+	}
+	if b.Type != "" && !strings.Contains(string(args), "x-queue-type") {
+		args = appendTextArg(args, "x-queue-type", b.Type)
+	}
+	s, err := c.session()
+	if err != nil {
+		return err
+	}
+	name := c.arg("name")
+	_, before := c.vhost.Queue(name)
+	if _, err := s.DeclareQueue(name, broker.QueueOptions{Durable: b.Durable, AutoDelete: b.AutoDelete, Exclusive: b.Exclusive, Args: args}); err != nil {
+		return err
+	}
+	return c.put(before != nil)
+}
+
+func (c *call) deleteQueue() error {
+	s, err := c.session()
+	if err != nil {
+		return err
+	}
+	if _, err := c.queue(); err != nil {
+		return err
+	}
+	if _, err := s.DeleteQueue(c.arg("name"), c.flag("if-unused"), c.flag("if-empty")); err != nil {
+		return err
+	}
+	return c.none()
+}
+
+func (c *call) purgeQueue() error {
+	s, err := c.session()
+	if err != nil {
+		return err
+	}
+	if _, err := c.queue(); err != nil {
+		return err
+	}
+	if _, err := s.Purge(c.arg("name")); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
