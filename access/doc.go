@@ -1,7 +1,7 @@
 // Package access keeps users and what they may do: in the store, and in memory as
 // one immutable picture that every check reads.
 //
-//	definitions, Kafka's SCRAM and ACL calls ──► Keeper.Change ──► table "access"
+//	definitions, HTTP, Kafka's calls ──────────► Keeper.Change ──► table "access"
 //	                                                  │               (written first)
 //	                                                  ├─► picture, of a new generation ◄── Policy, at the session's door
 //	                                                  ├─► auth.Users ◄── logins

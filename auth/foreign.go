@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/md5"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
@@ -107,6 +108,15 @@ func parseForeign(algorithm, text string) ([]byte, error) {
 		return nil, fmt.Errorf("password hash has %d bytes, %s makes %d", len(salted), algorithm, want)
 	}
 	return salted, nil
+}
+
+// MakeRabbitHash is the hash of a password as RabbitMQ makes it by default, with a salt of its own: in the form
+// that ImportHash takes, and definitions of RabbitMQ hold.
+func MakeRabbitHash(password []byte) string {
+	salted := make([]byte, foreignSaltBytes)
+	_, _ = rand.Read(salted) // never fails; see NewUsers
+	sum := sha256.Sum256(append(salted, password...))
+	return base64.StdEncoding.EncodeToString(append(salted, sum[:]...))
 }
 
 func foreignMatches(algorithm, text string, password []byte) bool {

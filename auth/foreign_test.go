@@ -192,3 +192,15 @@ func FuzzImportHash(f *testing.F) {
 		}
 	})
 }
+
+func TestAHashOfRabbitMQIsMade(t *testing.T) {
+	one, other := MakeRabbitHash([]byte("test12")), MakeRabbitHash([]byte("test12"))
+	for _, text := range []string{one, other, MakeRabbitHash([]byte("test12"))} {
+		if h, err := ImportHash("", text); err != nil || !h.Matches([]byte("test12")) || h.Matches([]byte("test13")) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if one == other {
+		t.Error("two have the same salt")
+	}
+}

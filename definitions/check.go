@@ -18,8 +18,10 @@ type Target struct {
 	Access *access.Keeper
 	// VHost is the virtual host of what names none; "" is the one that the file says it is of, or the default one.
 	VHost string
-	Name  string       // what is said of the file in the audit
-	Log   *slog.Logger // nil: slog.Default()
+	// Only has all that the file says be taken for VHost, whichever it names, and what it says of no virtual host be left out.
+	Only bool
+	Name string       // what is said of the file in the audit
+	Log  *slog.Logger // nil: slog.Default()
 }
 
 // Plan is a file that was checked.
@@ -56,6 +58,9 @@ type vhostCheck struct {
 // Check says where a file is wrong, as Error, and changes nothing. The plan that it returns is good for as long as
 // nobody else changes what it is about.
 func (f *File) Check(t Target) (*Plan, error) {
+	if t.Only {
+		f.narrow(t.VHost)
+	}
 	c := &checker{f: f, t: t, vhosts: map[string]*vhostCheck{}, fallback: cmp.Or(t.VHost, f.OneVHost, broker.DefaultVHost)}
 	for _, step := range []func() error{c.checkTwice, c.checkVHosts, c.checkAccess, c.checkLimits, c.checkExchanges, c.checkPolicies, c.checkParameters, c.checkQueues, c.checkBindings} {
 		if err := step(); err != nil {
@@ -63,6 +68,29 @@ func (f *File) Check(t Target) (*Plan, error) {
 		}
 	}
 	return &Plan{f, t, c.limits}, nil
+}
+
+// narrow leaves in a file what can stand in a virtual host, and has it be in that one.
+func (f *File) narrow(vhost string) {
+	if n := len(f.users) + len(f.vhosts) + len(f.permissions) + len(f.topicPermissions) + len(f.global); n > 0 {
+		f.warn("%d users, virtual hosts, permissions and global parameters are left out: the import is of one virtual host", n)
+	}
+	f.users, f.vhosts, f.permissions, f.topicPermissions, f.global = nil, nil, nil, nil, nil
+	for i := range f.parameters {
+		f.parameters[i].vhost = vhost
+	}
+	for i := range f.policies {
+		f.policies[i].vhost = vhost
+	}
+	for i := range f.exchanges {
+		f.exchanges[i].vhost = vhost
+	}
+	for i := range f.queues {
+		f.queues[i].vhost = vhost
+	}
+	for i := range f.bindings {
+		f.bindings[i].vhost = vhost
+	}
 }
 
 func (c *checker) checkVHosts() error {

@@ -90,7 +90,7 @@ func (r *rig) imported(text string) (warnings []string) {
 func (r *rig) export(vhost string) string {
 	r.t.Helper()
 	var out bytes.Buffer
-	warnings, err := Export(&out, Source{r.broker.Defined(), r.access.Stored(), vhost})
+	warnings, err := Export(&out, Source{Broker: r.broker.Defined(), Access: r.access.Stored(), VHost: vhost})
 	if err != nil || len(warnings) > 0 {
 		r.t.Fatal(err, warnings)
 	}
@@ -117,7 +117,7 @@ func (r *rig) exportStored() string {
 		r.t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if _, err := Export(&out, Source{d, s, ""}); err != nil {
+	if _, err := Export(&out, Source{Broker: d, Access: s}); err != nil {
 		r.t.Fatal(err)
 	}
 	return out.String()
@@ -352,7 +352,7 @@ func TestAFileOfOneVirtualHost(t *testing.T) {
 	if got := b.export("v/1"); got != text {
 		t.Errorf("exported again:\n%s\nwas:\n%s", got, text)
 	}
-	if _, err := Export(io.Discard, Source{b.broker.Defined(), nil, "nowhere"}); err == nil || !strings.Contains(err.Error(), "vhost_not_found") {
+	if _, err := Export(io.Discard, Source{Broker: b.broker.Defined(), VHost: "nowhere"}); err == nil || !strings.Contains(err.Error(), "vhost_not_found") {
 		t.Errorf("of an unknown one: %v", err)
 	}
 }
@@ -365,7 +365,7 @@ func TestWhatJSONCantSayIsLeftOutAndTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	warnings, err := Export(&out, Source{r.broker.Defined(), r.access.Stored(), ""})
+	warnings, err := Export(&out, Source{Broker: r.broker.Defined(), Access: r.access.Stored()})
 	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "binding of exchange 'amq.direct' in vhost '/' is left out") {
 		t.Errorf("%q, %v", warnings, err)
 	}

@@ -20,6 +20,8 @@ type Source struct {
 	Access *access.Stored // nil when users are left out
 	// VHost leaves out all but one virtual host; the file names none then.
 	VHost string
+	// ClusterName is what the broker is called; "" is not said.
+	ClusterName string
 }
 
 // Forms of items, in the file's order of keys.
@@ -115,6 +117,9 @@ func Export(w io.Writer, s Source) (warnings []string, err error) {
 	x.key("product_name", "Leveret")
 	if s.VHost == "" {
 		x.key("rabbitmq_definition_format", "cluster")
+		if s.ClusterName != "" {
+			x.key("original_cluster_name", s.ClusterName)
+		}
 		x.users()
 		x.vhosts()
 		x.permissions()

@@ -150,6 +150,9 @@ func (c *call) findVHost() error {
 		return nil
 	}
 	v, err := c.s.opts.Broker.VHost(c.arg("vhost"))
+	if err != nil && (c.row.method == put || c.row.method == post) {
+		return notFound("vhost_not_found") // of which something is to be made
+	}
 	if err != nil {
 		return missing()
 	}

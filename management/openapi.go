@@ -85,11 +85,20 @@ func (r *row) id() string {
 func (r *row) responses() object {
 	bad := object{{"description", "refused, and why"}, {"content", object{{"application/json", object{{"schema", object{{"$ref", "#/components/schemas/error"}}}}}}}}
 	var o object
-	for _, status := range r.statuses() {
+	for _, status := range append(r.statuses(), r.also...) {
+		if status >= http.StatusBadRequest {
+			continue
+		}
 		o = append(o, pair{strconv.Itoa(status), object{{"description", http.StatusText(status)}}})
 	}
-	for _, status := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusNotAcceptable, http.StatusServiceUnavailable} {
-		o = append(o, pair{strconv.Itoa(status), bad})
+	for _, status := range slices.Concat([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusNotAcceptable, http.StatusServiceUnavailable}, r.also) {
+		switch {
+		case status < http.StatusBadRequest:
+		case status == http.StatusUnauthorized: // without a login the body is empty
+			o = append(o, pair{strconv.Itoa(status), object{{"description", "not logged in, or not allowed, and why"}}})
+		default:
+			o = append(o, pair{strconv.Itoa(status), bad})
+		}
 	}
 	return o
 }
@@ -131,7 +140,15 @@ func schemaOf(t reflect.Type) object {
 		for i := range t.NumField() {
 			f := t.Field(i)
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			properties = append(properties, pair{name, schemaOf(f.Type)})
+			schema := schemaOf(f.Type)
+			switch said := f.Tag.Get("schema"); said { // of what a row looks at itself
+			case "":
+			case "tags":
+				schema = object{{"anyOf", []any{object{{"type", "string"}}, object{{"type", "array"}, {"items", object{{"type", "string"}}}}}}}
+			default:
+				schema = object{{"type", said}}
+			}
+			properties = append(properties, pair{name, schema})
 			if f.Tag.Get("needed") == "true" {
 				needed = append(needed, name)
 			}

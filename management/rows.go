@@ -22,6 +22,8 @@ type row struct {
 	body any
 	// gives is the status of success; 0 is 200, and for PUT 201 or 204.
 	gives int
+	// also are statuses that it may give besides those of all rows.
+	also  []int
 	do    func(*call) error
 	about string // a sentence without its full stop
 
@@ -102,6 +104,7 @@ const (
 var families = [][]row{
 	overviewRows,
 	queueRows,
+	vhostRows, userRows, permissionRows, policyRows, parameterRows, limitRows, definitionRows,
 }
 
 // allRows are those of all families.
