@@ -22,7 +22,11 @@
 //     what was refused or not committed is nowhere; of a transaction a queue has all or nothing;
 //
 //   - in a stream (stream.go) what was confirmed stands at offsets without a gap, in the order in
-//     which it was sent, and stays there; a reader goes on at the offset behind the last.
+//     which it was sent, and stays there; a reader goes on at the offset behind the last;
+//
+//   - what administrators were answered over HTTP (admin.go) holds: virtual hosts, users and permissions
+//     are there as they were last put, or gone with all that was in them, and of what was under way
+//     all or nothing is done.
 //
 //     make crash ROUNDS=200 SEED=…
 //

@@ -47,6 +47,7 @@ func startLoad(ctx context.Context, h *harness, round int) (*load, error) {
 	if err := l.startStream(ctx, h); err != nil {
 		return nil, err
 	}
+	h.admin.startLoad(ctx, h, l)
 	if err := h.kafka.startLoad(ctx, h.broker.Kafka, round, h.fork(), &l.wg); err != nil {
 		return nil, err
 	}

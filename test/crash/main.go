@@ -56,7 +56,7 @@ func run(ctx context.Context, o options, out *os.File) error {
 		return err
 	}
 	defer b.Kill()
-	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), stream: &streamModel{}, kafka: newKafkaModel(), out: out}
+	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), stream: &streamModel{}, admin: newAdminModel(), kafka: newKafkaModel(), out: out}
 	if err := h.rounds(ctx, o.rounds); err != nil {
 		return fmt.Errorf("%w\ncrash: the data directory is kept in %s, the broker's last words are in %s", err, dir, b.LogFile)
 	}
@@ -74,6 +74,7 @@ type harness struct {
 	model  *model
 	flows  []*flowModel
 	stream *streamModel
+	admin  *adminModel
 	kafka  *kafkaModel
 	out    *os.File
 
@@ -156,6 +157,9 @@ func (h *harness) round(ctx context.Context, round int, drain bool) error {
 	if err := h.stream.violation(); err != nil {
 		return err
 	}
+	if err := h.admin.violation(); err != nil {
+		return err
+	}
 	return h.model.violation()
 }
 
@@ -170,6 +174,9 @@ func (h *harness) start() error {
 
 // verify checks what can be checked before the load begins.
 func (h *harness) verify(ctx context.Context, round int) error {
+	if err := h.admin.verify(ctx, h.broker.HTTP, h.broker.AMQP); err != nil {
+		return err
+	}
 	if round == 1 {
 		return h.declare(ctx)
 	}
@@ -177,6 +184,6 @@ func (h *harness) verify(ctx context.Context, round int) error {
 }
 
 func (h *harness) summary() string {
-	return fmt.Sprintf("%s; %s; %s; %s; slowest start %d ms, %d kills during start-up",
-		h.model.summary(), flowSummary(h.flows), h.stream.summary(), h.kafka.summary(), h.slowest.Milliseconds(), h.killedIn)
+	return fmt.Sprintf("%s; %s; %s; %s; %s; slowest start %d ms, %d kills during start-up",
+		h.model.summary(), flowSummary(h.flows), h.stream.summary(), h.admin.summary(), h.kafka.summary(), h.slowest.Milliseconds(), h.killedIn)
 }

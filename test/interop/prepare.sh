@@ -149,7 +149,7 @@ prepare_go() {
   need go "apt-get install golang-go (or see https://go.dev/doc/install)" || return
   mkdir -p "$CACHE/bin"
   fetch go-modules sh -c "cd go && go mod download" || return
-  (cd go && go build -o "$CACHE/bin/" ./amqp091 ./machinery ./franz ./sarama ./kafkago ./stomp ./tls) >"$CACHE/go.log" 2>&1 ||
+  (cd go && go build -o "$CACHE/bin/" ./amqp091 ./machinery ./franz ./sarama ./kafkago ./stomp ./tls ./management) >"$CACHE/go.log" 2>&1 ||
     { REASON="go build: $(tail -n 5 "$CACHE/go.log" | tr '\n' ' ')"; return 1; }
   GO_BUILT=1
 }

@@ -21,6 +21,7 @@ const startTimeout = 20 * time.Second
 // Its methods belong to one goroutine, but for Died.
 type Broker struct {
 	AMQP, Kafka, Metrics string // addresses, the same in each life
+	HTTP                 string // "off" unless WithHTTP was called
 	DataDir, LogFile     string
 
 	binary  string
@@ -41,13 +42,19 @@ func New(binary, dir string) (*Broker, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	b := &Broker{binary: path, DataDir: filepath.Join(dir, "data"), LogFile: filepath.Join(dir, "broker.log")}
+	b := &Broker{binary: path, HTTP: "off", DataDir: filepath.Join(dir, "data"), LogFile: filepath.Join(dir, "broker.log")}
 	for _, addr := range []*string{&b.AMQP, &b.Kafka, &b.Metrics} {
 		if *addr, err = freeAddress(); err != nil {
 			return nil, err
 		}
 	}
 	return b, nil
+}
+
+// WithHTTP has the HTTP management API served as well, in all lives that begin from now on.
+func (b *Broker) WithHTTP() (err error) {
+	b.HTTP, err = freeAddress()
+	return err
 }
 
 // freeAddress asks the system for a port that nobody uses.
@@ -67,7 +74,7 @@ func (b *Broker) Begin(flags ...string) error {
 		return err
 	}
 	p := exec.Command(b.binary, append([]string{"serve", "--data-dir", b.DataDir,
-		"--amqp-addr", b.AMQP, "--kafka-addr", b.Kafka, "--stomp-addr", "off", "--http-addr", "off", "--metrics-addr", b.Metrics}, flags...)...)
+		"--amqp-addr", b.AMQP, "--kafka-addr", b.Kafka, "--stomp-addr", "off", "--http-addr", b.HTTP, "--metrics-addr", b.Metrics}, flags...)...)
 	p.Stdout, p.Stderr = log, log
 	if err := p.Start(); err != nil {
 		_ = log.Close()
@@ -81,7 +88,7 @@ func (b *Broker) Begin(flags ...string) error {
 	return nil
 }
 
-// Start is Begin and waits until both listeners take connections.
+// Start is Begin and waits until the listeners take connections.
 func (b *Broker) Start(flags ...string) error {
 	if err := b.Begin(flags...); err != nil {
 		return err
@@ -89,10 +96,13 @@ func (b *Broker) Start(flags ...string) error {
 	return b.AwaitReady()
 }
 
-// AwaitReady waits until both listeners take connections.
+// AwaitReady waits until the listeners of AMQP, Kafka and HTTP take connections.
 func (b *Broker) AwaitReady() error {
 	deadline := time.Now().Add(startTimeout)
-	for _, addr := range []string{b.AMQP, b.Kafka} {
+	for _, addr := range []string{b.AMQP, b.Kafka, b.HTTP} {
+		if addr == "off" {
+			continue
+		}
 		for {
 			c, err := net.Dial("tcp", addr)
 			if err == nil {

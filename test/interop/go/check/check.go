@@ -15,11 +15,12 @@ import (
 	"time"
 )
 
-// AMQP and Kafka are the brokers' addresses, SASL and SCRAM are "user:password" or empty.
+// AMQP, Kafka, STOMP and HTTP are the brokers' addresses, SASL and SCRAM are "user:password" or empty.
 var (
 	AMQP  = env("AMQP_ADDR", "127.0.0.1:5672")
 	Kafka = env("KAFKA_ADDR", "127.0.0.1:9092")
 	STOMP = env("STOMP_ADDR", "127.0.0.1:61613")
+	HTTP  = env("HTTP_ADDR", "127.0.0.1:15672")
 	SASL  = env("KAFKA_SASL", "")
 	SCRAM = env("KAFKA_SCRAM", "")
 )
