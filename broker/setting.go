@@ -20,7 +20,7 @@ type Setting struct {
 
 	Type     SettingType
 	Min, Max int64    // of a Whole
-	Words    []string // of a Word or a List
+	Words    []string // of a Word or a List; of a Whole what it may be beside Min to Max; the one thing that a Flag may be
 	Default  string   // what holds where neither a type of queue nor anybody else says something
 	Live     Changer  // who may change it while the queue is there; 0: nobody
 
@@ -32,6 +32,7 @@ type Setting struct {
 	age   bool          // the argument is written as an age, "7D"; the value is in milliseconds
 	least time.Duration // of an age
 	wrong string        // RabbitMQ's word for a VALUE that the argument does not take
+	why   string        // why a config takes no other values, where Kafka does
 	of    typeSet       // whose argument it is; of other types of queue it is refused
 	obey  func(s *Settings, value string)
 
@@ -46,12 +47,14 @@ type SettingType uint8
 
 // The types.
 const (
-	Whole SettingType = iota // a whole number from Min to Max
-	Flag                     // true or false
-	Word                     // one of Words
-	List                     // any of Words, with commas between, or none
-	Text                     // anything, behind a letter for its type
-	Name                     // text that may be empty, behind a letter
+	Whole  SettingType = iota // a whole number from Min to Max
+	Flag                      // true or false
+	Word                      // one of Words
+	List                      // any of Words, with commas between, or none
+	Share                     // a number from 0 to 1
+	Places                    // partition:broker pairs with commas between, or "*", or none
+	Text                      // anything, behind a letter for its type
+	Name                      // text that may be empty, behind a letter
 )
 
 // Changer says who may change a setting of a queue that is there.
@@ -98,6 +101,39 @@ func TopicSettings() []*Setting {
 	return out
 }
 
+// config brings what a Kafka client sends for a config into the table's form, as Kafka does: without
+// blanks around it or in a list, and true and false in any case.
+func (t *Setting) config(value string) string {
+	value = strings.TrimSpace(value)
+	switch t.Type {
+	case Flag:
+		if lower := strings.ToLower(value); lower == "true" || lower == "false" {
+			return lower
+		}
+	case List, Places:
+		words := strings.Split(value, ",")
+		for i := range words {
+			words[i] = strings.TrimSpace(words[i])
+		}
+		return strings.Join(words, ",")
+	case Whole:
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+			return strconv.FormatInt(n, 10)
+		}
+	}
+	return value
+}
+
+// refuse says in Kafka's words what is wrong with a config's value, and why we take less
+// than Kafka does; "" if nothing is wrong.
+func (t *Setting) refuse(value string) string {
+	wrong := t.check(value)
+	if wrong != "" && t.why != "" {
+		wrong += ": " + t.why
+	}
+	return wrong
+}
+
 // check says in Kafka's words what is wrong with a value, "" if nothing is.
 func (t *Setting) check(value string) string {
 	words := []string{value}
@@ -108,7 +144,19 @@ func (t *Setting) check(value string) string {
 		if value != "true" && value != "false" {
 			return "Expected value to be either true or false"
 		}
+		if len(t.Words) > 0 && !slices.Contains(t.Words, value) {
+			return "Value must be " + t.Words[0]
+		}
 		return ""
+	case Share:
+		if f, err := strconv.ParseFloat(value, 64); err != nil {
+			return "Not a number of type DOUBLE"
+		} else if !(f >= 0 && f <= 1) {
+			return "Value must be from 0 to 1"
+		}
+		return ""
+	case Places:
+		return checkPlaces(value)
 	case List:
 		words = splitList(value)
 		fallthrough
@@ -122,6 +170,8 @@ func (t *Setting) check(value string) string {
 	}
 	n, err := strconv.ParseInt(value, 10, 64)
 	switch {
+	case err == nil && slices.Contains(t.Words, value): // beside the range
+		return ""
 	case err != nil && t.Max > 1<<31-1:
 		return "Not a number of type LONG"
 	case err != nil:
@@ -138,6 +188,22 @@ func (t *Setting) check(value string) string {
 // that is a limit: 0 is one to RabbitMQ.
 func (t *Setting) within(v string) string {
 	return strconv.FormatInt(min(max(whole(v), t.Min, 1), t.Max), 10)
+}
+
+// checkPlaces is check for Places.
+func checkPlaces(value string) string {
+	if value == "*" {
+		return ""
+	}
+	for _, place := range splitList(value) {
+		partition, node, ok := strings.Cut(place, ":")
+		_, err1 := strconv.ParseUint(partition, 10, 31)
+		_, err2 := strconv.ParseUint(node, 10, 31)
+		if !ok || err1 != nil || err2 != nil {
+			return "must be the literal '*' or a list of replicas in the format partitionId:brokerId"
+		}
+	}
+	return ""
 }
 
 // splitList is what a List holds.

@@ -59,14 +59,20 @@ func (t *Setting) values() string {
 	switch {
 	case t.age:
 		return "a number and one of Y, M, D, h, m, s"
-	case t.Type == Flag:
+	case t.Type == Flag && len(t.Words) == 0:
 		return "true, false"
-	case t.Type == Word:
+	case t.Type == Word, t.Type == Flag:
 		return strings.Join(t.Words, ", ")
 	case t.Type == List:
 		return "any of " + strings.Join(t.Words, ", ")
+	case t.Type == Share:
+		return "a number from 0 to 1"
+	case t.Type == Places:
+		return "partition:broker pairs, \\*, or none"
 	case t.Type == Text, t.Type == Name:
 		return "text"
+	case len(t.Words) > 0:
+		return fmt.Sprintf("%s, %d to %d", strings.Join(t.Words, ", "), t.Min, t.Max)
 	case t.Min == t.Max:
 		return fmt.Sprint(t.Min)
 	case t.Min == math.MinInt64:

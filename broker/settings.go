@@ -242,6 +242,21 @@ func (b *Broker) TopicConfig(configs map[string]*string) (*Settings, error) {
 	return b.settingsOf(topic, declared, matched{}), nil
 }
 
+// agree holds configs against each other that each for itself are taken.
+func (k *queueType) agree(declared layer) error {
+	lag := func(config string) int64 {
+		t := TopicSetting(config)
+		if v, ok := declared[t]; ok {
+			return whole(v)
+		}
+		return whole(t.Default)
+	}
+	if least, most := lag("min.compaction.lag.ms"), lag("max.compaction.lag.ms"); k == topic && least > most {
+		return fail(BadSetting, "conflict topic config setting min.compaction.lag.ms (%d) > max.compaction.lag.ms (%d)", least, most)
+	}
+	return nil
+}
+
 // with is the declared layer after a change, in which nil stands for the default.
 func (s *Settings) with(change map[string]*string) (layer, error) {
 	out := maps.Clone(s.layers.declared)
@@ -259,10 +274,11 @@ func (s *Settings) with(change map[string]*string) (layer, error) {
 			delete(out, t)
 			continue
 		}
-		if wrong := t.check(*v); wrong != "" {
+		value := t.config(*v)
+		if wrong := t.refuse(value); wrong != "" {
 			return nil, fail(BadSetting, "Invalid value %s for configuration %s: %s", *v, name, wrong)
 		}
-		out[t] = *v
+		out[t] = value
 	}
-	return out, nil
+	return out, s.kind.agree(out)
 }

@@ -135,19 +135,27 @@ func TestSettingsThatCantBeAreRefusedInKafkasWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	for change, want := range map[[2]string]string{
-		{"no.such", "1"}:                            "Unknown topic config name: no.such",
-		{"", "1"}:                                   "Unknown topic config name: ",
-		{"retention.ms", "soon"}:                    "Invalid value soon for configuration retention.ms: Not a number of type LONG",
-		{"retention.ms", "-2"}:                      "Invalid value -2 for configuration retention.ms: Value must be at least -1",
-		{"segment.bytes", "5"}:                      "Invalid value 5 for configuration segment.bytes: Value must be at least 65536",
-		{"min.insync.replicas", "2"}:                "Invalid value 2 for configuration min.insync.replicas: Value must be no more than 1",
-		{"max.message.bytes", "many"}:               "Invalid value many for configuration max.message.bytes: Not a number of type INT",
-		{"cleanup.policy", "delete,burn"}:           "Invalid value delete,burn for configuration cleanup.policy: String must be one of: compact, delete",
-		{"message.timestamp.type", "Mine"}:          "Invalid value Mine for configuration message.timestamp.type: String must be one of: CreateTime, LogAppendTime",
-		{"preallocate", "maybe"}:                    "Invalid value maybe for configuration preallocate: Expected value to be either true or false",
-		{"flush.messages", "1"}:                     "Unknown topic config name: flush.messages",
-		{"x-retention", "1h"}:                       "Unknown topic config name: x-retention",
-		{"retention.bytes", "99999999999999999999"}: "Invalid value 99999999999999999999 for configuration retention.bytes: Not a number of type LONG",
+		{"no.such", "1"}:                                   "Unknown topic config name: no.such",
+		{"", "1"}:                                          "Unknown topic config name: ",
+		{"retention.ms", "soon"}:                           "Invalid value soon for configuration retention.ms: Not a number of type LONG",
+		{"retention.ms", "-2"}:                             "Invalid value -2 for configuration retention.ms: Value must be at least -1",
+		{"segment.bytes", "5"}:                             "Invalid value 5 for configuration segment.bytes: Value must be at least 65536",
+		{"min.insync.replicas", "2"}:                       "Invalid value 2 for configuration min.insync.replicas: Value must be no more than 1: there is one broker",
+		{"max.message.bytes", "many"}:                      "Invalid value many for configuration max.message.bytes: Not a number of type INT",
+		{"cleanup.policy", "delete,burn"}:                  "Invalid value delete,burn for configuration cleanup.policy: String must be one of: compact, delete",
+		{"message.timestamp.type", "Mine"}:                 "Invalid value Mine for configuration message.timestamp.type: String must be one of: CreateTime, LogAppendTime",
+		{"preallocate", "maybe"}:                           "Invalid value maybe for configuration preallocate: Expected value to be either true or false",
+		{"flush.messages", "1"}:                            "Invalid value 1 for configuration flush.messages: Value must be at least 9223372036854775807: when messages are flushed is for the durability mode to say, and acks=all waits for it",
+		{"flush.ms", "999"}:                                "Invalid value 999 for configuration flush.ms: Value must be at least 1000: everything is flushed once a second",
+		{"remote.storage.enable", " True"}:                 "Invalid value  True for configuration remote.storage.enable: Value must be false: all that is kept is local",
+		{"min.cleanable.dirty.ratio", "1.01"}:              "Invalid value 1.01 for configuration min.cleanable.dirty.ratio: Value must be from 0 to 1",
+		{"min.cleanable.dirty.ratio", "NaN"}:               "Invalid value NaN for configuration min.cleanable.dirty.ratio: Value must be from 0 to 1",
+		{"min.cleanable.dirty.ratio", "half"}:              "Invalid value half for configuration min.cleanable.dirty.ratio: Not a number of type DOUBLE",
+		{"compression.gzip.level", "0"}:                    "Invalid value 0 for configuration compression.gzip.level: Value must be at least 1",
+		{"min.compaction.lag.ms", "9223372036854775808"}:   "Invalid value 9223372036854775808 for configuration min.compaction.lag.ms: Not a number of type LONG",
+		{"leader.replication.throttled.replicas", "0:1,2"}: "Invalid value 0:1,2 for configuration leader.replication.throttled.replicas: must be the literal '*' or a list of replicas in the format partitionId:brokerId",
+		{"x-retention", "1h"}:                              "Unknown topic config name: x-retention",
+		{"retention.bytes", "99999999999999999999"}:        "Invalid value 99999999999999999999 for configuration retention.bytes: Not a number of type LONG",
 	} {
 		both := configs(change[0], change[1], "segment.ms", "9")
 		_, create := r.s.CreateTopic("other", 1, both)
@@ -159,6 +167,55 @@ func TestSettingsThatCantBeAreRefusedInKafkasWords(t *testing.T) {
 	}
 	if _, from := q.Settings().Value(TopicSetting("segment.ms")); from != FromDefault || q.Settings().RetentionAge != 5*time.Second {
 		t.Error("half of a refused change holds")
+	}
+}
+
+func TestSettingsAreTakenInAnyFormThatKafkaTakes(t *testing.T) {
+	r := start(t)
+	for _, c := range []struct{ config, sent, kept string }{
+		{"retention.ms", " 1000 ", "1000"},
+		{"retention.ms", "+9223372036854775807", "9223372036854775807"},
+		{"cleanup.policy", " compact ,\tdelete", "compact,delete"},
+		{"preallocate", "TRUE ", "true"},
+		{"unclean.leader.election.enable", "False", "false"},
+		{"remote.storage.enable", "FALSE", "false"},
+		{"message.timestamp.type", " LogAppendTime", "LogAppendTime"},
+		{"min.cleanable.dirty.ratio", " 0.01", "0.01"},
+		{"flush.ms", "1000", "1000"},
+		{"flush.messages", "9223372036854775807", "9223372036854775807"},
+		{"compression.gzip.level", "-1", "-1"},
+		{"follower.replication.throttled.replicas", "", ""},
+		{"leader.replication.throttled.replicas", "0:1, 1:0", "0:1,1:0"},
+		{"local.retention.ms", "-2", "-2"},
+	} {
+		q, err := r.s.CreateTopic("t", 1, configs(c.config, c.sent))
+		if err != nil {
+			t.Errorf("%s=%q: %v", c.config, c.sent, err)
+			continue
+		}
+		if got, from := q.Settings().Value(TopicSetting(c.config)); got != c.kept || from != FromDeclared {
+			t.Errorf("%s=%q is kept as %q (%d)", c.config, c.sent, got, from)
+		}
+		if age := q.Settings().RetentionAge; age < 0 {
+			t.Errorf("%s=%q makes an age of %v", c.config, c.sent, age)
+		}
+		if _, err := r.s.DeleteQueue("t", false, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestLagsOfCompactionMustAgree(t *testing.T) {
+	r := start(t)
+	q, err := r.s.CreateTopic("t", 1, configs("max.compaction.lag.ms", "1000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.s.SetConfig(q, configs("min.compaction.lag.ms", "1001")); KindOf(err) != BadSetting {
+		t.Errorf("a least lag above the longest: %v", err)
+	}
+	if err := r.s.SetConfig(q, configs("min.compaction.lag.ms", "1000")); err != nil {
+		t.Error(err)
 	}
 }
 

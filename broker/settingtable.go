@@ -19,8 +19,10 @@ import (
 // (and, without "delete" in its policy, everything for ever), so its timing has
 // nothing to steer; sizes of indexes and delays of deletions are the store's; there
 // is one node to place a queue on, and none that a consumer could be on and be cut off
-// from. What would break a promise is refused: a second
-// replica in min.insync.replicas, and flush.messages, which the durability mode decides.
+// from, that could lead without being in sync, or whose copying could be throttled; all that is
+// kept is local. What would break a promise is refused and says why: a second
+// replica in min.insync.replicas, a place far away in remote.storage.enable, and flushes more often than
+// once a second, which is what each durability mode does without being asked.
 var settingTable = []*Setting{
 	// Of a queue.
 	{Arg: argType, Type: Word, Words: []string{"classic", "quorum", "stream"}, Default: "classic", of: everyType},
@@ -128,10 +130,21 @@ var settingTable = []*Setting{
 	// Of a topic. For Kafka clients every queue is one.
 	{Config: "cleanup.policy", Type: List, Words: []string{"compact", "delete"}, Default: "delete", Live: ByConfig,
 		obey: func(s *Settings, v string) { s.DeleteOld = slices.Contains(splitList(v), "delete") }},
+	{Config: "compression.gzip.level", Min: 1, Max: 9, Words: []string{"-1"}, Default: "-1", Live: ByConfig},
+	{Config: "compression.lz4.level", Min: 1, Max: 17, Default: "9", Live: ByConfig},
 	{Config: "compression.type", Type: Word, Words: []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}, Default: "producer", Live: ByConfig},
+	{Config: "compression.zstd.level", Min: -131072, Max: 22, Default: "3", Live: ByConfig},
 	{Config: "delete.retention.ms", Max: math.MaxInt64, Default: "86400000", Live: ByConfig},
 	{Config: "file.delete.delay.ms", Max: math.MaxInt64, Default: "60000", Live: ByConfig},
+	{Config: "flush.messages", Min: math.MaxInt64, Max: math.MaxInt64, Default: "9223372036854775807", Live: ByConfig,
+		why: "when messages are flushed is for the durability mode to say, and acks=all waits for it"},
+	{Config: "flush.ms", Min: 1000, Max: math.MaxInt64, Default: "9223372036854775807", Live: ByConfig,
+		why: "everything is flushed once a second"},
+	{Config: "follower.replication.throttled.replicas", Type: Places, Live: ByConfig},
 	{Config: "index.interval.bytes", Max: math.MaxInt32, Default: "4096", Live: ByConfig},
+	{Config: "leader.replication.throttled.replicas", Type: Places, Live: ByConfig},
+	{Config: "local.retention.bytes", Min: -2, Max: math.MaxInt64, Default: "-2", Live: ByConfig},
+	{Config: "local.retention.ms", Min: -2, Max: math.MaxInt64, Default: "-2", Live: ByConfig},
 	{Config: "max.compaction.lag.ms", Min: 1, Max: math.MaxInt64, Default: "9223372036854775807", Live: ByConfig},
 	{Config: "max.message.bytes", Max: math.MaxInt32, Default: "1048588", Live: ByConfig,
 		obey: func(s *Settings, v string) { s.MaxBatchBytes = int(whole(v)) }},
@@ -141,18 +154,23 @@ var settingTable = []*Setting{
 		obey: func(s *Settings, v string) { s.TimeBeforeMs = whole(v) }},
 	{Config: timestampType, Type: Word, Words: []string{"CreateTime", "LogAppendTime"}, Default: "CreateTime", Live: ByConfig,
 		obey: func(s *Settings, v string) { s.LogAppendTime = v == "LogAppendTime" }},
+	{Config: "min.cleanable.dirty.ratio", Type: Share, Default: "0.5", Live: ByConfig},
 	{Config: "min.compaction.lag.ms", Max: math.MaxInt64, Default: "0", Live: ByConfig},
-	{Config: "min.insync.replicas", Min: 1, Max: 1, Default: "1", Live: ByConfig, ClusterWide: true},
+	{Config: "min.insync.replicas", Min: 1, Max: 1, Default: "1", Live: ByConfig, ClusterWide: true, why: "there is one broker"},
 	{Config: "preallocate", Type: Flag, Default: "true", Live: ByConfig},
+	{Config: "remote.copy.disable", Type: Flag, Default: "false", Live: ByConfig},
+	{Config: "remote.log.delete.on.disable", Type: Flag, Default: "false", Live: ByConfig},
+	{Config: "remote.storage.enable", Type: Flag, Words: []string{"false"}, Default: "false", Live: ByConfig, why: "all that is kept is local"},
 	{Config: "retention.bytes", Min: -1, Max: math.MaxInt64, Default: "-1", Live: ByConfig,
 		obey: func(s *Settings, v string) { s.RetentionBytes = max(0, whole(v)) }},
-	{Config: "retention.ms", Min: -1, Max: math.MaxInt64 / 1_000_000, Default: "604800000", Live: ByConfig,
+	{Config: "retention.ms", Min: -1, Max: math.MaxInt64, Default: "604800000", Live: ByConfig,
 		obey: func(s *Settings, v string) { s.RetentionAge = max(0, milliseconds(v)) }},
 	{Config: "segment.bytes", Min: 64 << 10, Max: math.MaxInt32, Default: "67108864", Live: ByConfig,
 		obey: func(s *Settings, v string) { s.SegmentBytes = whole(v) }},
 	{Config: "segment.index.bytes", Min: 4, Max: math.MaxInt32, Default: "10485760", Live: ByConfig},
 	{Config: "segment.jitter.ms", Max: math.MaxInt64, Default: "0", Live: ByConfig},
 	{Config: "segment.ms", Min: 1, Max: math.MaxInt64, Default: "604800000", Live: ByConfig},
+	{Config: "unclean.leader.election.enable", Type: Flag, Default: "false", Live: ByConfig},
 }
 
 // Arguments that other code has to name.
@@ -209,4 +227,7 @@ func name(v string) []byte {
 	return []byte(v[1:])
 }
 
-func milliseconds(v string) time.Duration { return time.Duration(whole(v)) * time.Millisecond }
+// milliseconds is a time; what is longer than the longest, 292 years, is as long as that.
+func milliseconds(v string) time.Duration {
+	return time.Duration(min(whole(v), math.MaxInt64/1_000_000)) * time.Millisecond
+}

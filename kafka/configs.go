@@ -38,8 +38,10 @@ func configType(t *broker.Setting) kmsg.ConfigType {
 	switch t.Type {
 	case broker.Flag:
 		return kmsg.ConfigTypeBoolean
-	case broker.List:
+	case broker.List, broker.Places:
 		return kmsg.ConfigTypeList
+	case broker.Share:
+		return kmsg.ConfigTypeDouble
 	case broker.Whole:
 		if t.Max <= math.MaxInt32 {
 			return kmsg.ConfigTypeInt
@@ -249,7 +251,7 @@ func alterOne(set *broker.Settings, change map[string]*string, name string, op k
 		return nil, nil
 	}
 	t := broker.TopicSetting(name)
-	if t == nil || t.Type != broker.List {
+	if t == nil || t.Type != broker.List && t.Type != broker.Places {
 		return nil, faultf(wire.InvalidConfig, "'%s' is not a list that could be added to or taken from", name)
 	}
 	now, _ := set.Value(t)
@@ -260,6 +262,7 @@ func alterOne(set *broker.Settings, change map[string]*string, name string, op k
 	}
 	list := slices.DeleteFunc(strings.Split(now, ","), func(have string) bool { return have == "" })
 	for _, v := range strings.Split(deref(value), ",") {
+		v = strings.TrimSpace(v)
 		list = slices.DeleteFunc(list, func(have string) bool { return have == v })
 		if op == kmsg.IncrementalAlterConfigOpAppend {
 			list = append(list, v)
