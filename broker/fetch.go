@@ -34,6 +34,9 @@ type Batches struct {
 // can't be read any more, which Check explains when the call fails with EFAULT.
 func (b *Batches) Raw() []byte { return b.view.Raw() }
 
+// Use has fn look at the bytes, under the guard that makes an error of what can't be read.
+func (b *Batches) Use(fn func(data []byte) error) error { return b.view.Use(fn) }
+
 // Check looks whether the bytes can be read. If not, it says what has failed.
 func (b *Batches) Check() error {
 	if err := b.view.Check(); err != nil {

@@ -30,7 +30,7 @@ func TestEveryLineOfTheTableHoldsTogether(t *testing.T) {
 			t.Errorf("%s does not take its own default %q: %s", name, s.Default, s.check(s.Default))
 		case s.Config != "" && s.Live&ByConfig == 0:
 			t.Errorf("%s is a config that Kafka clients can't alter", name)
-		case (s.Type == Word || s.Type == List) != (len(s.Words) > 0):
+		case (s.Type == Word || s.Type == List) != (len(s.Words) > 0) && s.Type != Whole && s.Type != Flag:
 			t.Errorf("%s has words %v", name, s.Words)
 		case s.Arg != "" && s.of == 0:
 			t.Errorf("%s is the argument of no type of queue", name)

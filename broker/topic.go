@@ -64,6 +64,16 @@ func (v *VHost) FeedExchange(topic string) *Exchange {
 	return nil
 }
 
+// FeedTopics lists the names of all such topics.
+func (v *VHost) FeedTopics() []string {
+	var out []string
+	v.feeds.Range(func(name, _ any) bool {
+		out = append(out, name.(string))
+		return true
+	})
+	return out
+}
+
 // FeedTopics lists the names of all such topics that the session may see.
 func (s *Session) FeedTopics() []string {
 	var out []string

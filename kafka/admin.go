@@ -35,7 +35,7 @@ func outcome(err error) (int16, *string) {
 	return int16(codeOf(err)), &text
 }
 
-// Key 19, CreateTopics, versions 2 to 7. Partitions and replication factor -1
+// Key 19, CreateTopics, versions 0 to 7. Partitions and replication factor -1
 // are the defaults; there is one node, so the factor can only be 1.
 func (c *conn) createTopics(r *kmsg.CreateTopicsRequest) kmsg.Response {
 	res := kmsg.NewPtrCreateTopicsResponse()
@@ -150,7 +150,7 @@ func assigned(t *kmsg.CreateTopicsRequestTopic) (int, error) {
 	return n, nil
 }
 
-// Key 20, DeleteTopics, versions 1 to 6; version 6 may name topics by id. What
+// Key 20, DeleteTopics, versions 0 to 6; version 6 may name topics by id. What
 // groups committed for a topic goes with it.
 func (c *conn) deleteTopics(r *kmsg.DeleteTopicsRequest) kmsg.Response {
 	res := kmsg.NewPtrDeleteTopicsResponse()
@@ -274,7 +274,7 @@ func (c *conn) cutBefore(part *broker.Partition, offset int64) (low int64, code 
 	return int64(start), codeOf(err)
 }
 
-// Key 22, InitProducerId, versions 0 to 4. Every call without a transactional
+// Key 22, InitProducerId, versions 0 to 5. Every call without a transactional
 // id gets a fresh producer id. With one it is refused for good: there are no
 // transactions, as FindCoordinator said before.
 func (c *conn) initProducerID(r *kmsg.InitProducerIDRequest) kmsg.Response {

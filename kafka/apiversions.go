@@ -11,13 +11,23 @@ import (
 // softwareName is what KIP-511 allows a client to call itself.
 var softwareName = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
 
-// Key 18, ApiVersions, versions 0 to 3. No features are told, so that clients
-// use the older, explicit protocols.
+// Key 18, ApiVersions, versions 0 to 5. No features are told, so that clients
+// use the older, explicit protocols. From version 5 on a client says whom it takes us for.
 func (c *conn) apiVersions(r *kmsg.ApiVersionsRequest) kmsg.Response {
 	res := kmsg.NewPtrApiVersionsResponse()
 	if r.Version >= 3 && (!softwareName.MatchString(r.ClientSoftwareName) || !softwareName.MatchString(r.ClientSoftwareVersion)) {
 		res.ErrorCode = int16(wire.InvalidRequest)
 		return res
+	}
+	if r.Version >= 5 {
+		switch {
+		case (r.ClusterID == nil) != (r.NodeID < 0):
+			res.ErrorCode = int16(wire.InvalidRequest)
+			return res
+		case r.ClusterID != nil && (*r.ClusterID != c.s.broker.ClusterID() || r.NodeID != NodeID):
+			res.ErrorCode = int16(wire.RebootstrapRequired)
+			return res
+		}
 	}
 	if r.Version >= 3 {
 		c.introduceSoftware(r.ClientSoftwareName, r.ClientSoftwareVersion)
@@ -34,16 +44,34 @@ func advertised(s wire.Support) kmsg.ApiVersionsResponseApiKey {
 	return k
 }
 
-// answerOldAPIVersions answers a version of ApiVersions that is newer than
-// ours: in the oldest shape, error 35 and the versions of this key alone, so
-// that the client asks again. Clients that get anything else wait for ever.
-func (c *conn) answerOldAPIVersions(h wire.Header) error {
+// answerUnsupported answers a key or a version that is not served.
+//
+//	ApiVersions of a newer version        in the oldest shape, error 35 and the versions of this
+//	                                      key alone, so that the client asks again: who gets
+//	                                      anything else waits for ever
+//	a request that Kafka has, with an     error 35 there, and nothing else
+//	error for all of it in its answer
+//	anything else                         no answer, as of Kafka: the connection ends, since
+//	                                      the shape of an answer is not known
+func (c *conn) answerUnsupported(h wire.Header, refused *wire.Refused) error {
+	var res kmsg.Response
+	if h.Key == wire.APIVersions {
+		answer := kmsg.NewPtrApiVersionsResponse()
+		answer.ErrorCode = int16(wire.UnsupportedVersion)
+		answer.ApiKeys = append(answer.ApiKeys, advertised(*wire.Lookup(wire.APIVersions)))
+		h.Version = 0
+		res = answer
+	} else if c.in {
+		res = wire.Unsupported(h)
+	}
+	if res == nil {
+		return refused
+	}
 	if err := c.out.drain(); err != nil {
 		return err
 	}
-	res := kmsg.NewPtrApiVersionsResponse()
-	res.ErrorCode = int16(wire.UnsupportedVersion)
-	res.ApiKeys = append(res.ApiKeys, advertised(*wire.Lookup(wire.APIVersions)))
-	h.Version = 0
+	if h.Key != wire.APIVersions {
+		c.log.Refused("request", refused, "ask ApiVersions for what is served, or update the client")
+	}
 	return c.out.add(wire.Finish(res.AppendTo(wire.AppendResponseHeader(nil, h)), 0, 0))
 }

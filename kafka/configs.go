@@ -87,7 +87,7 @@ func (c *conn) nodeSettings() []setting {
 	}
 }
 
-// Key 32, DescribeConfigs, versions 1 to 4: topics, this broker, and groups,
+// Key 32, DescribeConfigs, versions 0 to 4: topics, this broker, and groups,
 // which have no settings yet.
 func (c *conn) describeConfigs(r *kmsg.DescribeConfigsRequest) kmsg.Response {
 	res := kmsg.NewPtrDescribeConfigsResponse()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
@@ -40,6 +41,8 @@ type conn struct {
 	groups  *group.Coordinator
 
 	topics    map[string]*topic // of this connection's producing and fetching
+	byID      map[wire.TopicID][]byte
+	noID      map[wire.TopicID]time.Time // ids that there are not, and when that was looked for
 	produce   wire.ProduceRequest
 	fetch     fetcher
 	fed       bool                     // records went to publisher since its last flush
@@ -140,6 +143,8 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 	c.log.Entered(v.Name)
 	c.groups = c.s.groupsOf(v)
 	clear(c.topics)
+	clear(c.byID)
+	clear(c.noID)
 	c.publisher = nil
 	return nil
 }
@@ -200,8 +205,8 @@ func (c *conn) serve(frame []byte) error {
 	h, body, err := wire.ParseHeader(frame)
 	c.requests.Add(1)
 	var refused *wire.Refused
-	if errors.As(err, &refused) && h.Key == wire.APIVersions {
-		return c.answerOldAPIVersions(h)
+	if errors.As(err, &refused) {
+		return c.answerUnsupported(h, refused)
 	}
 	if err != nil {
 		return err

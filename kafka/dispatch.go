@@ -52,6 +52,8 @@ func (c *conn) handle(h wire.Header, req kmsg.Request) (kmsg.Response, error) {
 	switch r := req.(type) {
 	case *kmsg.ListOffsetsRequest:
 		return c.listOffsets(r), nil
+	case *kmsg.OffsetForLeaderEpochRequest:
+		return c.offsetForLeaderEpoch(r), nil
 	case *kmsg.MetadataRequest:
 		return c.metadata(r)
 	case *kmsg.OffsetCommitRequest:

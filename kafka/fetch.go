@@ -25,6 +25,7 @@ const (
 type fetched struct {
 	state    wire.FetchState
 	first, n int
+	sets     []byte // in place of pieces: the message set that a client of old gets
 }
 
 // fetcher is a connection's memory for fetching. The zero value is ready.
@@ -43,7 +44,8 @@ type fetcher struct {
 	watched []*broker.Partition // what stops end the watching of
 }
 
-// Key 1, Fetch, versions 4 to 12.
+// Key 1, Fetch, versions 0 to 18: up to version 3 records leave as message sets (legacy.go), from version 13
+// on topics are named by their ids.
 //
 // Whole batches leave as they are stored, by reference to the mapping. The
 // first batch of an answer is always whole, even beyond the limits; otherwise
@@ -114,6 +116,10 @@ func (c *conn) enough() bool {
 // memory the answer is a small one.
 func (c *conn) collect() {
 	f := &c.fetch
+	if f.req.Version < format2Since {
+		c.collectLegacy()
+		return
+	}
 	c.gather(int(min(maxFetchBytes, c.memory.Share()/2)))
 	if f.bytes <= smallFetchBytes {
 		return
@@ -125,22 +131,39 @@ func (c *conn) collect() {
 	}
 }
 
+// collectLegacy is collect for an answer that has to be made first: its memory is taken before.
+func (c *conn) collectLegacy() {
+	c.releaseFetched()
+	left := legacyFetchBytes
+	if c.memory.Try(legacyFetchBytes) == nil {
+		c.fetch.taken = legacyFetchBytes
+	} else {
+		left = smallFetchBytes
+	}
+	c.look(left)
+}
+
 // gather is collect with a limit.
 func (c *conn) gather(left int) {
 	c.releaseFetched()
+	c.look(left)
+}
+
+// look is gather once nothing is borrowed.
+func (c *conn) look(left int) {
 	f := &c.fetch
 	if f.req.MaxBytes >= 0 {
 		left = min(left, int(f.req.MaxBytes))
 	}
 	for _, t := range f.req.Topics {
-		known, err := c.topicOf(broker.Consume, t.Name)
+		known, err := c.topicNamed(broker.Consume, t.Name, t.ID)
 		for _, p := range f.req.Of(t) {
 			got := fetched{state: wire.FetchState{Index: p.Index, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1}, first: len(f.pieces)}
 			if got.state.Err = codeOf(err); err == nil {
-				got.state.Err = c.readPartition(known, p, left, &got.state)
+				got.sets, got.state.Err = c.readPartition(known, p, left, &got.state)
 			}
 			if got.state.Err != wire.None {
-				c.refused(wire.Fetch.String(), string(t.Name), got.state.Err, "")
+				c.refused(wire.Fetch.String(), called(t.Name, t.ID), got.state.Err, "")
 			}
 			got.n = len(f.pieces) - got.first
 			f.failed = f.failed || got.state.Err != wire.None
@@ -152,18 +175,22 @@ func (c *conn) gather(left int) {
 }
 
 // readPartition borrows the batches of one partition and fills in its state. The
-// first batch of an answer is sent whatever its size.
-func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *wire.FetchState) wire.Code {
+// first batch of an answer is sent whatever its size. sets is what a client of old gets in their place.
+func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *wire.FetchState) (sets []byte, code wire.Code) {
 	part := t.partition(p.Index)
 	switch {
 	case t.exchange != nil:
-		return wire.TopicAuthorizationFailed // it only leads into an exchange
+		return nil, wire.TopicAuthorizationFailed // it only leads into an exchange
 	case part == nil:
-		return wire.UnknownTopicOrPartition
+		return nil, wire.UnknownTopicOrPartition
 	case p.LeaderEpoch > leaderEpoch:
-		return wire.UnknownLeaderEpoch
+		return nil, wire.UnknownLeaderEpoch
 	}
 	f := &c.fetch
+	if f.req.Version < format2Since {
+		sets, err := c.readLegacy(part, p, left, state)
+		return sets, legacyError(err)
+	}
 	var got broker.Fetched
 	var err error
 	got, f.pieces, err = c.session.Fetch(part, broker.Fetch{
@@ -173,12 +200,12 @@ func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *w
 		if broker.KindOf(err) == broker.Unreadable {
 			c.log.Warn("can't fetch", "offset", p.Offset, "error", err)
 		}
-		return codeOf(err)
+		return nil, codeOf(err)
 	}
 	state.HighWatermark, state.LastStableOffset, state.LogStartOffset = int64(got.End), int64(got.End), int64(got.Start)
 	state.Records = got.Bytes
 	f.count += got.Records
-	return wire.None
+	return nil, wire.None
 }
 
 var errStopping = errors.New("the server is stopping")
@@ -247,7 +274,7 @@ func (c *conn) watch() {
 		return len(seen) == had
 	}
 	for _, t := range f.req.Topics {
-		known, err := c.topicOf(broker.Consume, t.Name)
+		known, err := c.topicNamed(broker.Consume, t.Name, t.ID)
 		if err != nil {
 			continue
 		}
@@ -281,9 +308,12 @@ func (c *conn) encodeFetch(h wire.Header, code wire.Code) [][]byte {
 	f := &c.fetch
 	f.res.Begin(h, code, len(f.req.Topics))
 	for _, t := range f.req.Topics {
-		f.res.Topic(t.Name, t.Len)
+		f.res.Topic(t.Name, t.ID, t.Len)
 		for _, got := range f.found[t.First : t.First+t.Len] {
 			f.res.Partition(got.state)
+			if len(got.sets) > 0 {
+				f.res.Records(got.sets)
+			}
 			for _, p := range f.pieces[got.first : got.first+got.n] {
 				f.res.Records(p.Raw())
 			}
@@ -299,6 +329,9 @@ func (c *conn) releaseFetched() {
 	f := &c.fetch
 	for i := range f.pieces {
 		f.pieces[i].Release()
+	}
+	if f.req.Version < format2Since {
+		clear(f.found) // they hold what was made for the answer
 	}
 	f.pieces, f.found = f.pieces[:0], f.found[:0]
 	f.bytes, f.count, f.failed = 0, 0, false

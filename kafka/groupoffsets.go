@@ -11,12 +11,18 @@ import (
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
-// Key 8, OffsetCommit, versions 2 to 8. Answered when the offsets are durable.
-// The retention that versions up to 4 may ask for is the broker's own instead.
+// Key 8, OffsetCommit, versions 0 to 10. Answered when the offsets are durable.
+// The retention that versions up to 4 may ask for is the broker's own instead, and so are
+// the times of version 1. Version 0 meant another place once; nobody can tell it from a
+// commit of somebody who is no member.
 func (c *conn) offsetCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
 	var positions []group.Position
-	for _, t := range r.Topics {
-		known, err := c.lookup(broker.Consume, t.Topic)
+	if r.Version == 0 {
+		r.Generation = -1
+	}
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		known, err := c.topicAsked(broker.Consume, r.Version >= 10, &t.Topic, t.TopicID)
 		for _, p := range t.Partitions {
 			pos := group.Position{Topic: t.Topic, Partition: p.Partition,
 				Offset: group.Offset{Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, Metadata: deref(p.Metadata)}}
@@ -36,11 +42,14 @@ func (c *conn) offsetCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
 			Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation,
 		}, positions)
 	}
+	if r.Version >= 9 && code == wire.IllegalGeneration && !c.groups.Known(r.Group) {
+		code = wire.GroupIDNotFound
+	}
 	res := kmsg.NewPtrOffsetCommitResponse()
 	at := 0
 	for _, t := range r.Topics {
 		out := kmsg.NewOffsetCommitResponseTopic()
-		out.Topic = t.Topic
+		out.Topic, out.TopicID = t.Topic, t.TopicID
 		for _, p := range t.Partitions {
 			one := kmsg.NewOffsetCommitResponseTopicPartition()
 			one.Partition, one.ErrorCode = p.Partition, int16(code)
@@ -55,16 +64,29 @@ func (c *conn) offsetCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
 	return res
 }
 
-// Key 9, OffsetFetch, versions 1 to 8; version 8 asks for several groups. A
+// topicAsked is lookup for a topic that some versions name by its id. name is then set to
+// what it is called, unless there is none.
+func (c *conn) topicAsked(verb broker.Verb, byID bool, name *string, id wire.TopicID) (*topic, error) {
+	if !byID {
+		return c.lookup(verb, *name)
+	}
+	t, err := c.topicNamed(verb, nil, id)
+	if err == nil {
+		*name = t.name
+	}
+	return t, err
+}
+
+// Key 9, OffsetFetch, versions 0 to 10; version 8 asks for several groups. A
 // null list of topics asks for all that were committed; a partition that never
-// was has offset -1 and no error.
+// was has offset -1 and no error. From version 10 on topics are named by their ids.
 func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 	res := kmsg.NewPtrOffsetFetchResponse()
 	if r.Version >= 8 {
 		for _, g := range mergeGroups(r.Groups) {
 			out := kmsg.NewOffsetFetchResponseGroup()
 			out.Group = g.Group
-			topics, code := c.fetchGroup(g)
+			topics, code := c.fetchGroupByID(r.Version >= 10, g)
 			out.Topics, out.ErrorCode = topics, int16(code)
 			res.Groups = append(res.Groups, out)
 		}
@@ -129,6 +151,49 @@ func (c *conn) refuseOffsets(r *kmsg.OffsetFetchRequest, res *kmsg.OffsetFetchRe
 		res.Topics = append(res.Topics, out)
 	}
 	return res
+}
+
+// fetchGroupByID is fetchGroup, with the ids of topics in place of their names if byID is set.
+func (c *conn) fetchGroupByID(byID bool, g kmsg.OffsetFetchRequestGroup) ([]kmsg.OffsetFetchResponseGroupTopic, wire.Code) {
+	if !byID {
+		return c.fetchGroup(g)
+	}
+	var unknown []kmsg.OffsetFetchResponseGroupTopic
+	var known []kmsg.OffsetFetchRequestGroupTopic
+	ids := map[string]wire.TopicID{}
+	for _, t := range g.Topics {
+		_, err := c.topicAsked(broker.Look, true, &t.Topic, t.TopicID)
+		if err == nil {
+			ids[t.Topic] = t.TopicID
+			known = append(known, t)
+			continue
+		}
+		out := kmsg.NewOffsetFetchResponseGroupTopic()
+		out.TopicID = t.TopicID
+		for _, p := range t.Partitions {
+			one := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+			one.Partition, one.Offset, one.LeaderEpoch, one.ErrorCode = p, -1, -1, int16(codeOf(err))
+			out.Partitions = append(out.Partitions, one)
+		}
+		unknown = append(unknown, out)
+	}
+	if g.Topics != nil && known == nil {
+		known = []kmsg.OffsetFetchRequestGroupTopic{} // a list, and nothing on it
+	}
+	g.Topics = known
+	topics, code := c.fetchGroup(g)
+	for i := range topics {
+		t := &topics[i]
+		id, ok := ids[t.Topic]
+		if q, err := c.vhost.Queue(t.Topic); !ok && err == nil {
+			id = q.TopicID
+		}
+		t.TopicID = id
+	}
+	if code != wire.None {
+		return topics, code
+	}
+	return append(topics, unknown...), code
 }
 
 // fetchGroup answers for one group, or says why not.

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -12,7 +13,7 @@ import (
 // noTransactions is what a client is told that brings a transactional id.
 const noTransactions = "this broker has no transactions: leave transactional.id out"
 
-// Key 10, FindCoordinator, versions 0 to 4. This node coordinates every group, and no
+// Key 10, FindCoordinator, versions 0 to 6. This node coordinates every group, and no
 // transaction: of the answers on a transactional producer's way this is the one that
 // has a text, which clients show.
 func (c *conn) findCoordinator(r *kmsg.FindCoordinatorRequest) kmsg.Response {
@@ -57,7 +58,8 @@ func (c *conn) mayGroup(verb broker.Verb, name string) wire.Code {
 	return codeOf(c.session.May(verb, broker.OnGroup, name))
 }
 
-// Key 15, DescribeGroups, versions 0 to 5. A group that is not there is "Dead".
+// Key 15, DescribeGroups, versions 0 to 6. A group that is not there is "Dead", from version 6 on
+// with error 69.
 func (c *conn) describeGroups(r *kmsg.DescribeGroupsRequest) kmsg.Response {
 	res := kmsg.NewPtrDescribeGroupsResponse()
 	for _, name := range onlyOnce(r.Groups, itself) {
@@ -66,6 +68,10 @@ func (c *conn) describeGroups(r *kmsg.DescribeGroupsRequest) kmsg.Response {
 		code := c.mayGroup(broker.Look, name)
 		if code == wire.None {
 			code = c.describeGroup(name, &out)
+		}
+		if r.Version >= 6 && code == wire.None && !c.groups.Known(name) {
+			code = wire.GroupIDNotFound
+			out.ErrorMessage = kmsg.StringPtr(wire.Text("Group " + name + " not found."))
 		}
 		if out.ErrorCode = int16(code); code == wire.None && r.IncludeAuthorizedOperations {
 			out.AuthorizedOperations = c.operations(groupOperations, broker.OnGroup, name)
@@ -94,7 +100,11 @@ func (c *conn) describeGroup(name string, out *kmsg.DescribeGroupsResponseGroup)
 	return wire.None
 }
 
-// Key 16, ListGroups, versions 0 to 4; version 4 may ask for some states only.
+// classicType is what ListGroups calls the groups there are.
+const classicType = "Classic"
+
+// Key 16, ListGroups, versions 0 to 5; version 4 may ask for some states only, version 5 for
+// some types, of which there is one.
 func (c *conn) listGroups(r *kmsg.ListGroupsRequest) kmsg.Response {
 	res := kmsg.NewPtrListGroupsResponse()
 	groups := c.groups.List()
@@ -107,11 +117,14 @@ func (c *conn) listGroups(r *kmsg.ListGroupsRequest) kmsg.Response {
 		if len(r.StatesFilter) > 0 && !slices.Contains(r.StatesFilter, string(g.State)) {
 			continue
 		}
+		if len(r.TypesFilter) > 0 && !slices.ContainsFunc(r.TypesFilter, func(t string) bool { return strings.EqualFold(t, classicType) }) {
+			continue
+		}
 		if !all && c.mayGroup(broker.Look, g.Group) != wire.None {
 			continue
 		}
 		out := kmsg.NewListGroupsResponseGroup()
-		out.Group, out.ProtocolType, out.GroupState = g.Group, g.ProtocolType, string(g.State)
+		out.Group, out.ProtocolType, out.GroupState, out.GroupType = g.Group, g.ProtocolType, string(g.State), classicType
 		res.Groups = append(res.Groups, out)
 	}
 	return res

@@ -14,14 +14,21 @@ const (
 	askStart      = -2
 	askLatest     = -3 // the record with the largest timestamp
 	askLocalStart = -4 // of tiered storage: the same as the start
+	askTiered     = -5 // the last that lies elsewhere: there is none
+	askUpload     = -6 // the first that is to go there: there is none
 )
 
-// Key 2, ListOffsets, versions 1 to 7.
+// Key 2, ListOffsets, versions 0 to 11.
 //
 //	-1  the end; the same in both isolation levels
 //	-2  the start
 //	-3  the record with the largest timestamp (version 7), else offset -1
+//	-4  the start of what is kept here (version 8), which is all
+//	-5  the end of what lies elsewhere (version 9), -6 the start of what is on its way there (version 11): -1
 //	t   the first record with a timestamp at or after t, else offset -1
+//
+// Version 0 is told offsets at which a reader may begin, so many at most as it asks for: the one it means,
+// and the start.
 func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 	res := kmsg.NewPtrListOffsetsResponse()
 	named := map[place]int{}
@@ -43,7 +50,7 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 			case named[place{t.Topic, p.Partition}] > 1:
 				one.ErrorCode = int16(wire.InvalidRequest) // as Kafka has it: which one is meant?
 			default:
-				one.ErrorCode = int16(c.listOne(known, &p, &one))
+				one.ErrorCode = int16(c.listOne(r.Version, known, &p, &one))
 			}
 			out.Partitions = append(out.Partitions, one)
 		}
@@ -52,7 +59,10 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 	return res
 }
 
-func (c *conn) listOne(t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) wire.Code {
+// askedSince is the first version of a question.
+var askedSince = map[int64]int16{askLatest: 7, askLocalStart: 8, askTiered: 9, askUpload: 11}
+
+func (c *conn) listOne(version int16, t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) wire.Code {
 	part := t.partition(p.Partition)
 	switch {
 	case t.exchange != nil && p.Partition == 0:
@@ -62,12 +72,17 @@ func (c *conn) listOne(t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *
 		return wire.UnknownTopicOrPartition
 	case p.CurrentLeaderEpoch > leaderEpoch:
 		return wire.UnknownLeaderEpoch
+	case version < askedSince[p.Timestamp], p.Timestamp < askUpload:
+		return wire.UnsupportedVersion
 	}
 	start, end, err := c.session.Bounds(part)
 	if err != nil {
 		return codeOf(err)
 	}
 	out.LeaderEpoch = leaderEpoch
+	if version == 0 {
+		return c.listOld(part, p, out, int64(start), int64(end))
+	}
 	switch {
 	case p.Timestamp == askEnd:
 		out.Offset = int64(end)
@@ -76,11 +91,66 @@ func (c *conn) listOne(t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *
 	case p.Timestamp == askLatest:
 		return foundAt(out)(c.session.LatestOffset(part))
 	case p.Timestamp < 0:
-		return wire.UnsupportedVersion
+		out.LeaderEpoch = -1
 	default:
 		return foundAt(out)(c.session.OffsetForTime(part, p.Timestamp))
 	}
 	return wire.None
+}
+
+// listOld is listOne for version 0.
+func (c *conn) listOld(part *broker.Partition, p *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition, start, end int64) wire.Code {
+	at := end
+	switch {
+	case p.Timestamp == askStart:
+		at = start
+	case p.Timestamp >= 0:
+		offset, _, ok, err := c.session.OffsetForTime(part, p.Timestamp)
+		if err != nil {
+			return codeOf(err)
+		}
+		if ok {
+			at = int64(offset)
+		}
+	}
+	for _, o := range [...]int64{at, start} {
+		if len(out.OldStyleOffsets) < int(p.MaxNumOffsets) && (len(out.OldStyleOffsets) == 0 || o < at) {
+			out.OldStyleOffsets = append(out.OldStyleOffsets, o)
+		}
+	}
+	return wire.None
+}
+
+// Key 23, OffsetForLeaderEpoch, versions 0 to 4. There was never more than one epoch.
+func (c *conn) offsetForLeaderEpoch(r *kmsg.OffsetForLeaderEpochRequest) kmsg.Response {
+	res := kmsg.NewPtrOffsetForLeaderEpochResponse()
+	for _, t := range r.Topics {
+		out := kmsg.NewOffsetForLeaderEpochResponseTopic()
+		out.Topic = t.Topic
+		known, err := c.lookup(broker.Look, t.Topic)
+		for _, p := range t.Partitions {
+			one := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
+			one.Partition, one.LeaderEpoch, one.EndOffset = p.Partition, -1, -1
+			part := known.partition(p.Partition)
+			code := codeOf(err)
+			switch {
+			case err != nil:
+			case part == nil:
+				code = wire.UnknownTopicOrPartition
+			case p.CurrentLeaderEpoch > leaderEpoch:
+				code = wire.UnknownLeaderEpoch
+			case p.LeaderEpoch == leaderEpoch:
+				_, end, err := c.session.Bounds(part)
+				if code = codeOf(err); err == nil {
+					one.LeaderEpoch, one.EndOffset = leaderEpoch, int64(end)
+				}
+			}
+			one.ErrorCode = int16(code)
+			out.Partitions = append(out.Partitions, one)
+		}
+		res.Topics = append(res.Topics, out)
+	}
+	return res
 }
 
 // foundAt fills in what a look-up by time found.

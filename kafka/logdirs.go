@@ -16,7 +16,7 @@ type Disk struct {
 	Free, Total uint64
 }
 
-// Key 35, DescribeLogDirs, versions 1 to 4: how much each partition takes on disk, as
+// Key 35, DescribeLogDirs, versions 1 to 5: how much each partition takes on disk, as
 // tools ask for it before they move partitions and to bill. There is one directory.
 //
 // What is asked for and not there is left out, as Kafka does. A null list asks for all.

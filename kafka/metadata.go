@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,7 +48,7 @@ func (c *conn) topicOperations(t *kmsg.MetadataResponseTopic) int32 {
 	return c.operations(topicOperations, broker.OnQueue, name)
 }
 
-// Key 3, Metadata, versions 0 to 12.
+// Key 3, Metadata, versions 0 to 13.
 //
 // There is one node, which leads everything. A null list of topics (an empty
 // one in version 0) asks for all: queues with legal names that are nobody's
@@ -215,7 +214,7 @@ func (c *conn) topicIDs() func(id [16]byte) (*broker.Queue, error) {
 		if q := byID[id]; q != nil {
 			return q, nil
 		}
-		return nil, faultf(wire.UnknownTopicID, "there is no topic of that id")
+		return nil, errNoSuchID
 	}
 }
 
@@ -223,11 +222,9 @@ func (c *conn) describeTopic(q *broker.Queue) (kmsg.MetadataResponseTopic, error
 	return c.describe(q.Name, q.TopicID, len(q.Partitions()))
 }
 
-// describeFeed shows a topic that leads into an exchange. Its id follows from
-// its name: nothing is stored under it that another topic could be taken for.
+// describeFeed shows a topic that leads into an exchange.
 func (c *conn) describeFeed(name string) (kmsg.MetadataResponseTopic, error) {
-	sum := sha256.Sum256([]byte(name))
-	return c.describe(name, [16]byte(sum[:16]), 1)
+	return c.describe(name, feedID(name), 1)
 }
 
 func (c *conn) describe(name string, id [16]byte, partitions int) (kmsg.MetadataResponseTopic, error) {
@@ -248,7 +245,7 @@ func (c *conn) describe(name string, id [16]byte, partitions int) (kmsg.Metadata
 
 var onlyNode = []int32{NodeID}
 
-// Key 60, DescribeCluster, versions 0 and 1.
+// Key 60, DescribeCluster, versions 0 to 2. No broker is fenced.
 func (c *conn) describeCluster(r *kmsg.DescribeClusterRequest) kmsg.Response {
 	res := kmsg.NewPtrDescribeClusterResponse()
 	res.EndpointType = r.EndpointType

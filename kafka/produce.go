@@ -10,8 +10,8 @@ import (
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
-// Key 0, Produce, versions 3 to 9 (0 to 2 are advertised and refused, see
-// wire.Supported).
+// Key 0, Produce, versions 0 to 13. Message sets of versions up to 2 become batches (legacy.go); version 13
+// names topics by their ids.
 //
 // A batch is stored as it came, whatever its codec, but for what its header says of
 // times, which is checked against the records (validate.go). acks=0 gets no answer and
@@ -45,13 +45,13 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	made := a.Wait()
 	failed := false
 	for _, t := range q.Topics {
-		known, err := c.topicOf(broker.Publish, t.Name)
+		known, err := c.topicNamed(broker.Publish, t.Name, t.ID)
 		parts := q.Of(t)
 		for i := range parts {
 			c.produceOne(sl, t.Name, known, err, &parts[i])
 			if p := &parts[i]; p.Err != wire.None {
 				failed = true
-				c.refused(h.Key.String(), string(t.Name), p.Err, p.Message)
+				c.refused(h.Key.String(), called(t.Name, t.ID), p.Err, p.Message)
 			}
 		}
 	}
@@ -124,6 +124,7 @@ func (c *conn) produceOne(sl *slot, name []byte, t *topic, denied error, p *wire
 	set := t.settings(c.s.broker)
 	a := c.arrived(q.Version)
 	a.trust = a.trust && t.exchange == nil // those are unpacked anyway
+	defer a.release()
 	b, code, why := a.check(p.Records, set)
 	if code != wire.None {
 		p.Fail(code, why)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -542,7 +543,7 @@ func TestAPIVersions(t *testing.T) {
 	c := r.raw()
 	q := kmsg.NewPtrApiVersionsRequest()
 	q.ClientSoftwareName, q.ClientSoftwareVersion = "raw", "1.0"
-	for version := int16(0); version <= 3; version++ {
+	for version := int16(0); version <= 5; version++ {
 		c.send(q, version)
 		var res kmsg.ApiVersionsResponse
 		c.receive(&res, version)
@@ -550,16 +551,56 @@ func TestAPIVersions(t *testing.T) {
 			t.Errorf("version %d: %+v", version, res)
 		}
 	}
-	c.send(q, 4)
 	var res kmsg.ApiVersionsResponse
+	for about, want := range map[string]int16{"us": 0, "others": 129, "half": 42} {
+		q.ClusterID, q.NodeID = kmsg.StringPtr(r.broker.ClusterID()), NodeID
+		switch about {
+		case "others":
+			q.ClusterID = kmsg.StringPtr("another")
+		case "half":
+			q.NodeID = -1
+		}
+		c.send(q, 5)
+		if c.receive(&res, 5); res.ErrorCode != want {
+			t.Errorf("a client that takes us for %s: %+v", about, res)
+		}
+	}
+	q.ClusterID, q.NodeID = nil, -1
+	c.send(q, 6)
 	c.receive(&res, 0)
-	if res.ErrorCode != 35 || len(res.ApiKeys) != 1 || res.ApiKeys[0].ApiKey != 18 || res.ApiKeys[0].MaxVersion != 3 {
+	if res.ErrorCode != 35 || len(res.ApiKeys) != 1 || res.ApiKeys[0].ApiKey != 18 || res.ApiKeys[0].MaxVersion != 5 {
 		t.Errorf("newer version: %+v", res)
 	}
 	q.ClientSoftwareName = "no spaces please"
 	c.send(q, 3)
 	if c.receive(&res, 3); res.ErrorCode != 42 {
 		t.Errorf("odd name: %+v", res)
+	}
+}
+
+func TestWhatIsNotServedIsAnsweredWhereThereIsAPlaceForIt(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.raw()
+	for _, req := range []kmsg.Request{kmsg.NewPtrConsumerGroupHeartbeatRequest(), kmsg.NewPtrDescribeTopicPartitionsRequest(), kmsg.NewPtrGetTelemetrySubscriptionsRequest(), kmsg.NewPtrShareGroupHeartbeatRequest()} {
+		for version := int16(0); version <= req.MaxVersion(); version++ {
+			req.SetVersion(version)
+			if wire.Unsupported(wire.Header{Key: wire.Key(req.Key()), Version: version}) == nil {
+				continue
+			}
+			c.send(req, version)
+			res := req.ResponseKind()
+			c.receive(res, version)
+			codes := map[wire.Code]bool{}
+			if codesIn(reflect.ValueOf(res), codes); !codes[wire.UnsupportedVersion] {
+				t.Errorf("key %d version %d: %+v", req.Key(), version, res)
+			}
+		}
+	}
+	q := kmsg.NewPtrMetadataRequest()
+	c.send(q, 9)
+	var res kmsg.MetadataResponse
+	if c.receive(&res, 9); len(res.Brokers) != 1 {
+		t.Errorf("the connection does not go on: %+v", res)
 	}
 }
 
@@ -576,8 +617,8 @@ func TestWhatHasNoAnswerClosesTheConnection(t *testing.T) {
 		"HTTP":                []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 		"unknown key":         header(999, 0),
 		"transactions":        header(24, 0),
-		"old produce":         header(0, 2),
-		"newer fetch":         header(1, 13),
+		"newer produce":       header(0, 14),
+		"newer fetch":         header(1, 19),
 		"negative size":       {0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
 		"tiny size":           {0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0},
 		"frame too large":     {0, 0x20, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0},

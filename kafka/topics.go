@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
@@ -10,6 +12,7 @@ import (
 // topic is what a connection remembers of a topic it produces to or fetches from.
 type topic struct {
 	name     string
+	id       wire.TopicID
 	queue    *broker.Queue
 	exchange *broker.Exchange // a topic that only leads into an exchange; queue is nil
 	checked  time.Time
@@ -53,6 +56,75 @@ func (c *conn) topicOf(verb broker.Verb, name []byte) (*topic, error) {
 	return t, nil
 }
 
+// topicNamed finds a topic as a request names it: by its name, or without one by its id.
+func (c *conn) topicNamed(verb broker.Verb, name []byte, id wire.TopicID) (*topic, error) {
+	if name != nil {
+		return c.topicOf(verb, name)
+	}
+	if known, ok := c.byID[id]; ok {
+		t, err := c.topicOf(verb, known)
+		switch {
+		case err == nil && t.id == id:
+			return t, nil
+		case err != nil && codeOf(err) != wire.UnknownTopicOrPartition:
+			return nil, err
+		}
+		delete(c.byID, id) // it was deleted; another may have its name
+	} else if looked, ok := c.noID[id]; ok && c.frames.Now().Sub(looked) < topicAge {
+		return nil, errNoSuchID
+	}
+	return c.findID(verb, id)
+}
+
+// findID looks through all topics for one of that id. Ids that there are not are remembered for a
+// while, since who reads a topic that was deleted asks for it again and again.
+func (c *conn) findID(verb broker.Verb, id wire.TopicID) (*topic, error) {
+	name := ""
+	for _, q := range c.vhost.Queues() {
+		if q.TopicID == id && q.Readable() {
+			name = q.Name
+		}
+	}
+	for _, feed := range c.vhost.FeedTopics() {
+		if feedID(feed) == id {
+			name = feed
+		}
+	}
+	if name == "" {
+		if c.noID == nil || len(c.noID) > 1000 {
+			c.noID = map[wire.TopicID]time.Time{}
+		}
+		c.noID[id] = c.frames.Now()
+		return nil, errNoSuchID
+	}
+	t, err := c.topicOf(verb, []byte(name))
+	if err != nil {
+		return nil, err
+	}
+	if c.byID == nil || len(c.byID) > 10_000 {
+		c.byID = map[wire.TopicID][]byte{}
+	}
+	c.byID[id] = []byte(name)
+	return t, nil
+}
+
+var errNoSuchID = faultf(wire.UnknownTopicID, "there is no topic of that id")
+
+// called is what a topic is called in the log.
+func called(name []byte, id wire.TopicID) string {
+	if name != nil {
+		return string(name)
+	}
+	return fmt.Sprintf("%x", id)
+}
+
+// feedID is the id of a topic that leads into an exchange. It follows from
+// its name: nothing is stored under it that another topic could be taken for.
+func feedID(name string) wire.TopicID {
+	sum := sha256.Sum256([]byte(name))
+	return wire.TopicID(sum[:16])
+}
+
 // allow asks whether the client may do that with the topic.
 func (t *topic) allow(c *conn, verb broker.Verb) error {
 	if t.exchange != nil {
@@ -64,14 +136,14 @@ func (t *topic) allow(c *conn, verb broker.Verb) error {
 // lookup finds a topic in the broker for what is to be done with it.
 func (c *conn) lookup(verb broker.Verb, name string) (*topic, error) {
 	if x := c.vhost.FeedExchange(name); x != nil {
-		t := &topic{name: name, exchange: x}
+		t := &topic{name: name, id: feedID(name), exchange: x}
 		return t, t.allow(c, verb)
 	}
 	q, err := c.queueFor(verb, name)
 	if err != nil {
 		return nil, err
 	}
-	return &topic{name: name, queue: q}, nil
+	return &topic{name: name, id: q.TopicID, queue: q}, nil
 }
 
 // queueFor finds the queue that Kafka clients see under a name, for what is to be

@@ -28,6 +28,7 @@ type arrival struct {
 	version int16
 	trust   bool // compressed records are not looked into
 	memory  *budget.Account
+	held    int64 // of memory, for a message set that was made a batch
 	wide    wide
 	client  interface{ patient() <-chan struct{} } // nil: one that waits
 
@@ -77,7 +78,8 @@ func (a *arrival) gone() <-chan struct{} {
 // and returns the one batch they must be. What its header says of the records' times
 // is then what the records say: producers' claims are not believed (old ones leave -1).
 //
-//	null or empty records, several batches, magic 0 or 1         87
+//	null or empty records, several batches, magic 0 or 1 from
+//	version 3 of Produce on                                      87
 //	count 0, count not last delta + 1, control batch             87
 //	producer id without a sequence number                        87
 //	checksum wrong                                                2
@@ -90,7 +92,16 @@ func (a *arrival) gone() <-chan struct{} {
 //	and .after.max.ms), unless the topic keeps the broker's time 32
 //
 // Compressed records are not looked into when the server trusts its producers.
+//
+// A message set of older versions is made a batch first; whoever calls this calls release when the batch is stored.
 func (a *arrival) check(records []byte, set *broker.Settings) (batch.Batch, wire.Code, string) {
+	if a.version < noLegacySince && message.IsLegacy(records) {
+		var err error
+		if records, err = a.upConvert(records, set); err != nil {
+			code, why := verdict(err, set)
+			return nil, code, why
+		}
+	}
 	b, code, why := a.checkHeader(records, set)
 	if code != wire.None {
 		return nil, code, why
@@ -113,6 +124,9 @@ func (a *arrival) check(records []byte, set *broker.Settings) (batch.Batch, wire
 
 // checkHeader is the part of check that looks at no record.
 func (a *arrival) checkHeader(records []byte, set *broker.Settings) (batch.Batch, wire.Code, string) {
+	if a.version >= noLegacySince && message.IsLegacy(records) {
+		return nil, wire.InvalidRecord, "messages of format 0 or 1 in a Produce request from version 3 on"
+	}
 	if len(records) <= 16 || records[16] != batch.Magic {
 		return nil, wire.InvalidRecord, "the records are not one batch of format 2"
 	}
@@ -164,37 +178,52 @@ func (a *arrival) checkRecords(b batch.Batch, set *broker.Settings) (message.Che
 	default:
 		c, err = a.unpack(b, unpackedBytes(set))
 	}
-	switch {
-	case err == nil:
-		return c, wire.None, ""
-	case errors.Is(err, message.ErrUnpacked):
-		return c, wire.MessageTooLarge, fmt.Sprintf("the batch unpacks to more than %d bytes", unpackedBytes(set))
-	case errors.Is(err, budget.ErrShare), errors.Is(err, message.ErrMemory):
-		return c, wire.MessageTooLarge, "the batch takes more memory to look into than one client may hold"
-	case errors.Is(err, budget.ErrFull), errors.Is(err, budget.ErrGone):
-		return c, wire.RequestTimedOut, err.Error()
-	}
-	return c, wire.InvalidRecord, err.Error()
+	code, why := verdict(err, set)
+	return c, code, why
 }
 
-// unpack checks compressed records. What takes more memory than there is anyway
+// verdict is what a producer is told of what was found in its records.
+func verdict(err error, set *broker.Settings) (wire.Code, string) {
+	switch {
+	case err == nil:
+		return wire.None, ""
+	case errors.Is(err, message.ErrUnpacked):
+		return wire.MessageTooLarge, fmt.Sprintf("the batch unpacks to more than %d bytes", unpackedBytes(set))
+	case errors.Is(err, budget.ErrShare), errors.Is(err, message.ErrMemory):
+		return wire.MessageTooLarge, "the batch takes more memory to look into than one client may hold"
+	case errors.Is(err, budget.ErrFull), errors.Is(err, budget.ErrGone):
+		return wire.RequestTimedOut, err.Error()
+	case errors.Is(err, message.ErrLegacyCRC):
+		return wire.CorruptMessage, err.Error()
+	}
+	return wire.InvalidRecord, err.Error()
+}
+
+// unpack checks compressed records.
+func (a *arrival) unpack(b batch.Batch, limit int) (c message.Check, err error) {
+	fresh := func() message.Walker {
+		c = message.NewCheck(b.Count(), b.BaseTimestamp())
+		return &c
+	}
+	a.unpacked, err = a.walk(fresh, b.Codec(), b.Records(), limit)
+	return c, err
+}
+
+// walk goes through what is packed, and returns how long it is unpacked. What takes more memory than there is anyway
 // takes it from the client's account, and only once it is its turn to use it.
-func (a *arrival) unpack(b batch.Batch, limit int) (message.Check, error) {
-	c := message.NewCheck(b.Count(), b.BaseTimestamp())
-	unpacked, err := message.Walk(&c, b.Codec(), b.Records(), limit, message.OrdinaryBytes)
-	if a.unpacked = unpacked; !errors.Is(err, message.ErrMemory) {
-		return c, err
+func (a *arrival) walk(fresh func() message.Walker, codec int, packed []byte, limit int) (unpacked int, err error) {
+	unpacked, err = message.Walk(fresh(), codec, packed, limit, message.OrdinaryBytes)
+	if !errors.Is(err, message.ErrMemory) {
+		return unpacked, err
 	}
 	if err := a.wide.take(a.gone()); err != nil {
-		return c, err
+		return 0, err
 	}
 	defer a.wide.give()
 	allowed := min(int64(limit), a.memory.Share()-a.memory.Held())
 	if err := a.memory.Take(allowed, a.gone()); err != nil {
-		return c, err
+		return 0, err
 	}
 	defer a.memory.Give(allowed)
-	c = message.NewCheck(b.Count(), b.BaseTimestamp())
-	a.unpacked, err = message.Walk(&c, b.Codec(), b.Records(), limit, int(allowed))
-	return c, err
+	return message.Walk(fresh(), codec, packed, limit, int(allowed))
 }

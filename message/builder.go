@@ -162,7 +162,23 @@ func (b *Builder) Date(ms int64) { b.baseMs, b.maxMs = ms, b.maxMs-b.baseMs+ms }
 
 // Seal finishes the batch and returns its bytes, which are valid until Reset.
 func (b *Builder) Seal() []byte {
-	batch.Batch(b.buf).Seal(batch.Header{
+	b.seal(b.buf, CodecNone)
+	return b.buf
+}
+
+// SealPacked is Seal for a batch with its records packed, which is appended to dst, an empty slice.
+func (b *Builder) SealPacked(dst []byte, codec int) ([]byte, error) {
+	dst = append(dst, b.buf[:batch.HeaderBytes]...)
+	dst, err := Pack(dst, codec, b.buf[batch.HeaderBytes:])
+	if err == nil {
+		b.seal(dst, codec)
+	}
+	return dst, err
+}
+
+func (b *Builder) seal(buf []byte, codec int) {
+	batch.Batch(buf).Seal(batch.Header{
+		Attributes:      int16(codec),
 		LastOffsetDelta: b.count - 1,
 		BaseTimestamp:   b.baseMs,
 		MaxTimestamp:    b.maxMs,
@@ -171,5 +187,4 @@ func (b *Builder) Seal() []byte {
 		BaseSequence:    batch.NoSequence,
 		Count:           b.count,
 	})
-	return b.buf
 }

@@ -92,6 +92,16 @@ func (c *Coordinator) lockForCommit(id Identity) (*group, wire.Code) {
 	return c.lockOrMake(id.Group)
 }
 
+// Known says whether there is a group of that name.
+func (c *Coordinator) Known(name string) bool {
+	g := c.lock(name)
+	if g == nil {
+		return false
+	}
+	g.mu.Unlock()
+	return true
+}
+
 // mayCommit holds a commit against the group's state.
 func (g *group) mayCommit(id Identity) wire.Code {
 	if id.Generation < 0 && g.state == Empty {

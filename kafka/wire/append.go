@@ -38,6 +38,14 @@ func appendName(dst []byte, flexible bool, v []byte) []byte {
 	return append(dst, v...)
 }
 
+// appendTopic is the counterpart of decoder.topic.
+func appendTopic(dst []byte, flexible, byID bool, name []byte, id TopicID) []byte {
+	if byID {
+		return append(dst, id[:]...)
+	}
+	return appendName(dst, flexible, name)
+}
+
 func appendNullString(dst []byte, flexible bool) []byte {
 	if flexible {
 		return append(dst, 0)

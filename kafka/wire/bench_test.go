@@ -35,7 +35,7 @@ func BenchmarkFetchResponse100Partitions(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		res.Begin(h, None, 1)
-		res.Topic(name, 100)
+		res.Topic(name, TopicID{}, 100)
 		for i := range int32(100) {
 			res.Partition(FetchState{Index: i, HighWatermark: 1, Records: len(data)})
 			res.Records(data)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -20,6 +21,7 @@ func produceSample(version int16) *kmsg.ProduceRequest {
 	for t := range 2 {
 		topic := kmsg.NewProduceRequestTopic()
 		topic.Topic = fmt.Sprintf("topic-%d", t)
+		topic.TopicID = [16]byte{byte(t), 7}
 		for p := range 3 {
 			part := kmsg.NewProduceRequestTopicPartition()
 			part.Partition = int32(p)
@@ -32,7 +34,7 @@ func produceSample(version int16) *kmsg.ProduceRequest {
 }
 
 func TestProduceRequestParsesWhatAnotherEncoderWrote(t *testing.T) {
-	for version := int16(3); version <= 9; version++ {
+	for version := int16(0); version <= 13; version++ {
 		want := produceSample(version)
 		var got ProduceRequest
 		if err := got.Parse(version, want.AppendTo(nil)); err != nil {
@@ -42,7 +44,7 @@ func TestProduceRequestParsesWhatAnotherEncoderWrote(t *testing.T) {
 			t.Fatalf("version %d: %+v", version, got)
 		}
 		for i, topic := range got.Topics {
-			if string(topic.Name) != want.Topics[i].Topic {
+			if version < 13 && string(topic.Name) != want.Topics[i].Topic || version >= 13 && (topic.Name != nil || topic.ID != want.Topics[i].TopicID) {
 				t.Errorf("version %d: topic %q", version, topic.Name)
 			}
 			for j, p := range got.Of(topic) {
@@ -66,7 +68,7 @@ func TestProduceRequestWithTransactionID(t *testing.T) {
 }
 
 func TestProduceResponseIsReadByAnotherDecoder(t *testing.T) {
-	for version := int16(3); version <= 9; version++ {
+	for version := int16(0); version <= 13; version++ {
 		var q ProduceRequest
 		if err := q.Parse(version, produceSample(version).AppendTo(nil)); err != nil {
 			t.Fatal(err)
@@ -81,7 +83,11 @@ func TestProduceResponseIsReadByAnotherDecoder(t *testing.T) {
 			t.Fatalf("version %d: %v", version, err)
 		}
 		p := got.Topics[1].Partitions[2]
-		if got.Topics[0].Topic != "topic-0" || p.BaseOffset != 105 || p.LogAppendTime != -1 || p.ErrorCode != 0 {
+		named := got.Topics[0].Topic == "topic-0"
+		if version >= 13 {
+			named = got.Topics[1].TopicID == [16]byte{1, 7}
+		}
+		if !named || p.BaseOffset != 105 || version >= 2 && p.LogAppendTime != -1 || p.ErrorCode != 0 {
 			t.Errorf("version %d: %+v", version, p)
 		}
 		if p = got.Topics[1].Partitions[1]; p.ErrorCode != 87 || p.BaseOffset != -1 {
@@ -101,6 +107,7 @@ func fetchSample(version int16) *kmsg.FetchRequest {
 	for i := range 2 {
 		topic := kmsg.NewFetchRequestTopic()
 		topic.Topic = fmt.Sprintf("topic-%d", i)
+		topic.TopicID = [16]byte{byte(i), 7}
 		for p := range 3 {
 			part := kmsg.NewFetchRequestTopicPartition()
 			part.Partition, part.FetchOffset, part.PartitionMaxBytes = int32(p), int64(p*1000), 1<<16
@@ -116,12 +123,19 @@ func fetchSample(version int16) *kmsg.FetchRequest {
 }
 
 func TestFetchRequestParsesWhatAnotherEncoderWrote(t *testing.T) {
-	for version := int16(4); version <= 12; version++ {
+	for version := int16(0); version <= 18; version++ {
 		var got FetchRequest
 		if err := got.Parse(version, fetchSample(version).AppendTo(nil)); err != nil {
 			t.Fatalf("version %d: %v", version, err)
 		}
-		if got.MaxWaitMillis != 500 || got.MinBytes != 1 || got.MaxBytes != 1<<20 || got.Isolation != 1 {
+		maxBytes, isolation := int32(1<<20), int8(1)
+		if version < 3 {
+			maxBytes = math.MaxInt32
+		}
+		if version < 4 {
+			isolation = 0
+		}
+		if got.MaxWaitMillis != 500 || got.MinBytes != 1 || got.MaxBytes != maxBytes || got.Isolation != isolation {
 			t.Errorf("version %d: %+v", version, got)
 		}
 		if version >= 7 && (got.SessionID != 3 || got.SessionEpoch != 4) {
@@ -132,20 +146,20 @@ func TestFetchRequestParsesWhatAnotherEncoderWrote(t *testing.T) {
 			wantEpoch = 0
 		}
 		want := FetchPartition{Index: 2, LeaderEpoch: wantEpoch, Offset: 2000, MaxBytes: 1 << 16}
-		if len(got.Topics) != 2 || string(got.Topics[1].Name) != "topic-1" || got.Of(got.Topics[1])[2] != want {
+		if len(got.Topics) != 2 || (version < 13 && string(got.Topics[1].Name) != "topic-1") || (version >= 13 && got.Topics[1].ID != TopicID{1, 7}) || got.Of(got.Topics[1])[2] != want {
 			t.Errorf("version %d: %+v", version, got.Partitions)
 		}
 	}
 }
 
 func TestFetchResponseIsReadByAnotherDecoder(t *testing.T) {
-	for version := int16(4); version <= 12; version++ {
+	for version := int16(0); version <= 18; version++ {
 		h := Header{Key: Fetch, Version: version, Correlation: 99}
 		var b FetchResponse
 		for range 2 { // the second time over reused memory
 			b.Begin(h, None, 1)
-			b.Topic([]byte("logs"), 3)
-			b.Partition(FetchState{Index: 0, HighWatermark: 10, LastStableOffset: 10, LogStartOffset: 2, Records: 5})
+			b.Topic([]byte("logs"), TopicID{9}, 3)
+			b.Partition(FetchState{Index: 0, HighWatermark: 10, LastStableOffset: 8, LogStartOffset: 2, Records: 5, Aborted: []Aborted{{4, 3}, {5, 6}}})
 			b.Records([]byte("abc"))
 			b.Records([]byte("de"))
 			b.EndPartition()
@@ -172,6 +186,12 @@ func TestFetchResponseIsReadByAnotherDecoder(t *testing.T) {
 		p := got.Topics[0].Partitions
 		if len(p) != 3 || string(p[0].RecordBatches) != "abcde" || string(p[2].RecordBatches) != "f" {
 			t.Errorf("version %d: %+v", version, p)
+		}
+		if a := p[0].AbortedTransactions; version >= 4 && (len(a) != 2 || a[1].ProducerID != 5 || a[1].FirstOffset != 6 || p[1].AbortedTransactions != nil || p[0].LastStableOffset != 8) {
+			t.Errorf("version %d: aborted %+v", version, a)
+		}
+		if version >= 13 && got.Topics[0].TopicID != [16]byte{9} {
+			t.Errorf("version %d: id %x", version, got.Topics[0].TopicID)
 		}
 		if p[1].ErrorCode != 1 || p[1].HighWatermark != -1 || p[1].RecordBatches == nil {
 			t.Errorf("version %d: out of range %+v", version, p[1])
@@ -210,7 +230,7 @@ func TestProduceGoldenFrame(t *testing.T) {
 func TestHeaderOfEveryServedVersion(t *testing.T) {
 	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID("tester"))
 	for _, s := range Supported {
-		for version := s.Serve; version <= s.Max; version++ {
+		for version := s.Min; version <= s.Max; version++ {
 			req := kmsg.RequestForKey(int16(s.Key))
 			req.SetVersion(version)
 			if req.IsFlexible() != s.IsFlexible(version) {
@@ -232,7 +252,7 @@ func TestHeaderRefusesWhatIsNotServed(t *testing.T) {
 	for _, c := range []struct {
 		name         string
 		key, version int16
-	}{{"unknown key", 999, 0}, {"negative key", -1, 0}, {"transactions", 24, 0}, {"next generation groups", 68, 0}, {"produce of old formats", 0, 2}, {"version above the cap", 1, 13}} {
+	}{{"unknown key", 999, 0}, {"negative key", -1, 0}, {"transactions", 24, 0}, {"next generation groups", 68, 0}, {"version above the cap", 0, 14}, {"version above the cap", 1, 19}} {
 		frame := binary.BigEndian.AppendUint16(nil, uint16(c.key))
 		frame = binary.BigEndian.AppendUint16(frame, uint16(c.version))
 		frame = append(frame, 0, 0, 0, 1, 0xff, 0xff)
@@ -285,7 +305,7 @@ func TestParsersAllocateNothingWhenReused(t *testing.T) {
 }
 
 func TestProduceResponseCanFailAfterwards(t *testing.T) {
-	for version := int16(3); version <= 9; version++ {
+	for version := int16(0); version <= 13; version++ {
 		var q ProduceRequest
 		if err := q.Parse(version, produceSample(version).AppendTo(nil)); err != nil {
 			t.Fatal(err)

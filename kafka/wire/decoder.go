@@ -99,6 +99,15 @@ func (r *decoder) name(flexible bool) []byte {
 	return v
 }
 
+// topic reads what names a topic: its name or its id.
+func (r *decoder) topic(flexible, byID bool) (name []byte, id TopicID) {
+	if !byID {
+		return r.name(flexible), id
+	}
+	copy(id[:], r.span(len(id)))
+	return nil, id
+}
+
 // length reads the length of bytes or of an array; -1 stands for null.
 func (r *decoder) length(flexible bool) int {
 	if flexible {

@@ -67,6 +67,7 @@ const (
 	DuplicateResource          Code = 92
 	UnacceptableCredential     Code = 93
 	PolicyViolation            Code = 44
+	RebootstrapRequired        Code = 129
 )
 
 // MaxTextBytes bounds what is said of an error. A string of the older versions has a

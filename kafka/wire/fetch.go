@@ -1,15 +1,17 @@
 package wire
 
-// FetchRequest is a Fetch request, versions 4 to 12, parsed in place and meant
+import "math"
+
+// FetchRequest is a Fetch request, versions 0 to 18, parsed in place and meant
 // to be reused as ProduceRequest is.
 //
 // Layout (numbers in brackets: from that version on; compact from 12 on):
 //
-//	replica i32, max wait i32, min bytes i32, max bytes i32, isolation i8,
+//	replica i32 [to 14], max wait i32, min bytes i32, max bytes i32 [3], isolation i8 [4],
 //	session i32 + epoch i32 [7],
-//	a[ name s, a[ partition i32, leader epoch i32 [9], offset i64,
+//	a[ name s, or topic id [13], a[ partition i32, leader epoch i32 [9], offset i64,
 //	   last fetched epoch i32 [12], log start i64 [5], max bytes i32, t ], t ],
-//	forgotten a[ name s, a[ partition i32 ], t ] [7], rack s [11], t
+//	forgotten a[ name s, or topic id [13], a[ partition i32 ], t ] [7], rack s [11], t
 type FetchRequest struct {
 	Version       int16
 	MaxWaitMillis int32
@@ -24,7 +26,8 @@ type FetchRequest struct {
 
 // FetchTopic is one topic's run inside FetchRequest.Partitions.
 type FetchTopic struct {
-	Name       []byte // aliases the frame
+	Name       []byte // aliases the frame; nil where the topic is named by its id
+	ID         TopicID
 	First, Len int
 }
 
@@ -42,22 +45,30 @@ func (q *FetchRequest) Parse(version int16, body []byte) error {
 	r := decoder{src: body}
 	q.Version = version
 	q.Topics, q.Partitions = q.Topics[:0], q.Partitions[:0]
-	r.int32() // replica
-	q.MaxWaitMillis, q.MinBytes, q.MaxBytes = r.int32(), r.int32(), r.int32()
-	q.Isolation = r.int8()
+	if version <= 14 {
+		r.int32() // replica, which is a tagged field later
+	}
+	q.MaxWaitMillis, q.MinBytes, q.MaxBytes, q.Isolation = r.int32(), r.int32(), math.MaxInt32, 0
+	if version >= 3 {
+		q.MaxBytes = r.int32()
+	}
+	if version >= 4 {
+		q.Isolation = r.int8()
+	}
 	q.SessionID, q.SessionEpoch = 0, -1
 	if version >= 7 {
 		q.SessionID, q.SessionEpoch = r.int32(), r.int32()
 	}
 	for n := r.array(flexible, minFetchTopicBytes); n > 0 && !r.bad; n-- {
-		t := FetchTopic{Name: r.name(flexible), First: len(q.Partitions)}
+		t := FetchTopic{First: len(q.Partitions)}
+		t.Name, t.ID = r.topic(flexible, version >= idsInFetch)
 		q.parsePartitions(&r, flexible)
 		t.Len = len(q.Partitions) - t.First
 		q.Topics = append(q.Topics, t)
 		r.bound(len(q.Topics), len(q.Partitions))
 	}
 	if version >= 7 {
-		skipForgotten(&r, flexible)
+		skipForgotten(&r, flexible, version >= idsInFetch)
 	}
 	if version >= 11 {
 		r.str(flexible) // rack
@@ -88,9 +99,9 @@ func (q *FetchRequest) parsePartitions(r *decoder, flexible bool) {
 
 // skipForgotten passes over the partitions to be dropped from a session:
 // sessions are declined, so there is nothing to drop.
-func skipForgotten(r *decoder, flexible bool) {
+func skipForgotten(r *decoder, flexible, byID bool) {
 	for n := r.array(flexible, minFetchTopicBytes); n > 0 && !r.bad; n-- {
-		r.name(flexible)
+		r.topic(flexible, byID)
 		for m := r.array(flexible, 4); m > 0 && !r.bad; m-- {
 			r.int32()
 		}

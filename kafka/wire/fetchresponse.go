@@ -9,9 +9,9 @@ import "encoding/binary"
 //
 // Layout (numbers in brackets: from that version on; compact from 12 on):
 //
-//	throttle i32, error i16 + session i32 [7],
-//	a[ name s, a[ partition i32, error i16, high watermark i64,
-//	   last stable i64, log start i64 [5], aborted a(null)[…],
+//	throttle i32 [1], error i16 + session i32 [7],
+//	a[ name s, or topic id [13], a[ partition i32, error i16, high watermark i64,
+//	   last stable i64 [4], log start i64 [5], aborted a(null)[ producer i64, first offset i64, t ] [4],
 //	   preferred replica i32 [11], records bytes, t ], t ], t
 type FetchResponse struct {
 	version  int16
@@ -36,7 +36,9 @@ func (b *FetchResponse) Begin(h Header, code Code, topics int) {
 	clear(b.cuts) // no reference to a view may outlive its response
 	b.cuts, b.records = b.cuts[:0], 0
 	b.head = AppendResponseHeader(b.head[:0], h)
-	b.head = appendInt32(b.head, b.ThrottleMillis)
+	if b.version >= 1 {
+		b.head = appendInt32(b.head, b.ThrottleMillis)
+	}
 	b.ThrottleMillis = 0
 	if b.version >= 7 {
 		b.head = appendInt16(b.head, int16(code))
@@ -45,9 +47,9 @@ func (b *FetchResponse) Begin(h Header, code Code, topics int) {
 	b.head = appendArray(b.head, b.flexible, topics)
 }
 
-// Topic starts the next topic, which has a number of partitions.
-func (b *FetchResponse) Topic(name []byte, partitions int) {
-	b.head = appendName(b.head, b.flexible, name)
+// Topic starts the next topic, as the request named it, which has a number of partitions.
+func (b *FetchResponse) Topic(name []byte, id TopicID, partitions int) {
+	b.head = appendTopic(b.head, b.flexible, b.version >= idsInFetch, name, id)
 	b.head = appendArray(b.head, b.flexible, partitions)
 }
 
@@ -62,6 +64,16 @@ type FetchState struct {
 	LastStableOffset int64
 	LogStartOffset   int64
 	Records          int // bytes of records that Records calls will bring
+	// Aborted are the transactions that were aborted among the records, by their first
+	// offsets; nil for who does not ask for it.
+	Aborted []Aborted
+}
+
+// Aborted is a transaction of which a reader of what is committed drops everything from an
+// offset on up to the marker.
+type Aborted struct {
+	ProducerID int64
+	First      int64
 }
 
 // Partition starts a partition. Calls of Records that bring exactly
@@ -70,11 +82,15 @@ func (b *FetchResponse) Partition(state FetchState) {
 	dst := appendInt32(b.head, state.Index)
 	dst = appendInt16(dst, int16(state.Err))
 	dst = appendInt64(dst, state.HighWatermark)
-	dst = appendInt64(dst, state.LastStableOffset)
+	if b.version >= 4 {
+		dst = appendInt64(dst, state.LastStableOffset)
+	}
 	if b.version >= 5 {
 		dst = appendInt64(dst, state.LogStartOffset)
 	}
-	dst = appendNullArray(dst, b.flexible) // no aborted transactions
+	if b.version >= 4 {
+		dst = b.appendAborted(dst, state.Aborted)
+	}
 	if b.version >= 11 {
 		dst = appendInt32(dst, -1) // no preferred replica
 	}
@@ -84,6 +100,18 @@ func (b *FetchResponse) Partition(state FetchState) {
 		dst = appendInt32(dst, int32(state.Records))
 	}
 	b.head = dst
+}
+
+func (b *FetchResponse) appendAborted(dst []byte, list []Aborted) []byte {
+	if list == nil {
+		return appendNullArray(dst, b.flexible)
+	}
+	dst = appendArray(dst, b.flexible, len(list))
+	for _, a := range list {
+		dst = appendInt64(appendInt64(dst, a.ProducerID), a.First)
+		dst = appendTags(dst, b.flexible)
+	}
+	return dst
 }
 
 // Records adds bytes of records by reference: they must stay valid until the

@@ -8,11 +8,11 @@ import (
 )
 
 func FuzzProduceRequest(f *testing.F) {
-	for v := int16(3); v <= 9; v++ {
+	for v := int16(0); v <= 13; v++ {
 		f.Add(v, produceSample(v).AppendTo(nil))
 	}
 	f.Fuzz(func(t *testing.T, version int16, body []byte) {
-		version = 3 + version&7%7
+		version = version & 0xff % 14
 		var q ProduceRequest
 		if q.Parse(version, body) != nil {
 			return
@@ -36,11 +36,11 @@ func FuzzProduceRequest(f *testing.F) {
 }
 
 func FuzzFetchRequest(f *testing.F) {
-	for v := int16(4); v <= 12; v++ {
+	for v := int16(0); v <= 18; v++ {
 		f.Add(v, fetchSample(v).AppendTo(nil))
 	}
 	f.Fuzz(func(t *testing.T, version int16, body []byte) {
-		version = 4 + version&0xff%9
+		version = version & 0xff % 19
 		var q FetchRequest
 		if q.Parse(version, body) != nil {
 			return
@@ -49,7 +49,7 @@ func FuzzFetchRequest(f *testing.F) {
 		h := Header{Key: Fetch, Version: version}
 		b.Begin(h, None, len(q.Topics))
 		for _, topic := range q.Topics {
-			b.Topic(topic.Name, topic.Len)
+			b.Topic(topic.Name, topic.ID, topic.Len)
 			for _, p := range q.Of(topic) {
 				b.Partition(FetchState{Index: p.Index, Records: 3})
 				b.Records([]byte("abc"))
@@ -71,7 +71,7 @@ func FuzzFetchRequest(f *testing.F) {
 func FuzzFrame(f *testing.F) {
 	format := kmsg.NewRequestFormatter(kmsg.FormatterClientID("seed"))
 	for _, s := range Supported {
-		for v := s.Serve; v <= s.Max; v++ {
+		for v := s.Min; v <= s.Max; v++ {
 			req := kmsg.RequestForKey(int16(s.Key))
 			req.SetVersion(v)
 			f.Add(format.AppendRequest(nil, req, 1)[4:])

@@ -3,6 +3,8 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Limits of one request frame, in bytes without the size field itself.
@@ -90,7 +92,20 @@ func AppendResponseHeader(dst []byte, h Header) []byte {
 	if h.Key == APIVersions {
 		return dst
 	}
-	return appendTags(dst, Lookup(h.Key).IsFlexible(h.Version))
+	return appendTags(dst, flexible(h))
+}
+
+// flexible says whether a request is of a flexible version, served or not.
+func flexible(h Header) bool {
+	if s := Lookup(h.Key); s != nil {
+		return s.IsFlexible(h.Version)
+	}
+	req := kmsg.RequestForKey(int16(h.Key))
+	if req == nil {
+		return false
+	}
+	req.SetVersion(h.Version)
+	return req.IsFlexible()
 }
 
 // Finish writes the size of the frame that begins at dst[start:] into its

@@ -57,7 +57,7 @@ func listedIn(v reflect.Value) (n int) {
 // generated calls fn for every key and version that has a generated decoder.
 func generated(fn func(h Header)) {
 	for _, s := range Supported {
-		for v := s.Serve; v <= s.Max && s.Key != Produce && s.Key != Fetch; v++ {
+		for v := s.Min; v <= s.Max && s.Key != Produce && s.Key != Fetch; v++ {
 			fn(Header{Key: s.Key, Version: v})
 		}
 	}

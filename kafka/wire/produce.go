@@ -2,14 +2,15 @@ package wire
 
 import "encoding/binary"
 
-// ProduceRequest is a Produce request, versions 3 to 9, parsed in place. It is
+// ProduceRequest is a Produce request, versions 0 to 13, parsed in place. It is
 // meant to be reused: Parse keeps the slices' memory, so that a steady stream
 // of requests allocates nothing.
 //
-// Layout (s = string, a = array, t = tags; compact from version 9 on):
+// Layout (s = string, a = array, t = tags; compact from version 9 on; numbers in
+// brackets: from that version on):
 //
-//	txn id s(null), acks i16, timeout i32,
-//	a[ name s, a[ partition i32, records bytes(null), t ], t ], t
+//	txn id s(null) [3], acks i16, timeout i32,
+//	a[ name s, or topic id [13], a[ partition i32, records bytes(null), t ], t ], t
 type ProduceRequest struct {
 	Version       int16
 	TransactionID []byte // nil when not transactional
@@ -21,10 +22,20 @@ type ProduceRequest struct {
 	ThrottleMillis int32 // of the response: how long the connection is not read
 }
 
+// TopicID names a topic, and no other that has its name later.
+type TopicID [16]byte
+
+// idsInProduce and idsInFetch are the first versions that name topics by ids.
+const (
+	idsInProduce = 13
+	idsInFetch   = 13
+)
+
 // ProduceTopic is one topic's run inside ProduceRequest.Partitions.
 type ProduceTopic struct {
-	Name       []byte // aliases the frame
-	First, Len int    // its partitions are Partitions[First : First+Len]
+	Name       []byte // aliases the frame; nil where the topic is named by its id
+	ID         TopicID
+	First, Len int // its partitions are Partitions[First : First+Len]
 }
 
 // ProducePartition is what is produced to one partition, and its outcome,
@@ -54,10 +65,14 @@ func (q *ProduceRequest) Parse(version int16, body []byte) error {
 	r := decoder{src: body}
 	q.Version, q.ThrottleMillis = version, 0
 	q.Topics, q.Partitions = q.Topics[:0], q.Partitions[:0]
-	q.TransactionID, _ = r.str(flexible)
+	q.TransactionID = nil
+	if version >= 3 {
+		q.TransactionID, _ = r.str(flexible)
+	}
 	q.Acks, q.TimeoutMillis = r.int16(), r.int32()
 	for topics := r.array(flexible, minProduceTopicBytes); topics > 0 && !r.bad; topics-- {
-		t := ProduceTopic{Name: r.name(flexible), First: len(q.Partitions)}
+		t := ProduceTopic{First: len(q.Partitions)}
+		t.Name, t.ID = r.topic(flexible, version >= idsInProduce)
 		for n := r.array(flexible, minProducePartitionBytes); n > 0 && !r.bad; n-- {
 			q.Partitions = append(q.Partitions, ProducePartition{Index: r.int32(), Records: r.bytes(flexible)})
 			r.tags(flexible)
@@ -82,14 +97,16 @@ func (q *ProduceRequest) AppendResponse(dst []byte) []byte {
 	flexible := q.Version >= 9
 	dst = appendArray(dst, flexible, len(q.Topics))
 	for _, t := range q.Topics {
-		dst = appendName(dst, flexible, t.Name)
+		dst = appendTopic(dst, flexible, q.Version >= idsInProduce, t.Name, t.ID)
 		dst = appendArray(dst, flexible, t.Len)
 		for i := range q.Of(t) {
 			dst = q.Partitions[t.First+i].appendTo(dst, q.Version, flexible)
 		}
 		dst = appendTags(dst, flexible)
 	}
-	dst = appendInt32(dst, q.ThrottleMillis)
+	if q.Version >= 1 {
+		dst = appendInt32(dst, q.ThrottleMillis)
+	}
 	return appendTags(dst, flexible)
 }
 
@@ -97,7 +114,9 @@ func (p *ProducePartition) appendTo(dst []byte, version int16, flexible bool) []
 	dst = appendInt32(dst, p.Index)
 	dst = appendInt16(dst, int16(p.Err))
 	dst = appendInt64(dst, p.BaseOffset)
-	dst = appendInt64(dst, p.LogAppendTimeMillis)
+	if version >= 2 {
+		dst = appendInt64(dst, p.LogAppendTimeMillis)
+	}
 	if version >= 5 {
 		dst = appendInt64(dst, p.LogStartOffset)
 	}
@@ -127,7 +146,7 @@ func FailResponse(body []byte, version int16, code Code) {
 	r := decoder{src: body}
 	at := func() int { return len(body) - len(r.src) }
 	for topics := r.array(flexible, 1); topics > 0 && !r.bad; topics-- {
-		r.name(flexible)
+		r.topic(flexible, version >= idsInProduce)
 		for n := r.array(flexible, 1); n > 0 && !r.bad; n-- {
 			r.int32()
 			start := at()
@@ -144,7 +163,9 @@ func FailResponse(body []byte, version int16, code Code) {
 // skipProducedRest passes what stands behind a partition's error code.
 func skipProducedRest(r *decoder, version int16, flexible bool) {
 	r.int64()
-	r.int64()
+	if version >= 2 {
+		r.int64()
+	}
 	if version >= 5 {
 		r.int64()
 	}

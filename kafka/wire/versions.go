@@ -24,6 +24,7 @@ const (
 	DeleteTopics            Key = 20
 	DeleteRecords           Key = 21
 	InitProducerID          Key = 22
+	OffsetForLeaderEpoch    Key = 23
 	DescribeACLs            Key = 29
 	CreateACLs              Key = 30
 	DeleteACLs              Key = 31
@@ -46,11 +47,6 @@ const (
 type Support struct {
 	Key      Key
 	Min, Max int16
-	// Serve is the lowest version really answered when it is above Min.
-	// Produce advertises 0 although versions below 3 carry a record format
-	// nobody stores any more: librdkafka turns compression off when a
-	// broker's range lacks 0.
-	Serve int16
 	// Flexible is the first version with compact lengths and tag sections;
 	// noFlexible when no served version has them.
 	Flexible int16
@@ -65,41 +61,42 @@ const noFlexible = 1 << 14
 // Transactions (24, 25, 26, 28) and KIP-848 groups (68, 69) must not be listed
 // before they work, because clients switch protocol on advertisement alone.
 var Supported = []Support{
-	{Produce, 0, 9, 3, 9, "Produce"},
-	{Fetch, 4, 12, 4, 12, "Fetch"},
-	{ListOffsets, 1, 7, 1, 6, "ListOffsets"},
-	{Metadata, 0, 12, 0, 9, "Metadata"},
-	{OffsetCommit, 2, 8, 2, 8, "OffsetCommit"},
-	{OffsetFetch, 1, 8, 1, 6, "OffsetFetch"},
-	{FindCoordinator, 0, 4, 0, 3, "FindCoordinator"},
-	{JoinGroup, 0, 9, 0, 6, "JoinGroup"},
-	{Heartbeat, 0, 4, 0, 4, "Heartbeat"},
-	{LeaveGroup, 0, 5, 0, 4, "LeaveGroup"},
-	{SyncGroup, 0, 5, 0, 4, "SyncGroup"},
-	{DescribeGroups, 0, 5, 0, 5, "DescribeGroups"},
-	{ListGroups, 0, 4, 0, 3, "ListGroups"},
-	{SASLHandshake, 0, 1, 0, noFlexible, "SaslHandshake"},
-	{APIVersions, 0, 3, 0, 3, "ApiVersions"},
-	{CreateTopics, 2, 7, 2, 5, "CreateTopics"},
-	{DeleteTopics, 1, 6, 1, 4, "DeleteTopics"},
-	{DeleteRecords, 0, 2, 0, 2, "DeleteRecords"},
-	{InitProducerID, 0, 4, 0, 2, "InitProducerId"},
-	{DescribeACLs, 1, 3, 1, 2, "DescribeAcls"},
-	{CreateACLs, 1, 3, 1, 2, "CreateAcls"},
-	{DeleteACLs, 1, 3, 1, 2, "DeleteAcls"},
-	{DescribeConfigs, 1, 4, 1, 4, "DescribeConfigs"},
-	{AlterConfigs, 0, 2, 0, 2, "AlterConfigs"},
-	{DescribeLogDirs, 1, 4, 1, 2, "DescribeLogDirs"},
-	{SASLAuthenticate, 0, 2, 0, 2, "SaslAuthenticate"},
-	{CreatePartitions, 0, 3, 0, 2, "CreatePartitions"},
-	{DeleteGroups, 0, 2, 0, 2, "DeleteGroups"},
-	{IncrementalAlterConfigs, 0, 1, 0, 1, "IncrementalAlterConfigs"},
-	{OffsetDelete, 0, 0, 0, noFlexible, "OffsetDelete"},
-	{DescribeClientQuotas, 0, 1, 0, 1, "DescribeClientQuotas"},
-	{AlterClientQuotas, 0, 1, 0, 1, "AlterClientQuotas"},
-	{DescribeUserSCRAM, 0, 0, 0, 0, "DescribeUserScramCredentials"},
-	{AlterUserSCRAM, 0, 0, 0, 0, "AlterUserScramCredentials"},
-	{DescribeCluster, 0, 1, 0, 0, "DescribeCluster"},
+	{Produce, 0, 13, 9, "Produce"},
+	{Fetch, 0, 18, 12, "Fetch"},
+	{ListOffsets, 0, 11, 6, "ListOffsets"},
+	{Metadata, 0, 13, 9, "Metadata"},
+	{OffsetCommit, 0, 10, 8, "OffsetCommit"},
+	{OffsetFetch, 0, 10, 6, "OffsetFetch"},
+	{FindCoordinator, 0, 6, 3, "FindCoordinator"},
+	{JoinGroup, 0, 9, 6, "JoinGroup"},
+	{Heartbeat, 0, 4, 4, "Heartbeat"},
+	{LeaveGroup, 0, 5, 4, "LeaveGroup"},
+	{SyncGroup, 0, 5, 4, "SyncGroup"},
+	{DescribeGroups, 0, 6, 5, "DescribeGroups"},
+	{ListGroups, 0, 5, 3, "ListGroups"},
+	{SASLHandshake, 0, 1, noFlexible, "SaslHandshake"},
+	{APIVersions, 0, 5, 3, "ApiVersions"},
+	{CreateTopics, 0, 7, 5, "CreateTopics"},
+	{DeleteTopics, 0, 6, 4, "DeleteTopics"},
+	{DeleteRecords, 0, 2, 2, "DeleteRecords"},
+	{InitProducerID, 0, 5, 2, "InitProducerId"},
+	{OffsetForLeaderEpoch, 0, 4, 4, "OffsetForLeaderEpoch"},
+	{DescribeACLs, 1, 3, 2, "DescribeAcls"},
+	{CreateACLs, 1, 3, 2, "CreateAcls"},
+	{DeleteACLs, 1, 3, 2, "DeleteAcls"},
+	{DescribeConfigs, 0, 4, 4, "DescribeConfigs"},
+	{AlterConfigs, 0, 2, 2, "AlterConfigs"},
+	{DescribeLogDirs, 0, 5, 2, "DescribeLogDirs"},
+	{SASLAuthenticate, 0, 2, 2, "SaslAuthenticate"},
+	{CreatePartitions, 0, 3, 2, "CreatePartitions"},
+	{DeleteGroups, 0, 2, 2, "DeleteGroups"},
+	{IncrementalAlterConfigs, 0, 1, 1, "IncrementalAlterConfigs"},
+	{OffsetDelete, 0, 0, noFlexible, "OffsetDelete"},
+	{DescribeClientQuotas, 0, 1, 1, "DescribeClientQuotas"},
+	{AlterClientQuotas, 0, 1, 1, "AlterClientQuotas"},
+	{DescribeUserSCRAM, 0, 0, 0, "DescribeUserScramCredentials"},
+	{AlterUserSCRAM, 0, 0, 0, "AlterUserScramCredentials"},
+	{DescribeCluster, 0, 2, 0, "DescribeCluster"},
 }
 
 // byKey finds a key's entry without searching; nil where a key is not served.
@@ -129,7 +126,7 @@ func find(table []*Support, k Key) *Support {
 }
 
 // Serves reports whether a version of this key is answered.
-func (s *Support) Serves(version int16) bool { return version >= s.Serve && version <= s.Max }
+func (s *Support) Serves(version int16) bool { return version >= s.Min && version <= s.Max }
 
 // IsFlexible reports whether a version uses compact lengths and tags.
 func (s *Support) IsFlexible(version int16) bool { return version >= s.Flexible }

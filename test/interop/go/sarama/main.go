@@ -23,8 +23,67 @@ func main() {
 	scenario.Register(client{admin}, scenario.Options{
 		Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Idempotent: true, Nulls: false,
 	})
+	old()
 	check.Logins(login)
 	check.Main()
+}
+
+// old has sarama be as old as the brokers that it takes this one for: from before record batches it sends
+// message sets and wants them back, in Produce 0 to 2 and Fetch 0 to 3, and asks with the first versions of all else.
+func old() {
+	for _, version := range []sarama.KafkaVersion{sarama.V0_8_2_0, sarama.V0_9_0_0, sarama.V0_10_0_0, sarama.V0_10_2_0, sarama.V1_0_0_0} {
+		check.Add("as of "+version.String()+": each codec, read back and by a client of today, offsets of a group", 40*time.Second, func(ctx context.Context) {
+			c := config()
+			c.Version, c.ApiVersionsRequest = version, false
+			c.Producer.RequiredAcks, c.Producer.Return.Successes = sarama.WaitForAll, true
+			topic := check.Name("old" + version.String())
+			now := config()
+			check.OK(client{check.Get(sarama.NewClusterAdmin([]string{check.Kafka}, now))}.CreateTopic(ctx, topic, 1), "create")
+			want := 0
+			for name, codec := range codecs {
+				if name == "zstd" || name == "lz4" && !version.IsAtLeast(sarama.V0_10_0_0) {
+					continue
+				}
+				c.Producer.Compression = codec
+				producer := check.Get(sarama.NewSyncProducer([]string{check.Kafka}, c))
+				var messages []*sarama.ProducerMessage
+				for range 50 {
+					messages = append(messages, &sarama.ProducerMessage{Topic: topic, Key: sarama.StringEncoder("key"), Value: sarama.StringEncoder(fmt.Sprint(want))})
+					want++
+				}
+				check.OK(producer.SendMessages(messages), "send "+name)
+				check.OK(producer.Close(), "close")
+			}
+			for _, conf := range []*sarama.Config{c, now} {
+				consumer := check.Get(sarama.NewConsumer([]string{check.Kafka}, conf))
+				from := check.Get(consumer.ConsumePartition(topic, 0, sarama.OffsetOldest))
+				for i := range want {
+					select {
+					case m := <-from.Messages():
+						check.Equal(string(m.Key)+string(m.Value), fmt.Sprint("key", i), "message")
+						check.Equal(m.Offset, int64(i), "offset")
+					case err := <-from.Errors():
+						check.OK(err, "consume")
+					case <-ctx.Done():
+						check.Fail("%d of %d messages", i, want)
+					}
+				}
+				check.OK(from.Close(), "close")
+				check.OK(consumer.Close(), "close")
+			}
+			cl := check.Get(sarama.NewClient([]string{check.Kafka}, c))
+			manager := check.Get(sarama.NewOffsetManagerFromClient(check.Name("group"+version.String()), cl))
+			at := check.Get(manager.ManagePartition(topic, 0))
+			at.MarkOffset(7, "seven")
+			manager.Commit()
+			at.AsyncClose()
+			check.OK(manager.Close(), "commit")
+			manager = check.Get(sarama.NewOffsetManagerFromClient(check.Name("group"+version.String()), cl))
+			offset, text := check.Get(manager.ManagePartition(topic, 0)).NextOffset()
+			check.Equal(fmt.Sprint(offset, text), "7seven", "committed")
+			check.OK(cl.Close(), "close")
+		})
+	}
 }
 
 func login(_ context.Context, mechanism, user, password string) error {
