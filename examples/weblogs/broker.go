@@ -55,7 +55,7 @@ func startBroker(ctx context.Context, binary, sync string) (*Broker, error) {
 	b.process = exec.Command(binary, args...)
 	b.process.Stdout, b.process.Stderr = &b.output, &b.output
 	// A Ctrl-C in the terminal is for this program, which then stops the broker in order.
-	b.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	b.process.SysProcAttr = ownGroup()
 	if err := b.process.Start(); err != nil {
 		_ = os.RemoveAll(b.dir)
 		return nil, fmt.Errorf("start the broker (build it with: make build): %w", err)
@@ -96,7 +96,9 @@ func (b *Broker) Stop() {
 	if !b.Own {
 		return
 	}
-	_ = b.process.Process.Signal(syscall.SIGTERM)
+	if b.process.Process.Signal(syscall.SIGTERM) != nil { // as on Windows, which has no such signal
+		_ = b.process.Process.Kill()
+	}
 	select {
 	case <-b.done:
 	case <-time.After(10 * time.Second):

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -49,7 +50,7 @@ type nameChange struct {
 }
 
 func (c nameChange) touches(dir string) bool {
-	return c.from != "" && filepath.Dir(c.from) == dir || c.to != "" && filepath.Dir(c.to) == dir
+	return c.from != "" && path.Dir(c.from) == dir || c.to != "" && path.Dir(c.to) == dir
 }
 
 func (c nameChange) apply(tree map[string]*node) {
@@ -119,7 +120,7 @@ func (m *Mem) Crash(rng *rand.Rand) *Mem {
 }
 
 func (m *Mem) hasParent(tree map[string]*node, name string) bool {
-	for dir := filepath.Dir(name); dir != "/" && dir != "."; dir = filepath.Dir(dir) {
+	for dir := path.Dir(name); dir != "/" && dir != "."; dir = path.Dir(dir) {
 		if n := tree[dir]; n == nil || !n.dir {
 			return false
 		}
@@ -171,7 +172,8 @@ func copyRacing(to, from []byte) {
 	}
 }
 
-func clean(name string) string { return filepath.Clean(name) }
+// clean is a name with slashes, whatever the host's form is.
+func clean(name string) string { return path.Clean(filepath.ToSlash(name)) }
 
 func pathError(op, name string, err error) error { return &os.PathError{Op: op, Path: name, Err: err} }
 
@@ -195,7 +197,7 @@ func (m *Mem) mkdirAll(dir string) error {
 		}
 		return nil
 	}
-	if err := m.mkdirAll(filepath.Dir(dir)); err != nil {
+	if err := m.mkdirAll(path.Dir(dir)); err != nil {
 		return err
 	}
 	m.change(nameChange{to: dir, node: &node{dir: true}})
@@ -206,8 +208,8 @@ func (m *Mem) mkdirAll(dir string) error {
 func (m *Mem) below(dir string) []string {
 	var names []string
 	for name := range m.live {
-		if filepath.Dir(name) == dir && name != dir {
-			names = append(names, filepath.Base(name))
+		if path.Dir(name) == dir && name != dir {
+			names = append(names, path.Base(name))
 		}
 	}
 	slices.Sort(names)
@@ -250,7 +252,7 @@ func (m *Mem) RemoveAll(dir string) error {
 	dir = clean(dir)
 	var names []string
 	for name := range m.live {
-		if name == dir || strings.HasPrefix(name, dir+string(filepath.Separator)) {
+		if name == dir || strings.HasPrefix(name, dir+"/") {
 			names = append(names, name)
 		}
 	}
@@ -267,7 +269,7 @@ func (m *Mem) Rename(from, to string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	from, to = clean(from), clean(to)
-	n, dir := m.live[from], m.live[filepath.Dir(to)]
+	n, dir := m.live[from], m.live[path.Dir(to)]
 	switch {
 	case n == nil || dir == nil:
 		return pathError("rename", from, os.ErrNotExist)
@@ -378,7 +380,7 @@ func (m *Mem) Open(name string, flag int) (File, error) {
 	case n == nil && flag&os.O_CREATE == 0:
 		return nil, pathError("open", name, os.ErrNotExist)
 	case n == nil:
-		if dir := m.live[filepath.Dir(name)]; dir == nil || !dir.dir {
+		if dir := m.live[path.Dir(name)]; dir == nil || !dir.dir {
 			return nil, pathError("open", name, os.ErrNotExist)
 		}
 		n = &node{modified: time.Now()}

@@ -1,5 +1,3 @@
-//go:build unix
-
 package fs
 
 import (
@@ -7,29 +5,17 @@ import (
 	"fmt"
 	"io"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // Real returns the operating system's file system.
 func Real() FS { return realFS{} }
 
-// OpenFileLimit is how many files this process may have open at a time, sockets
-// included.
-func OpenFileLimit() int {
-	var r unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
-		return 1024
-	}
-	return int(min(uint64(r.Cur), 1<<30))
-}
-
 type realFS struct{}
 
 func (realFS) MkdirAll(dir string) error    { return os.MkdirAll(dir, 0o750) }
-func (realFS) Remove(name string) error     { return os.Remove(name) }
+func (realFS) Remove(name string) error     { return remove(name) }
 func (realFS) RemoveAll(dir string) error   { return os.RemoveAll(dir) }
-func (realFS) Rename(from, to string) error { return os.Rename(from, to) }
+func (realFS) Rename(from, to string) error { return rename(from, to) }
 
 func (realFS) ReadDir(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -43,13 +29,7 @@ func (realFS) ReadDir(dir string) ([]string, error) {
 	return names, nil
 }
 
-func (realFS) SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
+func (realFS) SyncDir(dir string) error { return syncDir(dir) }
 
 func (realFS) SyncAll(dir string) error {
 	d, err := os.Open(dir)
@@ -72,32 +52,22 @@ func (realFS) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lock(f); err != nil {
 		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = ErrLocked
-		}
 		return nil, fmt.Errorf("lock %s: %w", name, err)
 	}
 	return f, nil
 }
 
 func (realFS) Open(name string, flag int) (File, error) {
-	f, err := os.OpenFile(name, flag, 0o640)
+	f, err := open(name, flag)
 	if err != nil {
 		return nil, err
 	}
 	return realFile{f}, nil
 }
 
-func (realFS) Usage(dir string) (free, total uint64, err error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
-	}
-	block := uint64(st.Bsize)
-	return st.Bavail * block, st.Blocks * block, nil
-}
+func (realFS) Usage(dir string) (free, total uint64, err error) { return usage(dir) }
 
 // realFile is an *os.File with the storage engine's extra verbs.
 type realFile struct{ *os.File }
@@ -127,25 +97,16 @@ func (f realFile) Sync() error {
 }
 
 func (f realFile) Map(sizeBytes int64) (Mapping, error) {
-	b, err := unix.Mmap(int(f.Fd()), 0, int(sizeBytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	m, err := mapFile(f.File, sizeBytes)
 	if err != nil {
 		return nil, &os.PathError{Op: "map", Path: f.Name(), Err: err}
 	}
-	return &realMapping{bytes: b}, nil
+	return m, nil
 }
 
-type realMapping struct{ bytes []byte }
-
-func (m *realMapping) Bytes() []byte { return m.bytes }
-
-func (m *realMapping) Resident(from, to int64) bool {
+// residentIn asks about the pages that hold [from, to) of a mapping.
+func residentIn(b []byte, from, to int64) bool {
 	from &^= PageBytes - 1
-	to = min(to, int64(len(m.bytes)))
-	return from >= to || resident(m.bytes[from:to])
-}
-
-func (m *realMapping) Close() error {
-	b := m.bytes
-	m.bytes = nil
-	return unix.Munmap(b)
+	to = min(to, int64(len(b)))
+	return from >= to || resident(b[from:to])
 }
