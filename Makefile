@@ -28,7 +28,7 @@ RACE := ./auth ./access ./internal/netx ./internal/tlsconf ./metrics ./server ./
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fmt interop interop-more reports diff-rabbitmq crash torture weight fuzz bench bench-curves bench-compare bench-guard bench-peers demo clean need-go need-cc
+.PHONY: help run build test check lint race cross fmt interop interop-more reports diff-rabbitmq crash torture weight fuzz bench bench-curves bench-compare bench-guard bench-peers demo release clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -59,6 +59,10 @@ lint: need-go ## gofmt, go vet, staticcheck and the rules in internal/lint
 race: need-go need-cc ## race tests of the packages in which goroutines meet
 	@# Allocation budgets are held by make test: the detector allocates by itself and empties pools.
 	CGO_ENABLED=1 $(GO) test -race -short -skip '[Aa]lloca' -timeout 10m $(RACE)
+
+cross: need-go ## vet for macOS and Windows what is built and tested on Linux
+	GOOS=darwin $(GO) vet ./...
+	GOOS=windows $(GO) vet ./...
 
 fmt: ## format every Go file
 	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
@@ -108,8 +112,11 @@ bench-peers: build ## the same load on Kafka, RabbitMQ, NATS and this broker (PE
 demo: build ## the main job: ship logs in, route, work, replay, report (LOGS=file or directory)
 	$(GO) run ./examples/weblogs --broker $(BIN) $(if $(LOGS),--logs '$(LOGS)') $(ARGS)
 
+release: need-go ## programs and packages for every system into dist/, with checksums, the same for everybody (VERSION=)
+	GO='$(GO)' VERSION='$(VERSION)' packaging/release
+
 clean: ## remove what was built, not the data
-	rm -rf bin
+	rm -rf bin dist
 
 need-go:
 	@command -v $(GO) >/dev/null 2>&1 || { echo "Go is missing. Install it: https://go.dev/doc/install (or: apt-get install golang-go; version $$(awk '$$1=="go"{print $$2}' go.mod) or newer)"; exit 1; }

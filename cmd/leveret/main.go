@@ -6,6 +6,7 @@
 //	leveret export           write the definitions of a data directory
 //	leveret definitions      check a file of definitions
 //	leveret cert             make certificates for development
+//	leveret health           ask a running broker whether it is well
 //	leveret bench            measure a broker: runs leveret-bench, a program of its own
 //	leveret version          print the version
 //	leveret completion SHELL print a completion script
@@ -43,7 +44,7 @@ unmodified AMQP 0-9-1 and Kafka clients. Start one with: leveret serve`,
 		SilenceUsage: true, SilenceErrors: true,
 		Version: versionText(),
 	}
-	root.AddCommand(serveCommand(), configCommand(), inspectCommand(), exportCommand(), definitionsCommand(), certCommand(), benchCommand(), versionCommand())
+	root.AddCommand(serveCommand(), configCommand(), inspectCommand(), exportCommand(), definitionsCommand(), certCommand(), healthCommand(), benchCommand(), versionCommand())
 	return root
 }
 
