@@ -2,13 +2,14 @@ package broker
 
 // PolicyChanged has every session and publisher ask the policy again. What runs is asked
 // for at once: whoever may not be in the virtual host any more is sent away, and the
-// consumers of a session that may not read their queue any more are cancelled. What they
-// hold they may settle.
+// consumers of a session that may not read their queue any more are cancelled (what they
+// hold they may settle), and members leave the groups that they may not read any more.
 //
 //	publishers             when they find their next route, which none remembers (Publisher.renew)
 //	transactions           at their commit, for all that is in them (Publisher.mayStill)
 //	all that is asked for  by the next request (Session.May), a fetch that waits included (PolicyChange)
 //	consumers              here
+//	members of groups      here (Session.Stand)
 //	connections            here
 func (b *Broker) PolicyChanged() {
 	b.policyGeneration.Add(1)
@@ -28,6 +29,7 @@ func (b *Broker) PolicyChanged() {
 			continue
 		}
 		k.session.askAgain(k)
+		k.session.loseStandings(k, false)
 	}
 }
 
@@ -37,6 +39,7 @@ func (k *Connection) sendAway(reason string) {
 	for _, sub := range k.session.subscriptions() {
 		sub.cancel()
 	}
+	k.session.loseStandings(*k, true)
 	k.client.Evict(reason)
 }
 

@@ -15,14 +15,15 @@ type Session struct {
 	vhost *VHost
 	inner bool // the broker's own, which may do everything
 
-	givenUp chan struct{} // closed by GiveUp
-	giveUp  sync.Once
-	mu      sync.Mutex
-	queues  map[*Queue]struct{}        // exclusive ones; guarded by mu
-	closed  bool                       // guarded by mu
-	subs    map[*Subscription]struct{} // guarded by mu
-	fresh   freshPermits               // guarded by mu
-	permits atomic.Pointer[permits]
+	givenUp   chan struct{} // closed by GiveUp
+	giveUp    sync.Once
+	mu        sync.Mutex
+	queues    map[*Queue]struct{}        // exclusive ones; guarded by mu
+	closed    bool                       // guarded by mu
+	subs      map[*Subscription]struct{} // guarded by mu
+	fresh     freshPermits               // guarded by mu
+	standings map[standing]func()        // guarded by mu
+	permits   atomic.Pointer[permits]
 
 	clientID atomic.Pointer[string]
 

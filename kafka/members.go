@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -34,8 +35,9 @@ var errGone = errors.New("the client closed the connection while its request wai
 
 // await waits for the answer of a request that may be parked until other clients
 // have done their part. A client that is gone is waited for no longer. When the
-// server stops its coordinators answer everybody.
-func await[T any](c *conn, answer <-chan T, parked *group.Parked) (got T, err error) {
+// server stops its coordinators answer everybody. A client that may not read the group any more leaves it, which
+// is an answer.
+func await[T any](c *conn, name string, answer <-chan T, parked *group.Parked) (got T, err error) {
 	defer c.frames.Touch()
 	select {
 	case got = <-answer:
@@ -49,10 +51,19 @@ func await[T any](c *conn, answer <-chan T, parked *group.Parked) (got T, err er
 	// What it waits with is not needed any more: the group has what it wants to keep.
 	c.frames.releaseBig()
 	c.releaseBill()
-	select {
-	case got = <-answer:
-		return got, nil
-	case <-c.frames.gone():
+	for waits := true; waits; {
+		changed := c.session.PolicyChange()
+		if c.mayGroup(broker.Consume, name) != wire.None {
+			parked.Expel()
+			return <-answer, nil
+		}
+		select {
+		case got = <-answer:
+			return got, nil
+		case <-changed:
+		case <-c.frames.gone():
+			waits = false
+		}
 	}
 	if c.s.closed.Load() {
 		return <-answer, nil // it was us who cut the connection
@@ -93,11 +104,11 @@ func (c *conn) joinGroup(h wire.Header, r *kmsg.JoinGroupRequest) (kmsg.Response
 	}
 	answer := make(chan group.JoinReply, 1)
 	parked := c.groups.Join(join, func(reply group.JoinReply) { answer <- reply })
-	got, err := await(c, answer, parked)
+	got, err := await(c, r.Group, answer, parked)
 	if err != nil {
 		return nil, err
 	}
-	if code := c.mayGroup(broker.Consume, r.Group); code != wire.None { // the right may have gone while it waited
+	if code := c.stillMember(r.Group, got.MemberID, got.Err); code != wire.None { // the right may have gone while it waited
 		got = group.JoinReply{Err: code, Generation: -1, MemberID: got.MemberID}
 	}
 	size := 0
@@ -119,6 +130,29 @@ func (c *conn) joinGroup(h wire.Header, r *kmsg.JoinGroupRequest) (kmsg.Response
 		res.Members = append(res.Members, one)
 	}
 	return res, nil
+}
+
+// stillMember is what a group said, or that the client may not be in it: who was let in is noted, and leaves
+// the group when it loses the right (it could not come to say so). Whoever acts for a member may lose it.
+func (c *conn) stillMember(name, member string, said wire.Code) wire.Code {
+	if said != wire.None && said != wire.RebalanceInProgress || member == "" {
+		return c.mayGroup(broker.Consume, name)
+	}
+	groups := c.groups
+	expel := func() { groups.Expel(name, member) }
+	err := c.session.Stand(broker.Consume, broker.OnGroup, name, member, expel)
+	if err != nil {
+		expel()
+	}
+	return codeOf(err)
+}
+
+// left forgets members that have left.
+func (c *conn) left(r *kmsg.LeaveGroupRequest) {
+	c.session.Stopped(broker.Consume, broker.OnGroup, r.Group, r.MemberID)
+	for _, m := range r.Members {
+		c.session.Stopped(broker.Consume, broker.OnGroup, r.Group, m.MemberID)
+	}
 }
 
 // memory is what groups may hold. It may be short for as long as a large request waits
@@ -151,11 +185,11 @@ func (c *conn) syncGroup(r *kmsg.SyncGroupRequest) (kmsg.Response, error) {
 	}
 	answer := make(chan group.SyncReply, 1)
 	parked := c.groups.Sync(s, func(reply group.SyncReply) { answer <- reply })
-	got, err := await(c, answer, parked)
+	got, err := await(c, r.Group, answer, parked)
 	if err != nil {
 		return nil, err
 	}
-	if code := c.mayGroup(broker.Consume, r.Group); code != wire.None {
+	if code := c.stillMember(r.Group, r.MemberID, got.Err); code != wire.None {
 		got = group.SyncReply{Err: code}
 	}
 	if err := c.charge(2 * len(got.Assignment)); err != nil {
@@ -180,6 +214,7 @@ func (c *conn) heartbeat(r *kmsg.HeartbeatRequest) kmsg.Response {
 		code = c.groups.Heartbeat(group.Identity{
 			Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation,
 		})
+		code = cmp.Or(c.stillMember(r.Group, r.MemberID, code), code)
 	}
 	res.ErrorCode = int16(code)
 	return res
@@ -192,6 +227,7 @@ func (c *conn) leaveGroup(r *kmsg.LeaveGroupRequest) kmsg.Response {
 		res.ErrorCode = int16(code)
 		return res
 	}
+	defer c.left(r)
 	if r.Version < 3 {
 		leaver := []group.Leaver{{MemberID: r.MemberID}}
 		code := c.groups.Leave(r.Group, leaver)

@@ -437,7 +437,6 @@ func TestAMemberThatWaitsLosesItsGroup(t *testing.T) {
 	waits(2)
 	have.set("write")
 	r.broker.PolicyChanged()
-	<-join()
 	var in kmsg.JoinGroupResponse
 	if waiting.receive(&in, 3); in.ErrorCode != int16(wire.GroupAuthorizationFailed) || in.Generation != -1 || len(in.Members) != 0 {
 		t.Errorf("%+v", in)
@@ -445,8 +444,7 @@ func TestAMemberThatWaitsLosesItsGroup(t *testing.T) {
 
 	have.set("read")
 	r.broker.PolicyChanged()
-	waits(3)
-	r.groups().Leave("w", []group.Leaver{{MemberID: in.MemberID}})
+	waits(2)
 	got = <-join()
 	if waiting.receive(&in, 3); in.ErrorCode != 0 || got.Leader != leader.MemberID {
 		t.Fatalf("%+v, %+v", in, got)
@@ -457,11 +455,74 @@ func TestAMemberThatWaitsLosesItsGroup(t *testing.T) {
 	time.Sleep(50 * time.Millisecond) // it waits by now, mostly; it must be refused either way
 	have.set("write")
 	r.broker.PolicyChanged()
-	r.groups().Sync(group.SyncRequest{Group: "w", MemberID: leader.MemberID, Generation: got.Generation,
-		Assignments: map[string][]byte{in.MemberID: []byte("all")}}, func(group.SyncReply) {})
 	var out kmsg.SyncGroupResponse
 	if waiting.receive(&out, 2); out.ErrorCode != int16(wire.GroupAuthorizationFailed) || len(out.MemberAssignment) != 0 {
 		t.Errorf("%+v", out)
+	}
+}
+
+// The place of a member goes with its right, for the others to have what it had; so does that of a member whose
+// connection is ended, and who goes on over another connection has its place by the heartbeats there.
+func TestAMembersPlaceGoesWithItsRight(t *testing.T) {
+	for name, c := range map[string]struct {
+		left  []string
+		again bool // over another connection
+		code  wire.Code
+	}{
+		"of the group":        {[]string{"read queue 't'"}, false, wire.GroupAuthorizationFailed},
+		"of the group, later": {[]string{"read queue 't'"}, true, wire.GroupAuthorizationFailed},
+		"of the virtual host": {[]string{"no vhost"}, false, 0},
+		"of something else":   {[]string{"read group 'w'"}, false, wire.None},
+		"of nothing, in vain": {[]string{"read"}, true, wire.None},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, have := newRightsRig(t)
+			have.set("read")
+			r.broker.PolicyChanged()
+			k := r.raw()
+			k.send(joinOf("w", ""), 3)
+			var in kmsg.JoinGroupResponse
+			if k.receive(&in, 3); in.ErrorCode != 0 {
+				t.Fatalf("%+v", in)
+			}
+			sync := kmsg.NewPtrSyncGroupRequest()
+			sync.Group, sync.MemberID, sync.Generation = "w", in.MemberID, in.Generation
+			k.send(sync, 2)
+			var out kmsg.SyncGroupResponse
+			if k.receive(&out, 2); out.ErrorCode != 0 {
+				t.Fatalf("%+v", out)
+			}
+			heartbeat := func() wire.Code {
+				q := kmsg.NewPtrHeartbeatRequest()
+				q.Group, q.MemberID, q.Generation = "w", in.MemberID, in.Generation
+				k.send(q, 3)
+				var res kmsg.HeartbeatResponse
+				k.receive(&res, 3)
+				return wire.Code(res.ErrorCode)
+			}
+			if c.again {
+				k.nc.Close()
+				k = r.raw()
+			}
+			if code := heartbeat(); code != wire.None {
+				t.Fatal(code)
+			}
+			have.set(c.left...)
+			r.broker.PolicyChanged()
+			members := 0
+			if c.left[0] == "read" || c.left[0] == "read group 'w'" {
+				members = 1
+			}
+			if got := len(r.groups().Describe("w").Members); got != members {
+				t.Errorf("%d members, want %d", got, members)
+			}
+			if c.left[0] == "no vhost" {
+				return // its connection is ended
+			}
+			if code := heartbeat(); code != c.code {
+				t.Errorf("heartbeat: %v, want %v", code, c.code)
+			}
+		})
 	}
 }
 

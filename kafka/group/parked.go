@@ -38,6 +38,19 @@ func (p *Parked) Abandon() {
 	}
 }
 
+// Expel has the member leave, because it may not be in the group any more: its call is
+// answered, if it was not before.
+func (p *Parked) Expel() {
+	if p == nil {
+		return
+	}
+	p.g.mu.Lock()
+	defer p.g.c.unlock(p.g)
+	if m := p.m; !m.gone && (m.join == p || m.sync == p) {
+		p.g.removeAndUpdate(m)
+	}
+}
+
 // park keeps a join until the next generation stands.
 func (g *group) park(m *member, call *Parked) {
 	call.m, m.join = m, call

@@ -154,6 +154,18 @@ func (c *Coordinator) Leave(group string, leavers []Leaver) wire.Code {
 	return wire.None
 }
 
+// Expel removes a member that may not be in the group any more, if it is.
+func (c *Coordinator) Expel(group, member string) {
+	g := c.lock(group)
+	if g == nil {
+		return
+	}
+	defer c.unlock(g)
+	if m := g.byID[member]; m != nil {
+		g.removeAndUpdate(m)
+	}
+}
+
 func (g *group) leave(l Leaver) wire.Code {
 	if l.InstanceID == "" && g.keepPromise(l.MemberID) {
 		g.maybeComplete()
