@@ -10,6 +10,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 // readBufferBytes is a connection's read buffer: above the largest frame-max agreed to.
@@ -51,12 +53,17 @@ func Dial(ctx context.Context, a Address) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to amqp broker: %w", err)
 	}
-	if a.TLS {
-		nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true}) // its handshake is within the deadline below
-	}
-	c := &Conn{Conn: nc, buf: make([]byte, readBufferBytes)}
 	deadline, _ := ctx.Deadline()
 	_ = nc.SetDeadline(deadline)
+	if a.TLS {
+		secured, err := netx.Secured(nc, &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
+		if err != nil {
+			nc.Close()
+			return nil, fmt.Errorf("connect to amqp broker with TLS: %w", err)
+		}
+		nc = secured
+	}
+	c := &Conn{Conn: nc, buf: make([]byte, readBufferBytes)}
 	if err := c.handshake(a); err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("open amqp connection to %s: %w", a.HostPort, err)

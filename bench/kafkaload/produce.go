@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leveret-mq/leveret/bench/measure"
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 // Load is a raw load on one topic whose partitions each have a connection of their own.
@@ -102,19 +103,20 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 	if !secure {
 		return c, nil
 	}
-	t := tls.Client(c, trusting)
-	if err := t.HandshakeContext(ctx); err != nil {
+	_ = c.SetDeadline(time.Now().Add(d.Timeout))
+	t, err := netx.Secured(c, trusting)
+	if err != nil {
 		c.Close()
-		return nil, fmt.Errorf("connect to kafka broker: %w", err)
+		return nil, fmt.Errorf("connect to kafka broker with TLS: %w", err)
 	}
-	return t, nil
+	return t, t.SetDeadline(time.Time{})
 }
 
 // TLSPrefix stands before the address of a broker that is to be spoken to with TLS.
 const TLSPrefix = "tls://"
 
 // trusting trusts any broker: it is measured, and told nothing.
-var trusting = &tls.Config{InsecureSkipVerify: true}
+var trusting = &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true}
 
 func overTLS(address string) (hostPort string, secure bool) {
 	return strings.CutPrefix(address, TLSPrefix)

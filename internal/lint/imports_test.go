@@ -69,7 +69,7 @@ var imports = map[string][]string{
 	"internal/pattern": {},
 
 	// Tools and tests.
-	"bench":            {"internal/batch", "internal/program", "internal/devcert"},
+	"bench":            {"internal/batch", "internal/program", "internal/devcert", "internal/netx"},
 	"internal/lint":    {},
 	"internal/alloc":   {},
 	"internal/logged":  {},
@@ -86,7 +86,7 @@ var imports = map[string][]string{
 var treeRules = map[string][]string{
 	"examples/": {},
 	"test/":     {"internal/testkit"},
-	"bench/":    {"bench", "server", "config", "internal/batch"},
+	"bench/":    {"bench", "server", "config", "internal/batch", "internal/netx"},
 }
 
 // maxImports bounds how much one package may lean on; server builds everything.

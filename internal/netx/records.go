@@ -37,8 +37,9 @@ var recordPools = [2]sync.Pool{
 // of the next one, and whole tells whether reading on would have to wait. While nothing is
 // unread there is no buffer, as there is none in crypto/tls for what waits to be written.
 type records struct {
-	inner net.Conn
-	greet *greeting // while the handshake goes on
+	inner  net.Conn
+	greet  *greeting // while the handshake of a listener's connection goes on
+	direct bool      // while a client's does: what is written goes to the socket
 
 	// The read side belongs to the goroutine that reads.
 	pool       int
@@ -165,6 +166,9 @@ func (r *records) Write(b []byte) (int, error) {
 	if g := r.greet; g != nil {
 		g.rest()
 		defer g.work()
+		return r.inner.Write(b)
+	}
+	if r.direct {
 		return r.inner.Write(b)
 	}
 	r.mu.Lock()

@@ -33,6 +33,19 @@ type secure struct {
 	parted bool       // the word that the stream ends was sealed
 }
 
+// Secured makes the TLS handshake of a connection that was dialled, as its client, within the connection's deadline. The
+// result reads and writes many records with one system call, as the connections of a Listener do. It owns conn
+// when there is no error.
+func Secured(conn net.Conn, config *tls.Config) (net.Conn, error) {
+	recs := &records{inner: conn, direct: true}
+	c := &secure{inner: conn, recs: recs, tls: tls.Client(recs, config)}
+	if err := c.tls.Handshake(); err != nil {
+		return nil, err
+	}
+	recs.direct = false
+	return c, nil
+}
+
 // Read reads what is there, waiting for the first byte.
 func (c *secure) Read(b []byte) (int, error) {
 	n, err := c.tls.Read(b)

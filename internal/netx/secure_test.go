@@ -452,3 +452,38 @@ func TestAConnectionOutlivesTheTimeOfItsHandshake(t *testing.T) {
 		}
 	})
 }
+
+func TestAClientsConnectionIsSecuredAsAnAcceptedOne(t *testing.T) {
+	for name, version := range versions {
+		t.Run(name, func(t *testing.T) {
+			l := quiet(t, Options{Name: "test", TLS: serverTLS})
+			go func() {
+				_ = l.Serve(func(c net.Conn) { _, _ = io.Copy(c, c) })
+			}()
+			client, err := Secured(dial(t, l), trusting(version))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			_ = client.SetDeadline(time.Now().Add(10 * time.Second))
+			sent, back := someBytes(1<<20+3), make([]byte, 1<<20+3)
+			wrote := make(chan error, 1)
+			go func() { _, err := client.Write(sent); wrote <- err }()
+			if _, err := io.ReadFull(client, back); err != nil || !bytes.Equal(back, sent) {
+				t.Fatalf("what came back is not what was sent: %v", err)
+			}
+			if err := <-wrote; err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestAClientThatTrustsNobodyIsNotSecured(t *testing.T) {
+	l := quiet(t, Options{Name: "test", TLS: serverTLS})
+	go func() { _ = l.Serve(func(net.Conn) {}) }()
+	var unknown x509.UnknownAuthorityError
+	if _, err := Secured(dial(t, l), &tls.Config{ServerName: "127.0.0.1"}); !errors.As(err, &unknown) {
+		t.Errorf("the certificate of nobody known: %v", err)
+	}
+}
