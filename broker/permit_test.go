@@ -88,6 +88,7 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 		},
 		"NewTransaction": func() error { return last(s.NewTransaction().Publish(&Inbound{Exchange: []byte("x")})) },
 		"May":            func() error { return s.May(Look, OnCluster, "") },
+		"Stand":          func() error { return s.Stand(Consume, OnGroup, "g", "m", func() {}) },
 		"Enter":          s.Enter,
 		"Visit":          s.Visit,
 	}
@@ -98,7 +99,7 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 		"Commit": true,                                    // waits for what Produce wrote
 		"Count":  true,                                    // of what was declared or looked at
 		"Queues": true, "FeedTopics": true, "Watch": true, // leave out what may not be seen
-		"PolicyChange": true, "ClientID": true, "SetClientID": true}
+		"PolicyChange": true, "Stopped": true, "ClientID": true, "SetClientID": true}
 	for i := range reflect.TypeOf(s).NumMethod() {
 		name := reflect.TypeOf(s).Method(i).Name
 		verb := verbs[name]
