@@ -48,6 +48,7 @@ type Keeper struct {
 	logins  *auth.Users
 	current atomic.Pointer[picture]
 	unwatch func()
+	others  follower       // of what other processes change
 	behind  sync.WaitGroup // what goes on behind the start
 
 	made  string        // the default user, if this start has made it
@@ -75,24 +76,11 @@ func Open(s store.Store, o Options) (*Keeper, error) {
 		return nil, fmt.Errorf("open users: %w", err)
 	}
 	k := &Keeper{opts: o, table: table, logins: auth.NewUsers()}
-	k.mu.Lock() // what others change meanwhile waits
-	defer k.mu.Unlock()
-	k.unwatch = table.Watch(k.hear)
-	p := newPicture()
-	p.generation = 1
-	if err := table.Load(ctx, p.load); err != nil {
+	k.others.k = k
+	k.unwatch = table.Watch(k.others.hear)
+	if err := k.load(ctx); err != nil {
 		k.unwatch()
-		return nil, fmt.Errorf("load users: %w", err)
-	}
-	k.logins.OnOldSecret(func(name string, old, s auth.Secret) {
-		k.behind.Go(func() { k.renew(name, old, s) })
-	})
-	if err := k.publish(newPicture(), p); err != nil {
-		k.unwatch()
-		return nil, fmt.Errorf("load users: %w", err)
-	}
-	if err := k.firstUser(); err != nil {
-		k.unwatch()
+		k.others.close()
 		return nil, err
 	}
 	k.behind.Go(func() {
@@ -101,6 +89,25 @@ func Open(s store.Store, o Options) (*Keeper, error) {
 		}
 	})
 	return k, nil
+}
+
+// load reads what is stored. What others change meanwhile waits.
+func (k *Keeper) load(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p := newPicture()
+	p.generation = 1
+	k.current.Store(newPicture())
+	if err := k.table.Load(ctx, p.load); err != nil {
+		return fmt.Errorf("load users: %w", err)
+	}
+	k.logins.OnOldSecret(func(name string, old, s auth.Secret) {
+		k.behind.Go(func() { k.renew(name, old, s) })
+	})
+	if err := k.publish(newPicture(), p); err != nil {
+		return fmt.Errorf("load users: %w", err)
+	}
+	return k.firstUser()
 }
 
 // agreeOnDecoys makes the key of what is shown of users who are not there.
@@ -168,6 +175,7 @@ func (k *Keeper) AwaitFirst() {
 // Close waits for what is under way. The store may be closed then.
 func (k *Keeper) Close() {
 	k.unwatch()
+	k.others.close()
 	k.behind.Wait()
 }
 
@@ -244,21 +252,6 @@ func (k *Keeper) anonymous(p *picture) string {
 		return r.Name
 	}
 	return ""
-}
-
-// hear takes over what another process has changed.
-func (k *Keeper) hear(e store.Entry) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	old := k.current.Load()
-	p := old.copy()
-	err := p.load(e)
-	if err == nil {
-		err = k.publish(old, p)
-	}
-	if err != nil {
-		k.opts.Log.Error("can't take over what another process has changed of users", "record", e.Key, "error", err)
-	}
 }
 
 // Change makes one change of everything that edit asks for: all of it is written and
