@@ -76,7 +76,7 @@ func (k *Keeper) settle(b *broker.Broker) error {
 
 // storeDefault writes the default user, as far as that was not changed meanwhile.
 func (k *Keeper) storeDefault(r *userRecord, all Permission, password string) error {
-	s, err := k.opts.newSecret([]byte(password))
+	s, err := k.opts.newSecret(r.Name, []byte(password))
 	if err != nil {
 		return err
 	}

@@ -98,9 +98,9 @@ func TestTheWellKnownPasswordIsKnownAsACredential(t *testing.T) {
 		user, password string
 		want           bool
 	}{{"ann", "guest", true}, {"ann", "other", false}, {"ann", "guest", true}, {"joe", "guest", false}} {
-		s, err := cheapSecret([]byte(c.password))
+		s, err := cheapSecret("", []byte(c.password))
 		r.must(err)
-		other, err := cheapSecret([]byte("one more"))
+		other, err := cheapSecret("", []byte("one more"))
 		r.must(err)
 		put := []auth.Credential{other.Credentials[0], s.Credentials[1]}
 		r.must(r.Change(tester, func(d *Draft) error { return d.AlterScram(c.user, put, nil) }))

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -38,7 +39,7 @@ type Options struct {
 	// Log gets what an operator should read; default slog.Default().
 	Log *slog.Logger
 
-	newSecret func(password []byte) (auth.Secret, error) // auth.NewSecret, but for tests
+	newSecret func(name string, password []byte) (auth.Secret, error) // auth.Users.NewSecret, but for tests
 }
 
 // Keeper keeps users and rights. All methods may be called from any goroutine.
@@ -60,9 +61,6 @@ type Keeper struct {
 
 // Open reads what is stored. When there is no user it makes the default one.
 func Open(s store.Store, o Options) (*Keeper, error) {
-	if o.newSecret == nil {
-		o.newSecret = auth.NewSecret
-	}
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -76,6 +74,9 @@ func Open(s store.Store, o Options) (*Keeper, error) {
 		return nil, fmt.Errorf("open users: %w", err)
 	}
 	k := &Keeper{opts: o, table: table, logins: auth.NewUsers()}
+	if o.newSecret == nil {
+		k.opts.newSecret = k.logins.NewSecret
+	}
 	k.others.k = k
 	k.unwatch = table.Watch(k.others.hear)
 	if err := k.load(ctx); err != nil {
@@ -83,11 +84,6 @@ func Open(s store.Store, o Options) (*Keeper, error) {
 		k.others.close()
 		return nil, err
 	}
-	k.behind.Go(func() {
-		if err := k.agreeOnDecoys(); err != nil {
-			k.opts.Log.Warn("what clients are shown that name nobody changes with the next start", "error", err)
-		}
-	})
 	return k, nil
 }
 
@@ -101,6 +97,15 @@ func (k *Keeper) load(ctx context.Context) error {
 	if err := k.table.Load(ctx, p.load); err != nil {
 		return fmt.Errorf("load users: %w", err)
 	}
+	if p.decoy == nil {
+		p.decoy = make([]byte, 32)
+		_, _ = rand.Read(p.decoy) // never fails on the systems Go supports
+		k.behind.Go(func() {
+			if err := k.agreeOnDecoys(p.decoy); err != nil {
+				k.opts.Log.Warn("what clients are shown that name nobody changes with the next start", "error", err)
+			}
+		})
+	}
 	k.logins.OnOldSecret(func(name string, old, s auth.Secret) {
 		k.behind.Go(func() { k.renew(name, old, s) })
 	})
@@ -110,32 +115,30 @@ func (k *Keeper) load(ctx context.Context) error {
 	return k.firstUser()
 }
 
-// agreeOnDecoys makes the key of what is shown of users who are not there.
-func (k *Keeper) agreeOnDecoys() error {
+// agreeOnDecoys writes the key that this start has made, of what is shown of users; another
+// process may have been first.
+func (k *Keeper) agreeOnDecoys(key []byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	p := k.current.Load()
-	if p.decoy == nil {
-		p = p.copy()
-		p.decoy = make([]byte, 32)
-		_, _ = rand.Read(p.decoy) // never fails on the systems Go supports
-		e, err := encodeRecord(keyDecoy, p.decoy)
-		if err == nil {
-			_, err = k.table.Swap(ctx, e)
-		}
-		if errors.Is(err, store.ErrConflict) { // another process was first
-			if e, err = k.table.Get(ctx, keyDecoy); err == nil {
-				err = p.load(e)
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("write users: %w", err)
-		}
-		k.current.Store(p)
+	e, err := encodeRecord(keyDecoy, key)
+	if err == nil {
+		_, err = k.table.Swap(ctx, e)
 	}
-	k.logins.SetDecoyKey(sha256.Sum256(p.decoy))
+	if errors.Is(err, store.ErrConflict) {
+		old := k.current.Load()
+		p := old.copy()
+		if e, err = k.table.Get(ctx, keyDecoy); err == nil {
+			err = p.load(e)
+		}
+		if err == nil {
+			err = k.publish(old, p)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write users: %w", err)
+	}
 	return nil
 }
 
@@ -237,6 +240,9 @@ func (k *Keeper) publish(old, p *picture) error {
 		return err
 	}
 	k.logins.Remove(gone...)
+	if !bytes.Equal(old.decoy, p.decoy) {
+		k.logins.SetDecoyKey(sha256.Sum256(p.decoy))
+	}
 	k.current.Store(p)
 	k.logins.SetAnonymous(k.anonymous(p))
 	if k.broker != nil && !old.sameRights(p) {

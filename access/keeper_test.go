@@ -38,8 +38,8 @@ type rig struct {
 
 var cheap sync.Map // password → auth.Secret
 
-// cheapSecret is auth.NewSecret in little time.
-func cheapSecret(password []byte) (auth.Secret, error) {
+// cheapSecret is that of auth.Users in little time.
+func cheapSecret(_ string, password []byte) (auth.Secret, error) {
 	if s, ok := cheap.Load(string(password)); ok {
 		return s.(auth.Secret), nil
 	}

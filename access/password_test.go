@@ -63,7 +63,7 @@ func TestARenewalDoesNotBringBackAnOldPassword(t *testing.T) {
 	old := r.current.Load().users["ann"].secret()
 	r.must(r.PutUser(tester, NewUser{Name: "ann", Password: text("new")}))
 	want, _ := r.User("ann")
-	s, err := auth.NewSecret([]byte("test12"))
+	s, err := auth.NewUsers().NewSecret("ann", []byte("test12"))
 	r.must(err)
 	r.renew("ann", old, s)
 	if u, _ := r.User("ann"); u.Hash != want.Hash {
@@ -79,7 +79,7 @@ func TestARenewalDoesNotBringBackAnOldPassword(t *testing.T) {
 // A renewal must not trip one who is in the middle of a login.
 func TestARenewalLeavesTheCredentialsThatThereAre(t *testing.T) {
 	r := start(t)
-	s, err := cheapSecret([]byte("pw"))
+	s, err := cheapSecret("", []byte("pw"))
 	r.must(err)
 	put := s.Credentials[1:2]
 	r.must(r.Change(tester, func(d *Draft) error { return d.AlterScram("joe", put, nil) }))
@@ -96,7 +96,7 @@ func TestARenewalLeavesTheCredentialsThatThereAre(t *testing.T) {
 // A credential is a new password: what was known of the old one is forgotten.
 func TestACredentialEndsTheOldPassword(t *testing.T) {
 	r := start(t)
-	s, err := cheapSecret([]byte("pw"))
+	s, err := cheapSecret("", []byte("pw"))
 	r.must(err)
 	alter := func(name string, drop ...auth.Mechanism) {
 		t.Helper()

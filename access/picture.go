@@ -11,7 +11,7 @@ import (
 // picture is all users and rights at a moment. One that was published is never changed.
 type picture struct {
 	generation  uint64
-	decoy       []byte // the key of decoys; nil before there is one
+	decoy       []byte // the key of decoys and salts; nil before there is one
 	users       map[string]*userRecord
 	permissions map[grant]*granted
 	topics      map[grant]map[string]*grantedTopics // by exchange

@@ -14,7 +14,7 @@ import (
 // Keys of the table "access". Each part of a name is escaped, so that "/" only
 // stands between parts; values are JSON, for people and for later fields.
 //
-//	m/decoy                  of which what is shown of users who are not there is made
+//	m/decoy                  the key of which salts are made, of users and of what is shown of nobody
 //	u/USER                   a user
 //	p/VHOST/USER             what a user may do in a virtual host
 //	t/VHOST/USER/EXCHANGE    with which routing keys, of a topic exchange

@@ -68,7 +68,7 @@ func (u *NewUser) fill(d *Draft, r, old *userRecord) error {
 		keep()
 		return nil
 	}
-	s, err := d.k.opts.newSecret([]byte(*u.Password))
+	s, err := d.k.opts.newSecret(u.Name, []byte(*u.Password))
 	if err != nil {
 		return err
 	}

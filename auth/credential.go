@@ -2,8 +2,6 @@ package auth
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -113,17 +111,15 @@ type Secret struct {
 	Credentials []Credential
 }
 
-// NewSecret hashes a password in every form. It takes some tens of milliseconds. The empty
-// password has no form: nobody logs in with it.
-func NewSecret(password []byte) (Secret, error) {
+// NewSecret hashes a password of a user in every form. It takes some tens of milliseconds. The empty
+// password has no form: nobody logs in with it. The salts of its credentials are what was shown of the name before.
+func (u *Users) NewSecret(name string, password []byte) (Secret, error) {
 	if len(password) == 0 {
 		return Secret{}, nil
 	}
 	s := Secret{Hash: HashPassword(password)}
 	for _, m := range Mechanisms {
-		salt := make([]byte, saltBytes)
-		_, _ = rand.Read(salt) // never fails; see NewUsers
-		c, err := newCredential(m, password, salt, iterations)
+		c, err := newCredential(m, password, u.saltOf(m, name, saltBytes), iterations)
 		if err != nil {
 			return Secret{}, fmt.Errorf("hash a password for %s: %w", m, err)
 		}
@@ -160,20 +156,4 @@ func (s *Secret) Check() error {
 		}
 	}
 	return nil
-}
-
-// decoyCredential is what a client is shown that names nobody, or one who has none: it looks
-// like any other, and stays the same for a name.
-func (u *Users) decoyCredential(m Mechanism, name string) *Credential {
-	key := *u.decoyKey.Load()
-	part := func(what string) []byte {
-		mac := hmac.New(sha256.New, key[:])
-		fmt.Fprintf(mac, "%s:%s:%s", m, what, name)
-		return mac.Sum(nil)
-	}
-	size := generators[m]().Size()
-	return &Credential{
-		Mechanism: m, Salt: part("salt")[:saltBytes], Iterations: iterations,
-		StoredKey: append(part("stored"), part("stored key")...)[:size], ServerKey: append(part("server"), part("server key")...)[:size],
-	}
 }

@@ -112,7 +112,7 @@ func TestACheapHashIsRenewed(t *testing.T) {
 	u := scrams(t)
 	renewed := 0
 	u.OnOldSecret(func(string, Secret, Secret) { renewed++ })
-	today, err := NewSecret([]byte("pw"))
+	today, err := NewUsers().NewSecret("ann", []byte("pw"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -202,7 +202,7 @@ func TestScramShowsTheSameOfEveryName(t *testing.T) {
 		return shown
 	}
 	u := NewUsers()
-	s, err := NewSecret([]byte("s3cret"))
+	s, err := NewUsers().NewSecret("ann", []byte("s3cret"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -436,7 +436,7 @@ func TestSecretsAreChecked(t *testing.T) {
 			t.Errorf("%s: taken", name)
 		}
 	}
-	if s, err := NewSecret(nil); err != nil || s.Hash != "" || len(s.Credentials) != 0 {
+	if s, err := NewUsers().NewSecret("ann", nil); err != nil || s.Hash != "" || len(s.Credentials) != 0 {
 		t.Errorf("of the empty password is stored %+v, %v", s, err)
 	}
 }

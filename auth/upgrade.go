@@ -14,7 +14,7 @@ func (u *Users) renew(e *entry, password []byte) {
 	if fn == nil || e.current() {
 		return
 	}
-	if s, err := NewSecret(password); err == nil {
+	if s, err := u.NewSecret(e.Name, password); err == nil {
 		(*fn)(e.Name, e.Secret, s)
 	}
 }
@@ -37,6 +37,6 @@ func (u *Users) await(ctx context.Context) error {
 	}
 }
 
-// SetDecoyKey sets the key of which what is shown of users who are not there is made, so that it
-// stays the same from start to start.
+// SetDecoyKey sets the key of which salts are made, of users and of decoys, so that they
+// stay the same from start to start. Set it before there is anybody.
 func (u *Users) SetDecoyKey(key [32]byte) { u.decoyKey.Store(&key) }

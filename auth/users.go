@@ -75,11 +75,12 @@ type Users struct {
 	// pending is closed when the users are whole; nil when they are.
 	pending atomic.Pointer[<-chan struct{}]
 
-	decoyKey atomic.Pointer[[32]byte] // makes what is shown of users who are not there
-	cacheKey [32]byte                 // keys the digests of right passwords; never leaves the process
-	hashing  turns                    // who may make a slow hash
-	decoy    Hash                     // checked where there is no hash to check
-	matches  func(Hash, []byte) bool  // Hash.Matches, but for tests
+	decoyKey atomic.Pointer[[32]byte] // makes the salts; see decoy.go
+	looks    atomic.Pointer[looks]
+	cacheKey [32]byte                // keys the digests of right passwords; never leaves the process
+	hashing  turns                   // who may make a slow hash
+	decoy    Hash                    // checked where there is no hash to check
+	matches  func(Hash, []byte) bool // Hash.Matches, but for tests
 	guard    *guard
 }
 
@@ -99,6 +100,7 @@ func NewUsers() *Users {
 	u.decoyKey.Store(&decoy)
 	empty := map[string]*entry{}
 	u.current.Store(&empty)
+	u.looks.Store(&looks{})
 	return u
 }
 
@@ -163,6 +165,8 @@ func (u *Users) change(edit func(map[string]*entry)) {
 		next[name] = e
 	}
 	edit(next)
+	of := looksOf(next)
+	u.looks.Store(&of)
 	u.current.Store(&next)
 }
 

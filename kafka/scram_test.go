@@ -26,7 +26,7 @@ import (
 func scramUsers(t *testing.T) *auth.Users {
 	t.Helper()
 	u := auth.NewUsers()
-	s, err := auth.NewSecret([]byte("secret"))
+	s, err := auth.NewUsers().NewSecret("ann", []byte("secret"))
 	if err != nil {
 		t.Fatal(err)
 	}
