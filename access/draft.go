@@ -17,8 +17,9 @@ type Draft struct {
 	picture  *picture
 	entries  map[string][]byte // by key; nil takes it away
 	acts     []act
-	checking bool     // nothing of it will be done
-	vhosts   []string // taken to be there
+	checking bool            // nothing of it will be done
+	vhosts   []string        // taken to be there
+	late     *[]latePassword // for those that are hashed later; nil hashes them
 }
 
 // act is one line of the audit.

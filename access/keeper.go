@@ -263,13 +263,22 @@ func (k *Keeper) anonymous(p *picture) string {
 // Change makes one change of everything that edit asks for: all of it is written and
 // holds, or nothing. Nobody else changes anything meanwhile.
 func (k *Keeper) Change(by audit.Actor, edit func(*Draft) error) error {
+	return k.change(by, edit, nil)
+}
+
+// change is Change; late, if not nil, gets the passwords that are not hashed yet.
+func (k *Keeper) change(by audit.Actor, edit func(*Draft) error, late *[]latePassword) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	old := k.current.Load()
 	d := k.draft(old)
+	d.late = late
 	err := edit(d)
 	if err == nil {
 		err = k.commit(old, d)
+	}
+	if late != nil && err != nil {
+		*late = nil
 	}
 	for _, a := range d.acts {
 		audit.Acted(k.opts.Log, by, a.act, a.on, a.vhost, err)

@@ -64,6 +64,13 @@ func (u *NewUser) fill(d *Draft, r, old *userRecord) error {
 	if *u.Password == "" || d.checking {
 		return nil // an empty password never logs in
 	}
+	if d.late != nil {
+		if r.WellKnown = d.k.opts.everybodyKnows(u.Name) && *u.Password == wellKnownPassword; old != nil {
+			keep()
+		}
+		*d.late = append(*d.late, latePassword{u.Name, *u.Password, r.secret()})
+		return nil
+	}
 	if old != nil && len(old.Scram) > 0 && old.Hash.Matches([]byte(*u.Password)) {
 		keep()
 		return nil

@@ -19,8 +19,8 @@ func (u *Users) renew(e *entry, password []byte) {
 	}
 }
 
-// Await has logins by SCRAM wait until the channel is closed, because what they need is
-// still made.
+// Await has logins by a password wait until the channel is closed, because what they need is
+// still made; but those by one that was seen already. It takes the place of what was awaited before.
 func (u *Users) Await(ready <-chan struct{}) { u.pending.Store(&ready) }
 
 // await waits for that.
@@ -29,6 +29,13 @@ func (u *Users) await(ctx context.Context) error {
 	if ready == nil {
 		return nil
 	}
+	select {
+	case <-*ready:
+		return nil
+	default:
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	select {
 	case <-*ready:
 		return nil

@@ -72,7 +72,7 @@ type Users struct {
 
 	// upgrade gets a new form of a password that is stored in an older one.
 	upgrade atomic.Pointer[func(name string, old, s Secret)]
-	// pending is closed when the users are whole; nil when they are.
+	// pending is closed when the users' passwords are whole; nil when they are.
 	pending atomic.Pointer[<-chan struct{}]
 
 	decoyKey atomic.Pointer[[32]byte] // makes the salts; see decoy.go
@@ -200,6 +200,10 @@ func (u *Users) Login(ctx context.Context, name string, password []byte, from ne
 		return Identity{}, loginOf(name, "too many logins from there wait, and it is not the password that was right last: %w", ErrBusy)
 	}
 	begun := time.Now()
+	if err := u.await(ctx); err != nil {
+		return Identity{}, loginOf(name, "passwords that came in are still hashed: %w", err)
+	}
+	e = (*u.current.Load())[name]
 	err := u.check(ctx, a, e, digest, password, from)
 	if err == nil {
 		u.guard.succeeded(a)

@@ -73,7 +73,11 @@ func (p *Plan) putVHosts(by audit.Actor) error {
 
 func (p *Plan) putAccess(by audit.Actor) error {
 	var at item
-	if err := p.t.Access.Change(by, func(d *access.Draft) error { return p.f.access(d, &at) }); err != nil {
+	change := p.t.Access.Change
+	if p.t.Starting {
+		change = p.t.Access.ChangeBehind
+	}
+	if err := change(by, func(d *access.Draft) error { return p.f.access(d, &at) }); err != nil {
 		return p.f.failed(at, err)
 	}
 	return nil

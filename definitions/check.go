@@ -22,6 +22,8 @@ type Target struct {
 	Only bool
 	Name string       // what is said of the file in the audit
 	Log  *slog.Logger // nil: slog.Default()
+	// Starting has passwords in clear be hashed behind the call; who logs in waits for that.
+	Starting bool
 }
 
 // Plan is a file that was checked.

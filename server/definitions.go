@@ -59,7 +59,7 @@ func (s *Server) loadDefinitions() error {
 	s.defined = nil
 	defer f.close()
 	by := audit.Process("--definitions")
-	plan, err := s.checkDefinitions(f, by)
+	plan, err := s.checkDefinitions(f, by, true)
 	if err == nil {
 		err = s.imported(f, plan, plan.Apply(by))
 	}
@@ -76,7 +76,7 @@ func (s *Server) prepareDefinitions(c *config.Config) (apply func(), err error) 
 		return nil, err
 	}
 	by := audit.Process("SIGHUP")
-	plan, err := s.checkDefinitions(f, by)
+	plan, err := s.checkDefinitions(f, by, false)
 	if err != nil {
 		f.close()
 		return nil, err
@@ -93,8 +93,9 @@ func (s *Server) target(name string) definitions.Target {
 	return definitions.Target{Broker: s.broker, Access: s.access, Name: name, Log: s.logger}
 }
 
-func (s *Server) checkDefinitions(f *definitionsFile, by audit.Actor) (*definitions.Plan, error) {
+func (s *Server) checkDefinitions(f *definitionsFile, by audit.Actor, starting bool) (*definitions.Plan, error) {
 	t := s.target("file '" + f.name + "'")
+	t.Starting = starting
 	plan, err := f.Check(t)
 	if err != nil {
 		audit.Acted(s.logger, by, audit.ImportDefinitions, t.Name, "", err)
