@@ -63,6 +63,9 @@ func (c *conn) createTopics(r *kmsg.CreateTopicsRequest) kmsg.Response {
 }
 
 func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, out *kmsg.CreateTopicsResponseTopic) error {
+	if len(t.Topic) > maxTopicBytes {
+		return faultf(wire.InvalidTopic, "topic name of %d bytes is longer than %d", len(t.Topic), maxTopicBytes)
+	}
 	if err := c.session.May(broker.Create, broker.OnQueue, t.Topic); err != nil {
 		return err
 	}

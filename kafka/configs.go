@@ -136,6 +136,9 @@ func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting,
 		}
 		return c.nodeSettings(), nil
 	case kmsg.ConfigResourceTypeGroupConfig:
+		if len(name) > maxGroupBytes {
+			return nil, faultf(wire.InvalidGroupID, "a group's name has %d bytes at most", maxGroupBytes)
+		}
 		return nil, c.session.May(broker.Look, broker.OnGroup, name)
 	}
 	return nil, faultf(wire.InvalidRequest, "resources of type %d have no settings", kind)

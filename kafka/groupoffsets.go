@@ -245,7 +245,10 @@ func (c *conn) allOffsets(g kmsg.OffsetFetchRequestGroup) ([]group.Position, err
 func (c *conn) namedOffsets(g kmsg.OffsetFetchRequestGroup) ([]group.Position, error) {
 	var positions []group.Position
 	for _, t := range g.Topics {
-		refused := codeOf(c.session.May(broker.Look, broker.OnQueue, t.Topic))
+		refused := wire.InvalidTopic
+		if len(t.Topic) <= maxTopicBytes {
+			refused = codeOf(c.session.May(broker.Look, broker.OnQueue, t.Topic))
+		}
 		for _, p := range t.Partitions {
 			positions = append(positions, group.Position{Topic: t.Topic, Partition: p, Err: refused})
 		}

@@ -53,8 +53,15 @@ func (c *conn) mayFind(r *kmsg.FindCoordinatorRequest, key string) (wire.Code, *
 	return wire.InvalidRequest, nil
 }
 
+// maxGroupBytes bounds the names of groups. Kafka keeps them with 16 bits for their length; in a compact string a request
+// may carry one of a thousand times that, which patterns would be held against.
+const maxGroupBytes = 1<<15 - 1
+
 // mayGroup asks whether the client may do that with a group.
 func (c *conn) mayGroup(verb broker.Verb, name string) wire.Code {
+	if len(name) > maxGroupBytes {
+		return wire.InvalidGroupID
+	}
 	return codeOf(c.session.May(verb, broker.OnGroup, name))
 }
 

@@ -1,11 +1,18 @@
 package kafka
 
 import (
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/kafka/wire"
+	"github.com/leveret-mq/leveret/store"
 )
 
 func TestNamesOfKafkasOwnTopicsAreNotMadeByAsking(t *testing.T) {
@@ -81,5 +88,89 @@ func TestATopicIsNamedByItsIDWhateverStandsBeside(t *testing.T) {
 		if c.receive(&res, 6); wire.Code(res.Topics[0].ErrorCode) != d.want {
 			t.Errorf("DeleteTopics, name %v: %d, want %d", d.name, res.Topics[0].ErrorCode, d.want)
 		}
+	}
+}
+
+// lengthen puts a name in the place of every text of a request that is a topic's or group's.
+func lengthen(v reflect.Value, name string, which ...string) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			lengthen(v.Elem(), name, which...)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			lengthen(v.Index(i), name, which...)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			lengthen(v.Field(i), name, which...)
+		}
+	case reflect.String:
+		if slices.Contains(which, v.String()) {
+			v.SetString(name)
+		}
+	}
+}
+
+// A compact string may hold megabytes: no pattern is held against a name that is longer than any may be, by no
+// request, and where one is refused for it the answer says so.
+func TestVeryLongNamesAreNotLookedInto(t *testing.T) {
+	var mu sync.Mutex
+	longest := 0
+	r := &rig{t: t, mem: fs.NewMem(1), mode: store.ModeOS, policy: func(q broker.Request) error {
+		mu.Lock()
+		defer mu.Unlock()
+		longest = max(longest, len(q.On.Name))
+		return nil
+	}}
+	r.start()
+	t.Cleanup(r.stop)
+	said := map[wire.Code]int{}
+	try := func(made func() kmsg.Request) {
+		for _, s := range wire.Supported {
+			req := made()
+			version := min(s.Max, req.MaxVersion())
+			if int16(s.Key) != req.Key() || !wire.Lookup(s.Key).IsFlexible(version) {
+				continue
+			}
+			for _, which := range [][]string{{"t", "new", "none", "feed"}, {"g"}} { // topics, and then groups too
+				lengthen(reflect.ValueOf(req), strings.Repeat("n", 1<<16), which...)
+				c := r.raw()
+				c.send(req, version)
+				res := req.ResponseKind()
+				c.receive(res, version)
+				all := map[wire.Code]bool{}
+				codesIn(reflect.ValueOf(res), all)
+				for code := range all {
+					said[code]++
+				}
+				c.nc.Close()
+			}
+		}
+	}
+	for _, refused := range refusedRequests {
+		try(refused.make)
+	}
+	for _, n := range needed {
+		if n.make != nil {
+			try(n.make)
+		}
+	}
+	if longest > maxGroupBytes {
+		t.Errorf("it was asked what may be done with a name of %d bytes", longest)
+	}
+	if said[wire.InvalidGroupID] < 8 || said[wire.InvalidTopic] < 4 {
+		t.Errorf("the answers say %v", said)
+	}
+	created := kmsg.NewPtrCreateTopicsRequest()
+	one := kmsg.NewCreateTopicsRequestTopic()
+	one.Topic, one.NumPartitions, one.ReplicationFactor = strings.Repeat("n", 1<<16), 1, 1
+	created.Topics = append(created.Topics, one)
+	c := r.raw()
+	c.send(created, 6)
+	var res kmsg.CreateTopicsResponse
+	if c.receive(&res, 6); res.Topics[0].ErrorMessage == nil || len(*res.Topics[0].ErrorMessage) > 200 {
+		t.Errorf("code %d, and the name again", res.Topics[0].ErrorCode)
 	}
 }

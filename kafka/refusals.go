@@ -24,7 +24,7 @@ var advice = map[wire.Code]string{
 	wire.InvalidTopic:               "use a name of letters, digits, '.', '_' and '-', and not both 'a.b' and 'a_b'",
 	wire.InvalidRequiredAcks:        "set acks to 0, 1 or all",
 	wire.InconsistentGroupProtocol:  "give all members of the group an assignor in common",
-	wire.InvalidGroupID:             "give the consumer a group.id",
+	wire.InvalidGroupID:             "give the consumer a group.id, of 32,767 bytes at most",
 	wire.InvalidSessionTimeout:      "set session.timeout.ms within the broker's bounds",
 	wire.TopicAuthorizationFailed:   "use a topic or a user for which it is allowed",
 	wire.GroupAuthorizationFailed:   "use a group or a user for which it is allowed",

@@ -133,8 +133,15 @@ func (t *topic) allow(c *conn, verb broker.Verb) error {
 	return c.session.May(verb, broker.OnQueue, t.name)
 }
 
+// maxTopicBytes bounds the names of topics, those of exchanges' topics included. A longer one is nobody's, and is not even
+// asked about: a compact string may be very long.
+const maxTopicBytes = 255
+
 // lookup finds a topic in the broker for what is to be done with it.
 func (c *conn) lookup(verb broker.Verb, name string) (*topic, error) {
+	if len(name) > maxTopicBytes {
+		return nil, faultf(wire.UnknownTopicOrPartition, "there is no topic with a name of %d bytes", len(name))
+	}
 	if x := c.vhost.FeedExchange(name); x != nil {
 		t := &topic{name: name, id: feedID(name), exchange: x}
 		return t, t.allow(c, verb)
