@@ -137,6 +137,7 @@ type Broker struct {
 	undertakers      undertakers
 	lapses           lapses
 	overdue          overdue
+	tidying          tidying
 	trimMu           sync.Mutex // guards trimming; a leaf
 	trimming         crew       // limited queues that may hold too much since a policy
 	server           layer      // of settings
@@ -287,6 +288,7 @@ func (b *Broker) saver() {
 			}
 			lagging.run(b)
 			b.overdue.run()
+			b.tidying.run(b.opts.Now())
 			b.alarm.probe(b)
 		}
 	}
@@ -303,7 +305,6 @@ func (b *Broker) saveDirty() []*Partition {
 		p.tellSpent(b.opts.Now())
 		p.tellLost(b.opts.Now())
 		p.tellMissed(b.opts.Now())
-		p.forgetNames()
 		if p.noted() != nil {
 			continue // which has marked it again
 		}

@@ -1,7 +1,8 @@
 package broker
 
 import (
-	"maps"
+	"math"
+	"time"
 
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/field"
@@ -15,16 +16,21 @@ import (
 // is left there are read (namesearch.go), and nothing else is written down for it.
 //
 // What leaves the queue tells nobody. Instead a name that is met again is looked up in the
-// work cursor, and each new name has a few others looked up, of which those go that left. When
-// nothing is left, all go.
+// work cursor, and each new name has a few others looked up, of which those go that left, or
+// whose time is over. While there are many, the saver looks through all of them now and then.
 //
 //	publish ─► turn (limit.go) ─► mark: names ─► in seen, and does the cursor hold it? ─► refused
 //	                                  └─ else ─► append ─► keep: seen
 type distinct struct { // guarded by the limiter's turn
 	known bool // seen has what an earlier start left
-	seen  map[messageID]inQueue
-	peak  int     // the most there were in seen since it was made
+	seen  nameMap[inQueue]
 	batch []newID // names in the batch under way
+
+	turn    int       // whose turn it is in seen to be looked at
+	listed  bool      // it is among the broker's tidiers
+	swept   int       // how much of seen was looked through
+	removed int       // in that
+	rest    time.Time // nothing more is looked through before
 }
 
 // inQueue is where a message of a name is.
@@ -44,9 +50,6 @@ type newID struct {
 
 // tidyNames is how many names are looked at for each new one.
 const tidyNames = 3
-
-// fewNames is for how many names a map is never too large.
-const fewNames = 1 << 10
 
 // duplicate is the size of a message that the queue has already; others that are refused have
 // another negative one.
@@ -74,7 +77,7 @@ func (d *distinct) mark(p *Partition, b batch.Batch, sizes []int64) {
 		}
 		n.at = i
 		d.batch = append(d.batch, n)
-		d.seen[n.id] = inQueue{under: true}
+		d.seen.set(n.id, inQueue{under: true})
 	}
 	p.q.vhost.b.counters.Duplicates.Add(duplicates)
 }
@@ -101,7 +104,7 @@ func nameOf(s *Settings, ttl int64, rec *message.Record, ms int64) (n newID, ok 
 
 // has says whether a message of that name is in the queue.
 func (d *distinct) has(q *Queue, id messageID, nowMs int64) bool {
-	at, ok := d.seen[id]
+	at, ok := d.seen.get(id)
 	return ok && (at.under || at.stays(q, nowMs))
 }
 
@@ -122,7 +125,7 @@ func (d *distinct) keep(p *Partition, sizes []int64, base message.Offset) {
 				taken++
 			}
 		}
-		delete(d.seen, n.id)
+		d.seen.remove(n.id)
 		if sizes[n.at] >= 0 {
 			d.add(p.q, n.id, inQueue{offset: base + taken, level: uint8(p.index), dueMs: n.dueMs}, nowMs, s.CacheSize)
 		}
@@ -148,35 +151,90 @@ func (d *distinct) stored(p *Partition, sizes []int64, at store.Position) error 
 // drop forgets the batch under way, which is not stored.
 func (d *distinct) drop() {
 	for _, n := range d.batch {
-		delete(d.seen, n.id)
+		d.seen.remove(n.id)
 	}
 	d.batch = d.batch[:0]
 }
 
-// add remembers a name. Of a few others those go whose messages left, and any one of them
-// where there are as many as may be.
+// add remembers a name. Of a few others those go whose messages left, and some where there
+// are as many as may be.
 func (d *distinct) add(q *Queue, id messageID, at inQueue, nowMs int64, most int) {
-	looked, look := 0, min(tidyNames, most-1)
-	for other, at := range d.seen {
-		full := len(d.seen) >= most
-		if looked++; !full && looked > look {
-			break
-		}
-		if full && looked > look || !at.under && !at.stays(q, nowMs) {
-			delete(d.seen, other)
-		}
+	d.seen.sweep(d.turn, min(tidyNames, most-1), func(at inQueue) bool { return at.left(q, nowMs) })
+	for d.turn++; d.seen.n >= most; d.turn++ {
+		d.seen.sweep(d.turn, 1, func(inQueue) bool { return true })
 	}
-	d.seen[id] = at
-	d.peak = max(d.peak, len(d.seen))
-	if d.peak > fewNames && len(d.seen) < d.peak/16 {
-		d.shrink()
+	d.seen.set(id, at)
+}
+
+// left says whether a name may be forgotten.
+func (at inQueue) left(q *Queue, nowMs int64) bool { return !at.under && !at.stays(q, nowMs) }
+
+// nameTidier has the names of a queue tidied up.
+type nameTidier struct {
+	l *limiter
+	q *Queue
+}
+
+// listNames has a queue's names looked after while they are many. The turn is the caller's.
+func (l *limiter) listNames(q *Queue) {
+	if d := &l.names; !d.listed && d.seen.n > fewNames {
+		d.listed = true
+		q.vhost.b.tidying.add(nameTidier{l, q})
 	}
 }
 
-// shrink makes seen anew where most of its names have gone: a map stays as large as it was, and
-// who looks for the first few names in it walks over all that is empty.
-func (d *distinct) shrink() {
-	seen := make(map[messageID]inQueue, 2*len(d.seen))
-	maps.Copy(seen, d.seen)
-	d.seen, d.peak = seen, len(seen)
+// restNames is how long names are left alone of which hardly any had gone.
+const restNames = 30 * time.Second
+
+// tidy looks through some of the names, between the turns of publishers, who look after them
+// as well.
+func (t nameTidier) tidy(now time.Time) bool {
+	for until := time.Now().Add(tidyTime); time.Now().Before(until); {
+		if !t.l.mu.TryLock() {
+			return true
+		}
+		keep, more := t.l.tidyNames(t.q, now)
+		t.l.mu.Unlock()
+		if !more {
+			return keep
+		}
+	}
+	return true
+}
+
+// tidyNames looks through one of the maps. The turn is the caller's.
+func (l *limiter) tidyNames(q *Queue, now time.Time) (keep, more bool) {
+	d := &l.names
+	if d.seen.n <= fewNames || q.deleted.Load() {
+		d.listed = false
+		return false, false
+	}
+	if now.Before(d.rest) {
+		return true, false
+	}
+	if q.drained() {
+		d.seen = nameMap[inQueue]{}
+		d.listed = false
+		return false, false
+	}
+	nowMs := now.UnixMilli()
+	d.removed += d.seen.sweep(d.swept, math.MaxInt, func(at inQueue) bool { return at.left(q, nowMs) })
+	if d.swept++; d.swept%nameShards > 0 {
+		return true, true
+	}
+	rests := d.removed < d.seen.n/16
+	if d.removed = 0; rests {
+		d.rest = now.Add(restNames)
+	}
+	return true, !rests
+}
+
+// drained says that nothing is left in any log of a queue.
+func (q *Queue) drained() bool {
+	for _, part := range q.inTurn() {
+		if !part.drained() {
+			return false
+		}
+	}
+	return true
 }

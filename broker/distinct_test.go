@@ -274,14 +274,14 @@ func TestNamesTakeMemoryForWhatIsThere(t *testing.T) {
 			r.refuses([]string{fmt.Sprint(i)})
 			r.get("q")
 		}
-		if n := len(q.Partitions()[0].turns().names.seen); n > 50 {
+		if n := q.Partitions()[0].turns().names.seen.n; n > 50 {
 			t.Errorf("%d names of an empty queue", n)
 		}
 	})
 	bubble(t, func(t *testing.T, r *rig) {
 		q := r.limited("q", argDistinct, true, argCacheSize, 10)
 		r.refuses(numbers(0, 50))
-		if n := len(q.Partitions()[0].turns().names.seen); n != 10 {
+		if n := q.Partitions()[0].turns().names.seen.n; n != 10 {
 			t.Errorf("%d names, want 10", n)
 		}
 		if r.restart(); r.queueReady("q") != 50 {
@@ -290,20 +290,20 @@ func TestNamesTakeMemoryForWhatIsThere(t *testing.T) {
 		r.refuses(nil)
 		r.refuses([]string{"new"})
 		q, _ = r.v.Queue("q")
-		if n := len(q.Partitions()[0].turns().names.seen); n != 10 {
+		if n := q.Partitions()[0].turns().names.seen.n; n != 10 {
 			t.Errorf("%d names after a start, want 10", n)
 		}
 	})
 }
 
-// A map that was large once is walked as one for good: it makes room for a small one.
+// Names that were many make room for a few, whoever publishes.
 func TestNamesThatWereManyCostNothingLater(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		q := r.limited("q", argDistinct, true)
 		r.refuses(numbers(0, 4*fewNames))
 		d := &q.Partitions()[0].turns().names
-		if d.peak != 4*fewNames {
-			t.Fatalf("%d names at most, want %d", d.peak, 4*fewNames)
+		if n := d.seen.n; n != 4*fewNames || len(d.seen.shards) != nameShards {
+			t.Fatalf("%d names in %d maps, want %d", n, len(d.seen.shards), 4*fewNames)
 		}
 		var kept []string
 		for round := range 40 {
@@ -313,11 +313,62 @@ func TestNamesThatWereManyCostNothingLater(t *testing.T) {
 			kept = numbers(4*fewNames+100*round, 100)
 			r.refuses(kept)
 		}
-		if d.peak >= fewNames {
-			t.Errorf("the map is as large as for %d names, and has %d", d.peak, len(d.seen))
+		peak := 0
+		for _, s := range d.seen.shards {
+			peak += s.peak
+		}
+		if peak > 4*fewNames && d.seen.n > 8*len(kept) {
+			t.Errorf("there is room for %d names, and there are %d", peak, d.seen.n)
 		}
 		r.refuses(kept, kept...)
 	})
+}
+
+// TestNamesGoWithTheirMessages, or when their time is over, though nobody publishes any more.
+func TestNamesGoWithTheirMessages(t *testing.T) {
+	const all, left = 20 * fewNames, 2 * fewNames
+	for what, c := range map[string]struct {
+		args  []any
+		leave func(t *testing.T, r *rig)
+		rest  int
+	}{
+		"taken": {nil, func(t *testing.T, r *rig) {
+			for range all - left {
+				r.get("q")
+			}
+		}, left},
+		"time over": {[]any{argCacheTTL, 40_000}, func(*testing.T, *rig) { time.Sleep(40 * time.Second) }, 0},
+		"none":      {nil, func(*testing.T, *rig) {}, all},
+	} {
+		t.Run(what, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				q := r.limited("q", append([]any{argDistinct, true}, c.args...)...)
+				r.refuses(numbers(0, all))
+				c.leave(t, r)
+				time.Sleep(2 * restNames)
+				l := q.Partitions()[0].turns()
+				l.mu.Lock()
+				n, rests := l.names.seen.n, l.names.rest
+				l.mu.Unlock()
+				if n > max(c.rest, fewNames) || n < c.rest {
+					t.Errorf("%d names are left of %d messages", n, c.rest)
+				}
+				if c.rest > fewNames && rests.Before(time.Now().Add(-time.Second)) {
+					t.Error("names that stay are looked through all the time")
+				}
+				if c.rest > 0 {
+					r.refuses([]string{fmt.Sprint(all - 1)}, fmt.Sprint(all-1))
+				} else {
+					r.refuses([]string{fmt.Sprint(all - 1)})
+				}
+				r.v.b.tidying.mu.Lock()
+				defer r.v.b.tidying.mu.Unlock()
+				if listed := len(r.v.b.tidying.list); listed != min(c.rest/fewNames, 1) {
+					t.Errorf("%d are looked after", listed)
+				}
+			})
+		})
+	}
 }
 
 func TestAQueueThatRemembersFewNames(t *testing.T) {
@@ -326,7 +377,7 @@ func TestAQueueThatRemembersFewNames(t *testing.T) {
 			name := fmt.Sprint("q", most)
 			q := r.limited(name, argDistinct, true, argCacheSize, most)
 			r.named(r.s.NewPublisher(), "", name, numbers(0, 20)...)
-			if n := len(q.Partitions()[0].turns().names.seen); n != most {
+			if n := q.Partitions()[0].turns().names.seen.n; n != most {
 				t.Errorf("%d names, want %d", n, most)
 			}
 		}

@@ -157,8 +157,8 @@ func (x *Exchange) end() {
 	if x.delays != nil {
 		x.delays.end()
 	}
-	if x.seen != nil && x.seen.log != nil {
-		x.seen.log.removed.Store(true)
+	if x.seen != nil {
+		x.seen.end()
 	}
 }
 

@@ -131,7 +131,7 @@ func (l *limiter) refresh() {
 		l.stale.Store(true)
 		return
 	}
-	l.names = distinct{}
+	l.names = distinct{listed: l.names.listed}
 }
 
 // limitsChanged has what is known of bytes and names found anew, since for a while it was or will be

@@ -62,7 +62,9 @@ func (l *limiter) searchNames(q *Queue, n *nameSearch) {
 	var found distinct
 	if found, n.err = namesIn(q); n.err == nil {
 		l.mu.Lock()
+		found.listed = l.names.listed
 		l.names = found
+		l.listNames(q)
 		l.mu.Unlock()
 	}
 	l.searching.Lock()
@@ -74,7 +76,7 @@ func (l *limiter) searchNames(q *Queue, n *nameSearch) {
 // namesIn reads the names of what is in a queue.
 func namesIn(q *Queue) (d distinct, err error) {
 	s, nowMs := q.Settings(), q.vhost.b.opts.Now().UnixMilli()
-	d = distinct{known: true, seen: map[messageID]inQueue{}}
+	d.known = true
 	for _, part := range q.inTurn() {
 		c, err := part.work()
 		if err != nil {
@@ -95,26 +97,4 @@ func namesIn(q *Queue) (d distinct, err error) {
 		}
 	}
 	return d, nil
-}
-
-// forgetNames lets the names of a queue go in which nothing is left, if it has many.
-func (p *Partition) forgetNames() {
-	a := p.q.Partitions()[0].inUse.Load()
-	if a == nil || !p.q.Settings().Distinct {
-		return
-	}
-	l := a.limiter.Load()
-	if l == nil || !l.mu.TryLock() {
-		return // whoever publishes now looks after them
-	}
-	defer l.mu.Unlock()
-	if l.names.peak <= fewNames {
-		return
-	}
-	for _, part := range p.q.inTurn() {
-		if !part.drained() {
-			return
-		}
-	}
-	l.names.seen, l.names.peak = map[messageID]inQueue{}, 0
 }

@@ -70,6 +70,7 @@ func (l *limiter) append(p *Partition, data []byte, pub *Publisher) (n int, refu
 		at, err := p.log.Append(data)
 		if err == nil && s.Distinct {
 			err = l.names.stored(p, l.sizes, at)
+			l.listNames(p.q)
 		}
 		if err != nil {
 			l.names.drop()

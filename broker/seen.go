@@ -3,6 +3,8 @@ package broker
 import (
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/leveret-mq/leveret/exchange"
 	"github.com/leveret-mq/leveret/internal/field"
@@ -28,9 +30,12 @@ type seen struct {
 	lasting bool       // names are on disk
 	log     *Partition // where; nil: they are in memory only
 
+	gone atomic.Bool // the exchange is deleted
+
 	mu     sync.Mutex // guards the rest; held over the first read of the log
 	loaded bool
-	ids    map[messageID]remembered
+	ids    nameMap[remembered]
+	listed bool  // it is among the broker's tidiers
 	ring   slots // names that are remembered, in the order of the log
 	noted  message.Offset
 	bad    int // records that could not be read
@@ -47,7 +52,7 @@ const typeDistinct = "x-message-deduplication"
 // newSeen reads the arguments of an exchange. What is wrong with them is said in the plugin's
 // words.
 func newSeen(x *Exchange, b *Broker) (*seen, error) {
-	s := &seen{b: b, x: x, ttlMs: -1, lasting: x.Durable, ids: map[messageID]remembered{}}
+	s := &seen{b: b, x: x, ttlMs: -1, lasting: x.Durable}
 	size, given := cacheNumber(x.Args, argCacheSize)
 	switch {
 	case !given || size <= 0:
@@ -70,6 +75,14 @@ func newSeen(x *Exchange, b *Broker) (*seen, error) {
 		s.lasting = s.lasting && word == "disk"
 	}
 	return s, nil
+}
+
+// end ends it with its exchange.
+func (s *seen) end() {
+	s.gone.Store(true)
+	if s.log != nil {
+		s.log.removed.Store(true)
+	}
 }
 
 // cacheNumber reads a number that may be a text; what is none is 0.
@@ -150,10 +163,10 @@ func (s *seen) take(id messageID, r remembered, nowMs int64) (before remembered,
 	if err := s.load(nowMs); err != nil {
 		return before, false, err
 	}
-	if before, ok = s.ids[id]; ok && (before.under != nil || nowMs < before.dueMs) {
+	if before, ok = s.ids.get(id); ok && (before.under != nil || nowMs < before.dueMs) {
 		return before, false, nil
 	}
-	s.ids[id] = r
+	s.ids.set(id, r)
 	return before, true, nil
 }
 
@@ -161,8 +174,8 @@ func (s *seen) take(id messageID, r remembered, nowMs int64) (before remembered,
 func (s *seen) free(id messageID, under *naming) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ids[id].under == under {
-		delete(s.ids, id)
+	if r, _ := s.ids.get(id); r.under == under {
+		s.ids.remove(id)
 	}
 }
 
@@ -171,27 +184,61 @@ func (s *seen) keep(names []newName, under *naming, base message.Offset, nowMs i
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, n := range names {
-		if s.ids[n.id].under == under {
+		if r, _ := s.ids.get(n.id); r.under == under {
 			s.remember(slot{n.id, n.dueMs, base + message.Offset(i)}, nowMs)
 		}
 	}
 }
 
-// remember puts a name into the ring, and forgets those whose time is over and those that
+// remember puts a name into the ring, and forgets a few of those whose time is over and those that
 // are too many, the oldest first. mu is held.
 func (s *seen) remember(n slot, nowMs int64) {
-	s.ids[n.id] = remembered{dueMs: n.dueMs}
+	s.ids.set(n.id, remembered{dueMs: n.dueMs})
 	s.ring.push(n)
-	for s.ring.n > 0 {
+	s.forget(nowMs, tidyNames)
+	if !s.listed && n.dueMs != never && s.ring.n > 0 {
+		s.listed = true
+		s.b.tidying.add(s)
+	}
+}
+
+// forget lets names go that are too many, and a few whose time is over. mu is held.
+func (s *seen) forget(nowMs int64, few int) (more bool) {
+	for ; s.ring.n > 0; few-- {
 		first := s.ring.first()
-		if s.ring.n <= s.size && first.dueMs > nowMs {
-			return
+		if s.ring.n <= s.size && (few <= 0 || first.dueMs > nowMs) {
+			return first.dueMs <= nowMs
 		}
-		if r := s.ids[first.id]; r.under == nil && r.dueMs == first.dueMs {
-			delete(s.ids, first.id)
+		if r, _ := s.ids.get(first.id); r.under == nil && r.dueMs == first.dueMs {
+			s.ids.remove(first.id)
 		}
 		s.ring.pop()
 	}
+	return false
+}
+
+// forgetAtOnce is how many names are forgotten before others have their turn.
+const forgetAtOnce = 1 << 12
+
+// tidy forgets names whose time is over though no others come.
+func (s *seen) tidy(now time.Time) bool {
+	for until := time.Now().Add(tidyTime); time.Now().Before(until); {
+		if s.gone.Load() {
+			return false
+		}
+		if !s.mu.TryLock() {
+			return true
+		}
+		more := s.forget(now.UnixMilli(), forgetAtOnce)
+		s.listed = s.ring.n > 0 && s.ring.first().dueMs != never
+		keep := s.listed
+		s.mu.Unlock()
+		if !more {
+			s.noteForgotten()
+			return keep
+		}
+	}
+	return true
 }
 
 // slot is one name in the ring.

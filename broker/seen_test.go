@@ -153,8 +153,54 @@ func TestNamesWhoseTimeIsOverTakeNoMemory(t *testing.T) {
 		r.sendNamed(numbers(0, 50)...)
 		in(time.Second)
 		r.sendNamed("new")
-		if len(x.seen.ids) != 1 || x.seen.ring.n != 1 {
-			t.Errorf("%d names, %d in the ring", len(x.seen.ids), x.seen.ring.n)
+		if x.seen.ids.n != 1 || x.seen.ring.n != 1 {
+			t.Errorf("%d names, %d in the ring", x.seen.ids.n, x.seen.ring.n)
+		}
+	})
+}
+
+// TestNamesWhoseTimeIsOverGoThoughNoOthersCome, from memory and from the disk.
+func TestNamesWhoseTimeIsOverGoThoughNoOthersCome(t *testing.T) {
+	for _, args := range [][]any{nil, {argCachePersistence, "memory"}} {
+		bubble(t, func(t *testing.T, r *rig) {
+			x := r.distinct(append([]any{argCacheSize, 100_000, argCacheTTL, 10_000}, args...)...)
+			r.sendNamed(numbers(0, 3*noteNames)...)
+			time.Sleep(5 * time.Second)
+			r.sendNamed(numbers(3*noteNames, 10)...)
+			look := func() (names, ring int, listed bool) {
+				x.seen.mu.Lock()
+				defer x.seen.mu.Unlock()
+				return x.seen.ids.n, x.seen.ring.n, x.seen.listed
+			}
+			time.Sleep(7 * time.Second)
+			if names, ring, listed := look(); names != 10 || ring != 10 || !listed {
+				t.Errorf("%d names, %d in the ring, listed %v", names, ring, listed)
+			}
+			if x.seen.log != nil {
+				st, err := x.seen.log.log.LoadCursor(t.Context())
+				if must(t, err); st.Floor != 3*noteNames {
+					t.Errorf("floor %d", st.Floor)
+				}
+			}
+			time.Sleep(5 * time.Second)
+			if names, ring, listed := look(); names != 0 || ring != 0 || listed {
+				t.Errorf("in the end %d names, %d in the ring, listed %v", names, ring, listed)
+			}
+			r.wantRouted([]string{"5"}, "5")
+		})
+	}
+}
+
+func TestADeletedExchangeIsNotLookedAfter(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.distinct(argCacheSize, 100, argCacheTTL, 1_000_000, argCachePersistence, "memory")
+		r.sendNamed("a")
+		must(t, r.s.DeleteExchange("x", false))
+		time.Sleep(2 * time.Second)
+		r.v.b.tidying.mu.Lock()
+		defer r.v.b.tidying.mu.Unlock()
+		if n := len(r.v.b.tidying.list); n != 0 {
+			t.Errorf("%d are looked after", n)
 		}
 	})
 }
@@ -171,8 +217,8 @@ func TestTheOldestNamesAreForgottenFirst(t *testing.T) {
 		for i := range 5000 {
 			r.sendNamed(fmt.Sprint(i))
 		}
-		if len(x.seen.ids) != 2 || x.seen.ring.n != 2 || len(x.seen.ring.pieces) > 2 {
-			t.Errorf("%d names, %d in %d pieces", len(x.seen.ids), x.seen.ring.n, len(x.seen.ring.pieces))
+		if x.seen.ids.n != 2 || x.seen.ring.n != 2 || len(x.seen.ring.pieces) > 2 {
+			t.Errorf("%d names, %d in %d pieces", x.seen.ids.n, x.seen.ring.n, len(x.seen.ring.pieces))
 		}
 	})
 }
@@ -243,8 +289,8 @@ func TestAMessageThatGoesNowhereLeavesItsNameFree(t *testing.T) {
 		r.wantRouted([]string{"a"})
 		r.bind("x", "q", "")
 		r.wantRouted([]string{"a"}, "a")
-		if len(x.seen.ids) != 1 {
-			t.Errorf("%d names", len(x.seen.ids))
+		if x.seen.ids.n != 1 {
+			t.Errorf("%d names", x.seen.ids.n)
 		}
 	})
 }
@@ -435,8 +481,8 @@ func TestAnExchangeRoutesDeadLettersOfEachNameOnce(t *testing.T) {
 		r.named(r.s.NewPublisher(), "", "round", "c")
 		in(time.Second)
 		r.buried()
-		if len(x.seen.ids) != 2 || r.queueReady("round") != 0 {
-			t.Errorf("%d names, %d ready", len(x.seen.ids), r.queueReady("round"))
+		if x.seen.ids.n != 2 || r.queueReady("round") != 0 {
+			t.Errorf("%d names, %d ready", x.seen.ids.n, r.queueReady("round"))
 		}
 	})
 }

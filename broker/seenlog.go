@@ -120,7 +120,7 @@ func (s *seen) load(nowMs int64) error {
 	if err != nil {
 		return err
 	}
-	s.ids, s.ring, s.bad = map[messageID]remembered{}, slots{}, 0
+	s.ids, s.ring, s.bad = nameMap[remembered]{}, slots{}, 0
 	s.noted = max(st.Floor, start)
 	err = s.log.records(s.noted, end-1, func(o message.Offset, _ int64, rec *message.Record) {
 		id, freeMs, err := decodeSeen(rec.Value)
@@ -181,5 +181,18 @@ func (s *seen) note(end message.Offset) {
 	s.mu.Unlock()
 	if due && s.log.log.Progress(floor, floor) == nil { // or the next time; the log tells of failures itself
 		s.log.log.Release(floor)
+	}
+}
+
+// noteForgotten is note for what is forgotten while nothing is remembered.
+func (s *seen) noteForgotten() {
+	if s.log == nil {
+		return
+	}
+	s.mu.Lock()
+	loaded := s.loaded
+	s.mu.Unlock()
+	if _, end, err := s.log.log.Bounds(); loaded && err == nil {
+		s.note(end)
 	}
 }
