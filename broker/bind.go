@@ -251,19 +251,19 @@ func (s *Session) Unbind(b Binding) error {
 		if err := c.binding(key, d); err != nil {
 			return err
 		}
-		if !b.ToExchange {
-			if q, _ := v.Queue(b.Dest); q != nil {
-				if err := q.allow(s); err != nil {
-					return err
-				}
-			}
-		}
 		src, _ := v.Exchange(d.Source)
 		if src == nil {
 			return nil
 		}
 		if _, there := src.bindings[key]; !there {
 			return nil
+		}
+		if !b.ToExchange { // whose it is matters only for what there is, as on RabbitMQ
+			if q, _ := v.Queue(b.Dest); q != nil {
+				if err := q.allow(s); err != nil {
+					return err
+				}
+			}
 		}
 		return c.leaving().binding(key, d)
 	})
