@@ -70,9 +70,11 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 		return nil, err
 	}
 	s := &started{dataDir: dir, mode: mode, output: &tail{}, exited: make(chan error, 1)}
-	args := []string{"serve", "--data-dir", dir, "--sync", mode, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--http-addr", "off", "--metrics-addr", ports[2]}
-	if knows(ctx, binary, "--stomp-addr") {
-		args = append(args, "--stomp-addr", "off")
+	args := []string{"serve", "--data-dir", dir, "--sync", mode, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--metrics-addr", ports[2]}
+	for _, other := range []string{"--stomp-addr", "--xmpp-addr", "--http-addr"} {
+		if knows(ctx, binary, other) {
+			args = append(args, other, "off")
+		}
 	}
 	secure, err := o.secureArgs(dir, ports[3], ports[4])
 	if err != nil {

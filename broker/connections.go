@@ -87,7 +87,7 @@ type Connection struct {
 	id          uint64
 	peer, local string
 	since       time.Time
-	tls         *TLS
+	tls         *TLS // guarded by connections.mu
 	client      Client
 	session     *Session // the last one; guarded by connections.mu
 }
@@ -118,6 +118,15 @@ func (k *Connection) Close() {
 		delete(r.open, k.id)
 		r.of[k.list.protocol]--
 	}
+}
+
+// Secured says that the connection has TLS from now on, as after STARTTLS; nc is the connection with it.
+func (k *Connection) Secured(nc net.Conn) {
+	t := tlsOf(nc)
+	r := &k.list.b.connections
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k.tls = t
 }
 
 // NewSession begins a session on the connection, for one who has logged in.

@@ -47,6 +47,10 @@ type Config struct {
 	HTTPAddr string `flag:"http-addr" default:":15672" group:"Listeners" usage:"address for the HTTP management API, host:port; off switches it off"`
 	// HTTPCORSOrigins are the other sites whose pages may use it.
 	HTTPCORSOrigins string `flag:"http-cors-origins" default:"" group:"Listeners" list:"true" usage:"origins of other sites whose pages may use the management API from a browser, as https://console.example.com; several with commas; empty is none"`
+	// XMPPAddr is where XMPP clients connect.
+	XMPPAddr string `flag:"xmpp-addr" default:":5222" group:"Listeners" usage:"address for XMPP clients, which begin TLS with STARTTLS or at once, host:port; off switches it off"`
+	// XMPPDomains are the domains of XMPP; XMPPDomainList takes them apart.
+	XMPPDomains string `flag:"xmpp-domain" default:"localhost" group:"Listeners" list:"true" usage:"domain of XMPP clients' addresses, or several with commas; each may name its virtual host, as in example.com=prod, and is else that of the virtual host called like it, or of --default-vhost"`
 	// MetricsAddr serves /metrics and /health.
 	MetricsAddr string `flag:"metrics-addr" default:":15692" group:"Listeners" usage:"address for /metrics (Prometheus) and /health, host:port; off switches it off"`
 	// PprofAddr serves Go's profiles.
@@ -62,6 +66,8 @@ type Config struct {
 	STOMPTLSAddr string `flag:"stomp-tls-addr" default:"auto" group:"TLS" usage:"address for STOMP with TLS, host:port; off switches it off; auto is :61614 with --tls-cert and off without"`
 	// HTTPTLSAddr serves the management API with TLS.
 	HTTPTLSAddr string `flag:"http-tls-addr" default:"auto" group:"TLS" usage:"address for the HTTP management API with TLS, host:port; off switches it off; auto is :15671 with --tls-cert and off without"`
+	// XMPPSAddr is where XMPP clients connect with TLS from the first byte on.
+	XMPPSAddr string `flag:"xmpps-addr" default:"auto" group:"TLS" usage:"address for XMPP clients with TLS from the first byte on, host:port, which --xmpp-addr takes as well; off switches it off; auto is :5223 where --xmpp-addr is :5222, and off elsewhere; without --tls-cert a certificate for each domain is made at the first start, in tls/ of the data directory"`
 	// MetricsTLSAddr serves /metrics and /health with TLS.
 	MetricsTLSAddr string `flag:"metrics-tls-addr" default:"auto" group:"TLS" usage:"address for /metrics and /health with TLS, host:port; off switches it off; auto is :15691 with --tls-cert and off without"`
 	// TLSCert is the certificate of all listeners with TLS.
@@ -112,6 +118,10 @@ type Config struct {
 	AMQPChannelMax int `flag:"amqp-channel-max" default:"2047" group:"Limits" live:"true" usage:"most channels on one AMQP connection"`
 	// AMQPHeartbeat is the heartbeat that is offered.
 	AMQPHeartbeat time.Duration `flag:"amqp-heartbeat" default:"60s" group:"Limits" live:"true" usage:"heartbeat that is offered to AMQP clients; 0 is none"`
+	// XMPPMaxStanzaBytes bounds one stanza.
+	XMPPMaxStanzaBytes Size `flag:"xmpp-max-stanza-bytes" default:"256KiB" group:"Limits" usage:"largest stanza that an XMPP client may send"`
+	// XMPPStanzaRate bounds the stanzas of one client.
+	XMPPStanzaRate int `flag:"xmpp-stanza-rate" default:"0" group:"Limits" usage:"most stanzas a second that one XMPP client may send for longer than a second, more wait; 0 is any number"`
 	// KafkaPartitions is the number of partitions of a new topic.
 	KafkaPartitions int `flag:"kafka-partitions" default:"1" group:"Limits" live:"true" usage:"partitions of a topic that is made without saying how many"`
 	// KafkaAutoCreate makes topics when they are first used.

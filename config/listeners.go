@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -142,6 +143,53 @@ func (c *Config) Origins() []string {
 	}
 	return list
 }
+
+// XMPPListeners is where XMPP clients connect. All of them have TLS; those that begin without it are not marked so.
+func (c *Config) XMPPListeners() ([]Listener, error) {
+	var list []Listener
+	if c.XMPPAddr != Off {
+		list = append(list, Listener{Kind: "xmpp", Flag: "xmpp-addr", Addr: c.XMPPAddr})
+	}
+	addr := c.XMPPSAddr
+	if addr == Auto {
+		if addr = Off; c.XMPPAddr == ":5222" {
+			addr = ":5223"
+		}
+	}
+	if addr != Off {
+		list = append(list, Listener{Kind: "xmpps", Flag: "xmpps-addr", Addr: addr, TLS: true})
+	}
+	return list, nil
+}
+
+// XMPPDomain is a domain of XMPP clients' addresses.
+type XMPPDomain struct {
+	Name  string // in lower case
+	VHost string // "" where none is named
+}
+
+// XMPPDomainList are the domains, at least one.
+func (c *Config) XMPPDomainList() ([]XMPPDomain, error) {
+	var list []XMPPDomain
+	for _, item := range strings.Split(c.XMPPDomains, ",") {
+		name, vhost, named := strings.Cut(strings.TrimSpace(item), "=")
+		name = strings.ToLower(name)
+		switch {
+		case !domainName.MatchString(name) || len(name) > 253:
+			return nil, fmt.Errorf("%q is not a domain of letters, digits, '-' and '.'", name)
+		case named && (vhost == "" || len(vhost) > 255):
+			return nil, fmt.Errorf("%q has no name of a virtual host of 1 to 255 bytes behind '='", item)
+		case slices.ContainsFunc(list, func(d XMPPDomain) bool { return d.Name == name }):
+			return nil, fmt.Errorf("the domain %s stands twice", name)
+		}
+		if list = append(list, XMPPDomain{name, vhost}); len(list) > maxListeners {
+			return nil, fmt.Errorf("there are more than %d", maxListeners)
+		}
+	}
+	return list, nil
+}
+
+var domainName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
 
 // MetricsListeners is where /metrics and /health are served.
 func (c *Config) MetricsListeners() []Listener {

@@ -35,6 +35,12 @@ func (c *Config) Validate() error {
 	for _, o := range c.Origins() {
 		check("http-cors-origins", origin(o))
 	}
+	check("xmpp-addr", address(c.XMPPAddr))
+	if c.XMPPSAddr != Auto {
+		check("xmpps-addr", address(c.XMPPSAddr))
+	}
+	_, err := c.XMPPDomainList()
+	check("xmpp-domain", err)
 	check("metrics-addr", address(c.MetricsAddr))
 	check("pprof-addr", address(c.PprofAddr))
 	c.validateTLS(check)
@@ -56,9 +62,11 @@ func (c *Config) Validate() error {
 	check("amqp-frame-max", between(int64(c.AMQPFrameMax), 8<<10, 256<<10))
 	check("amqp-channel-max", between(int64(c.AMQPChannelMax), 1, 65535))
 	check("amqp-heartbeat", heartbeat(c.AMQPHeartbeat))
+	check("xmpp-max-stanza-bytes", between(int64(c.XMPPMaxStanzaBytes), 10<<10, 64<<20))
+	check("xmpp-stanza-rate", between(int64(c.XMPPStanzaRate), 0, 10_000_000))
 	check("kafka-partitions", between(int64(c.KafkaPartitions), 1, 10_000))
 	check("shutdown-grace", notNegative(c.ShutdownGrace))
-	_, err := c.Level()
+	_, err = c.Level()
 	check("log-level", err)
 	check("log-format", oneOf(c.LogFormat, "text", "json"))
 	return errors.Join(wrong...)

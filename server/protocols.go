@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/leveret-mq/leveret/kafka"
 	"github.com/leveret-mq/leveret/kafka/acl"
 	"github.com/leveret-mq/leveret/stomp"
+	"github.com/leveret-mq/leveret/xmpp"
 )
 
 // protocols is the table of listeners, in the order in which they start. One more
@@ -20,6 +22,7 @@ var protocols = []protocol{
 	{"amqp", (*config.Config).AMQPListeners, openAMQP},
 	{"kafka", (*config.Config).KafkaListeners, openKafka},
 	{"stomp", (*config.Config).STOMPListeners, openSTOMP},
+	{"xmpp", (*config.Config).XMPPListeners, openXMPP},
 }
 
 // protocol is one line of the table.
@@ -33,6 +36,8 @@ type protocol struct {
 type handler struct {
 	// of is what serves a connection of that listener until it ends.
 	of func(config.Listener) (func(net.Conn), error)
+	// tls is how its listeners with TLS speak it; nil is as all do.
+	tls func() *tls.Config
 	// adjust has settings take hold that can change while it runs; nil when there are none.
 	adjust func(*config.Config)
 	// finish tells all of them to end, and does not wait for that.
@@ -77,6 +82,33 @@ func openSTOMP(s *Server) (handler, error) {
 	return handler{
 		of:     func(config.Listener) (func(net.Conn), error) { return p.Handle, nil },
 		finish: func() { p.CloseAll("the broker is stopping") },
+	}, nil
+}
+
+func openXMPP(s *Server) (handler, error) {
+	list, err := s.config.XMPPDomainList()
+	if err != nil {
+		return handler{}, err
+	}
+	var domains []xmpp.Domain
+	for _, d := range list {
+		domains = append(domains, xmpp.Domain{Name: d.Name, VHost: d.VHost})
+	}
+	speak, err := s.domainTLS(list)
+	if err != nil {
+		return handler{}, err
+	}
+	x, err := xmpp.New(xmpp.Options{
+		Broker: s.broker, Users: s.users, TLS: speak, Domains: domains, VHost: s.config.DefaultVHost,
+		MaxStanzaBytes: int(s.config.XMPPMaxStanzaBytes), StanzaRate: s.config.XMPPStanzaRate, Version: s.version, Logger: s.logger, Budget: s.budget,
+	})
+	if err != nil {
+		return handler{}, err
+	}
+	return handler{
+		of:     func(config.Listener) (func(net.Conn), error) { return x.Handle, nil },
+		tls:    speak,
+		finish: func() { x.CloseAll("the broker is stopping") },
 	}, nil
 }
 
@@ -161,7 +193,13 @@ func (s *Server) accept(at config.Listener, h handler) (accepting, error) {
 		return accepting{}, err
 	}
 	o := netx.Options{Name: name, Slots: s.slots, Logger: s.logger}
-	if at.TLS {
+	switch {
+	case h.tls != nil:
+		o.Handshakes = s.handshakes // for who begins without TLS as well
+		if at.TLS {
+			o.TLS = h.tls
+		}
+	case at.TLS:
 		o.TLS, o.Handshakes = s.tls.Config, s.handshakes
 	}
 	limited := netx.Wrap(inner, o)

@@ -37,7 +37,7 @@ func command(args ...string) *exec.Cmd {
 // serving starts a broker on free ports and returns it with its output.
 func serving(t *testing.T, args ...string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
-	c := command(append([]string{"serve", "--amqp-addr", "127.0.0.1:0", "--kafka-addr", "127.0.0.1:0", "--stomp-addr", "off", "--http-addr", "off", "--metrics-addr", "127.0.0.1:0"}, args...)...)
+	c := command(append([]string{"serve", "--amqp-addr", "127.0.0.1:0", "--kafka-addr", "127.0.0.1:0", "--stomp-addr", "off", "--xmpp-addr", "off", "--http-addr", "off", "--metrics-addr", "127.0.0.1:0"}, args...)...)
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestServeNeedsNoArgumentButAnswersSignals(t *testing.T) {
 }
 
 func TestSettingsComeFromTheEnvironment(t *testing.T) {
-	c := command("serve", "--kafka-addr", "127.0.0.1:0", "--stomp-addr", "off", "--http-addr", "off", "--metrics-addr", "off", "--data-dir", t.TempDir())
+	c := command("serve", "--kafka-addr", "127.0.0.1:0", "--stomp-addr", "off", "--xmpp-addr", "off", "--http-addr", "off", "--metrics-addr", "off", "--data-dir", t.TempDir())
 	c.Env = append(c.Env, "LEVERET_SYNC=os", "LEVERET_AMQP_ADDR=127.0.0.1:0")
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -118,7 +118,7 @@ func TestSettingsComeFromAFileThatConfigPrintsAgain(t *testing.T) {
 			t.Errorf("no %s in\n%s", want, printed)
 		}
 	}
-	c := command("serve", "--stomp-addr", "off", "--http-addr", "off")
+	c := command("serve", "--stomp-addr", "off", "--xmpp-addr", "off", "--http-addr", "off")
 	c.Dir = dir
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -277,7 +277,7 @@ func TestVersionAndCompletion(t *testing.T) {
 }
 
 func TestBrokerThatCanNotBindExitsAtOnce(t *testing.T) {
-	c := command("serve", "--data-dir", t.TempDir(), "--amqp-addr", "192.0.2.1:1", "--kafka-addr", "off", "--stomp-addr", "off", "--http-addr", "off", "--metrics-addr", "off")
+	c := command("serve", "--data-dir", t.TempDir(), "--amqp-addr", "192.0.2.1:1", "--kafka-addr", "off", "--stomp-addr", "off", "--xmpp-addr", "off", "--http-addr", "off", "--metrics-addr", "off")
 	stderr, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -86,8 +86,9 @@ func status(c *config.Config) string {
 	amqp, _ := c.AMQPListeners() // errors refuse the settings
 	kafka, _ := c.KafkaListeners()
 	stomp, _ := c.STOMPListeners()
+	xmpp, _ := c.XMPPListeners()
 	var on []string
-	for _, l := range slices.Concat(amqp, kafka, stomp, c.MetricsListeners()) {
+	for _, l := range slices.Concat(amqp, kafka, stomp, xmpp, c.MetricsListeners()) {
 		on = append(on, strings.TrimSpace(l.Kind+" "+l.Name)+" "+l.Addr)
 	}
 	return "Serving " + strings.Join(on, ", ")

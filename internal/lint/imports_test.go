@@ -15,7 +15,7 @@ var imports = map[string][]string{
 	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program", "internal/audit", "internal/notify", "internal/devcert"},
 	"cmd/leveret-bench": {"bench", "internal/program"},
 	"server": {"config", "auth", "access", "broker", "definitions", "store", "store/local", "store/cluster", "amqp", "kafka", "kafka/acl", "stomp", "xmpp",
-		"admin", "management", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit", "internal/tlsconf"},
+		"admin", "management", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit", "internal/tlsconf", "internal/devcert"},
 
 	// Listeners.
 	"amqp":             {"amqp/wire", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked"},
@@ -26,7 +26,7 @@ var imports = map[string][]string{
 	"kafka/acl":        {"access", "internal/audit", "internal/pattern"},
 	"stomp":            {"stomp/frame", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked", "internal/field"},
 	"stomp/frame":      {},
-	"xmpp":             {"xmpp/stanza", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked"},
+	"xmpp":             {"xmpp/stanza", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked", "internal/field"},
 	"xmpp/stanza":      {},
 	"admin":            {"broker", "metrics", "auth"},
 	"management":       {"broker", "access", "auth", "definitions", "message", "internal/netx", "internal/budget", "internal/audit", "internal/field"},

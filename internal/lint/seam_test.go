@@ -27,6 +27,7 @@ var secrets = []struct {
 	{"kafka", "store", nil},
 	{"amqp", "store", nil},
 	{"stomp", "store", nil},
+	{"xmpp", "store", nil},
 	{"admin", "store", nil},
 	{"management", "store", nil},
 }

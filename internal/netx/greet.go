@@ -14,22 +14,14 @@ import (
 
 // greet makes the TLS handshake of a connection that was just accepted.
 func (l *Listener) greet(conn net.Conn, g *greeting) (net.Conn, error) {
-	recs := &records{inner: conn, greet: g, first: make([]byte, 0, firstBytes)}
-	c := &secure{inner: conn, recs: recs}
-	c.tls = tls.Server(recs, l.tls())
-	_ = conn.SetDeadline(time.Now().Add(handshakeTime)) // a closed socket says so at the next call
-	err := c.tls.Handshake()
-	evicted := g.end()
+	c, err := greetWith(conn, g, l.tls(), nil)
 	switch {
-	case err == nil && l.greeted(conn):
-		recs.greeted()
-		return c, conn.SetDeadline(time.Time{})
-	case err == nil:
+	case err != nil:
+		return nil, err
+	case !l.greeted(conn):
 		return nil, net.ErrClosed
-	case evicted:
-		return nil, errMadeRoom
 	}
-	return nil, notGreeted(err, recs.first)
+	return c, conn.SetDeadline(time.Time{})
 }
 
 var (

@@ -9,6 +9,7 @@ import (
 // reads from it, as while a request waits for other clients.
 type watched struct {
 	*net.TCPConn
+	of      *Listener
 	hangups *hangups
 
 	mu     sync.Mutex // guards the rest
@@ -23,8 +24,11 @@ func (l *Listener) ready(c net.Conn) net.Conn {
 	if !ok {
 		return c
 	}
-	return quick(&watched{TCPConn: tcp, hangups: &l.hangups})
+	return quick(&watched{TCPConn: tcp, of: l, hangups: &l.hangups})
 }
+
+// listener is who accepted it.
+func (w *watched) listener() *Listener { return w.of }
 
 // Gone is closed when the client has closed its end, or lost it, or the connection
 // was closed here. Bytes that came before may still be unread. It is nil where

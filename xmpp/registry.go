@@ -1,0 +1,197 @@
+package xmpp
+
+import (
+	"sync"
+	"time"
+
+	"github.com/leveret-mq/leveret/xmpp/stanza"
+)
+
+// registry is who is there: the clients of each account over all connections, and the streams that can be resumed.
+type registry struct {
+	s *Server
+
+	mu       sync.RWMutex // guards all below, and account.clients
+	accounts map[stanza.JID]*account
+	streams  map[string]*Client
+	waiting  map[*Client]*time.Timer // those whose stream broke
+	closed   bool
+}
+
+// account is a user of a domain who has clients.
+type account struct {
+	jid     stanza.JID // bare
+	domain  *domain
+	user    string
+	clients map[string]*Client // by resource
+}
+
+func (r *registry) init(s *Server) {
+	r.s = s
+	r.accounts, r.streams, r.waiting = map[stanza.JID]*account{}, map[string]*Client{}, map[*Client]*time.Timer{}
+}
+
+// bind enters a client with its full address; one that has it already ends with conflict. nil is that the server
+// stops.
+func (r *registry) bind(c *conn, jid stanza.JID) *Client {
+	k := &Client{s: r.s, domain: c.domain, jid: jid, full: jid.String(), user: c.user.Name, memory: r.s.opts.Budget.Open()}
+	for {
+		old, ok := r.enter(k)
+		if !ok {
+			return nil
+		}
+		if old == nil {
+			return k
+		}
+		old.finish()
+		old.conflict()
+	}
+}
+
+// enter enters k, or returns who has its address.
+func (r *registry) enter(k *Client) (old *Client, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, false
+	}
+	bare := k.jid.Bare()
+	a := r.accounts[bare]
+	if a == nil {
+		a = &account{jid: bare, domain: k.domain, user: k.user, clients: map[string]*Client{}}
+		r.accounts[bare] = a
+	}
+	if old := a.clients[k.jid.Resource]; old != nil {
+		return old, true
+	}
+	a.clients[k.jid.Resource] = k
+	k.account = a
+	return nil, true
+}
+
+// leave takes a client out.
+func (r *registry) leave(k *Client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := k.account
+	if a.clients[k.jid.Resource] == k {
+		delete(a.clients, k.jid.Resource)
+		if len(a.clients) == 0 {
+			delete(r.accounts, a.jid)
+		}
+	}
+	if k.smID != "" {
+		delete(r.streams, k.smID)
+	}
+	if t := r.waiting[k]; t != nil {
+		t.Stop()
+		delete(r.waiting, k)
+	}
+}
+
+// resumable notes the identifier of a client's stream.
+func (r *registry) resumable(id string, k *Client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		k.smID = id
+		r.streams[id] = k
+	}
+}
+
+// hold keeps a client whose stream broke for a while. false is that it can't be.
+func (r *registry) hold(k *Client, d time.Duration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.streams[k.smID] != k || len(r.waiting) >= maxWaiting {
+		return false
+	}
+	r.waiting[k] = time.AfterFunc(d, func() { k.expire() })
+	return true
+}
+
+// maxWaiting is how many broken streams are kept.
+const maxWaiting = 10_000
+
+// take finds the client of a stream that c may resume, and takes it from the connection that has it still. known
+// says that h is the count of one that is found and can't be resumed.
+func (r *registry) take(id string, c *conn) (k *Client, h uint32, known bool) {
+	r.mu.Lock()
+	k = r.streams[id]
+	if k == nil || k.user != c.user.Name || k.domain != c.domain {
+		r.mu.Unlock()
+		return nil, 0, false
+	}
+	if t := r.waiting[k]; t != nil {
+		t.Stop()
+		delete(r.waiting, k)
+	}
+	r.mu.Unlock()
+	k.mu.Lock()
+	old := k.conn
+	k.conn = nil
+	k.live.Store(nil)
+	gone := k.gone
+	k.mu.Unlock()
+	if gone || old != nil && !old.takenOver() {
+		return nil, 0, false
+	}
+	return k, 0, false
+}
+
+// client finds who has a full address.
+func (r *registry) client(jid stanza.JID) *Client {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if a := r.accounts[jid.Bare()]; a != nil {
+		return a.clients[jid.Resource]
+	}
+	return nil
+}
+
+// of lists the clients of a bare address.
+func (r *registry) of(bare stanza.JID) []*Client {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	a := r.accounts[bare.Bare()]
+	if a == nil {
+		return nil
+	}
+	list := make([]*Client, 0, len(a.clients))
+	for _, k := range a.clients {
+		list = append(list, k)
+	}
+	return list
+}
+
+// close ends those whose streams broke, and lets nobody in any more.
+func (r *registry) close() {
+	r.mu.Lock()
+	r.closed = true
+	var list []*Client
+	for k, t := range r.waiting {
+		t.Stop()
+		list = append(list, k)
+	}
+	r.mu.Unlock()
+	for _, k := range list {
+		k.finish()
+	}
+}
+
+// Online lists the clients of a bare address that are available with a priority that is not negative: those that get
+// what is sent to it.
+func (s *Server) Online(bare stanza.JID) []*Client {
+	list := s.registry.of(bare)
+	n := 0
+	for _, k := range list {
+		if priority, ok := k.Available(); ok && priority >= 0 {
+			list[n] = k
+			n++
+		}
+	}
+	return list[:n]
+}
+
+// Client finds who has a full address, available or not; nil is nobody.
+func (s *Server) Client(full stanza.JID) *Client { return s.registry.client(full) }
