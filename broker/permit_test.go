@@ -96,6 +96,7 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 	others := map[string]bool{"Close": true, "GiveUp": true,
 		"AwaitReplies": true, "LookAtReplies": true, // get what is sent to an address that the session made
 		"OpenChannel": true, "CloseChannel": true, "MaxMessageBytes": true, "Pacer": true, // of limits
+		"VHost":  true,
 		"Commit": true,                                    // waits for what Produce wrote
 		"Count":  true,                                    // of what was declared or looked at
 		"Queues": true, "FeedTopics": true, "Watch": true, // leave out what may not be seen

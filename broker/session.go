@@ -42,6 +42,9 @@ func (v *VHost) NewSession(who auth.Identity) *Session {
 	return s
 }
 
+// VHost is the virtual host that the session is in.
+func (s *Session) VHost() *VHost { return s.vhost }
+
 // GiveUp ends what the session waits for on a disk, now and from now on, with an
 // error of kind Closed. Any goroutine may call it, while others use the session.
 func (s *Session) GiveUp() { s.giveUp.Do(func() { close(s.givenUp) }) }
