@@ -33,12 +33,13 @@ type Client struct {
 	live    atomic.Pointer[conn] // conn, for who must not take mu
 	smID    string               // by which its stream is found; guarded by registry.mu
 
-	mu        sync.Mutex // guards the fields below, and every Consumer
-	conn      *conn      // nil while its stream is broken and may be resumed
-	gone      bool       // it has ended for good
-	out       []byte     // for the writer, in order
-	sm        *managed   // nil without stream management
-	charged   int64      // of memory
+	mu        sync.Mutex      // guards the fields below, and every Consumer
+	conn      *conn           // nil while its stream is broken and may be resumed
+	gone      bool            // it has ended for good
+	out       []byte          // for the writer, in order
+	unwritten []func(ok bool) // of events in out, without stream management
+	sm        *managed        // nil without stream management
+	charged   int64           // of memory
 	presence  *stanza.Element
 	priority  int
 	consumers map[*Consumer]struct{}
@@ -130,6 +131,8 @@ func (k *Client) done(start int, as entry) {
 		if k.conn == nil {
 			k.out = k.out[:start]
 		}
+	} else if as.settled != nil {
+		k.unwritten = append(k.unwritten, as.settled)
 	}
 	if c := k.conn; c != nil {
 		c.written.Add(1)

@@ -105,8 +105,11 @@ func (c *conn) detach(k *Client, broken bool) {
 		giveBuffer(k.out)
 		k.out = nil
 	}
+	unwritten := k.unwritten
+	k.unwritten = nil
 	keep := mine && broken && !k.gone && k.sm != nil && k.sm.id != ""
 	k.mu.Unlock()
+	settleAll(unwritten, false)
 	if !mine && !k.isGone() { // another connection takes it over, and waits for this
 		k.suspend()
 		return
@@ -152,12 +155,18 @@ func (k *Client) finish() {
 	was := k.presence != nil
 	k.presence = nil
 	var lost []*stanza.Element
+	unsettled := k.unwritten
+	k.unwritten = nil
 	if k.sm != nil {
 		if k.sm.timer != nil {
 			k.sm.timer.Stop()
 		}
 		for k.sm.len() > 0 {
-			if e, b := k.sm.pop(); e.kept {
+			e, b := k.sm.pop()
+			if e.settled != nil {
+				unsettled = append(unsettled, e.settled)
+			}
+			if e.kept {
 				if m, err := stanza.Parse(withNamespace(b)); err == nil {
 					lost = append(lost, m)
 				}
@@ -169,6 +178,8 @@ func (k *Client) finish() {
 	k.charged = 0
 	k.mu.Unlock()
 	k.s.registry.leave(k)
+	k.tellGone()
+	settleAll(unsettled, false)
 	var all sync.WaitGroup
 	for _, sub := range left { // who waits for the disk waits once
 		all.Go(sub.DeleteUnused)

@@ -20,3 +20,5 @@ type Service interface {
 	// more, its stream having ended or not.
 	Presence(c *Client, available bool)
 }
+
+// A Service that has a method Gone(*Client) is told so, of each client, that it has ended for good.

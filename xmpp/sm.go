@@ -26,7 +26,8 @@ type entry struct {
 	size     int
 	kept     bool // a message to a user: it goes to the offline messages if it gets lost
 	consumer *Consumer
-	tag      uint64 // of the consumer's
+	tag      uint64        // of the consumer's
+	settled  func(ok bool) // of an event; nil: nobody wants to know
 }
 
 // managed is the stream management of a client. It is guarded by Client.mu.
@@ -99,6 +100,8 @@ func (k *Client) acknowledge(h uint32) (progress, ok bool) {
 	for range n {
 		if e, _ := m.pop(); e.consumer != nil {
 			e.consumer.acked(e.tag)
+		} else if e.settled != nil {
+			e.settled(true)
 		}
 	}
 	m.trim()

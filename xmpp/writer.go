@@ -92,8 +92,10 @@ func (w *writer) turns() (ended bool, err error) {
 			k.ask()
 		}
 		var b []byte
+		var settled []func(bool)
 		if mine {
 			b, k.out = k.out, nil
+			settled, k.unwritten = k.unwritten, nil
 			k.count()
 		}
 		k.mu.Unlock()
@@ -109,6 +111,7 @@ func (w *writer) turns() (ended bool, err error) {
 			err = c.link.Load().out.Write(b)
 			w.writing.Store(false)
 			giveBuffer(b)
+			settleAll(settled, err == nil)
 			if err != nil {
 				return false, err
 			}
