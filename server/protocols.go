@@ -14,6 +14,7 @@ import (
 	"github.com/leveret-mq/leveret/kafka/acl"
 	"github.com/leveret-mq/leveret/stomp"
 	"github.com/leveret-mq/leveret/xmpp"
+	"github.com/leveret-mq/leveret/xmpp/pubsub"
 )
 
 // protocols is the table of listeners, in the order in which they start. One more
@@ -42,6 +43,8 @@ type handler struct {
 	adjust func(*config.Config)
 	// finish tells all of them to end, and does not wait for that.
 	finish func()
+	// end is called when all of them have ended; nil when there is nothing to do.
+	end func()
 }
 
 func openAMQP(s *Server) (handler, error) {
@@ -98,17 +101,20 @@ func openXMPP(s *Server) (handler, error) {
 	if err != nil {
 		return handler{}, err
 	}
+	nodes := pubsub.New(pubsub.Options{Broker: s.broker, Logger: s.logger})
 	x, err := xmpp.New(xmpp.Options{
 		Broker: s.broker, Users: s.users, TLS: speak, Domains: domains, VHost: s.config.DefaultVHost,
-		MaxStanzaBytes: int(s.config.XMPPMaxStanzaBytes), StanzaRate: s.config.XMPPStanzaRate, Version: s.version, Logger: s.logger, Budget: s.budget,
+		Services: []xmpp.Service{nodes}, MaxStanzaBytes: int(s.config.XMPPMaxStanzaBytes), StanzaRate: s.config.XMPPStanzaRate, Version: s.version, Logger: s.logger, Budget: s.budget,
 	})
 	if err != nil {
+		nodes.Close()
 		return handler{}, err
 	}
 	return handler{
 		of:     func(config.Listener) (func(net.Conn), error) { return x.Handle, nil },
 		tls:    speak,
 		finish: func() { x.CloseAll("the broker is stopping") },
+		end:    nodes.Close,
 	}, nil
 }
 
@@ -159,6 +165,9 @@ func (s *Server) serveProtocol(p protocol, list []config.Listener, h handler) er
 		for _, a := range open {
 			errs = append(errs, a.Shutdown(ctx))
 			<-a.ended
+		}
+		if h.end != nil {
+			h.end()
 		}
 		return errors.Join(errs...)
 	})

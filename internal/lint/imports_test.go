@@ -14,7 +14,7 @@ var imports = map[string][]string{
 	// The program.
 	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program", "internal/audit", "internal/notify", "internal/devcert"},
 	"cmd/leveret-bench": {"bench", "internal/program"},
-	"server": {"config", "auth", "access", "broker", "definitions", "store", "store/local", "store/cluster", "amqp", "kafka", "kafka/acl", "stomp", "xmpp",
+	"server": {"config", "auth", "access", "broker", "definitions", "store", "store/local", "store/cluster", "amqp", "kafka", "kafka/acl", "stomp", "xmpp", "xmpp/pubsub",
 		"admin", "management", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit", "internal/tlsconf", "internal/devcert"},
 
 	// Listeners.
@@ -28,6 +28,7 @@ var imports = map[string][]string{
 	"stomp/frame":      {},
 	"xmpp":             {"xmpp/stanza", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked", "internal/field"},
 	"xmpp/stanza":      {},
+	"xmpp/pubsub":      {"xmpp", "xmpp/stanza", "broker", "message", "auth", "internal/field"},
 	"admin":            {"broker", "metrics", "auth"},
 	"management":       {"broker", "access", "auth", "definitions", "message", "internal/netx", "internal/budget", "internal/audit", "internal/field"},
 	"metrics":          {"broker", "internal/budget"},

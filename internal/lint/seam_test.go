@@ -28,6 +28,7 @@ var secrets = []struct {
 	{"amqp", "store", nil},
 	{"stomp", "store", nil},
 	{"xmpp", "store", nil},
+	{"xmpp/pubsub", "store", nil},
 	{"admin", "store", nil},
 	{"management", "store", nil},
 }
