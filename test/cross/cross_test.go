@@ -80,6 +80,10 @@ func (c *rabbit) publish(queue string, m message) {
 	}
 }
 
+func persistent(body string) amqp.Publishing {
+	return amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte(body)}
+}
+
 func (c *rabbit) work(queue string) {
 	c.t.Helper()
 	err := c.ch.Qos(1, 0, false)
