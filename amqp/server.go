@@ -103,6 +103,7 @@ func New(o Options) *Server {
 	s := &Server{opts: o, properties: serverProperties(&o), clients: o.Broker.Clients("amqp")}
 	s.Offer(Offer{o.FrameMaxBytes, o.ChannelMax, o.Heartbeat})
 	s.log = netx.NewLog("amqp", o.Logger)
+	o.Broker.CountLogins("amqp", s.log.Logins)
 	s.unsubscribe = o.Broker.OnAlarm(s.alarmChanged)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s

@@ -133,11 +133,13 @@ func (s *Session) admit(visits bool) error {
 	}
 	if !v.take(limitConnections) {
 		b.drop(user)
+		b.counters.overLimit[limitConnections][1].Add(1)
 		return fail(LimitReached, "access to vhost '%s' refused for user '%s': connection limit (%d) is reached", s.vhost.Name, s.who.Name, v.limit(limitConnections))
 	}
 	if !user.take(limitConnections) {
 		v.give(limitConnections, 1)
 		b.drop(user)
+		b.counters.overLimit[limitConnections][0].Add(1)
 		return fail(LimitReached, "connection refused for user '%s': user connection limit (%d) is reached", s.who.Name, user.limit(limitConnections))
 	}
 	s.user.Store(user)
@@ -149,7 +151,7 @@ func (s *Session) admit(visits bool) error {
 func (s *Session) obey() {
 	user, v := s.user.Load(), &s.vhost.account
 	s.mostBytes.Store(min(user.limit(limitMessage), v.limit(limitMessage), s.vhost.b.maxMessage.Load()))
-	s.pacer.Store(newPacer(user, v, s.pacer.Load()))
+	s.pacer.Store(newPacer(user, v, s.pacer.Load(), &s.vhost.b.counters.Throttled))
 }
 
 // leaveAccounts ends what admit began, once.
@@ -178,11 +180,14 @@ func (s *Session) hold(k limitKind, over func(ofUser bool, limit int64) error) e
 	if user == nil {
 		return nil // of the broker's own
 	}
+	counters := &s.vhost.b.counters.overLimit[k]
 	if !user.take(k) {
+		counters[0].Add(1)
 		return over(true, user.limit(k))
 	}
 	if !v.take(k) {
 		user.give(k, 1)
+		counters[1].Add(1)
 		return over(false, v.limit(k))
 	}
 	return nil
@@ -234,12 +239,14 @@ func (s *Session) holdQueue(q *Queue) error {
 	user, v := s.user.Load(), &s.vhost.account
 	if user != nil && user.limit(limitQueues) != math.MaxInt64 {
 		if !user.take(limitQueues) {
+			s.vhost.b.counters.overLimit[limitQueues][0].Add(1)
 			return over("of user '"+user.user+"'", user.limit(limitQueues))
 		}
 		q.extras().maker.Store(s.vhost.b.account(user.user))
 	}
 	if !v.take(limitQueues) {
 		q.dropMaker()
+		s.vhost.b.counters.overLimit[limitQueues][1].Add(1)
 		return over("in vhost '"+s.vhost.Name+"'", v.limit(limitQueues))
 	}
 	return nil

@@ -63,6 +63,8 @@ type connections struct {
 	last uint64
 	open map[uint64]*Connection
 	of   map[string]int // how many, by protocol; of those that were never open too
+
+	logins map[string]func() (in, refused uint64) // by protocol
 }
 
 // Clients are the connections of one listener.
@@ -172,6 +174,33 @@ func (b *Broker) ConnectionCounts() map[string]int {
 	out := make(map[string]int, len(r.of))
 	for protocol, n := range r.of {
 		out[protocol] = n
+	}
+	return out
+}
+
+// CountLogins has Logins tell of a protocol what its listener counts.
+func (b *Broker) CountLogins(protocol string, of func() (in, refused uint64)) {
+	r := &b.connections
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.logins == nil {
+		r.logins = map[string]func() (uint64, uint64){}
+	}
+	r.logins[protocol] = of
+}
+
+// Logins are the logins of a protocol since the start.
+type Logins struct{ In, Refused uint64 }
+
+// Logins are how many logins were good and how many refused, by protocol.
+func (b *Broker) Logins() map[string]Logins {
+	r := &b.connections
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make(map[string]Logins, len(r.logins))
+	for protocol, of := range r.logins {
+		in, refused := of()
+		out[protocol] = Logins{in, refused}
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -626,5 +627,47 @@ func TestOnlyWhoHasARateHasAPacer(t *testing.T) {
 	}
 	if s.Pacer() != nil || other.Pacer() != nil || third.Pacer() != nil {
 		t.Error("when there is none again")
+	}
+}
+
+// What is refused for a limit is counted by the limit, and the time that rates ask for.
+func TestRefusalsAndWaitsAreCounted(t *testing.T) {
+	r, set := startLimited(t)
+	set("ann", MaxConnections, 1)
+	s := r.mustEnter(r.v, "ann")
+	for range 2 {
+		if _, err := r.enter(r.v, "ann"); KindOf(err) != LimitReached {
+			t.Fatal(err)
+		}
+	}
+	r.limit("/", MaxQueues, 0)
+	if _, err := s.DeclareQueue("q", QueueOptions{}); KindOf(err) != LimitReached {
+		t.Fatal(err)
+	}
+	set("ann", MaxChannels, 0)
+	if err := s.OpenChannel(); KindOf(err) != LimitReached {
+		t.Fatal(err)
+	}
+	r.limit("/", MaxConnections, 1)
+	if _, err := r.enter(r.v, "ben"); KindOf(err) != LimitReached {
+		t.Fatal(err)
+	}
+	got := map[string]uint64{}
+	r.Counters().OverLimit(func(limit, of string, n uint64) {
+		if n > 0 {
+			got[limit+" of "+of] = n
+		}
+	})
+	want := map[string]uint64{"max-connections of user": 2, "max-queues of vhost": 1, "max-channels of user": 1, "max-connections of vhost": 1}
+	if !maps.Equal(got, want) {
+		t.Errorf("counted were %v, want %v", got, want)
+	}
+	set("ann", ProducerByteRate, 1000)
+	now := time.Now()
+	if wait := s.Pacer().Came(1000, now); wait != 0 {
+		t.Fatal(wait) // a second's worth may go at once
+	}
+	if wait := s.Pacer().Came(3000, now); wait != 3*time.Second || r.Counters().Throttled[0].Load() != uint64(wait) || r.Counters().Throttled[1].Load() != 0 {
+		t.Errorf("a wait of %v, counted are %d and %d ns", wait, r.Counters().Throttled[0].Load(), r.Counters().Throttled[1].Load())
 	}
 }

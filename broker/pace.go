@@ -58,10 +58,11 @@ func (p *pace) owed(now time.Time) time.Duration {
 type Pacer struct {
 	in, out [2]*pace
 	rates   [4]int64 // of which it was made
+	held    *[2]atomic.Uint64
 }
 
 // newPacer makes a pacer of what holds now, or leaves the one that there is.
-func newPacer(user, vhost *account, old *Pacer) *Pacer {
+func newPacer(user, vhost *account, old *Pacer, held *[2]atomic.Uint64) *Pacer {
 	rates := [4]int64{user.limit(limitIn), vhost.limit(limitIn), user.limit(limitOut), vhost.limit(limitOut)}
 	switch {
 	case old != nil && old.rates == rates:
@@ -69,7 +70,7 @@ func newPacer(user, vhost *account, old *Pacer) *Pacer {
 	case rates == [4]int64{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64}:
 		return nil
 	}
-	return &Pacer{in: [2]*pace{&user.in, &vhost.in}, out: [2]*pace{&user.out, &vhost.out}, rates: rates}
+	return &Pacer{in: [2]*pace{&user.in, &vhost.in}, out: [2]*pace{&user.out, &vhost.out}, rates: rates, held: held}
 }
 
 // Pacer is what slows the session down, nil for nothing. It is another when the rates are: who
@@ -78,16 +79,20 @@ func (s *Session) Pacer() *Pacer { return s.pacer.Load() }
 
 // Came notes that n bytes came in with what is published, and says how long to take no more.
 func (p *Pacer) Came(n int, now time.Time) (wait time.Duration) {
-	for _, one := range p.in {
-		wait = max(wait, one.spend(n, now))
-	}
-	return wait
+	return p.spend(0, p.in, n, now)
 }
 
 // Left notes that n bytes went out with what is consumed, and says how long to send no more.
 func (p *Pacer) Left(n int, now time.Time) (wait time.Duration) {
-	for _, one := range p.out {
+	return p.spend(1, p.out, n, now)
+}
+
+func (p *Pacer) spend(way int, of [2]*pace, n int, now time.Time) (wait time.Duration) {
+	for _, one := range of {
 		wait = max(wait, one.spend(n, now))
+	}
+	if wait > 0 {
+		p.held[way].Add(uint64(wait))
 	}
 	return wait
 }

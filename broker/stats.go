@@ -24,6 +24,20 @@ type Counters struct {
 	FetchedBytes    atomic.Uint64
 	Replies         atomic.Uint64 // handed to their requesters, and in no queue
 	RepliesDropped  atomic.Uint64 // for which a requester had no room
+
+	overLimit [countedKinds][2]atomic.Uint64 // see OverLimit
+	// Throttled is for how many nanoseconds connections were to be left unread, or without deliveries, for
+	// the rates of their users and virtual hosts: what they published, and what they got.
+	Throttled [2]atomic.Uint64
+}
+
+// OverLimit calls fn with how many connections, channels, queues and consumers were refused for a limit, by its name and
+// whose it is: "user" or "vhost".
+func (c *Counters) OverLimit(fn func(limit, of string, n uint64)) {
+	for k := range c.overLimit {
+		fn(limitNames[k], "user", c.overLimit[k][0].Load())
+		fn(limitNames[k], "vhost", c.overLimit[k][1].Load())
+	}
 }
 
 // Counters are the broker's totals; listeners add what only they see.

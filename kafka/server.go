@@ -107,7 +107,9 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("kafka: no broker")
 	}
 	o.defaults()
-	s := &Server{opts: o, broker: o.Broker, groups: map[*broker.VHost]*group.Coordinator{}, clients: o.Broker.Clients("kafka"), wide: make(wide, 1), log: netx.NewLog("kafka", o.Logger)}
+	log := netx.NewLog("kafka", o.Logger)
+	o.Broker.CountLogins("kafka", log.Logins)
+	s := &Server{opts: o, broker: o.Broker, groups: map[*broker.VHost]*group.Coordinator{}, clients: o.Broker.Clients("kafka"), wide: make(wide, 1), log: log}
 	s.Adjust(Topics{o.NoAutoCreate, o.Partitions, o.TrustCompressed})
 	s.members = o.Budget.OpenCommon()
 	s.stopping, s.leave = context.WithCancel(context.Background())

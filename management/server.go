@@ -113,6 +113,7 @@ type Server struct {
 func New(o Options) (*Server, error) {
 	o.defaults()
 	s := &Server{opts: o, log: netx.NewLog("http", o.Logger), crossing: http.NewCrossOriginProtection()}
+	o.Broker.CountLogins("http", s.log.Logins)
 	_, _ = rand.Read(s.boot[:]) // never fails (crypto/rand)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	for _, origin := range o.Origins {

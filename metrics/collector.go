@@ -21,6 +21,8 @@ type Source interface {
 	Counters() *broker.Counters
 	// ConnectionCounts are how many connections are open, by protocol.
 	ConnectionCounts() map[string]int
+	// Logins are how many logins were good and how many refused, by protocol.
+	Logins() map[string]broker.Logins
 }
 
 // Options are what a Collector reads.
@@ -89,6 +91,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	for protocol, n := range c.Source.ConnectionCounts() {
 		gauge(connections, float64(n), protocol)
 	}
+	c.collectRefusals(out, totals)
 	gauge(buildInfo, 1, c.Version, runtime.Version(), stats.Store.Mode)
 	gauge(writable, boolean(stats.Err == ""))
 	gauge(queues, float64(stats.Queues))
@@ -144,6 +147,25 @@ func boolean(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// collectRefusals sends who was let in, refused or slowed down.
+func (c *Collector) collectRefusals(out chan<- prometheus.Metric, totals *broker.Counters) {
+	counter := func(d *serie, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d.desc, prometheus.CounterValue, v, labels...)
+	}
+	for protocol, n := range c.Source.Logins() {
+		if protocol == "amqp" {
+			protocol = "amqp091" // as RabbitMQ calls it
+		}
+		counter(loginsTried, float64(n.In+n.Refused), protocol)
+		counter(loginsGood, float64(n.In), protocol)
+		counter(loginsRefused, float64(n.Refused), protocol)
+	}
+	totals.OverLimit(func(limit, of string, n uint64) { counter(limitsRefused, float64(n), limit, of) })
+	for way, name := range [...]string{"in", "out"} {
+		counter(throttledTimes, time.Duration(totals.Throttled[way].Load()).Seconds(), name)
+	}
 }
 
 // collectListeners sends what there is to say of listeners and of TLS.

@@ -29,6 +29,10 @@ func (f *figures) ConnectionCounts() map[string]int {
 	return map[string]int{"amqp": 0, "kafka": 4}
 }
 
+func (f *figures) Logins() map[string]broker.Logins {
+	return map[string]broker.Logins{"amqp": {In: 5, Refused: 2}, "kafka": {In: 1}}
+}
+
 // oddName has what must be escaped in a label.
 const oddName = `odd \ "name"` + "\n"
 
@@ -46,6 +50,7 @@ func sample() *figures {
 	}}
 	f.counters.Published.Store(12)
 	f.counters.Left[broker.Acked].Store(7)
+	f.counters.Throttled[1].Store(1_500_000_000)
 	return f
 }
 
@@ -76,6 +81,13 @@ func TestScrapeShowsTheFiguresOfTheirOwners(t *testing.T) {
 		`leveret_store_writable 1`,
 		`leveret_disk_free_bytes 10`,
 		`leveret_queues 2`,
+		`rabbitmq_auth_attempts_total{protocol="amqp091"} 7`,
+		`rabbitmq_auth_attempts_succeeded_total{protocol="amqp091"} 5`,
+		`rabbitmq_auth_attempts_failed_total{protocol="amqp091"} 2`,
+		`rabbitmq_auth_attempts_total{protocol="kafka"} 1`,
+		`leveret_limit_refused_total{limit="max-queues",of="vhost"} 0`,
+		`leveret_throttled_seconds_total{direction="out"} 1.5`,
+		`leveret_throttled_seconds_total{direction="in"} 0`,
 		`leveret_request_memory_bytes 7`,
 		`leveret_request_memory_limit_bytes 100`,
 		`leveret_request_memory_waiting 3`,

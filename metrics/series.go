@@ -17,7 +17,11 @@ type serie struct {
 var series []*serie
 
 func newSerie(kind, name, help string, labels ...string) *serie {
-	name = "leveret_" + name
+	return addSerie(kind, "leveret_"+name, help, labels...)
+}
+
+// addSerie is newSerie by a name of others, which stands on their dashboards already.
+func addSerie(kind, name, help string, labels ...string) *serie {
 	s := &serie{name: name, kind: kind, help: help, labels: labels, desc: prometheus.NewDesc(name, help, labels, nil)}
 	series = append(series, s)
 	return s
@@ -82,6 +86,15 @@ var (
 	handshakes          = newSerie("counter", "tls_handshakes_total", "TLS handshakes of a listener, by what became of them.", "listener", "outcome")
 	certificateEnd      = newSerie("gauge", "tls_certificate_not_after_seconds", "When the certificate of the listeners with TLS expires, in seconds since 1970.")
 	queues              = newSerie("gauge", "queues", "Queues and topics that exist.")
+)
+
+// Who was let in, refused or slowed down. Those of logins are RabbitMQ's.
+var (
+	loginsTried    = addSerie("counter", "rabbitmq_auth_attempts_total", "Logins of a protocol (amqp091, kafka, stomp, http), by RabbitMQ's name; of HTTP each request is one, and of Kafka's clients those who give no name.", "protocol")
+	loginsGood     = addSerie("counter", "rabbitmq_auth_attempts_succeeded_total", "Of these, the ones that were good.", "protocol")
+	loginsRefused  = addSerie("counter", "rabbitmq_auth_attempts_failed_total", "Of these, the ones that were refused, or not looked at because too many waited.", "protocol")
+	limitsRefused  = newSerie("counter", "limit_refused_total", "What was refused for a limit of a user or of a virtual host (of): connections, channels, queues or consumers, by the limit's name.", "limit", "of")
+	throttledTimes = newSerie("counter", "throttled_seconds_total", "Time for which connections were to wait for the rates of their user or virtual host, of all together: in, with what they publish; out, with what they get.", "direction")
 )
 
 // queueSerie is a family with a line for each queue.

@@ -62,6 +62,7 @@ type Server struct {
 func New(o Options) *Server {
 	o.defaults()
 	s := &Server{opts: o, clients: o.Broker.Clients("stomp"), log: netx.NewLog("stomp", o.Logger)}
+	o.Broker.CountLogins("stomp", s.log.Logins)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/audit"
@@ -35,6 +36,8 @@ type Log struct {
 	logger   *slog.Logger
 	audit    *slog.Logger // without the listener, which is the protocol there
 	listener string
+
+	loggedIn, loginsRefused atomic.Uint64
 
 	mu     sync.Mutex // guards all below
 	causes map[cause]*said
@@ -74,7 +77,13 @@ type Client struct {
 func (l *Log) Client(addr net.Addr) *Client { return &Client{log: l, addr: addr} }
 
 // LoggedIn notes who the client is.
-func (c *Client) LoggedIn(user string) { c.user = user }
+func (c *Client) LoggedIn(user string) {
+	c.user = user
+	c.log.loggedIn.Add(1)
+}
+
+// Logins are how many clients have logged in, and how many logins were refused or not looked at.
+func (l *Log) Logins() (in, refused uint64) { return l.loggedIn.Load(), l.loginsRefused.Load() }
 
 // Entered notes its virtual host.
 func (c *Client) Entered(vhost string) { c.vhost = vhost }
@@ -116,6 +125,7 @@ func (c *Client) Denied(what, on string, why error, advice string, args ...any) 
 
 // LoginRefused says that a login was refused or not looked at, and by which name, where why knows it.
 func (c *Client) LoginRefused(why error) {
+	c.log.loginsRefused.Add(1)
 	user := ""
 	var named interface {
 		error
