@@ -409,6 +409,7 @@ func TestParametersAreThoseOfComponentsThatAreHere(t *testing.T) {
 	r := start(t)
 	limits := "parameters/vhost-limits/%2F/limits"
 	r.ask("PUT", "parameters/shovel/%2F/s", `{"value":{"src-uri":"amqp://"}}`).want(400, `Validation failed\n\ncomponent shovel not found\n`)
+	r.ask("PUT", "parameters/shovel/%2F/s", `{}`).want(400, "{key_missing,value}")
 	r.ask("GET", "parameters/bogus", "").want(404)
 	r.ask("GET", "parameters/shovel", "").want(200, "[]")
 	r.ask("PUT", limits, `{"value":{"max-queues":7}}`).want(201)

@@ -100,15 +100,15 @@ func (c *call) getParameter() error {
 
 func (c *call) putParameter() error {
 	component, name := c.arg("component"), c.arg("name")
+	var b valueBody
+	if err := c.body(&b); err != nil {
+		return err
+	}
 	if component != operatorPolicies && component != vhostLimits {
 		return invalid("component %s not found", component)
 	}
 	if !c.is(administrator) {
 		return notAuthorised("%s", administrator.refusal())
-	}
-	var b valueBody
-	if err := c.body(&b); err != nil {
-		return err
 	}
 	fields := map[string]json.RawMessage{}
 	if json.Unmarshal(b.Value, &fields) != nil || fields == nil {
