@@ -25,6 +25,7 @@ type Parameter struct {
 const (
 	maxParameterName  = 1 << 10
 	maxParameterBytes = 1 << 20
+	maxParameterDepth = 100 // what is deeper could stand in no file of definitions in the end
 )
 
 // Check says what is wrong with a parameter.
@@ -36,8 +37,31 @@ func (p *Parameter) Check() error {
 		return fail(BadSetting, "the value of parameter '%s' has %d bytes, more than %d", p.Name, len(p.Value), maxParameterBytes)
 	case !json.Valid(p.Value):
 		return fail(BadSetting, "the value of parameter '%s' is no JSON", p.Name)
+	case deeper(p.Value, maxParameterDepth):
+		return fail(BadSetting, "the value of parameter '%s' is nested deeper than %d", p.Name, maxParameterDepth)
 	}
 	return nil
+}
+
+// deeper says whether JSON is nested deeper than that.
+func deeper(text json.RawMessage, most int) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			if depth++; depth > most {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 // parameterDef is a parameter in the definitions.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/leveret-mq/leveret/internal/audit"
@@ -42,4 +43,16 @@ func TestADeletedParameterStaysDeleted(t *testing.T) {
 	}
 	_, err := r.GlobalParameter("a/b")
 	kind(t, err, NotFound)
+}
+
+func TestAParameterIsNotNestedWithoutEnd(t *testing.T) {
+	at := func(depth int) Parameter {
+		text := strings.Repeat(`[{"a\\\"[":`, depth/2) + `"[[["` + strings.Repeat("}]", depth/2)
+		return Parameter{Name: "p", Value: json.RawMessage(text)}
+	}
+	most, more := at(maxParameterDepth), at(maxParameterDepth+2)
+	if err := most.Check(); err != nil {
+		t.Error(err)
+	}
+	kind(t, more.Check(), BadSetting)
 }

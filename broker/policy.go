@@ -22,6 +22,9 @@ func (b *Broker) PolicyChanged() {
 		close(*before)
 	}
 	for _, k := range b.entered() {
+		if k.session.vhost.Gone() {
+			continue // the client was told so, or hears it when it enters
+		}
 		if err := k.session.May(Enter, OnVHost, k.session.vhost.Name); err != nil {
 			b.opts.Log.Warn("a connection is closed: its user may not use the virtual host any more",
 				"listener", k.list.protocol, "from", k.peer, "user", k.session.who.Name, "vhost", k.session.vhost.Name, "reason", err)

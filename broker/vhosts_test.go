@@ -665,6 +665,12 @@ func TestConsumersInADeletedVirtualHostAreCancelledFirst(t *testing.T) {
 	if gone := <-told; gone != 0 || <-c.closed != "vhost 'v' is deleted" {
 		t.Errorf("%d had been told to go", gone)
 	}
+	// That the permissions for it go as well is nothing to tell anybody.
+	r.Broker.opts.Policy = func(Request) error { return ErrDenied }
+	r.Broker.PolicyChanged()
+	if n := len(c.closed); n != 0 {
+		t.Errorf("the client was told to go %d times more", n)
+	}
 }
 
 // Two who change different things of a virtual host do not undo each other.

@@ -1,14 +1,21 @@
 package management_test
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
 )
 
 // dial opens a connection, and a channel that tells why either was closed.
@@ -467,6 +474,73 @@ func TestGlobalParametersAndTheNameOfTheCluster(t *testing.T) {
 	r.ask("DELETE", "global-parameters/cluster_name", "").want(204)
 	if name := r.ask("GET", "cluster-name", "").object()["name"]; name != first {
 		t.Errorf("%v", name)
+	}
+}
+
+// What is changed over HTTP reaches connections of every protocol.
+func TestDeletionClosesConnectionsOfEveryProtocol(t *testing.T) {
+	r := start(t)
+	stomp := func(vhost string) *bufio.Reader {
+		t.Helper()
+		conn, err := net.Dial("tcp", r.Addr("stomp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(conn, "CONNECT\naccept-version:1.2\nhost:%s\nlogin:ann\npasscode:a\n\n\x00", vhost); err != nil {
+			t.Fatal(err)
+		}
+		from := bufio.NewReader(conn)
+		if frame, err := from.ReadString(0); err != nil || !strings.HasPrefix(frame, "CONNECTED") {
+			t.Fatalf("%q %v", frame, err)
+		}
+		return from
+	}
+	kafka := func() (conn net.Conn) {
+		t.Helper()
+		dial := func(ctx context.Context, network, addr string) (_ net.Conn, err error) {
+			conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+			return conn, err
+		}
+		client, err := kgo.NewClient(kgo.SeedBrokers(r.Addr("kafka")), kgo.SASL(plain.Auth{User: "ann", Pass: "a"}.AsMechanism()), kgo.Dialer(dial))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := client.Ping(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return conn // from which the client does not read while it asks nothing
+	}
+	begin := func() {
+		t.Helper()
+		r.ask("PUT", "vhosts/v", "")
+		r.ask("PUT", "users/ann", `{"password":"a","tags":""}`)
+		r.ask("PUT", "permissions/v/ann", everything).want(201)
+	}
+	for _, c := range []struct{ path, why string }{{"users/ann", "user 'ann' is deleted"}, {"vhosts/v", "vhost 'v' is deleted"}, {"permissions/v/ann", "refused for user 'ann'"}} {
+		begin()
+		_, _, amqpClosed := r.dial("ann", "a", "v")
+		from := stomp("v")
+		conn := kafka()
+		r.ask("DELETE", c.path, "").want(204)
+		if why := gone(t, amqpClosed); !strings.Contains(why, c.why) {
+			t.Errorf("%s: AMQP: %q", c.path, why)
+		}
+		if frame, err := from.ReadString(0); err != nil || !strings.Contains(frame, "ERROR") || !strings.Contains(frame, c.why) {
+			t.Errorf("%s: STOMP: %q %v", c.path, frame, err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: Kafka: %d %v", c.path, n, err)
+		}
 	}
 }
 

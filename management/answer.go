@@ -46,11 +46,11 @@ func (c *call) options(n *node) error {
 func (c *call) fail(f *failure) {
 	switch {
 	case f.denied:
-		c.log.Denied(c.what(), c.r.URL.Path, f, "give the user a tag or a permission that allows it, or use another user")
+		c.log.Denied(c.what(), c.shownPath(), f, "give the user a tag or a permission that allows it, or use another user")
 	case f.status >= http.StatusInternalServerError:
-		c.log.Warn("a request failed", "request", c.what(), "path", c.r.URL.Path, "status", f.status, "error", f.reason)
+		c.log.Warn("a request failed", "request", c.what(), "path", c.shownPath(), "status", f.status, "error", f.reason)
 	default:
-		c.log.Debug("a request was refused", "request", c.what(), "path", c.r.URL.Path, "status", f.status, "error", f.reason)
+		c.log.Debug("a request was refused", "request", c.what(), "path", c.shownPath(), "status", f.status, "error", f.reason)
 	}
 	if c.begun {
 		panic(http.ErrAbortHandler) // what was sent is not whole, and must not look so

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/leveret-mq/leveret/access"
 	"github.com/leveret-mq/leveret/auth"
@@ -163,6 +164,17 @@ func (c *call) dropUsers(all bool, names ...string) error {
 		}
 		return nil
 	})
+}
+
+// hashPath is what stands before a password in a path.
+const hashPath = base + "/auth/hash_password/"
+
+// shownPath is the path of the request for the log, in which no password may stand.
+func (c *call) shownPath() string {
+	if strings.HasPrefix(c.r.URL.Path, hashPath) {
+		return hashPath + "…"
+	}
+	return c.r.URL.Path
 }
 
 func (c *call) hashPassword() error {
