@@ -175,3 +175,34 @@ func TestDefinitionsAreUploadedByAForm(t *testing.T) {
 	body, kind = form(t, "defs.json", someDefinitions)
 	r.ask("POST", "definitions", body[:len(body)/2], sentAs, kind).want(400, "form")
 }
+
+// A page of another site that has a browser send what its user may is refused, whatever the form of the request.
+func TestAnotherSitesPageChangesNothing(t *testing.T) {
+	r := start(t)
+	body, kind := form(t, "defs.json", `{"vhosts":[{"name":"w"}]}`)
+	for _, header := range [][]string{{"Origin", "https://evil.example"}, {"Origin", "null"}, {"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}} {
+		r.ask("POST", "definitions", body, append(header, sentAs, kind)...).want(401, "another site")
+		r.ask("PUT", "users/eve", `{"password":"e","tags":"administrator"}`, append(header, sentAs, "text/plain")...).want(401)
+		r.ask("DELETE", "vhosts/%2F", "", header...).want(401)
+	}
+	r.ask("GET", "vhosts/w", "").want(404)
+	r.ask("GET", "users/eve", "").want(404)
+	r.ask("GET", "vhosts/%2F", "").want(200)
+	r.ask("POST", "definitions", body, "Origin", "http://"+r.Addr("http"), "Sec-Fetch-Site", "same-origin", sentAs, kind).want(204)
+}
+
+// What would take memory without end is refused.
+func TestABodyIsBounded(t *testing.T) {
+	r := start(t)
+	large := `{"value":"` + strings.Repeat("x", 20_000_001) + `"}`
+	r.ask("PUT", "global-parameters/p", large).want(400, "Exceeded HTTP request body size limit")
+	r.ask("POST", "definitions", large, sentAs, asJSON).want(400, "Exceeded HTTP request body size limit")
+	r.ask("PUT", "global-parameters/p", `{"value":"`+strings.Repeat("x", 1<<20)+`"}`).want(400, "more than")
+	deep := strings.Repeat("[", 200) + strings.Repeat("]", 200)
+	r.ask("PUT", "global-parameters/p", `{"value":`+deep+`}`).want(400, "nested deeper")
+	r.ask("PUT", "policies/%2F/p", `{"pattern":"x","definition":{"max-length":`+deep+`}}`).want(400)
+	r.ask("PUT", "users/u", `{"tags":`+deep+`}`).want(400, "'tags' must be")
+	r.ask("PUT", "users/u", strings.Repeat("[", 1_000_000)).want(400, "not_json")
+	r.ask("PUT", "users/u", `{"tags":"`+strings.Repeat("t,", 10)+strings.Repeat("x", 300)+`"}`).want(400, "300 bytes")
+	r.ask("POST", "definitions", `{"global_parameters":[{"name":"p","value":`+deep+`}]}`, sentAs, asJSON).want(400, "nested deeper")
+}
