@@ -34,16 +34,13 @@ var foreignAlgorithms = map[string]func() hash.Hash{
 const foreignSaltBytes = 4
 
 // ImportHash makes a Hash of one that was stored elsewhere. An empty text is the zero
-// Hash, with any algorithm; an empty algorithm is RabbitMQ's default, or ours when the text
-// has our form. In RabbitMQ's form it is
+// Hash, with any algorithm; an empty algorithm is ours when the text has our form, and else that of
+// RabbitMQ's whose hashes are as long: rabbitmqadmin, for one, names none. In RabbitMQ's form it is
 //
 //	base64( salt, 4 bytes | hash of the salt and the password )
 func ImportHash(algorithm, text string) (Hash, error) {
 	if algorithm == "" {
-		algorithm = RabbitSHA256
-		if strings.HasPrefix(text, "$") {
-			algorithm = Argon2id
-		}
+		algorithm = algorithmOf(text)
 	}
 	h := Hash(text)
 	switch {
@@ -57,6 +54,19 @@ func ImportHash(algorithm, text string) (Hash, error) {
 		return "", errArgonForm
 	}
 	return h, h.Check()
+}
+
+// algorithmOf is the algorithm of a hash of which nobody says it.
+func algorithmOf(text string) string {
+	if strings.HasPrefix(text, "$") {
+		return Argon2id
+	}
+	for name, makeHash := range foreignAlgorithms {
+		if base64.StdEncoding.EncodedLen(foreignSaltBytes+makeHash().Size()) == len(text) {
+			return name
+		}
+	}
+	return RabbitSHA256
 }
 
 // Export is the opposite of ImportHash.

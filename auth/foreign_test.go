@@ -27,6 +27,11 @@ func TestHashesOfRabbitMQAreTaken(t *testing.T) {
 	if all[RabbitSHA256] != "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR" {
 		t.Errorf("RabbitMQ's documentation has another hash than %s", all[RabbitSHA256])
 	}
+	for algorithm, text := range all {
+		if h, err := ImportHash("", text); err != nil || !h.Matches([]byte("test12")) {
+			t.Errorf("%s, not named: %v", algorithm, err)
+		}
+	}
 	all[""] = all[RabbitSHA256]
 	for algorithm, text := range all {
 		h, err := ImportHash(algorithm, text)

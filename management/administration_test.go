@@ -76,6 +76,8 @@ func TestAVirtualHostComesAndGoesOverHTTP(t *testing.T) {
 	r.ask("GET", "vhosts/v", "").want(404, `"Object Not Found"`)
 	r.ask("PUT", "vhosts/v", `{"description":"d","tags":"a, b","default_queue_type":"quorum"}`).want(201)
 	r.ask("PUT", "vhosts/a%2Fb%20%23", "").want(201)
+	r.ask("PUT", "vhosts/a%2Fb%20%23", `{"tracing":true}`).want(204)
+	r.ask("GET", "vhosts/a%2Fb%20%23", "").want(200, `"tracing":false`)
 	v := r.ask("GET", "vhosts/v", "").want(200).object()
 	if v["description"] != "d" || fmt.Sprint(v["tags"]) != "[a b]" || v["default_queue_type"] != "quorum" || v["tracing"] != false || v["protected_from_deletion"] != false {
 		t.Errorf("%v", v)
@@ -125,7 +127,6 @@ func TestAVirtualHostComesAndGoesOverHTTP(t *testing.T) {
 		`{"tags":5}`:                     "'tags' must be",
 		`{"tags":[5]}`:                   "'tags' must be",
 		`{"description":5}`:              "'description' must be a string",
-		`{"tracing":true}`:               "tracing",
 		`{"tracing":"maybe"}`:            "tracing",
 		`[]`:                             "not_json",
 		`{`:                              "not_json",
@@ -405,6 +406,10 @@ func TestLimitsHoldAtOnce(t *testing.T) {
 	r.ask("GET", "user-limits", "").want(200, `[{"user":"ann","value":{"max-connections":1}}]`)
 	r.as("ann", "a").ask("GET", "user-limits/ann", "").want(200, `"max-connections":1`)
 	r.as("ann", "a").ask("GET", "user-limits/guest", "").want(401)
+	r.ask("PUT", "user-limits/guest/max-channels", `{"value":1000}`, sent, kind).want(204)
+	if list := r.as("ann", "a").ask("GET", "user-limits", "").want(200).list(); len(list) != 1 || list[0]["user"] != "ann" {
+		t.Errorf("%v", list)
+	}
 	r.ask("GET", "users/ann", "").want(200, `"limits":{"max-connections":1}`)
 	r.ask("DELETE", "user-limits/ann/max-connections", "").want(204)
 	if why := r.refusedDial("ann", "a", "v"); why != "" {

@@ -77,10 +77,10 @@ func (c *call) putVHost() error {
 	if err != nil {
 		return err
 	}
-	if b.Tracing {
-		return badRequest("'tracing' can't be true: this broker has no firehose; leave it out")
-	}
 	name := c.arg("vhost")
+	if b.Tracing {
+		c.log.Warn("'tracing' of a virtual host has no effect: there is no firehose here", "vhost", name)
+	}
 	created, err := c.s.opts.Broker.AlterVHost(c.actor(), name, func(was broker.VHostMeta, _ bool) (broker.VHostMeta, error) {
 		m := broker.VHostMeta{Description: b.Description, Tags: tags, DefaultQueueType: was.DefaultQueueType, Protected: was.Protected}
 		if b.DefaultQueueType != nil {
