@@ -24,7 +24,7 @@ func secure(t *testing.T) testkit.Option {
 	}
 	return func(c *config.Config) {
 		c.TLSCert, c.TLSKey = pair.Cert, pair.Key
-		c.AMQPSAddr, c.KafkaTLSAddr, c.STOMPTLSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", config.Off, config.Off
+		c.AMQPSAddr, c.KafkaTLSAddr, c.STOMPTLSAddr, c.STOMPWSSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", config.Off, config.Off, config.Off
 	}
 }
 

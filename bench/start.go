@@ -76,6 +76,9 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 			args = append(args, other, "off")
 		}
 	}
+	if knows(ctx, binary, "--stomp-ws-addr") {
+		args = append(args, "--stomp-ws-addr", "off", "--stomp-wss-addr", "off")
+	}
 	secure, err := o.secureArgs(dir, ports[3], ports[4])
 	if err != nil {
 		return nil, err

@@ -51,6 +51,10 @@ type Config struct {
 	XMPPAddr string `flag:"xmpp-addr" default:":5222" group:"Listeners" usage:"address for XMPP clients, which begin TLS with STARTTLS or at once, host:port; off switches it off"`
 	// XMPPDomains are the domains of XMPP; XMPPDomainList takes them apart.
 	XMPPDomains string `flag:"xmpp-domain" default:"localhost" group:"Listeners" list:"true" usage:"domain of XMPP clients' addresses, or several with commas; each may name its virtual host, as in example.com=prod, and is else that of the virtual host called like it, or of --default-vhost"`
+	// STOMPWSAddr is where STOMP clients connect over WebSocket.
+	STOMPWSAddr string `flag:"stomp-ws-addr" default:":15674" group:"Listeners" usage:"address for STOMP over WebSocket (at /ws), host:port; off switches it off"`
+	// STOMPWSOrigins is from where pages may connect there.
+	STOMPWSOrigins string `flag:"stomp-ws-origins" default:"" group:"Listeners" list:"true" live:"true" usage:"origins whose pages may connect over WebSocket, as https://app.example.com or https://*.example.com; several with commas; empty is any; clients that are no browsers name none and may always"`
 	// MetricsAddr serves /metrics and /health.
 	MetricsAddr string `flag:"metrics-addr" default:":15692" group:"Listeners" usage:"address for /metrics (Prometheus) and /health, host:port; off switches it off"`
 	// PprofAddr serves Go's profiles.
@@ -68,6 +72,8 @@ type Config struct {
 	HTTPTLSAddr string `flag:"http-tls-addr" default:"auto" group:"TLS" usage:"address for the HTTP management API with TLS, host:port; off switches it off; auto is :15671 with --tls-cert and off without"`
 	// XMPPSAddr is where XMPP clients connect with TLS from the first byte on.
 	XMPPSAddr string `flag:"xmpps-addr" default:"auto" group:"TLS" usage:"address for XMPP clients with TLS from the first byte on, host:port, which --xmpp-addr takes as well; off switches it off; auto is :5223 where --xmpp-addr is :5222, and off elsewhere; without --tls-cert a certificate for each domain is made at the first start, in tls/ of the data directory"`
+	// STOMPWSSAddr is where STOMP clients connect over WebSocket with TLS.
+	STOMPWSSAddr string `flag:"stomp-wss-addr" default:"auto" group:"TLS" usage:"address for STOMP over WebSocket with TLS (wss), host:port; off switches it off; auto is :15673 with --tls-cert and off without"`
 	// MetricsTLSAddr serves /metrics and /health with TLS.
 	MetricsTLSAddr string `flag:"metrics-tls-addr" default:"auto" group:"TLS" usage:"address for /metrics and /health with TLS, host:port; off switches it off; auto is :15691 with --tls-cert and off without"`
 	// TLSCert is the certificate of all listeners with TLS.

@@ -109,6 +109,12 @@ func (c *Config) AMQPListeners() ([]Listener, error) {
 	return list, nil
 }
 
+// The kinds of listeners whose clients speak STOMP over WebSocket.
+const (
+	STOMPOverWebSocket    = "stomp-ws"
+	STOMPOverWebSocketTLS = "stomp-wss"
+)
+
 // STOMPListeners is where STOMP clients connect.
 func (c *Config) STOMPListeners() ([]Listener, error) {
 	var list []Listener
@@ -117,6 +123,29 @@ func (c *Config) STOMPListeners() ([]Listener, error) {
 	}
 	if addr := c.tlsAddress(c.STOMPTLSAddr, "61614"); addr != Off {
 		list = append(list, Listener{Kind: "stomp-tls", Flag: "stomp-tls-addr", Addr: addr, TLS: true})
+	}
+	if c.STOMPWSAddr != Off {
+		list = append(list, Listener{Kind: STOMPOverWebSocket, Flag: "stomp-ws-addr", Addr: c.STOMPWSAddr})
+	}
+	if addr := c.tlsAddress(c.STOMPWSSAddr, "15673"); addr != Off {
+		list = append(list, Listener{Kind: STOMPOverWebSocketTLS, Flag: "stomp-wss-addr", Addr: addr, TLS: true})
+	}
+	return list, nil
+}
+
+// STOMPOrigins are from where pages may connect to STOMP over WebSocket, in small letters; none is anywhere.
+func (c *Config) STOMPOrigins() ([]string, error) {
+	if c.STOMPWSOrigins == "" {
+		return nil, nil
+	}
+	var list []string
+	for one := range strings.SplitSeq(c.STOMPWSOrigins, ",") {
+		one = strings.ToLower(strings.TrimSpace(one))
+		scheme, host, ok := strings.Cut(one, "://")
+		if !ok || scheme == "" || host == "" || strings.ContainsAny(host, "/ ") {
+			return nil, fmt.Errorf("%q is not scheme://host or scheme://host:port, nothing behind it", one)
+		}
+		list = append(list, one)
 	}
 	return list, nil
 }

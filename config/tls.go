@@ -12,6 +12,7 @@ func (c *Config) validateTLS(check func(flag string, err error)) {
 		check         func(string) error
 	}{
 		{"amqps-addr", c.AMQPSAddr, address}, {"metrics-tls-addr", c.MetricsTLSAddr, address}, {"http-tls-addr", c.HTTPTLSAddr, address}, {"stomp-tls-addr", c.STOMPTLSAddr, address},
+		{"stomp-wss-addr", c.STOMPWSSAddr, address},
 		{"kafka-tls-addr", c.KafkaTLSAddr, func(string) error { return nil }}, // by validateKafkaListeners
 	} {
 		if a.address == Auto {

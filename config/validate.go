@@ -41,6 +41,9 @@ func (c *Config) Validate() error {
 	}
 	_, err := c.XMPPDomainList()
 	check("xmpp-domain", err)
+	check("stomp-ws-addr", address(c.STOMPWSAddr))
+	_, err = c.STOMPOrigins()
+	check("stomp-ws-origins", err)
 	check("metrics-addr", address(c.MetricsAddr))
 	check("pprof-addr", address(c.PprofAddr))
 	c.validateTLS(check)

@@ -44,7 +44,7 @@ func startFaultRig(t *testing.T, secure bool) *faultRig {
 	}
 	s := testkit.Start(t, func(c *config.Config) {
 		c.Sync, c.TLSCert, c.TLSKey = config.SyncOS, pair.Cert, pair.Key
-		c.AMQPSAddr, c.KafkaTLSAddr, c.STOMPTLSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", config.Off, config.Off
+		c.AMQPSAddr, c.KafkaTLSAddr, c.STOMPTLSAddr, c.STOMPWSSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", config.Off, config.Off, config.Off
 	})
 	return &faultRig{s, t, &tls.Config{InsecureSkipVerify: true}}
 }

@@ -19,7 +19,7 @@ func startOn(t *testing.T, dir string, files fs.FS) *server.Server {
 	t.Helper()
 	c := config.Default()
 	c.DataDir = dir
-	c.AMQPAddr, c.KafkaAddr, c.STOMPAddr, c.XMPPAddr, c.HTTPAddr, c.MetricsAddr = "127.0.0.1:0", config.Off, config.Off, config.Off, config.Off, config.Off
+	c.AMQPAddr, c.KafkaAddr, c.STOMPAddr, c.STOMPWSAddr, c.XMPPAddr, c.HTTPAddr, c.MetricsAddr = "127.0.0.1:0", config.Off, config.Off, config.Off, config.Off, config.Off, config.Off
 	s, err := server.Start(c, server.Options{Version: "test", Files: files, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

@@ -83,7 +83,16 @@ func openKafka(s *Server) (handler, error) {
 func openSTOMP(s *Server) (handler, error) {
 	p := stomp.New(stomp.Options{Broker: s.broker, VHost: s.config.DefaultVHost, Users: s.users, CertifiedName: s.certifiedName(), Version: s.version, Logger: s.logger, Budget: s.budget})
 	return handler{
-		of:     func(config.Listener) (func(net.Conn), error) { return p.Handle, nil },
+		of: func(l config.Listener) (func(net.Conn), error) {
+			if l.Kind == config.STOMPOverWebSocket || l.Kind == config.STOMPOverWebSocketTLS {
+				return p.HandleWeb, nil
+			}
+			return p.Handle, nil
+		},
+		adjust: func(c *config.Config) {
+			origins, _ := c.STOMPOrigins() // which were validated
+			p.Origins(origins)
+		},
 		finish: func() { p.CloseAll("the broker is stopping") },
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -196,6 +197,27 @@ var takesHold = map[string]func(*testing.T, *Server) bool{
 			}
 		}
 		return true
+	},
+	"stomp-ws-origins": func(t *testing.T, s *Server) bool {
+		status := func() int {
+			req, err := http.NewRequest("GET", "http://"+s.Addr("stomp-ws")+"/ws", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, value := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+				"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": "https://b.example"} {
+				req.Header.Set(name, value)
+			}
+			res, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			return res.StatusCode
+		}
+		before := status()
+		reload(t, s, func(c *config.Config) { c.STOMPWSOrigins = "https://a.example" })
+		return before == 101 && status() == 403
 	},
 	"tls-ca": func(t *testing.T, _ *Server) bool {
 		return slices.Equal(withoutOwn(t, config.VerifyRequire), []bool{true, false})

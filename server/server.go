@@ -133,8 +133,8 @@ func (s *Server) push(name string, stop func(context.Context) error) {
 func (s *Server) Failed() <-chan error { return s.failed }
 
 // Addr is the address that the listener of that name is bound to, with the port
-// that the system chose; "" when it is off. The names are amqp, kafka, stomp, xmpp, http and metrics,
-// and with TLS amqps, kafka-tls, stomp-tls, xmpps, https and metrics-tls;
+// that the system chose; "" when it is off. The names are amqp, kafka, stomp, stomp-ws, xmpp, http and metrics,
+// and with TLS amqps, kafka-tls, stomp-tls, stomp-wss, xmpps, https and metrics-tls;
 // one of several listeners has its own name behind it, as in "kafka outside", and
 // without it the first is meant.
 func (s *Server) Addr(name string) string {

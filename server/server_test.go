@@ -22,7 +22,7 @@ func settings(t *testing.T) *config.Config {
 	t.Helper()
 	c := config.Default()
 	c.DataDir = filepath.Join(t.TempDir(), "new")
-	c.AMQPAddr, c.KafkaAddr, c.STOMPAddr, c.XMPPAddr, c.HTTPAddr, c.MetricsAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	c.AMQPAddr, c.KafkaAddr, c.STOMPAddr, c.STOMPWSAddr, c.XMPPAddr, c.HTTPAddr, c.MetricsAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	return c
 }
 
@@ -84,7 +84,7 @@ func TestHealthShowsEachListener(t *testing.T) {
 	if err := json.NewDecoder(answer.Body).Decode(&h); err != nil {
 		t.Fatal(err)
 	}
-	if answer.StatusCode != 200 || h.Status != "ok" || len(h.Listeners) != 5 || len(h.Checks) != 3 {
+	if answer.StatusCode != 200 || h.Status != "ok" || len(h.Listeners) != 6 || len(h.Checks) != 3 {
 		t.Fatalf("%d %+v", answer.StatusCode, h)
 	}
 }
@@ -220,7 +220,7 @@ func TestStartIsRefused(t *testing.T) {
 
 func TestListenersThatAreOffAreNotThere(t *testing.T) {
 	c := settings(t)
-	c.KafkaAddr, c.STOMPAddr, c.XMPPAddr, c.HTTPAddr, c.MetricsAddr = config.Off, config.Off, config.Off, config.Off, config.Off
+	c.KafkaAddr, c.STOMPAddr, c.STOMPWSAddr, c.XMPPAddr, c.HTTPAddr, c.MetricsAddr = config.Off, config.Off, config.Off, config.Off, config.Off, config.Off
 	s, err := start(t, c)
 	if err != nil {
 		t.Fatal(err)

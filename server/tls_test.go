@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -36,7 +38,7 @@ func certified(t *testing.T) (*config.Config, *devcert.Authority) {
 	}
 	c := settings(t)
 	c.TLSCert, c.TLSKey = pair.Cert, pair.Key
-	c.AMQPSAddr, c.KafkaTLSAddr, c.STOMPTLSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	c.AMQPSAddr, c.KafkaTLSAddr, c.STOMPTLSAddr, c.STOMPWSSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	return c, a
 }
 
@@ -133,6 +135,11 @@ func TestEveryListenerSpeaksTLSBesideItsPlainOne(t *testing.T) {
 	if err := kafkaRoundTrip(t, s.Addr("kafka-tls"), kgo.DialTLSConfig(trusting(t, a, ""))); err != nil {
 		t.Errorf("Kafka with TLS: %v", err)
 	}
+	for name, dialer := range map[string]ws.Dialer{"ws://" + s.Addr("stomp-ws"): {}, "wss://" + s.Addr("stomp-wss"): {TLSConfig: trusting(t, a, "")}} {
+		if err := webRoundTrip(name+"/ws", dialer); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	web := http.Client{Transport: &http.Transport{TLSClientConfig: trusting(t, a, "")}}
 	t.Cleanup(web.CloseIdleConnections)
 	for _, url := range []string{"http://" + s.Addr("metrics"), "https://" + s.Addr("metrics-tls")} {
@@ -144,11 +151,11 @@ func TestEveryListenerSpeaksTLSBesideItsPlainOne(t *testing.T) {
 		var h admin.Health
 		err = json.NewDecoder(answer.Body).Decode(&h)
 		_ = answer.Body.Close()
-		if err != nil || len(h.Listeners) != 10 {
+		if err != nil || len(h.Listeners) != 12 {
 			t.Errorf("%s: %+v %v", url, h, err)
 		}
 		for _, l := range h.Listeners {
-			if secure := strings.HasSuffix(l.Name, "s") && l.Name != "metrics" || strings.HasSuffix(l.Name, "-tls"); l.TLS != secure || !l.Up {
+			if secure := l.Name == "amqps" || l.Name == "stomp-wss" || strings.HasSuffix(l.Name, "-tls"); l.TLS != secure || !l.Up {
 				t.Errorf("%+v", l)
 			}
 		}
@@ -165,11 +172,34 @@ func TestEveryListenerSpeaksTLSBesideItsPlainOne(t *testing.T) {
 		}
 	}
 	banner := s.Banner()
-	for _, name := range []string{"amqps", "kafka-tls", "stomp-tls", "https", "metrics-tls"} {
+	for _, name := range []string{"amqps", "kafka-tls", "stomp-tls", "stomp-wss", "https", "metrics-tls"} {
 		if !strings.Contains(banner, s.Addr(name)) {
 			t.Errorf("the banner lacks %s:\n%s", name, banner)
 		}
 	}
+}
+
+// webRoundTrip signs in over WebSocket.
+func webRoundTrip(url string, dialer ws.Dialer) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	nc, _, _, err := dialer.Dial(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = nc.Close() }()
+	if err := ws.WriteFrame(nc, ws.MaskFrame(ws.NewTextFrame([]byte("CONNECT\naccept-version:1.2\nlogin:guest\npasscode:guest\n\n\x00")))); err != nil {
+		return err
+	}
+	h, err := ws.ReadHeader(nc)
+	if err != nil {
+		return err
+	}
+	text := make([]byte, h.Length)
+	if _, err := io.ReadFull(nc, text); err != nil || h.OpCode != ws.OpText || !strings.HasPrefix(string(text), "CONNECTED\nversion:1.2\n") {
+		return fmt.Errorf("%v %q %w", h, text, err)
+	}
+	return nil
 }
 
 func TestWithoutACertificateThereIsNoTLS(t *testing.T) {

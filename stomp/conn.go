@@ -31,6 +31,7 @@ const (
 type conn struct {
 	s     *Server
 	nc    net.Conn
+	web   *web // over WebSocket; else nil
 	log   *netx.Client
 	entry *broker.Connection // in the registry
 	about atomic.Pointer[about]
@@ -86,8 +87,8 @@ type conn struct {
 	storeErr error           // why messages could not be stored
 }
 
-func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{s: s, nc: nc, log: s.log.Client(nc.RemoteAddr()), memory: s.opts.Budget.Open(), wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), writerDone: make(chan struct{})}
+func newConn(s *Server, nc net.Conn, log *netx.Log) *conn {
+	c := &conn{s: s, nc: nc, log: log.Client(nc.RemoteAddr()), memory: s.opts.Budget.Open(), wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), writerDone: make(chan struct{})}
 	c.waiting = netx.NewAnswers[receipts](c.signal, c.unstored)
 	c.rb = netx.NewReadBuffer(nc, netx.MaxReadBytes)
 	c.dec.Limits = frame.Limits{Headers: maxHeaders, HeadBytes: maxHeadBytes, BodyBytes: maxEarlyBytes}
@@ -163,6 +164,9 @@ func (c *conn) read() error {
 		}
 		if c.forced.Load() && (err == nil || errors.Is(err, os.ErrDeadlineExceeded)) {
 			c.part()
+			return nil
+		}
+		if c.webEnded(err) {
 			return nil
 		}
 		if err != nil {

@@ -24,6 +24,11 @@ func (c *conn) signIn() error {
 	if err := c.bound(time.Now().Add(c.s.opts.ConnectTimeout)); err != nil {
 		return err
 	}
+	if c.web != nil {
+		if err := c.upgrade(); err != nil {
+			return err
+		}
+	}
 	n, err := c.firstFrame()
 	if err != nil {
 		return err
@@ -105,6 +110,7 @@ func (c *conn) connect(f *frame.Frame) error {
 	w.Buf = strconv.AppendInt(w.Buf, beat.Milliseconds(), 10)
 	w.Buf = append(strconv.AppendInt(append(w.Buf, ','), silence.Milliseconds(), 10), '\n')
 	w.End("")
+	w.Buf = c.seal(w.Buf, 0)
 	c.w.frames++
 	if err := c.bound(time.Time{}); err != nil {
 		return err
@@ -229,15 +235,20 @@ func (c *conn) enter(f *frame.Frame) error {
 // turnedAway ends a connection that is not signed in.
 func (c *conn) turnedAway(err error) {
 	var e *failure
+	var last []byte
 	switch {
 	case errors.As(err, &e):
 		c.refused(e)
-		if c.bound(time.Now().Add(2*time.Second)) == nil {
-			_ = c.w.net.Write(e.append(nil, c.version)) // who does not listen is gone anyway
-		}
+		last = c.appendClose(c.seal(e.append(nil, c.version), 0))
+	case c.webEnded(err):
+		last = c.appendClose(nil)
+	case err == errNoHandshake:
 	case !netx.OrdinaryEnd(err):
 		c.log.Debug("connection ended before it signed in", "error", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.nc.Close() // there is no last word
+	}
+	if last != nil && c.bound(time.Now().Add(2*time.Second)) == nil {
+		_ = c.w.net.Write(last) // who does not listen is gone anyway
 	}
 }

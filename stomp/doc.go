@@ -9,6 +9,8 @@
 //	                                     ▼
 //	                                   socket
 //
+// Over WebSocket a websocket.Conn stands before the ReadBuffer, and each frame that is written is made a message (web.go).
+//
 // A connection is these two goroutines, as one of package amqp is. The read loop takes every whole frame of its
 // buffer in place, hands SENDs to the broker's Publisher, and has them stored once a buffer; ACKs of a buffer are
 // gathered to ranges of offsets. The writer sends what its subscriptions have, encoded from the log's own

@@ -45,7 +45,7 @@ func play(t testing.TB, r *rig, subscribe string) *played {
 	client, server := net.Pipe()
 	t.Cleanup(func() { client.Close(); server.Close() })
 	p := &played{nc: &sink{Conn: server}}
-	c := newConn(r.server, p.nc)
+	c := newConn(r.server, p.nc, r.server.log)
 	p.c = c
 	c.version, c.id = frame.V12, "session-x"
 	c.session = r.vhost.NewSession(auth.Identity{Name: "guest"})

@@ -21,7 +21,7 @@ func (c *conn) lastFrame(e *failure) {
 	if c.lastWord {
 		return
 	}
-	c.out = e.append(c.out, c.version)
+	c.out = c.seal(e.append(c.out, c.version), len(c.out))
 	c.lastWord = true
 	c.signal()
 }

@@ -42,7 +42,7 @@ func (c *conn) receipt(id []byte) {
 	c.out = c.appendReceipts(c.out)
 	if c.waiting.Len() == 0 {
 		if !c.lastWord {
-			c.out = appendReceipt(c.out, c.version, id)
+			c.out = c.appendReceipt(c.out, id)
 		}
 	} else {
 		answer := c.waiting.New()
@@ -52,9 +52,10 @@ func (c *conn) receipt(id []byte) {
 	c.signal()
 }
 
-func appendReceipt(buf []byte, v frame.Version, id []byte) []byte {
-	buf = frame.AppendHeader(append(buf, "RECEIPT\n"...), v, "receipt-id", id)
-	return frame.AppendEnd(append(buf, '\n'))
+func (c *conn) appendReceipt(buf, id []byte) []byte {
+	at := len(buf)
+	buf = frame.AppendHeader(append(buf, "RECEIPT\n"...), c.version, "receipt-id", id)
+	return c.seal(frame.AppendEnd(append(buf, '\n')), at)
 }
 
 // unstored is called by the store, on any goroutine, when messages that receipts wait for could not be stored.
@@ -81,11 +82,11 @@ func (c *conn) appendReceipts(buf []byte) []byte {
 			switch {
 			case c.lastWord:
 			case m.refused || answer.Failed():
-				buf = c.notStored(id, m.refused).append(buf, c.version)
+				buf = c.seal(c.notStored(id, m.refused).append(buf, c.version), len(buf))
 				c.lastWord = true
 				c.rb.Until(time.Now()) // the read loop looks up
 			default:
-				buf = appendReceipt(buf, c.version, id)
+				buf = c.appendReceipt(buf, id)
 			}
 		}
 		answer.Value.reset()

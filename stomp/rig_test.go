@@ -29,6 +29,7 @@ type rig struct {
 	session *broker.Session // to look at the broker with
 	log     *logged.Lines
 	socket  net.Listener
+	web     bool // clients connect over WebSocket
 	stopped bool
 	served  sync.WaitGroup
 }
@@ -119,7 +120,11 @@ func (r *rig) dial() net.Conn {
 				r.served.Add(1)
 				go func() {
 					defer r.served.Done()
-					r.server.Handle(nc)
+					if r.web {
+						r.server.HandleWeb(nc)
+					} else {
+						r.server.Handle(nc)
+					}
 				}()
 			}
 		}()
@@ -182,6 +187,9 @@ func (r *rig) open() *peer {
 	r.t.Helper()
 	p := &peer{t: r.t, nc: r.dial()}
 	_ = p.nc.SetDeadline(time.Now().Add(patience))
+	if r.web {
+		p.nc = upgraded(r.t, p.nc)
+	}
 	r.t.Cleanup(func() { p.nc.Close() })
 	return p
 }

@@ -5,12 +5,14 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/internal/websocket"
 )
 
 // Options are a server's settings. Broker and Users are required; the zero value of the rest is its default.
@@ -27,6 +29,8 @@ type Options struct {
 	Version string
 	// Budget bounds the memory of large bodies and transactions; default one of the server's own.
 	Budget *budget.Budget
+	// Origins are from where pages may connect over WebSocket; none is anywhere.
+	Origins []string
 	// Logger takes what an operator should read; default slog.Default().
 	Logger *slog.Logger
 }
@@ -51,28 +55,34 @@ func (o *Options) defaults() {
 
 // Server serves STOMP connections. All methods may be called from any goroutine.
 type Server struct {
-	opts     Options
-	log      *netx.Log
-	stopping context.Context
-	stop     context.CancelFunc
-	clients  *broker.Clients
+	opts       Options
+	webLog     *netx.Log
+	log        *netx.Log
+	stopping   context.Context
+	stop       context.CancelFunc
+	clients    *broker.Clients
+	webClients *broker.Clients // over WebSocket
+	origins    atomic.Pointer[websocket.Origins]
 }
 
 // New makes a server. It owns no listener: give its Handle to one.
 func New(o Options) *Server {
 	o.defaults()
-	s := &Server{opts: o, clients: o.Broker.Clients("stomp"), log: netx.NewLog("stomp", o.Logger)}
+	s := &Server{opts: o, clients: o.Broker.Clients("stomp"), webClients: o.Broker.Clients("web-stomp"), log: netx.NewLog("stomp", o.Logger), webLog: netx.NewLog("web-stomp", o.Logger)}
+	s.Origins(o.Origins)
 	o.Broker.CountLogins("stomp", s.log.Logins)
+	o.Broker.CountLogins("web-stomp", s.webLog.Logins)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s
 }
 
 // Handle serves one connection until it ends, and closes it.
-func (s *Server) Handle(nc net.Conn) {
-	c := newConn(s, nc)
-	if c.entry = s.clients.Connect(nc, c); c.entry == nil {
+func (s *Server) Handle(nc net.Conn) { s.handle(newConn(s, nc, s.log), s.clients) }
+
+func (s *Server) handle(c *conn, list *broker.Clients) {
+	if c.entry = list.Connect(c.nc, c); c.entry == nil {
 		c.rb.Free()
-		nc.Close()
+		c.nc.Close()
 		return
 	}
 	defer c.entry.Close()
@@ -84,4 +94,5 @@ func (s *Server) Handle(nc net.Conn) {
 func (s *Server) CloseAll(reason string) {
 	s.stop()
 	s.clients.Close(reason)
+	s.webClients.Close(reason)
 }

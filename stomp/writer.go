@@ -9,6 +9,7 @@ import (
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/internal/websocket"
 	"github.com/leveret-mq/leveret/stomp/frame"
 )
 
@@ -62,7 +63,7 @@ func (w *writer) run() {
 		case <-c.wake:
 		case <-beat:
 			if !w.wrote {
-				if w.write([]byte{'\n'}) != nil {
+				if w.write(c.seal([]byte{'\n'}, 0)) != nil {
 					c.nc.Close()
 					return
 				}
@@ -116,7 +117,10 @@ func (w *writer) collect() (finish bool) {
 	if c.finish || c.lastWord {
 		c.out = c.appendReceipts(c.out)
 	}
-	w.control, c.out = c.out, w.control[:0]
+	w.control, c.out = c.appendPong(c.out), w.control[:0]
+	if c.finish || c.lastWord {
+		w.control = c.appendClose(w.control)
+	}
 	w.ready.Add(c.ready...)
 	clear(c.ready)
 	c.ready = c.ready[:0]
@@ -210,11 +214,15 @@ func (k *subscription) deliver(d *broker.Delivery) {
 	if !k.enc.Knows(d.Head) {
 		k.enc.Headers(d.Head, func(buf []byte) []byte { return k.appendHeaders(buf, d) })
 	}
+	at := len(w.turn.Buf)
 	if len(d.Body) < inPlaceBytes {
-		w.turn.Buf = k.enc.Append(w.turn.Buf, tag, d.Redelivered, d.Body)
+		w.turn.Buf = k.c.seal(k.enc.Append(w.turn.Buf, tag, d.Redelivered, d.Body), at)
 	} else {
 		k.borrowed = true
 		w.turn.Buf = k.enc.AppendHead(w.turn.Buf, tag, d.Redelivered, len(d.Body))
+		if k.c.web != nil {
+			w.turn.Buf = websocket.Seal(w.turn.Buf, at, d.Body, frame.End)
+		}
 		w.turn.Lend(d.Body)
 		w.turn.Buf = frame.AppendEnd(w.turn.Buf)
 	}

@@ -23,5 +23,5 @@ target() {
 
 serve() {
   exec "$LEVERET" serve --data-dir "$DATA_DIR" --sync "$MODE" \
-    --amqp-addr "127.0.0.1:$PORT" --kafka-addr "127.0.0.1:$((PORT + 1))" --stomp-addr off --xmpp-addr off --http-addr off --metrics-addr "127.0.0.1:$((PORT + 2))"
+    --amqp-addr "127.0.0.1:$PORT" --kafka-addr "127.0.0.1:$((PORT + 1))" --stomp-addr off --stomp-ws-addr off --xmpp-addr off --http-addr off --metrics-addr "127.0.0.1:$((PORT + 2))"
 }

@@ -37,7 +37,7 @@ func command(args ...string) *exec.Cmd {
 // serving starts a broker on free ports and returns it with its output.
 func serving(t *testing.T, args ...string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
-	c := command(append([]string{"serve", "--amqp-addr", "127.0.0.1:0", "--kafka-addr", "127.0.0.1:0", "--stomp-addr", "off", "--xmpp-addr", "off", "--http-addr", "off", "--metrics-addr", "127.0.0.1:0"}, args...)...)
+	c := command(append([]string{"serve", "--amqp-addr", "127.0.0.1:0", "--kafka-addr", "127.0.0.1:0", "--stomp-addr", "off", "--stomp-ws-addr", "off", "--xmpp-addr", "off", "--http-addr", "off", "--metrics-addr", "127.0.0.1:0"}, args...)...)
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestServeNeedsNoArgumentButAnswersSignals(t *testing.T) {
 }
 
 func TestSettingsComeFromTheEnvironment(t *testing.T) {
-	c := command("serve", "--kafka-addr", "127.0.0.1:0", "--stomp-addr", "off", "--xmpp-addr", "off", "--http-addr", "off", "--metrics-addr", "off", "--data-dir", t.TempDir())
+	c := command("serve", "--kafka-addr", "127.0.0.1:0", "--stomp-addr", "off", "--stomp-ws-addr", "off", "--xmpp-addr", "off", "--http-addr", "off", "--metrics-addr", "off", "--data-dir", t.TempDir())
 	c.Env = append(c.Env, "LEVERET_SYNC=os", "LEVERET_AMQP_ADDR=127.0.0.1:0")
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -118,7 +118,7 @@ func TestSettingsComeFromAFileThatConfigPrintsAgain(t *testing.T) {
 			t.Errorf("no %s in\n%s", want, printed)
 		}
 	}
-	c := command("serve", "--stomp-addr", "off", "--xmpp-addr", "off", "--http-addr", "off")
+	c := command("serve", "--stomp-addr", "off", "--stomp-ws-addr", "off", "--xmpp-addr", "off", "--http-addr", "off")
 	c.Dir = dir
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -249,7 +249,7 @@ func TestCertificatesForDevelopment(t *testing.T) {
 		}
 	}
 	_, lines := serving(t, "--data-dir", t.TempDir(), "--tls-cert", file("server.pem"), "--tls-key", file("server-key.pem"), "--tls-ca", file("ca.pem"),
-		"--amqps-addr", "127.0.0.1:0", "--kafka-tls-addr", "127.0.0.1:0", "--stomp-tls-addr", "off", "--http-tls-addr", "off", "--metrics-tls-addr", "off")
+		"--amqps-addr", "127.0.0.1:0", "--kafka-tls-addr", "127.0.0.1:0", "--stomp-tls-addr", "off", "--stomp-wss-addr", "off", "--http-tls-addr", "off", "--metrics-tls-addr", "off")
 	if banner := until(t, lines, "Ready after"); !strings.Contains(banner, "amqps") || !strings.Contains(banner, "kafka-tls") {
 		t.Errorf("the banner shows no listener with TLS:\n%s", banner)
 	}
@@ -277,7 +277,7 @@ func TestVersionAndCompletion(t *testing.T) {
 }
 
 func TestBrokerThatCanNotBindExitsAtOnce(t *testing.T) {
-	c := command("serve", "--data-dir", t.TempDir(), "--amqp-addr", "192.0.2.1:1", "--kafka-addr", "off", "--stomp-addr", "off", "--xmpp-addr", "off", "--http-addr", "off", "--metrics-addr", "off")
+	c := command("serve", "--data-dir", t.TempDir(), "--amqp-addr", "192.0.2.1:1", "--kafka-addr", "off", "--stomp-addr", "off", "--stomp-ws-addr", "off", "--xmpp-addr", "off", "--http-addr", "off", "--metrics-addr", "off")
 	stderr, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func startBroker(ctx context.Context, binary, sync string) (*Broker, error) {
 		return nil, fmt.Errorf("directory for the broker's data: %w", err)
 	}
 	args := []string{"serve", "--data-dir", filepath.Join(b.dir, "data"),
-		"--amqp-addr", b.AMQP, "--kafka-addr", b.Kafka, "--stomp-addr", "off", "--xmpp-addr", "off", "--http-addr", "off", "--metrics-addr", b.Metrics}
+		"--amqp-addr", b.AMQP, "--kafka-addr", b.Kafka, "--stomp-addr", "off", "--stomp-ws-addr", "off", "--xmpp-addr", "off", "--http-addr", "off", "--metrics-addr", b.Metrics}
 	if sync != "" {
 		args = append(args, "--sync", sync)
 	}

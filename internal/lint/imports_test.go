@@ -24,7 +24,7 @@ var imports = map[string][]string{
 	"kafka/wire":       {"internal/batch"},
 	"kafka/group":      {"kafka/wire"},
 	"kafka/acl":        {"access", "internal/audit", "internal/pattern"},
-	"stomp":            {"stomp/frame", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked", "internal/field"},
+	"stomp":            {"stomp/frame", "broker", "message", "auth", "internal/netx", "internal/websocket", "internal/budget", "internal/unacked", "internal/field"},
 	"stomp/frame":      {},
 	"xmpp":             {"xmpp/stanza", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked", "internal/field"},
 	"xmpp/stanza":      {},
@@ -42,6 +42,9 @@ var imports = map[string][]string{
 	"internal/tlsconf": {},
 	"internal/devcert": {},
 	"internal/unacked": {"message"},
+
+	// What listeners share of WebSocket.
+	"internal/websocket": {},
 
 	// What listeners share of memory.
 	"internal/budget": {},

@@ -62,6 +62,10 @@ func NewReadBuffer(nc net.Conn, maxBytes int) *ReadBuffer {
 	return r
 }
 
+// Through has bytes come from nc from now on, which reads from the connection that the ReadBuffer was made of. Nothing
+// may be unread.
+func (r *ReadBuffer) Through(nc net.Conn) { r.nc = nc }
+
 func takeReadBuffer(class int) []byte {
 	if b, ok := readPools[class].Get().(*[]byte); ok {
 		return *b

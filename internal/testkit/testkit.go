@@ -37,7 +37,7 @@ func Start(t testing.TB, options ...Option) *Server {
 	t.Helper()
 	c := config.Default()
 	c.DataDir = t.TempDir()
-	c.AMQPAddr, c.KafkaAddr, c.STOMPAddr, c.XMPPAddr, c.HTTPAddr, c.MetricsAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	c.AMQPAddr, c.KafkaAddr, c.STOMPAddr, c.STOMPWSAddr, c.XMPPAddr, c.HTTPAddr, c.MetricsAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	for _, o := range options {
 		o(c)
 	}
@@ -73,6 +73,7 @@ func (s *Server) Stop() {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.config.AMQPAddr, s.config.KafkaAddr, s.config.STOMPAddr, s.config.XMPPAddr, s.config.HTTPAddr, s.config.MetricsAddr = s.Addr("amqp"), s.Addr("kafka"), s.Addr("stomp"), s.Addr("xmpp"), s.Addr("http"), s.Addr("metrics")
+	s.config.STOMPWSAddr = s.Addr("stomp-ws")
 	s.Stop()
 	s.start()
 }

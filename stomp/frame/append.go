@@ -5,6 +5,9 @@ import "strconv"
 // end is behind each frame: its NUL, and a line feed, which RabbitMQ and ActiveMQ send, too.
 const end = "\x00\n"
 
+// End is what AppendEnd appends.
+var End = []byte(end)
+
 // Writer appends frames to Buf. A frame is Begin, Add for each header, and End.
 type Writer struct {
 	Buf     []byte

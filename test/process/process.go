@@ -74,7 +74,7 @@ func (b *Broker) Begin(flags ...string) error {
 		return err
 	}
 	p := exec.Command(b.binary, append([]string{"serve", "--data-dir", b.DataDir,
-		"--amqp-addr", b.AMQP, "--kafka-addr", b.Kafka, "--stomp-addr", "off", "--xmpp-addr", "off", "--http-addr", b.HTTP, "--metrics-addr", b.Metrics}, flags...)...)
+		"--amqp-addr", b.AMQP, "--kafka-addr", b.Kafka, "--stomp-addr", "off", "--stomp-ws-addr", "off", "--xmpp-addr", "off", "--http-addr", b.HTTP, "--metrics-addr", b.Metrics}, flags...)...)
 	p.Stdout, p.Stderr = log, log
 	if err := p.Start(); err != nil {
 		_ = log.Close()

@@ -1,0 +1,155 @@
+package websocket
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/gobwas/ws"
+)
+
+// MaxRequestBytes is how long the request of a handshake may be, cookies and all.
+const MaxRequestBytes = 16 << 10
+
+// Options say which handshakes are taken.
+type Options struct {
+	// Path is that of the URL; other paths get 404.
+	Path string
+	// Protocols are the subprotocols to choose from, the best first. A client that offers none of them is taken all
+	// the same, and told of none.
+	Protocols []string
+	// Origins are from where pages may connect; none is anywhere. Who says nothing of an origin is no page.
+	Origins Origins
+}
+
+// ErrLongRequest says that a request does not end within MaxRequestBytes. AnswerLong answers it.
+var ErrLongRequest = fmt.Errorf("the request of the handshake is longer than %d bytes", MaxRequestBytes)
+
+// AnswerLong is for a client whose request is too long.
+func AnswerLong(w io.Writer) error {
+	return answer(w, http.StatusRequestHeaderFieldsTooLarge, ErrLongRequest.Error())
+}
+
+// RequestBytes is how long the request is that buf begins with; 0 when it is not all there.
+func RequestBytes(buf []byte) int {
+	for at := 0; ; {
+		i := bytes.IndexByte(buf[at:], '\n')
+		if i < 0 {
+			return 0
+		}
+		at += i + 1
+		switch rest := buf[at:]; {
+		case len(rest) > 0 && rest[0] == '\n':
+			return at + 1
+		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			return at + 2
+		}
+	}
+}
+
+// Accept answers a request, all of it: with the change to WebSocket, or else with a status of 4xx or 5xx and an error
+// that says what was wrong. Extensions, of which compression is one, are declined.
+func (o *Options) Accept(request []byte, w io.Writer) error {
+	told := counted{w: w}
+	u := ws.Upgrader{
+		OnRequest: func(uri []byte) error {
+			path, _, _ := bytes.Cut(uri, []byte("?"))
+			if string(path) != o.Path {
+				return reject(http.StatusNotFound, "nothing is at %.80q, WebSocket is at %s", path, o.Path)
+			}
+			return nil
+		},
+		OnHeader: func(name, value []byte) error {
+			if string(name) == "Origin" && !o.Origins.Allow(string(value)) {
+				return reject(http.StatusForbidden, "pages of the origin %.80q may not connect", value)
+			}
+			return nil
+		},
+		ProtocolCustom: func(list []byte) (string, bool) {
+			return o.choose(bytes.Split(list, []byte(","))), true
+		},
+	}
+	_, err := u.Upgrade(struct {
+		io.Reader
+		io.Writer
+	}{bytes.NewReader(request), &told})
+	if err != nil && !told.any {
+		_ = answer(w, http.StatusBadRequest, err.Error()) // which the library leaves to us
+	}
+	return err
+}
+
+// counted tells whether anything was written, or tried.
+type counted struct {
+	w   io.Writer
+	any bool
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	c.any = true
+	return c.w.Write(b)
+}
+
+// choose is the best of the subprotocols that a client offers; "" is none.
+func (o *Options) choose(offered [][]byte) string {
+	for _, ours := range o.Protocols {
+		for _, name := range offered {
+			if string(bytes.TrimSpace(name)) == ours {
+				return ours
+			}
+		}
+	}
+	return ""
+}
+
+func reject(status int, format string, args ...any) error {
+	return ws.RejectConnectionError(ws.RejectionStatus(status), ws.RejectionReason(fmt.Sprintf(format, args...)))
+}
+
+func answer(w io.Writer, status int, text string) error {
+	_, err := fmt.Fprintf(w, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s\n",
+		status, http.StatusText(status), len(text)+1, text)
+	return err
+}
+
+// Origins are patterns of what browsers send as Origin, scheme://host[:port] in small letters; a * stands for any text
+// without a slash. None is all.
+type Origins []string
+
+// Allow tells whether pages from there may connect.
+func (o Origins) Allow(origin string) bool {
+	if len(o) == 0 {
+		return true
+	}
+	origin = strings.ToLower(strings.TrimSpace(origin))
+	for _, pattern := range o {
+		if matches(pattern, origin) {
+			return true
+		}
+	}
+	return false
+}
+
+// matches compares with a pattern, whose stars stand for what has no slash. It takes time in proportion to both.
+func matches(pattern, text string) bool {
+	first, rest, star := strings.Cut(pattern, "*")
+	text, ok := strings.CutPrefix(text, first)
+	if !ok || !star {
+		return ok && text == ""
+	}
+	for {
+		var next string
+		next, rest, star = strings.Cut(rest, "*")
+		if !star {
+			head, ok := strings.CutSuffix(text, next)
+			return ok && !strings.Contains(head, "/")
+		}
+		head, tail, ok := strings.Cut(text, next)
+		if !ok || strings.Contains(head, "/") {
+			return false
+		}
+		text = tail
+	}
+}
