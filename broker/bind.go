@@ -294,6 +294,22 @@ func (v *VHost) dropBinding(key string, d bindingDef) {
 	v.changed()
 }
 
+// BindingsTo lists the bindings that lead to a queue, and none when there is no such queue.
+func (s *Session) BindingsTo(queue string) (list []Binding) {
+	v := s.vhost
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	q := v.queueBytes([]byte(queue))
+	if q == nil {
+		return nil
+	}
+	for b := range q.incoming.all() {
+		d := &b.def
+		list = append(list, Binding{d.Source, d.Dest, d.ToExchange, string(d.Key), d.Args})
+	}
+	return list
+}
+
 // Bindings lists the bindings from the exchange.
 func (v *VHost) Bindings(x *Exchange) []Binding {
 	v.mu.Lock()

@@ -37,10 +37,11 @@ type conn struct {
 	about atomic.Pointer[about]
 	user  auth.Identity
 
-	version frame.Version
-	id      string        // of the session, as the client knows it
-	silence time.Duration // that the client may keep; 0 is for ever
-	beat    time.Duration // between signs of life of ours; 0 is none
+	version  frame.Version
+	id       string        // of the session, as the client knows it
+	clientID string        // that it gave itself; "" for none
+	silence  time.Duration // that the client may keep; 0 is for ever
+	beat     time.Duration // between signs of life of ours; 0 is none
 
 	session   *broker.Session
 	publisher *broker.Publisher

@@ -94,6 +94,7 @@ func (c *conn) connect(f *frame.Frame) error {
 		return err
 	}
 	c.introduce(f)
+	c.clientID = header(f, "client-id")
 	if err := c.login(f); err != nil {
 		return err
 	}

@@ -128,6 +128,7 @@ func hex(ch byte) int {
 
 // appendDestination writes where a message was sent to, as it could be sent there again.
 func appendDestination(buf []byte, exchange, key []byte) []byte {
+	exchange = undelayed(exchange)
 	switch {
 	case len(exchange) == 0:
 		buf = append(buf, "/queue/"...)

@@ -124,11 +124,16 @@ func (c *conn) ensureQueue(name string, f *frame.Frame) error {
 	if _, err := c.session.DeclareQueue(name, o); err != nil {
 		return err
 	}
+	c.ensure(name)
+	return nil
+}
+
+// ensure remembers that something was declared.
+func (c *conn) ensure(name string) {
 	if c.ensured == nil || len(c.ensured) >= maxEnsured {
 		c.ensured = map[string]bool{}
 	}
 	c.ensured[name] = true
-	return nil
 }
 
 // ownQueue declares the queue of a subscription to an exchange and binds it: one of the connection's own, or with
@@ -146,6 +151,9 @@ func (c *conn) ownQueue(d *destination, f *frame.Frame, id string) (name string,
 		if _, err := c.session.Exchange(broker.BindSource, d.exchange); err != nil {
 			return "", err
 		}
+	}
+	if name, ok := subscriptionName(f); ok {
+		return c.subscribeDurably(name, d, args)
 	}
 	given, _ := f.Get("x-queue-name")
 	switch name = string(given); {

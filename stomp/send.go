@@ -2,6 +2,7 @@ package stomp
 
 import (
 	"errors"
+	"strconv"
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/field"
@@ -53,7 +54,7 @@ func (c *conn) send(f *frame.Frame) *failure {
 		in.Ref = uint64(len(c.asked.marks) + 1)
 	}
 	routed, err := c.publisher.Publish(&in.Inbound)
-	if err == nil && !routed && p.dest.kind == toQueue {
+	if err == nil && !routed && p.again() {
 		err = c.again(p, c.publisher)
 	}
 	in.good = err == nil
@@ -70,6 +71,9 @@ func (c *conn) send(f *frame.Frame) *failure {
 	}
 	return nil
 }
+
+// again says whether a message that no queue took is published again.
+func (p *prepared) again() bool { return p.dest.kind == toQueue && len(p.exchange) == 0 }
 
 // again publishes to a queue that was there when the connection first sent to it, and is not any more.
 func (c *conn) again(p *prepared, to *broker.Publisher) error {
@@ -99,7 +103,7 @@ func (c *conn) examine(f *frame.Frame) (*prepared, error) {
 	if !ok {
 		return nil, fail("Missing destination", "SEND must include a 'destination' header")
 	}
-	d, err := parseDestination(string(text))
+	d, err := destinationOf(f, string(text))
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +122,10 @@ func (c *conn) examine(f *frame.Frame) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
+	delay, err := scheduled(f)
+	if err != nil {
+		return nil, err
+	}
 	if in.table, err = readProperties(f, &in.props, in.table[:0]); err != nil {
 		return nil, err
 	}
@@ -130,13 +138,43 @@ func (c *conn) examine(f *frame.Frame) (*prepared, error) {
 			return nil, err
 		}
 	}
+	if delay > 0 {
+		if err := c.delay(p, delay); err != nil {
+			return nil, err
+		}
+	}
+	ttl, passing := expires(f, c.rb.Now())
+	if passing && props.Flags&field.FlagExpiration == 0 {
+		props.Expiration, props.Flags = strconv.AppendInt(nil, ttl, 10), props.Flags|field.FlagExpiration
+	}
 	p.persistent = props.DeliveryMode == 2
 	in.whole = props.Append(in.whole[:0])
 	p.properties = in.whole
 	if len(props.Headers) > 0 {
 		p.headers = props.Headers
 	}
+	if passing {
+		return p, nil // the same headers mean less time later
+	}
 	return in.remember(p), nil
+}
+
+// delay has a message go by way of an exchange that delays it.
+func (c *conn) delay(p *prepared, ms int64) error {
+	exchange, err := c.delaying(&p.dest)
+	if err != nil {
+		return err
+	}
+	if len(exchange) > maxShort {
+		return fail("Invalid destination", "the name of the exchange '%s' is too long for messages that are delayed", clip(p.exchange))
+	}
+	in := &c.in
+	p.exchange = []byte(exchange)
+	if _, twice := field.Find(in.table, headerDelay); !twice {
+		in.table = field.AppendInt(field.AppendName(in.table, headerDelay), ms)
+		in.props.Headers, in.props.Flags = in.table, in.props.Flags|field.FlagHeaders
+	}
+	return nil
 }
 
 // endRead ends a read buffer: messages go to their logs, and their receipts wait for the disk. An error is one of

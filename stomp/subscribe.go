@@ -65,7 +65,7 @@ func (c *conn) subscribe(f *frame.Frame) error {
 	if selector, ok := f.Get("selector"); ok {
 		return fail("Invalid header", "'selector' is not supported: '%s'; bind with a pattern, or to a headers exchange", clip(selector))
 	}
-	d, err := parseDestination(string(text))
+	d, err := destinationOf(f, string(text))
 	if err != nil {
 		return err
 	}
@@ -92,6 +92,7 @@ func (c *conn) subscribe(f *frame.Frame) error {
 	case toTopic, toExchange:
 		k.topic = true
 		k.queue, err = c.ownQueue(&d, f, header(f, "id"))
+		_, o.Exclusive = subscriptionName(f)
 	case toTemp: // RabbitMQ refuses it; ActiveMQ's clients do it before they ask for replies there
 		_, err := c.tempQueue(d.key, id, f)
 		return err
@@ -101,7 +102,11 @@ func (c *conn) subscribe(f *frame.Frame) error {
 	if err != nil {
 		return err
 	}
-	return c.consume(k, k.queue, f, o)
+	err = c.consume(k, k.queue, f, o)
+	if name, ok := subscriptionName(f); ok && k.topic && broker.KindOf(err) == broker.Refused && broker.RefusedOn(err) == 0 {
+		return c.inUse(name)
+	}
+	return err
 }
 
 // subscriptionKey is what tells a subscription apart: its identifier, or in 1.0 its destination without one.
@@ -130,12 +135,15 @@ func (k *subscription) readMode(f *frame.Frame) (o broker.SubscribeOptions, err 
 	default:
 		return o, fail("Invalid header", "'ack' is none of auto, client and client-individual: '%s'", clip([]byte(mode)))
 	}
-	if value, ok := f.Get("prefetch-count"); ok {
-		n, err := strconv.ParseUint(trim(value), 10, 16)
-		if err != nil {
-			return o, fail("Invalid header", "'prefetch-count' is not a number from 0 to 65535: '%s'", clip(value))
+	for _, name := range [...]string{"prefetch-count", "activemq.prefetchSize"} {
+		if value, ok := f.Get(name); ok {
+			n, err := strconv.ParseUint(trim(value), 10, 16)
+			if err != nil {
+				return o, fail("Invalid header", "'%s' is not a number from 0 to 65535: '%s'", name, clip(value))
+			}
+			o.Prefetch = int(n)
+			break
 		}
-		o.Prefetch = int(n)
 	}
 	o.Args, err = readConsumeArgs(f)
 	return o, err
@@ -169,6 +177,13 @@ func (c *conn) consume(k *subscription, queue string, f *frame.Frame, o broker.S
 
 // unsubscribe is UNSUBSCRIBE. What the client holds it may still ack, as on RabbitMQ.
 func (c *conn) unsubscribe(f *frame.Frame) error {
+	if name, ok := subscriptionName(f); ok {
+		if err := c.deleteDurable(name); err != nil {
+			return err
+		}
+		c.done(f)
+		return nil
+	}
 	if durable(f) && header(f, "id") == "" {
 		return fail("Missing Header", "Header 'id' is required for durable subscriptions")
 	}

@@ -70,7 +70,7 @@ func (c *conn) sendLater(name string, p *prepared, receipt []byte, asked bool) *
 	in := &c.in
 	in.SameHead, in.Persistent, in.Ref = false, p.persistent, 0
 	routed, err := t.publisher.Publish(&in.Inbound)
-	if err == nil && !routed && p.dest.kind == toQueue {
+	if err == nil && !routed && p.again() {
 		err = c.again(p, t.publisher)
 	}
 	if err == nil && !c.hold(t) {
