@@ -15,6 +15,7 @@ import (
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/internal/spool"
 )
 
 // maxOutboxBytes is what may wait to be written before the read loop stops reading.
@@ -52,7 +53,7 @@ type conn struct {
 
 	channels channelTable
 	memory   *budget.Account // of unfinished bodies
-	spill    spill           // unfinished bodies that memory has no room for
+	spool    spool.Spool     // unfinished bodies
 	closing  bool            // connection.close was sent; only its answer counts
 	ended    bool            // nothing more is to be read
 	closeOk  bool            // the client closed the connection, and got its answer
@@ -92,6 +93,7 @@ type conn struct {
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{s: s, nc: nc, log: s.log.Client(nc.RemoteAddr()), memory: s.opts.Budget.Open(), wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), writerDone: make(chan struct{})}
 	c.confirms = netx.NewAnswers[[]confirmMark](c.signal, c.unstored)
+	c.spool.Memory, c.spool.Open = c.memory, s.scratch
 	c.rb = netx.NewReadBuffer(nc, netx.MaxReadBytes)
 	c.w.c = c
 	c.w.net = netx.NewWriter(nc, writeTimeout, c.patience)

@@ -3,11 +3,11 @@ package amqp
 import (
 	"bytes"
 	"fmt"
-	"sync"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/internal/spool"
 )
 
 // content is a message that comes frame by frame, because it does not fit the read buffer or because
@@ -15,7 +15,7 @@ import (
 // they may be more than memory has room for:
 //
 //	in memory        grows with what has come, taken from the budget, which they may fill in part
-//	in the spill     when that is refused; one piece of memory is needed again when it is whole
+//	in the spool     when that is refused; one piece of memory is needed again when it is whole
 //	failed           when the disk is full, too: the rest is dropped, and the publish fails when it is whole
 type content struct {
 	pending bool // basic.publish was seen
@@ -24,11 +24,8 @@ type content struct {
 	size    int
 	got     int
 
-	body    []byte // in memory
-	taken   int64  // of conn.memory, for body
-	headers int64  // of conn.memory, for the properties
-	outside bool   // the body is in conn.spill
-	spilled spilled
+	body    spool.Body
+	headers int64 // of conn.memory, for the properties
 	failed  error
 }
 
@@ -38,35 +35,15 @@ func (ch *channel) beginContent(m *wire.BasicPublish) {
 	}}
 }
 
-// keptBodyBytes is the largest body buffer that is kept for another message.
-const keptBodyBytes = 1 << 20
-
-var bodyPool sync.Pool // of *[]byte
-
 // dropContent forgets a message that will not be finished, or is.
 func (ch *channel) dropContent() {
 	c, t := ch.c, &ch.content
-	if t.body != nil {
+	if t.got > 0 {
 		c.in.Body = nil // or it would stay for as long as no publish follows
 	}
-	if n := cap(t.body); n > 0 && n <= keptBodyBytes {
-		body := t.body[:0]
-		bodyPool.Put(&body)
-	}
-	c.giveBody(t)
+	c.spool.Drop(&t.body)
 	c.memory.Give(t.headers)
 	*t = content{}
-}
-
-// giveBody gives back what holds the body.
-func (c *conn) giveBody(t *content) {
-	if t.taken > 0 {
-		c.memory.Give(t.taken)
-	}
-	if t.outside {
-		c.spill.give(&t.spilled)
-	}
-	t.body, t.taken, t.outside = nil, 0, false
 }
 
 // unexpected is about a frame that may not come where the message is, in RabbitMQ's words.
@@ -105,7 +82,7 @@ func (ch *channel) contentHeader(payload []byte) *closeError {
 		t.pub.Properties = h.Properties
 		return ch.finishContent()
 	}
-	if n := int64(len(h.Properties)); ch.c.roomFor(n) {
+	if n := int64(len(h.Properties)); ch.c.memory.Stand(n) {
 		t.headers, t.pub.Properties = n, bytes.Clone(h.Properties)
 	} else {
 		t.failed = spillError(nil)
@@ -124,9 +101,9 @@ func (ch *channel) contentBody(payload []byte) *closeError {
 			text: fmt.Sprintf("content body of %d bytes where %d are left", len(payload), t.size-t.got)}
 	}
 	if t.failed == nil {
-		if err := ch.c.keep(t, payload); err != nil {
-			ch.c.giveBody(t)
-			t.failed = err
+		if err := ch.c.spool.Append(&t.body, payload, t.size); err != nil {
+			ch.c.spool.Drop(&t.body)
+			t.failed = spillError(err)
 		}
 	}
 	if t.got += len(payload); t.got == t.size {
@@ -135,106 +112,26 @@ func (ch *channel) contentBody(payload []byte) *closeError {
 	return nil
 }
 
-// keep holds on to a piece of a body.
-func (c *conn) keep(t *content, payload []byte) error {
-	if !t.outside && c.grow(t, len(payload)) {
-		t.body = append(t.body, payload...)
-		return nil
-	}
-	if !t.outside {
-		t.outside = true
-		if err := c.spill.append(c.s.opts.Broker, &t.spilled, t.body); err != nil {
-			return spillError(err)
-		}
-		c.memory.Give(t.taken)
-		t.body, t.taken = nil, 0
-	}
-	if err := c.spill.append(c.s.opts.Broker, &t.spilled, payload); err != nil {
-		return spillError(err)
-	}
-	return nil
-}
-
 func spillError(err error) error {
 	return &broker.Error{Kind: broker.Full, Text: "a message that comes in pieces finds no room in memory or on disk", Err: err}
-}
-
-// grow makes room for n more bytes of a body in memory, or says that there is none. Memory follows what
-// has arrived, at four times its size at most, not what was announced.
-func (c *conn) grow(t *content, n int) bool {
-	need := t.got + n
-	if need <= cap(t.body) {
-		return true
-	}
-	grown := newBody(max(need, min(t.size, max(4*need, 64<<10))))
-	if !c.roomFor(int64(cap(grown))) {
-		return false
-	}
-	grown = append(grown, t.body...)
-	c.memory.Give(t.taken)
-	t.body, t.taken = grown, int64(cap(grown))
-	return true
-}
-
-// newBody is an empty body with room for n bytes, one that was used before if there is.
-func newBody(n int) []byte {
-	if n <= keptBodyBytes {
-		if b, ok := bodyPool.Get().(*[]byte); ok && cap(*b) >= n {
-			return *b
-		}
-	}
-	return make([]byte, 0, n)
-}
-
-// littleBytes is what a connection may hold for unfinished messages when they have their part of all.
-const littleBytes = 64 << 10
-
-// roomFor takes memory for unfinished messages. They may hold a part of all: who holds such memory waits for
-// a client, who may wait for ever, and the rest must do for those that are finished.
-func (c *conn) roomFor(n int64) bool {
-	if c.memory.Try(n) != nil {
-		return false
-	}
-	if c.memory.Held() <= littleBytes {
-		return true
-	}
-	if b := c.s.opts.Budget; b.Stats().Used > b.Standing() {
-		c.memory.Give(n)
-		return false
-	}
-	return true
 }
 
 // finishContent publishes the message, which is whole.
 func (ch *channel) finishContent() *closeError {
 	defer ch.dropContent()
 	t := &ch.content
-	if t.failed == nil && t.outside {
-		t.failed = ch.c.recall(t)
+	if t.failed == nil {
+		var err error
+		if t.pub.Body, err = ch.c.spool.Whole(&t.body, netx.Gone(ch.c.nc)); err != nil {
+			t.failed = spillError(err)
+		}
 	}
 	if t.failed != nil {
 		return ch.publishFailed(t.failed)
 	}
-	t.pub.Body = t.body
 	err := ch.publish(&t.pub, false)
 	ch.c.in.good = false // the next one that comes whole may be like the last that did, which was another
 	return err
-}
-
-// recall reads a spilled body back, as soon as there is memory for it.
-func (c *conn) recall(t *content) error {
-	gone := netx.Gone(c.nc)
-	// One that is larger than anybody's share takes all of it.
-	need := min(int64(t.size), max(c.memory.Share()-c.memory.Held(), 0))
-	if err := c.memory.Await(need, gone); err != nil {
-		return spillError(err)
-	}
-	t.taken = need
-	t.body = make([]byte, t.size)
-	if err := c.spill.read(&t.spilled, t.body); err != nil {
-		return spillError(err)
-	}
-	return nil
 }
 
 // publishFailed ends a publish that could not be taken: a negative confirm for who asked for one, else an

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -215,7 +214,7 @@ func TestTheBeginningsOfManyMessagesLeaveMemoryForOthers(t *testing.T) {
 				}
 				p.call(1, &wire.BasicQos{}, wire.IDBasicQosOk)
 			}
-			if s := memory.Stats(); s.Used < s.Bytes/4 || s.Used > s.Bytes/2+3*littleBytes {
+			if s := memory.Stats(); s.Used < s.Bytes/4 || s.Used > s.Bytes/2+3*budget.LittleStanding {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -315,58 +314,6 @@ func TestAFullDiskIsAnErrorOfThatPublish(t *testing.T) {
 			t.Errorf("%d messages are stored", n)
 		}
 	})
-}
-
-func TestBodiesInTheSpillAreTheirOwn(t *testing.T) {
-	r := newRig(t, rigOptions{})
-	rng := rand.New(rand.NewPCG(1, 2))
-	var s spill
-	type unfinished struct {
-		spilled
-		want []byte
-	}
-	var held []*unfinished
-	most := int64(0)
-	for range 4_000 {
-		if len(held) == 0 || len(held) < 20 && rng.IntN(50) == 0 {
-			held = append(held, new(unfinished))
-		}
-		i := rng.IntN(len(held))
-		u := held[i]
-		if rng.IntN(50) > 0 {
-			piece := numbered(rng.Int(), rng.IntN(20_000))
-			if err := s.append(r.broker, &u.spilled, piece); err != nil {
-				t.Fatal(err)
-			}
-			u.want = append(u.want, piece...)
-			most = max(most, int64(s.held))
-			continue
-		}
-		got := make([]byte, len(u.want))
-		if err := s.read(&u.spilled, got); err != nil || !bytes.Equal(got, u.want) {
-			t.Fatalf("a body of %d bytes came back different: %v", len(u.want), err)
-		}
-		s.give(&u.spilled)
-		held = slices.Delete(held, i, i+1)
-		if took := r.broker.Stats().Scratch; took > (most+1)*blockBytes {
-			t.Fatalf("the file is %d bytes long, and %d blocks were in use at most", took, most)
-		}
-	}
-	for _, u := range held {
-		s.give(&u.spilled)
-	}
-	var small, large spilled // one that stays for long is no reason to keep the space of another
-	if err := errors.Join(s.append(r.broker, &small, []byte("x")), s.append(r.broker, &large, make([]byte, 200*blockBytes))); err != nil {
-		t.Fatal(err)
-	}
-	s.give(&large)
-	if took := r.broker.Stats().Scratch; took > 64*blockBytes {
-		t.Errorf("the file is %d bytes long, and its first block in use", took)
-	}
-	s.give(&small)
-	if r.scratches.Load() != 0 || s.file != nil || s.held != 0 || r.broker.Stats().Scratch != 0 {
-		t.Errorf("%d scratch files are open and take %d bytes, %d blocks are in use", r.scratches.Load(), r.broker.Stats().Scratch, s.held)
-	}
 }
 
 // Unfinished bodies may not have the whole disk.

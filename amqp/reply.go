@@ -112,7 +112,7 @@ func (k *replyConsumer) put(m *wire.Content) (taken bool) {
 		return true
 	}
 	n := k.enc.HeadBytes(m) + len(m.Body) + int(k.enc.Frames(len(m.Body))-2)*wire.FrameOverheadBytes
-	if held := c.replies.held; held > 0 && held+n > maxReplyBytes || !c.roomFor(replyCost(n)) {
+	if held := c.replies.held; held > 0 && held+n > maxReplyBytes || !c.memory.Stand(replyCost(n)) {
 		return false
 	}
 	c.replies.tags = append(c.replies.tags, replyTag{k.ch, len(c.out) + k.enc.TagAt()})

@@ -13,6 +13,7 @@ import (
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/internal/spool"
 )
 
 // Options are a server's settings. Broker and Users are required; the zero value of the rest is its default.
@@ -90,6 +91,7 @@ type Server struct {
 	offer       atomic.Pointer[Offer]
 	properties  wire.Table // server-properties, the same for everyone
 	log         *netx.Log
+	scratch     func() (spool.Scratch, error)
 	stopping    context.Context
 	stop        context.CancelFunc
 	clients     *broker.Clients
@@ -105,6 +107,7 @@ func New(o Options) *Server {
 	s.log = netx.NewLog("amqp", o.Logger)
 	o.Broker.CountLogins("amqp", s.log.Logins)
 	s.unsubscribe = o.Broker.OnAlarm(s.alarmChanged)
+	s.scratch = func() (spool.Scratch, error) { return o.Broker.Scratch() }
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s
 }

@@ -40,7 +40,7 @@ func (ch *channel) heldBack(routed bool, p *wire.Publish) *closeError {
 	c.heldBack++
 	held := t.bytes()
 	if need := held - t.taken; need > 0 {
-		if !c.roomFor(need) {
+		if !c.memory.Stand(need) {
 			return &closeError{code: wire.PreconditionFailed, method: wire.IDBasicPublish,
 				text: refuse(0, "a transaction of %d bytes finds no room in memory: commit it in parts", held).text}
 		}

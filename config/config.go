@@ -113,7 +113,7 @@ type Config struct {
 	// RequestMemory bounds what unfinished requests and answers of all clients take.
 	RequestMemory Size `flag:"request-memory" default:"0" group:"Limits" usage:"most memory that requests of all clients take together while they arrive, are worked on and wait to be answered; 0 is a quarter of the memory of the machine or container, from 64MiB to 4GiB"`
 	// RequestDisk bounds what unfinished messages take on disk.
-	RequestDisk Size `flag:"request-disk" default:"0" group:"Limits" usage:"most disk space that unfinished messages of AMQP clients take together, once that memory has no room for them; one client gets a quarter of it; 0 is a quarter of the disk, up to 16GiB"`
+	RequestDisk Size `flag:"request-disk" default:"0" group:"Limits" usage:"most disk space that unfinished messages of AMQP and STOMP clients take together, once that memory has no room for them; one client gets a quarter of it; 0 is a quarter of the disk, up to 16GiB"`
 	// MemoryHighWatermark is the memory of the process at which publishers wait.
 	MemoryHighWatermark Watermark `flag:"memory-high-watermark" default:"0.6" group:"Limits" live:"true" usage:"memory of the process, page cache apart, above which AMQP publishers wait and hear connection.blocked, and Kafka producers are slowed down: a part of the memory of the machine or container such as 0.6, a size such as 2GiB, or off"`
 	// KafkaTrustCompressed stores compressed batches unseen.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
@@ -241,9 +242,57 @@ func TestASlowClientHoldsUpNobody(t *testing.T) {
 	}
 }
 
-// A body that finds no room in memory is refused, and all that it took is given back.
+// A body that finds no room in memory waits on disk until it is whole, known length or not, over TCP and WebSocket.
+func TestALargeBodyThatMemoryHasNoRoomForIsTaken(t *testing.T) {
+	for name, web := range map[string]bool{"TCP": false, "WebSocket": true} {
+		memory := budget.New(budget.Options{Bytes: 4 << 20, Free: 4 << 10})
+		r := newRig(t, rigOptions{server: func(o *Options) { o.Budget = memory }})
+		r.web = web
+		var hogs []*budget.Account // leave less than a body takes to what is unfinished
+		for range 2 {
+			hogs = append(hogs, memory.Open())
+			if err := hogs[len(hogs)-1].Try(700 << 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := r.connect("1.2")
+		body := make([]byte, 800<<10)
+		for i := range body {
+			body[i] = byte('a' + i%23)
+		}
+		half := len(body) / 2
+		for _, length := range []string{"", fmt.Sprintf("content-length:%d\n", len(body))} {
+			if _, err := p.nc.Write([]byte("SEND\ndestination:/queue/a\nreceipt:r\n" + length + "\n" + string(body[:half]))); err != nil {
+				t.Fatal(err)
+			}
+			until(t, func() bool { return r.scratches.Load() == 1 })
+			if _, err := p.nc.Write(append(body[half:len(body):len(body)], 0)); err != nil {
+				t.Fatal(err)
+			}
+			p.expect("RECEIPT receipt-id:r")
+		}
+		if n := r.scratches.Load(); n != 0 {
+			t.Errorf("%s: %d scratch files are open", name, n)
+		}
+		p.call("SUBSCRIBE\nid:1\ndestination:/queue/a")
+		for _, m := range p.messages(2) {
+			if m.body != string(body) {
+				t.Errorf("%s: a body of %d bytes came back different", name, len(m.body))
+			}
+		}
+		if _, err := p.nc.Write([]byte("SEND\ndestination:/queue/a\n\n" + string(body))); err != nil { // unfinished
+			t.Fatal(err)
+		}
+		until(t, func() bool { return r.scratches.Load() == 1 })
+		p.nc.Close()
+		until(t, func() bool { return r.scratches.Load() == 0 && memory.Stats().Used == 2*(700<<10-4<<10) })
+		r.stop()
+	}
+}
+
+// A body for which the disk has no room either is refused, and all that it took is given back.
 func TestALargeBodyWithoutRoomIsRefused(t *testing.T) {
-	r := newRig(t, rigOptions{})
+	r := newRig(t, rigOptions{broker: broker.Options{ScratchBytes: 1 << 20, MaxMessageBytes: 128 << 20}})
 	hog := r.server.opts.Budget.OpenCommon()
 	if err := hog.Try(hog.Share() - 1<<20); err != nil {
 		t.Fatal(err)
@@ -254,13 +303,23 @@ func TestALargeBodyWithoutRoomIsRefused(t *testing.T) {
 	go func() {
 		_, _ = p.nc.Write([]byte("SEND\ndestination:/queue/a\nreceipt:r\n\n" + strings.Repeat("x", 20<<20)))
 	}()
-	if g := p.ended("resource_error", "finds no room in memory"); g.get("receipt-id") != "r" {
+	if g := p.ended("resource_error", "finds no room in memory or on disk"); g.get("receipt-id") != "r" {
 		t.Error(g)
 	}
 	r.server.CloseAll("")
 	r.socket.Close()
 	r.served.Wait()
-	if used := r.server.opts.Budget.Stats().Used; used != before {
-		t.Errorf("%d bytes are counted, and %d were before", used, before)
+	if used := r.server.opts.Budget.Stats().Used; used != before || r.scratches.Load() != 0 {
+		t.Errorf("%d bytes are counted, and %d were before; %d files are open", used, before, r.scratches.Load())
+	}
+}
+
+// until waits for what is about to be.
+func until(t *testing.T, ok func() bool) {
+	t.Helper()
+	for begun := time.Now(); !ok(); time.Sleep(time.Millisecond) {
+		if time.Since(begun) > patience {
+			t.Fatal("it does not come about")
+		}
 	}
 }

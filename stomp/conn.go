@@ -13,6 +13,7 @@ import (
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/internal/spool"
 	"github.com/leveret-mq/leveret/stomp/frame"
 )
 
@@ -53,6 +54,7 @@ type conn struct {
 	published  atomic.Uint64
 
 	memory       *budget.Account // of large bodies and of transactions
+	spool        spool.Spool     // of the body of large
 	large        *large          // a SEND that does not fit the read buffer, under way
 	ended        bool            // nothing more is to be read
 	running      atomic.Bool     // the client has signed in
@@ -91,6 +93,7 @@ type conn struct {
 func newConn(s *Server, nc net.Conn, log *netx.Log) *conn {
 	c := &conn{s: s, nc: nc, log: log.Client(nc.RemoteAddr()), memory: s.opts.Budget.Open(), wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), writerDone: make(chan struct{})}
 	c.waiting = netx.NewAnswers[receipts](c.signal, c.unstored)
+	c.spool.Memory, c.spool.Open = c.memory, s.scratch
 	c.rb = netx.NewReadBuffer(nc, netx.MaxReadBytes)
 	c.dec.Limits = frame.Limits{Headers: maxHeaders, HeadBytes: maxHeadBytes, BodyBytes: maxEarlyBytes}
 	c.version = frame.V10

@@ -4,15 +4,17 @@ import (
 	"bytes"
 
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/internal/spool"
 	"github.com/leveret-mq/leveret/stomp/frame"
 )
 
-// large is a SEND that does not fit the read buffer: its head is copied, and its body gathered as it comes. What it
-// takes is counted against the budget before it is allocated; who finds no room is refused.
+// large is a SEND that does not fit the read buffer: its head is copied, and its body gathered as it comes, in memory
+// while the budget for requests has room, else in a file beside the data.
 type large struct {
 	frame frame.Frame
 	size  int // of the body; -1 when only its end tells
-	taken int64
+	body  spool.Body
+	head  int64 // of conn.memory, for the headers
 }
 
 // beginLarge takes the head of a frame whose body comes in pieces.
@@ -28,43 +30,20 @@ func (c *conn) beginLarge(f *frame.Frame, size int) *failure {
 		return c.blame(&l.frame, fail("Invalid frame", "%s with a body", f.Command))
 	}
 	c.large, c.inflow.Fed = l, true
-	if !c.take(int64(bytesOf)) {
-		return c.noRoom()
+	if !c.memory.Stand(int64(bytesOf)) {
+		return c.noRoom(nil)
 	}
+	l.head = int64(bytesOf)
 	return nil
 }
 
-// take takes memory for the frame under way.
-func (c *conn) take(n int64) bool {
-	if !c.roomFor(n) {
-		return false
+// noRoom ends a client whose message can't be kept until it is whole.
+func (c *conn) noRoom(err error) *failure {
+	e := fail("resource_error", "a message that comes in pieces finds no room in memory or on disk")
+	if err != nil {
+		e.detail += ": " + err.Error()
 	}
-	c.large.taken += n
-	return true
-}
-
-// littleBytes is what a connection may hold of unfinished messages when they have their part of all.
-const littleBytes = 64 << 10
-
-// roomFor takes memory for what waits for its client, who may let it wait for ever. That may be a part of all: the
-// rest is for what is finished.
-func (c *conn) roomFor(n int64) bool {
-	if c.memory.Try(n) != nil {
-		return false
-	}
-	if c.memory.Held() <= littleBytes {
-		return true
-	}
-	if b := c.s.opts.Budget; b.Stats().Used > b.Standing() {
-		c.memory.Give(n)
-		return false
-	}
-	return true
-}
-
-func (c *conn) noRoom() *failure {
-	e := fail("resource_error", "a message that comes in pieces finds no room in memory")
-	e.advice = "raise --request-memory, or have clients send large messages one after the other"
+	e.advice = "raise --request-memory or --request-disk, look at how full the disk is, or have clients send large messages one after the other"
 	return c.blame(&c.large.frame, e)
 }
 
@@ -81,48 +60,35 @@ func (c *conn) takeRest() (more bool, _ *failure) {
 	if err != nil {
 		return false, c.blame(&l.frame, decodeFailure(err))
 	}
-	if !c.grow(len(piece)) {
-		return false, c.noRoom()
+	if err := c.spool.Append(&l.body, piece, l.size); err != nil {
+		return false, c.noRoom(err)
 	}
-	l.frame.Body = append(l.frame.Body, piece...)
 	c.rb.Advance(n)
 	if !done {
 		return true, nil
 	}
+	return c.finishLarge()
+}
+
+// finishLarge sends the message, which is whole.
+func (c *conn) finishLarge() (more bool, _ *failure) {
+	l := c.large
 	defer c.dropLarge()
 	c.frames++
+	var err error
+	if l.frame.Body, err = c.spool.Whole(&l.body, netx.Gone(c.nc)); err != nil {
+		return false, c.noRoom(err)
+	}
 	e := c.blame(&l.frame, c.send(&l.frame))
 	c.in.Body, c.in.last, c.in.good = nil, nil, false
 	return e == nil, e
 }
 
-// grow makes room for n more bytes of the body. Memory follows what has arrived, not what was announced.
-func (c *conn) grow(n int) bool {
-	l := c.large
-	have := l.frame.Body
-	need := len(have) + n
-	if need <= cap(have) {
-		return true
-	}
-	size := max(4*need, 64<<10)
-	if l.size >= 0 {
-		size = max(need, min(l.size, size))
-	}
-	if !c.take(int64(size)) {
-		return false
-	}
-	grown := make([]byte, len(have), size)
-	copy(grown, have)
-	c.memory.Give(int64(cap(have)))
-	l.taken -= int64(cap(have))
-	l.frame.Body = grown
-	return true
-}
-
 // dropLarge lets go of the frame under way.
 func (c *conn) dropLarge() {
 	if c.large != nil {
-		c.memory.Give(c.large.taken)
+		c.spool.Drop(&c.large.body)
+		c.memory.Give(c.large.head)
 		c.large = nil
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,17 +22,18 @@ import (
 
 // rig is a server over a real broker and a store in memory.
 type rig struct {
-	t       testing.TB
-	store   *local.Store
-	broker  *broker.Broker
-	server  *Server
-	vhost   *broker.VHost
-	session *broker.Session // to look at the broker with
-	log     *logged.Lines
-	socket  net.Listener
-	web     bool // clients connect over WebSocket
-	stopped bool
-	served  sync.WaitGroup
+	t         testing.TB
+	store     *local.Store
+	broker    *broker.Broker
+	server    *Server
+	vhost     *broker.VHost
+	session   *broker.Session // to look at the broker with
+	log       *logged.Lines
+	socket    net.Listener
+	web       bool         // clients connect over WebSocket
+	scratches atomic.Int32 // open now
+	stopped   bool
+	served    sync.WaitGroup
 }
 
 type rigOptions struct {
@@ -57,6 +59,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 		t.Fatal(err)
 	}
 	o.broker.Log = quiet()
+	o.broker.Scratch = r.scratch
 	if o.broker.Probe == nil {
 		o.broker.Probe = r.store.Probe
 	}
@@ -99,6 +102,26 @@ func (r *rig) stop() {
 	if err := r.store.Close(); err != nil {
 		r.t.Error(err)
 	}
+}
+
+// scratch opens a file of the store and counts it while it is open.
+func (r *rig) scratch() (broker.Scratch, error) {
+	f, err := r.store.Scratch()
+	if err != nil {
+		return nil, err
+	}
+	r.scratches.Add(1)
+	return &countedFile{f, &r.scratches}, nil
+}
+
+type countedFile struct {
+	broker.Scratch
+	open *atomic.Int32
+}
+
+func (f *countedFile) Close() error {
+	f.open.Add(-1)
+	return f.Scratch.Close()
 }
 
 // dial connects through the loopback interface.

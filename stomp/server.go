@@ -12,6 +12,7 @@ import (
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/internal/spool"
 	"github.com/leveret-mq/leveret/internal/websocket"
 )
 
@@ -58,6 +59,7 @@ type Server struct {
 	opts       Options
 	webLog     *netx.Log
 	log        *netx.Log
+	scratch    func() (spool.Scratch, error)
 	stopping   context.Context
 	stop       context.CancelFunc
 	clients    *broker.Clients
@@ -72,6 +74,7 @@ func New(o Options) *Server {
 	s.Origins(o.Origins)
 	o.Broker.CountLogins("stomp", s.log.Logins)
 	o.Broker.CountLogins("web-stomp", s.webLog.Logins)
+	s.scratch = func() (spool.Scratch, error) { return o.Broker.Scratch() }
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s
 }

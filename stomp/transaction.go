@@ -118,7 +118,7 @@ func (c *conn) hold(t *transaction) bool {
 	if need <= 0 {
 		return true
 	}
-	if !c.roomFor(need) {
+	if !c.memory.Stand(need) {
 		return false
 	}
 	t.taken += need

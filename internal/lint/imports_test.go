@@ -18,13 +18,13 @@ var imports = map[string][]string{
 		"admin", "management", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit", "internal/tlsconf", "internal/devcert"},
 
 	// Listeners.
-	"amqp":             {"amqp/wire", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked"},
+	"amqp":             {"amqp/wire", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/spool", "internal/unacked"},
 	"amqp/wire":        {"internal/field"},
 	"kafka":            {"kafka/wire", "kafka/group", "kafka/acl", "broker", "message", "auth", "internal/netx", "internal/batch", "internal/budget"},
 	"kafka/wire":       {"internal/batch"},
 	"kafka/group":      {"kafka/wire"},
 	"kafka/acl":        {"access", "internal/audit", "internal/pattern"},
-	"stomp":            {"stomp/frame", "broker", "message", "auth", "internal/netx", "internal/websocket", "internal/budget", "internal/unacked", "internal/field"},
+	"stomp":            {"stomp/frame", "broker", "message", "auth", "internal/netx", "internal/websocket", "internal/budget", "internal/spool", "internal/unacked", "internal/field"},
 	"stomp/frame":      {},
 	"xmpp":             {"xmpp/stanza", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked", "internal/field"},
 	"xmpp/stanza":      {},
@@ -48,6 +48,7 @@ var imports = map[string][]string{
 
 	// What listeners share of memory.
 	"internal/budget": {},
+	"internal/spool":  {"internal/budget"},
 
 	// The broker and what it is made of.
 	"broker":   {"exchange", "consumer", "store", "message", "auth", "internal/batch", "internal/field", "internal/share", "internal/audit", "internal/pattern"},

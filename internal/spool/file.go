@@ -1,49 +1,44 @@
-package amqp
+package spool
 
-import (
-	"math/bits"
+import "math/bits"
 
-	"github.com/leveret-mq/leveret/broker"
-)
-
-// spill is a file with the unfinished bodies of a connection for which memory has no room. There is one while it
-// holds anything. It belongs to the reader goroutine.
+// file is a scratch file with the bodies for which memory has no room. There is one while it holds anything.
 //
 //	block  0   1   2   3   4   5   6   7
-//	      [ 3 | 1 | 3 |   | 7 | 1 |       of channel 3, 1, 3 …
+//	      [ 3 | 1 | 3 |   | 7 | 1 |       of body 3, 1, 3 …
 //	                ▲           └ the file ends with the last block that is in use
 //	                a free block is used again, the first one at first
 //
 // A body takes blocks as it comes, so that the file is not longer than what is in it.
-type spill struct {
-	file broker.Scratch
+type file struct {
+	disk Scratch
 	used []uint64 // a bit for each block
 	held int      // blocks in use
 }
 
-// blockBytes is the unit in which a spill is used.
+// blockBytes is the unit in which a file is used.
 const blockBytes = 64 << 10
 
-// spilled is a body in a spill.
+// spilled is a body in a file.
 type spilled struct {
 	blocks []uint32
 	size   int
 }
 
 // append puts a piece behind what is there of a body.
-func (s *spill) append(b *broker.Broker, body *spilled, piece []byte) error {
-	if s.file == nil {
-		file, err := b.Scratch()
+func (s *file) append(open func() (Scratch, error), body *spilled, piece []byte) error {
+	if s.disk == nil {
+		disk, err := open()
 		if err != nil {
 			return err
 		}
-		s.file = file
+		s.disk = disk
 	}
 	for len(body.blocks)*blockBytes < body.size+len(piece) {
 		body.blocks = append(body.blocks, s.take())
 	}
 	err := body.runs(body.size, len(piece), func(at int64, n int) error {
-		_, err := s.file.WriteAt(piece[:n], at)
+		_, err := s.disk.WriteAt(piece[:n], at)
 		piece = piece[n:]
 		body.size += n
 		return err
@@ -52,9 +47,9 @@ func (s *spill) append(b *broker.Broker, body *spilled, piece []byte) error {
 }
 
 // read fills b with the beginning of a body.
-func (s *spill) read(body *spilled, b []byte) error {
+func (s *file) read(body *spilled, b []byte) error {
 	return body.runs(0, len(b), func(at int64, n int) error {
-		_, err := s.file.ReadAt(b[:n], at)
+		_, err := s.disk.ReadAt(b[:n], at)
 		b = b[n:]
 		return err
 	})
@@ -78,7 +73,7 @@ func (body *spilled) runs(from, n int, do func(at int64, n int) error) error {
 }
 
 // take finds a block that is free.
-func (s *spill) take() uint32 {
+func (s *file) take() uint32 {
 	s.held++
 	for i, word := range s.used {
 		if word != ^uint64(0) {
@@ -92,18 +87,18 @@ func (s *spill) take() uint32 {
 }
 
 // give frees the blocks of a body, the end of the file behind the last that is in use, and the file with the last of all.
-func (s *spill) give(body *spilled) {
+func (s *file) give(body *spilled) {
 	for _, n := range body.blocks {
 		s.used[n/64] &^= 1 << (n % 64)
 	}
 	s.held -= len(body.blocks)
 	*body = spilled{}
-	if s.file == nil {
+	if s.disk == nil {
 		return
 	}
 	if s.held == 0 {
-		_ = s.file.Close() // nothing in it is wanted
-		*s = spill{}
+		_ = s.disk.Close() // nothing in it is wanted
+		*s = file{}
 		return
 	}
 	end := len(s.used)
@@ -112,6 +107,6 @@ func (s *spill) give(body *spilled) {
 	}
 	if end < len(s.used) { // now and then is often enough
 		s.used = s.used[:end]
-		_ = s.file.Truncate(int64(end) * 64 * blockBytes) // what can't be cut off goes with the file
+		_ = s.disk.Truncate(int64(end) * 64 * blockBytes) // what can't be cut off goes with the file
 	}
 }
