@@ -155,7 +155,7 @@ func TestEveryListenerSpeaksTLSBesideItsPlainOne(t *testing.T) {
 			t.Errorf("%s: %+v %v", url, h, err)
 		}
 		for _, l := range h.Listeners {
-			if secure := l.Name == "amqps" || l.Name == "stomp-wss" || strings.HasSuffix(l.Name, "-tls"); l.TLS != secure || !l.Up {
+			if secure := l.Name == "amqps" || l.Name == "https" || l.Name == "stomp-wss" || strings.HasSuffix(l.Name, "-tls"); l.TLS != secure || !l.Up {
 				t.Errorf("%+v", l)
 			}
 		}
