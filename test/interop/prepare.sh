@@ -50,6 +50,9 @@ prepare() {
     amqp091-go-own) prepare_go_tests amqp091-go . -tags integration && prepare_python && prepare_go_examples ;;
     watermill) prepare_go_tests watermill-amqp ./pkg/amqp ;;
     php) prepare_python && prepare_debian php php-cli php-amqplib ;;
+    ruby-stomp) prepare_debian ruby ruby ruby-stomp ;;
+    chromium) prepare_npm js js/package.json && prepare_debian chromium chromium ;;
+    spring-relay) prepare_java spring-relay java/springstomp/pom.xml java/springstomp/*.java java/src/Check.java ;;
     ruby) prepare_debian ruby ruby ruby-bunny ;;
     amqp-tools) prepare_python && prepare_debian amqp-publish amqp-tools ;;
     rust) prepare_python && need cargo "$INSTALL_CARGO" ;;
