@@ -66,9 +66,9 @@ func (s *served) logged(pattern string) string {
 func serveFile(t *testing.T, dir, text string, env ...string) *served {
 	t.Helper()
 	s := &served{t: t, file: filepath.Join(dir, "leveret.toml")}
-	s.write("amqp-addr = \"127.0.0.1:0\"\nkafka-addr = \"127.0.0.1:0\"\nhttp-addr = \"off\"\nmetrics-addr = \"127.0.0.1:0\"\n" + text)
+	s.write("amqp-addr = \"127.0.0.1:0\"\nkafka-addr = \"127.0.0.1:0\"\nmetrics-addr = \"127.0.0.1:0\"\n" + text)
 	s.cmd = command("serve", "--config", s.file, "--data-dir", filepath.Join(dir, "data"))
-	s.cmd.Env = append(append(s.cmd.Env, "LEVERET_STOMP_ADDR=off", "LEVERET_STOMP_WS_ADDR=off", "LEVERET_XMPP_ADDR=off"), env...)
+	s.cmd.Env = append(append(s.cmd.Env, "LEVERET_STOMP_ADDR=off", "LEVERET_STOMP_WS_ADDR=off", "LEVERET_XMPP_ADDR=off", "LEVERET_HTTP_ADDR=off"), env...)
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
