@@ -70,7 +70,7 @@ func TestEachKafkaListenerTellsItsClientsItsOwnAddress(t *testing.T) {
 			t.Errorf("%+v", l)
 		}
 	}
-	if len(health.Listeners) != 8 {
+	if len(health.Listeners) != 9 {
 		t.Errorf("%+v", health.Listeners)
 	}
 }

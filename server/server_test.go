@@ -84,7 +84,7 @@ func TestHealthShowsEachListener(t *testing.T) {
 	if err := json.NewDecoder(answer.Body).Decode(&h); err != nil {
 		t.Fatal(err)
 	}
-	if answer.StatusCode != 200 || h.Status != "ok" || len(h.Listeners) != 6 || len(h.Checks) != 3 {
+	if answer.StatusCode != 200 || h.Status != "ok" || len(h.Listeners) != 7 || len(h.Checks) != 3 {
 		t.Fatalf("%d %+v", answer.StatusCode, h)
 	}
 }

@@ -151,7 +151,7 @@ func TestEveryListenerSpeaksTLSBesideItsPlainOne(t *testing.T) {
 		var h admin.Health
 		err = json.NewDecoder(answer.Body).Decode(&h)
 		_ = answer.Body.Close()
-		if err != nil || len(h.Listeners) != 12 {
+		if err != nil || len(h.Listeners) != 13 {
 			t.Errorf("%s: %+v %v", url, h, err)
 		}
 		for _, l := range h.Listeners {
