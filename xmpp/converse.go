@@ -178,7 +178,6 @@ func (k *Client) finish() {
 	k.charged = 0
 	k.mu.Unlock()
 	k.s.registry.leave(k)
-	k.tellGone()
 	settleAll(unsettled, false)
 	var all sync.WaitGroup
 	for _, sub := range left { // who waits for the disk waits once
@@ -191,5 +190,6 @@ func (k *Client) finish() {
 	if was {
 		k.tellServices(false)
 	}
+	k.tellGone()
 	k.memory.Close()
 }

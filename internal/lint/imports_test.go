@@ -28,7 +28,7 @@ var imports = map[string][]string{
 	"stomp/frame":      {},
 	"xmpp":             {"xmpp/stanza", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked", "internal/field"},
 	"xmpp/stanza":      {},
-	"xmpp/pubsub":      {"xmpp", "xmpp/stanza", "broker", "message", "auth", "internal/field"},
+	"xmpp/pubsub":      {"xmpp", "xmpp/stanza", "broker", "message", "auth", "internal/field", "internal/budget"},
 	"admin":            {"broker", "metrics", "auth"},
 	"management":       {"broker", "access", "auth", "definitions", "message", "internal/netx", "internal/budget", "internal/audit", "internal/field"},
 	"metrics":          {"broker", "internal/budget"},

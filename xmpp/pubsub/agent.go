@@ -8,6 +8,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
@@ -32,7 +33,8 @@ type agent struct {
 	h       *host
 	account stanza.JID // bare
 	session *broker.Session
-	wake    chan struct{} // capacity 1
+	memory  *budget.Account // of items on their way
+	wake    chan struct{}   // capacity 1
 	stop    chan struct{}
 
 	mu      sync.Mutex // guards the rest
@@ -67,7 +69,7 @@ func (h *host) join(p Peer, available bool) {
 	h.mu.Lock()
 	a := h.agents[key]
 	if a == nil {
-		a = &agent{h: h, account: bare, session: h.v.NewSession(auth.Identity{Name: p.User()}), wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		a = &agent{h: h, account: bare, session: h.v.NewSession(auth.Identity{Name: p.User()}), memory: h.s.budget.Open(), wake: make(chan struct{}, 1), stop: make(chan struct{}),
 			peers: map[Peer]*presence{}, feeds: map[*subscription]*feed{}, waiting: map[string]*event{}}
 		h.agents[key] = a
 	}
@@ -181,9 +183,15 @@ func (a *agent) end() {
 		a.ended = true
 		close(a.stop)
 		if !a.running {
-			a.session.Close()
+			a.close()
 		}
 	}
+}
+
+// close is the end of the agent's.
+func (a *agent) close() {
+	a.session.Close()
+	a.memory.Close()
 }
 
 // run is the agent's goroutine.
@@ -192,7 +200,7 @@ func (a *agent) run() {
 		select {
 		case <-a.stop:
 			a.closeFeeds(func(*feed) bool { return true })
-			a.session.Close()
+			a.close()
 			return
 		case <-a.wake:
 		}

@@ -63,7 +63,11 @@ func (f *feed) turn() (more bool) {
 	}
 	of := f.a.h.settingsOf(f.sub.node)
 	n := 0
-	err := f.src.pull(room, bytes, func(it *item, lease *broker.Lease) {
+	if f.a.memory.Await(turnBytes*treeBytes, f.a.stop) != nil {
+		return false
+	}
+	defer f.a.memory.Give(turnBytes * treeBytes)
+	err := f.src.pull(room, min(bytes, turnBytes), func(it *item, lease *broker.Lease) {
 		n++
 		f.send(it, lease, targets, &of)
 	})
@@ -71,8 +75,11 @@ func (f *feed) turn() (more bool) {
 		f.rest(err)
 		return false
 	}
-	return n == room
+	return n > 0 // the next one comes for nothing, or for what there was no room for
 }
+
+// turnBytes is about how much of items is read at a time.
+const turnBytes = 128 << 10
 
 // rest has a feed wait whose source can't be read.
 func (f *feed) rest(err error) {

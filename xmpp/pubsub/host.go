@@ -39,6 +39,7 @@ func newHost(s *Service, v *broker.VHost) *host {
 	h := &host{s: s, v: v, nodes: map[place]*node{}, byAccount: map[string]map[*subscription]struct{}{}, agents: map[string]*agent{},
 		dirty: map[*subscription]struct{}{}, replaced: map[any]*node{}}
 	h.load()
+	h.sweep()
 	return h
 }
 
@@ -82,6 +83,23 @@ func (h *host) load() {
 			if sub := h.nodes[at].subs[jid]; sub != nil {
 				sub.positions, sub.written = list, slices.Clone(list)
 			}
+		}
+	}
+}
+
+// sweep deletes queues of subscribers that no subscription has: a kill may have come between the end of an exchange and that
+// of the queues of its subscribers.
+func (h *host) sweep() {
+	used := map[string]bool{}
+	for _, of := range h.byAccount {
+		for sub := range of {
+			used[sub.Queue] = true
+		}
+	}
+	for _, q := range h.v.Queues() {
+		if strings.HasPrefix(q.Name, subscriberQueue) && !used[q.Name] {
+			h.s.log.Info("deleting the queue of a pubsub subscriber whose subscription is gone", "vhost", h.v.Name, "queue", q.Name)
+			h.dropQueue(q.Name)
 		}
 	}
 }

@@ -140,13 +140,18 @@ func (x *index) update(r *request, n *node) error {
 		w := walk{r: r, p: p, partition: i}
 		for at.to < end {
 			to := min(at.to+walkStep, end)
-			if err := w.fill(at.to, to); err != nil {
+			first, err := w.fill(at.to, to)
+			if err != nil {
 				return err
+			}
+			if first > at.to { // too much at a time
+				*at = indexPart{}
+				return x.update(r, n)
 			}
 			for _, it := range w.got {
 				at.at[maphash.String(x.seed, it.id)] = it.offset
 			}
-			w.got, at.to = w.got[:0], to
+			w.got, w.held, at.to = w.got[:0], 0, to
 		}
 	}
 	return nil

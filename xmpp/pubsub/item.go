@@ -41,6 +41,16 @@ type item struct {
 	size        int             // about what it takes in memory
 }
 
+// itemBytes is about what an item takes besides, and treeBytes what a byte of it takes while it is built and sent.
+const (
+	itemBytes = 512
+	treeBytes = 6
+)
+
+// maxBodyBytes is the largest body, and the largest properties, that an item has: others come without, since few clients take a stanza
+// of that size. Who wants them reads the queue by another protocol.
+const maxBodyBytes = 1 << 20
+
 // read makes an item of a message. Its id is the message's, or where it stands in the log.
 //
 // An XML element that an XMPP client published, or who says so by its content type, is the payload as it is. All else is put into a
@@ -51,17 +61,20 @@ type item struct {
 //	  <body>text</body>                        or <body encoding='base64'>…</body>
 //	</message>
 func read(d *broker.Delivery, partition int) *item {
-	it := &item{partition: partition, offset: d.Offset, timestampMs: d.TimestampMs, size: len(d.Body) + len(d.Properties) + len(d.Key)}
+	it := &item{partition: partition, offset: d.Offset, timestampMs: d.TimestampMs, size: min(len(d.Body), maxBodyBytes) + min(len(d.Properties), maxBodyBytes) + len(d.Key) + itemBytes}
 	var p field.Properties
 	if len(d.Properties) > 0 && p.Parse(d.Properties) != nil {
 		p = field.Properties{}
+	}
+	if len(d.Properties) > maxBodyBytes {
+		p.Headers = nil
 	}
 	if p.Flags&field.FlagMessageID != 0 && len(p.MessageID) > 0 && stanza.Carries(p.MessageID) {
 		it.id = string(p.MessageID)
 	} else {
 		it.id = strconv.Itoa(partition) + "-" + strconv.FormatInt(int64(d.Offset), 10)
 	}
-	if p.Flags&field.FlagContentType != 0 && isXML(string(p.ContentType)) {
+	if p.Flags&field.FlagContentType != 0 && len(d.Body) <= maxBodyBytes && isXML(string(p.ContentType)) {
 		if len(d.Body) == 0 {
 			it.headers = shim(&p, d.Redelivered)
 			return it
@@ -132,6 +145,9 @@ func wrap(d *broker.Delivery, p *field.Properties) *stanza.Element {
 		if e := header(&t); e != nil {
 			m.Add(e)
 		}
+	}
+	if len(d.Body) > maxBodyBytes {
+		return m.Set("size", strconv.Itoa(len(d.Body)))
 	}
 	body := stanza.New(nsMessage, "body")
 	if stanza.Carries(d.Body) {
@@ -376,6 +392,9 @@ func readHeader(table []byte, h *stanza.Element) ([]byte, *stanza.Error) {
 		n, err := strconv.ParseInt(string(value), 10, 64)
 		if err != nil {
 			return nil, stanza.Fail("bad-request", "header '"+name+"' is not a whole number")
+		}
+		if kind == "I" && n == int64(int32(n)) {
+			return field.AppendInt32(table, int32(n)), nil
 		}
 		return field.AppendInt(table, n), nil
 	default:

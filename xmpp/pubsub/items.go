@@ -93,6 +93,9 @@ func (r *request) byID(n *node, asked []*stanza.Element) (out []*item, err error
 		if size += it.size; size > maxItemsBytes && len(out) > 0 {
 			break
 		}
+		if err := r.charge(it.size); err != nil {
+			return nil, err
+		}
 		out = append(out, it)
 	}
 	return out, nil
@@ -149,6 +152,9 @@ func (r *request) last(n *node, before []message.Offset, limit int) (out []*item
 				rest = true
 				break
 			}
+			if err := r.charge(it.size); err != nil {
+				return nil, false, err
+			}
 			seen[it.id] = true
 			out = append(out, it)
 			found++
@@ -178,6 +184,7 @@ type walk struct {
 	left      int            // messages that may be looked at
 	bytes     int
 	got       []*item // read, the next one last
+	held      int     // about what they take
 }
 
 // more says whether there is something that was not handed out.
@@ -190,20 +197,24 @@ func (w *walk) back() (*item, error) {
 			return nil, nil
 		}
 		from := max(w.at-walkStep, w.start)
-		if err := w.fill(from, w.at); err != nil {
+		first, err := w.fill(from, w.at)
+		if err != nil {
 			return nil, err
 		}
-		w.at = from
+		w.at = first
 	}
 	it := w.got[len(w.got)-1]
 	w.got = w.got[:len(w.got)-1]
+	w.held -= it.size
 	return it, nil
 }
 
-// fill reads the messages of a stretch.
-func (w *walk) fill(from, to message.Offset) error {
-	for from < to {
-		next, _, err := w.r.p.Session().Browse(w.p, from, maxItemsBytes, func(d *broker.Delivery) bool {
+// fill reads the messages of a stretch, and returns where it begins of which all is kept: what comes before would take too much memory
+// at a time.
+func (w *walk) fill(from, to message.Offset) (first message.Offset, err error) {
+	first = from
+	for at := from; at < to; {
+		next, _, err := w.r.p.Session().Browse(w.p, at, maxItemsBytes, func(d *broker.Delivery) bool {
 			if d.Offset >= to {
 				return false
 			}
@@ -211,17 +222,22 @@ func (w *walk) fill(from, to message.Offset) error {
 			w.got = append(w.got, it)
 			w.left--
 			w.bytes -= it.size
+			for w.held += it.size; w.held > maxItemsBytes && len(w.got) > 1; {
+				w.held -= w.got[0].size
+				first = w.got[0].offset + 1
+				w.got = w.got[1:]
+			}
 			return d.Offset+1 < to
 		})
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if next <= from {
-			return nil
+		if next <= at {
+			break
 		}
-		from = next
+		at = next
 	}
-	return nil
+	return first, nil
 }
 
 // page is one of a result set.
@@ -316,9 +332,11 @@ func (r *request) forward(n *node, from message.Offset, limit int) (out []*item,
 	left, size := maxWalk, 0
 	for from = max(from, start); from < end && len(out) < limit && left > 0 && size < maxItemsBytes; {
 		var got []*item
+		held := 0
 		next, _, err := r.p.Session().Browse(p, from, maxItemsBytes, func(d *broker.Delivery) bool {
-			got = append(got, read(d, 0))
-			return len(got) < min(limit, walkStep)
+			it := read(d, 0)
+			got, held = append(got, it), held+it.size
+			return len(got) < min(limit, walkStep) && held < maxItemsBytes
 		})
 		if err != nil {
 			return nil, err
@@ -330,6 +348,9 @@ func (r *request) forward(n *node, from message.Offset, limit int) (out []*item,
 			}
 			if size += it.size; size > maxItemsBytes && len(out) > 0 {
 				return out, nil
+			}
+			if err := r.charge(it.size); err != nil {
+				return nil, err
 			}
 			out = append(out, it)
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
 
@@ -16,6 +17,8 @@ type request struct {
 	iq     *stanza.Element
 	pubsub *stanza.Element // in it
 	act    *stanza.Element // in that
+	memory *budget.Account // of what is answered; nil: nothing was taken
+	held   int64
 }
 
 // verb serves one action. What it returns stands in the result; later says that the answer comes by itself.
@@ -81,6 +84,27 @@ func (r *request) serve() error {
 	}
 	r.answer(payload)
 	return nil
+}
+
+// charge takes memory for bytes of an answer.
+func (r *request) charge(n int) error {
+	if r.memory == nil {
+		r.memory = r.s.budget.Open()
+	}
+	bytes := int64(n) * treeBytes
+	if err := r.memory.Take(bytes, nil); err != nil {
+		return typed("wait", stanza.Fail("resource-constraint", err.Error()+"; ask for fewer items"))
+	}
+	r.held += bytes
+	return nil
+}
+
+// release gives it back.
+func (r *request) release() {
+	if r.memory != nil {
+		r.memory.Give(r.held)
+		r.memory.Close()
+	}
 }
 
 // answer sends the result.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
 
@@ -43,27 +44,32 @@ type Peer interface {
 // Options are a service's settings. Broker is required.
 type Options struct {
 	Broker *broker.Broker
+	// Budget bounds the memory of items on their way; default one of the service's own.
+	Budget *budget.Budget
 	// Logger takes what an operator should read; default slog.Default().
 	Logger *slog.Logger
 }
 
 // Service answers for pubsub.DOMAIN. All methods may be called from any goroutine.
 type Service struct {
-	b    *broker.Broker
-	log  *slog.Logger
-	stop chan struct{}
-	done sync.WaitGroup
-	ends []func() // of what the broker tells
+	b      *broker.Broker
+	log    *slog.Logger
+	budget *budget.Budget
+	stop   chan struct{}
+	done   sync.WaitGroup
+	ends   []func() // of what the broker tells
 
 	mu    sync.Mutex // guards the rest
 	hosts map[*broker.VHost]*host
 	ended bool
 }
 
-// New makes a service, which reads what was kept of its nodes when they are asked for first. Close it before the broker, and after
-// the streams.
+// New makes a service, which reads what was kept of its nodes. Close it before the broker, and after the streams.
 func New(o Options) *Service {
-	s := &Service{b: o.Broker, log: cmp.Or(o.Logger, slog.Default()), stop: make(chan struct{}), hosts: map[*broker.VHost]*host{}}
+	s := &Service{b: o.Broker, log: cmp.Or(o.Logger, slog.Default()), budget: o.Budget, stop: make(chan struct{}), hosts: map[*broker.VHost]*host{}}
+	if s.budget == nil {
+		s.budget = budget.New(budget.Options{})
+	}
 	s.ends = []func(){
 		s.b.OnDeleted(func(q *broker.Queue) { s.deleted(q.VHost(), place{false, q.Name}, q) }),
 		s.b.OnExchangeDeleted(func(v *broker.VHost, x *broker.Exchange) { s.deleted(v, place{true, x.Name}, x) }),
@@ -71,6 +77,9 @@ func New(o Options) *Service {
 			s.forget(name)
 			return nil
 		}),
+	}
+	for _, v := range s.b.VHosts() {
+		s.host(v)
 	}
 	s.done.Go(s.keepSaving)
 	return s
@@ -163,12 +172,7 @@ func (s *Service) deleted(v *broker.VHost, p place, behind any) {
 	h := s.hosts[v]
 	s.mu.Unlock()
 	if h == nil {
-		// Nobody has asked for anything there yet: what was attached is gone, and there may be queues of
-		// subscribers to the exchange only.
-		if !p.exchange {
-			return
-		}
-		h = s.host(v)
+		return // a virtual host that nobody has used here
 	}
 	n, subs := h.gone(p, behind)
 	if n == nil {
@@ -188,6 +192,7 @@ func (s *Service) deleted(v *broker.VHost, p place, behind any) {
 // Answer serves an iq of type get or set that is for the service. The answer comes by p.Send, now or later, unless an error is returned.
 func (s *Service) Answer(p Peer, iq *stanza.Element) error {
 	r := &request{s: s, h: s.host(p.Session().VHost()), p: p, iq: iq}
+	defer r.release()
 	err := r.serve()
 	if broker.KindOf(err) == broker.TooLarge {
 		return asError(err)

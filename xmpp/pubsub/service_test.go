@@ -549,3 +549,119 @@ func TestAnErrorOfTheBrokersIsOneOfTheStandard(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// put publishes as another protocol does.
+func (r *rig) put(exchange, key, id string, body []byte) {
+	r.t.Helper()
+	p := r.vhost().NewInnerSession().NewPublisher()
+	props := field.Properties{MessageID: []byte(id)}
+	if _, err := p.Publish(&broker.Inbound{Exchange: []byte(exchange), Key: []byte(key), Properties: props.AppendTo(nil), Body: body, TimestampMs: 1}); err != nil {
+		r.t.Fatal(err)
+	}
+	p.Store()
+	if err := p.Commit(nil); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// What no client takes comes without its body, and requests read only so much of large messages at a time.
+func TestLargeMessagesAreBounded(t *testing.T) {
+	r := start(t)
+	p := r.peer("one@localhost/r")
+	p.must("set", pub("<create node='n'/>"))
+	p.must("set", pub("<subscribe node='n' jid='one@localhost'/>"))
+	r.s.Join(p, true)
+	r.put("", "n", "large", make([]byte, maxBodyBytes+1))
+	m := p.event().Child(nsEvent, "event").First().First().First()
+	if m.Attr("size") != fmt.Sprint(maxBodyBytes+1) || m.Child(nsMessage, "body") != nil {
+		t.Errorf("%.300s", m.String())
+	}
+	for i := range 12 {
+		r.put("", "n", fmt.Sprint("i", i), []byte(strings.Repeat("x", 200<<10)))
+	}
+	if got := ids(p.must("get", pub("<items node='n'/>"))); got != "i7 i8 i9 i10 i11" {
+		t.Errorf("in one answer: %s", got)
+	}
+	if got := ids(p.must("get", pub("<items node='n'/><set xmlns='"+nsRSM+"'><before>i7</before></set>"))); got != "i2 i3 i4 i5 i6" {
+		t.Errorf("before these: %s", got)
+	}
+	if got := ids(p.must("get", pub("<items node='n'><item id='i0'/></items>"))); got != "i0" {
+		t.Errorf("by id: %q", got)
+	}
+}
+
+// A kill between the end of an exchange and that of its subscribers' queues leaves nothing behind.
+func TestQueuesOfSubscribersThatAreGoneAreDeletedAtTheStart(t *testing.T) {
+	r := start(t)
+	p := r.peer("one@localhost/r")
+	p.must("set", pub("<create node='x/e'/>"))
+	p.must("set", pub("<subscribe node='x/e' jid='one@localhost'/>"))
+	if _, err := r.vhost().NewInnerSession().DeclareQueue(subscriberQueue+"orphan", broker.QueueOptions{Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	r.restart()
+	var names []string
+	for _, q := range r.vhost().Queues() {
+		names = append(names, q.Name)
+	}
+	if len(names) != 1 || names[0] != queueOf("e", "one@localhost") {
+		t.Errorf("%q", names)
+	}
+}
+
+func TestAStreamHasNoCompetingSubscribers(t *testing.T) {
+	r := start(t)
+	args := field.AppendString(field.AppendName(nil, "x-queue-type"), []byte("stream"))
+	if _, err := r.vhost().NewInnerSession().DeclareQueue("s", broker.QueueOptions{Durable: true, Args: args}); err != nil {
+		t.Fatal(err)
+	}
+	p := r.peer("one@localhost/r")
+	one := "<options><x xmlns='jabber:x:data' type='submit'><field var='leveret#mode'><value>one</value></field></x></options>"
+	p.refused("set", pub("<subscribe node='s' jid='one@localhost'/>"+one), "not-acceptable", "invalid-options")
+	p.must("set", pub("<subscribe node='s' jid='one@localhost'/>"))
+	r.s.Join(p, true)
+	r.put("", "s", "a", []byte("x"))
+	if got := ids(p.event()); got != "a" {
+		t.Error(got)
+	}
+	p.wantIDs("items", pub("<items node='s'/>"), "a")
+	p.must("set", owner("<purge node='s'/>"))
+	if e := p.event().Child(nsEvent, "event").First(); e.Local != "purge" {
+		t.Error(e)
+	}
+	p.wantIDs("purged", pub("<items node='s'/>"), "")
+}
+
+// A topic of several partitions is one node.
+func TestATopicOfSeveralPartitionsIsOneNode(t *testing.T) {
+	r := start(t)
+	s := r.vhost().NewInnerSession()
+	q, err := s.CreateTopic("t", 3, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := r.peer("one@localhost/r")
+	p.must("set", pub("<subscribe node='t' jid='one@localhost'/>"))
+	r.s.Join(p, true)
+	for range 30 {
+		p.publish("t", "i=x")
+	}
+	used := map[int]bool{}
+	for range 30 {
+		p.event()
+	}
+	for i, part := range q.Partitions() {
+		if _, end, err := s.Bounds(part); err == nil && end > 0 {
+			used[i] = true
+		}
+	}
+	p.none()
+	if got := ids(p.must("get", pub("<items node='t'/>"))); strings.Count(got, "i") != 1 {
+		t.Errorf("%s, in %d partitions", got, len(used))
+	}
+	if len(used) > 1 {
+		p.refused("get", pub("<items node='t'/><set xmlns='"+nsRSM+"'/>"), "feature-not-implemented", "")
+	}
+	p.must("set", owner("<purge node='t'/>"))
+	p.wantIDs("purged", pub("<items node='t'/>"), "")
+}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
 
@@ -182,6 +183,9 @@ func (s *subscription) takeKeys(pubsub *stanza.Element) {
 // check says what is wrong with options for a node, and puts in what was not said.
 func (s *subscription) check(n *node) *stanza.Error {
 	if !n.place.exchange {
+		if f, ok := field.Find(n.queue.Args, "x-queue-type"); ok && string(f.Text()) == "stream" && s.Mode == modeOne {
+			return withMore(stanza.Fail("not-acceptable", "the consumers of a stream do not compete: subscribe to it with "+fieldMode+"=all"), "invalid-options")
+		}
 		if len(s.Keys) > 0 {
 			return withMore(stanza.Fail("bad-request", "a queue has no routing keys: subscribe to the exchange with "+fieldKey), "invalid-options")
 		}
