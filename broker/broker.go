@@ -184,6 +184,9 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	if err := b.load(); err != nil {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
+	if err := b.loadTxnParts(); err != nil {
+		return nil, fmt.Errorf("load what is known of transactions: %w", err)
+	}
 	b.unlease = s.Leases().Watch(b.leasesChanged)
 	b.stopped.Go(b.saver)
 	if o.Memory != nil {
@@ -250,6 +253,9 @@ func (s *Session) NewProducerID() (int64, error) {
 	}
 	return s.vhost.b.newProducerID()
 }
+
+// NewProducerID is that for the owner of a transactional id, who was asked for more.
+func (v *VHost) NewProducerID() (int64, error) { return v.b.newProducerID() }
 
 func (b *Broker) newProducerID() (int64, error) {
 	b.producerMu.Lock()

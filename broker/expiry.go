@@ -198,7 +198,7 @@ func (p *Partition) drained() bool {
 		return false
 	}
 	floor, _ := c.Progress()
-	_, end, err := p.log.Bounds()
+	_, end, err := p.bounds()
 	return err == nil && floor >= end
 }
 

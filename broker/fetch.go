@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
@@ -15,27 +16,40 @@ type Fetch struct {
 	// Whole takes the first batches even if they are longer than MaxBytes, so that
 	// a reader gets on whatever its limit is.
 	Whole bool
+	// Committed leaves out what lies behind the last stable offset, and has the answer say what was aborted.
+	Committed bool
 }
 
 // Fetched is what was there.
 type Fetched struct {
 	Start, End message.Offset // of the log
+	Stable     message.Offset // the last stable offset
+	Aborted    []Aborted      // of what was read, by their first offsets; for who asked for what is committed
 	Bytes      int
 	Records    int64
+}
+
+// Aborted is a transaction of a producer that was aborted: nothing of it from an offset on up to its marker counts.
+type Aborted struct {
+	Producer int64
+	First    message.Offset
 }
 
 // Batches are whole record batches as they are stored, borrowed until Release.
 type Batches struct {
 	part *Partition
 	view store.View
+	n    int // bytes of it
 }
 
 // Raw is the bytes, for a system call and nothing else: they may lie in a file that
 // can't be read any more, which Check explains when the call fails with EFAULT.
-func (b *Batches) Raw() []byte { return b.view.Raw() }
+func (b *Batches) Raw() []byte { return b.view.Raw()[:b.n] }
 
 // Use has fn look at the bytes, under the guard that makes an error of what can't be read.
-func (b *Batches) Use(fn func(data []byte) error) error { return b.view.Use(fn) }
+func (b *Batches) Use(fn func(data []byte) error) error {
+	return b.view.Use(func(data []byte) error { return fn(data[:b.n]) })
+}
 
 // Check looks whether the bytes can be read. If not, it says what has failed.
 func (b *Batches) Check() error {
@@ -72,25 +86,44 @@ func (s *Session) Fetch(p *Partition, f Fetch, into []Batches) (Fetched, []Batch
 	if f.From < got.Start || f.From > got.End {
 		return Fetched{}, into, p.outOfRange(f.From)
 	}
-	for from := f.From; from < got.End && got.Bytes*2 < max(f.MaxBytes, 1); {
+	t, err := p.knowTxns()
+	if err != nil {
+		return Fetched{}, into, p.fetchFailed(f.From, err)
+	}
+	got.Stable = got.End
+	if t != nil {
+		got.Stable = t.committedEnd(got.End)
+	}
+	stop := got.End
+	if f.Committed {
+		stop = got.Stable
+	}
+	from := f.From
+	for from < stop && got.Bytes*2 < max(f.MaxBytes, 1) {
 		room, whole := f.MaxBytes-got.Bytes, f.Whole && got.Bytes == 0
 		if room < batch.HeaderBytes && !whole {
 			break
 		}
-		run, next, n, err := p.borrow(from, max(room, 1), whole)
+		run, next, n, err := p.borrow(from, stop, max(room, 1), whole)
 		if err != nil && got.Bytes > 0 {
 			break // what was read before is good; the reader comes again
 		}
 		if err != nil {
 			return Fetched{}, into, p.fetchFailed(f.From, err)
 		}
-		if run.view.Len() == 0 {
+		if run.n == 0 {
 			break
 		}
 		into = append(into, run)
-		got.Bytes += run.view.Len()
+		got.Bytes += run.n
 		got.Records += n
 		from = next
+	}
+	if f.Committed && t != nil && from > f.From {
+		for a := range t.abortedIn(f.From, from) {
+			got.Aborted = append(got.Aborted, Aborted{a.producer, a.first})
+		}
+		slices.SortFunc(got.Aborted, func(a, b Aborted) int { return int(min(max(a.First-b.First, -1), 1)) })
 	}
 	return got, into, nil
 }
@@ -104,9 +137,9 @@ func (s *Session) SizeOf(p *Partition) (int64, error) {
 }
 
 // borrow takes the next run of batches: none when the first of them is longer than
-// room, unless that is to be taken whole. next is the offset behind them, n how
+// room, unless that is to be taken whole, or it does not begin before stop. next is the offset behind them, n how
 // many records they hold.
-func (p *Partition) borrow(from message.Offset, room int, whole bool) (run Batches, next message.Offset, n int64, err error) {
+func (p *Partition) borrow(from, stop message.Offset, room int, whole bool) (run Batches, next message.Offset, n int64, err error) {
 	v, err := await(p.log, from, room)
 	if err != nil {
 		return Batches{}, from, 0, err
@@ -116,29 +149,37 @@ func (p *Partition) borrow(from message.Offset, room int, whole bool) (run Batch
 		return Batches{}, from, 0, nil
 	}
 	err = v.Use(func(data []byte) (err error) {
-		next, n, err = behind(data)
+		next, n, run.n, err = behind(data, stop)
 		return err
 	})
 	if err != nil {
 		v.Done()
 		return Batches{}, from, 0, err
 	}
-	return Batches{p, v}, next, n, nil
+	if run.n == 0 {
+		v.Done()
+		return Batches{}, from, 0, nil
+	}
+	return Batches{p, v, run.n}, next, n, nil
 }
 
-// behind walks the headers of whole batches: the offset behind the last one, and
-// how many records there are.
-func behind(data []byte) (next message.Offset, records int64, err error) {
+// behind walks the headers of whole batches that begin before stop: the offset behind the last one,
+// how many records there are, and how long they are.
+func behind(data []byte, stop message.Offset) (next message.Offset, records int64, bytes int, err error) {
 	for len(data) > 0 {
 		b, rest, err := batch.Next(data)
 		if err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
+		}
+		if message.Offset(b.BaseOffset()) >= stop {
+			break
 		}
 		next = message.Offset(b.LastOffset()) + 1
 		records += int64(b.Count())
+		bytes += len(b)
 		data = rest
 	}
-	return next, records, nil
+	return next, records, bytes, nil
 }
 
 func (p *Partition) outOfRange(at message.Offset) error {

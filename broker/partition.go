@@ -43,6 +43,7 @@ type activePart struct {
 	limiter  atomic.Pointer[limiter]     // made by the first publish to a limited queue
 
 	producers producers
+	txns      atomic.Pointer[partTxns] // made by the first transaction of a Kafka producer
 
 	retry *look // when messages that came back are ready again; punctual.mu guards it
 
@@ -104,8 +105,11 @@ func (p *Partition) work() (*consumer.Cursor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load cursor of queue '%s': %w", p.q.Name, err)
 	}
-	src := &source{log: p.log, errands: &p.active().errands}
-	if src.start, src.end, err = p.log.Bounds(); err != nil {
+	if _, err := p.knowTxns(); err != nil {
+		return nil, fmt.Errorf("open cursor of queue '%s': %w", p.q.Name, err)
+	}
+	src := &source{part: p, log: p.log, errands: &p.active().errands}
+	if src.start, src.end, err = p.bounds(); err != nil {
 		return nil, fmt.Errorf("open cursor of queue '%s': %w", p.q.Name, err)
 	}
 	end := src.end // which is the cursor's from here on
@@ -151,13 +155,13 @@ func (p *Partition) ready(wait bool) (int64, error) {
 	}
 	c := p.cursor.Load()
 	if c == nil {
-		if f := p.log.Figures(); f.Certain && p.expiry.Load() == nil && (f.Waiting == 0 || !p.q.Settings().limited()) {
+		if f := p.log.Figures(); f.Certain && p.txns() == nil && p.expiry.Load() == nil && (f.Waiting == 0 || !p.q.Settings().limited()) {
 			return f.Waiting, nil
 		}
 		if !wait {
 			return 0, store.ErrNotYet
 		}
-		if start, end, err := p.log.Bounds(); err != nil || start == end {
+		if start, end, err := p.bounds(); err != nil || start == end {
 			return 0, err
 		}
 		var err error
@@ -190,7 +194,7 @@ func (p *Partition) kept(wait bool) (int64, error) {
 	if !wait {
 		return 0, store.ErrNotYet
 	}
-	start, end, err := p.log.Bounds()
+	start, end, err := p.bounds()
 	if err != nil {
 		return 0, err
 	}
@@ -241,6 +245,7 @@ func (p *Partition) endWatch() {
 // source is what a cursor sees of a log. Next and Records read it; a cursor asks
 // them without its mutex, and Bounds under it.
 type source struct {
+	part       *Partition
 	log        store.Log
 	errands    *errands
 	start, end message.Offset // as last known
@@ -252,7 +257,7 @@ const headBytes = 256 << 10
 
 // Bounds are those of the log, or the last known ones: who reads there gets the error.
 func (s *source) Bounds() (start, end message.Offset) {
-	if start, end, err := s.log.Bounds(); err == nil {
+	if start, end, err := s.part.bounds(); err == nil {
 		s.start, s.end = start, end
 	}
 	return s.start, s.end
@@ -278,6 +283,9 @@ func borrow(l store.Log, from message.Offset, maxBytes int, wait bool) (store.Vi
 // Records is exact also when from lies in a batch from which records were taken
 // out: those are counted one by one.
 func (s *source) Records(from, to message.Offset, wait bool) (n int64, exact bool) {
+	if t := s.part.txns(); t != nil {
+		return s.committed(t, from, to, wait)
+	}
 	v, err := borrow(s.log, from, 1, wait)
 	if err != nil {
 		return s.rest(from, to, wait, err)
@@ -292,6 +300,40 @@ func (s *source) Records(from, to message.Offset, wait bool) (n int64, exact boo
 	})
 	rest, exact := s.rest(from, to, wait, err)
 	return n + rest, exact
+}
+
+// committed is Records where there may be some that are not to be seen: it looks at the headers of all batches.
+func (s *source) committed(t *partTxns, from, to message.Offset, wait bool) (n int64, exact bool) {
+	for from < to {
+		v, err := borrow(s.log, from, headBytes, wait)
+		if err != nil || v.Len() == 0 {
+			if err == nil {
+				v.Done()
+			}
+			rest, _ := s.rest(from, to, wait, err)
+			return n + rest, wait
+		}
+		err = v.Use(func(data []byte) error {
+			for len(data) > 0 && from < to {
+				b, rest, err := batch.Next(data)
+				if err != nil {
+					return err
+				}
+				data = rest
+				base, end := message.Offset(b.BaseOffset()), message.Offset(b.LastOffset())+1
+				if overlap := min(end, to) - max(base, from); overlap > 0 && !t.hides(b) {
+					n += min(int64(overlap), int64(b.Count()))
+				}
+				from = max(from, end)
+			}
+			return nil
+		})
+		v.Done()
+		if err != nil {
+			return n, wait
+		}
+	}
+	return n, true
 }
 
 // rest counts the records in a range that begins with a batch; with an error what can be read.
@@ -329,7 +371,14 @@ func recordsInside(data []byte, from, to message.Offset) (n int64, end message.O
 
 // Next finds the first run of consecutive messages at or after from.
 func (s *source) Next(from message.Offset, wait bool) (first, last message.Offset, ok bool, err error) {
+	t := s.part.txns()
 	for {
+		end := message.Offset(undecided)
+		if t != nil {
+			if end = t.committedEnd(end); from >= end {
+				return 0, 0, false, nil
+			}
+		}
 		v, err := borrow(s.log, from, headBytes, wait)
 		if !wait && errors.Is(err, store.ErrNotYet) {
 			return 0, 0, false, consumer.ErrWait
@@ -354,7 +403,7 @@ func (s *source) Next(from message.Offset, wait bool) (first, last message.Offse
 		}
 		var past message.Offset
 		err = v.Use(func(data []byte) (err error) {
-			first, last, ok, past, err = nextRun(data, from)
+			first, last, ok, past, err = nextRun(data, from, end, t)
 			return err
 		})
 		v.Done()
@@ -365,8 +414,9 @@ func (s *source) Next(from message.Offset, wait bool) (first, last message.Offse
 	}
 }
 
-// nextRun looks for a run in whole batches; past is where to go on when there is none.
-func nextRun(data []byte, from message.Offset) (first, last message.Offset, ok bool, past message.Offset, err error) {
+// nextRun looks for a run in whole batches that begin before stop, among those that t does not hide; past is where to go
+// on when there is none.
+func nextRun(data []byte, from, stop message.Offset, t *partTxns) (first, last message.Offset, ok bool, past message.Offset, err error) {
 	past = from
 	for len(data) > 0 {
 		b, rest, err := batch.Next(data)
@@ -375,7 +425,11 @@ func nextRun(data []byte, from message.Offset) (first, last message.Offset, ok b
 		}
 		data = rest
 		base, end := message.Offset(b.BaseOffset()), message.Offset(b.LastOffset())
-		if end < from || b.IsControl() {
+		if base >= stop {
+			past = stop
+			break
+		}
+		if end < from || t.hides(b) {
 			if ok {
 				break
 			}

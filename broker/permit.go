@@ -51,15 +51,16 @@ type ResourceKind uint8
 
 // The kinds of things that a session may be refused.
 const (
-	OnExchange ResourceKind = iota + 1
-	OnQueue                 // a topic too, which is a queue
-	OnGroup                 // a Kafka consumer group
-	OnCluster               // the broker as a whole; it has no name
-	OnVHost                 // the session's virtual host
-	OnKey                   // a routing key of a topic exchange
+	OnExchange    ResourceKind = iota + 1
+	OnQueue                    // a topic too, which is a queue
+	OnGroup                    // a Kafka consumer group
+	OnCluster                  // the broker as a whole; it has no name
+	OnVHost                    // the session's virtual host
+	OnKey                      // a routing key of a topic exchange
+	OnTransaction              // a transactional id of Kafka's producers
 )
 
-var resourceNames = [...]string{OnExchange: "exchange", OnQueue: "queue", OnGroup: "group", OnCluster: "cluster", OnVHost: "vhost", OnKey: "topic"}
+var resourceNames = [...]string{OnExchange: "exchange", OnQueue: "queue", OnGroup: "group", OnCluster: "cluster", OnVHost: "vhost", OnKey: "topic", OnTransaction: "transactional-id"}
 
 // String is the kind's name in error texts.
 func (k ResourceKind) String() string { return resourceNames[k] }

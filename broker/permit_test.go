@@ -71,6 +71,8 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 			_, _, err := s.Fetch(part, Fetch{MaxBytes: 1}, nil)
 			return err
 		},
+		"StableOffset": func() error { return last(s.StableOffset(part)) },
+		"Producers":    func() error { return last(s.Producers(part)) },
 		"OffsetForTime": func() error {
 			_, _, _, err := s.OffsetForTime(part, 0)
 			return err
@@ -136,13 +138,14 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 func TestTheSessionIsTheOneDoor(t *testing.T) {
 	looks := []string{"VHost", "VHosts", "Meta", "Gone", "Limits", "OnVHostDeleted", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "FeedTopics", "LikeTopic", "Readable", "OfKafka",
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts", "Logins", "CountLogins", "Pulse",
-		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "OnExchangeDeleted", "Attachments", "GroupOffsets", "Groups", "Policies", "Parameters", "GlobalParameters", "Defined",
+		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "OnExchangeDeleted", "Attachments", "GroupOffsets", "Groups", "Transactions", "OpenTransactions", "Policies", "Parameters", "GlobalParameters", "Defined",
 		"GlobalParameter", "Type", "Predeclared", "BindingsTo", "BindingsToExchange"}
 	keeps := []string{
 		"NewSession", "NewInnerSession", "Clients", // how clients come to the door
 		"PolicyChanged", "LimitMessages", "Close", // the server's
 		"PutVHost", "DeleteVHost", "SetVHostLimits", "SetVHostLimit", "ClearVHostLimit", // an administrator's, who is named
 		"ForgetOffsets", "KeepGroup", "Attach", // of what was allowed when it was asked for
+		"KeepTransaction", "EndTransaction", "FlushTransactions", "NewProducerID", // the same
 		"Scratch",                                                                           // memory of unfinished messages
 		"PutPolicies", "DeletePolicy", "PutParameters", "PutGlobalParameters", "NewChecker", // administration
 		"AlterVHost", "DeleteParameter", "DeleteGlobalParameter",

@@ -90,6 +90,11 @@ func (p *Partition) take(b batch.Batch) (Produced, error) {
 // answered yet is waited for without producers.mu, and is known by then: it may be there
 // although the wait was in vain, and comes again.
 func (p *Partition) takeOnce(b batch.Batch) (Produced, error) {
+	if b.IsTransactional() {
+		if err := p.makeTransactional(); err != nil {
+			return Produced{}, err
+		}
+	}
 	ps := &p.active().producers
 	if err := p.lockProducers(b.ProducerID()); err != nil {
 		return Produced{}, err
@@ -101,10 +106,18 @@ func (p *Partition) takeOnce(b batch.Batch) (Produced, error) {
 	}
 	var at store.Position
 	var u *underWay
+	moved := false
 	if err == nil && dup == nil {
-		at, u, err = p.putNoted(b, s)
+		var fresh bool
+		if fresh, err = p.enterTxn(b); err == nil {
+			at, u, err = p.putNoted(b, s)
+			moved = p.enteredTxn(b, fresh, at, err)
+		}
 	}
 	ps.mu.Unlock()
+	if moved {
+		p.log.Wake()
+	}
 	switch {
 	case err != nil:
 		return Produced{}, err
@@ -321,6 +334,10 @@ func (p *Partition) loadProducers() error {
 		return err
 	}
 	ps.byID = map[int64]*producer{}
+	t := p.txns()
+	if t != nil {
+		t.open = map[int64]openTxn{}
+	}
 	from := p.restoreProducers(start, end)
 	now := p.q.vhost.b.opts.Now()
 	for from < end {
@@ -339,7 +356,7 @@ func (p *Partition) loadProducers() error {
 			break
 		}
 		err = v.Use(func(data []byte) (err error) {
-			from, err = ps.scan(data, now)
+			from, err = ps.scan(data, t, now)
 			p.sentMore(len(data))
 			return err
 		})
@@ -349,10 +366,14 @@ func (p *Partition) loadProducers() error {
 		}
 	}
 	ps.loaded = true
+	if t != nil {
+		t.settle()
+		t.loaded.Store(true)
+	}
 	return nil
 }
 
-func (ps *producers) scan(data []byte, now time.Time) (next message.Offset, err error) {
+func (ps *producers) scan(data []byte, t *partTxns, now time.Time) (next message.Offset, err error) {
 	for len(data) > 0 {
 		b, rest, err := batch.Next(data)
 		if err != nil {
@@ -360,6 +381,12 @@ func (ps *producers) scan(data []byte, now time.Time) (next message.Offset, err 
 		}
 		data = rest
 		next = message.Offset(b.LastOffset()) + 1
+		if t != nil {
+			t.scan(b)
+		}
+		if b.IsControl() {
+			ps.fence(b.ProducerID(), b.ProducerEpoch())
+		}
 		if b.ProducerID() >= 0 && !b.IsControl() {
 			ps.note(b.ProducerID(), b.ProducerEpoch(), sent{b.BaseSequence(), lastSequence(b), message.Offset(b.BaseOffset()), b.MaxTimestamp()}, now)
 		}

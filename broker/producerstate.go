@@ -30,15 +30,23 @@ import (
 //	             └────┴───────┴───────┴──────┴────────────────┘
 //	a batch      first sequence i32 · last sequence i32 · base offset i64 · time i64 ms
 //
+// A partition that has transactions has version 2, with these behind the producers:
+//
+//	open       count u32, { producer i64 · first offset i64 · epoch i16 }
+//	aborted    count u32, { producer i64 · first offset i64 · last i64 · stable i64 }, by their last offsets
+//
 // It is a help: what can't be read, or does not fit the log, which may have lost its end in
 // a power cut, is made again from the log's batch headers.
 const (
 	producersName    = "producers"
 	producersMagic   = "LVPS"
 	producersVersion = 1
+	txnsVersion      = 2
 	producersHead    = 20
 	producerBytes    = 19
 	sentBytes        = 24
+	openBytes        = 18
+	abortedBytes     = 32
 	hashBytes        = 8
 
 	// saveProducersBytes is how much idempotent producers send between two savings, and so
@@ -50,10 +58,14 @@ const (
 var errProducers = errors.New("state of producers is damaged")
 
 // appendState appends what is known, in the order of ids. mu is held.
-func (ps *producers) appendState(buf []byte, end message.Offset) []byte {
+func (ps *producers) appendState(buf []byte, end message.Offset, t *partTxns) []byte {
 	at := len(buf)
 	buf = append(buf, producersMagic...)
-	buf = append(buf, producersVersion, 0, 0, 0)
+	version := byte(producersVersion)
+	if t != nil {
+		version = txnsVersion
+	}
+	buf = append(buf, version, 0, 0, 0)
 	buf = binary.LittleEndian.AppendUint64(buf, uint64(end))
 	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(ps.byID)))
 	ids := make([]int64, 0, len(ps.byID))
@@ -75,34 +87,104 @@ func (ps *producers) appendState(buf []byte, end message.Offset) []byte {
 			buf = binary.LittleEndian.AppendUint64(buf, uint64(s.timestamp))
 		}
 	}
+	if t != nil {
+		buf = t.appendState(buf)
+	}
 	return binary.LittleEndian.AppendUint64(buf, xxhash.Sum64(buf[at:]))
 }
 
+func (t *partTxns) appendState(buf []byte) []byte {
+	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(t.open)))
+	ids := make([]int64, 0, len(t.open))
+	for id := range t.open {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		o := t.open[id]
+		buf = binary.LittleEndian.AppendUint64(buf, uint64(id))
+		buf = binary.LittleEndian.AppendUint64(buf, uint64(o.first))
+		buf = binary.LittleEndian.AppendUint16(buf, uint16(o.epoch))
+	}
+	list := *t.aborted.Load()
+	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(list)))
+	for _, a := range list {
+		for _, n := range [...]int64{a.producer, int64(a.first), int64(a.last), int64(a.stable)} {
+			buf = binary.LittleEndian.AppendUint64(buf, uint64(n))
+		}
+	}
+	return buf
+}
+
+// decodeTxns reads what appendState of transactions wrote.
+func decodeTxns(b []byte) (*partTxns, error) {
+	t := newPartTxns()
+	count := func(each int) int {
+		if len(b) < 4 {
+			return -1
+		}
+		n := int(binary.LittleEndian.Uint32(b))
+		if b = b[4:]; n > len(b)/each {
+			return -1
+		}
+		return n
+	}
+	n := count(openBytes)
+	for range n {
+		t.open[int64(binary.LittleEndian.Uint64(b))] = openTxn{message.Offset(binary.LittleEndian.Uint64(b[8:])), int16(binary.LittleEndian.Uint16(b[16:]))}
+		b = b[openBytes:]
+	}
+	if n < 0 || len(t.open) != n {
+		return nil, fmt.Errorf("%w: %d open transactions", errProducers, n)
+	}
+	m := count(abortedBytes)
+	if m < 0 || len(b) != m*abortedBytes {
+		return nil, fmt.Errorf("%w: %d aborted transactions in %d bytes", errProducers, m, len(b))
+	}
+	list := make([]abortedTxn, m)
+	for i := range list {
+		at := func(n int) message.Offset { return message.Offset(binary.LittleEndian.Uint64(b[8*n:])) }
+		list[i] = abortedTxn{int64(at(0)), at(1), at(2), at(3)}
+		if i > 0 && list[i].last <= list[i-1].last || list[i].first > list[i].last {
+			return nil, fmt.Errorf("%w: aborted transactions out of order", errProducers)
+		}
+		b = b[abortedBytes:]
+	}
+	t.aborted.Store(&list)
+	return t, nil
+}
+
 // decodeProducers reads a state.
-func decodeProducers(data []byte) (byID map[int64]*producer, end message.Offset, err error) {
-	if len(data) < producersHead+hashBytes || string(data[:4]) != producersMagic || data[4] != producersVersion {
-		return nil, 0, fmt.Errorf("%w: %d bytes are none of version %d", errProducers, len(data), producersVersion)
+func decodeProducers(data []byte) (byID map[int64]*producer, t *partTxns, end message.Offset, err error) {
+	if len(data) < producersHead+hashBytes || string(data[:4]) != producersMagic || data[4] != producersVersion && data[4] != txnsVersion {
+		return nil, nil, 0, fmt.Errorf("%w: %d bytes are none of version %d or %d", errProducers, len(data), producersVersion, txnsVersion)
 	}
 	body := data[:len(data)-hashBytes]
 	if xxhash.Sum64(body) != binary.LittleEndian.Uint64(data[len(body):]) {
-		return nil, 0, fmt.Errorf("%w: its hash differs", errProducers)
+		return nil, nil, 0, fmt.Errorf("%w: its hash differs", errProducers)
 	}
 	end = message.Offset(binary.LittleEndian.Uint64(body[8:]))
 	count := int(binary.LittleEndian.Uint32(body[16:]))
 	b := body[producersHead:]
 	if count > maxProducers || count > len(b)/producerBytes {
-		return nil, 0, fmt.Errorf("%w: %d producers in %d bytes", errProducers, count, len(b))
+		return nil, nil, 0, fmt.Errorf("%w: %d producers in %d bytes", errProducers, count, len(b))
 	}
 	byID = make(map[int64]*producer, count)
 	for range count {
 		if b, err = decodeProducer(b, byID); err != nil {
-			return nil, 0, err
+			return nil, nil, 0, err
 		}
 	}
-	if len(b) > 0 || len(byID) != count || end < 0 {
-		return nil, 0, fmt.Errorf("%w: %d producers, %d bytes behind them", errProducers, len(byID), len(b))
+	if data[4] == txnsVersion {
+		if t, err = decodeTxns(b); err != nil {
+			return nil, nil, 0, err
+		}
+		b = nil
 	}
-	return byID, end, nil
+	if len(b) > 0 || len(byID) != count || end < 0 {
+		return nil, nil, 0, fmt.Errorf("%w: %d producers, %d bytes behind them", errProducers, len(byID), len(b))
+	}
+	return byID, t, end, nil
 }
 
 func decodeProducer(b []byte, into map[int64]*producer) (rest []byte, err error) {
@@ -140,8 +222,13 @@ func (p *Partition) restoreProducers(start, end message.Offset) (from message.Of
 		return start
 	}
 	var byID map[int64]*producer
+	var saved *partTxns
+	t := p.txns()
 	if err == nil {
-		byID, from, err = decodeProducers(data)
+		byID, saved, from, err = decodeProducers(data)
+	}
+	if err == nil && t != nil && saved == nil && from > start {
+		err = fmt.Errorf("%w: it says nothing of transactions", errProducers)
 	}
 	if err == nil && (from > end || !p.holdsNewest(byID, start)) {
 		err = fmt.Errorf("%w: it ends at %d and the log does not hold what it says", errProducers, from)
@@ -151,6 +238,10 @@ func (p *Partition) restoreProducers(start, end message.Offset) (from message.Of
 		return start
 	}
 	p.active().producers.byID = byID
+	if t != nil && saved != nil {
+		t.open = saved.open
+		t.aborted.Store(saved.aborted.Load())
+	}
 	return max(from, start)
 }
 
@@ -232,11 +323,15 @@ func (ps *producers) toSave(p *Partition) (data []byte, unsaved int64) {
 	if ps.unsaved == 0 {
 		return nil, 0
 	}
-	_, end, err := p.log.Bounds() // all below it that idempotent producers sent is known
-	if err != nil {
+	start, end, err := p.log.Bounds() // all below it that idempotent producers sent is known
+	if err != nil || !ps.loaded {
 		return nil, 0
 	}
-	data = ps.appendState(nil, end)
+	t := p.txns()
+	if t != nil {
+		t.prune(start)
+	}
+	data = ps.appendState(nil, end, t)
 	unsaved = ps.unsaved
 	ps.unsaved, ps.saved = 0, int64(len(data))
 	ps.due.Store(false)

@@ -30,7 +30,7 @@ func sampleProducers() *producers {
 }
 
 func TestStateOfProducersIsAsReleased(t *testing.T) {
-	got := hex.Dump(sampleProducers().appendState(nil, 170))
+	got := hex.Dump(sampleProducers().appendState(nil, 170, nil))
 	path := filepath.Join("testdata", "producers-v1.hex")
 	if *update {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
@@ -44,12 +44,12 @@ func TestStateOfProducersIsAsReleased(t *testing.T) {
 }
 
 func TestStateOfProducersComesBack(t *testing.T) {
-	good := sampleProducers().appendState(nil, 170)
-	byID, end, err := decodeProducers(good)
+	good := sampleProducers().appendState(nil, 170, nil)
+	byID, _, end, err := decodeProducers(good)
 	if err != nil || end != 170 || len(byID) != 2 {
 		t.Fatalf("%d producers up to %d, %v", len(byID), end, err)
 	}
-	if again := (&producers{byID: byID}).appendState(nil, end); !bytes.Equal(again, good) {
+	if again := (&producers{byID: byID}).appendState(nil, end, nil); !bytes.Equal(again, good) {
 		t.Error("it comes back different")
 	}
 	if s := byID[1000]; s.check3(60, 69) == nil || s.check3(20, 29) == nil || s.check3(10, 19) != nil {
@@ -58,10 +58,10 @@ func TestStateOfProducersComesBack(t *testing.T) {
 	for at := range good {
 		bad := bytes.Clone(good)
 		bad[at] ^= 1
-		if _, _, err := decodeProducers(bad); !errors.Is(err, errProducers) {
+		if _, _, _, err := decodeProducers(bad); !errors.Is(err, errProducers) {
 			t.Errorf("byte %d changed: %v", at, err)
 		}
-		if _, _, err := decodeProducers(good[:at]); !errors.Is(err, errProducers) {
+		if _, _, _, err := decodeProducers(good[:at]); !errors.Is(err, errProducers) {
 			t.Errorf("cut at %d: %v", at, err)
 		}
 	}
@@ -73,16 +73,26 @@ func (pr *producer) check3(first, last int32) *sent {
 	return dup
 }
 
+func sampleTxns() *partTxns {
+	t := newPartTxns()
+	t.open[7] = openTxn{150, 3}
+	t.open[1<<40] = openTxn{160, 0}
+	list := []abortedTxn{{7, 10, 20, 15}, {8, 12, 30, 31}}
+	t.aborted.Store(&list)
+	return t
+}
+
 func FuzzDecodeProducers(f *testing.F) {
-	f.Add(sampleProducers().appendState(nil, 170))
-	f.Add((&producers{}).appendState(nil, 0))
+	f.Add(sampleProducers().appendState(nil, 170, nil))
+	f.Add((&producers{}).appendState(nil, 0, nil))
+	f.Add(sampleProducers().appendState(nil, 170, sampleTxns()))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		byID, end, err := decodeProducers(data)
+		byID, txns, end, err := decodeProducers(data)
 		if err != nil {
 			return
 		}
-		again, end2, err := decodeProducers((&producers{byID: byID}).appendState(nil, end))
-		if err != nil || end2 != end || !reflect.DeepEqual(again, byID) {
+		again, txns2, end2, err := decodeProducers((&producers{byID: byID}).appendState(nil, end, txns))
+		if err != nil || end2 != end || !reflect.DeepEqual(again, byID) || (txns == nil) != (txns2 == nil) || txns != nil && !bytes.Equal(txns.appendState(nil), txns2.appendState(nil)) {
 			t.Errorf("comes back different: %v", err)
 		}
 	})
@@ -198,7 +208,7 @@ func TestStateOfProducersThatDoesNotFitTheLogIsNotBelieved(t *testing.T) {
 				}
 			}
 			state := &producers{byID: map[int64]*producer{7: {n: 1, next: 1, last: [keptBatches]sent{c.sent}}}}
-			if err := p.log.SaveState(t.Context(), producersName, state.appendState(nil, c.end)); err != nil {
+			if err := p.log.SaveState(t.Context(), producersName, state.appendState(nil, c.end, nil)); err != nil {
 				t.Fatal(err)
 			}
 			if out, err := r.s.Produce(p, produced(7, 0, 2, "v")); err != nil || out.Duplicate {

@@ -165,7 +165,7 @@ func (r *reader) batches(data []byte, s *stretch, emit func(*Delivery)) error {
 			return err
 		}
 		base, end := message.Offset(b.BaseOffset()), message.Offset(b.LastOffset())
-		if end < s.next || b.IsControl() {
+		if end < s.next || b.IsControl() { // of a run there is nothing else that is hidden
 			continue
 		}
 		if base > s.next { // what lies between was damaged since it was handed out, as the store has told

@@ -182,7 +182,7 @@ func (p *Partition) records(first, last message.Offset, fn func(o message.Offset
 
 // recordsOf is records for one batch.
 func (p *Partition) recordsOf(b batch.Batch, first, last message.Offset, fn func(message.Offset, int64, *message.Record)) error {
-	if b.IsControl() || message.Offset(b.LastOffset()) < first {
+	if p.txns().hides(b) || message.Offset(b.LastOffset()) < first {
 		return nil
 	}
 	raw := b.Records()

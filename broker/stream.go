@@ -163,7 +163,7 @@ func (s *Session) subscribeStream(sub *Subscription) (*Subscription, error) {
 
 // add stands the consumer at a place of a partition.
 func (c *streamConsumer) add(part *Partition, at beginning) *streamPart {
-	p := &streamPart{Lease: Lease{part: part, stream: c}, c: c, src: source{log: part.log}, next: at.next, last: at.next - 1, sinceMs: at.sinceMs}
+	p := &streamPart{Lease: Lease{part: part, stream: c}, c: c, src: source{part: part, log: part.log}, next: at.next, last: at.next - 1, sinceMs: at.sinceMs}
 	p.reader = reader{part: part, lease: &p.Lease, heads: &c.heads, late: true} // what expires elsewhere does not here
 	p.unwatch = part.log.Watch(func() {
 		if p.waits.Load() && p.waits.Swap(false) {
@@ -253,7 +253,7 @@ func (p *streamPart) served() (ok bool, err error) {
 // without a gap. If not, an append or an errand wakes the consumer.
 func (p *streamPart) find() (ok bool, err error) {
 	for marked := false; ; {
-		start, end, err := p.part.log.Bounds()
+		start, end, err := p.part.bounds()
 		if err != nil {
 			return false, p.failed(err)
 		}

@@ -67,7 +67,10 @@ func (q *Queue) streamFrom(args []byte) (streamFrom, error) {
 
 // begin finds the place in a log, and waits for the disk.
 func (p *Partition) begin(from streamFrom) (beginning, error) {
-	start, end, err := p.log.Bounds()
+	if _, err := p.knowTxns(); err != nil {
+		return beginning{}, err
+	}
+	start, end, err := p.bounds()
 	if err != nil {
 		return beginning{}, p.unreadable(err)
 	}

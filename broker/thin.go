@@ -39,7 +39,7 @@ type thinState struct {
 // what was acked, and so do queues with x-retention, of which the store knows.
 func (t thinning) note(p *Partition) {
 	c := p.cursor.Load()
-	if t[p] != nil || c == nil || p.q.Topic {
+	if t[p] != nil || c == nil || p.q.Topic || p.txns() != nil { // a transaction must not lose its end
 		return
 	}
 	if floor, handed := c.Progress(); handed-floor >= thinOffsets {

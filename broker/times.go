@@ -70,7 +70,7 @@ func recordIn(v store.View, from message.Offset, ms int64) (offset message.Offse
 				return err
 			}
 			next = max(next, message.Offset(b.LastOffset())+1)
-			if b.MaxTimestamp() >= ms && b.Count() > 0 {
+			if b.MaxTimestamp() >= ms && b.Messages() > 0 {
 				offset, timestamp = recordAt(b, from, ms)
 			}
 		}

@@ -278,14 +278,12 @@ func (c *conn) cutBefore(part *broker.Partition, offset int64) (low int64, code 
 }
 
 // Key 22, InitProducerId, versions 0 to 5. Every call without a transactional
-// id gets a fresh producer id. With one it is refused for good: there are no
-// transactions, as FindCoordinator said before.
+// id gets a fresh producer id; with one it is the id's own, with the next epoch.
 func (c *conn) initProducerID(r *kmsg.InitProducerIDRequest) kmsg.Response {
 	res := kmsg.NewPtrInitProducerIDResponse()
 	res.ProducerID, res.ProducerEpoch = -1, -1
 	if r.TransactionalID != nil {
-		res.ErrorCode = int16(wire.UnsupportedVersion)
-		return res
+		return c.initTransaction(r, res)
 	}
 	id, err := c.session.NewProducerID()
 	if broker.RefusedOn(err) != 0 {

@@ -11,8 +11,9 @@ import (
 // softwareName is what KIP-511 allows a client to call itself.
 var softwareName = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
 
-// Key 18, ApiVersions, versions 0 to 5. No features are told, so that clients
-// use the older, explicit protocols. From version 5 on a client says whom it takes us for.
+// Key 18, ApiVersions, versions 0 to 5. One feature is told, with which clients
+// add partitions to transactions by what they produce, and have an epoch for each (KIP-890); without others they
+// use the older protocols of groups. From version 5 on a client says whom it takes us for.
 func (c *conn) apiVersions(r *kmsg.ApiVersionsRequest) kmsg.Response {
 	res := kmsg.NewPtrApiVersionsResponse()
 	if r.Version >= 3 && (!softwareName.MatchString(r.ClientSoftwareName) || !softwareName.MatchString(r.ClientSoftwareVersion)) {
@@ -35,8 +36,18 @@ func (c *conn) apiVersions(r *kmsg.ApiVersionsRequest) kmsg.Response {
 	for _, s := range wire.Supported {
 		res.ApiKeys = append(res.ApiKeys, advertised(s))
 	}
+	supported, final := kmsg.NewApiVersionsResponseSupportedFeature(), kmsg.NewApiVersionsResponseFinalizedFeature()
+	supported.Name, supported.MaxVersion = transactionFeature, transactionLevel
+	final.Name, final.MinVersionLevel, final.MaxVersionLevel = transactionFeature, transactionLevel, transactionLevel
+	res.SupportedFeatures = append(res.SupportedFeatures, supported)
+	res.FinalizedFeatures, res.FinalizedFeaturesEpoch = append(res.FinalizedFeatures, final), 1
 	return res
 }
+
+const (
+	transactionFeature = "transaction.version"
+	transactionLevel   = 2
+)
 
 func advertised(s wire.Support) kmsg.ApiVersionsResponseApiKey {
 	k := kmsg.NewApiVersionsResponseApiKey()

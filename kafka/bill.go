@@ -96,6 +96,7 @@ const (
 	producedBytes  = 250 // of Produce, with what was parsed
 	fetchedBytes   = 300 // of Fetch, the same
 	groupBytes     = 400 // of ListGroups
+	producerBytes  = 200 // of DescribeProducers
 	memberBytes    = 500 // of DescribeGroups, beside what the member said
 	offsetBytes    = 250 // of OffsetFetch, beside the text
 	sizeBytes      = 100 // of DescribeLogDirs

@@ -14,6 +14,7 @@ import (
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka/group"
+	"github.com/leveret-mq/leveret/kafka/txn"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -39,18 +40,21 @@ type conn struct {
 	vhost   *broker.VHost
 	session *broker.Session
 	groups  *group.Coordinator
+	txns    *txn.Coordinator
 
-	topics    map[string]*topic // of this connection's producing and fetching
-	byID      map[wire.TopicID][]byte
-	noID      map[wire.TopicID]time.Time // ids that there are not, and when that was looked for
-	produce   wire.ProduceRequest
-	fetch     fetcher
-	fed       bool                     // records went to publisher since its last flush
-	routed    []*wire.ProducePartition // of the request under way, those whose records went there
-	told      endpoint                 // what it is told to connect to
-	publisher *broker.Publisher        // for topics that lead into an exchange; nil until used
-	body      []byte                   // memory of encoded answers
-	bill      bill
+	topics        map[string]*topic // of this connection's producing and fetching
+	byID          map[wire.TopicID][]byte
+	noID          map[wire.TopicID]time.Time // ids that there are not, and when that was looked for
+	produce       wire.ProduceRequest
+	entered       *entered // the transaction of the Produce request under way, nil if it has none
+	fetch         fetcher
+	fed           bool                     // records went to publisher since its last flush
+	routed        []*wire.ProducePartition // of the request under way, those whose records went there
+	told          endpoint                 // what it is told to connect to
+	requireStable bool                     // of the OffsetFetch under way
+	publisher     *broker.Publisher        // for topics that lead into an exchange; nil until used
+	body          []byte                   // memory of encoded answers
+	bill          bill
 }
 
 // Handle serves one connection until it ends.
@@ -141,7 +145,7 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 	c.who, c.in, c.vhost, c.session = who, true, v, session
 	c.log.LoggedIn(who.Name)
 	c.log.Entered(v.Name)
-	c.groups = c.s.groupsOf(v)
+	c.groups, c.txns = c.s.groupsOf(v), c.s.txnsOf(v)
 	clear(c.topics)
 	clear(c.byID)
 	clear(c.noID)

@@ -96,6 +96,20 @@ func (c *conn) handleAdmin(req kmsg.Request) (kmsg.Response, error) {
 		return c.deleteRecords(r), nil
 	case *kmsg.InitProducerIDRequest:
 		return c.initProducerID(r), nil
+	case *kmsg.AddPartitionsToTxnRequest:
+		return c.addPartitionsToTxn(r), nil
+	case *kmsg.AddOffsetsToTxnRequest:
+		return c.addOffsetsToTxn(r), nil
+	case *kmsg.TxnOffsetCommitRequest:
+		return c.txnOffsetCommit(r), nil
+	case *kmsg.EndTxnRequest:
+		return c.endTxn(r), nil
+	case *kmsg.DescribeProducersRequest:
+		return c.describeProducers(r), nil
+	case *kmsg.DescribeTransactionsRequest:
+		return c.describeTransactions(r), nil
+	case *kmsg.ListTransactionsRequest:
+		return c.listTransactions(r), nil
 	case *kmsg.DescribeConfigsRequest:
 		return c.describeConfigs(r), nil
 	case *kmsg.CreatePartitionsRequest:

@@ -13,6 +13,7 @@ var refusedCode = map[broker.ResourceKind]wire.Code{
 	0: wire.TopicAuthorizationFailed, broker.OnExchange: wire.TopicAuthorizationFailed, broker.OnQueue: wire.TopicAuthorizationFailed,
 	broker.OnKey: wire.TopicAuthorizationFailed, broker.OnGroup: wire.GroupAuthorizationFailed,
 	broker.OnCluster: wire.ClusterAuthorizationFailed, broker.OnVHost: wire.ClusterAuthorizationFailed,
+	broker.OnTransaction: wire.TransactionalIDAuthFailed,
 }
 
 // codeOf is the one place where the broker's errors become Kafka's codes.
@@ -29,6 +30,8 @@ func codeOf(err error) wire.Code {
 		return f.code
 	case errors.Is(err, broker.ErrOutOfOrderSequence):
 		return wire.OutOfOrderSequence
+	case errors.Is(err, broker.ErrInTransaction):
+		return wire.InvalidTxnState
 	case errors.Is(err, broker.ErrProducerFenced):
 		return wire.InvalidProducerEpoch
 	}

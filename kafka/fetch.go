@@ -17,6 +17,8 @@ const (
 	maxFetchBytes = 64 << 20
 	// smallFetchBytes is an answer that is not counted, and that is always to be had.
 	smallFetchBytes = 256 << 10
+	// readCommitted is the isolation level of who reads what is committed only.
+	readCommitted = 1
 	// leaderEpoch never changes: there is one node.
 	leaderEpoch = 0
 )
@@ -51,8 +53,8 @@ type fetcher struct {
 // first batch of an answer is always whole, even beyond the limits; otherwise
 // the answer is cut at batch borders. With fewer than min bytes it waits for
 // appends, up to max wait; an error of any partition, or no partition, answers at once. Fetch
-// sessions are declined by answering id 0. Offsets are readable once appended;
-// there are no transactions, so both isolation levels read the same.
+// sessions are declined by answering id 0. Offsets are readable once appended, for who reads what is committed
+// up to the last stable offset; what was aborted there the client leaves out by the list that it gets.
 func (c *conn) serveFetch(h wire.Header, body []byte) error {
 	f := &c.fetch
 	if err := f.req.Parse(h.Version, body); err != nil {
@@ -194,7 +196,7 @@ func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *w
 	var got broker.Fetched
 	var err error
 	got, f.pieces, err = c.session.Fetch(part, broker.Fetch{
-		From: message.Offset(p.Offset), MaxBytes: min(int(p.MaxBytes), left), Whole: f.bytes == 0,
+		From: message.Offset(p.Offset), MaxBytes: min(int(p.MaxBytes), left), Whole: f.bytes == 0, Committed: f.req.Isolation == readCommitted,
 	}, f.pieces)
 	if err != nil {
 		if broker.KindOf(err) == broker.Unreadable {
@@ -202,7 +204,13 @@ func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *w
 		}
 		return nil, codeOf(err)
 	}
-	state.HighWatermark, state.LastStableOffset, state.LogStartOffset = int64(got.End), int64(got.End), int64(got.Start)
+	state.HighWatermark, state.LastStableOffset, state.LogStartOffset = int64(got.End), int64(got.Stable), int64(got.Start)
+	if f.req.Isolation == readCommitted {
+		state.Aborted = make([]wire.Aborted, len(got.Aborted))
+		for i, a := range got.Aborted {
+			state.Aborted[i] = wire.Aborted{ProducerID: a.Producer, First: int64(a.First)}
+		}
+	}
 	state.Records = got.Bytes
 	f.count += got.Records
 	return nil, wire.None

@@ -78,10 +78,12 @@ func (c *conn) topicAsked(verb broker.Verb, byID bool, name *string, id wire.Top
 }
 
 // Key 9, OffsetFetch, versions 0 to 10; version 8 asks for several groups. A
+// Who requires stable offsets gets 88 for those that wait for a transaction's end. A
 // null list of topics asks for all that were committed; a partition that never
 // was has offset -1 and no error. From version 10 on topics are named by their ids.
 func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 	res := kmsg.NewPtrOffsetFetchResponse()
+	c.requireStable = r.RequireStable
 	if r.Version >= 8 {
 		for _, g := range mergeGroups(r.Groups) {
 			out := kmsg.NewOffsetFetchResponseGroup()
@@ -212,6 +214,9 @@ func (c *conn) fetchGroup(g kmsg.OffsetFetchRequestGroup) ([]kmsg.OffsetFetchRes
 	var out []kmsg.OffsetFetchResponseGroupTopic
 	for i := range positions {
 		p := &positions[i]
+		if c.requireStable && p.Err == wire.None && c.txns.Unstable(g.Group, p.Topic, p.Partition) {
+			p.Offset, p.Err = group.NoOffset, wire.UnstableOffsetCommit
+		}
 		if len(out) == 0 || out[len(out)-1].Topic != p.Topic {
 			t := kmsg.NewOffsetFetchResponseGroupTopic()
 			t.Topic = p.Topic

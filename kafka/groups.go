@@ -10,12 +10,8 @@ import (
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
-// noTransactions is what a client is told that brings a transactional id.
-const noTransactions = "this broker has no transactions: leave transactional.id out"
-
-// Key 10, FindCoordinator, versions 0 to 6. This node coordinates every group, and no
-// transaction: of the answers on a transactional producer's way this is the one that
-// has a text, which clients show.
+// Key 10, FindCoordinator, versions 0 to 6. This node coordinates every group and
+// every transaction.
 func (c *conn) findCoordinator(r *kmsg.FindCoordinatorRequest) kmsg.Response {
 	res := kmsg.NewPtrFindCoordinatorResponse()
 	host, port := c.address()
@@ -35,20 +31,15 @@ func (c *conn) findCoordinator(r *kmsg.FindCoordinatorRequest) kmsg.Response {
 
 // mayFind is the answer about one coordinator.
 //
-//	type 0, a group                     found, if the client may see it
-//	type 1, a transaction, from v3 on   35, final for Java's client, which shows the text
-//	type 1, up to v2                    53: librdkafka, which asks by these, shows the text,
-//	                                    and tries again for ever at any other code
-//	others                              42
+//	type 0, a group             found, if the client may see it
+//	type 1, a transactional id  the same
+//	others                      42
 func (c *conn) mayFind(r *kmsg.FindCoordinatorRequest, key string) (wire.Code, *string) {
 	switch r.CoordinatorType {
 	case 0:
 		return c.mayGroup(broker.Look, key), nil
 	case 1:
-		if r.Version < 3 {
-			return wire.TransactionalIDAuthFailed, kmsg.StringPtr(noTransactions)
-		}
-		return wire.UnsupportedVersion, kmsg.StringPtr(noTransactions)
+		return c.mayTransact(broker.Look, key), nil
 	}
 	return wire.InvalidRequest, nil
 }

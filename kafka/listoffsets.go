@@ -20,7 +20,7 @@ const (
 
 // Key 2, ListOffsets, versions 0 to 11.
 //
-//	-1  the end; the same in both isolation levels
+//	-1  the end; for who reads what is committed the last stable offset
 //	-2  the start
 //	-3  the record with the largest timestamp (version 7), else offset -1
 //	-4  the start of what is kept here (version 8), which is all
@@ -50,7 +50,7 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 			case named[place{t.Topic, p.Partition}] > 1:
 				one.ErrorCode = int16(wire.InvalidRequest) // as Kafka has it: which one is meant?
 			default:
-				one.ErrorCode = int16(c.listOne(r.Version, known, &p, &one))
+				one.ErrorCode = int16(c.listOne(r, known, &p, &one))
 			}
 			out.Partitions = append(out.Partitions, one)
 		}
@@ -62,7 +62,7 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 // askedSince is the first version of a question.
 var askedSince = map[int64]int16{askLatest: 7, askLocalStart: 8, askTiered: 9, askUpload: 11}
 
-func (c *conn) listOne(version int16, t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) wire.Code {
+func (c *conn) listOne(r *kmsg.ListOffsetsRequest, t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) wire.Code {
 	part := t.partition(p.Partition)
 	switch {
 	case t.exchange != nil && p.Partition == 0:
@@ -72,15 +72,18 @@ func (c *conn) listOne(version int16, t *topic, p *kmsg.ListOffsetsRequestTopicP
 		return wire.UnknownTopicOrPartition
 	case p.CurrentLeaderEpoch > leaderEpoch:
 		return wire.UnknownLeaderEpoch
-	case version < askedSince[p.Timestamp], p.Timestamp < askUpload:
+	case r.Version < askedSince[p.Timestamp], p.Timestamp < askUpload:
 		return wire.UnsupportedVersion
 	}
 	start, end, err := c.session.Bounds(part)
+	if err == nil && r.IsolationLevel == readCommitted {
+		end, err = c.session.StableOffset(part)
+	}
 	if err != nil {
 		return codeOf(err)
 	}
 	out.LeaderEpoch = leaderEpoch
-	if version == 0 {
+	if r.Version == 0 {
 		return c.listOld(part, p, out, int64(start), int64(end))
 	}
 	switch {
@@ -93,7 +96,8 @@ func (c *conn) listOne(version int16, t *topic, p *kmsg.ListOffsetsRequestTopicP
 	case p.Timestamp < 0:
 		out.LeaderEpoch = -1
 	default:
-		return foundAt(out)(c.session.OffsetForTime(part, p.Timestamp))
+		at, ms, ok, err := c.session.OffsetForTime(part, p.Timestamp)
+		return foundAt(out)(at, ms, ok && at < end, err)
 	}
 	return wire.None
 }

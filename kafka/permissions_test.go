@@ -142,6 +142,23 @@ var needed = []struct {
 	}, []need{{"configure queue 't'", 29}}},
 	{"DeleteRecords", wire.DeleteRecords, nil, []need{{"configure queue 't'", 29}}},
 	{"InitProducerID", wire.InitProducerID, nil, []need{{"write cluster ''", 31}}},
+	{"InitProducerID with a transactional id", wire.InitProducerID, func() kmsg.Request {
+		q := kmsg.NewPtrInitProducerIDRequest()
+		q.TransactionalID, q.TransactionTimeoutMillis = kmsg.StringPtr("tx"), 1000
+		return q
+	}, []need{{"write transactional-id 'tx'", 53}}},
+	{"FindCoordinator of a transactional id", wire.FindCoordinator, func() kmsg.Request {
+		q := kmsg.NewPtrFindCoordinatorRequest()
+		q.CoordinatorType, q.CoordinatorKeys = 1, []string{"tx"}
+		return q
+	}, []need{{"any transactional-id 'tx'", 53}}},
+	{"AddPartitionsToTxn", wire.AddPartitionsToTxn, nil, []need{{"write transactional-id 'tx'", 53}, {"write queue 't'", 29}}},
+	{"AddOffsetsToTxn", wire.AddOffsetsToTxn, nil, []need{{"write transactional-id 'tx'", 53}, {"read group 'g'", 30}}},
+	{"TxnOffsetCommit", wire.TxnOffsetCommit, nil, []need{{"write transactional-id 'tx'", 53}, {"read group 'g'", 30}}},
+	{"EndTxn", wire.EndTxn, nil, []need{{"write transactional-id 'tx'", 53}}},
+	{"DescribeTransactions", wire.DescribeTransactions, nil, []need{{"any transactional-id 'tx'", 53}}},
+	{"ListTransactions", wire.ListTransactions, nil, nil},
+	{"DescribeProducers", wire.DescribeProducers, nil, []need{{"read queue 't'", 29}}},
 	{"DescribeConfigs", wire.DescribeConfigs, nil, []need{{"any queue 't'", 29}}},
 	{"DescribeConfigs of the broker", wire.DescribeConfigs, func() kmsg.Request { return describeConfigsOf(kmsg.ConfigResourceTypeBroker, "") }, []need{{"any cluster ''", 31}}},
 	{"DescribeConfigs of a group", wire.DescribeConfigs, func() kmsg.Request { return describeConfigsOf(kmsg.ConfigResourceTypeGroupConfig, "g") }, []need{{"any group 'g'", 30}}},
@@ -196,7 +213,7 @@ func refusals(res kmsg.Response) []wire.Code {
 	codesIn(reflect.ValueOf(res), codes)
 	var out []wire.Code
 	for code := range codes {
-		if code == wire.TopicAuthorizationFailed || code == wire.GroupAuthorizationFailed || code == wire.ClusterAuthorizationFailed {
+		if code == wire.TopicAuthorizationFailed || code == wire.GroupAuthorizationFailed || code == wire.ClusterAuthorizationFailed || code == wire.TransactionalIDAuthFailed {
 			out = append(out, code)
 		}
 	}
@@ -223,6 +240,10 @@ func (r *rig) withIDs(req kmsg.Request) kmsg.Request {
 			q.Topics[i].TopicID = id(q.Topics[i].Topic)
 		}
 	case *kmsg.OffsetCommitRequest:
+		for i := range q.Topics {
+			q.Topics[i].TopicID = id(q.Topics[i].Topic)
+		}
+	case *kmsg.TxnOffsetCommitRequest:
 		for i := range q.Topics {
 			q.Topics[i].TopicID = id(q.Topics[i].Topic)
 		}

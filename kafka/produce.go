@@ -19,8 +19,8 @@ import (
 // log; acks=all once it is as durable as the queue promises. While an acks=all
 // answer waits for its flush the connection's next Produce is taken in.
 //
-// Transactions are not there: a transactional id is refused with 48, a transactional
-// batch with 53.
+// A request with a transactional id holds its transaction until all of it is in the logs (transactions.go); a
+// transactional batch without one is 53.
 func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	q := &c.produce
 	if err := q.Parse(h.Version, body); err != nil {
@@ -40,6 +40,11 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 		throttle = p.Came(len(body), c.frames.Now())
 		q.ThrottleMillis = throttleMillis(throttle)
 	}
+	c.entered = nil
+	if q.TransactionID != nil {
+		c.entered = c.enterTransaction(q)
+		defer c.leaveTransaction()
+	}
 	a := c.out.answer()
 	sl := &a.Value
 	made := a.Wait()
@@ -55,6 +60,7 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 			}
 		}
 	}
+	c.leaveTransaction()
 	failed = c.storeRouted(a) || failed
 	if q.Acks == 0 {
 		failed = failed || a.Failed()
@@ -78,6 +84,12 @@ func (c *conn) serveProduce(h wire.Header, body []byte) error {
 		return err
 	}
 	return c.mute(throttle)
+}
+
+// leaveTransaction lets go of the request's transaction.
+func (c *conn) leaveTransaction() {
+	c.entered.leave()
+	c.entered = nil
 }
 
 // fewPartitions are so many as are not counted: what they take is little beside the
@@ -114,9 +126,6 @@ func (c *conn) produceOne(sl *slot, name []byte, t *topic, denied error, p *wire
 	case q.Acks < -1 || q.Acks > 1:
 		p.Fail(wire.InvalidRequiredAcks, "")
 		return
-	case q.TransactionID != nil:
-		p.Fail(wire.InvalidTxnState, noTransactions)
-		return
 	case denied != nil:
 		p.Fail(deniedCode(name, denied), denied.Error())
 		return
@@ -130,7 +139,16 @@ func (c *conn) produceOne(sl *slot, name []byte, t *topic, denied error, p *wire
 		p.Fail(code, why)
 		return
 	}
-	if b.IsTransactional() {
+	switch {
+	case c.entered != nil && t.exchange != nil:
+		p.Fail(wire.InvalidTxnState, "an exchange takes no transactions: produce to a queue or a topic")
+		return
+	case c.entered != nil:
+		if code, why := c.entered.admits(b, t.partition(p.Index), q.Version); code != wire.None {
+			p.Fail(code, why)
+			return
+		}
+	case b.IsTransactional():
 		p.Fail(wire.TransactionalIDAuthFailed, "a transactional batch without a transactional id")
 		return
 	}

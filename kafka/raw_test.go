@@ -228,7 +228,7 @@ func TestProduceRules(t *testing.T) {
 	q = produceRequest("t", 0, 1, good())
 	q.TransactionID = kmsg.StringPtr("tx")
 	c.send(q, 9)
-	if c.receive(&res, 9); res.Topics[0].Partitions[0].ErrorCode != 48 {
+	if c.receive(&res, 9); res.Topics[0].Partitions[0].ErrorCode != 49 {
 		t.Errorf("transactional id: %+v", res)
 	}
 }

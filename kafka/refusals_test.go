@@ -10,36 +10,6 @@ import (
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
-func TestTransactionsAreRefusedWithTheReason(t *testing.T) {
-	log := &logged.Lines{}
-	r := newRig(t, func(o *Options) { o.Logger = log.Logger() })
-	c := r.raw()
-	for version, want := range map[int16]wire.Code{1: wire.TransactionalIDAuthFailed, 2: wire.TransactionalIDAuthFailed, 3: wire.UnsupportedVersion, 4: wire.UnsupportedVersion} {
-		req := kmsg.NewPtrFindCoordinatorRequest()
-		req.CoordinatorType, req.CoordinatorKey, req.CoordinatorKeys = 1, "tx", []string{"tx"}
-		c.send(req, version)
-		var res kmsg.FindCoordinatorResponse
-		c.receive(&res, version)
-		code, text := res.ErrorCode, res.ErrorMessage
-		if version >= 4 {
-			code, text = res.Coordinators[0].ErrorCode, res.Coordinators[0].ErrorMessage
-		}
-		if wire.Code(code) != want || deref(text) != noTransactions {
-			t.Errorf("version %d: %+v", version, res)
-		}
-	}
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.TransactionalID = kmsg.StringPtr("tx")
-	c.send(req, 4)
-	var res kmsg.InitProducerIDResponse
-	if c.receive(&res, 4); wire.Code(res.ErrorCode) != wire.UnsupportedVersion || res.ProducerID != -1 {
-		t.Errorf("%+v", res)
-	}
-	if got := log.Take(); !strings.Contains(got, noTransactions) || !strings.Contains(got, "what=FindCoordinator") {
-		t.Errorf("the log says\n%s", got)
-	}
-}
-
 func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
 	log := &logged.Lines{}
 	r := newRig(t, func(o *Options) {

@@ -139,6 +139,48 @@ var refusedRequests = map[wire.Key]refusedRequest{
 		return q
 	}},
 	wire.InitProducerID: {31, func() kmsg.Request { return kmsg.NewPtrInitProducerIDRequest() }},
+	wire.AddPartitionsToTxn: {53, func() kmsg.Request {
+		q := kmsg.NewPtrAddPartitionsToTxnRequest()
+		t := kmsg.NewAddPartitionsToTxnRequestTopic()
+		t.Topic, t.Partitions = "t", []int32{0}
+		x := kmsg.NewAddPartitionsToTxnRequestTransaction()
+		of := kmsg.NewAddPartitionsToTxnRequestTransactionTopic()
+		of.Topic, of.Partitions = "t", []int32{0}
+		x.TransactionalID, x.Topics = "tx", append(x.Topics, of)
+		q.TransactionalID, q.Topics, q.Transactions = "tx", append(q.Topics, t), append(q.Transactions, x)
+		return q
+	}},
+	wire.AddOffsetsToTxn: {53, func() kmsg.Request {
+		q := kmsg.NewPtrAddOffsetsToTxnRequest()
+		q.TransactionalID, q.Group = "tx", "g"
+		return q
+	}},
+	wire.EndTxn: {53, func() kmsg.Request {
+		q := kmsg.NewPtrEndTxnRequest()
+		q.TransactionalID = "tx"
+		return q
+	}},
+	wire.TxnOffsetCommit: {53, func() kmsg.Request {
+		q := kmsg.NewPtrTxnOffsetCommitRequest()
+		q.TransactionalID, q.Group, q.Generation = "tx", "g", -1
+		t := kmsg.NewTxnOffsetCommitRequestTopic()
+		t.Topic, t.Partitions = "t", append(t.Partitions, kmsg.NewTxnOffsetCommitRequestTopicPartition())
+		q.Topics = append(q.Topics, t)
+		return q
+	}},
+	wire.DescribeProducers: {29, func() kmsg.Request {
+		q := kmsg.NewPtrDescribeProducersRequest()
+		t := kmsg.NewDescribeProducersRequestTopic()
+		t.Topic, t.Partitions = "t", []int32{0}
+		q.Topics = append(q.Topics, t)
+		return q
+	}},
+	wire.DescribeTransactions: {53, func() kmsg.Request {
+		q := kmsg.NewPtrDescribeTransactionsRequest()
+		q.TransactionalIDs = []string{"tx"}
+		return q
+	}},
+	wire.ListTransactions: {0, func() kmsg.Request { return kmsg.NewPtrListTransactionsRequest() }},
 	wire.DescribeConfigs: {29, func() kmsg.Request {
 		q := kmsg.NewPtrDescribeConfigsRequest()
 		t := kmsg.NewDescribeConfigsRequestResource()

@@ -16,6 +16,7 @@ import (
 	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka/acl"
 	"github.com/leveret-mq/leveret/kafka/group"
+	"github.com/leveret-mq/leveret/kafka/txn"
 )
 
 // Options are the listener's settings; a zero field gets its default.
@@ -86,8 +87,9 @@ type Server struct {
 	members *budget.Account // of what members of groups say of themselves
 	wide    wide
 
-	mu     sync.Mutex // guards groups
+	mu     sync.Mutex // guards the rest of this block
 	groups map[*broker.VHost]*group.Coordinator
+	txns   map[*broker.VHost]*txn.Coordinator
 
 	clients *broker.Clients
 
@@ -109,14 +111,14 @@ func New(o Options) (*Server, error) {
 	o.defaults()
 	log := netx.NewLog("kafka", o.Logger)
 	o.Broker.CountLogins("kafka", log.Logins)
-	s := &Server{opts: o, broker: o.Broker, groups: map[*broker.VHost]*group.Coordinator{}, clients: o.Broker.Clients("kafka"), wide: make(wide, 1), log: log}
+	s := &Server{opts: o, broker: o.Broker, groups: map[*broker.VHost]*group.Coordinator{}, txns: map[*broker.VHost]*txn.Coordinator{}, clients: o.Broker.Clients("kafka"), wide: make(wide, 1), log: log}
 	s.Adjust(Topics{o.NoAutoCreate, o.Partitions, o.TrustCompressed})
 	s.members = o.Budget.OpenCommon()
 	s.stopping, s.leave = context.WithCancel(context.Background())
 	s.stop = s.stopping.Done()
 	queues, vhosts := s.broker.OnDeleted(s.forgetTopic), s.broker.OnVHostDeleted(s.forgetVHost)
 	s.unsubscribe = func() { queues(); vhosts() }
-	if err := errors.Join(s.restoreOffsets(), s.restoreGroups()); err != nil {
+	if err := errors.Join(s.restoreOffsets(), s.restoreGroups(), s.restoreTransactions()); err != nil {
 		s.unsubscribe()
 		return nil, fmt.Errorf("kafka: read the groups and what they committed: %w", err)
 	}
@@ -159,6 +161,9 @@ func (s *Server) Close() {
 	for _, g := range s.groups {
 		g.Close()
 	}
+	for _, t := range s.txns {
+		t.Close()
+	}
 	s.mu.Unlock()
 	s.clients.Close("the server is stopping")
 }
@@ -188,6 +193,12 @@ func (s *Server) forgetVHost(name string) error {
 	for v, c := range s.groups {
 		if v.Name == name && v.Gone() {
 			delete(s.groups, v)
+			c.Close()
+		}
+	}
+	for v, c := range s.txns {
+		if v.Name == name && v.Gone() {
+			delete(s.txns, v)
 			c.Close()
 		}
 	}

@@ -21,7 +21,7 @@ func (l *Log) OffsetForTime(ms int64) (offset, timestamp int64, ok bool, err err
 	for _, s := range l.reaching(ms) {
 		from = max(from, s.OffsetBefore(ms))
 		err = l.walk(from, math.MaxInt64, func(b batch.Batch) bool {
-			ok = b.MaxTimestamp() >= ms && b.Count() > 0 // an empty one tells the time of what Thin removed
+			ok = b.MaxTimestamp() >= ms && b.Messages() > 0 // an empty one tells the time of what Thin removed, a marker its own
 			offset, timestamp = b.BaseOffset(), b.MaxTimestamp()
 			return !ok
 		})
@@ -110,7 +110,7 @@ func (l *Log) Records(from, to int64) (int64, error) {
 		upTo := l.segmentEnd(from, to)
 		err := l.walk(from, upTo, func(b batch.Batch) bool {
 			overlap := min(b.LastOffset()+1, upTo) - max(b.BaseOffset(), from)
-			n += max(0, min(overlap, int64(b.Count())))
+			n += max(0, min(overlap, int64(b.Messages())))
 			return true
 		})
 		if err != nil {

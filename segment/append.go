@@ -104,7 +104,7 @@ func (s *Segment) account(run []byte, at int64) {
 			t.marked = at + interval
 		}
 		t.next += int64(h.LastOffsetDelta()) + 1
-		t.records += int64(h.Count())
+		t.records += int64(h.Messages())
 		t.maxTime = max(t.maxTime, s.ageTime(h))
 		at += int64(h.SizeBytes())
 		run = run[h.SizeBytes():]

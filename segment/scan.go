@@ -139,7 +139,7 @@ func (c *scan) take(b batch.Batch) {
 		t.marked = c.at + c.s.o.IndexIntervalBytes
 	}
 	t.next = b.LastOffset() + 1
-	t.records += int64(b.Count())
+	t.records += int64(b.Messages())
 	t.maxTime = max(t.maxTime, c.s.ageTime(b))
 	c.at += int64(len(b))
 }

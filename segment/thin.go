@@ -336,7 +336,7 @@ func (w *thinWriter) add(b batch.Batch) error {
 		t.marked = w.at + w.s.o.IndexIntervalBytes
 	}
 	t.next = b.LastOffset() + 1
-	t.records += int64(b.Count())
+	t.records += int64(b.Messages())
 	t.maxTime = max(t.maxTime, b.MaxTimestamp())
 	w.at += int64(len(b))
 	return nil

@@ -223,6 +223,9 @@ type Log interface {
 	// than there are changes, but always after the last one.
 	Watch(wake func()) (stop func())
 
+	// Wake has what Watch was given called, as after an append: something else that watchers go by has changed.
+	Wake()
+
 	// LoadCursor returns the work cursor as it was last known; a log that never
 	// had one returns the zero State with Floor at the log's start. ErrFenced if
 	// this process does not have the lease of the log.

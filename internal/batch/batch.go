@@ -144,6 +144,14 @@ func (b Batch) BaseSequence() int32 { return int32(binary.BigEndian.Uint32(b[pos
 // Count is the number of records.
 func (b Batch) Count() int32 { return int32(binary.BigEndian.Uint32(b[posCount:])) }
 
+// Messages is the number of records that are users': a control batch has none.
+func (b Batch) Messages() int32 {
+	if b.IsControl() {
+		return 0
+	}
+	return b.Count()
+}
+
 // Records is the bytes after the header, packed with Codec.
 func (b Batch) Records() []byte { return b[HeaderBytes:] }
 

@@ -20,9 +20,10 @@ var imports = map[string][]string{
 	// Listeners.
 	"amqp":             {"amqp/wire", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/spool", "internal/unacked"},
 	"amqp/wire":        {"internal/field"},
-	"kafka":            {"kafka/wire", "kafka/group", "kafka/acl", "broker", "message", "auth", "internal/netx", "internal/batch", "internal/budget"},
+	"kafka":            {"kafka/wire", "kafka/group", "kafka/txn", "kafka/acl", "broker", "message", "auth", "internal/netx", "internal/batch", "internal/budget"},
 	"kafka/wire":       {"internal/batch"},
 	"kafka/group":      {"kafka/wire"},
+	"kafka/txn":        {"kafka/wire", "kafka/group"},
 	"kafka/acl":        {"access", "internal/audit", "internal/pattern"},
 	"stomp":            {"stomp/frame", "broker", "message", "auth", "internal/netx", "internal/websocket", "internal/budget", "internal/spool", "internal/unacked", "internal/field"},
 	"stomp/frame":      {},

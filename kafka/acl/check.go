@@ -44,7 +44,7 @@ func (c *Creation) check() error {
 	}
 	switch c.ResourceType {
 	case kmsg.ACLResourceTypeTransactionalId:
-		return refused("there are no rules for transactional ids: there are no transactions")
+		return refused("there are no rules for transactional ids: who may write to topics of that name may use it")
 	case kmsg.ACLResourceTypeDelegationToken, kmsg.ACLResourceTypeUser:
 		return refused("there are no rules for delegation tokens: there are none")
 	case kmsg.ACLResourceTypeCluster:

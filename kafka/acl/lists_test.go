@@ -231,7 +231,7 @@ func TestEntriesAreMadeOfPermissions(t *testing.T) {
 		{"one that is wrong among others", [3]string{}, []string{"nobody READ TOPIC LITERAL t", "ann READ TOPIC LITERAL t", "* READ TOPIC LITERAL t"}, map[int]string{0: "no such user 'nobody'", 2: "all users at once"}, "^$ ^$ ^t$"},
 		{"what there is none of", [3]string{}, []string{"ann WRITE TRANSACTIONAL_ID LITERAL t", "ann DESCRIBE DELEGATION_TOKEN LITERAL t", "ann WRITE GROUP LITERAL t", "ann READ ANY LITERAL t", "ann READ TOPIC MATCH t",
 			"ann READ TOPIC LITERAL ", "ann READ TOPIC LITERAL regex:(?=a)", "ann READ TOPIC LITERAL regex:^$", "ann READ TOPIC LITERAL " + strings.Repeat("n", 256)},
-			map[int]string{0: "there are no transactions", 1: "delegation tokens", 2: "WRITE is no operation on resources of type GROUP", 3: "unknown resource type", 4: "neither literal nor prefixed",
+			map[int]string{0: "who may write to topics of that name may use it", 1: "delegation tokens", 2: "WRITE is no operation on resources of type GROUP", 3: "unknown resource type", 4: "neither literal nor prefixed",
 				5: "without a name", 6: "no look-ahead", 7: "is for no name", 8: "longer than the maximum of 255"}, "none"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,8 @@ package group
 
 import (
 	"encoding/binary"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/leveret-mq/leveret/kafka/wire"
@@ -90,6 +92,68 @@ func (c *Coordinator) lockForCommit(id Identity) (*group, wire.Code) {
 		return nil, c.missing(wire.IllegalGeneration)
 	}
 	return c.lockOrMake(id.Group)
+}
+
+// MayCommit says whether a member may commit, without a commit.
+func (c *Coordinator) MayCommit(id Identity) wire.Code {
+	g, code := c.lockForCommit(id)
+	if code != wire.None {
+		return code
+	}
+	defer g.mu.Unlock()
+	return g.mayCommit(id)
+}
+
+// Fit refuses those of the positions that are too large to be committed.
+func (c *Coordinator) Fit(group string, positions []Position) {
+	g, code := c.lockOrMake(group)
+	for i := range positions {
+		if code != wire.None && positions[i].Err == wire.None {
+			positions[i].Err = code
+		}
+	}
+	if code == wire.None {
+		g.fit(positions)
+		g.mu.Unlock()
+	}
+}
+
+// CommitAll commits offsets of several groups at once: save writes all of them or none.
+func (c *Coordinator) CommitAll(changes []Change, save func() error) error {
+	byName := map[string]*group{}
+	for i := range changes {
+		name := changes[i].Group
+		if byName[name] != nil {
+			continue
+		}
+		g, code := c.lockOrMake(name)
+		if code != wire.None {
+			return code
+		}
+		g.mu.Unlock()
+		byName[name] = g
+	}
+	for _, name := range slices.Sorted(maps.Keys(byName)) { // in one order, or two could wait for each other
+		g := byName[name]
+		g.commit.Lock()
+		defer g.commit.Unlock()
+	}
+	if err := save(); err != nil {
+		return err
+	}
+	for _, ch := range changes {
+		g := byName[ch.Group]
+		g.mu.Lock()
+		dead := g.dead
+		if !dead {
+			g.apply(ch)
+		}
+		g.mu.Unlock()
+		if dead { // it was forgotten meanwhile: it is there again
+			c.Restore(ch)
+		}
+	}
+	return nil
 }
 
 // Known says whether there is a group of that name.

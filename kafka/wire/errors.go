@@ -48,7 +48,16 @@ const (
 	OutOfOrderSequence         Code = 45
 	InvalidProducerEpoch       Code = 47
 	InvalidTxnState            Code = 48
+	InvalidProducerIDMapping   Code = 49
+	InvalidTransactionTimeout  Code = 50
+	ConcurrentTransactions     Code = 51
 	TransactionalIDAuthFailed  Code = 53
+	OperationNotAttempted      Code = 55
+	UnstableOffsetCommit       Code = 88
+	ProducerFenced             Code = 90
+	TransactionalIDNotFound    Code = 105
+	TransactionAbortable       Code = 120
+	InvalidRegularExpression   Code = 128
 	SecurityDisabled           Code = 54
 	StorageError               Code = 56
 	SASLAuthenticationFailed   Code = 58

@@ -25,6 +25,10 @@ const (
 	DeleteRecords           Key = 21
 	InitProducerID          Key = 22
 	OffsetForLeaderEpoch    Key = 23
+	AddPartitionsToTxn      Key = 24
+	AddOffsetsToTxn         Key = 25
+	EndTxn                  Key = 26
+	TxnOffsetCommit         Key = 28
 	DescribeACLs            Key = 29
 	CreateACLs              Key = 30
 	DeleteACLs              Key = 31
@@ -41,6 +45,9 @@ const (
 	DescribeUserSCRAM       Key = 50
 	AlterUserSCRAM          Key = 51
 	DescribeCluster         Key = 60
+	DescribeProducers       Key = 61
+	DescribeTransactions    Key = 65
+	ListTransactions        Key = 66
 )
 
 // Support says which versions of one key are answered.
@@ -58,7 +65,7 @@ const noFlexible = 1 << 14
 
 // Supported lists what ApiVersions advertises, in order of the key. The low
 // ends are load-bearing: old clients test fixed low versions for overlap.
-// Transactions (24, 25, 26, 28) and KIP-848 groups (68, 69) must not be listed
+// KIP-848 groups (68, 69) must not be listed
 // before they work, because clients switch protocol on advertisement alone.
 var Supported = []Support{
 	{Produce, 0, 13, 9, "Produce"},
@@ -81,6 +88,10 @@ var Supported = []Support{
 	{DeleteRecords, 0, 2, 2, "DeleteRecords"},
 	{InitProducerID, 0, 5, 2, "InitProducerId"},
 	{OffsetForLeaderEpoch, 0, 4, 4, "OffsetForLeaderEpoch"},
+	{AddPartitionsToTxn, 0, 5, 3, "AddPartitionsToTxn"},
+	{AddOffsetsToTxn, 0, 4, 3, "AddOffsetsToTxn"},
+	{EndTxn, 0, 5, 3, "EndTxn"},
+	{TxnOffsetCommit, 0, 6, 3, "TxnOffsetCommit"},
 	{DescribeACLs, 1, 3, 2, "DescribeAcls"},
 	{CreateACLs, 1, 3, 2, "CreateAcls"},
 	{DeleteACLs, 1, 3, 2, "DeleteAcls"},
@@ -97,6 +108,9 @@ var Supported = []Support{
 	{DescribeUserSCRAM, 0, 0, 0, "DescribeUserScramCredentials"},
 	{AlterUserSCRAM, 0, 0, 0, "AlterUserScramCredentials"},
 	{DescribeCluster, 0, 2, 0, "DescribeCluster"},
+	{DescribeProducers, 0, 0, 0, "DescribeProducers"},
+	{DescribeTransactions, 0, 0, 0, "DescribeTransactions"},
+	{ListTransactions, 0, 2, 0, "ListTransactions"},
 }
 
 // byKey finds a key's entry without searching; nil where a key is not served.

@@ -302,6 +302,9 @@ func (l *Log) wake() {
 	}
 }
 
+// Wake has everybody look who watches; see store.Log.
+func (l *Log) Wake() { l.wake() }
+
 // restAfter is how long a log without watchers is looked at after it was used.
 const restAfter = 10 * time.Second
 

@@ -77,3 +77,6 @@ func (l *Log) wake() {
 		}
 	}
 }
+
+// Wake has everybody look who watches; see store.Log.
+func (l *Log) Wake() { l.wake() }

@@ -191,6 +191,69 @@ def on_the_wire():
     adapter.delete_topic(topic)
 
 
+@check("transactions: a copy with its offsets, of which some are aborted, arrives once and in order; a zombie is fenced")
+def transactions():
+    source, target, group = name("tx-in"), name("tx-out"), name("tx-group")
+    for topic in (source, target):
+        adapter.create_topic(topic, 1)
+    feeder = Producer(config())
+    for i in range(100):
+        feeder.produce(source, str(i))
+    equal(feeder.flush(15), 0, "records that were not sent")
+
+    def transactional():
+        producer = Producer(config(transactional_id=target, transaction_timeout_ms=10_000, linger_ms=5))
+        producer.init_transactions(15)
+        return producer
+
+    def reader(topic, group, isolation="read_committed"):
+        consumer = Consumer(config(group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, isolation_level=isolation))
+        consumer.subscribe([topic])
+        return consumer
+
+    producer, turn, copied = transactional(), 0, 0
+    while copied < 100:
+        consumer = reader(source, group)  # begins where the last commit was
+        batch = []
+        until(lambda: batch.extend(m for m in consumer.consume(10, 0.5) if not m.error()) or batch, "records")
+        producer.begin_transaction()
+        for m in batch:
+            producer.produce(target, m.value())
+        producer.send_offsets_to_transaction(consumer.position(consumer.assignment()), consumer.consumer_group_metadata(), 15)
+        turn += 1
+        if turn % 3 == 0:
+            producer.abort_transaction(15)
+        else:
+            producer.commit_transaction(15)
+            copied += len(batch)
+        consumer.close()
+    equal(turn > 3, True, "some were aborted")
+
+    consumer, seen = reader(target, group + "-check"), []
+    until(lambda: seen.extend(int(m.value()) for m in consumer.consume(200, 0.5) if not m.error()) or len(seen) >= 100, "copies")
+    equal(seen, list(range(100)), "copies")
+    consumer.close()
+
+    producer.begin_transaction()
+    producer.produce(target, "zombie")
+    producer.flush(15)
+    heir = transactional()
+    try:
+        producer.commit_transaction(15)
+        raise AssertionError("the zombie commits")
+    except KafkaException as error:
+        equal(error.args[0].fatal() or error.args[0].txn_requires_abort(), True, f"the zombie hears {error}")
+    heir.begin_transaction()
+    heir.produce(target, "100")
+    heir.commit_transaction(15)
+    consumer, last = reader(target, group + "-heir"), []
+    until(lambda: last.extend(m.value() for m in consumer.consume(200, 0.5) if not m.error()) or len(last) >= 101, "the heir's")
+    equal(last[100:], [b"100"], "behind the copies")
+    consumer.close()
+    for topic in (source, target):
+        adapter.delete_topic(topic)
+
+
 @check("errors carry Kafka's codes")
 def errors():
     topic = name("errors")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
@@ -27,8 +28,79 @@ func main() {
 	scenario.Register(franz{kadm.NewClient(cl)}, scenario.Options{
 		Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Idempotent: true, Nulls: true,
 	})
+	transactions()
 	check.Logins(login)
 	check.Main()
+}
+
+// transactions copy a topic in transactions with the offsets of their group: as franz-go does it today (KIP-890), and as before that.
+func transactions() {
+	for name, age := range map[string]*kversion.Versions{"new": kversion.Stable(), "as-of-3.0": kversion.V3_0_0()} {
+		check.Add("transactions "+name+": a copy with its offsets, of which some are aborted, arrives once and in order; a zombie is fenced", 60*time.Second, func(ctx context.Context) {
+			source, target := check.Name("tx-in."+name), check.Name("tx-out."+name)
+			cl := check.Get(newClient(kgo.DefaultProduceTopic(source)))
+			defer cl.Close()
+			for _, topic := range []string{source, target} {
+				check.Get(kadm.NewClient(cl).CreateTopic(ctx, 1, 1, nil, topic))
+			}
+			var records []*kgo.Record
+			for i := range 300 {
+				records = append(records, &kgo.Record{Value: fmt.Append(nil, i)})
+			}
+			check.OK(cl.ProduceSync(ctx, records...).FirstErr(), "produce")
+			options := func(more ...kgo.Opt) []kgo.Opt {
+				opts := []kgo.Opt{kgo.SeedBrokers(check.Kafka), kgo.TransactionalID(target), kgo.DefaultProduceTopic(target), kgo.MaxVersions(age), kgo.FetchMaxWait(100 * time.Millisecond)}
+				if user, password, ok := check.Credentials(); ok {
+					opts = append(opts, kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism()))
+				}
+				return append(opts, more...)
+			}
+			session := check.Get(kgo.NewGroupTransactSession(options(kgo.ConsumerGroup(target), kgo.ConsumeTopics(source),
+				kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...))
+			for copied, turn := 0, 1; copied < 300; turn++ {
+				fetches := session.PollRecords(ctx, 20)
+				check.OK(fetches.Err(), "poll")
+				check.OK(session.Begin(), "begin")
+				n := 0
+				fetches.EachRecord(func(r *kgo.Record) {
+					n++
+					session.Produce(ctx, &kgo.Record{Value: r.Value}, nil)
+				})
+				commit := turn%3 != 0
+				committed := check.Get(session.End(ctx, kgo.TransactionEndTry(commit)))
+				check.Equal(committed, commit, "committed")
+				if committed {
+					copied += n
+				}
+			}
+			session.Close()
+			want := func(n int) {
+				reader := check.Get(newClient(kgo.ConsumeTopics(target), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())))
+				defer reader.Close()
+				for i := 0; i < n; {
+					fetches := reader.PollFetches(ctx)
+					check.OK(fetches.Err(), "read")
+					fetches.EachRecord(func(r *kgo.Record) {
+						check.Equal(string(r.Value), fmt.Sprint(i), "copy")
+						i++
+					})
+				}
+			}
+			want(300)
+			zombie, heir := check.Get(kgo.NewClient(options()...)), check.Get(kgo.NewClient(options()...))
+			defer zombie.Close()
+			defer heir.Close()
+			check.OK(zombie.BeginTransaction(), "begin")
+			check.OK(zombie.ProduceSync(ctx, kgo.StringRecord("zombie")).FirstErr(), "produce")
+			check.OK(heir.BeginTransaction(), "begin")
+			check.OK(heir.ProduceSync(ctx, kgo.StringRecord("300")).FirstErr(), "produce")
+			check.OK(heir.EndTransaction(ctx, kgo.TryCommit), "commit")
+			if zombie.EndTransaction(ctx, kgo.TryCommit) == nil {
+				check.Fail("the zombie commits")
+			}
+			want(301)
+		})
+	}
 }
 
 func login(ctx context.Context, mechanism, user, password string) error {

@@ -24,6 +24,7 @@ func main() {
 		Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Idempotent: true, Nulls: false,
 	})
 	old()
+	transactions()
 	check.Logins(login)
 	check.Main()
 }
@@ -84,6 +85,50 @@ func old() {
 			check.OK(cl.Close(), "close")
 		})
 	}
+}
+
+// transactions are sarama's, which announces every partition.
+func transactions() {
+	check.Add("transactions: what is committed is read, what is aborted is not", 40*time.Second, func(ctx context.Context) {
+		topic := check.Name("tx")
+		check.OK(client{check.Get(sarama.NewClusterAdmin([]string{check.Kafka}, config()))}.CreateTopic(ctx, topic, 1), "create")
+		c := config()
+		c.Producer.RequiredAcks, c.Producer.Return.Successes, c.Producer.Idempotent, c.Net.MaxOpenRequests = sarama.WaitForAll, true, true, 1
+		c.Producer.Transaction.ID, c.Producer.Transaction.Timeout = topic, 10*time.Second
+		producer := check.Get(sarama.NewSyncProducer([]string{check.Kafka}, c))
+		want := []string{}
+		for turn := range 6 {
+			check.OK(producer.BeginTxn(), "begin")
+			for i := range 10 {
+				value := fmt.Sprint(turn, "-", i)
+				_, _, err := producer.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.StringEncoder(value)})
+				check.OK(err, "send")
+				if turn%2 == 0 {
+					want = append(want, value)
+				}
+			}
+			if turn%2 == 0 {
+				check.OK(producer.CommitTxn(), "commit")
+			} else {
+				check.OK(producer.AbortTxn(), "abort")
+			}
+		}
+		check.OK(producer.Close(), "close")
+		c = config()
+		c.Consumer.IsolationLevel = sarama.ReadCommitted
+		consumer := check.Get(sarama.NewConsumer([]string{check.Kafka}, c))
+		from := check.Get(consumer.ConsumePartition(topic, 0, sarama.OffsetOldest))
+		for _, value := range want {
+			select {
+			case m := <-from.Messages():
+				check.Equal(string(m.Value), value, "message")
+			case <-ctx.Done():
+				check.Fail("no %s", value)
+			}
+		}
+		check.OK(from.Close(), "close")
+		check.OK(consumer.Close(), "close")
+	})
 }
 
 func login(_ context.Context, mechanism, user, password string) error {

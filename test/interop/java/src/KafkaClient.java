@@ -23,8 +23,11 @@ import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.InvalidProducerEpochException;
+import org.apache.kafka.common.errors.ProducerFencedException;
 import org.apache.kafka.common.errors.SaslAuthenticationException;
 import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.header.Header;
@@ -48,6 +51,8 @@ public final class KafkaClient {
             () -> group("org.apache.kafka.clients.consumer.RangeAssignor"));
         Check.add("group of two, cooperative: join, rebalance, leave, restart from the commit", 90,
             () -> group("org.apache.kafka.clients.consumer.CooperativeStickyAssignor"));
+        Check.add("transactions: a copy with its offsets, of which some are aborted, arrives once and in order; a zombie is fenced", 60,
+            KafkaClient::transactions);
         Check.add("bounds and offsets by time", 30, KafkaClient::lookups);
         Check.add("admin: describe, configure, add partitions, delete records, delete group", 40, KafkaClient::administration);
         for (String mechanism : List.of("SCRAM-SHA-256", "SCRAM-SHA-512")) {
@@ -56,6 +61,85 @@ public final class KafkaClient {
             }
         }
         Check.main();
+    }
+
+    /** What Kafka's own TransactionalMessageCopier does: read, write and commit the offsets, in transactions. */
+    private static void transactions() throws Exception {
+        String source = Check.name("tx-in"), target = Check.name("tx-out");
+        createTopic(source, 1);
+        createTopic(target, 1);
+        List<ProducerRecord<byte[], byte[]>> records = new ArrayList<>();
+        for (int i = 0; i < 200; i++) {
+            records.add(new ProducerRecord<>(source, String.valueOf(i).getBytes(StandardCharsets.UTF_8)));
+        }
+        produce(records, "none", true);
+        KafkaProducer<byte[], byte[]> producer = transactional(target);
+        TopicPartition from = new TopicPartition(source, 0);
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(Map.of("group.id", target, "isolation.level", "read_committed", "max.poll.records", 20))) {
+            consumer.subscribe(List.of(source));
+            int copied = 0;
+            for (int turn = 1; copied < 200; ) {
+                List<ConsumerRecord<byte[], byte[]>> batch = new ArrayList<>();
+                consumer.poll(Duration.ofMillis(200)).forEach(batch::add);
+                if (batch.isEmpty()) {
+                    continue;
+                }
+                producer.beginTransaction();
+                for (ConsumerRecord<byte[], byte[]> r : batch) {
+                    producer.send(new ProducerRecord<>(target, r.value()));
+                }
+                long next = batch.get(batch.size() - 1).offset() + 1;
+                producer.sendOffsetsToTransaction(Map.of(from, new OffsetAndMetadata(next)), consumer.groupMetadata());
+                if (turn++ % 3 == 0) {
+                    producer.abortTransaction();
+                    consumer.seek(from, batch.get(0).offset());
+                } else {
+                    producer.commitTransaction();
+                    copied += batch.size();
+                }
+            }
+            Check.equal(consumer.committed(Set.of(from)).get(from).offset(), 200L, "committed");
+        }
+        List<String> want = new ArrayList<>();
+        for (int i = 0; i < 200; i++) {
+            want.add(String.valueOf(i));
+        }
+        Check.equal(committedValues(target, 200), want, "copies");
+        producer.beginTransaction();
+        producer.send(new ProducerRecord<>(target, "zombie".getBytes(StandardCharsets.UTF_8))).get();
+        try (KafkaProducer<byte[], byte[]> heir = transactional(target)) {
+            heir.beginTransaction();
+            heir.send(new ProducerRecord<>(target, "200".getBytes(StandardCharsets.UTF_8)));
+            heir.commitTransaction();
+        }
+        try {
+            producer.commitTransaction();
+            Check.equal(false, true, "the zombie commits");
+        } catch (KafkaException e) {
+            Check.equal(e instanceof ProducerFencedException || e instanceof InvalidProducerEpochException, true, "the zombie is fenced: " + e);
+        }
+        producer.close(Duration.ZERO);
+        want.add("200");
+        Check.equal(committedValues(target, 201), want, "behind the copies");
+    }
+
+    private static KafkaProducer<byte[], byte[]> transactional(String id) {
+        KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(config(Map.of("transactional.id", id, "transaction.timeout.ms", 10_000, "linger.ms", 5)),
+            new ByteArraySerializer(), new ByteArraySerializer());
+        producer.initTransactions();
+        return producer;
+    }
+
+    private static List<String> committedValues(String topic, int count) {
+        List<String> out = new ArrayList<>();
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(Map.of("isolation.level", "read_committed"))) {
+            consumer.assign(List.of(new TopicPartition(topic, 0)));
+            consumer.seekToBeginning(consumer.assignment());
+            while (out.size() < count) {
+                consumer.poll(Duration.ofMillis(200)).forEach(r -> out.add(new String(r.value(), StandardCharsets.UTF_8)));
+            }
+        }
+        return out;
     }
 
     private static void logins(String mechanism) throws Exception {

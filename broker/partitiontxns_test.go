@@ -1,0 +1,298 @@
+package broker
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/message"
+)
+
+// transactionally is a batch of a producer's transaction.
+func transactionally(id int64, epoch int16, seq int32, values ...string) batch.Batch {
+	b := produced(id, epoch, seq, values...)
+	b.Seal(batch.Header{Attributes: batch.Transactional, LastOffsetDelta: int32(len(values) - 1), BaseTimestamp: 1_000, MaxTimestamp: 1_000,
+		ProducerID: id, ProducerEpoch: epoch, BaseSequence: seq, Count: int32(len(values))})
+	return b
+}
+
+// txnModel is what a partition should know of transactions, kept the slow way.
+type txnModel struct {
+	records []modelRecord // by offset
+	open    map[int64]int // producer: its first record
+	seq     map[int64]int32
+}
+
+type modelRecord struct {
+	value   string // "" of a marker
+	txn     int64  // of an open transaction; 0: of none
+	aborted bool
+}
+
+func (m *txnModel) stable() int {
+	at := len(m.records)
+	for _, first := range m.open {
+		at = min(at, first)
+	}
+	return at
+}
+
+func (m *txnModel) committed() (out []string) {
+	for _, rec := range m.records[:m.stable()] {
+		if rec.value != "" && !rec.aborted {
+			out = append(out, rec.value)
+		}
+	}
+	return out
+}
+
+func (m *txnModel) end(id int64, commit bool) {
+	for i := range m.records {
+		if m.records[i].txn == id {
+			m.records[i].txn, m.records[i].aborted = 0, !commit
+		}
+	}
+	delete(m.open, id)
+	m.records = append(m.records, modelRecord{})
+}
+
+// fetchCommitted reads as a Kafka consumer does who reads what is committed: it leaves out what the answer says was aborted.
+func fetchCommitted(t *testing.T, s *Session, p *Partition, maxBytes int) (out []string, stable message.Offset) {
+	t.Helper()
+	for from := message.Offset(0); ; {
+		got, pieces, err := s.Fetch(p, Fetch{From: from, MaxBytes: maxBytes, Whole: true, Committed: true}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(pieces) == 0 {
+			return out, got.Stable
+		}
+		if !slices.IsSortedFunc(got.Aborted, func(a, b Aborted) int { return cmp.Compare(a.First, b.First) }) {
+			t.Errorf("not by their first offsets: %v", got.Aborted)
+		}
+		aborted, next := map[int64]bool{}, 0
+		for _, piece := range pieces {
+			err := piece.Use(func(data []byte) error {
+				for len(data) > 0 {
+					b, rest, err := batch.Next(data)
+					if err != nil {
+						return err
+					}
+					data, from = rest, message.Offset(b.LastOffset())+1
+					for ; next < len(got.Aborted) && got.Aborted[next].First <= message.Offset(b.LastOffset()); next++ {
+						aborted[got.Aborted[next].Producer] = true
+					}
+					if b.IsControl() {
+						if commit, err := message.ParseMarker(b); err != nil || !commit {
+							delete(aborted, b.ProducerID())
+						}
+						continue
+					}
+					if b.IsTransactional() && aborted[b.ProducerID()] {
+						continue
+					}
+					records := message.NewRecords(b.Records())
+					var rec message.Record
+					for {
+						more, err := records.Next(&rec)
+						if err != nil || !more {
+							break
+						}
+						out = append(out, string(rec.Value))
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			piece.Release()
+		}
+	}
+}
+
+// Whatever comes in whatever order, through restarts and kills: readers of what is committed see that, and nothing else.
+func TestWhatIsCommittedIsWhatAModelSays(t *testing.T) {
+	for seed := range uint64(25) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { txnCampaign(t, seed) })
+	}
+}
+
+func txnCampaign(t *testing.T, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	r := startWith(t, 0)
+	if _, err := r.s.CreateTopic("t", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	part := func() *Partition {
+		q, err := r.v.Queue("t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q.Partitions()[0]
+	}
+	m := &txnModel{open: map[int64]int{}, seq: map[int64]int32{}}
+	worked := 0 // messages that were taken by work
+	look := func() {
+		t.Helper()
+		want := m.committed()
+		got, stable := fetchCommitted(t, r.s, part(), []int{1, 300, 1 << 20}[rng.IntN(3)])
+		if !slices.Equal(got, want) || int(stable) != m.stable() {
+			t.Fatalf("seed %d: committed are\n%v up to %d, want\n%v up to %d", seed, got, stable, want, m.stable())
+		}
+		if n := part().q.Ready(); int(n) != len(want)-worked {
+			t.Fatalf("seed %d: %d are ready, want %d", seed, n, len(want)-worked)
+		}
+		open, err := r.v.OpenTransactions()
+		if err != nil || len(open) != len(m.open) {
+			t.Fatalf("seed %d: open are %+v, want %v: %v", seed, open, m.open, err)
+		}
+	}
+	for step := range 120 {
+		id := int64(1 + rng.IntN(4))
+		values := make([]string, 1+rng.IntN(3))
+		for i := range values {
+			values[i] = fmt.Sprintf("%d.%d", step, i)
+		}
+		switch op := rng.IntN(20); {
+		case op == 0:
+			r.restart()
+			look()
+		case op == 1:
+			r.kill()
+			look()
+		case op < 5: // of nobody's transaction
+			if _, err := r.s.Produce(part(), produced(-1, -1, -1, values...)); err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range values {
+				m.records = append(m.records, modelRecord{value: v})
+			}
+		case op < 13:
+			got, err := r.s.Produce(part(), transactionally(id, 0, m.seq[id], values...))
+			if err != nil || int(got.Base) != len(m.records) {
+				t.Fatal(got, err)
+			}
+			if _, has := m.open[id]; !has {
+				m.open[id] = len(m.records)
+			}
+			m.seq[id] += int32(len(values))
+			for _, v := range values {
+				m.records = append(m.records, modelRecord{value: v, txn: id})
+			}
+		case op < 18:
+			commit := rng.IntN(2) == 0
+			if err := r.v.EndTransaction(part(), id, 0, 0, commit); err != nil {
+				t.Fatal(err)
+			}
+			if _, has := m.open[id]; has {
+				m.end(id, commit)
+			}
+			look()
+		default:
+			want := m.committed()
+			got, err := r.s.Get("t", true)
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case got == nil && len(want) > worked, got != nil && (len(want) == worked || string(got.Body) != want[worked]):
+				t.Fatalf("seed %d: work gets %v after %d of %v", seed, got, worked, want)
+			case got != nil:
+				worked++
+			}
+		}
+	}
+	look()
+}
+
+func TestAConsumerOfAStreamStopsAtTheLastStableOffset(t *testing.T) {
+	r := startWith(t, 0)
+	q := r.queue("s", QueueOptions{Durable: true, Args: arguments(argType, "stream")})
+	p := q.Partitions()[0]
+	woken := make(chan struct{}, 100)
+	sub, err := r.s.Subscribe("s", SubscribeOptions{Prefetch: 100, Args: arguments("x-stream-offset", "first"), Wake: func() { woken <- struct{}{} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	var seen []string
+	pull := func() {
+		for {
+			n, err := sub.Pull(10, 1<<20, func(d *Delivery) { seen = append(seen, string(d.Body)) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			sub.Release()
+			if n == 0 {
+				return
+			}
+		}
+	}
+	put := func(b batch.Batch) {
+		t.Helper()
+		if _, err := r.s.Produce(p, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(transactionally(1, 0, 0, "a"))
+	put(produced(-1, -1, -1, "plain"))
+	put(transactionally(2, 0, 0, "aborted"))
+	pull()
+	if len(seen) != 0 {
+		t.Errorf("%v from behind an open transaction", seen)
+	}
+	for _, end := range []struct {
+		id     int64
+		commit bool
+	}{{2, false}, {1, true}} {
+		if err := r.v.EndTransaction(p, end.id, 0, 0, end.commit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deadline := time.After(5 * time.Second)
+	for len(seen) < 2 {
+		select {
+		case <-woken:
+			pull()
+		case <-deadline:
+			t.Fatalf("nobody is woken by the end of a transaction: %v", seen)
+		}
+	}
+	if !slices.Equal(seen, []string{"a", "plain"}) {
+		t.Errorf("%v", seen)
+	}
+}
+
+func TestAProducerHasOneTransactionAtATime(t *testing.T) {
+	r := startWith(t, 0)
+	q, err := r.s.CreateTopic("t", 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := q.Partitions()[0]
+	if _, err := r.s.Produce(p, transactionally(1, 0, 0, "a")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.s.Produce(p, produced(1, 0, 1, "b")); err != ErrInTransaction {
+		t.Errorf("a batch without the transaction: %v", err)
+	}
+	if err := r.v.EndTransaction(p, 1, 0, 1, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.s.Produce(p, transactionally(1, 0, 1, "zombie")); err != ErrProducerFenced {
+		t.Errorf("a batch of the epoch before: %v", err)
+	}
+	if _, err := r.s.Produce(p, transactionally(1, 1, 0, "c")); err != nil {
+		t.Error(err)
+	}
+	if err := r.v.EndTransaction(p, 1, 0, 1, true); err != nil {
+		t.Fatal(err)
+	}
+	if open, _ := r.v.OpenTransactions(); len(open) != 1 {
+		t.Errorf("a decision about an older epoch ended a newer transaction: %+v", open)
+	}
+}

@@ -1,0 +1,423 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+// clientAges are franz-go as it is, with the implicit protocol of KIP-890, and as before that.
+var clientAges = map[string]*kversion.Versions{"new": nil, "old": kversion.V3_0_0()}
+
+func (r *rig) transactional(id string, age *kversion.Versions, more ...kgo.Opt) *kgo.Client {
+	r.t.Helper()
+	opts := append([]kgo.Opt{kgo.TransactionalID(id), kgo.TransactionTimeout(10 * time.Second), kgo.DefaultProduceTopic("t"),
+		kgo.RecordPartitioner(kgo.ManualPartitioner())}, more...)
+	if age != nil {
+		opts = append(opts, kgo.MaxVersions(age))
+	}
+	return r.client(opts...)
+}
+
+// transact sends values to partitions in turn in one transaction, and ends it.
+func transact(t *testing.T, cl *kgo.Client, commit bool, values ...string) {
+	t.Helper()
+	ctx := testContext(t)
+	if err := cl.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	sendAll(t, cl, values...)
+	if err := cl.EndTransaction(ctx, kgo.TransactionEndTry(commit)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sendAll(t *testing.T, cl *kgo.Client, values ...string) {
+	t.Helper()
+	for i, v := range values {
+		if err := cl.ProduceSync(testContext(t), &kgo.Record{Topic: "t", Partition: int32(i % 2), Value: []byte(v)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// committedValues is what a consumer who reads what is committed sees of a partition.
+func (r *rig) committedValues(partition int32, n int) []string {
+	r.t.Helper()
+	cl := r.client(kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {partition: kgo.NewOffset().AtStart()}}))
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if n == 0 {
+		ctx, cancel = context.WithTimeout(context.Background(), 300*time.Millisecond)
+		defer cancel()
+	}
+	var out []string
+	for len(out) < n || n == 0 {
+		fetches := cl.PollFetches(ctx)
+		fetches.EachRecord(func(rec *kgo.Record) { out = append(out, string(rec.Value)) })
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return out
+}
+
+func TestOnlyWhatIsCommittedIsRead(t *testing.T) {
+	for name, age := range clientAges {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.topic("t", 2, nil)
+			cl := r.transactional("tx", age)
+			transact(t, cl, true, "a0", "a1")
+			transact(t, cl, false, "b0", "b1")
+			transact(t, cl, true, "c0", "c1", "c2")
+			other := r.transactional("other", age)
+			if err := other.BeginTransaction(); err != nil {
+				t.Fatal(err)
+			}
+			sendAll(t, other, "open0")
+			transact(t, cl, true, "d0", "d1")
+			plain := r.client(kgo.DefaultProduceTopic("t"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+			sendAll(t, plain, "p0", "p1")
+			if got, want := r.committedValues(1, 4), []string{"a1", "c1", "d1", "p1"}; !slices.Equal(got, want) {
+				t.Errorf("partition 1: %v, want %v", got, want)
+			}
+			if got, want := r.committedValues(0, 3), []string{"a0", "c0", "c2"}; !slices.Equal(got, want) {
+				t.Errorf("partition 0 with an open transaction: %v, want %v", got, want)
+			}
+			r.restart()
+			if got, want := r.committedValues(0, 3), []string{"a0", "c0", "c2"}; !slices.Equal(got, want) {
+				t.Errorf("partition 0 with an open transaction after a restart: %v, want %v", got, want)
+			}
+			again := r.transactional("other", age) // aborts what the other had open
+			transact(t, again, true, "e0")
+			if got, want := r.committedValues(0, 6), []string{"a0", "c0", "c2", "d0", "p0", "e0"}; !slices.Equal(got, want) {
+				t.Errorf("partition 0: %v, want %v", got, want)
+			}
+			all := r.client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {0: kgo.NewOffset().AtStart()}}))
+			var uncommitted []string
+			for _, rec := range consume(t, all, 8) {
+				uncommitted = append(uncommitted, string(rec.Value))
+			}
+			if want := []string{"a0", "b0", "c0", "c2", "open0", "d0", "p0", "e0"}; !slices.Equal(uncommitted, want) {
+				t.Errorf("all of partition 0: %v, want %v", uncommitted, want)
+			}
+		})
+	}
+}
+
+func TestAZombieIsFenced(t *testing.T) {
+	for name, age := range clientAges {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.topic("t", 2, nil)
+			first := r.transactional("tx", age)
+			transact(t, first, true, "a0")
+			if err := first.BeginTransaction(); err != nil {
+				t.Fatal(err)
+			}
+			sendAll(t, first, "lost")
+			second := r.transactional("tx", age)
+			transact(t, second, true, "b0")
+			err := first.ProduceSync(testContext(t), &kgo.Record{Topic: "t", Value: []byte("zombie")}).FirstErr()
+			if err == nil {
+				err = first.EndTransaction(testContext(t), kgo.TryCommit)
+			}
+			if !errors.Is(err, kerr.InvalidProducerEpoch) && !errors.Is(err, kerr.ProducerFenced) && !errors.Is(err, kerr.InvalidProducerIDMapping) {
+				t.Errorf("the zombie hears %v", err)
+			}
+			if got := r.committedValues(0, 2); !slices.Equal(got, []string{"a0", "b0"}) {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}
+
+func TestOffsetsAreCommittedWithTheTransaction(t *testing.T) {
+	for name, age := range clientAges {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.topic("in", 1, nil)
+			r.topic("t", 2, nil)
+			produce(t, r.client(), "in", 0, 20)
+			session := func() *kgo.GroupTransactSession {
+				opts := []kgo.Opt{kgo.SeedBrokers(r.addr), kgo.TransactionalID("copy"), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("in"),
+					kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.DefaultProduceTopic("t"), kgo.FetchMaxWait(100 * time.Millisecond)}
+				if age != nil {
+					opts = append(opts, kgo.MaxVersions(age))
+				}
+				s, err := kgo.NewGroupTransactSession(opts...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			copyOnce := func(s *kgo.GroupTransactSession, end kgo.TransactionEndTry) int {
+				fetches := s.PollFetches(testContext(t))
+				if err := s.Begin(); err != nil {
+					t.Fatal(err)
+				}
+				n := 0
+				fetches.EachRecord(func(rec *kgo.Record) {
+					n++
+					s.Produce(context.Background(), &kgo.Record{Value: rec.Value}, nil)
+				})
+				if committed, err := s.End(testContext(t), end); err != nil || committed != bool(end) {
+					t.Fatal(committed, err)
+				}
+				return n
+			}
+			s := session()
+			copied := copyOnce(s, kgo.TryAbort)
+			if copied == 0 {
+				t.Fatal("nothing was read")
+			}
+			s.Close()
+			s = session()
+			for copied = 0; copied < 20; {
+				copied += copyOnce(s, kgo.TryCommit)
+			}
+			s.Close()
+			r.restart()
+			offsets, err := kadm.NewClient(r.client()).FetchOffsets(testContext(t), "g")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o, ok := offsets.Lookup("in", 0); !ok || o.At != 20 {
+				t.Errorf("committed: %+v", o)
+			}
+			cl := r.client(kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeTopics("t"))
+			seen := map[string]int{}
+			for _, rec := range consume(t, cl, 20) {
+				seen[string(rec.Value)]++
+			}
+			for i := range 20 {
+				if seen[fmt.Sprint(i)] != 1 {
+					t.Errorf("record %d was copied %d times", i, seen[fmt.Sprint(i)])
+				}
+			}
+		})
+	}
+}
+
+func TestATransactionThatTakesTooLongIsAborted(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("t", 2, nil)
+	cl := r.transactional("tx", nil, kgo.TransactionTimeout(200*time.Millisecond))
+	if err := cl.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	sendAll(t, cl, "late")
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		d, err := r.admin().DescribeTransactions(testContext(t), "tx")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d["tx"].State == "CompleteAbort" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", d["tx"])
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := cl.EndTransaction(testContext(t), kgo.TryCommit); err == nil {
+		t.Error("was committed after its time")
+	}
+	plain := r.client(kgo.DefaultProduceTopic("t"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	sendAll(t, plain, "after")
+	if got := r.committedValues(0, 1); !slices.Equal(got, []string{"after"}) {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestToolsSeeTransactions(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("t", 2, nil)
+	cl := r.transactional("tx", nil)
+	transact(t, cl, true, "a0", "a1")
+	if err := cl.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	sendAll(t, cl, "b0")
+	adm := r.admin()
+	d, err := adm.DescribeTransactions(testContext(t), "tx", "none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := d["tx"]
+	if tx.Err != nil || tx.State != "Ongoing" || tx.TimeoutMillis != 10_000 || tx.ProducerEpoch != 1 || len(tx.Topics["t"]) != 1 || tx.StartTimestamp <= 0 {
+		t.Errorf("%+v", tx)
+	}
+	if !errors.Is(d["none"].Err, kerr.TransactionalIDNotFound) {
+		t.Errorf("%+v", d["none"])
+	}
+	for _, c := range []struct {
+		states []string
+		ids    []int64
+		n      int
+	}{{nil, nil, 1}, {[]string{"Ongoing"}, nil, 1}, {[]string{"Empty"}, nil, 0}, {nil, []int64{tx.ProducerID}, 1}, {nil, []int64{tx.ProducerID + 1}, 0}} {
+		list, err := adm.ListTransactions(testContext(t), c.ids, c.states)
+		if err != nil || len(list) != c.n {
+			t.Errorf("%+v: %+v %v", c, list, err)
+		}
+	}
+	var set kadm.TopicsSet
+	set.Add("t", 0, 1)
+	producers, err := adm.DescribeProducers(testContext(t), set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := producers["t"].Partitions
+	open := parts[0].ActiveProducers[tx.ProducerID]
+	if open.CurrentTxnStartOffset != 2 || open.ProducerEpoch != 1 || open.LastSequence != 0 {
+		t.Errorf("%+v", open)
+	}
+	if done := parts[1].ActiveProducers[tx.ProducerID]; done.CurrentTxnStartOffset != -1 {
+		t.Errorf("%+v", done)
+	}
+	ends, err := adm.ListEndOffsets(testContext(t), "t")
+	committed, err2 := adm.ListCommittedOffsets(testContext(t), "t")
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	if e, _ := ends.Lookup("t", 0); e.Offset != 3 {
+		t.Errorf("%+v", e)
+	}
+	if e, _ := committed.Lookup("t", 0); e.Offset != 2 {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestConsumersOfWorkSeeWhatIsCommittedInOrder(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("t", 2, nil)
+	v, err := r.broker.VHost("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := v.Queue("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := r.owner()
+	cl, other := r.transactional("tx", nil), r.transactional("other", nil)
+	get := func() string {
+		t.Helper()
+		got, err := owner.Get("t", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got == nil {
+			return ""
+		}
+		return string(got.Body)
+	}
+	transact(t, cl, true, "a0")
+	transact(t, cl, false, "b0")
+	if err := other.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	sendAll(t, other, "c0")
+	transact(t, cl, true, "d0")
+	if n := q.Ready(); n != 1 {
+		t.Errorf("%d are ready, with a transaction open", n)
+	}
+	if got := get(); got != "a0" {
+		t.Errorf("first is %q", got)
+	}
+	if got := get(); got != "" {
+		t.Errorf("%q is delivered from behind an open transaction", got)
+	}
+	if err := other.EndTransaction(testContext(t), kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
+	if n := q.Ready(); n != 2 {
+		t.Errorf("%d are ready, want 2", n)
+	}
+	for _, want := range []string{"c0", "d0", ""} {
+		if got := get(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	r.restart()
+	if v, err = r.broker.VHost("/"); err != nil {
+		t.Fatal(err)
+	}
+	if q, err = v.Queue("t"); err != nil || q.Ready() != 0 {
+		t.Errorf("%d are ready after all were acked: %v", q.Ready(), err)
+	}
+}
+
+func TestWhatDoesNotFitATransactionIsRefused(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("t", 2, nil)
+	c := r.raw()
+	initialize := func(id string, ms int32) kmsg.InitProducerIDResponse {
+		req := kmsg.NewPtrInitProducerIDRequest()
+		req.TransactionalID, req.TransactionTimeoutMillis = &id, ms
+		c.send(req, 5)
+		var res kmsg.InitProducerIDResponse
+		c.receive(&res, 5)
+		return res
+	}
+	if res := initialize("", 1000); res.ErrorCode != 42 {
+		t.Errorf("no id: %+v", res)
+	}
+	if res := initialize("tx", 15*60*1000+1); res.ErrorCode != 50 {
+		t.Errorf("too long: %+v", res)
+	}
+	if res := initialize("tx", 0); res.ErrorCode != 50 {
+		t.Errorf("no time: %+v", res)
+	}
+	tx := initialize("tx", 1000)
+	end := func(id string, producer int64, epoch int16, commit bool, version int16) int16 {
+		req := kmsg.NewPtrEndTxnRequest()
+		req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = id, producer, epoch, commit
+		c.send(req, version)
+		var res kmsg.EndTxnResponse
+		c.receive(&res, version)
+		return res.ErrorCode
+	}
+	for _, c := range []struct {
+		what     string
+		id       string
+		producer int64
+		epoch    int16
+		commit   bool
+		version  int16
+		want     int16
+	}{
+		{"a commit of nothing", "tx", tx.ProducerID, tx.ProducerEpoch, true, 4, 48},
+		{"an abort of nothing", "tx", tx.ProducerID, tx.ProducerEpoch, false, 4, 48},
+		{"an unknown id", "no", tx.ProducerID, tx.ProducerEpoch, true, 4, 49},
+		{"another producer", "tx", tx.ProducerID + 1, tx.ProducerEpoch, true, 4, 49},
+		{"a newer epoch", "tx", tx.ProducerID, tx.ProducerEpoch + 1, true, 4, 90},
+		{"an older epoch, an old version", "tx", tx.ProducerID, tx.ProducerEpoch - 1, true, 1, 47},
+	} {
+		if got := end(c.id, c.producer, c.epoch, c.commit, c.version); got != c.want {
+			t.Errorf("%s: %d, want %d", c.what, got, c.want)
+		}
+	}
+	add := kmsg.NewPtrAddPartitionsToTxnRequest()
+	add.TransactionalID, add.ProducerID, add.ProducerEpoch = "tx", tx.ProducerID, tx.ProducerEpoch
+	topic := kmsg.NewAddPartitionsToTxnRequestTopic()
+	topic.Topic, topic.Partitions = "t", []int32{0, 7}
+	add.Topics = append(add.Topics, topic)
+	c.send(add, 3)
+	var added kmsg.AddPartitionsToTxnResponse
+	c.receive(&added, 3)
+	if p := added.Topics[0].Partitions; p[0].ErrorCode != 55 || p[1].ErrorCode != 3 {
+		t.Errorf("a partition that there is not: %+v", p)
+	}
+}

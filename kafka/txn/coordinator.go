@@ -1,0 +1,317 @@
+package txn
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/leveret-mq/leveret/kafka/group"
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// Place is a partition of a topic, and of no other that has its name later.
+type Place struct {
+	Topic     string
+	ID        [16]byte
+	Partition int32
+}
+
+// Options are what a coordinator works with; Commit, Keep, End, Flush and NewProducer must be there.
+type Options struct {
+	// MaxTimeout is the longest time for which a transaction may be open; default 15 min.
+	MaxTimeout time.Duration
+	// MaxIDs bounds the transactional ids; default 100,000.
+	MaxIDs int
+	// MaxOffsets bounds the offsets that wait for one decision; default 100,000.
+	MaxOffsets int
+	// Expiration is how long an id without a transaction is remembered; default 7 days.
+	Expiration time.Duration
+	// SweepEvery is the time between two looks for ids to forget; default 10 min.
+	SweepEvery time.Duration
+
+	// Keep replaces what is kept of an id, nil removes it, and commits offsets with it: all or nothing. It returns
+	// when that is durable.
+	Keep func(id string, state []byte, offsets []group.Change) error
+	// Commit calls save, in which Keep commits these offsets, and has the groups know them then.
+	Commit func(offsets []group.Change, save func() error) error
+	// End writes the marker of a decision in a partition, unless nothing up to that epoch is open there; next is the
+	// producer's epoch from then on. A partition that is gone is no error.
+	End func(p Place, producer int64, epoch, next int16, commit bool) error
+	// Flush calls done when the markers in these partitions are durable.
+	Flush func(parts []Place, done func(error))
+	// NewProducer gives out an id that no producer has or had.
+	NewProducer func() (int64, error)
+	// Logger hears of what goes wrong behind the clients' backs.
+	Logger *slog.Logger
+}
+
+func (o *Options) defaults() {
+	if o.MaxTimeout == 0 {
+		o.MaxTimeout = 15 * time.Minute
+	}
+	if o.MaxIDs == 0 {
+		o.MaxIDs = 100_000
+	}
+	if o.MaxOffsets == 0 {
+		o.MaxOffsets = 100_000
+	}
+	if o.Expiration == 0 {
+		o.Expiration = 7 * 24 * time.Hour
+	}
+	if o.SweepEvery == 0 {
+		o.SweepEvery = 10 * time.Minute
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Coordinator decides about the transactions of one virtual host.
+type Coordinator struct {
+	opts Options
+
+	mu      sync.Mutex // guards the rest
+	byID    map[string]*txn
+	pending map[key]int // offsets that wait for a decision, by how many ids
+	sweep   *time.Timer
+	closed  bool
+}
+
+// key is an offset of a group.
+type key struct {
+	group, topic string
+	partition    int32
+}
+
+func place(ch *group.Change) key { return key{ch.Group, ch.Topic, ch.Partition} }
+
+// New returns a coordinator that knows no ids: Restore and Recover tell it of them.
+func New(o Options) *Coordinator {
+	o.defaults()
+	c := &Coordinator{opts: o, byID: map[string]*txn{}, pending: map[key]int{}}
+	c.sweep = time.AfterFunc(o.SweepEvery, c.sweepAndRearm)
+	return c
+}
+
+// Close stops the timers. What is open stays so.
+func (c *Coordinator) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.sweep.Stop()
+	list := slices.Collect(maps.Values(c.byID))
+	c.mu.Unlock()
+	for _, t := range list {
+		t.mu.Lock()
+		t.stop()
+		t.mu.Unlock()
+	}
+}
+
+// lock finds the transaction of an id, locked, nil if the id is not known.
+func (c *Coordinator) lock(id string) *txn {
+	for {
+		c.mu.Lock()
+		t := c.byID[id]
+		c.mu.Unlock()
+		if t == nil {
+			return nil
+		}
+		t.mu.Lock()
+		if !t.dead {
+			return t
+		}
+		t.mu.Unlock()
+	}
+}
+
+// lockOrMake is lock for an id that may be new.
+func (c *Coordinator) lockOrMake(id string) (*txn, wire.Code) {
+	for {
+		if t := c.lock(id); t != nil {
+			return t, wire.None
+		}
+		c.mu.Lock()
+		if c.closed {
+			c.mu.Unlock()
+			return nil, wire.CoordinatorNotAvailable
+		}
+		if len(c.byID) >= c.opts.MaxIDs {
+			c.mu.Unlock()
+			return nil, wire.PolicyViolation
+		}
+		if c.byID[id] == nil {
+			t := newTxn()
+			t.id = id
+			c.byID[id] = t
+		}
+		c.mu.Unlock()
+	}
+}
+
+// Restore puts back what was kept of an id.
+func (c *Coordinator) Restore(id string, state []byte) error {
+	t, err := parseState(state)
+	if err != nil {
+		return fmt.Errorf("transactional id %q: %w", id, err)
+	}
+	t.id = id
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.byID[id] = t
+	for k := range t.offsets {
+		c.pending[k]++
+	}
+	return nil
+}
+
+// Open is a transaction that a partition has open.
+type Open struct {
+	Place
+	Producer int64
+	Epoch    int16
+}
+
+// Recover goes on where the last process stopped, with what the partitions have open: what was decided gets its markers, what was
+// not goes on, or ends with its timeout, and what no id knows of is aborted.
+func (c *Coordinator) Recover(open []Open) {
+	byProducer := map[int64]*txn{}
+	c.mu.Lock()
+	list := slices.Collect(maps.Values(c.byID))
+	c.mu.Unlock()
+	for _, t := range list {
+		byProducer[t.producer] = t
+	}
+	for _, o := range open {
+		t := byProducer[o.Producer]
+		if t == nil {
+			if err := c.opts.End(o.Place, o.Producer, o.Epoch, o.Epoch, false); err != nil {
+				c.opts.Logger.Error("a transaction that nobody knows of can't be aborted", "topic", o.Topic, "partition", o.Partition, "producer", o.Producer, "error", err)
+			} else {
+				c.opts.Logger.Warn("a transaction that nobody knows of was aborted", "topic", o.Topic, "partition", o.Partition, "producer", o.Producer)
+			}
+			continue
+		}
+		t.mu.Lock()
+		if o.Epoch > t.decided {
+			t.state = Ongoing
+			t.goesOn = true
+		}
+		t.parts[o.Place] = struct{}{}
+		t.mu.Unlock()
+	}
+	for _, t := range list {
+		t.mu.Lock()
+		c.goOn(t)
+		t.mu.Unlock()
+	}
+}
+
+// goOn is Recover for one id.
+func (c *Coordinator) goOn(t *txn) {
+	switch t.state {
+	case Ongoing:
+		if t.goesOn && t.decided >= 0 { // of the transaction before something may be left
+			for p := range t.parts {
+				if err := c.opts.End(p, t.producer, t.decided, t.epoch, t.committed); err != nil {
+					c.opts.Logger.Error("a transaction's marker can't be written", "id", t.id, "topic", p.Topic, "partition", p.Partition, "error", err)
+				}
+			}
+		}
+		c.starts(t)
+	case PrepareCommit, PrepareAbort:
+		_ = c.finish(t)
+	}
+}
+
+// sweepAndRearm forgets ids that were not used for long.
+func (c *Coordinator) sweepAndRearm() {
+	c.mu.Lock()
+	list := slices.Collect(maps.Values(c.byID))
+	c.mu.Unlock()
+	limit := time.Now().Add(-c.opts.Expiration)
+	for _, t := range list {
+		t.mu.Lock()
+		if (t.state == Empty || t.state == CompleteCommit || t.state == CompleteAbort) && t.used.Before(limit) && t.await() == nil {
+			if err := c.opts.Keep(t.id, nil, nil); err == nil {
+				c.forget(t)
+			}
+		}
+		t.mu.Unlock()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.sweep.Reset(c.opts.SweepEvery)
+	}
+}
+
+// forget drops an id, which is locked.
+func (c *Coordinator) forget(t *txn) {
+	t.dead = true
+	c.mu.Lock()
+	delete(c.byID, t.id)
+	c.mu.Unlock()
+}
+
+// Unstable says whether a group's offset waits for a decision.
+func (c *Coordinator) Unstable(group, topic string, partition int32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pending[key{group, topic, partition}] > 0
+}
+
+// waits counts offsets that wait for a decision, or do not any more.
+func (c *Coordinator) waits(offsets map[key]group.Change, by int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k := range offsets {
+		if c.pending[k] += by; c.pending[k] == 0 {
+			delete(c.pending, k)
+		}
+	}
+}
+
+// Description is an id as tools see it.
+type Description struct {
+	ID       string
+	State    State
+	Producer int64
+	Epoch    int16
+	Timeout  time.Duration
+	Started  time.Time // zero without a transaction
+	Parts    []Place
+}
+
+// Describe tells of an id; ok is false if it is not known.
+func (c *Coordinator) Describe(id string) (d Description, ok bool) {
+	t := c.lock(id)
+	if t == nil {
+		return d, false
+	}
+	defer t.mu.Unlock()
+	return t.describe(), true
+}
+
+// List tells of all ids, in their order.
+func (c *Coordinator) List() []Description {
+	c.mu.Lock()
+	ids := slices.Sorted(maps.Keys(c.byID))
+	c.mu.Unlock()
+	out := make([]Description, 0, len(ids))
+	for _, id := range ids {
+		if d, ok := c.Describe(id); ok {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// Count is how many ids are known.
+func (c *Coordinator) Count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.byID)
+}

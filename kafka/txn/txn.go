@@ -1,0 +1,527 @@
+package txn
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/leveret-mq/leveret/kafka/group"
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// State is where a transactional id stands.
+type State uint8
+
+// The states, as they are kept.
+const (
+	Empty State = iota
+	Ongoing
+	PrepareCommit
+	PrepareAbort
+	CompleteCommit
+	CompleteAbort
+)
+
+// String is Kafka's name of the state.
+func (s State) String() string {
+	return [...]string{"Empty", "Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit", "CompleteAbort"}[s]
+}
+
+// txn is a transactional id and its transaction. mu guards all of it.
+type txn struct {
+	mu       sync.Mutex
+	id       string
+	dead     bool
+	state    State
+	producer int64
+	epoch    int16
+	before   int64 // the producer's id before this one, -1 if there was none
+	next     int64 // the one that it gets behind its last epoch; -1: none
+	timeout  time.Duration
+
+	decided   int16 // the newest decision holds for epochs up to this one; -1: there is none
+	committed bool  // what it was
+	fenced    bool  // the epoch was raised because time was up, and its client does not know
+	initFrom  int16 // the epoch that the client had which got this one; -1: none, or something came since
+
+	parts   map[Place]struct{}
+	groups  map[string]struct{}
+	offsets map[key]group.Change
+	started time.Time
+	used    time.Time
+	goesOn  bool // after a restart
+
+	flushed chan error  // hears of the markers' flush; nil: they are flushed
+	timer   *time.Timer // of the timeout, or of another try
+}
+
+func newTxn() *txn {
+	return &txn{producer: -1, epoch: -1, before: -1, next: -1, decided: -1, initFrom: -1, used: time.Now(),
+		parts: map[Place]struct{}{}, groups: map[string]struct{}{}, offsets: map[key]group.Change{}}
+}
+
+const lastEpoch = math.MaxInt16 - 1
+
+func (t *txn) describe() Description {
+	d := Description{ID: t.id, State: t.state, Producer: t.producer, Epoch: t.epoch, Timeout: t.timeout, Started: t.started}
+	for p := range t.parts {
+		d.Parts = append(d.Parts, p)
+	}
+	return d
+}
+
+func (t *txn) stop() {
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+}
+
+// await waits until the markers of the last decision are durable: it may be replaced then.
+func (t *txn) await() error {
+	if t.flushed == nil {
+		return nil
+	}
+	err := <-t.flushed
+	if err == nil {
+		t.flushed = nil
+	} else {
+		t.flushed <- err // and whoever asks next
+	}
+	return err
+}
+
+// keep writes the state of an id that has no decision pending.
+func (c *Coordinator) keep(t *txn, state State, offsets []group.Change) error {
+	if err := t.await(); err != nil {
+		return err
+	}
+	return c.opts.Keep(t.id, t.appendState(nil, state), offsets)
+}
+
+// later has fn called with the transaction's lock, unless something else was set later on.
+func (c *Coordinator) later(t *txn, d time.Duration, fn func()) {
+	t.stop()
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.timer == timer && !t.dead {
+			t.timer = nil
+			fn()
+		}
+	})
+	t.timer = timer
+}
+
+// starts begins the time of a transaction.
+func (c *Coordinator) starts(t *txn) {
+	t.started, t.used = time.Now(), time.Now()
+	c.later(t, t.timeout, func() { c.overdue(t) })
+}
+
+// overdue aborts a transaction whose time is up, and fences its producer.
+func (c *Coordinator) overdue(t *txn) {
+	if t.state != Ongoing {
+		return
+	}
+	c.opts.Logger.Warn("a transaction is aborted: its time is up", "id", t.id, "producer", t.producer, "timeout", t.timeout)
+	if code := c.decide(t, false, true); code != wire.None && t.state == Ongoing {
+		c.later(t, retryEvery, func() { c.overdue(t) })
+		return
+	}
+	t.fenced = true
+}
+
+// retryEvery is how long it takes until what a disk refused is tried again.
+const retryEvery = time.Second
+
+// Init gives a transactional id its producer, and ends what another had open under it. producer and epoch are what the client has, -1 for
+// nothing. timeout is the longest that its transactions may take.
+func (c *Coordinator) Init(id string, timeout time.Duration, producer int64, epoch int16) (int64, int16, wire.Code) {
+	switch {
+	case id == "" || len(id) > maxText:
+		return -1, -1, wire.InvalidRequest
+	case timeout <= 0 || timeout > c.opts.MaxTimeout:
+		return -1, -1, wire.InvalidTransactionTimeout
+	}
+	t, code := c.lockOrMake(id)
+	if code != wire.None {
+		return -1, -1, code
+	}
+	defer t.mu.Unlock()
+	if code := c.init(t, timeout, producer, epoch); code != wire.None {
+		if t.producer < 0 { // it never was one
+			c.forget(t)
+		}
+		return -1, -1, code
+	}
+	return t.producer, t.epoch, wire.None
+}
+
+func (c *Coordinator) init(t *txn, timeout time.Duration, producer int64, epoch int16) wire.Code {
+	if producer >= 0 && t.producer >= 0 {
+		switch {
+		case producer != t.producer:
+			return wire.InvalidProducerIDMapping
+		case t.initFrom >= 0 && epoch == t.initFrom && t.state == Empty:
+			return wire.None // it asks again
+		case epoch != t.epoch && !(t.fenced && epoch == t.epoch-1):
+			return wire.ProducerFenced
+		}
+	}
+	if code := c.settled(t); code != wire.None {
+		return code
+	}
+	t.timeout, t.used = timeout, time.Now()
+	switch {
+	case t.state == Ongoing:
+		if code := c.decide(t, false, true); code != wire.None {
+			return code
+		}
+	case t.producer < 0:
+		id, err := c.opts.NewProducer()
+		if err != nil {
+			return wire.CoordinatorNotAvailable
+		}
+		t.producer, t.epoch = id, 0
+		if err := c.keep(t, Empty, nil); err != nil {
+			t.producer, t.epoch = -1, -1
+			return c.failed(t, err)
+		}
+	default:
+		if code := c.bump(t); code != wire.None {
+			return code
+		}
+	}
+	t.state, t.fenced, t.decided, t.initFrom = Empty, false, -1, -1
+	if producer == t.producer {
+		t.initFrom = epoch
+	}
+	return wire.None
+}
+
+// bump gives the producer its next epoch without a decision.
+func (c *Coordinator) bump(t *txn) wire.Code {
+	producer, epoch, before := t.producer, t.epoch, t.before
+	t.epoch++
+	if epoch >= lastEpoch {
+		id, err := c.opts.NewProducer()
+		if err != nil {
+			t.epoch = epoch
+			return wire.CoordinatorNotAvailable
+		}
+		t.before, t.producer, t.epoch = producer, id, 0
+	}
+	decided := t.decided
+	if t.producer != producer {
+		t.decided = -1
+	}
+	if err := c.keep(t, t.kept(), nil); err != nil {
+		t.producer, t.epoch, t.before, t.decided = producer, epoch, before, decided
+		return c.failed(t, err)
+	}
+	return wire.None
+}
+
+// kept is the state that is written where there is no transaction: the last decision stands as long as it may be needed.
+func (t *txn) kept() State {
+	switch {
+	case t.decided < 0:
+		return Empty
+	case t.committed:
+		return PrepareCommit
+	}
+	return PrepareAbort
+}
+
+func (c *Coordinator) failed(t *txn, err error) wire.Code {
+	c.opts.Logger.Error("what is known of a transactional id can't be stored", "id", t.id, "error", err)
+	return wire.CoordinatorNotAvailable
+}
+
+// settled has a decision's markers written, if some are missing.
+func (c *Coordinator) settled(t *txn) wire.Code {
+	if t.state == PrepareCommit || t.state == PrepareAbort {
+		return c.finish(t)
+	}
+	return wire.None
+}
+
+// holder finds the transaction of a producer, locked.
+func (c *Coordinator) holder(id string, producer int64, epoch int16) (*txn, wire.Code) {
+	t := c.lock(id)
+	if t == nil {
+		return nil, wire.InvalidProducerIDMapping
+	}
+	code := wire.None
+	switch {
+	case producer != t.producer:
+		code = wire.InvalidProducerIDMapping
+	case epoch != t.epoch:
+		code = wire.ProducerFenced
+	default:
+		code = c.settled(t)
+	}
+	if code != wire.None {
+		t.mu.Unlock()
+		return nil, code
+	}
+	return t, wire.None
+}
+
+// begin makes sure that a transaction is under way.
+func (c *Coordinator) begin(t *txn) wire.Code {
+	if t.state == Ongoing {
+		return wire.None
+	}
+	if t.decided >= t.epoch { // or a restart could not tell it from the one before
+		decided := t.decided
+		t.decided = -1
+		if err := c.keep(t, Ongoing, nil); err != nil {
+			t.decided = decided
+			return c.failed(t, err)
+		}
+	}
+	t.state, t.initFrom = Ongoing, -1
+	c.starts(t)
+	return wire.None
+}
+
+// Add has partitions take part in the producer's transaction, and begins it if there is none.
+func (c *Coordinator) Add(id string, producer int64, epoch int16, parts []Place) wire.Code {
+	t, code := c.holder(id, producer, epoch)
+	if code != wire.None {
+		return code
+	}
+	defer t.mu.Unlock()
+	return c.add(t, parts)
+}
+
+func (c *Coordinator) add(t *txn, parts []Place) wire.Code {
+	if len(parts) == 0 {
+		return wire.None
+	}
+	if code := c.begin(t); code != wire.None {
+		return code
+	}
+	for _, p := range parts {
+		t.parts[p] = struct{}{}
+	}
+	return wire.None
+}
+
+// Has says which of the partitions take part in the producer's transaction.
+func (c *Coordinator) Has(id string, producer int64, epoch int16, parts []Place) ([]bool, wire.Code) {
+	t, code := c.holder(id, producer, epoch)
+	if code != wire.None {
+		return nil, code
+	}
+	defer t.mu.Unlock()
+	out := make([]bool, len(parts))
+	for i, p := range parts {
+		_, in := t.parts[p]
+		out[i] = in && t.state == Ongoing
+	}
+	return out, wire.None
+}
+
+// Entered is a transaction that stays as it is until Leave.
+type Entered struct{ t *txn }
+
+// Enter holds a producer's transaction for what it produces to partitions: nobody ends it before Leave. With implicit they take part from
+// then on.
+func (c *Coordinator) Enter(id string, producer int64, epoch int16, parts []Place, implicit bool) (*Entered, wire.Code) {
+	t, code := c.holder(id, producer, epoch)
+	if code != wire.None {
+		return nil, code
+	}
+	if implicit {
+		if code := c.add(t, parts); code != wire.None {
+			t.mu.Unlock()
+			return nil, code
+		}
+	}
+	return &Entered{t}, wire.None
+}
+
+// Has says whether a partition takes part.
+func (e *Entered) Has(p Place) bool {
+	_, ok := e.t.parts[p]
+	return ok && e.t.state == Ongoing
+}
+
+// Leave lets go of it.
+func (e *Entered) Leave() { e.t.mu.Unlock() }
+
+// AddGroup has the offsets of a group take part in the producer's transaction.
+func (c *Coordinator) AddGroup(id string, producer int64, epoch int16, group string) wire.Code {
+	t, code := c.holder(id, producer, epoch)
+	if code != wire.None {
+		return code
+	}
+	defer t.mu.Unlock()
+	if code := c.begin(t); code != wire.None {
+		return code
+	}
+	t.groups[group] = struct{}{}
+	return wire.None
+}
+
+// CommitOffsets has offsets of a group committed with the producer's transaction. It returns when that is durable. With
+// implicit the group takes part from then on.
+func (c *Coordinator) CommitOffsets(id string, producer int64, epoch int16, groupID string, offsets []group.Change, implicit bool) wire.Code {
+	t, code := c.holder(id, producer, epoch)
+	if code != wire.None {
+		return code
+	}
+	defer t.mu.Unlock()
+	if _, in := t.groups[groupID]; !implicit && (!in || t.state != Ongoing) {
+		return wire.InvalidTxnState
+	}
+	if len(t.offsets)+len(offsets) > c.opts.MaxOffsets {
+		return wire.InvalidCommitOffsetSize
+	}
+	if code := c.begin(t); code != wire.None {
+		return code
+	}
+	t.groups[groupID] = struct{}{}
+	before, decided := t.offsets, t.decided
+	t.offsets = maps.Clone(before)
+	fresh := map[key]group.Change{}
+	for _, ch := range offsets {
+		if _, has := before[place(&ch)]; !has {
+			fresh[place(&ch)] = ch
+		}
+		t.offsets[place(&ch)] = ch
+	}
+	t.decided = -1 // what is kept is of this one
+	if err := c.keep(t, Ongoing, nil); err != nil {
+		t.offsets, t.decided = before, decided
+		return c.failed(t, err)
+	}
+	c.waits(fresh, 1)
+	return wire.None
+}
+
+// End commits or aborts the producer's transaction, and returns when it is decided for good and every partition shows it. With
+// bump (KIP-890) the producer goes on with the epoch that is returned.
+func (c *Coordinator) End(id string, producer int64, epoch int16, commit, bump bool) (int64, int16, wire.Code) {
+	t := c.lock(id)
+	if t == nil {
+		return -1, -1, wire.InvalidProducerIDMapping
+	}
+	defer t.mu.Unlock()
+	code := c.end(t, producer, epoch, commit, bump)
+	if code != wire.None {
+		return -1, -1, code
+	}
+	return t.producer, t.epoch, wire.None
+}
+
+func (c *Coordinator) end(t *txn, producer int64, epoch int16, commit, bump bool) wire.Code {
+	again := bump && t.decided >= 0 && !t.fenced && (producer == t.producer && epoch == t.epoch-1 && epoch == t.decided || producer == t.before && t.epoch == 0)
+	switch {
+	case producer != t.producer && !again:
+		return wire.InvalidProducerIDMapping
+	case epoch != t.epoch && !again:
+		return wire.ProducerFenced
+	}
+	if code := c.settled(t); code != wire.None {
+		return code
+	}
+	t.used = time.Now()
+	matches := t.state == CompleteCommit && commit || t.state == CompleteAbort && !commit
+	switch {
+	case again && matches:
+		return wire.None
+	case again:
+		return wire.InvalidTxnState
+	case t.state == Ongoing:
+		return c.decide(t, commit, bump)
+	case bump && !commit: // of nothing, by a client that does not know
+		if code := c.bump(t); code != wire.None {
+			return code
+		}
+		t.decided, t.committed, t.state = max(t.epoch-1, -1), false, CompleteAbort
+		return wire.None
+	case !bump && matches:
+		return wire.None
+	}
+	return wire.InvalidTxnState
+}
+
+// decide decides about the transaction under way, and writes its markers. With bump the producer's epoch goes up.
+func (c *Coordinator) decide(t *txn, commit, bump bool) wire.Code {
+	if err := t.await(); err != nil {
+		return c.failed(t, err)
+	}
+	epoch, decided, committed, offsets := t.epoch, t.decided, t.committed, t.offsets
+	undo := func() { t.epoch, t.decided, t.committed, t.offsets, t.next = epoch, decided, committed, offsets, -1 }
+	t.decided, t.committed, t.offsets = epoch, commit, nil
+	if bump {
+		if t.epoch++; epoch >= lastEpoch {
+			id, err := c.opts.NewProducer()
+			if err != nil {
+				undo()
+				return wire.CoordinatorNotAvailable
+			}
+			t.next = id
+		}
+	}
+	t.used = time.Now()
+	state := t.kept()
+	bytes := t.appendState(nil, state)
+	var err error
+	if commit && len(offsets) > 0 {
+		list := slices.Collect(maps.Values(offsets))
+		err = c.opts.Commit(list, func() error { return c.opts.Keep(t.id, bytes, list) })
+	} else {
+		err = c.opts.Keep(t.id, bytes, nil)
+	}
+	if err != nil {
+		undo()
+		return c.failed(t, err)
+	}
+	t.offsets, t.groups = map[key]group.Change{}, map[string]struct{}{}
+	c.waits(offsets, -1)
+	t.state = state
+	t.stop()
+	return c.finish(t)
+}
+
+// finish writes the markers of a decision, as far as they are missing.
+func (c *Coordinator) finish(t *txn) wire.Code {
+	commit := t.state == PrepareCommit
+	t.committed = commit
+	done := make([]Place, 0, len(t.parts))
+	var failed error
+	for p := range t.parts {
+		if err := c.opts.End(p, t.producer, t.decided, t.epoch, commit); err != nil {
+			failed = err
+			c.opts.Logger.Error("a transaction's marker can't be written; it is tried again", "id", t.id, "topic", p.Topic, "partition", p.Partition, "error", err)
+			continue
+		}
+		done = append(done, p)
+	}
+	if failed != nil {
+		c.later(t, retryEvery, func() { _ = c.settled(t) })
+		return wire.ConcurrentTransactions
+	}
+	clear(t.parts)
+	t.started, t.goesOn = time.Time{}, false
+	if len(done) > 0 {
+		flushed := make(chan error, 1)
+		t.flushed = flushed
+		c.opts.Flush(done, func(err error) { flushed <- err })
+	}
+	if t.state = CompleteAbort; commit {
+		t.state = CompleteCommit
+	}
+	if t.next >= 0 {
+		t.before, t.producer, t.epoch, t.next = t.producer, t.next, 0, -1
+	}
+	return wire.None
+}

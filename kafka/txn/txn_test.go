@@ -1,0 +1,419 @@
+package txn
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/leveret-mq/leveret/kafka/group"
+	"github.com/leveret-mq/leveret/kafka/wire"
+)
+
+// world is what a coordinator works with: partitions, a table, groups. It survives the coordinator.
+type world struct {
+	kept      map[string][]byte
+	open      map[Place]Open
+	ended     []string // markers, in their order
+	offsets   map[key]int64
+	producers int64
+	fail      func(what string) error
+}
+
+func newWorld() *world {
+	return &world{kept: map[string][]byte{}, open: map[Place]Open{}, offsets: map[key]int64{}, fail: func(string) error { return nil }}
+}
+
+func (w *world) coordinator() *Coordinator {
+	return New(Options{
+		Keep: func(id string, state []byte, offsets []group.Change) error {
+			if err := w.fail("keep"); err != nil {
+				return err
+			}
+			if w.kept[id] = state; state == nil {
+				delete(w.kept, id)
+			}
+			for _, ch := range offsets {
+				w.offsets[place(&ch)] = ch.Offset.Offset
+			}
+			return nil
+		},
+		Commit: func(_ []group.Change, save func() error) error { return save() },
+		End: func(p Place, producer int64, epoch, next int16, commit bool) error {
+			if err := w.fail("end"); err != nil {
+				return err
+			}
+			if o, ok := w.open[p]; ok && o.Producer == producer && o.Epoch <= epoch {
+				delete(w.open, p)
+				w.ended = append(w.ended, fmt.Sprintf("%s-%d %d/%d %v", p.Topic, p.Partition, producer, next, commit))
+			}
+			return nil
+		},
+		Flush: func(_ []Place, done func(error)) { done(w.fail("flush")) },
+		NewProducer: func() (int64, error) {
+			w.producers++
+			return w.producers, w.fail("producer")
+		},
+	})
+}
+
+// restart is a coordinator that goes on where a process was killed.
+func (w *world) restart(t *testing.T, before *Coordinator) *Coordinator {
+	t.Helper()
+	before.Close()
+	c := w.coordinator()
+	for id, state := range w.kept {
+		if err := c.Restore(id, state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Recover(slices.Collect(maps.Values(w.open)))
+	return c
+}
+
+func at(n int32) Place { return Place{Topic: "t", Partition: n} }
+
+// produce is what a producer does with partitions in its transaction.
+func (w *world) produce(t *testing.T, c *Coordinator, id string, producer int64, epoch int16, parts ...Place) wire.Code {
+	t.Helper()
+	e, code := c.Enter(id, producer, epoch, parts, true)
+	if code != wire.None {
+		return code
+	}
+	defer e.Leave()
+	for _, p := range parts {
+		if !e.Has(p) {
+			t.Fatalf("%v takes no part", p)
+		}
+		w.open[p] = Open{p, producer, epoch}
+	}
+	return wire.None
+}
+
+func begin(t *testing.T, c *Coordinator, id string) (int64, int16) {
+	t.Helper()
+	producer, epoch, code := c.Init(id, time.Minute, -1, -1)
+	if code != wire.None {
+		t.Fatal(code)
+	}
+	return producer, epoch
+}
+
+func TestATransactionGoesItsWay(t *testing.T) {
+	w := newWorld()
+	c := w.coordinator()
+	defer c.Close()
+	p, e := begin(t, c, "x")
+	for i, bump := range []bool{true, true, false, false, true} {
+		if code := w.produce(t, c, "x", p, e, at(0), at(1)); code != wire.None {
+			t.Fatal(i, code)
+		}
+		p2, e2, code := c.End("x", p, e, i != 1, bump)
+		if code != wire.None || p2 != p || (e2 == e) == bump {
+			t.Fatal(i, p2, e2, code)
+		}
+		again, e3, code := c.End("x", p, e, i != 1, bump)
+		if code != wire.None || again != p || e3 != e2 {
+			t.Errorf("%d: asked again: %d %d %v", i, again, e3, code)
+		}
+		if _, _, code := c.End("x", p, e, i == 1, bump); code != wire.InvalidTxnState {
+			t.Errorf("%d: asked for the other end: %v", i, code)
+		}
+		e = e2
+		if len(w.open) != 0 || len(w.ended) != 2*(i+1) {
+			t.Errorf("%d: open %v, ended %v", i, w.open, w.ended)
+		}
+	}
+	if d, _ := c.Describe("x"); d.State != CompleteCommit || d.Epoch != e {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestEpochsThatAreUsedUpEndWithAnotherProducer(t *testing.T) {
+	w := newWorld()
+	c := w.coordinator()
+	defer c.Close()
+	p, _ := begin(t, c, "x")
+	tx := c.lock("x")
+	tx.epoch = lastEpoch
+	tx.mu.Unlock()
+	w.produce(t, c, "x", p, lastEpoch, at(0))
+	p2, e2, code := c.End("x", p, lastEpoch, true, true)
+	if code != wire.None || p2 == p || e2 != 0 {
+		t.Fatal(p2, e2, code)
+	}
+	if p3, e3, code := c.End("x", p, lastEpoch, true, true); code != wire.None || p3 != p2 || e3 != 0 {
+		t.Errorf("asked again: %d %d %v", p3, e3, code)
+	}
+	if code := w.produce(t, c, "x", p2, 0, at(0)); code != wire.None {
+		t.Error(code)
+	}
+	c = w.restart(t, c)
+	defer c.Close()
+	if p3, e3, code := c.End("x", p2, 0, true, true); code != wire.None || p3 != p2 || e3 != 1 {
+		t.Errorf("after a restart: %d %d %v", p3, e3, code)
+	}
+}
+
+func TestInitFencesAndAborts(t *testing.T) {
+	w := newWorld()
+	c := w.coordinator()
+	defer c.Close()
+	p, e := begin(t, c, "x")
+	w.produce(t, c, "x", p, e, at(0))
+	p2, e2 := begin(t, c, "x")
+	if p2 != p || e2 != e+1 || len(w.open) != 0 || w.ended[0] != "t-0 1/1 false" {
+		t.Errorf("%d %d, open %v, ended %v", p2, e2, w.open, w.ended)
+	}
+	if code := w.produce(t, c, "x", p, e, at(0)); code != wire.ProducerFenced {
+		t.Errorf("the old one produces: %v", code)
+	}
+	if _, _, code := c.Init("x", time.Minute, p, e); code != wire.ProducerFenced {
+		t.Errorf("the old one asks: %v", code)
+	}
+	if _, _, code := c.Init("x", time.Minute, p+1, e2); code != wire.InvalidProducerIDMapping {
+		t.Errorf("another asks: %v", code)
+	}
+	p3, e3, code := c.Init("x", time.Minute, p, e2)
+	if code != wire.None || p3 != p || e3 != e2+1 {
+		t.Errorf("the new one asks: %d %d %v", p3, e3, code)
+	}
+	if p4, e4, code := c.Init("x", time.Minute, p, e2); code != wire.None || p4 != p || e4 != e3 {
+		t.Errorf("it asks again: %d %d %v", p4, e4, code)
+	}
+}
+
+func TestTimeIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		c := w.coordinator()
+		defer c.Close()
+		p, e := begin(t, c, "x")
+		w.produce(t, c, "x", p, e, at(0))
+		time.Sleep(time.Minute - time.Millisecond)
+		synctest.Wait()
+		if len(w.open) != 1 {
+			t.Error("aborted too early")
+		}
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		if len(w.open) != 0 || w.ended[0] != "t-0 1/1 false" {
+			t.Errorf("open %v, ended %v", w.open, w.ended)
+		}
+		if _, _, code := c.End("x", p, e, true, true); code != wire.ProducerFenced {
+			t.Errorf("the late one commits: %v", code)
+		}
+		if _, e2, code := c.Init("x", time.Minute, p, e); code != wire.None || e2 != e+2 {
+			t.Errorf("the late one goes on: %d %v", e2, code)
+		}
+	})
+}
+
+func TestIDsAreForgottenThatNobodyUses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		c := w.coordinator()
+		defer c.Close()
+		begin(t, c, "idle")
+		p, e, _ := c.Init("busy", 15*time.Minute, -1, -1)
+		for range 7 * 24 * 6 {
+			w.produce(t, c, "busy", p, e, at(0))
+			time.Sleep(10 * time.Minute)
+			_, e, _ = c.End("busy", p, e, true, true)
+		}
+		time.Sleep(11 * time.Minute)
+		synctest.Wait()
+		if c.Count() != 1 || len(w.kept) != 1 {
+			t.Errorf("%d ids, %d kept", c.Count(), len(w.kept))
+		}
+	})
+}
+
+func change(topic string, offset int64) group.Change {
+	return group.Change{Group: "g", Topic: topic, Offset: group.Offset{Offset: offset, Metadata: "m", Committed: time.Now()}}
+}
+
+func TestOffsetsWaitForTheEnd(t *testing.T) {
+	w := newWorld()
+	c := w.coordinator()
+	p, e := begin(t, c, "x")
+	if code := c.CommitOffsets("x", p, e, "g", []group.Change{change("a", 5)}, false); code != wire.InvalidTxnState {
+		t.Errorf("of a group that takes no part: %v", code)
+	}
+	if code := c.AddGroup("x", p, e, "g"); code != wire.None {
+		t.Fatal(code)
+	}
+	for _, o := range []int64{5, 6} {
+		if code := c.CommitOffsets("x", p, e, "g", []group.Change{change("a", o), change("b", o)}, false); code != wire.None {
+			t.Fatal(code)
+		}
+	}
+	c = w.restart(t, c)
+	if !c.Unstable("g", "a", 0) || c.Unstable("g", "c", 0) || len(w.offsets) != 0 {
+		t.Errorf("%v", w.offsets)
+	}
+	if _, e, code := c.End("x", p, e, true, true); code != wire.None || w.offsets[key{"g", "a", 0}] != 6 || len(w.offsets) != 2 || e != 1 {
+		t.Errorf("%v %v %d", code, w.offsets, e)
+	}
+	if c.Unstable("g", "a", 0) {
+		t.Error("still unstable")
+	}
+	c.CommitOffsets("x", p, 1, "g", []group.Change{change("a", 9)}, true)
+	if _, _, code := c.End("x", p, 1, false, true); code != wire.None || w.offsets[key{"g", "a", 0}] != 6 || c.Unstable("g", "a", 0) {
+		t.Errorf("after an abort: %v %v", code, w.offsets)
+	}
+	c = w.restart(t, c)
+	defer c.Close()
+	if c.Unstable("g", "a", 0) {
+		t.Error("unstable after a restart")
+	}
+}
+
+func TestWhatNobodyKnowsOfIsAborted(t *testing.T) {
+	w := newWorld()
+	c := w.coordinator()
+	w.open[at(3)] = Open{at(3), 99, 4}
+	c = w.restart(t, c)
+	defer c.Close()
+	if len(w.open) != 0 || w.ended[0] != "t-3 99/4 false" {
+		t.Errorf("open %v, ended %v", w.open, w.ended)
+	}
+}
+
+var errDisk = errors.New("disk")
+
+// A model of what was promised is held against what the partitions show, with failures and kills at any step.
+func TestTransactionsHoldThroughFailuresAndKills(t *testing.T) {
+	for seed := range uint64(300) {
+		synctest.Test(t, func(t *testing.T) { campaign(t, seed) })
+	}
+}
+
+func campaign(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	w := newWorld()
+	failing := false
+	w.fail = func(string) error {
+		if failing && r.IntN(4) == 0 {
+			return errDisk
+		}
+		return nil
+	}
+	type producer struct {
+		id     int64
+		epoch  int16
+		bump   bool
+		has    map[Place]bool
+		offset int64 // that it wants committed; 0: none
+		wants  string
+	}
+	c := w.coordinator()
+	ids := []string{"a", "b", "c"}
+	known := map[string]*producer{}
+	committed := int64(0) // offset of the group of each id, as promised
+	promised := map[string]int64{}
+	for range 60 {
+		id := ids[r.IntN(len(ids))]
+		p := known[id]
+		failing = r.IntN(3) == 0
+		switch op := r.IntN(10); {
+		case op == 0:
+			failing = false
+			c = w.restart(t, c)
+		case p == nil || op == 1:
+			n, e, code := c.Init(id, time.Minute, -1, -1)
+			if code == wire.None {
+				known[id] = &producer{id: n, epoch: e, bump: r.IntN(2) == 0, has: map[Place]bool{}}
+			} else {
+				delete(known, id)
+			}
+		case op < 5 && p.wants == "":
+			part := Place{Topic: id, Partition: int32(r.IntN(3))}
+			if code := w.produce(t, c, id, p.id, p.epoch, part); code == wire.None {
+				p.has[part] = true
+			}
+		case op == 5 && p.wants == "":
+			committed++
+			if c.CommitOffsets(id, p.id, p.epoch, "g"+id, []group.Change{{Group: "g" + id, Topic: "in", Offset: group.Offset{Offset: committed}}}, true) == wire.None {
+				p.offset = committed
+			}
+		default:
+			if p.wants == "" {
+				p.wants = []string{"commit", "abort"}[r.IntN(2)]
+			}
+			n, e, code := c.End(id, p.id, p.epoch, p.wants == "commit", p.bump)
+			switch code {
+			case wire.None:
+				for part := range p.has {
+					if o, open := w.open[part]; open {
+						t.Fatalf("seed %d: %s was ended (%s), and %+v is open", seed, id, p.wants, o)
+					}
+				}
+				if p.offset > 0 && p.wants == "commit" {
+					promised[id] = p.offset
+				}
+				p.id, p.epoch, p.has, p.offset, p.wants = n, e, map[Place]bool{}, 0, ""
+			case wire.CoordinatorNotAvailable, wire.ConcurrentTransactions: // it asks again
+			case wire.InvalidTxnState: // there was nothing in it
+				if len(p.has) > 0 || p.offset > 0 {
+					t.Fatalf("seed %d: %s of %s: %v, with %v", seed, p.wants, id, code, p)
+				}
+				p.wants = ""
+			default:
+				t.Fatalf("seed %d: %s of %s: %v", seed, p.wants, id, code)
+			}
+		}
+		for id, want := range promised {
+			if got := w.offsets[key{"g" + id, "in", 0}]; got != want && (known[id] == nil || got != known[id].offset) {
+				t.Fatalf("seed %d: %s has committed %d, want %d", seed, id, got, want)
+			}
+		}
+	}
+	failing = false
+	c = w.restart(t, c)
+	for id := range known {
+		begin(t, c, id)
+	}
+	time.Sleep(2 * time.Minute) // those whose id was forgotten by the test
+	synctest.Wait()
+	if len(w.open) != 0 {
+		t.Fatalf("seed %d: %v is open for ever", seed, w.open)
+	}
+	c.Close()
+}
+
+func FuzzState(f *testing.F) {
+	sample := newTxn()
+	sample.producer, sample.epoch, sample.timeout = 7, 3, time.Minute
+	ch := change("topic", 5)
+	sample.offsets[place(&ch)] = ch
+	f.Add(sample.appendState(nil, Ongoing))
+	f.Add(newTxn().appendState(nil, Empty))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := parseState(data)
+		if err != nil {
+			return
+		}
+		b, err := parseState(a.appendState(nil, a.state))
+		if err != nil || b.producer != a.producer || b.decided != a.decided || !reflect.DeepEqual(b.offsets, a.offsets) {
+			t.Errorf("comes back different: %v", err)
+		}
+	})
+}
+
+func TestStateIsWrittenAsDrawn(t *testing.T) {
+	tx := newTxn()
+	tx.producer, tx.epoch, tx.decided, tx.next, tx.timeout, tx.used = 7, 3, 2, -1, time.Minute, time.UnixMilli(1000)
+	ch := group.Change{Group: "g", Topic: "in", Partition: 1, Offset: group.Offset{TopicID: [16]byte{9}, Offset: 5, LeaderEpoch: -1, Metadata: "m"}}
+	tx.offsets[place(&ch)] = ch
+	const want = "0101000000000000000700030002ffffffffffffffff0000ea6000000000000003e800000001" +
+		"000167" + "0002696e" + "09000000000000000000000000000000" + "00000001" + "0000000000000005" + "ffffffff" + "00016d"
+	if got := fmt.Sprintf("%x", tx.appendState(nil, Ongoing)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
