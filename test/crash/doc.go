@@ -16,6 +16,10 @@
 //
 //   - group offsets whose commit was answered are there;
 //
+//   - Kafka's transactions (transactions.go), in both generations of their protocol, are in every partition and in the offsets
+//     of their group or nowhere: what was answered as committed is there, what was aborted is not, what was under way is all there
+//     or not at all;
+//
 //   - through dead letters (expired, rejected, over a limit), delays, limits, priorities and
 //     transactions (flows.go) each message that was confirmed is found in one of the queues
 //     where it may be, once and at most once more for each kill, in order on each priority;

@@ -56,7 +56,7 @@ func run(ctx context.Context, o options, out *os.File) error {
 		return err
 	}
 	defer b.Kill()
-	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), stream: &streamModel{}, admin: newAdminModel(), kafka: newKafkaModel(), out: out}
+	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), stream: &streamModel{}, admin: newAdminModel(), kafka: newKafkaModel(), txns: newTxnModel(), out: out}
 	if err := h.rounds(ctx, o.rounds); err != nil {
 		return fmt.Errorf("%w\ncrash: the data directory is kept in %s, the broker's last words are in %s", err, dir, b.LogFile)
 	}
@@ -76,6 +76,7 @@ type harness struct {
 	stream *streamModel
 	admin  *adminModel
 	kafka  *kafkaModel
+	txns   *txnModel
 	out    *os.File
 
 	started  time.Time
@@ -180,10 +181,13 @@ func (h *harness) verify(ctx context.Context, round int) error {
 	if round == 1 {
 		return h.declare(ctx)
 	}
+	if err := h.txns.verify(ctx, h.kafka, h.broker.Kafka); err != nil {
+		return err
+	}
 	return h.kafka.verify(ctx, h.broker.Kafka)
 }
 
 func (h *harness) summary() string {
-	return fmt.Sprintf("%s; %s; %s; %s; %s; slowest start %d ms, %d kills during start-up",
-		h.model.summary(), flowSummary(h.flows), h.stream.summary(), h.admin.summary(), h.kafka.summary(), h.slowest.Milliseconds(), h.killedIn)
+	return fmt.Sprintf("%s; %s; %s; %s; %s; %s; slowest start %d ms, %d kills during start-up",
+		h.model.summary(), flowSummary(h.flows), h.stream.summary(), h.admin.summary(), h.kafka.summary(), h.txns.summary(), h.slowest.Milliseconds(), h.killedIn)
 }
