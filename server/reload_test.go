@@ -87,6 +87,7 @@ func produceBad(t *testing.T, s *Server) int16 {
 	p.Records = records
 	topic := kmsg.NewProduceRequestTopic()
 	topic.Topic = "t"
+	topic.TopicID = asked[*kmsg.MetadataResponse](t, s, named("t")).Topics[0].TopicID // which names it today
 	topic.Partitions = append(topic.Partitions, p)
 	req := kmsg.NewPtrProduceRequest()
 	req.Acks, req.TimeoutMillis = 1, 5000
