@@ -165,7 +165,7 @@ func (c *Coordinator) init(t *txn, timeout time.Duration, producer int64, epoch 
 	if producer >= 0 && t.producer >= 0 {
 		switch {
 		case producer != t.producer:
-			return wire.InvalidProducerIDMapping
+			return wire.ProducerFenced // as Kafka has it: it is another's now
 		case t.initFrom >= 0 && epoch == t.initFrom && t.state == Empty:
 			return wire.None // it asks again
 		case epoch != t.epoch && !(t.fenced && epoch == t.epoch-1):

@@ -176,7 +176,7 @@ func TestInitFencesAndAborts(t *testing.T) {
 	if _, _, code := c.Init("x", time.Minute, p, e); code != wire.ProducerFenced {
 		t.Errorf("the old one asks: %v", code)
 	}
-	if _, _, code := c.Init("x", time.Minute, p+1, e2); code != wire.InvalidProducerIDMapping {
+	if _, _, code := c.Init("x", time.Minute, p+1, e2); code != wire.ProducerFenced {
 		t.Errorf("another asks: %v", code)
 	}
 	p3, e3, code := c.Init("x", time.Minute, p, e2)
