@@ -13,7 +13,7 @@ import (
 // A queue with x-message-deduplication takes no message whose name one has that is in it,
 // ready or unacked; what it does not take is refused as what a full queue refuses. It knows
 // what is in it from its own log: with the first publish after a start the headers of what
-// is left there are read (namesearch.go), and nothing else is written down for it.
+// is left there are read (queuesearch.go), and nothing else is written down for it.
 //
 // What leaves the queue tells nobody. Instead a name that is met again is looked up in the
 // work cursor, and each new name has a few others looked up, of which those go that left, or

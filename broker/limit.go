@@ -58,8 +58,8 @@ type limiter struct {
 	runs    []consumer.Run
 	names   distinct // with x-message-deduplication
 
-	searching sync.Mutex  // guards search; a leaf
-	search    *nameSearch // for names, under way
+	searching sync.Mutex   // guards search; a leaf
+	search    *queueSearch // for names and bytes, under way
 }
 
 // dropRun is how many messages leave in one turn of a queue that is far beyond its limit.
@@ -167,7 +167,10 @@ func (p *Partition) trimOnce() (more bool) {
 	if l == nil || p.q.Settings().Overflow != DropHead {
 		return false
 	}
-	l.mu.Lock()
+	if err := l.beginTrim(p.q); err != nil {
+		l.cantTrim(p, err)
+		return false
+	}
 	defer l.mu.Unlock()
 	l.looking.Store(true)
 	defer l.looking.Store(false)
@@ -191,7 +194,10 @@ func (s *Settings) overfull(messages, bytes int64) bool {
 // may wait for a disk.
 func (p *Partition) trim() {
 	if l := p.limiter(); l != nil {
-		l.mu.Lock()
+		if err := l.beginTrim(p.q); err != nil {
+			l.cantTrim(p, err)
+			return
+		}
 		defer l.mu.Unlock()
 		l.looking.Store(true)
 		defer l.looking.Store(false)
@@ -303,9 +309,11 @@ func (l *limiter) admit(p *Partition, sizes []int64) (n int, err error) {
 
 // take appends a Kafka producer's batch within the limits, as a whole or not at all.
 func (l *limiter) take(p *Partition, b batch.Batch) (store.Position, error) {
-	l.mu.Lock()
+	s, err := l.beginAppend(p.q, nil)
+	if err != nil {
+		return store.Position{}, err
+	}
 	defer l.mu.Unlock()
-	s := p.q.Settings()
 	if s.Overflow == DropHead {
 		at, err := p.log.Append(b)
 		if err == nil {

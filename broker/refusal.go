@@ -84,20 +84,9 @@ func (l *limiter) append(p *Partition, data []byte, pub *Publisher) (n int, refu
 	return n, refused, dead, nil
 }
 
-// beginAppend begins a turn in which the names of the queue are known, if it obeys them.
+// beginAppend begins a turn of one who appends; pub is nil of a Kafka producer.
 func (l *limiter) beginAppend(q *Queue, pub *Publisher) (*Settings, error) {
-	for {
-		l.mu.Lock()
-		l.refresh()
-		s := q.Settings()
-		if !s.Distinct || l.names.known {
-			return s, nil
-		}
-		l.mu.Unlock()
-		if err := l.findNames(q, pub); err != nil {
-			return nil, err
-		}
-	}
+	return l.beginTurn(q, func(n *queueSearch) error { return l.awaitFor(q, n, pub) })
 }
 
 // toBury are those of the refused messages that become dead letters: all, if the queue does

@@ -33,10 +33,13 @@ func (r *frozenRig) publishNamed(queue, name string) error {
 }
 
 // coldNames is a rig in which the queue q holds the name a, and the disk does not give it.
-func coldNames(t *testing.T) *frozenRig {
+func coldNames(t *testing.T) *frozenRig { return coldQueue(t, argDistinct, true) }
+
+// coldQueue is a rig in which the queue q holds a message of the name a, and the disk does not give it.
+func coldQueue(t *testing.T, args ...any) *frozenRig {
 	t.Helper()
 	r := startFrozen(t, fs.NewMem(1))
-	if _, err := r.s.DeclareQueue("q", QueueOptions{Durable: true, Args: arguments(argDistinct, true)}); err != nil {
+	if _, err := r.s.DeclareQueue("q", QueueOptions{Durable: true, Args: arguments(args...)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.publishNamed("q", "a"); err != nil {
@@ -80,6 +83,65 @@ func TestTheFirstPublishWaitsForNamesForAWhile(t *testing.T) {
 	})
 }
 
+// TestTheFirstPublishWaitsForBytesForAWhile, outside of a turn: consumers and whoever trims have theirs.
+func TestTheFirstPublishWaitsForBytesForAWhile(t *testing.T) {
+	for _, overflow := range []string{"drop-head", "reject-publish"} {
+		synctest.Test(t, func(t *testing.T) {
+			r := coldQueue(t, "x-max-length-bytes", 2, "x-overflow", overflow)
+			defer r.close()
+			began := time.Now()
+			wait := begin(t, func() (struct{}, error) { return struct{}{}, r.publishNamed("q", "b") })
+			if err := r.publishNamed("other", "b"); err != nil || time.Since(began) != 0 {
+				t.Errorf("another queue's publish: %v after %v", err, time.Since(began))
+			}
+			q, err := r.s.Queue(Look, "q")
+			must(t, err)
+			l := q.Partitions()[0].turns()
+			if !l.mu.TryLock() {
+				t.Fatal("the turn is held over the disk")
+			}
+			l.mu.Unlock()
+			if _, err := wait(); KindOf(err) != Timeout || time.Since(began) != 15*time.Second {
+				t.Errorf("%v after %v", err, time.Since(began))
+			}
+			r.disk.Thaw()
+			synctest.Wait()
+			must(t, r.publishNamed("q", "b"))
+			switch err := r.publishNamed("q", "c"); {
+			case overflow == "drop-head" && err != nil, overflow != "drop-head" && KindOf(err) != LimitReached:
+				t.Errorf("%s: the third byte: %v", overflow, err)
+			}
+			if n := q.Ready(); n != 2 {
+				t.Errorf("%s: %d are ready", overflow, n)
+			}
+		})
+	}
+}
+
+// TestBytesAreRightWhateverHappensWhileTheyAreCounted: what consumers take and give back then counts as well.
+func TestBytesAreRightWhateverHappensWhileTheyAreCounted(t *testing.T) {
+	r := start(t)
+	q := r.limited("q", "x-max-length-bytes", 1_000_000, "x-overflow", "reject-publish")
+	r.offer(r.s.NewPublisher(), "", "q", slices.Repeat([]string{"0123456789"}, 20_000)...)
+	l := q.Partitions()[0].turns()
+	for range 30 {
+		l.stale.Store(true)
+		held := r.hold("q")
+		searched := make(chan error, 1)
+		go func() { n := l.find(q); <-n.done; searched <- n.err }()
+		r.get("q")
+		must(t, held.Lease.Requeue(held.Offset, held.Offset))
+		r.get("q")
+		must(t, <-searched)
+		l.mu.Lock()
+		messages, bytes, err := l.length(q.Partitions()[0], q.Settings())
+		l.mu.Unlock()
+		if err != nil || bytes != 10*messages {
+			t.Fatalf("%d bytes in %d messages: %v", bytes, messages, err)
+		}
+	}
+}
+
 // TestAllWhoPublishWaitForOneSearchForNames: the logs are read once, and every name counts.
 func TestAllWhoPublishWaitForOneSearchForNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -112,16 +174,16 @@ func TestASearchForNamesThatFailedIsTriedAgain(t *testing.T) {
 	r := start(t)
 	q := r.limited("q", argDistinct, true)
 	l := q.Partitions()[0].turns()
-	failed := &nameSearch{began: time.Now(), done: make(chan struct{}), err: store.ErrUnavailable}
+	failed := &queueSearch{began: time.Now(), done: make(chan struct{}), err: store.ErrUnavailable}
 	l.search = failed
 	refused := make(chan error)
-	go func() { refused <- l.findNames(q, r.s.NewPublisher()) }()
+	go func() { refused <- l.awaitFor(q, l.find(q), r.s.NewPublisher()) }()
 	close(failed.done)
 	if err := <-refused; !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("who waited got %v", err)
 	}
 	l.search = nil
-	must(t, l.findNames(q, r.s.NewPublisher()))
+	must(t, l.awaitFor(q, l.find(q), r.s.NewPublisher()))
 	if l.search != nil || !l.names.known {
 		t.Errorf("the search is under way %v, the names known %v", l.search != nil, l.names.known)
 	}
