@@ -269,6 +269,16 @@ func TestWhatIsThinnedIsKnownToBeAckedAfterAKill(t *testing.T) {
 		}
 		new(thinState).thin(r.Broker, part, c, floor, handed)
 	}
+	for until := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // until those that were merged are gone: a copy must not meet them half
+		files, err := filepath.Glob(filepath.Join(r.dir, "queues", "*", "*", "*.log"))
+		must(t, err)
+		if len(files) == part.log.Figures().Segments {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%d files of %d segments", len(files), part.log.Figures().Segments)
+		}
+	}
 	r.kill()
 	if q, err = r.v.Queue("q"); err != nil {
 		t.Fatal(err)
