@@ -42,6 +42,16 @@ func (s *settings) notificationType() string {
 	return "headline"
 }
 
+func (s *settings) publishModel() string {
+	if s.Anybody {
+		return "open"
+	}
+	return "publishers"
+}
+
+// notifies says that the node only tells that something has happened: an item has no place in it.
+func (s *settings) notifies() bool { return s.Transient && s.NoPayloads }
+
 func (s *settings) sendLast() string {
 	if s.LastOnSub {
 		return "on_sub"
@@ -59,8 +69,8 @@ func (s *settings) fields() []formField {
 		{name: "pubsub#persist_items", kind: "boolean", label: "Items that are published here survive a restart", values: yes(!s.Transient)},
 		{name: "pubsub#access_model", kind: "list-single", label: "Who may subscribe and read here", values: []string{s.accessModel()},
 			options: []string{"open", "whoever may read the queue or exchange", "whitelist", "its owner, and who may configure it"}},
-		{name: "pubsub#publish_model", kind: "list-single", label: "Who may publish", values: []string{"publishers"},
-			options: []string{"publishers", "whoever may write to the queue or exchange"}},
+		{name: "pubsub#publish_model", kind: "list-single", label: "Who may publish", values: []string{s.publishModel()},
+			options: []string{"publishers", "whoever may write to the queue or exchange", "open", "the same"}},
 		{name: "pubsub#send_last_published_item", kind: "list-single", label: "When the last item is sent", values: []string{s.sendLast()},
 			options: []string{"never", "never", "on_sub", "to who subscribes"}},
 		{name: "pubsub#deliver_notifications", kind: "boolean", label: "Whether to tell subscribers of items", values: yes(!s.NoEvents)},
@@ -127,9 +137,7 @@ func (s *settings) take(name, value string) *stanza.Error {
 	case "pubsub#access_model":
 		return choice(&s.Whitelist, "open", "whitelist")
 	case "pubsub#publish_model":
-		if value != "publishers" {
-			return stanza.Fail("not-acceptable", name+" is always publishers: the permissions of users decide")
-		}
+		return choice(&s.Anybody, "publishers", "open")
 	case "pubsub#send_last_published_item":
 		return choice(&s.LastOnSub, "never", "on_sub")
 	case "pubsub#deliver_notifications":

@@ -46,11 +46,12 @@ type settings struct {
 	Created     time.Time `json:"created,omitzero"`
 	Title       string    `json:"title,omitempty"`
 	Description string    `json:"description,omitempty"`
-	Type        string    `json:"type,omitempty"`      // namespace of the payloads
-	MaxItems    int       `json:"max_items,omitempty"` // that a request gets at most; 0 is "max"
-	Transient   bool      `json:"transient,omitempty"` // what is published here need not survive
-	Whitelist   bool      `json:"whitelist,omitempty"` // only the owner, and those who may configure it, read here
-	Normal      bool      `json:"normal,omitempty"`    // events are of type normal, not headline
+	Type        string    `json:"type,omitempty"`         // namespace of the payloads
+	MaxItems    int       `json:"max_items,omitempty"`    // that a request gets at most; 0 is "max"
+	Transient   bool      `json:"transient,omitempty"`    // what is published here need not survive
+	Whitelist   bool      `json:"whitelist,omitempty"`    // only the owner, and those who may configure it, read here
+	Anybody     bool      `json:"open_publish,omitempty"` // who publishes is said to be open; the permissions of users decide
+	Normal      bool      `json:"normal,omitempty"`       // events are of type normal, not headline
 	NoPayloads  bool      `json:"no_payloads,omitempty"`
 	NoEvents    bool      `json:"no_events,omitempty"`
 	NoDelete    bool      `json:"no_delete_event,omitempty"`

@@ -25,6 +25,10 @@ func (r *request) publish() (*stanza.Element, bool, error) {
 	}
 	items := children(r.act, nsPubsub, "item")
 	switch {
+	case of.notifies() && len(items) == 0:
+		items = append(items, stanza.New(nsPubsub, "item"))
+	case of.notifies():
+		return nil, false, withMore(stanza.Fail("bad-request", "the node tells that something has happened, and takes no items"), "item-forbidden")
 	case len(items) == 0:
 		return nil, false, withMore(stanza.Fail("bad-request", "there is no item in <publish/>"), "item-required")
 	case len(items) > maxPosts:

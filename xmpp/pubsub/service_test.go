@@ -3,6 +3,7 @@ package pubsub
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -509,6 +510,48 @@ func TestPublishOptionsAreConditions(t *testing.T) {
 	p.must("set", with("pubsub#persist_items", "true"))
 	p.refused("set", with("pubsub#access_model", "whitelist"), "conflict", "precondition-not-met")
 	p.refused("set", with("pubsub#persist_items", "0"), "conflict", "precondition-not-met")
+}
+
+// A node that keeps nothing and sends no payloads takes no items (XEP-0060 section 7.1.3.6).
+func TestANodeThatOnlyNotifiesTakesNoItems(t *testing.T) {
+	r := start(t)
+	p := r.peer("one@localhost/r")
+	r.s.Join(p, true)
+	field := func(name, value string) string {
+		return "<field var='pubsub#" + name + "'><value>" + value + "</value></field>"
+	}
+	p.must("set", pub("<create node='n'/><configure><x xmlns='jabber:x:data' type='submit'>"+field("persist_items", "0")+field("deliver_payloads", "false")+field("publish_model", "open")+"</x></configure>"))
+	p.must("set", pub("<subscribe node='n' jid='one@localhost'/>"))
+	p.must("set", pub("<publish node='n'/>"))
+	if items := p.event().Child(nsEvent, "event").First(); items.First().First() != nil {
+		t.Errorf("%s", items)
+	}
+	p.refused("set", pub("<publish node='n'><item id='a'><x xmlns='t'/></item></publish>"), "bad-request", "item-forbidden")
+	if e := p.must("get", owner("<configure node='n'/>")).String(); !strings.Contains(e, "<value>open</value></option><value>open</value>") {
+		t.Errorf("%s", e)
+	}
+}
+
+func TestNodesOutlastAKill(t *testing.T) {
+	r := start(t)
+	p := r.peer("one@localhost/r")
+	p.must("set", pub("<create node='n'/><configure><x xmlns='jabber:x:data' type='submit'><field var='pubsub#title'><value>T</value></field></x></configure>"))
+	p.must("set", pub("<subscribe node='n' jid='one@localhost'/>"))
+	p.publish("n", "a=1")
+	killed := &rig{t: t, dir: t.TempDir()}
+	if err := os.CopyFS(killed.dir, os.DirFS(r.dir)); err != nil {
+		t.Fatal(err)
+	}
+	killed.open()
+	defer killed.close()
+	p = killed.peer("one@localhost/r")
+	if e := p.must("get", owner("<configure node='n'/>")).String(); !strings.Contains(e, "<value>T</value>") {
+		t.Errorf("%s", e)
+	}
+	killed.s.Join(p, true)
+	if got := ids(p.event()); got != "a" {
+		t.Errorf("got %q", got)
+	}
 }
 
 func TestDiscoNamesWhatIsThere(t *testing.T) {
