@@ -25,9 +25,10 @@ const (
 )
 
 const (
-	typeXML    = "application/xml"
-	headerFrom = "xmpp-from"
-	maxShort   = 255 // bytes of a property that is text, and of the name of a header
+	typeXML      = "application/xml"
+	headerFrom   = "xmpp-from"
+	headerStanza = "xmpp-stanza" // of a message that was sent to an address of the queue's
+	maxShort     = 255           // bytes of a property that is text, and of the name of a header
 )
 
 // item is a message as an item of a node. It owns what is in it.
@@ -160,7 +161,7 @@ func wrap(d *broker.Delivery, p *field.Properties) *stanza.Element {
 
 // header is a field of the headers table with its type; nil for what has no text.
 func header(t *field.Iterator) *stanza.Element {
-	if !stanza.Carries(t.Name()) {
+	if !stanza.Carries(t.Name()) || string(t.Name()) == headerStanza {
 		return nil
 	}
 	e := stanza.New(nsMessage, "header", "name", string(t.Name()), "type", string(rune(t.Tag())))
@@ -203,7 +204,7 @@ func shimOf(table []byte, more []string) *stanza.Element {
 		out.Add(stanza.New(nsShim, "header", "name", name).AddText(value))
 	}
 	for t := field.NewIterator(table); t.Next(); {
-		if string(t.Name()) == headerFrom || !stanza.Carries(t.Name()) {
+		if string(t.Name()) == headerFrom || string(t.Name()) == headerStanza || !stanza.Carries(t.Name()) {
 			continue
 		}
 		if text, ok := t.AppendValueText(nil); ok && stanza.Carries(text) {
