@@ -75,6 +75,9 @@ func (s *Server) again(k *Client, e *stanza.Element) {
 // storeOffline puts a message into the queue of a user's offline messages. Anybody may send messages to a user, so it
 // is the server that does it.
 func (s *Server) storeOffline(d *domain, user string, e *stanza.Element) error {
+	if !hasContent(e) {
+		return nil // that somebody is writing is no news later
+	}
 	v, err := d.vhostOf()
 	if err != nil {
 		return errUnserved

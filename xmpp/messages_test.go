@@ -100,6 +100,7 @@ func TestMessagesWaitForAUserWhoIsNotThere(t *testing.T) {
 	sender.send("<message id='g' type='groupchat' to='one@localhost'><body>x</body></message>")
 	sender.refused(sender.message(), "service-unavailable")
 	sender.send("<message id='n' to='one@localhost'><subject>S</subject><body>first</body><thread>T</thread></message>")
+	sender.send("<message type='chat' to='one@localhost'><gone xmlns='http://jabber.org/protocol/chatstates'/></message>")
 	say(sender, "one@localhost", "second")
 	sender.nothing()
 	p := r.client("one", "a", "")

@@ -55,6 +55,7 @@ prepare() {
     spring-relay) prepare_java spring-relay java/springstomp/pom.xml java/springstomp/*.java java/src/Check.java ;;
     ruby) prepare_debian ruby ruby ruby-bunny ;;
     amqp-tools) prepare_python && prepare_debian amqp-publish amqp-tools ;;
+    xmpp-tools) prepare_python && prepare_debian go-sendxmpp go-sendxmpp && prepare_debian profanity profanity ;;
     rust) prepare_python && need cargo "$INSTALL_CARGO" ;;
     lapin) prepare_lapin 4.12.3 ;;
   esac
