@@ -164,6 +164,19 @@ func TestAQueueIsAnAddress(t *testing.T) {
 	}
 }
 
+func TestAQueueThatIsFullRefuses(t *testing.T) {
+	r := newRig(t)
+	args := field.AppendTableString(field.AppendTableInt(nil, "x-max-length", 1), "x-overflow", "reject-publish")
+	if _, err := r.session.DeclareQueue("q", broker.QueueOptions{Durable: true, Args: args}); err != nil {
+		t.Fatal(err)
+	}
+	p := r.client("one", "a", "")
+	say(p, "q@queues.localhost", "1")
+	p.nothing()
+	p.send("<message id='m' to='q@queues.localhost'><body>2</body></message>")
+	p.refused(p.message(), "resource-constraint")
+}
+
 func TestAnExchangeIsAnAddress(t *testing.T) {
 	r := newRig(t)
 	r.declare("q")
@@ -291,6 +304,9 @@ func TestRequestsAreAnsweredOnce(t *testing.T) {
 	}
 	p.send("<iq type='get'><ping xmlns='urn:xmpp:ping'/></iq>")
 	p.refused(p.next(), "bad-request")
+	r.declare("q")
+	p.send("<iq type='result' id='r' to='q@queues.localhost'/><iq type='error' id='r' to='queues.localhost'/><iq type='result' id='r' to='exchanges.localhost'/>")
+	p.nothing()
 	p.send("<iq type='result' id='r'/><iq type='error' id='r' to='localhost'/><iq type='result' id='r' to='two@localhost/none'/>")
 	p.nothing()
 	p.send("<iq type='get' id='7' to='" + other.jid + "'><x xmlns='urn:x'/></iq>")

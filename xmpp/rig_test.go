@@ -53,12 +53,19 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 
 func newRig(t testing.TB, change ...func(*Options)) *rig {
 	t.Helper()
+	return newRigOver(t, broker.Options{}, change...)
+}
+
+// newRigOver is newRig with a broker of those options.
+func newRigOver(t testing.TB, over broker.Options, change ...func(*Options)) *rig {
+	t.Helper()
 	r := &rig{t: t, log: &logged.Lines{}, users: auth.NewUsers(), served: make(chan struct{})}
 	var err error
 	if r.store, err = local.Open(local.Options{Dir: "data", FS: fs.NewMem(1), Mode: store.ModeOS, SegmentBytes: 4 << 20, Logger: quiet()}); err != nil {
 		t.Fatal(err)
 	}
-	if r.broker, err = broker.Open(r.store, broker.Options{Log: quiet(), Probe: r.store.Probe}); err != nil {
+	over.Log, over.Probe = quiet(), r.store.Probe
+	if r.broker, err = broker.Open(r.store, over); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"guest", "one", "two", "three"} {

@@ -78,15 +78,31 @@ func TestStanzasAreCounted(t *testing.T) {
 		t.Error(e)
 	}
 	p.send(" \n<message to='three@localhost'><body>x</body></message><presence/><r xmlns='" + nsSM + "'/>")
+	before := 0
 	for {
-		if e := p.next(); e.Is(nsSM, "a") {
+		e := p.next()
+		if e.Space == stanza.NSClient {
+			before++
+		}
+		if e.Is(nsSM, "a") {
 			if e.Attr("h") != "2" {
 				t.Error(e)
 			}
 			break
 		}
 	}
-	p.send("<a xmlns='" + nsSM + "' h='7'/>")
+	sent := 0 // presence and the refused message
+	p.send("<iq type='get' id='last'><ping xmlns='urn:xmpp:ping'/></iq>")
+	for {
+		e := p.next()
+		if e.Space == stanza.NSClient {
+			sent++
+		}
+		if e.Attr("id") == "last" {
+			break
+		}
+	}
+	p.send("<a xmlns='" + nsSM + "' h='" + strconv.Itoa(sent+before+1) + "'/>")
 	if e := p.ends("undefined-condition"); e.Child(nsSM, "handled-count-too-high") == nil {
 		t.Error(e)
 	}
