@@ -31,6 +31,8 @@ type channel struct {
 
 	tx *transaction // in tx mode; then confirm is not set
 
+	shown shown
+
 	replies *replyConsumer // of direct reply-to, if there is one; changed under mu
 
 	gone bool // guarded by conn.outMu: no confirm may follow
@@ -296,5 +298,6 @@ func (ch *channel) confirmSelect(m *wire.ConfirmSelect) error {
 		return refuse(wire.PreconditionFailed, "cannot switch from tx to confirm mode")
 	}
 	ch.confirm = true
+	ch.shown.confirms.Store(true)
 	return ch.reply(answer(m.NoWait, &wire.ConfirmSelectOk{}))
 }

@@ -31,13 +31,15 @@ const (
 
 // conn is one connection. Fields belong to the read loop unless they stand under a lock.
 type conn struct {
-	s     *Server
-	nc    net.Conn
-	log   *netx.Client
-	entry *broker.Connection // in the registry
-	about atomic.Pointer[about]
-	user  auth.Identity
-	caps  struct{ authFailureClose, cancelNotify, blocked bool }
+	s         *Server
+	nc        net.Conn
+	log       *netx.Client
+	entry     *broker.Connection // in the registry
+	about     atomic.Pointer[about]
+	agreed    atomic.Pointer[agreed]
+	mechanism string
+	user      auth.Identity
+	caps      struct{ authFailureClose, cancelNotify, blocked bool }
 
 	channelMax int
 	frameMax   int

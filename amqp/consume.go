@@ -77,8 +77,11 @@ func (ch *channel) qos(m *wire.BasicQos) error {
 	}
 	if m.Global {
 		ch.credit().SetLimit(int(m.PrefetchCount))
+		ch.shown.shared.Store(int32(m.PrefetchCount))
 	} else {
 		ch.prefetch = int(m.PrefetchCount)
+		ch.shown.prefetch.Store(int32(m.PrefetchCount))
+		ch.shown.shared.Store(0)
 		ch.credit().SetLimit(0) // as on RabbitMQ: what was said last of either kind holds
 	}
 	return ch.reply(&wire.BasicQosOk{})
@@ -114,7 +117,7 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 	k := &consumer{ch: ch, tag: tag, noAck: m.NoAck, enc: wire.NewDeliveryEncoder(ch.number, tag, ch.c.frameMax)}
 	k.emit = k.deliver
 	k.sub, err = ch.c.session.Subscribe(name, broker.SubscribeOptions{
-		NoAck: m.NoAck, Exclusive: m.Exclusive, Args: m.Arguments, Prefetch: ch.prefetch, Shared: ch.credit(),
+		Tag: tag, Channel: int(ch.number), NoAck: m.NoAck, Exclusive: m.Exclusive, Args: m.Arguments, Prefetch: ch.prefetch, Shared: ch.credit(),
 		Wake: k.woken, Busy: ch.c.w.busy, Cancelled: k.queueGone, Timeout: k.timeoutChanged,
 	})
 	if broker.KindOf(err) == broker.LimitReached {

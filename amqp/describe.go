@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
@@ -38,11 +40,28 @@ func (c *conn) introduce(properties wire.Table) {
 
 func clip(b []byte) string { return string(b[:min(len(b), maxPropertyBytes)]) }
 
+// agreed is what the handshake came to. It does not change.
+type agreed struct {
+	mechanism            string
+	channelMax, frameMax int
+	heartbeat            time.Duration
+}
+
+// shown is what others are told of a channel, which its read loop changes.
+type shown struct {
+	confirms, transactional atomic.Bool
+	prefetch, shared        atomic.Int32
+}
+
 // Describe implements broker.Client.
 func (c *conn) Describe(i *broker.ConnectionInfo) {
 	if a := c.about.Load(); a != nil {
 		i.Name = a.name
 		i.Properties = appendProperties(nil, "", a.properties)
+	}
+	i.Version = "0-9-1"
+	if a := c.agreed.Load(); a != nil {
+		i.Mechanism, i.ChannelMax, i.FrameMax, i.Heartbeat = a.mechanism, a.channelMax, a.frameMax, a.heartbeat
 	}
 	i.Traffic = broker.Traffic{
 		BytesIn: c.rb.Bytes(), BytesOut: c.w.net.Bytes(),
@@ -68,6 +87,8 @@ func (ch *channel) info() broker.ChannelInfo {
 	return broker.ChannelInfo{
 		Number: int(ch.number), Consumers: consumers, Unacked: ch.unacked.Len(),
 		Published: ch.published.Load(), Delivered: ch.unacked.Last(),
+		Confirms: ch.shown.confirms.Load(), Transactional: ch.shown.transactional.Load(),
+		Prefetch: int(ch.shown.prefetch.Load()), SharedPrefetch: int(ch.shown.shared.Load()),
 	}
 }
 

@@ -166,6 +166,7 @@ func (c *conn) login(mechanism string, response []byte) error {
 	}
 	if err == nil {
 		c.log.LoggedIn(c.user.Name)
+		c.mechanism = mechanism
 		return c.bound(time.Now().Add(c.s.opts.HandshakeTimeout)) // a check may have waited for others
 	}
 	switch {
@@ -225,6 +226,7 @@ func (c *conn) tune() error {
 	c.frameMax = int(ok.FrameMax)
 	c.maxPayload = c.frameMax - wire.FrameOverheadBytes
 	c.heartbeat = time.Duration(ok.Heartbeat) * time.Second
+	c.agreed.Store(&agreed{c.mechanism, c.channelMax, c.frameMax, c.heartbeat})
 	return nil
 }
 

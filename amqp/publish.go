@@ -69,6 +69,7 @@ func (ch *channel) publish(p *wire.Publish, sameHead bool) *closeError {
 		return ch.heldBack(routed, p)
 	}
 	if !routed && p.Mandatory {
+		c.session.CountReturned(1)
 		c.sendContent(ch.number, notRouted(p), in.Properties, p.Body)
 		c.waitOutbox() // one read can make many bodies whole, of as many channels
 	}
@@ -117,16 +118,19 @@ func (c *conn) endRead() error {
 		}
 		return err
 	}
+	confirmed := -len(refused)
 	c.outMu.Lock()
 	answer := c.confirms.New()
 	for _, ch := range c.touched {
 		answer.Value = ch.appendMarks(answer.Value, ch.confirmFirst, ch.confirmLast, refused)
+		confirmed += int(ch.confirmLast - ch.confirmFirst + 1)
 		ch.confirmFirst = 0
 	}
 	durable := answer.Wait()
 	c.confirms.Push(answer)
 	c.outMu.Unlock()
 	c.touched = c.touched[:0]
+	c.session.CountConfirmed(max(0, confirmed))
 	if err := c.publisher.Commit(durable); unheard && err != nil {
 		return refuse(wire.ResourceError, "messages could not be stored")
 	}

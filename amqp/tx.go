@@ -26,6 +26,7 @@ func (ch *channel) txSelect() error {
 	}
 	if ch.tx == nil {
 		ch.tx = &transaction{publisher: ch.c.session.NewTransaction()}
+		ch.shown.transactional.Store(true)
 	}
 	return ch.reply(&wire.TxSelectOk{})
 }

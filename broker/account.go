@@ -157,6 +157,7 @@ func (s *Session) obey() {
 // leaveAccounts ends what admit began, once.
 func (s *Session) leaveAccounts() {
 	b, channels := s.vhost.b, s.channels.Swap(0)
+	b.churn.channelsClosed.Add(uint64(channels))
 	b.accounts.mu.Lock()
 	defer b.accounts.mu.Unlock()
 	s.left = true
@@ -203,6 +204,7 @@ func (s *Session) OpenChannel() error {
 	})
 	if err == nil {
 		s.channels.Add(1)
+		s.vhost.b.churn.channelsOpened.Add(1)
 	}
 	return err
 }
@@ -211,6 +213,7 @@ func (s *Session) OpenChannel() error {
 func (s *Session) CloseChannel() {
 	if user := s.user.Load(); user != nil {
 		s.channels.Add(-1)
+		s.vhost.b.churn.channelsClosed.Add(1)
 		user.give(limitChannels, 1)
 		s.vhost.account.give(limitChannels, 1)
 	}

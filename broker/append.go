@@ -139,6 +139,8 @@ func (p *Publisher) Commit(done func(error)) error {
 		c.Published.Add(p.published)
 		c.Routed.Add(p.routed)
 		c.Unroutable.Add(p.unroutable)
+		p.v.flow.published.Add(p.published)
+		p.v.flow.unroutable.Add(p.unroutable)
 		c.PublishedBytes.Add(p.bytes)
 	}
 	p.published, p.routed, p.unroutable, p.bytes = 0, 0, 0, 0

@@ -150,6 +150,7 @@ type Broker struct {
 	connections connections
 	accounts    accounts
 	counters    Counters
+	churn       churn
 	stop        chan struct{}
 	stopped     sync.WaitGroup
 	closed      atomic.Bool

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/audit"
 )
 
 // Client is what a listener knows of one of its connections. Its methods are
@@ -37,9 +38,17 @@ type ConnectionInfo struct {
 
 	Name       string     // what the client calls itself
 	Properties []Property // what it says of itself besides
+	Version    string     // of the protocol, as "0-9-1"
+	Mechanism  string     // by which it logged in, as SASL has it; "" is the protocol's only one
+	Heartbeat  time.Duration
+	ChannelMax int
+	FrameMax   int
 	Traffic    Traffic
 	Channels   []ChannelInfo // of protocols that have them, by number
 }
+
+// Label is what tools call the connection.
+func (i *ConnectionInfo) Label() string { return i.Peer + " -> " + i.Local }
 
 // Property is one thing that a client says of itself.
 type Property struct{ Name, Value string }
@@ -55,6 +64,11 @@ type ChannelInfo struct {
 	Unacked   int    // delivered, and neither acked nor returned
 	Published uint64 // messages that came in
 	Delivered uint64 // messages that went out, gets included
+
+	Confirms, Transactional  bool
+	Prefetch, SharedPrefetch int // of a consumer that starts now, and of all together; 0 is no limit
+	Unconfirmed, Uncommitted int // messages that came in
+	UncommittedAcks          int
 }
 
 // connections is the registry.
@@ -108,6 +122,7 @@ func (l *Clients) Connect(nc net.Conn, c Client) *Connection {
 	k.id = r.last
 	r.open[k.id] = k
 	r.of[l.protocol]++
+	l.b.churn.opened.Add(1)
 	return k
 }
 
@@ -119,6 +134,7 @@ func (k *Connection) Close() {
 	if r.open[k.id] == k {
 		delete(r.open, k.id)
 		r.of[k.list.protocol]--
+		k.list.b.churn.closed.Add(1)
 	}
 }
 
@@ -134,6 +150,7 @@ func (k *Connection) Secured(nc net.Conn) {
 // NewSession begins a session on the connection, for one who has logged in.
 func (k *Connection) NewSession(v *VHost, who auth.Identity) *Session {
 	s := v.NewSession(who)
+	s.connection = k
 	r := &k.list.b.connections
 	r.mu.Lock()
 	k.session = s
@@ -164,6 +181,19 @@ func (l *Clients) Each(fn func(Client)) {
 	for _, c := range list {
 		fn(c)
 	}
+}
+
+// EvictConnection has a connection end, and tells its client the reason. One that is gone is no error.
+func (b *Broker) EvictConnection(by audit.Actor, id uint64, reason string) {
+	r := &b.connections
+	r.mu.Lock()
+	k := r.open[id]
+	r.mu.Unlock()
+	if k == nil {
+		return
+	}
+	k.client.Evict(reason)
+	audit.Acted(b.opts.Log, by, audit.CloseConnection, "connection '"+k.peer+" -> "+k.local+"'", "", nil)
 }
 
 // ConnectionCounts are how many connections are open, by protocol.

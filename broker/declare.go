@@ -52,6 +52,7 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.b.churn.declared.Add(1)
 	return q, nil
 }
 
@@ -158,6 +159,7 @@ func (v *VHost) show(q *Queue) {
 }
 
 func (v *VHost) hide(q *Queue) {
+	v.b.churn.deleted.Add(1)
 	q.uncount()
 	v.queues.remove(q.Name)
 	if like := likeness(q.Name); q.OfKafka() && v.topics[like] == q.Name {
@@ -180,6 +182,7 @@ func (c *change) create(s *Session, q *Queue, partitions int) error {
 		}
 		c.v.b.lapses.add(q)
 		c.v.show(q)
+		c.v.b.churn.created.Add(1)
 		return nil
 	})
 	grow := c.prepare

@@ -38,6 +38,15 @@ func (s *Session) Get(name string, noAck bool) (*Got, error) {
 		return nil, fail(Locked, "cannot obtain access to locked queue '%s' in vhost '%s'. basic.get operations are not supported by quorum queues with single active consumer", q.Name, q.vhost.Name)
 	}
 	q.use()
+	got, err := s.getSoon(q, noAck)
+	if err == nil {
+		q.countGot(got, noAck)
+	}
+	return got, err
+}
+
+// getSoon is get, and again when dead letters have come meanwhile.
+func (s *Session) getSoon(q *Queue, noAck bool) (*Got, error) {
 	got, err := s.get(q, noAck)
 	if got != nil || err != nil {
 		return got, err

@@ -40,6 +40,7 @@ func (l *Lease) Ack(first, last message.Offset) error {
 		return l.part.notHeld(first, last, err)
 	}
 	l.part.left(Acked, int64(last-first)+1)
+	l.part.q.countSettled(int64(last-first) + 1)
 	l.part.progress()
 	return nil
 }

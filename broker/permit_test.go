@@ -98,8 +98,9 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 	others := map[string]bool{"Close": true, "GiveUp": true,
 		"AwaitReplies": true, "LookAtReplies": true, // get what is sent to an address that the session made
 		"OpenChannel": true, "CloseChannel": true, "MaxMessageBytes": true, "Pacer": true, // of limits
-		"VHost":  true,
-		"Commit": true,                                    // waits for what Produce wrote
+		"VHost":          true,
+		"Commit":         true,                        // waits for what Produce wrote
+		"CountConfirmed": true, "CountReturned": true, // of what was published
 		"Count":  true,                                    // of what was declared or looked at
 		"Queues": true, "FeedTopics": true, "Watch": true, // leave out what may not be seen
 		"PolicyChange": true, "Stopped": true, "ClientID": true, "SetClientID": true}
@@ -140,6 +141,7 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts", "Logins", "CountLogins", "Pulse",
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "OnExchangeDeleted", "Attachments", "GroupOffsets", "Groups", "Transactions", "OpenTransactions", "Policies", "Parameters", "GlobalParameters", "Defined",
 		"GlobalParameter", "Type", "Predeclared", "BindingsTo", "BindingsToExchange"}
+	looks = append(looks, "ConsumerInfos", "ActiveConsumer", "Owner", "Flow", "Churn") // of who manages the broker
 	keeps := []string{
 		"NewSession", "NewInnerSession", "Clients", // how clients come to the door
 		"PolicyChanged", "LimitMessages", "Close", // the server's
@@ -148,7 +150,7 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 		"KeepTransaction", "EndTransaction", "FlushTransactions", "NewProducerID", // the same
 		"Scratch",                                                                           // memory of unfinished messages
 		"PutPolicies", "DeletePolicy", "PutParameters", "PutGlobalParameters", "NewChecker", // administration
-		"AlterVHost", "DeleteParameter", "DeleteGlobalParameter",
+		"EvictConnection", "AlterVHost", "DeleteParameter", "DeleteGlobalParameter",
 	}
 	for _, of := range []any{(*Broker)(nil), (*VHost)(nil), (*Queue)(nil), (*Exchange)(nil), (*Partition)(nil)} {
 		typ := reflect.TypeOf(of)

@@ -217,6 +217,7 @@ func (p *Partition) put(b batch.Batch) (store.Position, error) {
 	n := uint64(b.Count())
 	c := &p.q.vhost.b.counters
 	c.Published.Add(n)
+	p.q.vhost.flow.published.Add(n)
 	c.Routed.Add(n)
 	c.Stored.Add(n)
 	c.PublishedBytes.Add(uint64(len(b)))

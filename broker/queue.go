@@ -46,6 +46,7 @@ type queueExtra struct {
 	owner *Session                // of an exclusive queue
 	maker atomic.Pointer[account] // of who declared it, where that counts
 	lapse atomic.Pointer[lapse]   // of a queue that expires when nobody uses it
+	flow  atomic.Pointer[flow]    // made by the first message that goes out
 	stuck atomic.Int32            // reads of the disk that nobody waits for any longer
 	alone *Subscription           // the exclusive one, if there is one
 	turn  single                  // with x-single-active-consumer

@@ -15,6 +15,8 @@ type Session struct {
 	vhost *VHost
 	inner bool // the broker's own, which may do everything
 
+	connection *Connection // whose it is; nil: nobody's in the registry
+
 	givenUp   chan struct{} // closed by GiveUp
 	giveUp    sync.Once
 	mu        sync.Mutex

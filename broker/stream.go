@@ -108,6 +108,7 @@ func (c *streamConsumer) pull(max, maxBytes int, emit func(*Delivery)) (n int, e
 		counters := &c.q.vhost.b.counters
 		counters.Delivered.Add(uint64(n))
 		counters.DeliveredBytes.Add(uint64(maxBytes - room))
+		c.q.countDelivered(n, false, 0)
 	}
 	return n, err
 }

@@ -34,6 +34,10 @@ type SubscribeOptions struct {
 	stream  bool          // the queue is read as a stream,
 	from    streamFrom    // from there,
 	filter  *streamFilter // and of it these messages; nil: all
+	// Tag is what its client calls the consumer, and Channel the number of the channel it is on, where the protocol has such: for who
+	// looks.
+	Tag     string
+	Channel int
 	// Wake is called when there may be something to pull. It must not block; a
 	// wake-up that was not acted on yet may stand for many.
 	Wake func()
@@ -55,6 +59,8 @@ type SubscribeOptions struct {
 type Subscription struct {
 	q          *Queue
 	session    *Session // that is asked again when the policy changes; nil: none is
+	begunBy    *Session
+	asked      int // as Prefetch, which may be in Shared
 	o          SubscribeOptions
 	partitions []*partitionConsumer // one for each partition; a topic that grows has more than this for a moment
 	turn       int                  // whose turn it is among partitions
@@ -124,7 +130,7 @@ func (s *Session) subscribe(name string, o SubscribeOptions) (*Subscription, err
 	if err := q.consumeArgs(&o); err != nil {
 		return nil, err
 	}
-	sub := &Subscription{q: q, o: o}
+	sub := &Subscription{q: q, o: o, begunBy: s, asked: o.Prefetch}
 	if err := s.holdConsumer(sub); err != nil {
 		return nil, err
 	}
@@ -347,17 +353,21 @@ func (pc *partitionConsumer) idle() {
 }
 
 func (s *Subscription) count(n, size int) {
-	c := &s.q.vhost.b.counters
-	if n > 0 {
-		c.Delivered.Add(uint64(n))
-		c.DeliveredBytes.Add(uint64(size))
-	}
+	var again uint64
 	for _, pc := range s.partitions {
-		if n := pc.reader.flagged; n > 0 {
-			c.Redelivered.Add(n)
-			pc.reader.flagged = 0
-		}
+		again += pc.reader.flagged
+		pc.reader.flagged = 0
 	}
+	if n == 0 && again == 0 {
+		return
+	}
+	c := &s.q.vhost.b.counters
+	c.Delivered.Add(uint64(n))
+	c.DeliveredBytes.Add(uint64(size))
+	if again > 0 {
+		c.Redelivered.Add(again)
+	}
+	s.q.countDelivered(n, s.o.NoAck, again)
 }
 
 // emit reads what was taken and hands it on.

@@ -17,6 +17,7 @@ type VHost struct {
 	open gate // whoever writes something of it down is inside
 
 	account account
+	flow    flow
 	said    map[string]int64 // its limits; guarded by accounts.mu, and never changed
 
 	// mu guards what is changed by changes of topology; see change. It is never held

@@ -3,12 +3,16 @@ package management
 import (
 	"encoding/json"
 	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
 
 	"github.com/leveret-mq/leveret/broker"
 )
 
 // overviewRows are about the broker as a whole.
 var overviewRows = []row{
+	{path: "overview", method: get, who: management, do: (*call).overview, about: "The broker as a whole"},
 	{path: "version", method: get, who: management, do: (*call).version, about: "The version of RabbitMQ whose API this is"},
 	{path: "extensions", method: get, who: management, do: func(c *call) error { return c.json([]any{}) }, about: "Pages of plugins: none"},
 	{path: "cluster-name", method: get, who: management, do: (*call).clusterName, about: "What the broker is called"},
@@ -74,4 +78,79 @@ func tagList(tags []string) []string {
 		return []string{}
 	}
 	return tags
+}
+
+func (c *call) overview() error {
+	s := c.s
+	vhosts := c.vhosts(true)
+	t := c.totalsOf(vhosts)
+	list, err := c.connections()
+	if err != nil {
+		return err
+	}
+	connections, channels := len(list), 0
+	for i := range list {
+		if list[i].Protocol != "kafka" {
+			channels += len(list[i].Channels)
+		}
+	}
+	key := rateKey{}
+	if len(vhosts) == 1 {
+		key.vhost = vhosts[0].Name
+	}
+	churn := s.opts.Broker.Churn()
+	o := object{
+		{"management_version", apiVersion}, {"rabbitmq_version", apiVersion}, {"leveret_version", s.opts.Version}, {"product_name", "Leveret"}, {"product_version", s.opts.Version},
+		{"cluster_name", s.nameOfCluster()}, {"erlang_version", "none"}, {"erlang_full_version", runtime.Version()}, {"rates_mode", "basic"}, {"exchange_types", exchangeTypes},
+		{"message_stats", c.messageStats(key, t.flow)},
+		{"churn_rates", c.churn(churn)},
+		{"queue_totals", c.queueTotals(key, t)},
+		{"object_totals", object{{"connections", connections}, {"channels", channels}, {"queues", t.queues}, {"exchanges", t.exchanges}, {"consumers", t.consumers}}},
+		{"statistics_db_event_queue", 0}, {"cluster_tags", object{}}, {"node_tags", object{}}, {"default_queue_type", "classic"},
+		{"is_op_policy_updating_enabled", true}, {"disable_stats", false}, {"enable_queue_totals", false}, {"release_series_support_status", "supported"},
+		{"sample_retention_policies", object{{"global", []any{60}}, {"basic", []any{60}}, {"detailed", []any{60}}}},
+	}
+	// Also for who may not look at nodes: clients can't read the answer without it.
+	o = append(o, pair{"node", s.opts.Node}, pair{"listeners", []any{}}, pair{"contexts", []any{}})
+	if c.is(monitoring) {
+		o[len(o)-2].value, o[len(o)-1].value = c.listeners(), c.contexts()
+	}
+	return c.one(o)
+}
+
+// churn is what came and went.
+func (c *call) churn(n broker.Churn) object {
+	o := object{}
+	for _, k := range []struct {
+		name  string
+		value uint64
+	}{
+		{"connection_created", n.ConnectionsOpened}, {"connection_closed", n.ConnectionsClosed}, {"channel_created", n.ChannelsOpened}, {"channel_closed", n.ChannelsClosed},
+		{"queue_declared", n.QueuesDeclared}, {"queue_created", n.QueuesCreated}, {"queue_deleted", n.QueuesDeleted},
+	} {
+		o = append(o, pair{k.name, k.value}, pair{k.name + "_details", c.rate(rateKey{what: k.name}, k.value)})
+	}
+	return o
+}
+
+// listeners are the addresses at which clients connect.
+func (c *call) listeners() []object {
+	out := []object{}
+	for _, l := range c.s.opts.Listeners() {
+		host, port := hostPort(l.Addr.String())
+		out = append(out, object{{"node", c.s.opts.Node}, {"protocol", l.protocol()}, {"ip_address", host}, {"port", port}, {"socket_opts", object{}}})
+	}
+	return out
+}
+
+// contexts are those of HTTP.
+func (c *call) contexts() []object {
+	out := []object{}
+	for _, l := range c.s.opts.Listeners() {
+		if strings.HasPrefix(l.Name, "http") {
+			host, port := hostPort(l.Addr.String())
+			out = append(out, object{{"node", c.s.opts.Node}, {"description", "RabbitMQ Management"}, {"path", "/"}, {"ip", host}, {"port", strconv.Itoa(port)}, {"ssl", l.TLS}, {"cowboy_opts", "[]"}})
+		}
+	}
+	return out
 }

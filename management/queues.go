@@ -2,12 +2,14 @@ package management
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/field"
 )
 
 // queueRows are about queues, streams and topics.
@@ -80,6 +82,8 @@ type queueView struct {
 	q     *broker.Queue
 	read  bool
 	stats broker.QueueStats
+	alone bool   // it is looked at by itself
+	sized *sizes // when they are known
 }
 
 func (v *queueView) figures() *broker.QueueStats {
@@ -117,13 +121,131 @@ var queueFields = []queueField{
 	{"arguments", true, func(v *queueView) any { return v.arguments() }},
 	{"node", true, func(v *queueView) any { return v.c.s.opts.Node }},
 	{"state", true, func(*queueView) any { return "running" }},
-	{"messages", true, func(v *queueView) any { return v.figures().Ready + v.figures().Unacked + v.figures().Retrying }},
+	{"messages", true, func(v *queueView) any { return v.messages() }},
+	{"messages_details", false, func(v *queueView) any { return v.rate("messages", v.messages()) }},
 	{"messages_ready", true, func(v *queueView) any { return v.figures().Ready }},
+	{"messages_ready_details", false, func(v *queueView) any { return v.rate("messages_ready", v.figures().Ready) }},
 	{"messages_unacknowledged", true, func(v *queueView) any { return v.figures().Unacked }},
+	{"messages_unacknowledged_details", false, func(v *queueView) any { return v.rate("messages_unacknowledged", v.figures().Unacked) }},
+	{"messages_persistent", false, func(v *queueView) any { return v.sizes().persistent }},
+	{"messages_ram", false, func(*queueView) any { return 0 }},
+	{"messages_paged_out", false, func(v *queueView) any { return v.messages() }},
+	{"message_bytes", false, func(v *queueView) any { return v.sizes().ready + v.sizes().unacked }},
+	{"message_bytes_ready", false, func(v *queueView) any { return v.sizes().ready }},
+	{"message_bytes_unacknowledged", false, func(v *queueView) any { return v.sizes().unacked }},
+	{"message_bytes_persistent", false, func(v *queueView) any { return v.sizes().persistentBytes }},
+	{"message_bytes_ram", false, func(*queueView) any { return 0 }},
+	{"message_bytes_paged_out", false, func(v *queueView) any { return v.sizes().ready + v.sizes().unacked }},
+	{"disk_bytes", false, func(v *queueView) any { return v.figures().Bytes }},
 	{"consumers", false, func(v *queueView) any { return v.figures().Consumers }},
+	{"consumer_capacity", false, func(v *queueView) any { return v.capacity() }},
+	{"consumer_utilisation", false, func(v *queueView) any { return v.capacity() }},
+	{"memory", false, func(*queueView) any { return queueMemory }},
+	{"reductions", false, func(*queueView) any { return 0 }},
+	{"storage_version", false, func(*queueView) any { return 2 }},
+	{"garbage_collection", false, func(*queueView) any { return object{} }},
+	{"head_message_timestamp", false, func(*queueView) any { return nil }},
+	{"exclusive_consumer_tag", false, func(v *queueView) any { tag, _ := v.q.ActiveConsumer(); return orNull(tag) }},
+	{"single_active_consumer_tag", false, func(v *queueView) any { _, tag := v.q.ActiveConsumer(); return orNull(tag) }},
+	{"message_stats", false, func(v *queueView) any { return v.c.messageStats(v.key(), v.q.Flow()) }},
 	{"policy", false, func(v *queueView) any { return orNull(v.q.Policies().Policy) }},
 	{"operator_policy", false, func(v *queueView) any { return orNull(v.q.Policies().OperatorPolicy) }},
 	{"effective_policy_definition", false, func(v *queueView) any { return policyDefinition(v.q.Policies()) }},
+}
+
+// queueMemory is about what a queue takes that is not used, in bytes; what is in it lies on disk.
+const queueMemory = 1 << 10
+
+func (v *queueView) messages() int64 {
+	return v.figures().Ready + v.figures().Unacked + v.figures().Retrying
+}
+
+func (v *queueView) key() rateKey { return rateKey{vhost: v.q.VHost().Name, queue: v.q.Name} }
+
+func (v *queueView) rate(what string, n int64) object {
+	key := v.key()
+	key.what = what
+	return v.c.rate(key, uint64(max(0, n)))
+}
+
+// capacity is how much of the time consumers could take more, as far as this moment tells.
+func (v *queueView) capacity() float64 {
+	if s := v.figures(); s.Consumers > 0 && s.Ready == 0 {
+		return 1
+	}
+	return 0
+}
+
+// sizes are those of the messages in a queue, in bytes of bodies.
+type sizes struct {
+	ready, unacked, persistentBytes int64
+	persistent                      int64
+}
+
+// exactBytes is how much a queue may take on disk and be read for the sizes of its messages by who looks at it alone. For all others
+// they are worked out from what is on disk.
+const exactBytes = 1 << 20
+
+func (v *queueView) sizes() sizes {
+	if v.sized != nil {
+		return *v.sized
+	}
+	v.sized = &sizes{}
+	s := v.figures()
+	n := v.messages()
+	if n == 0 {
+		return *v.sized
+	}
+	if v.alone && s.Bytes <= exactBytes && v.q.Flow().Published <= exactBytes && v.readAll(n) {
+		return *v.sized
+	}
+	per := float64(s.Bytes) / float64(n)
+	*v.sized = sizes{ready: int64(per * float64(s.Ready+s.Retrying)), unacked: int64(per * float64(s.Unacked))}
+	if v.q.Durable {
+		v.sized.persistent, v.sized.persistentBytes = n, v.sized.ready+v.sized.unacked
+	}
+	return *v.sized
+}
+
+// readAll reads what is in the queue. Which of it consumers hold is not told by the log; they mostly hold what came first.
+func (v *queueView) readAll(n int64) (exact bool) {
+	s := v.q.VHost().NewInnerSession()
+	defer s.Close()
+	defer context.AfterFunc(v.c.r.Context(), s.GiveUp)()
+	var z sizes
+	seen, held := int64(0), v.figures().Unacked
+	for _, p := range v.q.Partitions() {
+		from, end, err := s.Extent(p)
+		for err == nil && from < end {
+			from, end, err = s.Browse(p, from, exactBytes, func(d *broker.Delivery) bool {
+				size := int64(len(d.Body))
+				if seen++; seen <= held {
+					z.unacked += size
+				} else {
+					z.ready += size
+				}
+				if persistent(d.Properties) {
+					z.persistent++
+					z.persistentBytes += size
+				}
+				return true
+			})
+		}
+		if err != nil {
+			return false
+		}
+	}
+	if seen != n { // some were acked out of order
+		return false
+	}
+	*v.sized = z
+	return true
+}
+
+// persistent says whether the properties of a message ask for it to be kept.
+func persistent(properties []byte) bool {
+	var p field.Properties
+	return p.Parse(properties) == nil && p.DeliveryMode == 2
 }
 
 // orNull is a name, or null for none.
@@ -164,8 +286,18 @@ func (c *call) oneQueue() error {
 	if err != nil {
 		return err
 	}
-	v := &queueView{c: c, q: q}
-	return c.one(v.object(nil, c.flag("disable_stats")))
+	v := &queueView{c: c, q: q, alone: true}
+	o := v.object(nil, c.flag("disable_stats"))
+	consumers := []object{}
+	for _, k := range q.ConsumerInfos() {
+		consumers = append(consumers, c.consumerObject(&k))
+	}
+	o = append(o, pair{"consumer_details", consumers}, pair{"deliveries", []any{}}, pair{"incoming", []any{}})
+	if i := q.Owner(); i != nil {
+		host, port := hostPort(i.Peer)
+		o = append(o, pair{"owner_pid_details", object{{"name", i.Label()}, {"peer_host", host}, {"peer_port", port}}})
+	}
+	return c.one(o)
 }
 
 func (c *call) putQueue() error {

@@ -104,6 +104,13 @@ const (
 var families = [][]row{
 	overviewRows,
 	queueRows,
+	exchangeRows,
+	bindingRows,
+	messageRows,
+	connectionRows,
+	nodeRows,
+	healthRows,
+	smallRows,
 	vhostRows, userRows, permissionRows, policyRows, parameterRows, limitRows, definitionRows,
 }
 

@@ -2,7 +2,6 @@ package management
 
 import (
 	"context"
-	"crypto/rand"
 	"log/slog"
 	"net"
 	"net/http"
@@ -38,6 +37,8 @@ type Options struct {
 	Listeners func() []Listener
 	// Machine reads the figures of the process and its machine; nil is none.
 	Machine func() Machine
+	// CertificateEnd reads when the certificate of the listeners with TLS expires; nil without one.
+	CertificateEnd func() time.Time
 	// Origins are those of other sites' pages that may use the API from a browser.
 	Origins []string
 	// MaxBody bounds the body of a request in bytes; default 20 MB, as RabbitMQ's.
@@ -58,7 +59,7 @@ type Machine struct {
 	Memory, MemoryLimit uint64
 	DiskFree            uint64
 	DiskFreeLimit       uint64
-	MaxFiles            uint64
+	OpenFiles, MaxFiles uint64
 	Sockets             int
 	DataDir             string
 	ConfigFile          string
@@ -102,7 +103,7 @@ type Server struct {
 	log      *netx.Log
 	routes   *node
 	crossing *http.CrossOriginProtection
-	boot     [16]byte // tells this start from others
+	rates    rates
 	// description is the API's, made when somebody asks.
 	description func() object
 	stopping    context.Context
@@ -114,7 +115,6 @@ func New(o Options) (*Server, error) {
 	o.defaults()
 	s := &Server{opts: o, log: netx.NewLog("http", o.Logger), crossing: http.NewCrossOriginProtection()}
 	o.Broker.CountLogins("http", s.log.Logins)
-	_, _ = rand.Read(s.boot[:]) // never fails (crypto/rand)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	for _, origin := range o.Origins {
 		if err := s.crossing.AddTrustedOrigin(origin); err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -47,7 +48,7 @@ func (s *Server) openManagement() error {
 		return nil
 	}
 	api, err := management.New(management.Options{Broker: s.broker, Access: s.access, Users: s.users, Budget: s.budget, Logger: s.logger,
-		Version: s.version, Started: s.started, Listeners: s.listening, Machine: s.machine, Origins: s.config.Origins()})
+		Version: s.version, Started: s.started, Listeners: s.listening, Machine: s.machine, CertificateEnd: s.certificateEnd(), Origins: s.config.Origins()})
 	if err != nil {
 		return err
 	}
@@ -77,6 +78,9 @@ func (s *Server) machine() management.Machine {
 	m.Memory = uint64(memoryUsed())
 	m.DiskFree, _, _ = s.disk() // 0 when it can't be read, which is an alarm of its own
 	m.MaxFiles = uint64(s.files.limit)
+	if list, err := os.ReadDir("/proc/self/fd"); err == nil { // elsewhere nobody knows
+		m.OpenFiles = uint64(len(list))
+	}
 	m.DataDir, _ = filepath.Abs(s.config.DataDir)
 	s.mu.Lock()
 	for _, l := range s.listeners {

@@ -151,7 +151,7 @@ func (k *subscription) readMode(f *frame.Frame) (o broker.SubscribeOptions, err 
 
 // consume begins a subscription to a queue that is there, answers its frame and shows it to the writer.
 func (c *conn) consume(k *subscription, queue string, f *frame.Frame, o broker.SubscribeOptions) (err error) {
-	o.NoAck = k.noAck
+	o.NoAck, o.Tag, o.Channel = k.noAck, k.key, 1
 	o.Wake, o.Busy, o.Cancelled = k.woken, c.w.busy, k.queueGone
 	id, _ := strings.CutPrefix(k.key, "T_")
 	if id == k.key {

@@ -40,6 +40,8 @@ const (
 	PutParameter    Act = "parameter.put"
 	DeleteParameter Act = "parameter.delete"
 
+	CloseConnection Act = "connection.close"
+
 	ImportDefinitions Act = "definitions.import"
 )
 

@@ -1,0 +1,103 @@
+package management
+
+import (
+	"net/http"
+	"net/url"
+)
+
+// smallRows are what tools ask for that has little to say here.
+var smallRows = []row{
+	{path: "feature-flags", method: get, who: management, do: (*call).featureFlags, about: "Feature flags: all that RabbitMQ 4 has, and all enabled"},
+	{path: "feature-flags/{name}/enable", method: put, who: administrator, do: (*call).enableFlag, gives: http.StatusNoContent, about: "Enables one, which it is"},
+	{path: "deprecated-features", method: get, who: management, do: (*call).noneOfThese, about: "Features on their way out: none"},
+	{path: "deprecated-features/used", method: get, who: management, do: (*call).noneOfThese, about: "Those in use: none"},
+	{path: "rebalance/queues", method: post, who: administrator, do: (*call).none, gives: http.StatusNoContent, about: "Spreads leaders over nodes, of which there is one"},
+	{path: "reset", method: del, who: administrator, do: (*call).resetRates, about: "Forgets the samples of rates"},
+	{path: "reset/{node}", method: del, who: administrator, do: (*call).resetRates, about: "The same"},
+	{path: "auth", method: get, who: anybody, do: func(c *call) error { return c.json(object{{"oauth_enabled", false}}) }, about: "How a page logs in"},
+	{path: "login", method: post, who: anybody, do: (*call).logIn, about: "Checks a name and a password of a form"},
+	{path: "auth/attempts/{node}", method: get, who: monitoring, do: (*call).attempts, about: "How many logins there were"},
+	{path: "auth/attempts/{node}", method: del, who: monitoring, do: (*call).none, about: "Counts them anew: they are not kept"},
+	{path: "auth/attempts/{node}/source", method: get, who: monitoring, do: (*call).attempts, about: "The same"},
+	{path: "auth/attempts/{node}/source", method: del, who: monitoring, do: (*call).none, about: "Counts them anew: they are not kept"},
+	{path: "queues/{vhost}/{name}/actions", method: post, who: administrator, do: (*call).queueAction, body: actionBody{}, gives: http.StatusNoContent, about: "Acts on mirrors, of which there are none"},
+	{path: "stream/connections", method: get, who: management, do: (*call).noneOfThese, about: "Connections of the stream protocol: none"},
+	{path: "stream/connections/{vhost}", method: get, who: management, do: (*call).noneOfThese, about: "The same, of a virtual host"},
+	{path: "stream/publishers", method: get, who: management, do: (*call).noneOfThese, about: "Publishers of the stream protocol: none"},
+	{path: "stream/publishers/{vhost}", method: get, who: management, do: (*call).noneOfThese, about: "The same, of a virtual host"},
+	{path: "stream/consumers", method: get, who: management, do: (*call).noneOfThese, about: "Consumers of the stream protocol: none"},
+	{path: "stream/consumers/{vhost}", method: get, who: management, do: (*call).noneOfThese, about: "The same, of a virtual host"},
+	{path: "traces", method: get, who: administrator, do: (*call).noneOfThese, about: "Traces: none"},
+	{path: "traces/{vhost}", method: get, who: administrator, do: (*call).noneOfThese, about: "The same, of a virtual host"},
+}
+
+// flags are RabbitMQ's that a tool may look for. They mean nothing here.
+var flags = []string{"classic_mirrored_queue_version", "classic_queue_type_delivery_support", "detailed_queues_endpoint", "direct_exchange_routing_v2", "drop_unroutable_metric", "empty_basic_get_metric",
+	"feature_flags_v2", "implicit_default_bindings", "khepri_db", "listener_records_in_ets", "maintenance_mode_status", "message_containers", "quorum_queue", "quorum_queue_non_voters", "rabbitmq_4.0.0",
+	"rabbit_mqtt_qos0_queue", "restart_streams", "stream_filtering", "stream_queue", "stream_sac_coordinator_unblock_group", "stream_single_active_consumer", "stream_update_config_command",
+	"tracking_records_in_ets", "user_limits", "virtual_host_metadata"}
+
+func (c *call) featureFlags() error {
+	list := objects{}
+	for _, name := range flags {
+		list = append(list, object{{"name", name}, {"state", "enabled"}, {"desc", "of RabbitMQ's; here nothing depends on it"}, {"doc_url", ""}, {"stability", "required"}, {"provided_by", "rabbit"}})
+	}
+	return c.listOf(list)
+}
+
+func (c *call) enableFlag() error {
+	for _, name := range append(flags, "all") {
+		if name == c.arg("name") {
+			return c.none()
+		}
+	}
+	return badRequest("unsupported: there is no feature flag %q", c.arg("name"))
+}
+
+func (c *call) resetRates() error {
+	c.s.rates.forget()
+	return c.none()
+}
+
+// logIn checks what a form says; a session is nobody's yet.
+func (c *call) logIn() error {
+	body, err := c.raw(8 << 10)
+	if err != nil {
+		return err
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil || !form.Has("username") {
+		return badRequest("the body is not a form with username and password")
+	}
+	if err := c.identify(form.Get("username"), form.Get("password")); err != nil {
+		return err
+	}
+	if !c.is(management) {
+		return notAuthorised("%s", management.refusal())
+	}
+	return c.json("ok")
+}
+
+// attempts are not counted by protocol; tools want the list.
+func (c *call) attempts() error {
+	if c.arg("node") != c.s.opts.Node {
+		return missing()
+	}
+	return c.list(nil)
+}
+
+// actionBody is what is to be done to a queue.
+type actionBody struct {
+	Action string `json:"action" needed:"true"`
+}
+
+func (c *call) queueAction() error {
+	var b actionBody
+	if err := c.body(&b); err != nil {
+		return err
+	}
+	if _, err := c.queue(); err != nil {
+		return err
+	}
+	return badRequest("unknown action '%s'", b.Action)
+}
