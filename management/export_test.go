@@ -1,7 +1,15 @@
 package management
 
+import "slices"
+
 // Rows are all rows, for tests that hold something about every one.
-func Rows() []row { return allRows() }
+func Rows() []row {
+	rows := allRows()
+	if _, err := newRouter(rows); err != nil { // which names the arguments
+		panic(err)
+	}
+	return rows
+}
 
 // Path, Method and Role are what a row says.
 func (r row) Path() string { return r.path }
@@ -11,3 +19,9 @@ func (r row) Method() string { return r.method }
 
 // Role is whom it is for.
 func (r row) Role() string { return r.who.String() }
+
+// EntersVHost says that the row is for those only who may enter the virtual host in its path.
+func (r row) EntersVHost() bool { return r.scope == entered && slices.Contains(r.args, "vhost") }
+
+// SeesVHost says that who may look at everything may, too.
+func (r row) SeesVHost() bool { return r.scope == seen && slices.Contains(r.args, "vhost") }

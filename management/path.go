@@ -31,8 +31,8 @@ func segmentsOf(escaped string) (list []segment, wrong string) {
 	}
 	for _, part := range parts {
 		switch {
-		case part == "" || part == "." || part == "..":
-			return nil, "a segment of the path is empty or dots: the virtual host / is written %2F, and the default exchange amq.default"
+		case part == "." || part == "..":
+			return nil, "a segment of the path is dots: they are written %2E"
 		case len(part) > maxSegmentBytes:
 			return nil, "a segment of the path is too long"
 		}

@@ -107,6 +107,7 @@ var families = [][]row{
 	exchangeRows,
 	bindingRows,
 	messageRows,
+	streamRows,
 	connectionRows,
 	nodeRows,
 	healthRows,
@@ -185,7 +186,7 @@ func (n *node) find(segments []segment, values []string) (*node, []string) {
 			return found, v
 		}
 	}
-	if n.arg != nil && segments[0].text != "" {
+	if n.arg != nil && (segments[0].text != "" || len(segments) > 1) { // one without a name is the default exchange, or nothing's
 		return n.arg.find(segments[1:], append(values, segments[0].text))
 	}
 	return nil, nil

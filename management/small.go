@@ -1,15 +1,17 @@
 package management
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 // smallRows are what tools ask for that has little to say here.
 var smallRows = []row{
 	{path: "feature-flags", method: get, who: management, do: (*call).featureFlags, about: "Feature flags: all that RabbitMQ 4 has, and all enabled"},
 	{path: "feature-flags/{name}/enable", method: put, who: administrator, do: (*call).enableFlag, gives: http.StatusNoContent, about: "Enables one, which it is"},
-	{path: "deprecated-features", method: get, who: management, do: (*call).noneOfThese, about: "Features on their way out: none"},
+	{path: "deprecated-features", method: get, who: management, do: (*call).deprecated, about: "Features that RabbitMQ 4 calls deprecated. Those that are here stay"},
 	{path: "deprecated-features/used", method: get, who: management, do: (*call).noneOfThese, about: "Those in use: none"},
 	{path: "rebalance/queues", method: post, who: administrator, do: (*call).none, gives: http.StatusNoContent, about: "Spreads leaders over nodes, of which there is one"},
 	{path: "reset", method: del, who: administrator, do: (*call).resetRates, about: "Forgets the samples of rates"},
@@ -41,6 +43,24 @@ func (c *call) featureFlags() error {
 	list := objects{}
 	for _, name := range flags {
 		list = append(list, object{{"name", name}, {"state", "enabled"}, {"desc", "of RabbitMQ's; here nothing depends on it"}, {"doc_url", ""}, {"stability", "required"}, {"provided_by", "rabbit"}})
+	}
+	return c.listOf(list)
+}
+
+// deprecatedFeatures are those of RabbitMQ 4 that a tool may look for.
+var deprecatedFeatures = []struct{ name, description, phase string }{
+	{"amqp_address_v1", "AMQP 1.0 addresses of version 1; not here", "permitted_by_default"},
+	{"global_qos", "A prefetch that the consumers of a channel share; it is here, and stays", "permitted_by_default"},
+	{"management_metrics_collection", "Rates by the management API; they are here, and stay", "permitted_by_default"},
+	{"queue_master_locator", "x-queue-master-locator, which does nothing on one node", "permitted_by_default"},
+	{"ram_node_type", "Nodes that keep nothing on disk; not here", "permitted_by_default"},
+	{"transient_nonexcl_queues", "Queues that are neither durable nor exclusive; they are here, and stay", "permitted_by_default"},
+}
+
+func (c *call) deprecated() error {
+	list := objects{}
+	for _, f := range deprecatedFeatures {
+		list = append(list, object{{"name", f.name}, {"desc", f.description}, {"deprecation_phase", f.phase}, {"doc_url", ""}, {"provided_by", "rabbit"}})
 	}
 	return c.listOf(list)
 }
@@ -78,12 +98,20 @@ func (c *call) logIn() error {
 	return c.json("ok")
 }
 
-// attempts are not counted by protocol; tools want the list.
+// attempts are the logins since the start, by protocol.
 func (c *call) attempts() error {
 	if c.arg("node") != c.s.opts.Node {
 		return missing()
 	}
-	return c.list(nil)
+	list, logins := objects{}, c.s.opts.Broker.Logins()
+	for _, protocol := range slices.Sorted(maps.Keys(logins)) {
+		n, name := logins[protocol], protocol
+		if name == "amqp" {
+			name = "amqp091"
+		}
+		list = append(list, object{{"protocol", name}, {"auth_attempts", n.In + n.Refused}, {"auth_attempts_failed", n.Refused}, {"auth_attempts_succeeded", n.In}})
+	}
+	return c.listOf(list)
 }
 
 // actionBody is what is to be done to a queue.

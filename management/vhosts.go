@@ -170,10 +170,6 @@ func (c *call) startVHost() error {
 
 // vhostFigures are what is in a virtual host, all queues together.
 func (c *call) vhostFigures(v *broker.VHost) object {
-	var ready, unacked int64
-	for _, q := range v.Queues() {
-		figures := q.Stats()
-		ready, unacked = ready+figures.Ready+figures.Retrying, unacked+figures.Unacked
-	}
-	return object{{"messages", ready + unacked}, {"messages_ready", ready}, {"messages_unacknowledged", unacked}, {"message_stats", object{}}}
+	t, key := c.totalsOf([]*broker.VHost{v}), rateKey{vhost: v.Name}
+	return append(c.queueTotals(key, t), pair{"message_stats", c.messageStats(key, t.flow)})
 }

@@ -1,0 +1,112 @@
+package management
+
+import (
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/field"
+)
+
+// FuzzPath takes paths apart: what comes out are names of valid UTF-8, and what is found has a value for each argument of its rows.
+func FuzzPath(f *testing.F) {
+	for _, path := range []string{"queues/%2F/q", "queues//q", "bindings/%2F/e/amq.topic/q/q/a.%2523~9nmLZQ", "..", "%2e%2e/x", "a%", "%ff", "connections/1%20-%3E%202/channels", "exchanges/v//publish",
+		"users/", strings.Repeat("a/", 20), "queues/%2F/a+b"} {
+		f.Add(path)
+	}
+	routes, err := newRouter(allRows())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		list, wrong := segmentsOf(path)
+		if wrong != "" {
+			if list != nil {
+				t.Fatal("both")
+			}
+			return
+		}
+		if len(list) > maxSegments {
+			t.Fatal("too many")
+		}
+		for _, s := range list {
+			if !utf8.ValidString(s.text) {
+				t.Fatalf("%q", s.text)
+			}
+		}
+		again, _ := spaced(list, path)
+		for _, segments := range [][]segment{list, again} {
+			found, values := routes.find(segments, nil)
+			if found == nil {
+				continue
+			}
+			for _, r := range found.rows {
+				if len(r.args) != len(values) {
+					t.Fatalf("%s has %d values", r.path, len(values))
+				}
+			}
+		}
+	})
+}
+
+// FuzzBody reads bodies: each is taken, or refused with 400 and a reason that is not long.
+func FuzzBody(f *testing.F) {
+	for _, body := range []string{`{"durable":"true","arguments":{"x-max-length":1}}`, `{"arguments":[]}`, `"{}"`, "[", "null", `{"properties":{"headers":{"a":[1.5,{"b":null}]},"priority":1},"payload":"x"}`,
+		`{"count":"5","ackmode":"x","encoding":"auto","truncate":1e3}`, `{"properties":{"headers":{"CC":["a"],"BCC":["b"]}}}`} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		refused := func(err error) {
+			var why *failure
+			if err != nil && (!errors.As(asFailure(err), &why) || why.status != 400 || why.reason == "" || len(why.reason) > 4<<10) {
+				t.Fatalf("%v", err)
+			}
+		}
+		fields, err := parseFields(body)
+		refused(err)
+		if err != nil {
+			return
+		}
+		refused(fill(new(queueBody), fields))
+		refused(fill(new(exchangeBody), fields))
+		refused(fill(new(getBody), fields))
+		if _, err := arguments(fields["arguments"]); err != nil {
+			refused(err)
+		}
+		c := &call{}
+		m, err := c.inbound(fields["properties"])
+		if err != nil {
+			refused(err)
+			return
+		}
+		var p field.Properties
+		if err := field.RawProperties(m.Properties).Parse(&p); err != nil {
+			t.Fatalf("what was made of %s is malformed: %v", fields["properties"], err)
+		}
+		if !json.Valid(appendJSON(nil, propertiesObject(m.Properties))) {
+			t.Fatal("what is shown is no JSON")
+		}
+	})
+}
+
+// What stands in the key of a binding's properties is one segment that comes back as it was.
+func FuzzPropertiesKey(f *testing.F) {
+	f.Add("a.#", []byte(nil))
+	f.Add("~", []byte("\x01xS\x00\x00\x00\x01a"))
+	f.Fuzz(func(t *testing.T, key string, args []byte) {
+		k := propertiesKey(&broker.Binding{Key: key, Args: args})
+		list, wrong := segmentsOf(url.PathEscape(k))
+		if wrong != "" || len(list) != 1 || list[0].text != k {
+			t.Fatalf("%q is %v %s", k, list, wrong)
+		}
+		if len(args) == 0 && key != "" {
+			if back, err := url.QueryUnescape(k); err != nil || back != key {
+				t.Fatalf("%q became %q", key, back)
+			}
+		}
+	})
+}
