@@ -143,7 +143,6 @@ var queueFields = []queueField{
 	{"memory", false, func(*queueView) any { return queueMemory }},
 	{"reductions", false, func(*queueView) any { return 0 }},
 	{"storage_version", false, func(*queueView) any { return 2 }},
-	{"garbage_collection", false, func(*queueView) any { return object{} }},
 	{"head_message_timestamp", false, func(*queueView) any { return nil }},
 	{"exclusive_consumer_tag", false, func(v *queueView) any { tag, _ := v.q.ActiveConsumer(); return orNull(tag) }},
 	{"single_active_consumer_tag", false, func(v *queueView) any { _, tag := v.q.ActiveConsumer(); return orNull(tag) }},

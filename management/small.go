@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+
+	"github.com/leveret-mq/leveret/broker"
 )
 
 // smallRows are what tools ask for that has little to say here.
@@ -12,7 +14,7 @@ var smallRows = []row{
 	{path: "feature-flags", method: get, who: management, do: (*call).featureFlags, about: "Feature flags: all that RabbitMQ 4 has, and all enabled"},
 	{path: "feature-flags/{name}/enable", method: put, who: administrator, do: (*call).enableFlag, gives: http.StatusNoContent, about: "Enables one, which it is"},
 	{path: "deprecated-features", method: get, who: management, do: (*call).deprecated, about: "Features that RabbitMQ 4 calls deprecated. Those that are here stay"},
-	{path: "deprecated-features/used", method: get, who: management, do: (*call).noneOfThese, about: "Those in use: none"},
+	{path: "deprecated-features/used", method: get, who: management, do: (*call).deprecatedUsed, about: "Those of them in use that the broker can tell of"},
 	{path: "rebalance/queues", method: post, who: administrator, do: (*call).none, gives: http.StatusNoContent, about: "Spreads leaders over nodes, of which there is one"},
 	{path: "reset", method: del, who: administrator, do: (*call).resetRates, about: "Forgets the samples of rates"},
 	{path: "reset/{node}", method: del, who: administrator, do: (*call).resetRates, about: "The same"},
@@ -42,7 +44,7 @@ var flags = []string{"classic_mirrored_queue_version", "classic_queue_type_deliv
 func (c *call) featureFlags() error {
 	list := objects{}
 	for _, name := range flags {
-		list = append(list, object{{"name", name}, {"state", "enabled"}, {"desc", "of RabbitMQ's; here nothing depends on it"}, {"doc_url", ""}, {"stability", "required"}, {"provided_by", "rabbit"}})
+		list = append(list, object{{"name", name}, {"state", "enabled"}, {"desc", "of RabbitMQ's; here nothing depends on it"}, {"doc_url", ""}, {"stability", "stable"}, {"provided_by", "rabbit"}})
 	}
 	return c.listOf(list)
 }
@@ -58,9 +60,23 @@ var deprecatedFeatures = []struct{ name, description, phase string }{
 }
 
 func (c *call) deprecated() error {
+	return c.listDeprecated(func(string) bool { return true })
+}
+
+// deprecatedUsed lists queues that are neither durable nor exclusive, where there are any: of the others nobody can tell.
+func (c *call) deprecatedUsed() error {
+	passing := slices.ContainsFunc(c.s.opts.Broker.VHosts(), func(v *broker.VHost) bool {
+		return slices.ContainsFunc(v.Queues(), func(q *broker.Queue) bool { return !q.Durable && !q.Exclusive })
+	})
+	return c.listDeprecated(func(name string) bool { return passing && name == "transient_nonexcl_queues" })
+}
+
+func (c *call) listDeprecated(is func(name string) bool) error {
 	list := objects{}
 	for _, f := range deprecatedFeatures {
-		list = append(list, object{{"name", f.name}, {"desc", f.description}, {"deprecation_phase", f.phase}, {"doc_url", ""}, {"provided_by", "rabbit"}})
+		if is(f.name) {
+			list = append(list, object{{"name", f.name}, {"desc", f.description}, {"deprecation_phase", f.phase}, {"doc_url", ""}, {"provided_by", "rabbit"}})
+		}
 	}
 	return c.listOf(list)
 }

@@ -28,7 +28,91 @@ func main() {
 	check.Add("connections of who is deleted are closed", 20*time.Second, evictions)
 	check.Add("Terraform: made, planned again without a change, changed, destroyed", 30*time.Second, terraform)
 	check.Add("errors have words for what is wrong", 20*time.Second, failures)
+	check.Add("queues, exchanges and bindings by their properties", 20*time.Second, topology)
+	check.Add("connections and channels are listed, closed with a reason", 20*time.Second, connections)
+	check.Add("overview, nodes and health checks", 20*time.Second, wellbeing)
 	check.Main()
+}
+
+// topology declares, lists and deletes what messages go through.
+func topology(context.Context) {
+	c := guest()
+	_, err := c.DeclareQueue("/", "rh a/b", rabbithole.QueueSettings{Durable: true, Arguments: map[string]interface{}{"x-max-length": 10}})
+	check.OK(err, "declare a queue")
+	defer func() { _, _ = c.DeleteQueue("/", "rh a/b"); _, _ = c.DeleteExchange("/", "rh.x") }()
+	_, err = c.DeclareExchange("/", "rh.x", rabbithole.ExchangeSettings{Type: "topic", Durable: true})
+	check.OK(err, "declare an exchange")
+	for _, key := range []string{"", "a b.#", "~"} {
+		_, err = c.DeclareBinding("/", rabbithole.BindingInfo{Source: "rh.x", Destination: "rh a/b", DestinationType: "queue", RoutingKey: key})
+		check.OK(err, "bind by "+key)
+	}
+	list, err := c.ListQueueBindingsBetween("/", "rh.x", "rh a/b")
+	check.OK(err, "list bindings")
+	check.Equal(len(list), 3, "bindings")
+	for _, b := range list {
+		_, err = c.DeleteBinding("/", b)
+		check.OK(err, "unbind "+b.PropertiesKey)
+	}
+	list, err = c.ListQueueBindings("/", "rh a/b")
+	check.OK(err, "list bindings")
+	check.Equal(len(list), 1, "the default binding alone")
+	q, err := c.GetQueue("/", "rh a/b")
+	check.OK(err, "get the queue")
+	check.Equal(q.Durable && q.Arguments["x-max-length"] == float64(10), true, "durable, with its argument")
+	page, err := c.PagedListQueuesWithParameters(url.Values{"page": {"1"}, "name": {"rh a/b"}})
+	check.OK(err, "a page")
+	check.Equal(page.FilteredCount, 1, "found")
+	_, err = c.PurgeQueue("/", "rh a/b")
+	check.OK(err, "purge")
+}
+
+// connections closes one.
+func connections(ctx context.Context) {
+	c := guest()
+	conn, err := dial("guest", "guest", "/")
+	check.OK(err, "connect")
+	_, err = conn.Channel()
+	check.OK(err, "channel")
+	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
+	list, err := c.ListConnections()
+	check.OK(err, "list connections")
+	for _, one := range list {
+		if one.Name != conn.LocalAddr().String()+" -> "+conn.RemoteAddr().String() {
+			continue
+		}
+		channels, err := c.ListChannels()
+		check.OK(err, "list channels")
+		check.Equal(slices.ContainsFunc(channels, func(ch rabbithole.ChannelInfo) bool { return ch.ConnectionDetails.Name == one.Name }), true, "its channel")
+		_, err = c.CloseConnection(one.Name)
+		check.OK(err, "close")
+		select {
+		case why := <-closed:
+			check.Equal(why.Reason, "CONNECTION_FORCED - Closed via management plugin", "reason")
+		case <-ctx.Done():
+			check.OK(ctx.Err(), "the connection is closed")
+		}
+		return
+	}
+	check.Equal("no connection", "the connection", "found")
+}
+
+// wellbeing asks how the broker is.
+func wellbeing(context.Context) {
+	c := guest()
+	o, err := c.Overview()
+	check.OK(err, "overview")
+	check.Equal(o.ObjectTotals.Exchanges >= 7, true, "exchanges are counted")
+	nodes, err := c.ListNodes()
+	check.OK(err, "nodes")
+	check.Equal(len(nodes), 1, "nodes")
+	_, err = c.GetNode(nodes[0].Name)
+	check.OK(err, "the node")
+	health, err := c.HealthCheckAlarms()
+	check.OK(err, "alarms")
+	check.Equal(health.Status, "ok", "no alarm")
+	protocol, err := c.HealthCheckProtocolListener("amqp091")
+	check.OK(err, "protocol")
+	check.Equal(protocol.Status, "ok", "AMQP listens")
 }
 
 func client(user, password string) *rabbithole.Client {
