@@ -38,7 +38,7 @@ func (s *Session) Browse(p *Partition, from message.Offset, maxBytes int, emit f
 	}
 	r := reader{part: p, wait: true, late: true, heads: new(uint64)}
 	defer r.release()
-	src := source{log: p.log}
+	src := source{part: p, log: p.log}
 	for next = from; maxBytes > 0; {
 		if p.q.Deleted() {
 			return next, next, p.deleted()
