@@ -296,3 +296,24 @@ func TestAProducerHasOneTransactionAtATime(t *testing.T) {
 		t.Errorf("a decision about an older epoch ended a newer transaction: %+v", open)
 	}
 }
+
+// Whoever is woken by a marker's append may look before it is known what it ends.
+func TestReadersAreWokenOnceTheEndIsKnown(t *testing.T) {
+	r := startWith(t, 0)
+	q, err := r.s.CreateTopic("t", 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := q.Partitions()[0]
+	if _, err := r.s.Produce(p, transactionally(1, 0, 0, "a")); err != nil {
+		t.Fatal(err)
+	}
+	seen := message.Offset(-1) // when it was woken last
+	defer r.s.Watch(p, func() { _, seen, _ = p.bounds() })()
+	if err := r.v.EndTransaction(p, 1, 0, 0, true); err != nil {
+		t.Fatal(err)
+	}
+	if seen != 2 {
+		t.Errorf("the last who was woken saw an end of %d", seen)
+	}
+}

@@ -417,3 +417,33 @@ func TestStateIsWrittenAsDrawn(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+// A decision that is replaced before its markers are on disk could not be made good after a power cut.
+func TestADecisionStaysUntilItsMarkersAreSafe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		c := w.coordinator()
+		defer c.Close()
+		var safe func(error)
+		c.opts.Flush = func(_ []Place, done func(error)) { safe = done }
+		p, e := begin(t, c, "x")
+		w.produce(t, c, "x", p, e, at(0))
+		_, e, _ = c.End("x", p, e, true, true)
+		before := string(w.kept["x"])
+		w.produce(t, c, "x", p, e, at(0))
+		ended := false
+		go func() {
+			_, _, code := c.End("x", p, e, false, true)
+			ended = code == wire.None
+		}()
+		synctest.Wait()
+		if ended || string(w.kept["x"]) != before {
+			t.Error("the decision was replaced")
+		}
+		safe(nil)
+		synctest.Wait()
+		if !ended || string(w.kept["x"]) == before {
+			t.Error("the next one does not go on")
+		}
+	})
+}
