@@ -116,7 +116,8 @@ func TestAnImportedPasswordIsRenewedAtTheFirstLogin(t *testing.T) {
 func TestACheapHashIsRenewed(t *testing.T) {
 	u := scrams(t)
 	renewed := 0
-	u.OnOldSecret(func(string, Secret, Secret) { renewed++ })
+	var last Secret
+	u.OnOldSecret(func(_ string, _, s Secret) { renewed, last = renewed+1, s })
 	today, err := NewUsers().NewSecret("ann", []byte("pw"))
 	if err != nil {
 		t.Fatal(err)
@@ -129,6 +130,9 @@ func TestACheapHashIsRenewed(t *testing.T) {
 		if _, err := u.Login(t.Context(), "u", []byte("pw"), there); err != nil || renewed != want {
 			t.Errorf("%d: %v, %d renewed", want, err, renewed)
 		}
+	}
+	if last.Hash != today.Hash || len(last.Credentials) != len(Mechanisms) {
+		t.Error("a hash that is as good as today's is made anew for the sake of the rest")
 	}
 }
 

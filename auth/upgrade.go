@@ -14,9 +14,14 @@ func (u *Users) renew(e *entry, password []byte) {
 	if fn == nil || e.current() {
 		return
 	}
-	if s, err := u.NewSecret(e.Name, password); err == nil {
-		(*fn)(e.Name, e.Secret, s)
+	s, err := u.NewSecret(e.Name, password)
+	if err != nil {
+		return
 	}
+	if e.Hash.current() {
+		s.Hash = e.Hash // what is exported stays what was imported
+	}
+	(*fn)(e.Name, e.Secret, s)
 }
 
 // Await has logins by a password wait until the channel is closed, because what they need is
