@@ -549,6 +549,56 @@ func TestDeletionClosesConnectionsOfEveryProtocol(t *testing.T) {
 	}
 }
 
+func TestLoginsAreCountedByProtocol(t *testing.T) {
+	r := start(t)
+	node := r.ask("GET", "overview", "").want(200).object()["node"].(string)
+	count := func(protocol, what string) float64 {
+		t.Helper()
+		for _, o := range r.ask("GET", "auth/attempts/"+node, "").want(200).list() {
+			if o["protocol"] == protocol {
+				return o[what].(float64)
+			}
+		}
+		return 0
+	}
+	before := count("http", "auth_attempts")
+	r.dial("guest", "guest", "/")
+	r.refusedDial("guest", "wrong", "/")
+	r.as("guest", "wrong").ask("GET", "whoami", "").want(401)
+	if all, good, bad := count("amqp091", "auth_attempts"), count("amqp091", "auth_attempts_succeeded"), count("amqp091", "auth_attempts_failed"); all != 2 || good != 1 || bad != 1 {
+		t.Errorf("AMQP: %v, %v, %v", all, good, bad)
+	}
+	if bad := count("http", "auth_attempts_failed"); bad != 1 || count("http", "auth_attempts") <= before {
+		t.Errorf("HTTP: %v refused", bad)
+	}
+	r.ask("GET", "auth/attempts/rabbit@elsewhere", "").want(404)
+}
+
+func TestAVirtualHostShowsWhatIsInIt(t *testing.T) {
+	r := start(t)
+	_, ch, _ := r.dial("guest", "guest", "/")
+	if _, err := ch.QueueDeclare("q", false, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.Confirm(false); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if d, err := ch.PublishWithDeferredConfirm("", "q", false, false, amqp.Publishing{}); err != nil || !d.Wait() {
+			t.Fatal(err)
+		}
+	}
+	if _, ok, err := ch.Get("q", false); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	v := r.ask("GET", "vhosts/%2F", "").want(200, `"publish":3`, `"deliver_get":1`).object()
+	if v["messages"] != 3.0 || v["messages_ready"] != 2.0 || v["messages_unacknowledged"] != 1.0 {
+		t.Errorf("%v", v)
+	}
+	r.ask("PUT", "vhosts/v", "").want(201)
+	r.ask("GET", "vhosts/v", "").want(200, `"messages":0`, `"message_stats":{}`)
+}
+
 // Who is who, and sees what, is in the table of roles; this is what the rows say of virtual hosts besides.
 func TestListsHoldWhatTheUserMaySee(t *testing.T) {
 	r := start(t)
