@@ -35,6 +35,7 @@ type Client struct {
 
 	mu        sync.Mutex      // guards the fields below, and every Consumer
 	conn      *conn           // nil while its stream is broken and may be resumed
+	leaving   bool            // its stream ends, and it with it
 	gone      bool            // it has ended for good
 	out       []byte          // for the writer, in order
 	unwritten []func(ok bool) // of events in out, without stream management
@@ -69,7 +70,7 @@ func (k *Client) Session() *broker.Session { return k.session.Load() }
 func (k *Client) Available() (priority int, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.priority, k.presence != nil && !k.gone
+	return k.priority, k.presence != nil && !k.gone && !k.leaving
 }
 
 // Send sends a stanza to the client, whatever else waits to be sent: an answer to what it asked for. It does not
@@ -100,9 +101,9 @@ func (k *Client) offerMessage(e *stanza.Element) bool {
 	return k.put(e, entry{kept: true})
 }
 
-// isFull tells whether so much waits for the client that it gets nothing more. mu is held.
+// isFull tells whether so much waits for the client that it gets nothing more, or its stream ends. mu is held.
 func (k *Client) isFull() bool {
-	return len(k.out) > maxOutBytes || k.sm != nil && k.sm.full()
+	return k.leaving || len(k.out) > maxOutBytes || k.sm != nil && k.sm.full()
 }
 
 // put has a stanza sent. mu is held.

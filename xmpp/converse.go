@@ -20,10 +20,15 @@ func (c *conn) converse() error {
 	c.feed.store()
 	var e *stanza.StreamError
 	ended := errors.Is(err, stanza.ErrEnd)
+	errors.As(err, &e)
+	broken := !ended && (e == nil || e.Condition == "connection-timeout") && !c.forced.Load()
+	if !broken {
+		k.leave(c)
+	}
 	switch {
 	case ended:
 		c.lastWord([]byte("</stream:stream>"))
-	case errors.As(err, &e):
+	case e != nil:
 		c.lastWord(appendStreamError(nil, e, c.undefined))
 	case errors.Is(err, errTold):
 		c.lastWord(nil)
@@ -35,7 +40,6 @@ func (c *conn) converse() error {
 	_ = c.link.Load().out.Until(time.Now().Add(lastWordTime))
 	<-c.writerDone
 	c.feed.due() // nobody hears of what comes later
-	broken := !ended && (e == nil || e.Condition == "connection-timeout") && !c.forced.Load()
 	c.detach(k, broken)
 	close(c.over)
 	c.feed.abandon()
@@ -93,6 +97,14 @@ func (c *conn) beforeWait() error {
 	}
 	c.feed.store()
 	return nil
+}
+
+// leave has nothing more come to a client whose stream ends but the answers to what it asked: what others send is
+// kept or refused, and not lost behind the last word.
+func (k *Client) leave(c *conn) {
+	k.mu.Lock()
+	k.leaving = k.leaving || k.conn == c
+	k.mu.Unlock()
 }
 
 // detach is the end of a connection for its client, which lives on if the stream broke and can be resumed.

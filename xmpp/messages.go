@@ -58,15 +58,9 @@ func (c *conn) message(k *Client, to stanza.JID, e *stanza.Element) error {
 	return c.s.storeOffline(k.domain, user, e)
 }
 
-// again sends a message that was lost with a stream to whoever is there of the account.
+// again keeps a message that was lost with a stream. Other clients of the user that are there get it from the queue at
+// once, in order with what else was lost, and with the time of its first try.
 func (s *Server) again(k *Client, e *stanza.Element) {
-	sent := false
-	for _, other := range s.Online(k.jid.Bare()) {
-		sent = other.offerMessage(e) || sent
-	}
-	if sent {
-		return
-	}
 	if err := s.storeOffline(k.domain, k.user, e); err != nil {
 		s.opts.Logger.Error("a message to a user who is gone could not be kept", "listener", "xmpp", "to", k.full, "error", err)
 	}
