@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/audit"
+	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -183,4 +184,37 @@ func TestExtentIsWhatTheQueueHolds(t *testing.T) {
 		}
 		want(t, name+" purged", read(), left)
 	}
+}
+
+// Of a transaction that is not decided nothing is browsed, nor of one that was aborted.
+func TestBrowseReadsWhatIsCommitted(t *testing.T) {
+	r := startWith(t, 0)
+	q, err := r.s.CreateTopic("t", 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := q.Partitions()[0]
+	put := func(b batch.Batch) {
+		t.Helper()
+		if _, err := r.s.Produce(p, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(produced(-1, -1, -1, "before"))
+	put(transactionally(1, 0, 0, "aborted"))
+	if err := r.v.EndTransaction(p, 1, 0, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	put(transactionally(2, 0, 0, "later"))
+	put(produced(-1, -1, -1, "behind"))
+	got, next := r.browse(q, 0, 10)
+	want(t, "while one is open", got, []string{"before"})
+	if _, end, err := r.s.Extent(p); err != nil || end != next {
+		t.Errorf("it ends at %d, browsed to %d: %v", end, next, err)
+	}
+	if err := r.v.EndTransaction(p, 2, 0, 0, true); err != nil {
+		t.Fatal(err)
+	}
+	got, _ = r.browse(q, next, 10)
+	want(t, "when it is decided", got, []string{"later", "behind"})
 }

@@ -9,11 +9,16 @@ import (
 )
 
 // Extent is where what a partition holds begins and ends: from the first message that its queue's consumers
-// have not settled, or of a queue that keeps what was settled, and of a stream, from the beginning of its log.
+// have not settled, or of a queue that keeps what was settled, and of a stream, from the beginning of its log; up to the first one of
+// a transaction that is not decided.
 func (s *Session) Extent(p *Partition) (start, end message.Offset, err error) {
 	if start, end, err = s.Bounds(p); err != nil {
 		return 0, 0, err
 	}
+	if _, err := p.knowTxns(); err != nil {
+		return 0, 0, err
+	}
+	end = p.committedEnd(end)
 	settings := p.q.Settings()
 	if p.q.Topic || settings.kind == stream || settings.History > 0 {
 		return start, end, nil
@@ -38,12 +43,15 @@ func (s *Session) Browse(p *Partition, from message.Offset, maxBytes int, emit f
 	}
 	r := reader{part: p, wait: true, late: true, heads: new(uint64)}
 	defer r.release()
+	if _, err := p.knowTxns(); err != nil {
+		return from, from, err
+	}
 	src := source{part: p, log: p.log}
 	for next = from; maxBytes > 0; {
 		if p.q.Deleted() {
 			return next, next, p.deleted()
 		}
-		start, e, err := p.log.Bounds()
+		start, e, err := p.bounds()
 		if err != nil {
 			return next, next, p.fetchFailed(next, err)
 		}
