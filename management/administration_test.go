@@ -571,6 +571,9 @@ func TestLoginsAreCountedByProtocol(t *testing.T) {
 	if bad := count("http", "auth_attempts_failed"); bad != 1 || count("http", "auth_attempts") <= before {
 		t.Errorf("HTTP: %v refused", bad)
 	}
+	if a := r.ask("GET", "auth/attempts/"+node, ""); strings.Contains(a.body, "kafka") || strings.Contains(a.body, "xmpp") {
+		t.Errorf("it names protocols that clients do not know: %s", a.body)
+	}
 	r.ask("GET", "auth/attempts/rabbit@elsewhere", "").want(404)
 }
 
