@@ -34,6 +34,7 @@ const (
 	amqpTLS
 	kafkaTLS
 	jetStream
+	stomp
 	ownBroker // needs a broker that bench started itself
 )
 
@@ -52,6 +53,8 @@ func (p protocol) String() string {
 		return "kafka-tls"
 	case jetStream:
 		return "jetstream"
+	case stomp:
+		return "stomp"
 	default:
 		return ""
 	}
@@ -70,7 +73,7 @@ type running struct {
 // rows are all of them, in the order in which they run.
 func rows() []row {
 	all := []row{{name: "start", about: "process start to first confirmed message; idle memory", protocol: ownBroker, run: runStart, workload: "start", short: true}}
-	return slices.Concat(all, kafkaRows(), amqpRows(), natsRows(), crossRows(), tlsRows(), toolRows())
+	return slices.Concat(all, kafkaRows(), amqpRows(), stompRows(), natsRows(), crossRows(), tlsRows(), toolRows())
 }
 
 // available says that the row can run against the target.
@@ -88,6 +91,8 @@ func (r row) available(t *target, own bool) bool {
 		return t.kafkaTLS != ""
 	case jetStream:
 		return t.nats != ""
+	case stomp:
+		return t.stomp != ""
 	default:
 		return own
 	}

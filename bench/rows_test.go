@@ -24,7 +24,7 @@ func secure(t *testing.T) testkit.Option {
 	}
 	return func(c *config.Config) {
 		c.TLSCert, c.TLSKey = pair.Cert, pair.Key
-		c.AMQPSAddr, c.KafkaTLSAddr, c.STOMPTLSAddr, c.STOMPWSSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", config.Off, config.Off, config.Off
+		c.AMQPSAddr, c.KafkaTLSAddr, c.STOMPTLSAddr, c.STOMPWSSAddr, c.HTTPTLSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", config.Off, config.Off, config.Off, config.Off
 	}
 }
 
@@ -32,7 +32,7 @@ func secure(t *testing.T) testkit.Option {
 func TestRowsPassTheirChecks(t *testing.T) {
 	s := testkit.Start(t, secure(t))
 	file := filepath.Join(t.TempDir(), "out.jsonl")
-	_, err := bench("--all", "--amqp", s.Addr("amqp"), "--kafka", s.Addr("kafka"), "--amqps", s.Addr("amqps"), "--kafka-tls", s.Addr("kafka-tls"), "--pid", fmt.Sprint(os.Getpid()), "--mode", "group",
+	_, err := bench("--all", "--amqp", s.Addr("amqp"), "--kafka", s.Addr("kafka"), "--stomp", s.Addr("stomp"), "--amqps", s.Addr("amqps"), "--kafka-tls", s.Addr("kafka-tls"), "--pid", fmt.Sprint(os.Getpid()), "--mode", "group",
 		"--data-dir", t.TempDir(), "--time", "20ms", "--warm-up", "0", "--max-bytes", "1MiB", "--quiet", "--out", file)
 	if err != nil {
 		t.Fatal(err)

@@ -53,7 +53,7 @@ func (s *session) pass(ctx context.Context, run int, mode string) (err error) {
 func (s *session) open(ctx context.Context, mode string) (*target, *started, error) {
 	o := s.options
 	if !o.start {
-		t := &target{amqp: o.login(o.amqp), kafka: o.kafka, nats: o.nats, amqps: o.secureLogin(o.amqps), kafkaTLS: secureKafka(o.kafkaTLS), pidAMQP: o.pid, pidKafka: o.pid, pidNATS: o.pid,
+		t := &target{amqp: o.login(o.amqp), kafka: o.kafka, nats: o.nats, stomp: o.stomp, amqps: o.secureLogin(o.amqps), kafkaTLS: secureKafka(o.kafkaTLS), pidAMQP: o.pid, pidKafka: o.pid, pidNATS: o.pid,
 			dataDir: o.dataDir, mode: o.mode, tag: o.tag, broker: o.broker, settings: o.settings(), metrics: o.metrics}
 		return t, nil, t.identify(ctx, s.show.note)
 	}
@@ -114,7 +114,7 @@ func (s *session) warmUp(ctx context.Context, t *target) error {
 	for _, w := range []struct {
 		protocol protocol
 		run      func(context.Context, *running) error
-	}{{kafka, warmUpKafka}, {amqp, warmUpAMQP}, {jetStream, warmUpNATS}} {
+	}{{kafka, warmUpKafka}, {amqp, warmUpAMQP}, {jetStream, warmUpNATS}, {stomp, warmUpSTOMP}} {
 		if !(row{protocol: w.protocol}).available(t, false) || !s.uses(w.protocol) {
 			continue
 		}

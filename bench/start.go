@@ -65,16 +65,20 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 			return nil, fmt.Errorf("find the broker, to start it (or --binary PATH): %w", err)
 		}
 	}
-	ports, err := freePorts(5)
+	ports, err := freePorts(6)
 	if err != nil {
 		return nil, err
 	}
 	s := &started{dataDir: dir, mode: mode, output: &tail{}, exited: make(chan error, 1)}
 	args := []string{"serve", "--data-dir", dir, "--sync", mode, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--metrics-addr", ports[2]}
-	for _, other := range []string{"--stomp-addr", "--xmpp-addr", "--http-addr"} {
+	for _, other := range []string{"--xmpp-addr", "--http-addr"} {
 		if knows(ctx, binary, other) {
 			args = append(args, other, "off")
 		}
+	}
+	speaksSTOMP := knows(ctx, binary, "--stomp-addr")
+	if speaksSTOMP {
+		args = append(args, "--stomp-addr", ports[5])
 	}
 	if knows(ctx, binary, "--stomp-ws-addr") {
 		args = append(args, "--stomp-ws-addr", "off", "--stomp-wss-addr", "off")
@@ -93,6 +97,9 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 	go func() { s.exited <- s.cmd.Wait() }()
 	s.target = target{amqp: o.login(ports[0]), kafka: ports[1], pidAMQP: s.cmd.Process.Pid, pidKafka: s.cmd.Process.Pid, dataDir: dir, metrics: ports[2],
 		settings: map[string]string{"flags": strings.TrimSpace("--sync " + mode + " " + o.startArgs)}}
+	if speaksSTOMP {
+		s.target.stomp = ports[5]
+	}
 	if len(secure) > 0 {
 		s.target.amqps, s.target.kafkaTLS = o.secureLogin(ports[3]), secureKafka(ports[4])
 	}

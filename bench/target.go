@@ -26,6 +26,7 @@ type target struct {
 	amqps    amqpload.Address // the same with TLS
 	kafkaTLS string
 	nats     string // empty: no JetStream rows
+	stomp    string // empty: no STOMP rows
 	pidAMQP  int    // 0: unknown, no CPU and memory
 	pidKafka int
 	pidNATS  int
@@ -49,6 +50,8 @@ func (t *target) place(p protocol) (address string, pid int) {
 		return t.amqps.HostPort, t.pidAMQP
 	case jetStream:
 		return t.nats, t.pidNATS
+	case stomp:
+		return t.stomp, t.pidAMQP
 	default:
 		return t.amqp.HostPort, t.pidAMQP
 	}
@@ -72,7 +75,7 @@ func (t *target) identify(ctx context.Context, warn func(string, ...any)) error 
 	for _, p := range []struct {
 		address string
 		pid     *int
-	}{{t.amqp.HostPort, &t.pidAMQP}, {t.amqps.HostPort, &t.pidAMQP}, {t.kafka, &t.pidKafka},
+	}{{t.amqp.HostPort, &t.pidAMQP}, {t.amqps.HostPort, &t.pidAMQP}, {t.stomp, &t.pidAMQP}, {t.kafka, &t.pidKafka},
 		{strings.TrimPrefix(t.kafkaTLS, kafkaload.TLSPrefix), &t.pidKafka}, {t.nats, &t.pidNATS}} {
 		if p.address == "" || *p.pid != 0 {
 			continue

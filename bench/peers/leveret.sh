@@ -19,9 +19,10 @@ target() {
   printf '%s\n' --metrics "127.0.0.1:$((PORT + 2))"
   case " $PEERS " in *' kafka '*) printf '%s\n' --kafka "127.0.0.1:$((PORT + 1))" ;; esac
   case " $PEERS " in *' rabbitmq '* | *' nats '*) printf '%s\n' --amqp "127.0.0.1:$PORT" ;; esac
+  case " $PEERS " in *' rabbitmq '*) printf '%s\n' --stomp "127.0.0.1:$((PORT + 3))" ;; esac
 }
 
 serve() {
   exec "$LEVERET" serve --data-dir "$DATA_DIR" --sync "$MODE" \
-    --amqp-addr "127.0.0.1:$PORT" --kafka-addr "127.0.0.1:$((PORT + 1))" --stomp-addr off --stomp-ws-addr off --xmpp-addr off --http-addr off --metrics-addr "127.0.0.1:$((PORT + 2))"
+    --amqp-addr "127.0.0.1:$PORT" --kafka-addr "127.0.0.1:$((PORT + 1))" --stomp-addr "127.0.0.1:$((PORT + 3))" --stomp-ws-addr off --xmpp-addr off --http-addr off --metrics-addr "127.0.0.1:$((PORT + 2))"
 }

@@ -3,9 +3,9 @@
 # of one known release whatever this machine runs. Needs root.
 #
 #   RABBITMQ_SUITE  the Debian release (trixie: RabbitMQ 4.0)
-#   RABBITMQ_PLUGINS  to be enabled (none)
+#   RABBITMQ_PLUGINS  to be enabled (rabbitmq_stomp)
 #   DEBIAN_MIRROR   where from; the archive of this machine's apt when not given
-: "${RABBITMQ_SUITE:=trixie}" "${RABBITMQ_PLUGINS:=}" "${DEBIAN_MIRROR:=}"
+: "${RABBITMQ_SUITE:=trixie}" "${RABBITMQ_PLUGINS:=rabbitmq_stomp}" "${DEBIAN_MIRROR:=}"
 RABBITMQ_ROOT=$HOME_DIR/$RABBITMQ_SUITE
 RABBITMQ_HOME=/var/lib/peer # as seen inside
 DATA_DIR=$RABBITMQ_ROOT$RABBITMQ_HOME
@@ -56,12 +56,16 @@ settings() {
 
 port() { echo "$PORT"; }
 
-target() { printf '%s\n' --amqp "127.0.0.1:$PORT"; }
+target() {
+  printf '%s\n' --amqp "127.0.0.1:$PORT"
+  case " $RABBITMQ_PLUGINS " in *' rabbitmq_stomp '*) printf '%s\n' --stomp "127.0.0.1:$((PORT + 3))" ;; esac
+}
 
 serve() {
   cat >"$DATA_DIR/rabbitmq.conf" <<CONF
 listeners.tcp.1 = 127.0.0.1:$PORT
 log.console.level = warning
+$(case " $RABBITMQ_PLUGINS " in *' rabbitmq_stomp '*) echo "stomp.listeners.tcp.1 = 127.0.0.1:$((PORT + 3))" ;; esac)
 $([ "$MODE" = os ] || echo 'default_queue_type = quorum')
 CONF
   echo "[${RABBITMQ_PLUGINS// /,}]." >"$DATA_DIR/enabled_plugins"

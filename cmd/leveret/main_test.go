@@ -103,7 +103,7 @@ func TestSettingsComeFromTheEnvironment(t *testing.T) {
 func TestSettingsComeFromAFileThatConfigPrintsAgain(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "leveret.toml")
-	text := "amqp-addr = \"127.0.0.1:0\"\nkafka-addr = \"off\"\nhttp-addr = \"off\"\nmetrics-addr = \"off\"\nsync = \"os\"\ndefault-password = \"hunter2\"\n"
+	text := "amqp-addr = \"127.0.0.1:0\"\nkafka-addr = \"off\"\nmetrics-addr = \"off\"\nsync = \"os\"\ndefault-password = \"hunter2\"\n"
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
