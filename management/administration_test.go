@@ -577,6 +577,14 @@ func TestLoginsAreCountedByProtocol(t *testing.T) {
 	r.ask("GET", "auth/attempts/rabbit@elsewhere", "").want(404)
 }
 
+// Who unbinds what may be gone asks first.
+func TestBindingsOfAQueueThatIsNotThereAreNone(t *testing.T) {
+	r := start(t)
+	if a := r.ask("GET", "queues/%2F/none/bindings", "").want(200); a.body != "[]" {
+		t.Error(a.body)
+	}
+}
+
 func TestAVirtualHostShowsWhatIsInIt(t *testing.T) {
 	r := start(t)
 	_, ch, _ := r.dial("guest", "guest", "/")

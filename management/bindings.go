@@ -113,7 +113,10 @@ func compareBindings(a, b broker.Binding) int {
 
 func (c *call) bindingsToQueue() error {
 	q, err := c.queue()
-	if err != nil {
+	switch {
+	case isMissing(err):
+		return c.list(nil) // as on RabbitMQ: tools ask so before they unbind
+	case err != nil:
 		return err
 	}
 	return c.listOf(bindingList(nil).with(c.vhost, append(c.vhost.BindingsTo(q), defaultBinding(q.Name))))
