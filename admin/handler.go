@@ -40,6 +40,7 @@ func Handler(o Options) http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", o.Metrics)
+	mux.Handle("GET /metrics/", o.Metrics)
 	mux.HandleFunc("GET /health", h.health)
 	mux.HandleFunc("GET /{$}", h.index)
 	return mux
@@ -52,7 +53,7 @@ type handler struct {
 
 func (h *handler) index(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	fmt.Fprintf(w, "Leveret %s\n\n/health   is it well?\n/metrics  figures for Prometheus\n", h.Version)
+	fmt.Fprintf(w, "Leveret %s\n\n/health   is it well?\n/metrics  figures for Prometheus, /metrics/per-object those of each queue\n", h.Version)
 }
 
 func (h *handler) health(w http.ResponseWriter, r *http.Request) {

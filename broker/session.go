@@ -35,6 +35,7 @@ type Session struct {
 	pacer     atomic.Pointer[Pacer]   // nil: nothing slows it down
 	mostBytes atomic.Int64            // see MaxMessageBytes
 	channels  atomic.Int64            // that are open
+	publishes atomic.Bool             // it has published, and is counted among those that do
 }
 
 // NewSession begins a connection of that user to the virtual host.
@@ -78,5 +79,15 @@ func (s *Session) Close() {
 	s.closed = true
 	s.mu.Unlock()
 	s.leaveAccounts()
+	if s.publishes.Swap(false) {
+		s.vhost.b.churn.publishers.Add(-1)
+	}
 	s.vhost.deleteOwned(list)
+}
+
+// published notes that the session has a publisher that publishes.
+func (s *Session) published() {
+	if !s.publishes.Load() && s.publishes.CompareAndSwap(false, true) {
+		s.vhost.b.churn.publishers.Add(1)
+	}
 }

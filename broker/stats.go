@@ -55,6 +55,7 @@ type QueueStats struct {
 	Segments    int
 	Partitions  int
 	ReadOnly    string // why, if it is
+	Flow        Flow
 }
 
 // Stats is what a scrape reads.
@@ -63,6 +64,8 @@ type Stats struct {
 	Err    string // why nothing can be written, if so
 	Queues int    // that there are
 	Delays []DelayStats
+	Flow   Flow  // of all virtual hosts
+	Churn  Churn // what came and went
 	// Scratch is what unfinished messages take on disk, ScratchLimit the most that they may.
 	Scratch, ScratchLimit int64
 }
@@ -105,7 +108,9 @@ func (b *Broker) Stats() Stats {
 		out.Err = err.Error()
 	}
 	out.Queues = b.queueCount()
+	out.Churn = b.Churn()
 	for _, v := range b.VHosts() {
+		out.Flow.Add(v.Flow())
 		for _, x := range v.Exchanges() {
 			if x.delays != nil {
 				out.Delays = append(out.Delays, DelayStats{VHost: v.Name, Exchange: x.Name, Waiting: x.delays.waiting()})
@@ -134,7 +139,7 @@ func (b *Broker) QueueStats() []QueueStats {
 // Stats are the queue's figures. Nothing is opened, no cursor made and no disk waited for
 // for them: what is ready may be a little off where that would have to be read.
 func (q *Queue) Stats() QueueStats {
-	s := QueueStats{VHost: q.vhost.Name, Name: q.Name, Topic: q.Topic, Consumers: q.Consumers(), Unacked: q.Unacked(), Partitions: len(q.inTurn())}
+	s := QueueStats{VHost: q.vhost.Name, Name: q.Name, Topic: q.Topic, Consumers: q.Consumers(), Unacked: q.Unacked(), Partitions: len(q.inTurn()), Flow: q.Flow()}
 	for _, p := range q.inTurn() {
 		f := p.log.Figures()
 		s.Bytes += f.Bytes
@@ -151,4 +156,30 @@ func (q *Queue) Stats() QueueStats {
 		}
 	}
 	return s
+}
+
+// PartitionStats is where a partition of a queue or topic begins and ends.
+type PartitionStats struct {
+	VHost, Queue string
+	Partition    int32
+	Start, End   int64 // offsets of the first message and behind the last
+}
+
+// PartitionStats calls fn for every partition of every queue and topic. Nothing is opened for it.
+func (b *Broker) PartitionStats(fn func(PartitionStats)) {
+	for _, v := range b.VHosts() {
+		v.queues.all(func(q *Queue) {
+			for _, p := range q.Partitions() {
+				s := PartitionStats{VHost: v.Name, Queue: q.Name, Partition: p.index}
+				s.Start, s.End = p.Ends()
+				fn(s)
+			}
+		})
+	}
+}
+
+// Ends are the offsets of the first message and behind the last. Nothing is opened for them.
+func (p *Partition) Ends() (start, end int64) {
+	f := p.log.Figures()
+	return int64(f.Start), int64(f.End)
 }

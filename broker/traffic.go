@@ -145,6 +145,7 @@ type churn struct {
 	opened, closed                 atomic.Uint64 // connections
 	channelsOpened, channelsClosed atomic.Uint64
 	declared, created, deleted     atomic.Uint64 // queues
+	publishers                     atomic.Int64  // sessions that are open and have published
 }
 
 // Churn is what came and went since the start.
@@ -152,10 +153,11 @@ type Churn struct {
 	ConnectionsOpened, ConnectionsClosed         uint64
 	ChannelsOpened, ChannelsClosed               uint64
 	QueuesDeclared, QueuesCreated, QueuesDeleted uint64
+	Publishers                                   int64 // sessions that are open and have published
 }
 
 // Churn reads what came and went.
 func (b *Broker) Churn() Churn {
 	c := &b.churn
-	return Churn{c.opened.Load(), c.closed.Load(), c.channelsOpened.Load(), c.channelsClosed.Load(), c.declared.Load(), c.created.Load(), c.deleted.Load()}
+	return Churn{c.opened.Load(), c.closed.Load(), c.channelsOpened.Load(), c.channelsClosed.Load(), c.declared.Load(), c.created.Load(), c.deleted.Load(), c.publishers.Load()}
 }

@@ -44,15 +44,17 @@ type clusterNameBody struct {
 // clusterParameter is the global parameter that RabbitMQ keeps the name in, too.
 const clusterParameter = "cluster_name"
 
-// nameOfCluster is what the broker is called: the node where nobody said otherwise, as on RabbitMQ.
-func (s *Server) nameOfCluster() string {
-	for _, p := range s.opts.Broker.GlobalParameters() {
+func (s *Server) nameOfCluster() string { return ClusterName(s.opts.Broker, s.opts.Node) }
+
+// ClusterName is what the broker is called: the node where nobody said otherwise, as on RabbitMQ.
+func ClusterName(b *broker.Broker, node string) string {
+	for _, p := range b.GlobalParameters() {
 		var name string
 		if p.Name == clusterParameter && json.Unmarshal(p.Value, &name) == nil {
 			return name
 		}
 	}
-	return s.opts.Node
+	return node
 }
 
 func (c *call) clusterName() error { return c.one(object{{"name", c.s.nameOfCluster()}}) }

@@ -65,6 +65,16 @@ type Machine struct {
 	ConfigFile          string
 }
 
+// DefaultNode is rabbit@ and the name of the machine, as tools expect it of a node.
+func DefaultNode() string {
+	host, _ := os.Hostname() // the name of nobody is localhost
+	host, _, _ = strings.Cut(host, ".")
+	if host == "" {
+		host = "localhost"
+	}
+	return "rabbit@" + host
+}
+
 func (o *Options) defaults() {
 	if o.Budget == nil {
 		o.Budget = budget.New(budget.Options{})
@@ -76,12 +86,7 @@ func (o *Options) defaults() {
 		o.Version = "0.0.0"
 	}
 	if o.Node == "" {
-		host, _ := os.Hostname() // the name of nobody is localhost
-		host, _, _ = strings.Cut(host, ".")
-		if host == "" {
-			host = "localhost"
-		}
-		o.Node = "rabbit@" + host
+		o.Node = DefaultNode()
 	}
 	if o.Started.IsZero() {
 		o.Started = time.Now()

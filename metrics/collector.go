@@ -17,6 +17,8 @@ type Source interface {
 	Stats() broker.Stats
 	// QueueStats are those of every queue.
 	QueueStats() []broker.QueueStats
+	// PartitionStats calls fn for every partition.
+	PartitionStats(fn func(broker.PartitionStats))
 	// Counters are the running totals.
 	Counters() *broker.Counters
 	// ConnectionCounts are how many connections are open, by protocol.
@@ -41,6 +43,19 @@ type Options struct {
 	CertificateEnd func() time.Time
 	// Requests reads how much memory requests take; nil leaves it out.
 	Requests func() budget.Stats
+	// Groups reads how far Kafka's consumer groups are; nil leaves them out.
+	Groups func() []Group
+	// Node is what RabbitMQ's figures call this broker, ClusterID what they call the cluster for good, Cluster reads its name; nil is Node.
+	Node, ClusterID string
+	Cluster         func() string
+	// Started is when the broker was started.
+	Started time.Time
+	// Files reads how many descriptors are open and may be; nil leaves 0.
+	Files func() (open, most int)
+	// DiskFreeLimit is how many free bytes publishers wait below.
+	DiskFreeLimit uint64
+	// Alarms reads why publishers wait, for the disk and for memory, "" for not; nil is never.
+	Alarms func() (disk, memory string)
 }
 
 // Listener is what is shown of one.
@@ -61,10 +76,15 @@ func New(o Options) *Collector { return &Collector{o} }
 // Describe sends every series that Collect may send.
 func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 	for _, s := range series {
-		if !slices.Contains(s.labels, "queue") {
+		if !byPage(s) {
 			out <- s.desc
 		}
 	}
+}
+
+// byPage says that a family is written by page and not collected here: what is read from queues, partitions and groups.
+func byPage(s *serie) bool {
+	return s == rabbitConsumers || s == rabbitGlobalConsumers || slices.ContainsFunc(s.labels, func(l string) bool { return l == "queue" || l == "topic" || l == "consumergroup" })
 }
 
 // Collect reads the figures and sends them.
@@ -113,6 +133,8 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	gauge(requestDisk, float64(stats.Scratch))
 	gauge(requestDiskMost, float64(stats.ScratchLimit))
 	c.collectStore(out, stats)
+	gauge(kafkaBrokers, 1)
+	c.collectRabbit(out, &everything{stats, totals, &c.Options})
 	for _, d := range stats.Delays {
 		gauge(exchangeDelayed, float64(d.Waiting), d.VHost, d.Exchange)
 	}

@@ -20,11 +20,18 @@ type figures struct {
 	stats    broker.Stats
 	queues   []broker.QueueStats
 	counters broker.Counters
+
+	partitions []broker.PartitionStats
 }
 
 func (f *figures) Stats() broker.Stats             { return f.stats }
 func (f *figures) QueueStats() []broker.QueueStats { return f.queues }
-func (f *figures) Counters() *broker.Counters      { return &f.counters }
+func (f *figures) PartitionStats(fn func(broker.PartitionStats)) {
+	for _, p := range f.partitions {
+		fn(p)
+	}
+}
+func (f *figures) Counters() *broker.Counters { return &f.counters }
 func (f *figures) ConnectionCounts() map[string]int {
 	return map[string]int{"amqp": 0, "kafka": 4}
 }
@@ -57,7 +64,7 @@ func sample() *figures {
 func scrape(t *testing.T, o Options) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	New(o).Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	New(o).Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics/per-object", nil))
 	body, err := io.ReadAll(w.Result().Body)
 	if err != nil || w.Code != 200 {
 		t.Fatalf("%d %v %s", w.Code, err, body)

@@ -17,10 +17,15 @@ import (
 	"github.com/leveret-mq/leveret/broker"
 )
 
-// read is the page as one client gets it.
+// read is the page with a line for each queue as one client gets it.
 func read(t *testing.T, h http.Handler, header ...string) (*http.Response, string) {
 	t.Helper()
-	r := httptest.NewRequest("GET", "/metrics", nil)
+	return readPath(t, h, "/metrics/per-object", header...)
+}
+
+func readPath(t *testing.T, h http.Handler, path string, header ...string) (*http.Response, string) {
+	t.Helper()
+	r := httptest.NewRequest("GET", path, nil)
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
 	}
@@ -35,9 +40,9 @@ func read(t *testing.T, h http.Handler, header ...string) (*http.Response, strin
 
 // TestPrometheusReadsThePage has its own parser read all series of all queues.
 func TestPrometheusReadsThePage(t *testing.T) {
-	f := sample()
-	response, body := read(t, New(Options{Source: f, Memory: func() (int64, int64) { return 5, 9 },
-		Listeners: func() []Listener { return []Listener{{Name: "amqps", TLS: true}} }, CertificateEnd: time.Now}).Handler())
+	f, o := busy()
+	o.Listeners, o.CertificateEnd = func() []Listener { return []Listener{{Name: "amqps", TLS: true}} }, time.Now
+	response, body := read(t, New(o).Handler())
 	if kind := response.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/plain; version=0.0.4") {
 		t.Errorf("the page is %s", kind)
 	}
@@ -122,7 +127,7 @@ func TestFewPagesAreMadeAtATime(t *testing.T) {
 	done := make(chan struct{})
 	for range pagesAtOnce {
 		go func() {
-			h.ServeHTTP(u, httptest.NewRequest("GET", "/metrics", nil))
+			h.ServeHTTP(u, httptest.NewRequest("GET", "/metrics/per-object", nil))
 			done <- struct{}{}
 		}()
 		<-u.begun
@@ -155,7 +160,7 @@ func TestPageOfManyQueuesTakesLittleMemory(t *testing.T) {
 		got := testing.Benchmark(func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				r := httptest.NewRequest("GET", "/metrics", nil)
+				r := httptest.NewRequest("GET", "/metrics/per-object", nil)
 				r.Header.Set("Accept-Encoding", coding)
 				h.ServeHTTP(discard{http.Header{}}, r)
 			}
@@ -176,7 +181,7 @@ func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 
 func TestPerQueueSeriesAreNotTheCollectors(t *testing.T) {
 	for _, s := range perQueue {
-		if !slices.Contains(series, s.serie) || !slices.Equal(s.labels, []string{"vhost", "queue"}) {
+		if !slices.Contains(series, s.serie) || !slices.Equal(s.labels, []string{"queue", "vhost"}) {
 			t.Errorf("%s: %v", s.name, s.labels)
 		}
 	}

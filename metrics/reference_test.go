@@ -14,6 +14,11 @@ func reference() string {
 
 Prometheus reads them at ` + "`http://HOST:15692/metrics`" + `. Beside these come the usual ` + "`process_…` and `go_…`" + ` series.
 
+What is of a queue is summed up there, without labels, as RabbitMQ does. ` + "`/metrics/per-object`" + ` has a line for each queue, topic and partition instead, and
+` + "`/metrics/detailed?family=queue_coarse_metrics&vhost=/`" + ` those of some families (queue_coarse_metrics, queue_consumer_count, queue_metrics, queue_delivery_metrics) and
+virtual hosts only, under names that begin with rabbitmq_detailed_. What begins with rabbitmq_ is called as RabbitMQ calls it, what begins with kafka_ as kafka_exporter does, with
+the virtual host among the labels: dashboards and alarms for these find what they ask for.
+
 | series | kind | labels | meaning |
 |---|---|---|---|
 `)

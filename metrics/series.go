@@ -101,10 +101,12 @@ var (
 type queueSerie struct {
 	*serie
 	read func(*broker.QueueStats) int64
+	// family is RabbitMQ's name of what the series is of, by which /metrics/detailed is asked.
+	family string
 }
 
 func newQueueSerie(name, help string, read func(*broker.QueueStats) int64) queueSerie {
-	return queueSerie{newSerie("gauge", "queue_"+name, help, "vhost", "queue"), read}
+	return queueSerie{newSerie("gauge", "queue_"+name, help, "queue", "vhost"), read, ""}
 }
 
 // perQueue are the figures of each queue.

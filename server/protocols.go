@@ -71,6 +71,7 @@ func openKafka(s *Server) (handler, error) {
 	if err != nil {
 		return handler{}, err
 	}
+	s.kafka.Store(k)
 	return handler{
 		of: func(l config.Listener) (func(net.Conn), error) { return k.Listener(l.Advertised) },
 		adjust: func(c *config.Config) {

@@ -19,6 +19,7 @@ import (
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/internal/tlsconf"
+	"github.com/leveret-mq/leveret/kafka"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -51,6 +52,7 @@ type Server struct {
 	store     store.Store
 	probe     func() error                   // of the same, for a message of ordinary size
 	watermark atomic.Int64                   // memory at which publishers wait; 0 is none
+	kafka     atomic.Pointer[kafka.Server]   // once it listens
 	scratch   func() (broker.Scratch, error) // of the store's file system
 	broker    *broker.Broker
 	access    *access.Keeper

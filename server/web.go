@@ -26,8 +26,11 @@ func (s *Server) openAdmin() error {
 	if len(list) == 0 {
 		return nil
 	}
+	node := management.DefaultNode()
 	collector := metrics.New(metrics.Options{Source: s.broker, Version: s.version, Disk: s.disk, Requests: s.budget.Stats, Memory: s.memory,
-		Listeners: s.listenerFigures, CertificateEnd: s.certificateEnd()})
+		Listeners: s.listenerFigures, CertificateEnd: s.certificateEnd(), Groups: s.groupFigures, Started: s.started,
+		Node: node, Cluster: func() string { return management.ClusterName(s.broker, node) }, ClusterID: s.broker.ClusterID(),
+		Files: func() (int, int) { return openFiles(), s.files.limit }, DiskFreeLimit: minFreeBytes, Alarms: s.broker.Alarms})
 	handler := admin.Handler(admin.Options{
 		Version: s.version, Durability: s.config.Sync, Started: s.started,
 		Listeners: s.listenerStates, Ready: s.ready, Metrics: collector.Handler(),
@@ -39,6 +42,32 @@ func (s *Server) openAdmin() error {
 		}
 	}
 	return nil
+}
+
+// groupFigures are how far Kafka's groups are.
+func (s *Server) groupFigures() []metrics.Group {
+	k := s.kafka.Load()
+	if k == nil {
+		return nil
+	}
+	list := k.GroupStats()
+	out := make([]metrics.Group, len(list))
+	for i, g := range list {
+		out[i] = metrics.Group{VHost: g.VHost, Name: g.Group, Members: g.Members}
+		for _, p := range g.Positions {
+			out[i].Positions = append(out[i].Positions, metrics.Position(p))
+		}
+	}
+	return out
+}
+
+// openFiles is how many descriptors are open; elsewhere than on Linux nobody knows.
+func openFiles() int {
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(list)
 }
 
 // openManagement serves the management API.
@@ -78,9 +107,7 @@ func (s *Server) machine() management.Machine {
 	m.Memory = uint64(memoryUsed())
 	m.DiskFree, _, _ = s.disk() // 0 when it can't be read, which is an alarm of its own
 	m.MaxFiles = uint64(s.files.limit)
-	if list, err := os.ReadDir("/proc/self/fd"); err == nil { // elsewhere nobody knows
-		m.OpenFiles = uint64(len(list))
-	}
+	m.OpenFiles = uint64(openFiles())
 	m.DataDir, _ = filepath.Abs(s.config.DataDir)
 	s.mu.Lock()
 	for _, l := range s.listeners {

@@ -22,7 +22,7 @@ type Sample struct {
 func scrape(ctx context.Context, addr string) (*Sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics/per-object", nil)
 	if err != nil {
 		return nil, err
 	}
