@@ -286,3 +286,16 @@ func TestTrafficIsCounted(t *testing.T) {
 		t.Error(details)
 	}
 }
+
+// What is rejected without going back is a dead letter, and what is acked is none.
+func TestARejectedMessageIsADeadLetter(t *testing.T) {
+	r := start(t)
+	r.ask("PUT", "queues/%2F/dead", "{}").want(201)
+	r.ask("PUT", "queues/%2F/q", `{"arguments":{"x-dead-letter-exchange":"","x-dead-letter-routing-key":"dead"}}`).want(201)
+	for _, mode := range []string{"ack_requeue_false", "reject_requeue_false"} {
+		r.send("q", mode)
+		r.ask("POST", "queues/%2F/q/get", `{"count":1,"ackmode":"`+mode+`","encoding":"auto"}`).want(200, mode)
+	}
+	r.until("queues/%2F/dead", func(a answer) bool { return strings.Contains(a.body, `"messages_ready":1,`) })
+	r.ask("POST", "queues/%2F/dead/get", `{"count":2,"ackmode":"ack_requeue_false","encoding":"auto"}`).want(200, `"payload":"reject_requeue_false"`, `"reason":"rejected"`)
+}
