@@ -46,6 +46,7 @@ prepare() {
     java) prepare_java java java/pom.xml java/src/*.java ;;
     spring) prepare_java spring java/spring/pom.xml java/spring/*.java java/src/Check.java ;;
     perftest) prepare_java perftest java/perftest/pom.xml java/perftest/*.java java/src/Check.java ;;
+    kafka-tools) prepare_java kafka-tools java/tools/pom.xml java/tools/*.java java/src/Check.java ;;
     go) prepare_go ;;
     amqp091-go-own) prepare_go_tests amqp091-go . -tags integration && prepare_python && prepare_go_examples ;;
     watermill) prepare_go_tests watermill-amqp ./pkg/amqp ;;
