@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/leveret-mq/leveret/internal/pattern"
 )
 
 // listing is what a list is of, by number and in its default order. Objects are made for those only that are shown, and of the others only
@@ -44,6 +46,9 @@ func (c *call) listOf(l listing) error {
 	}
 	order := make([]int, 0, l.length())
 	for i := range l.length() {
+		if err := c.r.Context().Err(); err != nil {
+			return unavailable(err.Error()) // nobody waits for it
+		}
 		if p == nil || p.matches(l.name(i)) {
 			order = append(order, i)
 		}
@@ -122,7 +127,7 @@ func (c *call) page() (*page, error) {
 	if len(name) > maxPattern {
 		return nil, badRequest("Pagination parameters are invalid: the regular expression is longer than %d bytes", maxPattern)
 	}
-	if p.pattern, err1 = regexp.Compile("(?i)" + name); err1 != nil {
+	if p.pattern, err1 = pattern.Search(name); err1 != nil {
 		return nil, badRequest("Pagination parameters are invalid: %v", err1)
 	}
 	return p, nil

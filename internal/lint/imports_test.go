@@ -31,7 +31,7 @@ var imports = map[string][]string{
 	"xmpp/stanza":      {},
 	"xmpp/pubsub":      {"xmpp", "xmpp/stanza", "broker", "message", "auth", "internal/field", "internal/budget"},
 	"admin":            {"broker", "metrics", "auth"},
-	"management":       {"broker", "access", "auth", "definitions", "message", "internal/netx", "internal/budget", "internal/audit", "internal/field"},
+	"management":       {"broker", "access", "auth", "definitions", "message", "internal/netx", "internal/budget", "internal/audit", "internal/field", "internal/pattern"},
 	"metrics":          {"broker", "internal/budget"},
 	"auth":             {},
 	"access":           {"auth", "broker", "store", "internal/audit", "internal/pattern"},

@@ -20,8 +20,21 @@ const MaxBytes = 8 << 10
 // maxSteps is how large a pattern may get when its repetitions are written out.
 const maxSteps = 10_000
 
+// maxSearchSteps is maxSteps for a pattern that is held against very many names while somebody waits.
+const maxSearchSteps = 1000
+
+// Search reads a pattern that is sought in lists of names, whatever their case.
+func Search(text string) (*regexp.Regexp, error) {
+	if err := checkWithin(text, maxSearchSteps); err != nil {
+		return nil, err
+	}
+	return regexp.Compile("(?i)" + text)
+}
+
 // check refuses what is no pattern, or too large for one.
-func check(text string) error {
+func check(text string) error { return checkWithin(text, maxSteps) }
+
+func checkWithin(text string, most int) error {
 	if len(text) > MaxBytes {
 		return fmt.Errorf("a regular expression of %d bytes is longer than the maximum of %d", len(text), MaxBytes)
 	}
@@ -29,8 +42,8 @@ func check(text string) error {
 	if err != nil {
 		return fmt.Errorf("invalid regular expression %q: %w", shorten(text), explain(err))
 	}
-	if steps(tree) > maxSteps {
-		return fmt.Errorf("the regular expression %q is too large: its repetitions, written out, have more than %d steps", shorten(text), maxSteps)
+	if steps(tree) > most {
+		return fmt.Errorf("the regular expression %q is too large: its repetitions, written out, have more than %d steps", shorten(text), most)
 	}
 	return nil
 }
