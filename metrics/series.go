@@ -90,7 +90,7 @@ var (
 
 // Who was let in, refused or slowed down. Those of logins are RabbitMQ's.
 var (
-	loginsTried    = addSerie("counter", "rabbitmq_auth_attempts_total", "Logins of a protocol (amqp091, kafka, stomp, http), by RabbitMQ's name; of HTTP each request is one, and of Kafka's clients those who give no name.", "protocol")
+	loginsTried    = addSerie("counter", "rabbitmq_auth_attempts_total", "Logins of a protocol (amqp091, kafka, stomp, xmpp, http), by RabbitMQ's name; of HTTP each request is one, and of Kafka's clients those who give no name.", "protocol")
 	loginsGood     = addSerie("counter", "rabbitmq_auth_attempts_succeeded_total", "Of these, the ones that were good.", "protocol")
 	loginsRefused  = addSerie("counter", "rabbitmq_auth_attempts_failed_total", "Of these, the ones that were refused, or not looked at because too many waited.", "protocol")
 	limitsRefused  = newSerie("counter", "limit_refused_total", "What was refused for a limit of a user or of a virtual host (of): connections, channels, queues or consumers, by the limit's name.", "limit", "of")

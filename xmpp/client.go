@@ -41,7 +41,7 @@ type Client struct {
 	unwritten []func(ok bool) // of events in out, without stream management
 	sm        *managed        // nil without stream management
 	charged   int64           // of memory
-	presence  *stanza.Element
+	present   bool            // it has sent presence
 	priority  int
 	consumers map[*Consumer]struct{}
 	dirty     []*Consumer // with verdicts that the broker was not told
@@ -70,7 +70,7 @@ func (k *Client) Session() *broker.Session { return k.session.Load() }
 func (k *Client) Available() (priority int, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.priority, k.presence != nil && !k.gone && !k.leaving
+	return k.priority, k.present && !k.gone && !k.leaving
 }
 
 // Send sends a stanza to the client, whatever else waits to be sent: an answer to what it asked for. It does not

@@ -164,8 +164,8 @@ func (k *Client) finish() {
 		return
 	}
 	k.gone = true
-	was := k.presence != nil
-	k.presence = nil
+	was := k.present
+	k.present = false
 	var lost []*stanza.Element
 	unsettled := k.unwritten
 	k.unwritten = nil

@@ -9,8 +9,9 @@ import (
 const (
 	// offlinePrefix is what the names of the queues of offline messages begin with; the user's name follows.
 	offlinePrefix = "xmpp."
-	// maxOffline is how many messages wait for one user.
-	maxOffline = 1000
+	// maxOffline and maxOfflineBytes are how many messages wait for one user, to whom anybody may send some.
+	maxOffline      = 1000
+	maxOfflineBytes = 16 << 20
 )
 
 // message is a message to a user of the domain (RFC 6121 section 8.5).
@@ -81,6 +82,7 @@ func (s *Server) storeOffline(d *domain, user string, e *stanza.Element) error {
 	name := offlinePrefix + user
 	if _, err := v.Queue(name); err != nil {
 		args := field.AppendTableInt(nil, "x-max-length", maxOffline)
+		args = field.AppendTableInt(args, "x-max-length-bytes", maxOfflineBytes)
 		args = field.AppendTableString(args, "x-overflow", "reject-publish")
 		if _, err := session.DeclareQueue(name, broker.QueueOptions{Durable: true, Args: args}); err != nil {
 			return errUnserved

@@ -12,8 +12,8 @@ func (c *conn) broadcast(k *Client, e *stanza.Element) error {
 	case "":
 	case "unavailable":
 		k.mu.Lock()
-		was := k.presence != nil
-		k.presence = nil
+		was := k.present
+		k.present = false
 		k.mu.Unlock()
 		k.leaveOffline()
 		k.echo(e)
@@ -37,7 +37,7 @@ func (c *conn) broadcast(k *Client, e *stanza.Element) error {
 		priority = int(n)
 	}
 	k.mu.Lock()
-	k.presence, k.priority = e, priority
+	k.present, k.priority = true, priority
 	k.mu.Unlock()
 	k.echo(e)
 	if priority >= 0 {

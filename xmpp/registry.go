@@ -103,15 +103,28 @@ func (r *registry) resumable(id string, k *Client) {
 func (r *registry) hold(k *Client, d time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || r.streams[k.smID] != k || len(r.waiting) >= maxWaiting {
+	if r.closed || r.streams[k.smID] != k || len(r.waiting) >= maxWaiting || r.waitingOf(k.account) >= maxWaitingOf {
 		return false
 	}
 	r.waiting[k] = time.AfterFunc(d, func() { k.expire() })
 	return true
 }
 
-// maxWaiting is how many broken streams are kept.
-const maxWaiting = 10_000
+// waitingOf is how many streams of an account are broken and kept. mu is held.
+func (r *registry) waitingOf(a *account) (n int) {
+	for _, k := range a.clients {
+		if r.waiting[k] != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// maxWaiting is how many broken streams are kept, and maxWaitingOf of one account: no limit of connections is about these.
+const (
+	maxWaiting   = 10_000
+	maxWaitingOf = 32
+)
 
 // take finds the client of a stream that c may resume, and takes it from the connection that has it still. known
 // says that h is the count of one that is found and can't be resumed.

@@ -121,6 +121,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("no certificate is known")
 	}
 	s := &Server{opts: o, clients: o.Broker.Clients("xmpp"), log: netx.NewLog("xmpp", o.Logger), domains: map[string]*domain{}, started: time.Now()}
+	o.Broker.CountLogins("xmpp", s.log.Logins)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.registry.init(s)
 	for _, d := range o.Domains {
