@@ -69,7 +69,13 @@ func (h *host) join(p Peer, available bool) {
 	h.mu.Lock()
 	a := h.agents[key]
 	if a == nil {
-		a = &agent{h: h, account: bare, session: h.v.NewSession(auth.Identity{Name: p.User()}), memory: h.s.budget.Open(), wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		session := h.v.NewSession(auth.Identity{Name: p.User()})
+		if session.Visit() != nil { // the stream is about to be ended, too
+			h.mu.Unlock()
+			session.Close()
+			return
+		}
+		a = &agent{h: h, account: bare, session: session, memory: h.s.budget.Open(), wake: make(chan struct{}, 1), stop: make(chan struct{}),
 			peers: map[Peer]*presence{}, feeds: map[*subscription]*feed{}, waiting: map[string]*event{}}
 		h.agents[key] = a
 	}

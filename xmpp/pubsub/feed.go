@@ -249,6 +249,10 @@ func (q *queueSource) pull(max, maxBytes int, emit func(*item, *broker.Lease)) e
 	if q.lost.Swap(false) {
 		q.close()
 	}
+	if err := q.f.a.session.May(broker.Consume, broker.OnQueue, q.name()); err != nil {
+		q.close() // its session is no connection's, so nobody cancels it
+		return err
+	}
 	if q.sub == nil {
 		if err := q.open(); err != nil {
 			return err
@@ -269,12 +273,16 @@ func (q *queueSource) pull(max, maxBytes int, emit func(*item, *broker.Lease)) e
 	return err
 }
 
-func (q *queueSource) open() error {
-	name := q.f.sub.Queue
-	if name == "" {
-		name = q.f.sub.node.name
+// name is the queue's.
+func (q *queueSource) name() string {
+	if name := q.f.sub.Queue; name != "" {
+		return name
 	}
-	sub, err := q.f.a.session.Subscribe(name, broker.SubscribeOptions{Prefetch: maxHeld, Wake: q.f.a.signal, Cancelled: func() {
+	return q.f.sub.node.name
+}
+
+func (q *queueSource) open() error {
+	sub, err := q.f.a.session.Subscribe(q.name(), broker.SubscribeOptions{Prefetch: maxHeld, Wake: q.f.a.signal, Cancelled: func() {
 		q.lost.Store(true)
 		q.f.a.signal()
 	}})
