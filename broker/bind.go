@@ -294,8 +294,11 @@ func (v *VHost) dropBinding(key string, d bindingDef) {
 	v.changed()
 }
 
-// BindingsTo lists the bindings that lead to a queue, and none when there is no such queue.
+// BindingsTo lists the bindings that lead to a queue, and none when there is no such queue, or it may not be seen.
 func (s *Session) BindingsTo(queue string) (list []Binding) {
+	if s.May(Look, OnQueue, queue) != nil {
+		return nil
+	}
 	v := s.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
