@@ -144,7 +144,7 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 // housekeeping. Whoever adds a method says here which of both it is.
 func TestTheSessionIsTheOneDoor(t *testing.T) {
 	looks := []string{"VHost", "VHosts", "Meta", "Gone", "Limits", "OnVHostDeleted", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "FeedTopics", "LikeTopic", "Readable", "OfKafka",
-		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "Counters", "Connections", "ConnectionCounts", "Logins", "CountLogins", "Pulse",
+		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "PartitionStats", "Ends", "Counters", "Connections", "ConnectionCounts", "Logins", "CountLogins", "Pulse",
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "OnExchangeDeleted", "Attachments", "GroupOffsets", "Groups", "Transactions", "OpenTransactions", "Policies", "Parameters", "GlobalParameters", "Defined",
 		"GlobalParameter", "Type", "Predeclared", "BindingsTo", "BindingsToExchange"}
 	looks = append(looks, "ConsumerInfos", "ActiveConsumer", "Owner", "Flow", "Churn") // of who manages the broker

@@ -209,12 +209,15 @@ func TestTheNodeIsWell(t *testing.T) {
 	r.ask("GET", "nodes/"+name+"?memory=true", "").want(200, `"memory":{`)
 	r.ask("GET", "nodes/"+name+"/memory", "").want(200, `"total":{"rss":`, `"queue_procs":`)
 	r.ask("GET", "nodes/rabbit@elsewhere", "").want(404)
-	for _, check := range []string{"alarms", "local-alarms", "virtual-hosts", "node-is-quorum-critical", "protocol-listener/amqp", "protocol-listener/mqtt,amqp091", "certificate-expiration/4/weeks", "port-listener/" + port(r.Addr("amqp"))} {
+	for _, check := range []string{"alarms", "local-alarms", "virtual-hosts", "node-is-quorum-critical", "protocol-listener/amqp", "protocol-listener/mqtt,amqp091", "certificate-expiration/4/weeks", "port-listener/" + port(r.Addr("amqp")),
+		"is-in-service", "ready-to-serve-clients", "below-node-connection-limit", "reached-target-cluster-size", "metadata-store/initialized", "metadata-store/initialized/with-data",
+		"quorum-queues-without-elected-leaders/all-vhosts/pattern/.*", "quorum-queues-without-elected-leaders/vhost/%2F/pattern/%5Eq"} {
 		r.ask("GET", "health/checks/"+check, "").want(200, `"status":"ok"`)
 	}
 	r.ask("GET", "health/checks/port-listener/1", "").want(503, `"status":"failed"`, `"missing":1`, "No active listener")
 	r.ask("GET", "health/checks/protocol-listener/mqtt", "").want(503, `"missing":"mqtt"`, `"amqp"`)
 	r.ask("GET", "health/checks/port-listener/x", "").want(400)
+	r.ask("GET", "health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/(", "").want(400)
 	r.ask("GET", "health/checks/certificate-expiration/4/fortnights", "").want(400)
 	r.ask("GET", "aliveness-test/%2F", "").want(200, `{"status":"ok"}`)
 	o := r.ask("GET", "overview", "").want(200).object()

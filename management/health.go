@@ -9,26 +9,27 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/pattern"
 )
 
 // healthRows are questions that are answered by the status: 200, or 503 with the reason.
 var healthRows = []row{
 	{path: "health/checks/alarms", method: get, who: management, do: (*call).checkAlarms, about: "Is there no alarm?"},
 	{path: "health/checks/local-alarms", method: get, who: management, do: (*call).checkAlarms, about: "The same"},
-	{path: "health/checks/virtual-hosts", method: get, who: management, do: (*call).checkOK, about: "Are all virtual hosts there?"},
+	{path: "health/checks/virtual-hosts", method: get, who: management, do: (*call).checkVHosts, about: "Are all virtual hosts there?"},
 	{path: "health/checks/node-is-quorum-critical", method: get, who: management, do: (*call).checkSingle, about: "Would queues be lost without this node?"},
 	{path: "health/checks/node-is-mirror-sync-critical", method: get, who: management, do: (*call).checkSingle, about: "The same, of mirrors"},
 	{path: "health/checks/port-listener/{port}", method: get, who: management, do: (*call).checkPort, about: "Is there a listener at the port?"},
 	{path: "health/checks/protocol-listener/{protocols}", method: get, who: management, do: (*call).checkProtocol, about: "Is there one for the protocol, or for one of several?"},
 	{path: "health/checks/certificate-expiration/{within}/{unit}", method: get, who: management, do: (*call).checkCertificates, about: "Will no certificate have expired by then?"},
-	{path: "health/checks/is-in-service", method: get, who: management, do: (*call).checkOK, about: "Does it serve clients?"},
-	{path: "health/checks/ready-to-serve-clients", method: get, who: management, do: (*call).checkOK, about: "The same"},
-	{path: "health/checks/below-node-connection-limit", method: get, who: management, do: (*call).checkOK, about: "Is there room for connections?"},
-	{path: "health/checks/reached-target-cluster-size", method: get, who: management, do: (*call).checkOK, about: "Are all nodes there?"},
-	{path: "health/checks/metadata-store/initialized", method: get, who: management, do: (*call).checkOK, about: "Are the definitions read?"},
-	{path: "health/checks/metadata-store/initialized/with-data", method: get, who: management, do: (*call).checkOK, about: "The same"},
-	{path: "health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}", method: get, who: management, do: (*call).checkOK, about: "Does every quorum queue have a leader?"},
-	{path: "health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}", method: get, who: management, do: (*call).checkOK, about: "The same, of one virtual host"},
+	{path: "health/checks/is-in-service", method: get, who: management, do: (*call).checkService, about: "Does it serve clients?"},
+	{path: "health/checks/ready-to-serve-clients", method: get, who: management, do: (*call).checkService, about: "The same"},
+	{path: "health/checks/below-node-connection-limit", method: get, who: management, do: (*call).checkRoom, about: "Is there room for connections?"},
+	{path: "health/checks/reached-target-cluster-size", method: get, who: management, do: (*call).checkSingle, about: "Are all nodes there?"},
+	{path: "health/checks/metadata-store/initialized", method: get, who: management, do: (*call).checkService, about: "Are the definitions read?"},
+	{path: "health/checks/metadata-store/initialized/with-data", method: get, who: management, do: (*call).checkService, about: "The same"},
+	{path: "health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}", method: get, who: management, do: (*call).checkLeaders, about: "Does every quorum queue have a leader?"},
+	{path: "health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}", method: get, who: management, do: (*call).checkLeaders, about: "The same, of one virtual host"},
 	{path: "healthchecks/node", method: get, who: management, do: (*call).checkAlarms, about: "Is the node well?"},
 	{path: "healthchecks/node/{node}", method: get, who: management, do: (*call).checkAlarms, about: "The same"},
 	{path: "aliveness-test/{vhost}", method: get, who: management, do: (*call).aliveness, about: "Declares a queue, publishes to it and gets the message"},
@@ -38,6 +39,59 @@ func (c *call) checkOK() error { return c.json(object{{"status", "ok"}}) }
 
 func (c *call) checkSingle() error {
 	return c.json(object{{"status", "ok"}, {"reason", "single node cluster"}})
+}
+
+// checkService asks whether every listener accepts and the definitions, which are read before, are there.
+func (c *call) checkService() error {
+	if err := c.s.opts.Ready(); err != nil {
+		return c.ill(err.Error())
+	}
+	return c.checkOK()
+}
+
+// checkVHosts asks whether the virtual hosts take messages: they do or do not together, as one store holds them.
+func (c *call) checkVHosts() error {
+	why := c.s.opts.Broker.Stats().Err
+	if why == "" {
+		return c.checkOK()
+	}
+	down := []string{}
+	for _, v := range c.s.opts.Broker.VHosts() {
+		down = append(down, v.Name)
+	}
+	return c.ill("Some virtual hosts are down: "+why, pair{"virtual-hosts", down})
+}
+
+func (c *call) checkRoom() error {
+	m := c.s.opts.Machine()
+	if m.SocketLimit > 0 && m.Sockets >= m.SocketLimit {
+		return c.ill("node connection limit is reached", pair{"limit", m.SocketLimit}, pair{"connections", m.Sockets})
+	}
+	return c.json(object{{"status", "ok"}, {"limit", m.SocketLimit}, {"connections", m.Sockets}})
+}
+
+// checkLeaders asks for quorum queues that take nothing: what the loss of its leader is there, a log that a fault of
+// the disk has made read-only is here.
+func (c *call) checkLeaders() error {
+	names, err := pattern.Compile(c.arg("pattern"))
+	if err != nil {
+		return badRequest("Invalid pattern: %v", err)
+	}
+	list := []object{}
+	for _, v := range c.s.opts.Broker.VHosts() {
+		if c.vhost != nil && v != c.vhost {
+			continue
+		}
+		for _, q := range v.Queues() {
+			if q.Type() == "quorum" && names.MatchString(q.Name) && q.Stats().ReadOnly != "" {
+				list = append(list, object{{"name", q.Name}, {"virtual_host", v.Name}, {"type", "quorum"}, {"readable_name", "queue '" + q.Name + "' in vhost '" + v.Name + "'"}})
+			}
+		}
+	}
+	if len(list) == 0 {
+		return c.checkOK()
+	}
+	return c.ill("There are quorum queues that take no messages", pair{"queues", list})
 }
 
 // ill answers that something is not as it should be.

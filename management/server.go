@@ -37,6 +37,8 @@ type Options struct {
 	Listeners func() []Listener
 	// Machine reads the figures of the process and its machine; nil is none.
 	Machine func() Machine
+	// Ready returns nil from when every listener accepts until the stop, else what the broker is about; nil is always ready.
+	Ready func() error
 	// CertificateEnd reads when the certificate of the listeners with TLS expires; nil without one.
 	CertificateEnd func() time.Time
 	// Origins are those of other sites' pages that may use the API from a browser.
@@ -61,6 +63,7 @@ type Machine struct {
 	DiskFreeLimit       uint64
 	OpenFiles, MaxFiles uint64
 	Sockets             int
+	SocketLimit         int // connections that are held at most; 0 is not known
 	DataDir             string
 	ConfigFile          string
 }
@@ -93,6 +96,9 @@ func (o *Options) defaults() {
 	}
 	if o.Listeners == nil {
 		o.Listeners = func() []Listener { return nil }
+	}
+	if o.Ready == nil {
+		o.Ready = func() error { return nil }
 	}
 	if o.Machine == nil {
 		o.Machine = func() Machine { return Machine{} }

@@ -77,7 +77,7 @@ func (s *Server) openManagement() error {
 		return nil
 	}
 	api, err := management.New(management.Options{Broker: s.broker, Access: s.access, Users: s.users, Budget: s.budget, Logger: s.logger,
-		Version: s.version, Started: s.started, Listeners: s.listening, Machine: s.machine, CertificateEnd: s.certificateEnd(), Origins: s.config.Origins()})
+		Version: s.version, Started: s.started, Listeners: s.listening, Machine: s.machine, Ready: s.ready, CertificateEnd: s.certificateEnd(), Origins: s.config.Origins()})
 	if err != nil {
 		return err
 	}
@@ -107,6 +107,7 @@ func (s *Server) machine() management.Machine {
 	m.Memory = uint64(memoryUsed())
 	m.DiskFree, _, _ = s.disk() // 0 when it can't be read, which is an alarm of its own
 	m.MaxFiles = uint64(s.files.limit)
+	m.SocketLimit = s.files.connections
 	m.OpenFiles = uint64(openFiles())
 	m.DataDir, _ = filepath.Abs(s.config.DataDir)
 	s.mu.Lock()
