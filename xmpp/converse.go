@@ -103,8 +103,12 @@ func (c *conn) beforeWait() error {
 // kept or refused, and not lost behind the last word.
 func (k *Client) leave(c *conn) {
 	k.mu.Lock()
-	k.leaving = k.leaving || k.conn == c
+	mine := k.conn == c
+	k.leaving = k.leaving || mine
 	k.mu.Unlock()
+	if mine { // before the client can know of the end: its stream is not resumed any more
+		k.s.registry.forgetStream(k)
+	}
 }
 
 // detach is the end of a connection for its client, which lives on if the stream broke and can be resumed.

@@ -99,6 +99,15 @@ func (r *registry) resumable(id string, k *Client) {
 	}
 }
 
+// forgetStream has a client's stream be resumed by nobody from now on.
+func (r *registry) forgetStream(k *Client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k.smID != "" {
+		delete(r.streams, k.smID)
+	}
+}
+
 // hold keeps a client whose stream broke for a while. false is that it can't be.
 func (r *registry) hold(k *Client, d time.Duration) bool {
 	r.mu.Lock()
