@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/leveret-mq/leveret/internal/fs"
@@ -241,8 +242,16 @@ func cutMerge(t *testing.T, c mergeCut) (ops int) {
 	m := fs.NewMem(c.seed)
 	rng := rand.New(rand.NewPCG(c.seed, uint64(c.op)))
 	var cut *fs.Mem
+	var mu sync.Mutex // the pool's goroutine works on files, too
 	armed := false
+	arm := func(on bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		armed = on
+	}
 	disk := fs.Failing(m, func(op fs.Op, name string) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if !armed {
 			return nil
 		}
@@ -261,7 +270,7 @@ func cutMerge(t *testing.T, c mergeCut) (ops int) {
 	}
 	l.mergeLeast = 2
 	end := l.segments()[len(l.segments())-1].Base()
-	armed = true
+	arm(true)
 	if _, err := l.Thin(300, one(3)); err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +282,7 @@ func cutMerge(t *testing.T, c mergeCut) (ops int) {
 		t.Fatal(err)
 	}
 	l.o.Pool.Wait()
-	armed = false
+	arm(false)
 	if cut == nil {
 		cut = m.Crash(rng)
 	}

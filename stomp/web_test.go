@@ -349,7 +349,7 @@ func TestBytesBehindTheRequestAreOfTheStream(t *testing.T) {
 	p.expect("CONNECTED version:1.0 heart-beat:0,0")
 }
 
-func TestAnIdleConnectionIsSmall(t *testing.T) {
+func TestAnIdleConnectionAllocatesLittle(t *testing.T) {
 	const n, most = 1000, 24 << 10
 	for name, web := range map[string]bool{"TCP": false, "WebSocket": true} {
 		r := newRig(t, rigOptions{})

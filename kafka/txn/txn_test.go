@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,8 @@ type world struct {
 	offsets   map[key]int64
 	producers int64
 	fail      func(what string) error
+
+	mu sync.Mutex // held by what a coordinator calls from its timers, too; a test looks when they rest
 }
 
 func newWorld() *world {
@@ -32,6 +35,8 @@ func newWorld() *world {
 func (w *world) coordinator() *Coordinator {
 	return New(Options{
 		Keep: func(id string, state []byte, offsets []group.Change) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			if err := w.fail("keep"); err != nil {
 				return err
 			}
@@ -45,6 +50,8 @@ func (w *world) coordinator() *Coordinator {
 		},
 		Commit: func(_ []group.Change, save func() error) error { return save() },
 		End: func(p Place, producer int64, epoch, next int16, commit bool) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			if err := w.fail("end"); err != nil {
 				return err
 			}
@@ -54,12 +61,27 @@ func (w *world) coordinator() *Coordinator {
 			}
 			return nil
 		},
-		Flush: func(_ []Place, done func(error)) { done(w.fail("flush")) },
+		Flush: func(_ []Place, done func(error)) { done(w.failed("flush")) },
 		NewProducer: func() (int64, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			w.producers++
 			return w.producers, w.fail("producer")
 		},
 	})
+}
+
+// opened is how many partitions have a transaction open.
+func (w *world) opened() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.open)
+}
+
+func (w *world) failed(what string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fail(what)
 }
 
 // restart is a coordinator that goes on where a process was killed.
@@ -90,7 +112,9 @@ func (w *world) produce(t *testing.T, c *Coordinator, id string, producer int64,
 		if !e.Has(p) {
 			t.Fatalf("%v takes no part", p)
 		}
+		w.mu.Lock()
 		w.open[p] = Open{p, producer, epoch}
+		w.mu.Unlock()
 	}
 	return wire.None
 }
@@ -197,12 +221,14 @@ func TestTimeIsUp(t *testing.T) {
 		w.produce(t, c, "x", p, e, at(0))
 		time.Sleep(time.Minute - time.Millisecond)
 		synctest.Wait()
-		if len(w.open) != 1 {
+		synctest.Wait()
+		if w.opened() != 1 {
 			t.Error("aborted too early")
 		}
 		time.Sleep(2 * time.Millisecond)
 		synctest.Wait()
-		if len(w.open) != 0 || w.ended[0] != "t-0 1/1 false" {
+		synctest.Wait()
+		if w.opened() != 0 || w.ended[0] != "t-0 1/1 false" {
 			t.Errorf("open %v, ended %v", w.open, w.ended)
 		}
 		if _, _, code := c.End("x", p, e, true, true); code != wire.ProducerFenced {
@@ -224,9 +250,11 @@ func TestIDsAreForgottenThatNobodyUses(t *testing.T) {
 		for range 7 * 24 * 6 {
 			w.produce(t, c, "busy", p, e, at(0))
 			time.Sleep(10 * time.Minute)
+			synctest.Wait()
 			_, e, _ = c.End("busy", p, e, true, true)
 		}
 		time.Sleep(11 * time.Minute)
+		synctest.Wait()
 		synctest.Wait()
 		if c.Count() != 1 || len(w.kept) != 1 {
 			t.Errorf("%d ids, %d kept", c.Count(), len(w.kept))
