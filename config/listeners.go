@@ -152,14 +152,14 @@ func (c *Config) STOMPOrigins() ([]string, error) {
 
 // HTTPListeners is where the management API is served.
 func (c *Config) HTTPListeners() []Listener {
-	var list []Listener
-	if c.HTTPAddr != Off {
-		list = append(list, Listener{Kind: "http", Flag: "http-addr", Addr: c.HTTPAddr})
-	}
-	if addr := c.tlsAddress(c.HTTPTLSAddr, "15671"); addr != Off {
-		list = append(list, Listener{Kind: "https", Flag: "http-tls-addr", Addr: addr, TLS: true})
-	}
-	return list
+	return webListeners(
+		Listener{Kind: "http", Flag: "http-addr", Addr: c.HTTPAddr},
+		Listener{Kind: "https", Flag: "http-tls-addr", Addr: c.tlsAddress(c.HTTPTLSAddr, "15671"), TLS: true})
+}
+
+// webListeners are those of a plain one and one with TLS that are not off.
+func webListeners(both ...Listener) []Listener {
+	return slices.DeleteFunc(both, func(l Listener) bool { return l.Addr == Off })
 }
 
 // Origins are those of HTTPCORSOrigins.
@@ -222,14 +222,9 @@ var domainName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([
 
 // MetricsListeners is where /metrics and /health are served.
 func (c *Config) MetricsListeners() []Listener {
-	var list []Listener
-	if c.MetricsAddr != Off {
-		list = append(list, Listener{Kind: "metrics", Flag: "metrics-addr", Addr: c.MetricsAddr})
-	}
-	if addr := c.tlsAddress(c.MetricsTLSAddr, "15691"); addr != Off {
-		list = append(list, Listener{Kind: "metrics-tls", Flag: "metrics-tls-addr", Addr: addr, TLS: true})
-	}
-	return list
+	return webListeners(
+		Listener{Kind: "metrics", Flag: "metrics-addr", Addr: c.MetricsAddr},
+		Listener{Kind: "metrics-tls", Flag: "metrics-tls-addr", Addr: c.tlsAddress(c.MetricsTLSAddr, "15691"), TLS: true})
 }
 
 // validateKafkaListeners checks the settings, and blames the one that is wrong.
