@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 func ask(t *testing.T, h http.Handler, path string) (int, Health, string) {
@@ -60,7 +62,7 @@ func TestHealth(t *testing.T) {
 }
 
 func TestHangingCheckFailsAndIsNotStartedTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var runs atomic.Int32
 		release := make(chan struct{})
 		h := Handler(options(true, Check{"disk", func() error {
@@ -85,7 +87,7 @@ func TestHangingCheckFailsAndIsNotStartedTwice(t *testing.T) {
 }
 
 func TestChecksRunAtMostOnceASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		runs := 0
 		h := Handler(options(true, Check{"disk", func() error { runs++; return nil }}))
 		for range 10 {

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"io"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // However a connection ends, a client that has frames under way can write them, and then reads our last word and, unless
@@ -78,7 +78,7 @@ func TestTheLastWordIsReadThoughFramesAreUnderWay(t *testing.T) {
 
 func TestAClientMayTakeAWhileToCloseAfterCloseOk(t *testing.T) {
 	for _, closes := range []time.Duration{3 * time.Second, time.Hour} {
-		synctest.Test(t, func(t *testing.T) {
+		fakeclock.Test(t, func(t *testing.T) {
 			r := newRig(t, rigOptions{})
 			p := r.handshakeOver(r.pipe(), &wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072})
 			p.call(0, &wire.ConnectionClose{}, wire.IDConnectionCloseOk)

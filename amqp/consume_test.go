@@ -10,10 +10,10 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
@@ -447,7 +447,7 @@ func (l *countingLog) Handle(_ context.Context, r slog.Record) error {
 func (l *countingLog) WithAttrs([]slog.Attr) slog.Handler { return l }
 
 func TestALogThatCantBeReadIsTriedOnceASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var broken atomic.Bool
 		var opens atomic.Int32
 		disk := fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {

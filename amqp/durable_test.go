@@ -4,10 +4,10 @@ import (
 	"errors"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -41,7 +41,7 @@ func frozen(t *testing.T, mode store.Mode, f func(p *peer, disk *fs.Freezer)) {
 
 // frozenRig is frozen with the server at hand.
 func frozenRig(t *testing.T, mode store.Mode, f func(r *rig, p *peer, disk *fs.Freezer)) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		disk := fs.NewFreezer()
 		r := newRig(t, rigOptions{fs: fs.Failing(fs.NewMem(1), disk.Hook), mode: mode})
 		p := r.handshakeOver(r.pipe(), &wire.ConnectionTuneOk{ChannelMax: 10, FrameMax: 131072})

@@ -3,10 +3,10 @@ package amqp
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/logged"
 )
 
@@ -292,7 +292,7 @@ func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
 	if n := strings.Count(got, "\n"); n != 2 {
 		t.Errorf("%d lines about two causes:\n%s", n, got)
 	}
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{server: func(o *Options) { o.Logger = log.Logger() }})
 		for range 3 {
 			p := r.peer(r.pipe())

@@ -7,9 +7,9 @@ import (
 	"errors"
 	"net"
 	"testing"
-	"testing/synctest"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // certifiedConn is a connection with TLS, as a handler sees it.
@@ -49,7 +49,7 @@ func TestTheMechanismEXTERNALIsForWhoHasACertificate(t *testing.T) {
 		{"logins by one are off", verified("guest"), nil, false, wire.CommandInvalid},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				r := newRig(t, rigOptions{server: func(o *Options) { o.CertifiedName = c.read }})
 				client, server := net.Pipe()
 				r.served.Add(1)
@@ -76,7 +76,7 @@ func TestTheMechanismEXTERNALIsForWhoHasACertificate(t *testing.T) {
 }
 
 func TestAClientWithTLSIsToldApart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{})
 		p := r.peer(r.pipe())
 		p.raw([]byte("\x16\x03\x01\x02\x00\x01\x00\x01"))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -51,7 +52,7 @@ func TestADiskThatHangsHoldsUpNoFarewell(t *testing.T) {
 		})
 	})
 	t.Run("append", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		fakeclock.Test(t, func(t *testing.T) {
 			var stall atomic.Bool
 			disk := fs.Failing(fs.NewMem(1), func(op fs.Op, _ string) error {
 				if op == fs.OpAllocate && stall.Swap(false) {

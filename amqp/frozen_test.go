@@ -8,6 +8,7 @@ import (
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -15,7 +16,7 @@ import (
 // beforeAColdQueue runs f in a bubble, with a client over a disk that can stop answering. Nothing of the
 // message in "cold" is in memory.
 func beforeAColdQueue(t *testing.T, f func(r *rig, p *peer, disk *fs.Freezer)) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		mem, disk := fs.NewMem(1), fs.NewFreezer()
 		files := fs.Failing(mem, disk.Hook)
 		r := newRig(t, rigOptions{fs: files})
@@ -160,7 +161,7 @@ func TestWhoAsksAboutADiskThatHangsIsRefused(t *testing.T) {
 // The auto-delete queues of a connection that ends go together: their end waits for the definitions once, and for
 // no longer than clients do.
 func TestTheEndOfAConnectionWaitsForADiskThatHangsOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		disk := fs.NewFreezer()
 		r := newRig(t, rigOptions{fs: fs.Failing(fs.NewMem(1), disk.Hook), mode: store.ModeGroup,
 			broker: broker.Options{ReadTimeout: 100 * time.Millisecond}})

@@ -7,10 +7,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
@@ -67,7 +67,7 @@ func TestLogins(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				r := newRig(t, rigOptions{})
 				p := r.peer(r.pipe())
 				p.raw([]byte(wire.ProtocolHeader))
@@ -175,7 +175,7 @@ func TestHandshakeRefusesWhatIsOutOfTurn(t *testing.T) {
 }
 
 func TestHandshakeHasADeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{})
 		for _, sent := range []string{"", "AMQP", wire.ProtocolHeader} {
 			nc := r.pipe()
@@ -194,7 +194,7 @@ func TestHandshakeHasADeadline(t *testing.T) {
 func TestALoginThatTakesLongIsAnsweredAfterTheHandshakesTime(t *testing.T) {
 	wrong := &wire.ConnectionStartOk{Mechanism: "PLAIN", Response: []byte("\x00guest\x00no"), ClientProperties: capabilities()}
 	right := &wire.ConnectionStartOk{Mechanism: "PLAIN", Response: []byte("\x00guest\x00guest")}
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{})
 		begin := func() *peer {
 			p := r.peer(r.pipe())
@@ -230,7 +230,7 @@ func TestALoginThatTakesLongIsAnsweredAfterTheHandshakesTime(t *testing.T) {
 }
 
 func TestHeartbeatsAreSentAndWaitedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{server: func(o *Options) { o.Heartbeat = 10 * time.Second }})
 		p := r.peer(r.pipe())
 		p.login()
@@ -265,7 +265,7 @@ func TestHeartbeatsAreSentAndWaitedFor(t *testing.T) {
 }
 
 func TestADiskThatStallsIsNotHeldAgainstTheClient(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var stall atomic.Bool
 		disk := fs.Failing(fs.NewMem(1), func(op fs.Op, _ string) error {
 			if op == fs.OpAllocate && stall.Swap(false) {

@@ -12,6 +12,7 @@ import (
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 var root = audit.Actor{User: "root", Protocol: "test"}
@@ -220,7 +221,7 @@ func TestPublishersOverTheirRateAreNotRead(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				r := newRig(t, rigOptions{})
 				defer r.stop()
 				p, consumer := r.through(), r.through()
@@ -260,7 +261,7 @@ func TestPublishersOverTheirRateAreNotRead(t *testing.T) {
 
 // A consumer over its rate gets its messages later; others of its queue get them instead.
 func TestDeliveriesKeepTheirRate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{})
 		defer r.stop()
 		r.host("v")
@@ -304,7 +305,7 @@ func TestDeliveriesKeepTheirRate(t *testing.T) {
 
 // A consumer over its rate keeps nothing from others but what its prefetch lets it have.
 func TestOthersGetWhatAConsumerOverItsRateCannot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var users limitedUser
 		r := newRig(t, rigOptions{broker: broker.Options{UserLimits: users.of}})
 		defer r.stop()
@@ -363,7 +364,7 @@ func TestOthersGetWhatAConsumerOverItsRateCannot(t *testing.T) {
 
 // Gets count as deliveries do: the next request waits.
 func TestGetsKeepTheRate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{})
 		defer r.stop()
 		p := r.through()

@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // timed runs a test with a queue "q" whose consumers may hold a message for so many ms, in a bubble.
 func timed(t *testing.T, ms int64, test func(t *testing.T, r *rig, p *peer)) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{})
 		defer r.stop()
 		p := r.through()

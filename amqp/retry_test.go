@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // What comes back because something failed is told from what is merely given back, as on RabbitMQ 4.3.
@@ -29,7 +30,7 @@ func TestWhichVerbsFailAMessage(t *testing.T) {
 	} {
 		for _, kind := range []string{"failed", "returned"} {
 			t.Run(name+", "+kind, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				fakeclock.Test(t, func(t *testing.T) {
 					r := newRig(t, rigOptions{})
 					defer r.stop()
 					p := r.through()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // atOnce publishes bodies in one write, so that they are stored at once.
@@ -26,7 +27,7 @@ func (p *peer) atOnce(queue string, bodies ...string) {
 func TestAClientThatDoesNotReadKeepsNoMessageFromOthers(t *testing.T) {
 	for name, args := range map[string]wire.Table{"equals": nil, "of a higher priority": wire.AppendTableInt(nil, "x-priority", 5)} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				r := newRig(t, rigOptions{})
 				defer r.stop()
 				stuck, free, pub := r.through(), r.through(), r.through()

@@ -8,7 +8,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // rabbitHashes are of the password "test12" and the like, as RabbitMQ makes them; the first is
@@ -75,7 +76,7 @@ func TestHashesThatCanNotWorkAreRefused(t *testing.T) {
 // An imported password costs as much work as any other, and is told to be stored better at the
 // first login with it.
 func TestAnImportedPasswordIsRenewedAtTheFirstLogin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		u := scrams(t)
 		slowHashes := 0
 		u.matches = func(h Hash, password []byte) bool {
@@ -138,7 +139,7 @@ func TestACheapHashIsRenewed(t *testing.T) {
 
 // One who is known to SCRAM only, as Kafka's tools make users, logs in everywhere.
 func TestPlainIsCheckedWithWhatScramKnows(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		u := scrams(t)
 		renewed := 0
 		u.OnOldSecret(func(string, Secret, Secret) { renewed++ })
@@ -158,7 +159,7 @@ func TestPlainIsCheckedWithWhatScramKnows(t *testing.T) {
 
 // The empty password logs nobody in, whatever is stored.
 func TestNobodyLogsInWithoutAPassword(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		u := scrams(t)
 		sum := sha256.Sum256([]byte("salt"))
 		rabbit, err := ImportHash(RabbitSHA256, base64.StdEncoding.EncodeToString(append([]byte("salt"), sum[:]...)))

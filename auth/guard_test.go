@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // Each of these is refused, and none must be told from the others by work or time.
@@ -27,7 +29,7 @@ var refusals = []struct {
 func TestRefusalsTakeTheSameTimeForEveryName(t *testing.T) {
 	for _, c := range refusals {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				u := guests(t)
 				for n, want := range []time.Duration{200, 400, 800} {
 					begun := time.Now()
@@ -50,7 +52,7 @@ func TestRefusalsTakeTheSameTimeForEveryName(t *testing.T) {
 func TestRefusalsTakeTheSameWorkForEveryName(t *testing.T) {
 	for _, c := range refusals {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				u := guests(t)
 				hashes := 0
 				u.matches = func(h Hash, password []byte) bool {
@@ -80,7 +82,7 @@ func occupy(u *Users) {
 
 func TestALoginEndsWithItsClient(t *testing.T) {
 	for _, full := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
+		fakeclock.Test(t, func(t *testing.T) {
 			u := guests(t)
 			if full {
 				occupy(u)
@@ -102,7 +104,7 @@ func TestALoginEndsWithItsClient(t *testing.T) {
 // A flood from one address holds few logins, and locks out nobody else: neither another address nor a
 // user of that address who was right there before.
 func TestAFloodOfWrongPasswordsIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		u := guests(t)
 		if _, err := u.Login(t.Context(), "guest", []byte("guest"), here); err != nil {
 			t.Fatal(err)
@@ -177,7 +179,7 @@ func TestAFloodFromManySourcesLocksNobodyOut(t *testing.T) {
 	const sources = 40
 	for _, target := range []string{"ann", "nobody"} { // wrong passwords for the very name, or for others
 		t.Run(target, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				u := guests(t)
 				slow(u)
 				ctx, cancel := context.WithCancel(t.Context())
@@ -230,7 +232,7 @@ func TestAFloodFromManySourcesLocksNobodyOut(t *testing.T) {
 // Who shares an address with one that guesses, and whose password was not right since the start, is looked at if
 // nothing was wrong for the name.
 func TestWhoSharesAnAddressIsLookedAt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		u := guests(t)
 		if err := u.Put(User{Name: "joe", Secret: Secret{Hash: cheapHash("s3cret")}}); err != nil {
 			t.Fatal(err)
@@ -266,7 +268,7 @@ func TestWhoSharesAnAddressIsLookedAt(t *testing.T) {
 
 // However many wait, the turns go round: by rank, and within one by source.
 func TestTurnsGoRound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var turns turns
 		var order []string
 		busy, good, other, guesser := new(source), new(source), new(source), new(source)
@@ -298,7 +300,7 @@ func TestTurnsGoRound(t *testing.T) {
 }
 
 func TestATurnThatNobodyWaitsForAnyMoreGoesOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var turns turns
 		ctx, cancel := context.WithCancel(t.Context())
 		left := make(chan error, 1)
@@ -317,7 +319,7 @@ func TestATurnThatNobodyWaitsForAnyMoreGoesOn(t *testing.T) {
 
 // Who gives up at the moment at which its turn comes leaves the turn to the next.
 func TestATurnThatComesTooLateIsNotLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		for range 200 {
 			var turns turns
 			ctx, cancel := context.WithCancel(t.Context())
@@ -338,7 +340,7 @@ func TestATurnThatComesTooLateIsNotLost(t *testing.T) {
 
 // Of one whose place ran out nothing can be told from one who was not looked at.
 func TestWhoHasNoPlaceToWaitIsNotAnswered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		u := guests(t)
 		results := make(chan error, maxPendingOf)
 		occupy(u)

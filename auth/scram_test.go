@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/xdg-go/scram"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 var secrets sync.Map // password → Secret
@@ -86,7 +88,7 @@ func talk(t testing.TB, u *Users, m Mechanism, name, password string, from net.A
 func TestScramLogins(t *testing.T) {
 	for _, m := range Mechanisms {
 		t.Run(string(m), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				u := scrams(t)
 				for _, c := range []struct {
 					name, user, password string
@@ -130,7 +132,7 @@ func TestScramTakesARepeatedNonce(t *testing.T) {
 		"thrice":            {"s3cret", "noncenonce", false},
 	} {
 		for _, m := range Mechanisms {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				u := scrams(t)
 				x, _ := u.Scram(m, nil)
 				answer, _, err := x.Step(t.Context(), []byte("y,a=ann,n=ann,r=nonce,x=1"), there)
@@ -230,7 +232,7 @@ func TestScramRefusalsTakeTheSameTimeForEveryName(t *testing.T) {
 		user, password string
 		from           net.Addr
 	}{{"ann", "x", there}, {"bob", "x", there}, {"imported", "test12", there}, {"guest", "guest", there}} {
-		synctest.Test(t, func(t *testing.T) {
+		fakeclock.Test(t, func(t *testing.T) {
 			u := scrams(t)
 			for n, want := range []time.Duration{200, 400, 800} {
 				begun := time.Now()
@@ -249,7 +251,7 @@ func TestScramRefusalsTakeTheSameTimeForEveryName(t *testing.T) {
 
 // Who guesses by SCRAM is held up as one who guesses by PLAIN, and locks nobody out.
 func TestAFloodByScramIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		u := scrams(t)
 		if _, err := talk(t, u, ScramSHA256, "a,b=c", "pw", there); err != nil {
 			t.Fatal(err)
@@ -302,7 +304,7 @@ func TestAPasswordThatChangesDuringALoginDoesNotLetIn(t *testing.T) {
 		"made":    func(u *Users) error { return u.Put(User{Name: "bob", Secret: secretOf(t, "s3cret")}) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				u := scrams(t)
 				user := "ann"
 				if name == "made" {
@@ -355,7 +357,7 @@ func TestScramRefusesWhatIsMalformed(t *testing.T) {
 }
 
 func TestScramWaitsForUsersThatAreStillMade(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		u := scrams(t)
 		ready := make(chan struct{})
 		u.Await(ready)

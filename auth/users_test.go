@@ -5,9 +5,10 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 var (
@@ -36,7 +37,7 @@ func guests(t *testing.T) *Users {
 }
 
 func TestLogin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		u := guests(t)
 		for _, c := range []struct {
 			name, user, password string
@@ -87,7 +88,7 @@ func TestSecondLoginSkipsTheSlowHash(t *testing.T) {
 }
 
 func TestChangedPasswordForgetsTheOldOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		u := guests(t)
 		if _, err := u.Login(t.Context(), "ann", []byte("s3cret"), there); err != nil {
 			t.Fatal(err)

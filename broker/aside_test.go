@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
@@ -82,7 +83,7 @@ func TestDeadLettersWithoutAPlaceAreInNobodysWay(t *testing.T) {
 
 // TestOneQueueThatFailsHoldsUpItsOwnDeadLettersOnly: another queue's go on past any number of them.
 func TestOneQueueThatFailsHoldsUpItsOwnDeadLettersOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r, s := startFaulty(t)
 		r.keeping()
 		broken, fine := r.queue("broken", QueueOptions{Durable: true}), r.queue("fine", QueueOptions{Durable: true})
@@ -224,7 +225,7 @@ func TestWhoIsRecalledWhileOthersAreCopiedIsOneOfThem(t *testing.T) {
 
 // TestAFlushThatFailsStopsTheTurns: those behind would fail as well, and come before those in front.
 func TestAFlushThatFailsStopsTheTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r, s := startFaulty(t)
 		q := r.keeping()
 		dead := r.queue("dead", QueueOptions{Durable: true})

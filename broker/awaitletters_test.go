@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -299,7 +300,7 @@ func TestLettersThatComeBackHaveTheirTurnBeforeThem(t *testing.T) {
 
 // TestALookDoesNotWaitForDeadLettersThatFailed: nobody knows when they come.
 func TestALookDoesNotWaitForDeadLettersThatFailed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r, s := startFaulty(t)
 		dead := r.queue("dead", QueueOptions{Durable: true})
 		r.dying("q", "dead")

@@ -9,11 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
@@ -55,7 +55,7 @@ func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
 
 // bubbleOn is bubble on files of the test's own.
 func bubbleOn(t *testing.T, files fs.FS, test func(t *testing.T, r *rig)) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := &rig{t: t, dir: "data", files: files}
 		r.open()
 		defer func() {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
@@ -84,7 +85,7 @@ func begin[T any](t *testing.T, do func() (T, error)) (wait func() (T, error)) {
 var durable = QueueOptions{Durable: true}
 
 func TestAFlushOfDefinitionsHoldsUpNobodyElse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := startFrozen(t, fs.NewMem(1))
 		defer r.close()
 		if _, err := r.s.DeclareQueue("there", durable); err != nil {
@@ -166,7 +167,7 @@ func TestChangesOfOneNameFollowEachOther(t *testing.T) {
 		{"unbind, delete", []step{declareX("fanout"), declare("q", durable), bind}, unbind, remove("q"), 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				r := startFrozen(t, fs.NewMem(1))
 				defer func() { r.close() }()
 				for _, do := range tc.given {
@@ -227,7 +228,7 @@ func topologyOf(v *VHost) string {
 // TestWhoWantsANameAloneIsNotKeptWaiting: while a deletion waits for a binding under
 // way, no further binding joins that one.
 func TestWhoWantsANameAloneIsNotKeptWaiting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := startFrozen(t, fs.NewMem(1))
 		defer r.close()
 		if _, err := r.s.DeclareQueue("q", durable); err != nil {
@@ -294,7 +295,7 @@ func TestAFailedDeclareLeavesTheNameToTheNext(t *testing.T) {
 }
 
 func TestAnAutoDeleteExchangeGoesThoughItsLastBindingsGoAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := startFrozen(t, fs.NewMem(1))
 		defer r.close()
 		if _, err := r.s.DeclareExchange("x", ExchangeOptions{Type: "fanout", Durable: true, AutoDelete: true}); err != nil {

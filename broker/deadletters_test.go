@@ -7,10 +7,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/logged"
 	"github.com/leveret-mq/leveret/message"
@@ -328,7 +328,7 @@ func TestDeadLettersWithoutAPlaceAreDroppedAndTold(t *testing.T) {
 		for why, exchange := range map[Loss]string{LostExchange: "none", LostUnbound: "unbound", LostCycle: "back"} {
 			t.Run(fmt.Sprint(why, " kept ", kept), func(t *testing.T) {
 				var said logged.Lines
-				synctest.Test(t, func(t *testing.T) {
+				fakeclock.Test(t, func(t *testing.T) {
 					r := &rig{t: t, dir: t.TempDir(), lines: said.Logger()}
 					r.open()
 					defer func() {

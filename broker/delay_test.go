@@ -10,11 +10,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
@@ -336,7 +336,7 @@ func TestDelayedMessagesSurviveAPowerCut(t *testing.T) {
 	twice := 0
 	for seed := range uint64(30) {
 		rng := rand.New(rand.NewPCG(seed, seed))
-		synctest.Test(t, func(t *testing.T) {
+		fakeclock.Test(t, func(t *testing.T) {
 			disk := fs.NewMem(seed)
 			r := &rig{t: t, dir: "data", files: disk, mode: store.ModeGroup}
 			r.open()

@@ -4,16 +4,16 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/store"
 )
 
 // TestAQueueThatFailsIsInNoDelayedMessagesWay: what is for it alone is kept until it takes
 // messages again, and nobody else gets anything twice.
 func TestAQueueThatFailsIsInNoDelayedMessagesWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r, s := startFaulty(t)
 		x := r.delaying("later", "direct")
 		broken, fine := r.queue("broken", QueueOptions{Durable: true}), r.queue("fine", QueueOptions{Durable: true})
@@ -44,7 +44,7 @@ func TestAQueueThatFailsIsInNoDelayedMessagesWay(t *testing.T) {
 
 // TestVeryManyDelayedMessagesThatNoQueueTakesComeOnceEach, whatever lanes they stood in.
 func TestVeryManyDelayedMessagesThatNoQueueTakesComeOnceEach(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r, s := startFaulty(t)
 		_, q, p := delayRig(r)
 		s.fail(q.Partitions()[0].log.ID(), store.ErrFull)
@@ -72,7 +72,7 @@ func TestVeryManyDelayedMessagesThatNoQueueTakesComeOnceEach(t *testing.T) {
 
 // TestWhatNoQueueTakesIsWrittenOnceATry, and tried ever more seldom.
 func TestWhatNoQueueTakesIsWrittenOnceATry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r, s := startFaulty(t)
 		_, q, p := delayRig(r)
 		s.fail(q.Partitions()[0].log.ID(), store.ErrFull)

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
@@ -79,7 +80,7 @@ func TestAPullWaitsForNoDisk(t *testing.T) {
 	} {
 		for _, noAck := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, noAck=%v", name, noAck), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				fakeclock.Test(t, func(t *testing.T) {
 					r := coldRig(t)
 					defer r.close()
 					r.warm()
@@ -121,7 +122,7 @@ func TestAnAckWaitsForNoDisk(t *testing.T) {
 		"all files": func(r *frozenRig) { r.disk.Freeze(nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				r := startFrozen(t, fs.NewMem(1))
 				defer r.close()
 				if _, err := r.s.DeclareQueue("q", durable); err != nil {
@@ -160,7 +161,7 @@ func TestAnAckWaitsForNoDisk(t *testing.T) {
 
 // TestAnAckIsNotedWithoutDelayHoweverOftenTheCursorHasRested and not a second later, by the saver.
 func TestAnAckIsNotedWithoutDelayHoweverOftenTheCursorHasRested(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := startFrozen(t, fs.NewMem(1))
 		defer r.close()
 		if _, err := r.s.DeclareQueue("q", durable); err != nil {
@@ -187,7 +188,7 @@ func TestAnAckIsNotedWithoutDelayHoweverOftenTheCursorHasRested(t *testing.T) {
 
 // TestAnAckBeforeAStopIsNoted though the goroutine that notes it has not come to it.
 func TestAnAckBeforeAStopIsNoted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := startFrozen(t, fs.NewMem(1))
 		if _, err := r.s.DeclareQueue("q", durable); err != nil {
 			t.Fatal(err)
@@ -220,7 +221,7 @@ func TestAnAckBeforeAStopIsNoted(t *testing.T) {
 // TestLeavingWaitsForNoDisk comes and goes while a read hangs: nothing piles up, and the
 // message is the next one's.
 func TestLeavingWaitsForNoDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := coldRig(t)
 		defer r.close()
 		p := r.puller("q", SubscribeOptions{})
@@ -264,7 +265,7 @@ func TestWhoAsksAboutADiskThatHangsIsTold(t *testing.T) {
 		"a message":           func(s *Session) error { _, err := s.Get("q", true); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				r := coldRig(t)
 				defer r.close()
 				q, _ := r.s.vhost.Queue("q")
@@ -302,7 +303,7 @@ func TestWhoAsksAboutADiskThatHangsIsTold(t *testing.T) {
 
 // TestADeletionDoesNotNeedTheCountOfADiskThatHangs, only its condition does.
 func TestADeletionDoesNotNeedTheCountOfADiskThatHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := coldRig(t)
 		defer r.close()
 		q, _ := r.s.vhost.Queue("q")
@@ -321,7 +322,7 @@ func TestADeletionDoesNotNeedTheCountOfADiskThatHangs(t *testing.T) {
 // TestTheEndOfAnAutoDeleteQueueHoldsNobodyUp: the definitions can't be written; who leaves
 // last waits as long as clients do, and the queue goes when they can.
 func TestTheEndOfAnAutoDeleteQueueHoldsNobodyUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := startFrozen(t, fs.NewMem(1))
 		defer r.close()
 		q, err := r.s.DeclareQueue("q", QueueOptions{Durable: true, AutoDelete: true})

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
@@ -53,7 +54,7 @@ func TestAGetOfADiskThatHangsFails(t *testing.T) {
 		{"when the connection goes", false, true, func(r *frozenRig) { r.s.GiveUp() }, Closed},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				r := coldRig(t)
 				defer r.close()
 				if tc.warm {
@@ -81,7 +82,7 @@ func TestAGetOfADiskThatHangsFails(t *testing.T) {
 }
 
 func TestAStopEndsAGetOfADiskThatHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := coldRig(t)
 		r.freezeReads()
 		wait := begin(t, func() (*Got, error) { return r.s.Get("q", false) })
@@ -96,7 +97,7 @@ func TestAStopEndsAGetOfADiskThatHangs(t *testing.T) {
 }
 
 func TestAGetOfAnEmptyQueueNeedsNoDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := coldRig(t)
 		defer r.close()
 		for range 2 { // the first makes the cursor

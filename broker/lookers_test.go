@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
@@ -17,7 +17,7 @@ import (
 func TestAFrozenHeadHoldsUpNoOtherQueuesExpiry(t *testing.T) {
 	for name, more := range map[string][]any{"plain": nil, "with dead letters": {"x-dead-letter-exchange", "amq.fanout"}} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				args := QueueOptions{Durable: true, Args: arguments(append([]any{"x-message-ttl", 1000}, more...)...)}
 				r := startFrozen(t, fs.NewMem(1))
 				const cold = maxLookers + 3
@@ -66,7 +66,7 @@ func TestAFrozenHeadHoldsUpNoOtherQueuesExpiry(t *testing.T) {
 
 // TestFrozenHeadsHoldUpNoOtherHead that has to be read, too, and only so many are read at a time.
 func TestFrozenHeadsHoldUpNoOtherHead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		const frozen = maxLookers + maxStuckLookers - 1
 		r := startFrozen(t, fs.NewMem(1))
 		dirs := map[string]bool{}
@@ -132,7 +132,7 @@ func (r *frozenRig) send(queue string) {
 
 // TestAHeadThatWasReadIsLookedAtInTime again, where dead letters are waited for.
 func TestAHeadThatWasReadIsLookedAtInTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := startFrozen(t, fs.NewMem(1))
 		args := QueueOptions{Durable: true, Args: arguments("x-message-ttl", 10_300, "x-dead-letter-exchange", "amq.fanout")}
 		if _, err := r.s.DeclareQueue("q", args); err != nil {
@@ -156,7 +156,7 @@ func TestAHeadThatWasReadIsLookedAtInTime(t *testing.T) {
 
 // TestCloseWaitsForALookUnderWay: what was begun is done before the store may be closed.
 func TestCloseWaitsForALookUnderWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := startFrozen(t, fs.NewMem(1))
 		if _, err := r.s.DeclareQueue("cold", QueueOptions{Durable: true, Args: arguments("x-message-ttl", 1000)}); err != nil {
 			t.Fatal(err)

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/logged"
 	"github.com/leveret-mq/leveret/store"
@@ -16,7 +16,7 @@ import (
 // TestDelayedMessagesThatNobodyIsBoundForAreToldOf, as they are dropped, each once, in few lines.
 func TestDelayedMessagesThatNobodyIsBoundForAreToldOf(t *testing.T) {
 	var said logged.Lines
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := &rig{t: t, dir: t.TempDir(), lines: said.Logger()}
 		r.open()
 		defer func() {
@@ -48,7 +48,7 @@ func TestDelayedMessagesThatNobodyIsBoundForAreToldOf(t *testing.T) {
 
 // TestADelayedMessageThatComesAgainIsLostOnce: what a round dropped counts when the round does.
 func TestADelayedMessageThatComesAgainIsLostOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r, s := startFaulty(t)
 		r.delaying("later", "topic")
 		r.queue("q", QueueOptions{Durable: true})
@@ -68,7 +68,7 @@ func TestADelayedMessageThatComesAgainIsLostOnce(t *testing.T) {
 // TestADeadLetterThatComesAgainIsLostOnce: those of a turn that could not be flushed count when
 // they come again.
 func TestADeadLetterThatComesAgainIsLostOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r, s := startFaulty(t)
 		r.exchange("dlx", "topic")
 		r.queue("dead", QueueOptions{Durable: true})

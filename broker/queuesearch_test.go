@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
@@ -58,7 +59,7 @@ func coldQueue(t *testing.T, args ...any) *frozenRig {
 
 // TestTheFirstPublishWaitsForNamesForAWhile, and nobody else does; one that comes later is told at once.
 func TestTheFirstPublishWaitsForNamesForAWhile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := coldNames(t)
 		defer r.close()
 		began := time.Now()
@@ -86,7 +87,7 @@ func TestTheFirstPublishWaitsForNamesForAWhile(t *testing.T) {
 // TestTheFirstPublishWaitsForBytesForAWhile, outside of a turn: consumers and whoever trims have theirs.
 func TestTheFirstPublishWaitsForBytesForAWhile(t *testing.T) {
 	for _, overflow := range []string{"drop-head", "reject-publish"} {
-		synctest.Test(t, func(t *testing.T) {
+		fakeclock.Test(t, func(t *testing.T) {
 			r := coldQueue(t, "x-max-length-bytes", 2, "x-overflow", overflow)
 			defer r.close()
 			began := time.Now()
@@ -144,7 +145,7 @@ func TestBytesAreRightWhateverHappensWhileTheyAreCounted(t *testing.T) {
 
 // TestAllWhoPublishWaitForOneSearchForNames: the logs are read once, and every name counts.
 func TestAllWhoPublishWaitForOneSearchForNames(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := coldNames(t)
 		defer r.close()
 		var ask []func() (struct{}, error)
@@ -211,7 +212,7 @@ func TestWhoPublishesGivesUpOnNames(t *testing.T) {
 		"the broker":  func(r *frozenRig) { go r.b.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				r := coldNames(t)
 				defer r.close()
 				began := time.Now()

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -68,7 +69,7 @@ func TestRemovalsFormatIsKept(t *testing.T) {
 }
 
 func TestADeletionDoesNotWaitForItsFiles(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := startFrozen(t, fs.NewMem(1))
 		defer r.close()
 		if _, err := r.s.DeclareQueue("q", durable); err != nil {
@@ -98,7 +99,7 @@ func TestADeletionDoesNotWaitForItsFiles(t *testing.T) {
 // gone after the next start, with its files.
 func TestAKillBetweenDeletionAndRemovalLeavesNothing(t *testing.T) {
 	for seed := range uint64(8) {
-		synctest.Test(t, func(t *testing.T) {
+		fakeclock.Test(t, func(t *testing.T) {
 			r := startFrozen(t, fs.NewMem(seed))
 			for _, name := range []string{"q", "kept"} {
 				if _, err := r.s.DeclareQueue(name, durable); err != nil {
@@ -134,7 +135,7 @@ func TestAKillBetweenDeletionAndRemovalLeavesNothing(t *testing.T) {
 
 // TestAStopDoesNotWaitForALongRemoval: what is left is removed after the next start.
 func TestAStopDoesNotWaitForALongRemoval(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		mem := fs.NewMem(1)
 		r := startFrozen(t, mem)
 		topic, err := r.s.CreateTopic("t", 1, configs("segment.bytes", "65536"))

@@ -5,10 +5,10 @@ import (
 	"math"
 	"runtime"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
@@ -25,7 +25,7 @@ func TestAMessageThatIsHeldForADayPinsLittle(t *testing.T) {
 		most    = 24   // segments: what is thinned at a time, and eight of each size that are not merged yet
 		noise   = 64 << 10
 	)
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		r := &rig{t: t, dir: "data", files: fs.NewMem(1)}
 		st, err := local.Open(local.Options{Dir: r.dir, FS: r.files, Mode: store.ModeOS, SegmentBytes: segment, FlushInterval: 10 * time.Second})
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/internal/logged"
@@ -311,7 +312,7 @@ func TestAConsumerGoesOnWhereRetentionLeftSomething(t *testing.T) {
 
 // However many consumers fall behind, one line in a while tells of all.
 func TestWhatManyConsumersMissIsToldOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var said logged.Lines
 		r := &rig{t: t, dir: "data", files: fs.NewMem(1), lines: said.Logger()}
 		r.open()
@@ -619,7 +620,7 @@ func TestAStreamsPullWaitsForNoDisk(t *testing.T) {
 		"all files":   func(r *frozenRig) { r.disk.Freeze(nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				r := startFrozen(t, fs.NewMem(1))
 				args := arguments("x-queue-type", "stream")
 				if _, err := r.s.DeclareQueue("s", QueueOptions{Durable: true, Args: args}); err != nil {

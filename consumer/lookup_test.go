@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -87,7 +88,7 @@ func TestNothingWaitsForADiskButWhoAsksIt(t *testing.T) {
 	}
 	for name, tc := range asks {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				log := thawed(10)
 				c := newCursor(t, log, State{})
 				woken := 0

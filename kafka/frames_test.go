@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -24,7 +25,7 @@ func frameHead(n int) []byte {
 }
 
 func TestALargeFrameIsChargedAsItArrives(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		b := budget.New(budget.Options{Bytes: 100 << 20, Free: -1})
 		here, there := net.Pipe()
 		defer there.Close()
@@ -50,7 +51,7 @@ func TestALargeFrameIsChargedAsItArrives(t *testing.T) {
 }
 
 func TestALargeFrameWaitsForMemoryAndThenGivesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		b := budget.New(budget.Options{Bytes: 10 << 20, Free: -1, Reserve: -1, Patience: 5 * time.Second})
 		holder := b.Open()
 		_ = holder.Try(5 << 20)
@@ -85,7 +86,7 @@ func TestAClientThatStopsInsideAFrameIsLetGo(t *testing.T) {
 		{"inside a large frame", append(frameHead(1<<20), make([]byte, 300<<10)...)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				here, there := net.Pipe()
 				defer here.Close()
 				defer there.Close()
@@ -108,7 +109,7 @@ func TestALargeFrameThatHardlyComesIsNotWaitedFor(t *testing.T) {
 		taken bool
 	}{{"at a slow line's pace", 64 << 10, true}, {"by the byte", 1, false}} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				here, there := net.Pipe()
 				const n = 8 << 20
 				var sending sync.WaitGroup

@@ -3,10 +3,10 @@ package kafka
 import (
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // A client that does not read is waited for so long, and then let go, by whatever
@@ -35,7 +35,7 @@ func TestAClientThatDoesNotReadIsLetGo(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				here, there := net.Pipe()
 				defer there.Close()
 				o := newOutbox(here, budget.New(budget.Options{}).Open(), nil)

@@ -18,6 +18,7 @@ import (
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -261,7 +262,7 @@ func TestUnpackingTakesItsMemoryWhenItIsItsTurn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			large := oneBlock(20 << 20)
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				gone := make(patientClient)
 				a := anArrival()
 				a.client = gone

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -48,7 +48,7 @@ func TestAReceiptWaitsForItsFlush(t *testing.T) {
 		"the COMMIT of persistent": {store.ModeGroup, []string{"BEGIN\ntransaction:t\n\n", send + "persistent:true\ntransaction:t\nreceipt:1\n\nx", "COMMIT\ntransaction:t\nreceipt:2\n\n"}, []string{"1"}, []string{"2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				disk := fs.NewFreezer()
 				r := newRig(t, rigOptions{fs: fs.Failing(fs.NewMem(1), disk.Hook), mode: c.mode})
 				defer r.stop()

@@ -4,11 +4,11 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 func (r *rig) limit(name string, n int64) {
@@ -59,7 +59,7 @@ func (r *rig) through() *peer {
 func TestRatesSlowDownWhoGoesOverThem(t *testing.T) {
 	for name, limit := range map[string]string{"in": broker.ProducerByteRate, "out": broker.ConsumerByteRate} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				r := newRig(t, rigOptions{})
 				defer r.stop()
 				p, q := r.through(), r.through()

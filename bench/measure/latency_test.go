@@ -4,8 +4,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 func TestLatenciesAgreeWithSorting(t *testing.T) {
@@ -79,7 +80,7 @@ func TestLatenciesBeyondTheRangeCountAsItsEnd(t *testing.T) {
 
 // A late event must not move those after it, and its lateness must show.
 func TestPacerKeepsItsScheduleWhenLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		start := time.Now().Add(-10 * time.Millisecond) // ten events behind
 		p := NewPacer(start, 1000)
 		for i := range int64(10) {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 func TestWhatIsTakenIsBoundedForOneAndForAll(t *testing.T) {
@@ -64,7 +66,7 @@ func TestTheFreePartIsThereWhenAllElseIsTaken(t *testing.T) {
 }
 
 func TestTheLineIsServedInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		b := New(Options{Bytes: 100, Share: 100, Free: -1, Reserve: -1})
 		holder := b.Open()
 		_ = holder.Try(100)
@@ -114,7 +116,7 @@ func TestWaitingEnds(t *testing.T) {
 		{"with the account", func(_ chan struct{}, a *Account) { a.Close() }, time.Second, ErrGone},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				b := New(Options{Bytes: 100, Share: 100, Free: -1, Reserve: -1, Patience: 3 * time.Second})
 				_ = b.Open().Try(95)
 				a, gone := b.Open(), make(chan struct{})
@@ -145,7 +147,7 @@ func TestWaitingEnds(t *testing.T) {
 // Which bytes of an account are the free ones depends on what else it holds, and
 // that may change while it waits.
 func TestTheSumHoldsWhenAnAccountGivesWhileItWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		b := New(Options{Bytes: 100, Free: 10, Reserve: -1, Patience: time.Second})
 		other, a := &Account{b: b, share: 200, closed: make(chan struct{})}, &Account{b: b, share: 200, closed: make(chan struct{})}
 		_ = other.Try(105) // of which 95 count
@@ -229,7 +231,7 @@ func TestWhatIsCommonToManyIsBounded(t *testing.T) {
 }
 
 func TestWhoHoldsLittleDoesNotWaitBehindALargeWish(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		b := New(Options{Bytes: 1000, Share: 500, Free: -1, Little: 10, Reserve: 100})
 		_ = b.Open().Try(500) // its first 10 are of the reserve, too
 		common := b.OpenCommon()
@@ -263,7 +265,7 @@ func TestWhoHoldsLittleDoesNotWaitBehindALargeWish(t *testing.T) {
 // Many who hold little may hold all while nobody waits. Once a large wish does, they get back no more than
 // the reserve of what they give.
 func TestALargeWishIsNotOvertakenForEver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		b := New(Options{Bytes: 1000, Free: -1, Little: 10, Reserve: 100})
 		holders := make([]*Account, 100)
 		for i := range holders {
@@ -294,7 +296,7 @@ func TestALargeWishIsNotOvertakenForEver(t *testing.T) {
 }
 
 func TestThoseWhoHoldLittleHaveALineOfTheirOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		b := New(Options{Bytes: 1000, Share: 900, Free: -1, Little: 10, Reserve: 30})
 		full, one, two := b.Open(), b.Open(), b.Open()
 		_ = full.Try(900)
@@ -330,7 +332,7 @@ func TestThoseWhoHoldLittleHaveALineOfTheirOwn(t *testing.T) {
 }
 
 func TestThoseWhoHoldLittleDoNotPassEachOther(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		b := New(Options{Bytes: 1000, Share: 800, Free: -1, Little: 10, Reserve: 20, Patience: time.Minute})
 		much, one, two := b.Open(), b.Open(), b.Open()
 		if err := errors.Join(much.Try(800), one.Try(10), two.Try(10), b.Open().Try(180)); err != nil {
@@ -353,7 +355,7 @@ func TestThoseWhoHoldLittleDoNotPassEachOther(t *testing.T) {
 }
 
 func TestTheReserveIsGivenInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		b := New(Options{Bytes: 1000, Free: -1, Little: 10, Reserve: 20, Patience: time.Minute})
 		one := b.Open()
 		if err := errors.Join(b.OpenCommon().Try(370), b.OpenCommon().Try(370), b.OpenCommon().Try(240), one.Try(10), b.Open().Try(10)); err != nil {
@@ -380,7 +382,7 @@ func TestWhatIsCommonToManyTakesNothingOfTheReserve(t *testing.T) {
 }
 
 func TestWhoAwaitsKeepsItsPlaceAndLetsOthersGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		b := New(Options{Bytes: 1000, Share: 800, Free: -1, Reserve: -1, Patience: 10 * time.Second})
 		holder := b.Open()
 		_ = holder.Try(700)
@@ -412,7 +414,7 @@ func TestWhoAwaitsKeepsItsPlaceAndLetsOthersGo(t *testing.T) {
 }
 
 func TestWhoAwaitsGivesUpWithItsAccount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		b := New(Options{Bytes: 1000, Share: 800, Free: -1, Reserve: -1, Patience: time.Second})
 		_ = b.Open().Try(800)
 		a := b.Open()

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // each runs a test on the real file system and on the one in memory, below a
@@ -353,7 +355,7 @@ func TestFailingFailsTheChosenOperation(t *testing.T) {
 }
 
 func TestAFrozenFileSystemHoldsWhatItIsToldUntilTheThaw(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		z := NewFreezer()
 		f := Failing(NewMem(1), z.Hook)
 		file := create(t, f, "/f", []byte("hello"))

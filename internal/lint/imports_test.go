@@ -75,17 +75,18 @@ var imports = map[string][]string{
 	"internal/pattern": {},
 
 	// Tools and tests.
-	"bench":            {"internal/batch", "internal/program", "internal/devcert", "internal/netx"},
-	"internal/lint":    {},
-	"internal/alloc":   {},
-	"internal/logged":  {},
-	"internal/program": {},
-	"internal/testkit": {"server", "config"},
-	"test/crash":       {"test/process"},
-	"test/torture":     {"test/process"},
-	"test/weight":      {"test/process", "bench/measure"},
-	"test/process":     {},
-	"test/interop":     {"internal/testkit"},
+	"bench":              {"internal/batch", "internal/program", "internal/devcert", "internal/netx"},
+	"internal/lint":      {},
+	"internal/alloc":     {},
+	"internal/fakeclock": {},
+	"internal/logged":    {},
+	"internal/program":   {},
+	"internal/testkit":   {"server", "config"},
+	"test/crash":         {"test/process"},
+	"test/torture":       {"test/process"},
+	"test/weight":        {"test/process", "bench/measure"},
+	"test/process":       {},
+	"test/interop":       {"internal/testkit"},
 }
 
 // treeRules are the lines for folders that hold any number of programs.

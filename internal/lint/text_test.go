@@ -62,6 +62,22 @@ func TestNoTestIsSkipped(t *testing.T) {
 	}
 }
 
+func TestBubblesComeFromFakeclock(t *testing.T) {
+	for _, f := range goFiles(t) {
+		if f.pkg == "internal/fakeclock" {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Test" {
+				if on, ok := sel.X.(*ast.Ident); ok && on.Name == "synctest" {
+					t.Errorf("%s: call fakeclock.Test instead, which keeps the race detector alive", f.set.Position(sel.Pos()))
+				}
+			}
+			return true
+		})
+	}
+}
+
 func TestNoLargeFiles(t *testing.T) {
 	walk(t, func(name string) {
 		if !strings.HasSuffix(name, ".go") {

@@ -6,9 +6,9 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/logged"
 )
 
@@ -104,7 +104,7 @@ func TestAHandshakeIsOverInTime(t *testing.T) {
 		{"half", "\x16\x03\x01\x02\x00\x01", "it was not over after 10s"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				here, there := pipe(t)
 				go func() {
 					_, _ = io.WriteString(there, c.sends)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 func within(t *testing.T, wait time.Duration) context.Context {
@@ -25,7 +27,7 @@ type closing struct {
 func (c *closing) Close() error { c.closed.Store(true); return nil }
 
 func TestTheHandshakeThatWaitsLongestForItsClientMakesRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		h := NewHandshakes()
 		var conns []*closing
 		var list []*greeting
@@ -66,7 +68,7 @@ func TestTheHandshakeThatWaitsLongestForItsClientMakesRoom(t *testing.T) {
 }
 
 func TestVeryManyHandshakesMakeRoomAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		h := NewHandshakes()
 		first := new(closing)
 		h.begin(first)
@@ -84,7 +86,7 @@ func TestVeryManyHandshakesMakeRoomAtOnce(t *testing.T) {
 }
 
 func TestNobodyIsAcceptedWhileAllHandshakesHaveWork(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		h := NewHandshakes()
 		finish := make(chan struct{})
 		for range maxGreeted {

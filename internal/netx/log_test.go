@@ -8,10 +8,10 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/audit"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // written is a log and what came into it.
@@ -23,7 +23,7 @@ func written() (*Log, *bytes.Buffer) {
 func at(ip string, port int) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: port} }
 
 func TestARefusalIsSaidOnceACauseAndInterval(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		log, out := written()
 		gone := errors.New("no queue 'q' in vhost '/'")
 		refuse := func(ip string, port int, user, what string, why error) {
@@ -57,7 +57,7 @@ func TestARefusalIsSaidOnceACauseAndInterval(t *testing.T) {
 }
 
 func TestRefusedLoginsAreSaidOnceASecondAndSource(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		log, out := written()
 		for n := range 300 { // three seconds of guessing names
 			log.Client(at("192.0.2.7", n)).LoginRefused(fmt.Errorf("user %d: no such user", n))
@@ -77,7 +77,7 @@ func (n namedLogin) Unwrap() error     { return n.why }
 func (n namedLogin) LoginUser() string { return "eve" }
 
 func TestWhatAUserMayNotDoIsALineOfAudit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		log := NewLog("amqp", slog.New(audit.NewHandler("text", slog.LevelError, &out, nil)))
 		eve := log.Client(at("192.0.2.7", 5))
@@ -106,7 +106,7 @@ func TestWhatAUserMayNotDoIsALineOfAudit(t *testing.T) {
 }
 
 func TestRefusalsTakeBoundedMemoryAndLines(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		log, out := written()
 		for n := range 100_000 {
 			log.Client(at(fmt.Sprintf("10.0.%d.%d", n/256%256, n%256), 1)).Refused("x", fmt.Errorf("cause %d %s", n, strings.Repeat("y", 1000)), "z")

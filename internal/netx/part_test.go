@@ -7,8 +7,9 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // loopback is the two ends of a connection over the loopback interface.
@@ -75,7 +76,7 @@ func TestPartingIsBounded(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				client, server := net.Pipe()
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
@@ -117,7 +118,7 @@ func (h *halfOpen) CloseWrite() error { h.closed++; return nil }
 
 func TestPartingAfterOurSidesEndIsBounded(t *testing.T) {
 	for _, stopping := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
+		fakeclock.Test(t, func(t *testing.T) {
 			client, server := net.Pipe()
 			defer client.Close()
 			ctx, cancel := context.WithCancel(t.Context())

@@ -8,8 +8,9 @@ import (
 	"net"
 	"os"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // fakeConn gives what it is told to and counts deadlines.
@@ -146,7 +147,7 @@ func TestAMessageStaysWholeWhileTheBufferMoves(t *testing.T) {
 }
 
 func TestASilentPeerIsWaitedForAsLongAsItMay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		here, there := pipe(t)
 		r := NewReadBuffer(here, MaxReadBytes)
 		go there.Write(make([]byte, 3000)) // so that it holds more than the smallest buffer
@@ -170,7 +171,7 @@ func TestASilentPeerIsWaitedForAsLongAsItMay(t *testing.T) {
 
 // Whoever was busy while a peer's time ran out has not listened: what came is taken.
 func TestBytesThatCameWhileNobodyReadAreNotTooLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		here, there := pipe(t)
 		r := NewReadBuffer(here, MaxReadBytes)
 		go func() {
@@ -195,7 +196,7 @@ func TestBytesThatCameWhileNobodyReadAreNotTooLate(t *testing.T) {
 }
 
 func TestUntilEndsReadsWhateverTheyWaitFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		here, _ := pipe(t)
 		r := NewReadBuffer(here, MaxReadBytes)
 		go func() {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/alloc"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
@@ -207,7 +208,7 @@ func secureOver(t *testing.T, here net.Conn) *secure {
 
 // What crypto/tls can't do: a write that timed out goes on where it stood still.
 func TestAWriteWithTLSGoesOnWhereItStoodStill(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		here, there := pipe(t)
 		greeted := make(chan *secure, 1)
 		go func() { greeted <- secureOver(t, here) }()
@@ -296,7 +297,7 @@ func TestTheEndIsSaidInTLSToo(t *testing.T) {
 
 // Whoever closes a connection is not held up by a write that waits for its client.
 func TestCloseWaitsForNoWriteThatIsUnderWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		here, there := pipe(t)
 		greeted := make(chan *secure, 1)
 		go func() { greeted <- secureOver(t, here) }()
@@ -429,7 +430,7 @@ func TestRecordsAreHandedOutOneByOne(t *testing.T) {
 }
 
 func TestAConnectionOutlivesTheTimeOfItsHandshake(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		here, there := pipe(t)
 		greeted := make(chan *secure, 1)
 		go func() { greeted <- secureOver(t, here) }()

@@ -5,6 +5,8 @@ import (
 	"net"
 	"testing"
 	"testing/synctest"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // leaving is a connection whose client goes when gone is closed.
@@ -22,7 +24,7 @@ func TestAStayEndsWithItsClientOrWithWhatItIsPartOf(t *testing.T) {
 		"it was long enough": func(_ chan struct{}, _, leave context.CancelFunc) { leave() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
 				defer stop()
 				gone := make(chan struct{})

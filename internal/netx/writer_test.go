@@ -6,13 +6,14 @@ import (
 	"io"
 	"os"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // A peer that reads slowly gets everything, once and in order, while patience lasts.
 func TestAWriteGoesOnWhereItStoodStill(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		here, there := pipe(t)
 		asked := 0
 		w := NewWriter(here, 10*time.Second, func() bool { asked++; return true })
@@ -43,7 +44,7 @@ func TestAWriteGoesOnWhereItStoodStill(t *testing.T) {
 func TestAWriteEndsWhenPatienceDoes(t *testing.T) {
 	for name, patience := range map[string]func() bool{"none": nil, "lost": func() bool { return false }} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				here, _ := pipe(t)
 				w := NewWriter(here, 10*time.Second, patience)
 				began := time.Now()
@@ -57,7 +58,7 @@ func TestAWriteEndsWhenPatienceDoes(t *testing.T) {
 }
 
 func TestUntilEndsWritesOfThePatientToo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		here, _ := pipe(t)
 		w := NewWriter(here, 10*time.Second, func() bool { return true })
 		go func() {

@@ -19,9 +19,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/logged"
 )
 
@@ -240,7 +240,7 @@ func TestANewCertificateIsTakenAndABrokenOneIsNot(t *testing.T) {
 }
 
 func TestWatchTakesNewFilesOnceTheyRest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		f := newFiles(t)
 		o := f.pair(t, nil)
 		said := new(logged.Lines)
@@ -284,7 +284,7 @@ func TestWatchTakesNewFilesOnceTheyRest(t *testing.T) {
 }
 
 func TestWatchWarnsDayByDay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		f := newFiles(t)
 		o := f.pair(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(soon + 36*time.Hour) })
 		said := new(logged.Lines)

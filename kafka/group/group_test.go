@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -123,7 +124,7 @@ func waiting[T any](t *testing.T, ch chan T, what string) {
 }
 
 func TestMembersThatStartTogetherShareTheFirstGeneration(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{InitialDelay: 50 * time.Millisecond})
 		start := time.Now()
 		ms := form(t, c, 3, nil)
@@ -145,7 +146,7 @@ func TestMembersThatStartTogetherShareTheFirstGeneration(t *testing.T) {
 }
 
 func TestJoinWithoutIDIsGivenOneAndComesBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		m := &client{t: t, c: c}
 		r := <-m.startJoin(func(r *JoinRequest) { r.MustKnowID = true })
@@ -159,7 +160,7 @@ func TestJoinWithoutIDIsGivenOneAndComesBack(t *testing.T) {
 }
 
 func TestPromisedIDThatNeverComesDoesNotHoldUpTheGroup(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		ms := form(t, c, 1, nil)
 		stranger := &client{t: t, c: c}
@@ -191,7 +192,7 @@ func TestJoinRefusals(t *testing.T) {
 		{"group is full", func(r *JoinRequest) {}, wire.GroupMaxSizeReached},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				c := newCoordinator(t, Options{MaxMembers: 2})
 				form(t, c, 2, nil)
 				m := &client{t: t, c: c}
@@ -204,7 +205,7 @@ func TestJoinRefusals(t *testing.T) {
 }
 
 func TestNewcomerMakesTheOthersJoinAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		ms := form(t, c, 2, nil)
 		late := &client{t: t, c: c}
@@ -228,7 +229,7 @@ func TestNewcomerMakesTheOthersJoinAgain(t *testing.T) {
 }
 
 func TestMemberThatDoesNotJoinAgainIsDropped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		ms := form(t, c, 2, nil)
 		ch := ms[0].startJoin(nil)
@@ -256,7 +257,7 @@ func TestMemberThatDoesNotJoinAgainIsDropped(t *testing.T) {
 }
 
 func TestMemberThatNeverSyncsIsDropped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		a, b := &client{t: t, c: c}, &client{t: t, c: c}
 		ja, jb := a.startJoin(nil), b.startJoin(nil)
@@ -277,7 +278,7 @@ func TestMemberThatNeverSyncsIsDropped(t *testing.T) {
 }
 
 func TestSilentMemberExpires(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		ms := form(t, c, 2, nil)
 		for range 3 {
@@ -298,7 +299,7 @@ func TestSilentMemberExpires(t *testing.T) {
 }
 
 func TestRequestsOfAnotherGeneration(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		m := form(t, c, 1, nil)[0]
 		m.gen++
@@ -321,7 +322,7 @@ func TestRequestsOfAnotherGeneration(t *testing.T) {
 }
 
 func TestSyncChecksTheProtocol(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		m := form(t, c, 1, nil)[0]
 		ch := make(chan SyncReply, 1)
@@ -333,7 +334,7 @@ func TestSyncChecksTheProtocol(t *testing.T) {
 }
 
 func TestLostJoinAnswerIsGivenAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		ms := form(t, c, 2, nil)
 		if r := <-ms[1].startJoin(nil); r.Err != wire.None || r.Generation != 1 {
@@ -346,7 +347,7 @@ func TestLostJoinAnswerIsGivenAgain(t *testing.T) {
 }
 
 func TestChangedSubscriptionStartsARebalance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		ms := form(t, c, 2, nil)
 		ms[1].topics = "another"
@@ -359,7 +360,7 @@ func TestChangedSubscriptionStartsARebalance(t *testing.T) {
 }
 
 func TestLeaving(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		ms := form(t, c, 3, nil)
 		leavers := []Leaver{{MemberID: ms[0].id}, {MemberID: "nobody"}, {MemberID: ms[1].id}}
@@ -387,7 +388,7 @@ func TestLeaving(t *testing.T) {
 }
 
 func TestParkedMembersAreToldWhenARebalanceOvertakesThem(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		a, b := &client{t: t, c: c}, &client{t: t, c: c}
 		ja, jb := a.startJoin(nil), b.startJoin(nil)
@@ -404,7 +405,7 @@ func TestParkedMembersAreToldWhenARebalanceOvertakesThem(t *testing.T) {
 }
 
 func TestProtocolThatMostPreferIsChosen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		var chans []chan JoinReply
 		for _, names := range [][]string{{"range", "sticky"}, {"sticky", "range"}, {"sticky", "range", "extra"}} {
@@ -427,7 +428,7 @@ func TestProtocolThatMostPreferIsChosen(t *testing.T) {
 func TestStaticMemberKeepsItsAssignmentAcrossARestart(t *testing.T) {
 	for _, skip := range []bool{true, false} {
 		t.Run(fmt.Sprintf("may skip assignment %v", skip), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				c := newCoordinator(t, Options{})
 				ms := form(t, c, 2, func(i int, m *client) { m.instance = fmt.Sprintf("i%d", i) })
 				for i, old := range ms {
@@ -459,7 +460,7 @@ func TestStaticMemberKeepsItsAssignmentAcrossARestart(t *testing.T) {
 // Its next process may come in the middle of a rebalance: then it is part of it, and the group gets one new
 // generation, not the assignment of one that is over.
 func TestStaticMemberThatComesBackInARebalanceTakesPart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		ms := form(t, c, 2, func(i int, m *client) { m.instance = fmt.Sprintf("i%d", i) })
 		late := &client{t: t, c: c}
@@ -481,7 +482,7 @@ func TestStaticMemberThatComesBackInARebalanceTakesPart(t *testing.T) {
 
 // One that no longer knows the group's protocol makes the group choose again.
 func TestStaticMemberThatDoesNotKnowTheProtocolMakesTheGroupRebalance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		both := func(r *JoinRequest) { r.Protocols = []Protocol{{"range", nil}, {"sticky", nil}} }
 		ms := []*client{{t: t, c: c, instance: "i0"}, {t: t, c: c, instance: "i1"}}
@@ -505,7 +506,7 @@ func TestStaticMemberThatDoesNotKnowTheProtocolMakesTheGroupRebalance(t *testing
 }
 
 func TestStaticMemberThatIsAwayKeepsItsPlaceUntilItsSessionEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		ms := form(t, c, 2, func(i int, m *client) { m.instance = fmt.Sprintf("i%d", i) })
 		time.Sleep(9 * time.Second)
@@ -520,7 +521,7 @@ func TestStaticMemberThatIsAwayKeepsItsPlaceUntilItsSessionEnds(t *testing.T) {
 }
 
 func TestStaticMemberIsRemovedByItsInstanceID(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		form(t, c, 1, func(i int, m *client) { m.instance = "i" })
 		leavers := []Leaver{{InstanceID: "other"}, {InstanceID: "i", MemberID: "wrong"}, {InstanceID: "i"}}
@@ -534,7 +535,7 @@ func TestStaticMemberIsRemovedByItsInstanceID(t *testing.T) {
 }
 
 func TestSecondProcessFencesAParkedOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{InitialDelay: time.Second})
 		a := &client{t: t, c: c, instance: "i"}
 		first := a.startJoin(nil)
@@ -561,7 +562,7 @@ func (j *memoryJournal) Save(c []Change) error {
 }
 
 func TestOffsetsSurviveARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		j := &memoryJournal{}
 		c := newCoordinator(t, Options{Journal: j})
 		m := form(t, c, 1, nil)[0]
@@ -594,7 +595,7 @@ func TestOffsetsSurviveARestart(t *testing.T) {
 }
 
 func TestCommitThatCannotBeKeptIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{Journal: &memoryJournal{err: errors.New("disk")}})
 		ps := []Position{{Topic: "t", Offset: Offset{Offset: 1}}}
 		if code := c.Commit(c.opts.Journal, Identity{"g", "", "", -1}, ps); code != wire.CoordinatorNotAvailable {
@@ -607,7 +608,7 @@ func TestCommitThatCannotBeKeptIsRefused(t *testing.T) {
 }
 
 func TestDeletingGroupsAndOffsets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		j := &memoryJournal{}
 		c := newCoordinator(t, Options{Journal: j})
 		subscription := "\x00\x00\x00\x00\x00\x01\x00\x01t"
@@ -639,7 +640,7 @@ func TestDeletingGroupsAndOffsets(t *testing.T) {
 }
 
 func TestOffsetsOfAnAbandonedGroupAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{OffsetRetention: time.Hour, SweepEvery: time.Minute, Journal: &memoryJournal{}})
 		for _, topic := range []string{"a", "b"} {
 			if code := c.Commit(c.opts.Journal, Identity{"g", "", "", -1}, []Position{{Topic: topic}}); code != wire.None {
@@ -689,7 +690,7 @@ func TestACommitOnItsWayIsNotSweptAway(t *testing.T) {
 }
 
 func TestClosingAnswersWhoeverWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{InitialDelay: time.Second})
 		m := &client{t: t, c: c}
 		ch := m.startJoin(nil)
@@ -704,7 +705,7 @@ func TestClosingAnswersWhoeverWaits(t *testing.T) {
 }
 
 func TestOffsetsOfAllGroupsAreBoundedAndThoseThereGoOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		j := &memoryJournal{}
 		c := newCoordinator(t, Options{MaxOffsetBytes: 10_000})
 		commit := func(group string, partition int32, text string) wire.Code {

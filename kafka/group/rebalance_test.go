@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -25,7 +26,7 @@ func lookAt[T any](t *testing.T, c *Coordinator, read func(g *group) T) T {
 func TestChoosingAProtocolIsLinear(t *testing.T) {
 	const members, protocols = 1500, 100
 	began := time.Now()
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{InitialDelay: time.Second})
 		var joins []chan JoinReply
 		for i := range members {
@@ -50,7 +51,7 @@ func TestChoosingAProtocolIsLinear(t *testing.T) {
 }
 
 func TestWhoKnowsAProtocolIsCountedRight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		dice := rand.New(rand.NewPCG(7, 7))
 		names := []string{"a", "b", "c", "d"}
@@ -116,7 +117,7 @@ func TestABusyGroupKeepsNoOtherWaiting(t *testing.T) {
 }
 
 func TestARebalanceThatNobodyJoinsCostsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		short := func(r *JoinRequest) { r.RebalanceTimeout = time.Millisecond }
 		static := &client{t: t, c: c, instance: "i"}
@@ -144,7 +145,7 @@ func TestARebalanceThatNobodyJoinsCostsNothing(t *testing.T) {
 }
 
 func TestWhoJoinsAStalledRebalanceWaitsNoLongerThanForItsTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		one, two := &client{t: t, c: c, instance: "1"}, &client{t: t, c: c, instance: "2"}
 		ms := []*client{one, two}
@@ -175,7 +176,7 @@ func TestWhoJoinsAStalledRebalanceWaitsNoLongerThanForItsTime(t *testing.T) {
 }
 
 func TestAMemberThatNeverSyncsIsDroppedAndTheOthersRebalance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{InitialDelay: 50 * time.Millisecond})
 		leader, silent := &client{t: t, c: c}, &client{t: t, c: c}
 		a, b := leader.startJoin(nil), silent.startJoin(nil)
@@ -210,7 +211,7 @@ func TestWhoseClientIsGoneIsWaitedForAsItDeserves(t *testing.T) {
 		{"a member of the last generation", "", true, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				co := newCoordinator(t, Options{InitialDelay: 50 * time.Millisecond})
 				stays, leaves := &client{t: t, c: co}, &client{t: t, c: co, instance: c.instance}
 				if c.known {
@@ -243,7 +244,7 @@ func TestWhoseClientIsGoneIsWaitedForAsItDeserves(t *testing.T) {
 		})
 	}
 	t.Run("a sync", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		fakeclock.Test(t, func(t *testing.T) {
 			co := newCoordinator(t, Options{InitialDelay: 50 * time.Millisecond})
 			one, two := &client{t: t, c: co}, &client{t: t, c: co}
 			a, b := one.startJoin(nil), two.startJoin(nil)
@@ -262,7 +263,7 @@ func TestWhoseClientIsGoneIsWaitedForAsItDeserves(t *testing.T) {
 }
 
 func TestACommitDuringTheHandOverIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		m := &client{t: t, c: c}
 		m.took(<-m.startJoin(nil))
@@ -306,7 +307,7 @@ func (p *purse) held() int64 {
 }
 
 func TestWhatMembersSayIsCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		p := &purse{limit: 100 << 10}
 		c := newCoordinator(t, Options{Memory: p})
 		large := func(r *JoinRequest) { r.Protocols[0].Metadata = make([]byte, 40<<10) }
@@ -339,7 +340,7 @@ func TestWhatMembersSayIsCounted(t *testing.T) {
 }
 
 func TestAssignmentsAreCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		p := &purse{limit: 50 << 10}
 		c := newCoordinator(t, Options{Memory: p})
 		m := &client{t: t, c: c}
@@ -379,7 +380,7 @@ func (b busy) Try(n int64) error {
 
 // Clients end at the code for what never fits, and come again when others hold the memory.
 func TestMembersComeAgainWhenOthersHoldTheMemory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		p := &purse{}
 		c := newCoordinator(t, Options{Memory: busy{p}})
 		m := &client{t: t, c: c}
@@ -402,7 +403,7 @@ func TestMembersComeAgainWhenOthersHoldTheMemory(t *testing.T) {
 }
 
 func TestPromisedIDsAreCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		p := &purse{limit: 10 * promiseBytes}
 		c := newCoordinator(t, Options{Memory: p})
 		ask := func(id string) JoinReply {
@@ -434,7 +435,7 @@ func TestPromisedIDsAreCounted(t *testing.T) {
 }
 
 func TestATimeoutOfAMillisecondIsTakenForOneThatCanBeKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{})
 		m := &client{t: t, c: c}
 		m.took(<-m.startJoin(func(r *JoinRequest) { r.RebalanceTimeout = time.Millisecond }))
@@ -446,7 +447,7 @@ func TestATimeoutOfAMillisecondIsTakenForOneThatCanBeKept(t *testing.T) {
 }
 
 func TestAProtocolThatAMemberNamesTwiceCountsOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{InitialDelay: 50 * time.Millisecond})
 		one, two := &client{t: t, c: c}, &client{t: t, c: c}
 		a := one.startJoin(func(r *JoinRequest) { r.Protocols = []Protocol{{Name: "a"}, {Name: "a"}, {Name: "b"}} })

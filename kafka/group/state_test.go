@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -56,7 +57,7 @@ func (s *shelf) restarted(t *testing.T, old *Coordinator) *Coordinator {
 }
 
 func TestMembersGoOnAfterARestartWhereTheyWere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := &shelf{}
 		c := newCoordinator(t, Options{Keeper: s, InitialDelay: 50 * time.Millisecond})
 		ms := form(t, c, 3, func(i int, m *client) {
@@ -107,7 +108,7 @@ func TestMembersGoOnAfterARestartWhereTheyWere(t *testing.T) {
 }
 
 func TestAnEmptyGroupKeepsItsKindAcrossARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := &shelf{}
 		c := newCoordinator(t, Options{Keeper: s})
 		m := form(t, c, 1, nil)[0]
@@ -129,7 +130,7 @@ func TestAnEmptyGroupKeepsItsKindAcrossARestart(t *testing.T) {
 }
 
 func TestADeletedGroupStaysDeleted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := &shelf{}
 		c := newCoordinator(t, Options{Keeper: s})
 		m := form(t, c, 1, nil)[0]
@@ -153,7 +154,7 @@ func TestADeletedGroupStaysDeleted(t *testing.T) {
 }
 
 func TestNobodyHearsOfAGenerationBeforeItIsKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := &shelf{block: make(chan struct{})}
 		c := newCoordinator(t, Options{Keeper: s, InitialDelay: 50 * time.Millisecond})
 		one, two := &client{t: t, c: c}, &client{t: t, c: c}
@@ -179,7 +180,7 @@ func TestNobodyHearsOfAGenerationBeforeItIsKept(t *testing.T) {
 }
 
 func TestAGenerationThatCannotBeKeptIsBroughtAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := &shelf{err: errors.New("the disk is full")}
 		c := newCoordinator(t, Options{Keeper: s})
 		m := &client{t: t, c: c}
@@ -195,7 +196,7 @@ func TestAGenerationThatCannotBeKeptIsBroughtAgain(t *testing.T) {
 }
 
 func TestARebalanceThatOvertakesTheKeepingWins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := &shelf{block: make(chan struct{})}
 		c := newCoordinator(t, Options{Keeper: s})
 		m := &client{t: t, c: c}
@@ -215,7 +216,7 @@ func TestARebalanceThatOvertakesTheKeepingWins(t *testing.T) {
 }
 
 func TestALargeGroupIsNotKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := &shelf{}
 		c := newCoordinator(t, Options{Keeper: s})
 		m := &client{t: t, c: c}

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
@@ -213,7 +214,7 @@ func TestInitFencesAndAborts(t *testing.T) {
 }
 
 func TestTimeIsUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		w := newWorld()
 		c := w.coordinator()
 		defer c.Close()
@@ -241,7 +242,7 @@ func TestTimeIsUp(t *testing.T) {
 }
 
 func TestIDsAreForgottenThatNobodyUses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		w := newWorld()
 		c := w.coordinator()
 		defer c.Close()
@@ -318,7 +319,7 @@ var errDisk = errors.New("disk")
 // A model of what was promised is held against what the partitions show, with failures and kills at any step.
 func TestTransactionsHoldThroughFailuresAndKills(t *testing.T) {
 	for seed := range uint64(300) {
-		synctest.Test(t, func(t *testing.T) { campaign(t, seed) })
+		fakeclock.Test(t, func(t *testing.T) { campaign(t, seed) })
 	}
 }
 
@@ -448,7 +449,7 @@ func TestStateIsWrittenAsDrawn(t *testing.T) {
 
 // A decision that is replaced before its markers are on disk could not be made good after a power cut.
 func TestADecisionStaysUntilItsMarkersAreSafe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		w := newWorld()
 		c := w.coordinator()
 		defer c.Close()

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/segment"
@@ -126,7 +127,7 @@ func TestADeletedLogKeepsNoSlotForItsEnd(t *testing.T) {
 // TestAnIdleStoreWritesNoCheckpoint uses the store, waits until that is written down, and
 // looks for more. While only messages come, they are rarer than the flushes.
 func TestAnIdleStoreWritesNoCheckpoint(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := openStore(t, Options{Dir: "/data", FS: fs.NewMem(1), BootID: "one"})
 		l := newTestLog(t, s, store.LogOptions{Name: "orders"})
 		number := func() uint64 {

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
@@ -35,7 +35,7 @@ func TestWhatIsNotedNowWaitsForNoDisk(t *testing.T) {
 		}, func(_ fs.Op, name string) bool { return strings.HasSuffix(name, changedSuffix) }, 1, 5, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				disk := fs.NewFreezer()
 				s, err := Open(Options{Dir: "data", FS: fs.Failing(fs.NewMem(1), disk.Hook), Mode: store.ModeGroup, Logger: quiet})
 				if err != nil {

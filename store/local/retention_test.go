@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
@@ -64,7 +65,7 @@ func TestRetentionSweep(t *testing.T) {
 		"topic by both":  {store.Retention{Age: 3 * time.Hour, Bytes: 1 << 30}, 4 * 180, 4 * (180 + 32)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fakeclock.Test(t, func(t *testing.T) {
 				s := openStore(t, Options{Dir: "/data", FS: fs.NewMem(1), BootID: "b", Mode: store.ModeOS, SweepInterval: time.Minute})
 				l := newTestLog(t, s, store.LogOptions{Name: "q", SegmentBytes: 64 << 10, Retention: c.r})
 				var bases []message.Offset
@@ -91,7 +92,7 @@ func TestRetentionSweep(t *testing.T) {
 // TestSweepOpensWhatAgeMakesDue holds that a topic that nobody used since the
 // start loses its old segments too.
 func TestSweepOpensWhatAgeMakesDue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		mem := fs.NewMem(1)
 		o := Options{Dir: "/data", FS: mem, BootID: "b", SweepInterval: time.Minute}
 		lo := store.LogOptions{Name: "t", SegmentBytes: 64 << 10, Retention: store.Retention{Age: time.Hour}}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/alloc"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -36,7 +37,7 @@ func (f *fakeFile) syncState() *syncState { return &f.state }
 
 // TestCommitsAreCoalesced holds that all who wait during a flush share the next one.
 func TestCommitsAreCoalesced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := newSyncer(fs.NewMem(1), "/", time.Hour)
 		f := &fakeFile{took: 10 * time.Millisecond}
 		var group sync.WaitGroup
@@ -64,7 +65,7 @@ func TestCommitsAreCoalesced(t *testing.T) {
 // TestCommitIsCoveredByALaterFlush holds that a commit is never done by a flush
 // that had begun before it.
 func TestCommitIsCoveredByALaterFlush(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := newSyncer(fs.NewMem(1), "/", time.Hour)
 		f := &fakeFile{took: 10 * time.Millisecond}
 		first := make(chan error, 1)
@@ -86,7 +87,7 @@ func TestCommitIsCoveredByALaterFlush(t *testing.T) {
 // TestSlowFlushesRunTogether holds that a round takes as long as its slowest
 // flush, not as all of them, and that each thing is flushed once.
 func TestSlowFlushesRunTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := newSyncer(fs.NewMem(1), "/", time.Hour)
 		var files [syncWorkers]*fakeFile
 		w := waiter{}
@@ -118,7 +119,7 @@ func TestSlowFlushesRunTogether(t *testing.T) {
 }
 
 func TestManyDirtyFilesFlushTheFileSystemFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var all atomic.Int64
 		counting := fs.Failing(fs.NewMem(1), func(op fs.Op, _ string) error {
 			if op == fs.OpSyncAll {
@@ -149,7 +150,7 @@ func TestManyDirtyFilesFlushTheFileSystemFirst(t *testing.T) {
 // TestOneBadFileFailsItsOwnCommits holds that errors reach exactly those who
 // waited for the file that failed.
 func TestOneBadFileFailsItsOwnCommits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		s := newSyncer(fs.NewMem(1), "/", time.Hour)
 		boom := errors.New("boom")
 		good, bad := &fakeFile{}, &fakeFile{err: boom}
@@ -180,7 +181,7 @@ func TestOneBadFileFailsItsOwnCommits(t *testing.T) {
 // TestBackgroundFlush holds that in mode os nothing stays dirty for much longer
 // than a second, and that a resting log is left alone.
 func TestBackgroundFlush(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var syncs atomic.Int64
 		counting := fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
 			if op == fs.OpSync && isSegment(name) {
