@@ -54,7 +54,7 @@ lint: need-go ## gofmt, go vet, staticcheck and the rules in internal/lint
 	if [ -n "$$files" ]; then echo "not formatted, run 'make fmt':"; echo "$$files"; exit 1; fi
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
-	$(GO) test -count=1 ./internal/lint
+	$(GO) test ./internal/lint
 
 race: need-go need-cc ## race tests of the packages in which goroutines meet
 	@# Allocation budgets are held by make test: the detector allocates by itself and empties pools.
