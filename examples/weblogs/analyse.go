@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leveret-mq/leveret/examples/internal/demo"
 )
 
 // Figures are what the log says, computed from one pass over its lines.
@@ -163,10 +165,10 @@ type Analyst struct {
 	read   atomic.Uint64
 	stop   context.CancelFunc
 	done   chan error
-	bar    *Bar
+	bar    *demo.Bar
 }
 
-func startAnalyst(ctx context.Context, b *Broker, bar *Bar) (*Analyst, error) {
+func startAnalyst(ctx context.Context, b *demo.Broker, bar *demo.Bar) (*Analyst, error) {
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(b.Kafka), kgo.ClientID("weblogs-report"), kgo.ConsumerGroup(reportGroup), kgo.ConsumeTopics(allQueue),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond), kgo.FetchMaxBytes(16<<20),
@@ -192,17 +194,17 @@ func (a *Analyst) run(ctx context.Context) error {
 		}
 		fetches.EachRecord(func(r *kgo.Record) { a.Figures.add(r.Key, r.Value) })
 		a.read.Store(a.Figures.Tally.Lines)
-		a.bar.set(a.Figures.Tally.Lines)
+		a.bar.Set(a.Figures.Tally.Lines)
 	}
 }
 
 // finish waits until so many lines were read, commits and leaves the group.
 func (a *Analyst) finish(ctx context.Context, lines uint64) error {
 	defer a.client.Close()
-	a.bar.total(lines)
+	a.bar.Total(lines)
 	var ended error
 	over := false
-	err := until(ctx, func() bool {
+	err := demo.Until(ctx, func() bool {
 		select {
 		case ended = <-a.done:
 			over = true
@@ -221,7 +223,7 @@ func (a *Analyst) finish(ctx context.Context, lines uint64) error {
 	if err != nil {
 		return fmt.Errorf("%d of %d lines read: %w", a.read.Load(), lines, err)
 	}
-	a.bar.finish(a.read.Load())
+	a.bar.Finish(a.read.Load())
 	if err := a.client.CommitUncommittedOffsets(ctx); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}

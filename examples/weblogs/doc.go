@@ -17,7 +17,7 @@
 //	line.go      reads one line of a log in the common formats
 //	source.go    lines of files and directories, merged by time
 //	generate.go  lines that are made up, the same for the same seed
-//	broker.go    starts a broker of its own, declares the topology
+//	broker.go    declares the topology; ../internal/demo starts a broker of its own
 //	ship.go      sends lines in, through Kafka and through AMQP
 //	work.go      workers that ack error lines
 //	analyse.go   the Kafka group and its figures

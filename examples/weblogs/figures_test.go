@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/leveret-mq/leveret/examples/internal/demo"
 )
 
 func TestMetricsAreReadWithTheirLabels(t *testing.T) {
@@ -67,8 +69,8 @@ func TestFiguresOfAFewLines(t *testing.T) {
 func TestPathsAreBounded(t *testing.T) {
 	f := newFigures()
 	for i := range maxPaths + 100 {
-		f.path([]byte("web.info"), []byte(strings.Repeat("x", 200)+grouped(i)))
-		f.path([]byte("web.info"), []byte("/"+grouped(i))).Count++
+		f.path([]byte("web.info"), []byte(strings.Repeat("x", 200)+demo.Grouped(i)))
+		f.path([]byte("web.info"), []byte("/"+demo.Grouped(i))).Count++
 	}
 	if len(f.Paths) > maxPaths+1 {
 		t.Errorf("%d paths are held", len(f.Paths))
@@ -130,7 +132,7 @@ func TestTheReportSaysWhatIsWrong(t *testing.T) {
 	full := Tally{Lines: 10, Sum: 5}
 	r := &Result{
 		Shipped: &Shipped{All: full, Errors: Tally{Lines: 2, Sum: 1}}, Figures: newFigures(), Workers: &Workers{},
-		Broker: &Broker{}, Replays: []*Replay{{What: "a replay", Want: full, Got: Tally{Lines: 10, Sum: 6}}},
+		Broker: &demo.Broker{}, Replays: []*Replay{{What: "a replay", Want: full, Got: Tally{Lines: 10, Sum: 6}}},
 	}
 	r.Figures.Tally = full
 	faults := r.Faults()
@@ -141,26 +143,5 @@ func TestTheReportSaysWhatIsWrong(t *testing.T) {
 	r.write(&out)
 	if !strings.Contains(out.String(), "WRONG: a replay") || strings.Contains(out.String(), "Nothing was lost") {
 		t.Errorf("the report says:\n%s", &out)
-	}
-}
-
-func TestNumbersForPeople(t *testing.T) {
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1000: "-1,000", -100: "-100", 1234567: "1,234,567"} {
-		if got := grouped(n); got != want {
-			t.Errorf("%d is %s", n, got)
-		}
-	}
-	for n, want := range map[float64]string{0: "0 B", 999: "999 B", 1500: "1.5 kB", 2e9: "2.0 GB", 3e12: "3.0 TB"} {
-		if got := size(n); got != want {
-			t.Errorf("%v is %s, want %s", n, got, want)
-		}
-	}
-	for d, want := range map[time.Duration]string{1500: "1.5 µs", 1234567: "1.23 ms", 1234 * time.Millisecond: "1.23 s", time.Minute: "60 s"} {
-		if got := short(d); got != want {
-			t.Errorf("%v is %s, want %s", int64(d), got, want)
-		}
-	}
-	if got := cut("a\x1b[31m\xffb", 40); got != "a.[31m.b" {
-		t.Errorf("%q", got)
 	}
 }

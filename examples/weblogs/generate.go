@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"time"
+
+	"github.com/leveret-mq/leveret/examples/internal/demo"
 )
 
 // generator makes up the access log of a small shop's six services, in Apache's
@@ -79,7 +81,7 @@ func (g *generator) Lines() int { return g.total }
 
 func (g *generator) Describe() string {
 	return fmt.Sprintf("%s GENERATED lines (seed %d): not a real log, but one hour of a made-up shop's; give LOGS=file-or-directory for your own",
-		grouped(g.total), g.seed)
+		demo.Grouped(g.total), g.seed)
 }
 
 func (g *generator) Next() (Entry, error) {

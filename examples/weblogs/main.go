@@ -9,25 +9,23 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/leveret-mq/leveret/examples/internal/demo"
 )
 
 // settings are the command line.
 type settings struct {
-	broker, sync         string
-	amqp, kafka, metrics string
-	logs                 string
-	lines, workers       int
-	seed                 uint64
-	live                 float64
+	demo.Flags
+	logs           string
+	lines, workers int
+	seed           uint64
+	live           float64
 }
 
 func main() {
 	var s settings
-	flag.StringVar(&s.broker, "broker", "bin/leveret", "the broker to start, on free ports with a data directory of its own")
-	flag.StringVar(&s.sync, "sync", "", "durability mode of that broker: os, group or always (default: the broker's)")
-	flag.StringVar(&s.amqp, "amqp", "", "host:port of a broker that runs already, for AMQP; needs -kafka too. Its queues weblogs-all and weblogs-errors are made anew")
-	flag.StringVar(&s.kafka, "kafka", "", "host:port of the same broker for Kafka clients")
-	flag.StringVar(&s.metrics, "metrics", "", "host:port of its metrics; without it the report lacks the broker's figures")
+	s.Register(flag.CommandLine, "queues weblogs-all and weblogs-errors")
+	flag.StringVar(&s.Metrics, "metrics", "", "host:port of its metrics; without it the report lacks the broker's figures")
 	flag.StringVar(&s.logs, "logs", "", "a web-server log, or a directory of them (.gz too); without it lines are generated")
 	flag.IntVar(&s.lines, "lines", 0, "how many lines at most (default: a million generated ones, or the first five million of -logs)")
 	flag.Uint64Var(&s.seed, "seed", 1, "seed of the generated lines")
@@ -54,8 +52,6 @@ func (s *settings) check() error {
 	switch {
 	case flag.NArg() > 0:
 		return fmt.Errorf("unknown argument %q; a log is named by -logs", flag.Arg(0))
-	case (s.amqp == "") != (s.kafka == ""):
-		return errors.New("-amqp and -kafka come together: both are addresses of the same broker")
 	case s.lines < 0:
 		return errors.New("-lines must not be negative")
 	case s.workers < 1 || s.workers > 100:
@@ -63,7 +59,7 @@ func (s *settings) check() error {
 	case !(s.live >= 0 && s.live <= 1):
 		return errors.New("-live must be between 0 and 1")
 	}
-	return nil
+	return s.Check()
 }
 
 const (
@@ -78,12 +74,9 @@ func run(ctx context.Context, s *settings) (ok bool, err error) {
 		return false, err
 	}
 	fmt.Println(src.Describe())
-	b := &Broker{AMQP: s.amqp, Kafka: s.kafka, Metrics: s.metrics}
-	if s.amqp == "" {
-		if b, err = startBroker(ctx, s.broker, s.sync); err != nil {
-			return false, err
-		}
-		fmt.Printf("Started %s: AMQP %s, Kafka %s, metrics http://%s/metrics\n", s.broker, b.AMQP, b.Kafka, b.Metrics)
+	b, err := s.Open(ctx)
+	if err != nil {
+		return false, err
 	}
 	defer b.Stop()
 	if err := declare(b); err != nil {
@@ -135,14 +128,14 @@ func (s *settings) source() (Source, error) {
 // work ships the lines while workers and the group's reader take them, and waits
 // until these have got everything.
 func (r *Result) work(ctx context.Context, src Source, s *settings) (err error) {
-	progress := newProgress(os.Stderr)
-	defer progress.end()
+	progress := demo.NewProgress(os.Stderr)
+	defer progress.End()
 	began := time.Now()
-	analyst, err := startAnalyst(ctx, r.Broker, progress.bar("lines counted by the Kafka group", uint64(src.Lines())))
+	analyst, err := startAnalyst(ctx, r.Broker, progress.Bar("lines counted by the Kafka group", uint64(src.Lines())))
 	if err != nil {
 		return err
 	}
-	if r.Workers, err = startWorkers(r.Broker, s.workers, progress.bar("error lines acked by workers", 0)); err != nil {
+	if r.Workers, err = startWorkers(r.Broker, s.workers, progress.Bar("error lines acked by workers", 0)); err != nil {
 		return err
 	}
 	if r.Shipped, err = ship(ctx, r.Broker, src, s.live, progress); err != nil {

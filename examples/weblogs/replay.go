@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leveret-mq/leveret/examples/internal/demo"
 )
 
 // Replay is what one replay by time brought.
@@ -55,7 +57,7 @@ func worstTenMinutes(minutes map[int64]*Ticks) (from time.Time, want Ticks) {
 // Every record with a time of at least from lies at or behind the first one of
 // that time, so the start is exact. Lines may be out of order by lateness: behind
 // the first record of to+lateness none of a time before to can follow.
-func replayByTime(ctx context.Context, b *Broker, queue string, from, to time.Time, lateness time.Duration) (*Replay, error) {
+func replayByTime(ctx context.Context, b *demo.Broker, queue string, from, to time.Time, lateness time.Duration) (*Replay, error) {
 	r := &Replay{From: from, To: to}
 	began := time.Now()
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.Kafka), kgo.ClientID("weblogs-replay"), kgo.FetchMaxWait(200*time.Millisecond))
@@ -83,14 +85,14 @@ func replayByTime(ctx context.Context, b *Broker, queue string, from, to time.Ti
 	return r, nil
 }
 
-func (r *Replay) read(ctx context.Context, b *Broker, queue string) error {
+func (r *Replay) read(ctx context.Context, b *demo.Broker, queue string) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.Kafka), kgo.ClientID("weblogs-replay"), kgo.FetchMaxWait(200*time.Millisecond),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{queue: {0: kgo.NewOffset().At(r.Start)}}))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, demo.Patience)
 	defer cancel()
 	for next := r.Start; next < r.End; {
 		fetches := client.PollFetches(ctx)

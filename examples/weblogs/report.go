@@ -3,15 +3,16 @@ package main
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/leveret-mq/leveret/examples/internal/demo"
 )
 
 // Result is everything a run found out.
 type Result struct {
 	Source    string
-	Broker    *Broker
+	Broker    *demo.Broker
 	Shipped   *Shipped
 	Workers   *Workers
 	Figures   *Figures
@@ -28,9 +29,9 @@ func (r *Result) Faults() []string {
 	check := func(what string, got, want Tally) {
 		switch {
 		case got.Lines != want.Lines:
-			out = append(out, fmt.Sprintf("%s: %s lines, want %s", what, grouped(got.Lines), grouped(want.Lines)))
+			out = append(out, fmt.Sprintf("%s: %s lines, want %s", what, demo.Grouped(got.Lines), demo.Grouped(want.Lines)))
 		case got.Sum != want.Sum:
-			out = append(out, fmt.Sprintf("%s: %s lines as it must be, but not the same ones", what, grouped(got.Lines)))
+			out = append(out, fmt.Sprintf("%s: %s lines as it must be, but not the same ones", what, demo.Grouped(got.Lines)))
 		}
 	}
 	check("read by the Kafka group", r.Figures.Tally, r.Shipped.All)
@@ -51,12 +52,12 @@ func (r *Result) write(w io.Writer) {
 	p("THE WORK")
 	s := r.Shipped
 	p("  in through Kafka   %12s lines in %5.1f s, %9s a second (topic %s into exchange %s, key = routing key)",
-		grouped(s.Kafka), s.KafkaTook.Seconds(), rate(s.Kafka, s.KafkaTook), feedTopic, exchangeName)
+		demo.Grouped(s.Kafka), s.KafkaTook.Seconds(), rate(s.Kafka, s.KafkaTook), feedTopic, exchangeName)
 	p("  in through AMQP    %12s lines in %5.1f s, %9s a second (published one by one, each confirmed)",
-		grouped(s.AMQP), s.AMQPTook.Seconds(), rate(s.AMQP, s.AMQPTook))
+		demo.Grouped(s.AMQP), s.AMQPTook.Seconds(), rate(s.AMQP, s.AMQPTook))
 	p("  error lines acked  %12s one by one, by %d AMQP workers (%s), redelivered %s",
-		grouped(r.Workers.Done.Load()), r.WorkerNum, shares(r.Workers.Share), grouped(r.Workers.Redelivered.Load()))
-	p("  read by the group  %12s lines of queue %s, as a Kafka topic", grouped(r.Figures.Tally.Lines), allQueue)
+		demo.Grouped(r.Workers.Done.Load()), r.WorkerNum, shares(r.Workers.Share), demo.Grouped(r.Workers.Redelivered.Load()))
+	p("  read by the group  %12s lines of queue %s, as a Kafka topic", demo.Grouped(r.Figures.Tally.Lines), allQueue)
 	p("  all of it in %.1f s; %.1f s until the last line was confirmed", r.AllTook.Seconds(), r.ShipTook.Seconds())
 	p("")
 	r.writeReplays(p)
@@ -83,10 +84,10 @@ func (r *Result) writeLog(p func(string, ...any)) {
 	span := f.Last.Sub(f.First) + time.Second
 	at, peak := f.peak()
 	p("  from %s to %s UTC", stamp(f.First), stamp(f.Last))
-	p("  requests a second  %.1f on average, %s at %s", float64(f.Tally.Lines-f.Unreadable)/span.Seconds(), grouped(int64(peak)), at.Format("15:04:05"))
-	p("  bodies             %s", size(float64(f.Body)))
+	p("  requests a second  %.1f on average, %s at %s", float64(f.Tally.Lines-f.Unreadable)/span.Seconds(), demo.Grouped(int64(peak)), at.Format("15:04:05"))
+	p("  bodies             %s", demo.Size(float64(f.Body)))
 	if f.Unreadable > 0 {
-		p("  not readable       %s lines (kept, key *.other)", grouped(f.Unreadable))
+		p("  not readable       %s lines (kept, key *.other)", demo.Grouped(f.Unreadable))
 	}
 	for i, class := range statuses(f) {
 		p("  %-18s %s", []string{"status codes", ""}[min(i, 1)], class)
@@ -94,13 +95,13 @@ func (r *Result) writeLog(p func(string, ...any)) {
 	p("")
 	p("  %-42s %10s %7s %7s", "most frequent paths", "requests", "share", "errors")
 	for _, x := range f.top(8, func(x *PathFigures) float64 { return float64(x.Count) }) {
-		p("  %-42s %10s %6.1f%% %7s", cut(x.Name, 42), grouped(x.Count), 100*float64(x.Count)/float64(f.Tally.Lines), grouped(x.Errors))
+		p("  %-42s %10s %6.1f%% %7s", demo.Cut(x.Name, 42), demo.Grouped(x.Count), 100*float64(x.Count)/float64(f.Tally.Lines), demo.Grouped(x.Errors))
 	}
 	p("")
 	if f.Timed == 0 {
 		p("  %-42s %10s %12s", "largest paths (no line tells its time)", "requests", "mean body")
 		for _, x := range f.top(8, func(x *PathFigures) float64 { return float64(x.Bytes) / float64(x.Count) }) {
-			p("  %-42s %10s %12s", cut(x.Name, 42), grouped(x.Count), size(float64(x.Bytes)/float64(x.Count)))
+			p("  %-42s %10s %12s", demo.Cut(x.Name, 42), demo.Grouped(x.Count), demo.Size(float64(x.Bytes)/float64(x.Count)))
 		}
 		return
 	}
@@ -113,7 +114,7 @@ func (r *Result) writeLog(p func(string, ...any)) {
 		return float64(x.quantile(0.95))
 	})
 	for _, x := range slow {
-		p("  %-42s %10s %8s %8s %8s", cut(x.Name, 42), grouped(x.Count), short(x.quantile(0.5)), short(x.quantile(0.95)), short(x.Longest))
+		p("  %-42s %10s %8s %8s %8s", demo.Cut(x.Name, 42), demo.Grouped(x.Count), demo.Short(x.quantile(0.5)), demo.Short(x.quantile(0.95)), demo.Short(x.Longest))
 	}
 }
 
@@ -127,11 +128,11 @@ func (r *Result) writeReplays(p func(string, ...any)) {
 		}
 		verdict := "exactly what went in"
 		if !x.Whole() {
-			verdict = fmt.Sprintf("WRONG, %s went in", grouped(x.Want.Lines))
+			verdict = fmt.Sprintf("WRONG, %s went in", demo.Grouped(x.Want.Lines))
 		}
 		p("  %s", x.What)
-		p("    %s to %s: offsets %s to %s, %s lines in %s: %s", stamp(x.From), to, grouped(x.Start), grouped(x.End),
-			grouped(x.Got.Lines), short(x.Took), verdict)
+		p("    %s to %s: offsets %s to %s, %s lines in %s: %s", stamp(x.From), to, demo.Grouped(x.Start), demo.Grouped(x.End),
+			demo.Grouped(x.Got.Lines), demo.Short(x.Took), verdict)
 	}
 }
 
@@ -149,11 +150,11 @@ func (r *Result) writeBroker(p func(string, ...any)) {
 	p("  rate while shipping %s messages/s, %.1f MB/s in, %.1f MB/s appended to logs", number64(in/seconds), inBytes/seconds/1e6,
 		w.grew("leveret_store_appended_bytes_total")/seconds/1e6)
 	p("  CPU                %.2f s for the whole run, %.2f µs for each message in", cpu, 1e6*cpu/max(in, 1))
-	p("  memory             %s resident at most (mapped segments included)", size(w.PeakMemory))
-	p("  disk               %s in %s segments; work queue at most %s deep", size(w.After.sum("leveret_queue_bytes")),
+	p("  memory             %s resident at most (mapped segments included)", demo.Size(w.PeakMemory))
+	p("  disk               %s in %s segments; work queue at most %s deep", demo.Size(w.After.sum("leveret_queue_bytes")),
 		number64(w.After.sum("leveret_queue_segments")), number64(w.PeakReady))
 	if n := w.grew("leveret_store_sync_seconds_count"); n > 0 {
-		p("  flushes            %s, %s each on average", number64(n), short(time.Duration(w.grew("leveret_store_sync_seconds_sum")/n*1e9)))
+		p("  flushes            %s, %s each on average", number64(n), demo.Short(time.Duration(w.grew("leveret_store_sync_seconds_sum")/n*1e9)))
 	}
 }
 
@@ -177,7 +178,7 @@ func statuses(f *Figures) []string {
 		var parts []string
 		for code := hundred; code < hundred+100; code++ {
 			if n := f.Status[code]; n > 0 {
-				parts = append(parts, fmt.Sprintf("%d: %s", code, grouped(n)))
+				parts = append(parts, fmt.Sprintf("%d: %s", code, demo.Grouped(n)))
 			}
 		}
 		if parts != nil {
@@ -190,7 +191,7 @@ func statuses(f *Figures) []string {
 func shares(counts []uint64) string {
 	var parts []string
 	for _, n := range counts {
-		parts = append(parts, grouped(n))
+		parts = append(parts, demo.Grouped(n))
 	}
 	return strings.Join(parts, " + ")
 }
@@ -204,50 +205,4 @@ func rate(n uint64, d time.Duration) string {
 	return number64(float64(n) / d.Seconds())
 }
 
-func number64(v float64) string { return grouped(int64(v + 0.5)) }
-
-// size writes bytes in units of a thousand.
-func size(bytes float64) string {
-	for _, unit := range []string{"B", "kB", "MB", "GB"} {
-		if bytes < 1000 {
-			return strconv.FormatFloat(bytes, 'f', min(1, len(unit)-1), 64) + " " + unit
-		}
-		bytes /= 1000
-	}
-	return strconv.FormatFloat(bytes, 'f', 1, 64) + " TB"
-}
-
-// short writes a duration with three digits.
-func short(d time.Duration) string {
-	switch {
-	case d >= 10*time.Second:
-		return fmt.Sprintf("%.0f s", d.Seconds())
-	case d >= time.Second:
-		return fmt.Sprintf("%.2f s", d.Seconds())
-	case d >= time.Millisecond:
-		return fmt.Sprintf("%.3g ms", float64(d)/1e6)
-	}
-	return fmt.Sprintf("%.3g µs", float64(d)/1e3)
-}
-
-func cut(s string, width int) string {
-	s = strings.Map(func(r rune) rune { // a log may hold anything, a terminal should not get it
-		if r < ' ' || r == 0x7f {
-			return '.'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "."))
-	if r := []rune(s); len(r) > width {
-		return string(r[:width-1]) + "…"
-	}
-	return s
-}
-
-// grouped writes a number with commas.
-func grouped[T int | int64 | uint64](n T) string {
-	s := strconv.FormatInt(int64(n), 10)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+func number64(v float64) string { return demo.Grouped(int64(v + 0.5)) }

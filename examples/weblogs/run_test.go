@@ -2,29 +2,21 @@ package main
 
 import (
 	"context"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-)
 
-// buildBroker compiles the real broker, which the test then talks to like any client.
-func buildBroker(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "leveret")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/leveret").CombinedOutput(); err != nil {
-		t.Fatalf("build the broker: %v\n%s", err, out)
-	}
-	return binary
-}
+	"github.com/leveret-mq/leveret/examples/internal/demo"
+	"github.com/leveret-mq/leveret/examples/internal/demotest"
+)
 
 // whole runs the job and returns the report.
 func whole(t *testing.T, binary string, src Source, s *settings) *Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	b, err := startBroker(ctx, binary, "os")
+	b, err := demo.Start(ctx, binary, "os")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +44,7 @@ func whole(t *testing.T, binary string, src Source, s *settings) *Result {
 }
 
 func TestTheWholeJobOnTheRealBroker(t *testing.T) {
-	binary := buildBroker(t)
+	binary := demotest.Build(t)
 	t.Run("generated lines", func(t *testing.T) {
 		r := whole(t, binary, newGenerator(3, 20_000, time.Now()), &settings{workers: 2, live: 0.25})
 		if r.Shipped.Kafka != 15_000 || r.Shipped.AMQP != 5_000 || r.Shipped.Errors.Lines == 0 || len(r.Replays) != 3 {
@@ -99,7 +91,7 @@ func TestTheWholeJobOnTheRealBroker(t *testing.T) {
 
 func TestBadSettingsAreRefused(t *testing.T) {
 	for name, s := range map[string]settings{
-		"one address":     {amqp: "x:1", workers: 1},
+		"one address":     {Flags: demo.Flags{AMQP: "x:1"}, workers: 1},
 		"negative lines":  {lines: -1, workers: 1},
 		"no workers":      {},
 		"too much live":   {workers: 1, live: 1.5},
@@ -111,15 +103,5 @@ func TestBadSettingsAreRefused(t *testing.T) {
 	}
 	if err := (&settings{workers: 1, live: 0.5}).check(); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestABrokerThatEndsAtOnceShowsItsOutput(t *testing.T) {
-	_, err := startBroker(context.Background(), buildBroker(t), "sometimes")
-	if err == nil || !strings.Contains(err.Error(), "--sync") {
-		t.Errorf("error: %v", err)
-	}
-	if _, err := startBroker(context.Background(), filepath.Join(t.TempDir(), "missing"), ""); err == nil {
-		t.Error("a missing binary is no error")
 	}
 }

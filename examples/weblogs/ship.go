@@ -11,6 +11,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leveret-mq/leveret/examples/internal/demo"
 )
 
 // Tally counts lines, and adds up their hashes so that two tallies are equal
@@ -83,20 +85,20 @@ func (s *Shipped) noteArchived(e Entry) {
 // the lines' own times, the rest through AMQP as they would come in live. One
 // follows the other so that record times rise along the log, as they do in life:
 // AMQP has no time of the publisher's, the broker stamps the arrival.
-func ship(ctx context.Context, b *Broker, src Source, liveShare float64, p *Progress) (*Shipped, error) {
+func ship(ctx context.Context, b *demo.Broker, src Source, liveShare float64, p *demo.Progress) (*Shipped, error) {
 	live := uint64(float64(src.Lines()) * liveShare)
 	archived := uint64(src.Lines()) - live
 	s := newShipped()
-	if err := shipKafka(ctx, b, src, archived, s, p.bar("archived lines through Kafka", archived)); err != nil {
+	if err := shipKafka(ctx, b, src, archived, s, p.Bar("archived lines through Kafka", archived)); err != nil {
 		return nil, err
 	}
-	if err := shipAMQP(ctx, b, src, s, p.bar("newest lines through AMQP", live)); err != nil {
+	if err := shipAMQP(ctx, b, src, s, p.Bar("newest lines through AMQP", live)); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func shipKafka(ctx context.Context, b *Broker, src Source, count uint64, s *Shipped, bar *Bar) error {
+func shipKafka(ctx context.Context, b *demo.Broker, src Source, count uint64, s *Shipped, bar *demo.Bar) error {
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(b.Kafka), kgo.ClientID("weblogs-shipper"),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(1<<20),
@@ -135,7 +137,7 @@ func shipKafka(ctx context.Context, b *Broker, src Source, count uint64, s *Ship
 		done.Add(1)
 		client.Produce(ctx, &kgo.Record{Topic: feedTopic, Key: e.Key, Value: slab[from:len(slab):len(slab)], Timestamp: e.Time}, promise)
 		if s.Kafka%4096 == 0 {
-			bar.set(acked.Load())
+			bar.Set(acked.Load())
 			if failed.Load() != nil || ctx.Err() != nil {
 				break
 			}
@@ -148,7 +150,7 @@ func shipKafka(ctx context.Context, b *Broker, src Source, count uint64, s *Ship
 	if err := failed.Load(); err != nil {
 		return fmt.Errorf("send to topic %s: %w", feedTopic, *err)
 	}
-	bar.finish(s.Kafka)
+	bar.Finish(s.Kafka)
 	s.KafkaTook = time.Since(start)
 	return ctx.Err()
 }
@@ -156,8 +158,8 @@ func shipKafka(ctx context.Context, b *Broker, src Source, count uint64, s *Ship
 // confirmWindow is how many publishes may wait for their confirms.
 const confirmWindow = 2000
 
-func shipAMQP(ctx context.Context, b *Broker, src Source, s *Shipped, bar *Bar) error {
-	conn, err := b.dial()
+func shipAMQP(ctx context.Context, b *demo.Broker, src Source, s *Shipped, bar *demo.Bar) error {
+	conn, err := b.Dial()
 	if err != nil {
 		return err
 	}
@@ -205,13 +207,13 @@ func shipAMQP(ctx context.Context, b *Broker, src Source, s *Shipped, bar *Bar) 
 			if err := settle(confirmWindow / 2); err != nil {
 				return err
 			}
-			bar.set(s.AMQP - uint64(len(waiting)))
+			bar.Set(s.AMQP - uint64(len(waiting)))
 		}
 	}
 	if err := settle(0); err != nil {
 		return err
 	}
-	bar.finish(s.AMQP)
+	bar.Finish(s.AMQP)
 	s.AMQPTook = time.Since(start)
 	return nil
 }

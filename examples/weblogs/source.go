@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/leveret-mq/leveret/examples/internal/demo"
 )
 
 // Entry is one log line with what shipping it needs.
@@ -73,9 +75,9 @@ func openFiles(path string, limit int) (*files, []string, error) {
 	if len(f.queue) == 0 {
 		return nil, notes, fmt.Errorf("no web-server access log found in %s", path)
 	}
-	f.title = fmt.Sprintf("%s lines of %d log file(s) in %s", grouped(f.total), len(f.queue), path)
+	f.title = fmt.Sprintf("%s lines of %d log file(s) in %s", demo.Grouped(f.total), len(f.queue), path)
 	if limit > 0 && f.total > limit {
-		f.title += fmt.Sprintf(", of which the first %s are taken (--lines)", grouped(limit))
+		f.title += fmt.Sprintf(", of which the first %s are taken (--lines)", demo.Grouped(limit))
 		f.total = limit
 	}
 	return f, notes, nil

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/leveret-mq/leveret/examples/internal/demo"
 )
 
 // Workers take error lines one by one and ack each when it has been handled.
@@ -23,7 +25,7 @@ type Workers struct {
 	enough chan uint64 // how many there are, told when shipping is over
 	wait   sync.WaitGroup
 	conns  []*amqp.Connection
-	bar    *Bar
+	bar    *demo.Bar
 }
 
 // workerPrefetch is how many unacked lines a worker may hold.
@@ -31,10 +33,10 @@ const workerPrefetch = 50
 
 // startWorkers connects n workers, each over its own connection as programs of
 // their own would.
-func startWorkers(b *Broker, n int, bar *Bar) (*Workers, error) {
+func startWorkers(b *demo.Broker, n int, bar *demo.Bar) (*Workers, error) {
 	w := &Workers{Share: make([]uint64, n), By: map[string]uint64{}, bar: bar, enough: make(chan uint64, 1)}
 	for i := range n {
-		conn, err := b.dial()
+		conn, err := b.Dial()
 		if err != nil {
 			w.close()
 			return nil, err
@@ -78,15 +80,15 @@ func (w *Workers) work(worker int, lines <-chan amqp.Delivery) {
 			w.mu.Unlock()
 			return
 		}
-		w.bar.set(w.Done.Add(1))
+		w.bar.Set(w.Done.Add(1))
 	}
 }
 
 // finish waits until so many lines were acked, and sends the workers home.
 func (w *Workers) finish(ctx context.Context, lines uint64) error {
-	w.bar.total(lines)
+	w.bar.Total(lines)
 	defer w.close()
-	err := until(ctx, func() bool {
+	err := demo.Until(ctx, func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.err != nil || w.Done.Load() >= lines
@@ -94,7 +96,7 @@ func (w *Workers) finish(ctx context.Context, lines uint64) error {
 	if err != nil {
 		return fmt.Errorf("%d of %d error lines acked: %w", w.Done.Load(), lines, err)
 	}
-	w.bar.finish(w.Done.Load())
+	w.bar.Finish(w.Done.Load())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.err

@@ -91,7 +91,7 @@ var imports = map[string][]string{
 
 // treeRules are the lines for folders that hold any number of programs.
 var treeRules = map[string][]string{
-	"examples/": {},
+	"examples/": {"examples/internal/demo", "examples/internal/demotest"},
 	"test/":     {"internal/testkit"},
 	"bench/":    {"bench", "server", "config", "internal/batch", "internal/netx"},
 }

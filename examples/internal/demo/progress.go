@@ -1,7 +1,6 @@
-package main
+package demo
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -25,7 +24,7 @@ type Progress struct {
 	wait sync.WaitGroup
 }
 
-// Bar is one task's progress in lines. A nil Bar shows nothing.
+// Bar is one task's progress. A nil Bar shows nothing.
 type Bar struct {
 	name string
 	now  atomic.Uint64
@@ -33,7 +32,8 @@ type Bar struct {
 	bar  *mpb.Bar
 }
 
-func newProgress(out *os.File) *Progress {
+// NewProgress shows bars on out if that is a terminal, else lines.
+func NewProgress(out *os.File) *Progress {
 	p := &Progress{out: out, stop: make(chan struct{})}
 	if info, err := out.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 		p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(64), mpb.WithRefreshRate(100*time.Millisecond))
@@ -43,7 +43,8 @@ func newProgress(out *os.File) *Progress {
 	return p
 }
 
-func (p *Progress) bar(name string, total uint64) *Bar {
+// Bar adds a task; total is 0 while it is not known.
+func (p *Progress) Bar(name string, total uint64) *Bar {
 	b := &Bar{name: name}
 	b.all.Store(total)
 	if p.bars != nil {
@@ -61,12 +62,13 @@ func (p *Progress) bar(name string, total uint64) *Bar {
 // counts writes how far a bar is, and of how many when that is known.
 func counts(s decor.Statistics) string {
 	if s.Total <= 0 {
-		return grouped(s.Current)
+		return Grouped(s.Current)
 	}
-	return grouped(s.Current) + " / " + grouped(s.Total)
+	return Grouped(s.Current) + " / " + Grouped(s.Total)
 }
 
-func (b *Bar) set(n uint64) {
+// Set tells how far the task is.
+func (b *Bar) Set(n uint64) {
 	if b == nil {
 		return
 	}
@@ -76,7 +78,8 @@ func (b *Bar) set(n uint64) {
 	}
 }
 
-func (b *Bar) total(n uint64) {
+// Total tells how much there is to do.
+func (b *Bar) Total(n uint64) {
 	if b == nil {
 		return
 	}
@@ -86,7 +89,8 @@ func (b *Bar) total(n uint64) {
 	}
 }
 
-func (b *Bar) finish(n uint64) {
+// Finish completes the bar at n.
+func (b *Bar) Finish(n uint64) {
 	if b == nil {
 		return
 	}
@@ -122,17 +126,17 @@ func (p *Progress) line() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, b := range p.list {
-		part := b.name + " " + grouped(b.now.Load())
+		part := b.name + " " + Grouped(b.now.Load())
 		if all := b.all.Load(); all > 0 {
-			part += " of " + grouped(all)
+			part += " of " + Grouped(all)
 		}
 		parts = append(parts, part)
 	}
 	return "  " + strings.Join(parts, "; ")
 }
 
-// end takes the bars down; those that did not finish stay as they are.
-func (p *Progress) end() {
+// End takes the bars down; those that did not finish stay as they are.
+func (p *Progress) End() {
 	close(p.stop)
 	p.wait.Wait()
 	if p.bars == nil {
@@ -144,21 +148,4 @@ func (p *Progress) end() {
 	}
 	p.mu.Unlock()
 	p.bars.Wait()
-}
-
-// patience is how long a stage may go without being done before the program gives up.
-const patience = 3 * time.Minute
-
-// until looks every few milliseconds whether done is true.
-func until(ctx context.Context, done func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for !done() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return nil
 }
