@@ -21,6 +21,8 @@ REPORTS ?= ../shared/reports
 BASE ?=
 # A log file or a directory of them for `make demo`; empty: generated lines.
 LOGS ?=
+# A picture or a directory of them for `make demo-images`; empty: generated ones.
+PICTURES ?=
 
 # The packages in which goroutines meet.
 RACE := ./auth ./access ./internal/netx ./internal/tlsconf ./metrics ./server ./consumer ./exchange ./segment ./log ./store/... ./broker ./amqp ./kafka/... ./stomp/... ./xmpp/... ./management ./internal/websocket ./internal/spool ./test/cross
@@ -28,7 +30,7 @@ RACE := ./auth ./access ./internal/netx ./internal/tlsconf ./metrics ./server ./
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race cross fmt interop interop-more reports diff-rabbitmq crash torture weight fuzz bench bench-curves bench-compare bench-guard bench-peers demo release clean need-go need-cc
+.PHONY: help run build test check lint race cross fmt interop interop-more reports diff-rabbitmq crash torture weight fuzz bench bench-curves bench-compare bench-guard bench-peers demo demo-images release clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -111,6 +113,9 @@ bench-peers: build ## the same load on Kafka, RabbitMQ, NATS and this broker (PE
 
 demo: build ## the main job: ship logs in, route, work, replay, report (LOGS=file or directory)
 	$(GO) run ./examples/weblogs --broker $(BIN) $(if $(LOGS),--logs '$(LOGS)') $(ARGS)
+
+demo-images: build ## image resizing: a web page takes pictures, workers make small ones first (PICTURES=file or directory)
+	$(GO) run ./examples/images --broker $(BIN) $(if $(PICTURES),--pictures '$(PICTURES)') $(ARGS)
 
 release: need-go ## programs and packages for every system into dist/, with checksums, the same for everybody (VERSION=)
 	GO='$(GO)' VERSION='$(VERSION)' packaging/release
