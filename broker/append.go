@@ -157,7 +157,7 @@ func (p *Publisher) Commit(done func(error)) error {
 	}
 	err, commit := p.err, p.needCommit
 	if err == nil && len(p.refused) > 0 {
-		err = fail(LimitReached, "%d messages were refused: a queue has reached its maximum length, or has them already", len(p.refused))
+		err = fail(LimitReached, "%d messages were refused: a queue has reached its maximum length, has them already, or is a compacted topic and they have no routing key", len(p.refused))
 	}
 	p.refused = p.refused[:0]
 	done = p.endNames(err, p.forgetUnstored(err, commit, done))

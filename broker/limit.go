@@ -5,6 +5,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/internal/batch"
@@ -57,6 +58,8 @@ type limiter struct {
 	sizes   []int64      // of a batch's bodies; scratch
 	runs    []consumer.Run
 	names   distinct // with x-message-deduplication
+
+	keylessTold time.Time // when somebody was told of messages without a key, of a compacted topic
 
 	searching sync.Mutex   // guards search; a leaf
 	search    *queueSearch // for names and bytes, under way

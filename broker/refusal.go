@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slices"
+	"time"
 
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
@@ -10,7 +11,7 @@ import (
 // What a queue at its limit refuses is told by its publisher: Refused lists it, and nothing
 // else of the publish fails. In a queue with reject-publish-dlx it becomes a dead letter, too.
 // What a queue has already (distinct.go) is refused as well, and is a dead letter wherever
-// there is a place for it, as RabbitMQ has it.
+// there is a place for it, as RabbitMQ has it; so is what has no key, by a compacted topic.
 
 // Refused lists the Refs of messages that a queue refused because of its limit since the last
 // Commit, of what was stored. The list is valid until the next Store.
@@ -56,7 +57,7 @@ func (l *limiter) append(p *Partition, data []byte, pub *Publisher) (n int, refu
 	b := batch.Batch(data)
 	n = int(b.Count())
 	l.sizes = l.sizes[:0]
-	if s.Distinct || s.refuses() {
+	if s.Distinct || s.Compact || s.refuses() {
 		if n, err = l.choose(p, s, b); err != nil {
 			l.names.drop()
 			return 0, nil, nil, err
@@ -112,6 +113,9 @@ func (l *limiter) choose(p *Partition, s *Settings, b batch.Batch) (n int, err e
 	if s.Distinct {
 		l.names.mark(p, b, l.sizes)
 	}
+	if s.Compact {
+		l.markKeyless(p, b)
+	}
 	if s.refuses() {
 		return l.admit(p, l.sizes)
 	}
@@ -121,6 +125,32 @@ func (l *limiter) choose(p *Partition, s *Settings, b batch.Batch) (n int, err e
 		}
 	}
 	return n, nil
+}
+
+// keyless is the size of a message that a compacted topic does not take.
+const keyless = -3
+
+// keylessEvery is how long nobody is told of further messages without a key.
+const keylessEvery = time.Minute
+
+// markKeyless has a compacted topic refuse what has no routing key, and so no key by which it could be compacted.
+func (l *limiter) markKeyless(p *Partition, b batch.Batch) {
+	records := message.NewRecords(b.Records())
+	var rec message.Record
+	for i := range l.sizes {
+		if more, err := records.Next(&rec); err != nil || !more {
+			break // can't be: it is our own
+		}
+		if rec.Key != nil {
+			continue
+		}
+		l.sizes[i] = keyless
+		if now := p.q.vhost.b.opts.Now(); now.Sub(l.keylessTold) >= keylessEvery {
+			l.keylessTold = now
+			p.q.vhost.b.opts.Log.Warn("a message without a routing key was refused: the topic is compacted and needs a key; "+
+				"publish with a routing key, or set cleanup.policy=delete", "topic", p.q.Name)
+		}
+	}
 }
 
 // appended follows up on an append: what consumers are free for is theirs, and what is too
@@ -190,7 +220,7 @@ func (p *Publisher) missed(set *targetSet, failed, gone int) {
 // of the Commit when its queue has begun to refuse since the batch was.
 func (p *Publisher) missedByClient(set *targetSet) {
 	if len(set.refs) < len(set.missed) {
-		p.failed(fail(LimitReached, "messages were refused: a queue has reached its maximum length, or has them already"))
+		p.failed(fail(LimitReached, "messages were refused: a queue has reached its maximum length, has them already, or is a compacted topic and they have no routing key"))
 		return
 	}
 	for i, n := range set.missed {

@@ -18,6 +18,7 @@ type Settings struct {
 	RetentionAge    time.Duration // of a topic; 0: for ever
 	RetentionBytes  int64         // of each log of a topic; 0: no limit
 	DeleteOld       bool          // false: a topic keeps everything
+	Compact         bool          // each message of a topic has a key
 	SegmentBytes    int64         // largest segment; 0 is the store's own
 	MaxBatchBytes   int           // largest batch of a Kafka producer
 	LogAppendTime   bool          // records bear the time of their arrival

@@ -129,7 +129,10 @@ var settingTable = []*Setting{
 
 	// Of a topic. For Kafka clients every queue is one.
 	{Config: "cleanup.policy", Type: List, Words: []string{"compact", "delete"}, Default: "delete", Live: ByConfig,
-		obey: func(s *Settings, v string) { s.DeleteOld = slices.Contains(splitList(v), "delete") }},
+		obey: func(s *Settings, v string) {
+			words := splitList(v)
+			s.DeleteOld, s.Compact = slices.Contains(words, "delete"), slices.Contains(words, "compact")
+		}},
 	{Config: "compression.gzip.level", Min: 1, Max: 9, Words: []string{"-1"}, Default: "-1", Live: ByConfig},
 	{Config: "compression.lz4.level", Min: 1, Max: 17, Default: "9", Live: ByConfig},
 	{Config: "compression.type", Type: Word, Words: []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}, Default: "producer", Live: ByConfig},

@@ -238,7 +238,7 @@ func (c *conn) addPartitions(t *kmsg.CreatePartitionsRequestTopic, validateOnly 
 }
 
 // Key 21, DeleteRecords, versions 0 to 2. A work queue's messages belong to its
-// consumers, so only topics can be cut.
+// consumers, so only topics can be cut, and of these, as in Kafka, none that is only compacted.
 func (c *conn) deleteRecords(r *kmsg.DeleteRecordsRequest) kmsg.Response {
 	res := kmsg.NewPtrDeleteRecordsResponse()
 	for _, t := range r.Topics {
@@ -269,6 +269,8 @@ func (c *conn) cutBefore(part *broker.Partition, offset int64) (low int64, code 
 	case part == nil:
 		return 0, wire.UnknownTopicOrPartition
 	case !part.Queue().Topic:
+		return 0, wire.PolicyViolation
+	case part.Queue().Settings().Compact && !part.Queue().Settings().DeleteOld:
 		return 0, wire.PolicyViolation
 	case offset < -1:
 		return 0, wire.OffsetOutOfRange

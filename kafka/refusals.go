@@ -39,7 +39,7 @@ var advice = map[wire.Code]string{
 	wire.InvalidReplicaAssignment:   "leave the assignment to the broker",
 	wire.InvalidConfig:              "correct the setting",
 	wire.InvalidRequest:             "mend or update the client",
-	wire.PolicyViolation:            "leave a work queue's messages to its consumers",
+	wire.PolicyViolation:            "leave a work queue's messages to its consumers; a compacted topic's records can be deleted with cleanup.policy=compact,delete",
 	wire.OutOfOrderSequence:         "start the producer anew: batches of it are missing",
 	wire.InvalidProducerEpoch:       "let one producer use the id",
 	wire.InvalidTxnState:            "mend or update the client: what it asks for does not fit its transaction",
@@ -55,7 +55,7 @@ var advice = map[wire.Code]string{
 	wire.ResourceNotFound:           "name a user who has a credential for the mechanism",
 	wire.DuplicateResource:          "ask for each user and mechanism once",
 	wire.UnacceptableCredential:     "use 4096 to 16384 iterations, a salt of 8 bytes or more, and a name",
-	wire.InvalidRecord:              "mend or update the producer: its batches do not hold together",
+	wire.InvalidRecord:              "mend or update the producer: its batches do not hold together, or have records without a key for a compacted topic",
 }
 
 // refused logs a code that ends a client's work: what it asked, of which topic or

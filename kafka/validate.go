@@ -90,8 +90,9 @@ func (a *arrival) gone() <-chan struct{} {
 //	many as the header says, or not numbered 0…n                 87
 //	too far before or behind our clock (message.timestamp.before.max.ms
 //	and .after.max.ms), unless the topic keeps the broker's time 32
+//	a record without a key, where the topic is compacted         87
 //
-// Compressed records are not looked into when the server trusts its producers.
+// Compressed records are not looked into when the server trusts its producers, but for a compacted topic.
 //
 // A message set of older versions is made a batch first; whoever calls this calls release when the batch is stored.
 func (a *arrival) check(records []byte, set *broker.Settings) (batch.Batch, wire.Code, string) {
@@ -169,14 +170,14 @@ func (a *arrival) checkRecords(b batch.Batch, set *broker.Settings) (message.Che
 	switch {
 	case b.Codec() == message.CodecNone:
 		var used int
-		c = message.NewCheck(b.Count(), b.BaseTimestamp())
+		c = newCheck(b, set)
 		if used, err = c.Records(b.Records()); err == nil {
 			err = c.End(len(b.Records()) - used)
 		}
-	case a.trust:
+	case a.trust && !set.Compact:
 		c = message.Claimed(b.BaseTimestamp(), b.MaxTimestamp())
 	default:
-		c, err = a.unpack(b, unpackedBytes(set))
+		c, err = a.unpack(b, set)
 	}
 	code, why := verdict(err, set)
 	return c, code, why
@@ -195,17 +196,28 @@ func verdict(err error, set *broker.Settings) (wire.Code, string) {
 		return wire.RequestTimedOut, err.Error()
 	case errors.Is(err, message.ErrLegacyCRC):
 		return wire.CorruptMessage, err.Error()
+	case errors.Is(err, message.ErrNoKey):
+		return wire.InvalidRecord, "a compacted topic takes no record without a key (" + err.Error() + "): give the record a key, or set cleanup.policy=delete"
 	}
 	return wire.InvalidRecord, err.Error()
 }
 
+// newCheck is of a batch for a topic with these settings.
+func newCheck(b batch.Batch, set *broker.Settings) message.Check {
+	c := message.NewCheck(b.Count(), b.BaseTimestamp())
+	if set.Compact {
+		c.WantKeys()
+	}
+	return c
+}
+
 // unpack checks compressed records.
-func (a *arrival) unpack(b batch.Batch, limit int) (c message.Check, err error) {
+func (a *arrival) unpack(b batch.Batch, set *broker.Settings) (c message.Check, err error) {
 	fresh := func() message.Walker {
-		c = message.NewCheck(b.Count(), b.BaseTimestamp())
+		c = newCheck(b, set)
 		return &c
 	}
-	a.unpacked, err = a.walk(fresh, b.Codec(), b.Records(), limit)
+	a.unpacked, err = a.walk(fresh, b.Codec(), b.Records(), unpackedBytes(set))
 	return c, err
 }
 

@@ -16,6 +16,8 @@ var (
 	ErrCount = errors.New("not as many records as the batch's header says")
 	// ErrNumber says that the records of a batch are not numbered 0, 1, 2 …
 	ErrNumber = errors.New("the records are not numbered from 0 on")
+	// ErrNoKey says that a record has none and must have.
+	ErrNoKey = errors.New("record without a key")
 )
 
 // A Check walks the records of one batch before it is stored, once, and holds them
@@ -29,7 +31,11 @@ type Check struct {
 	count  uint32
 	oldest int64 // the earliest time of a record that has one; MaxInt64 without
 	latest int64
+	keyed  bool // see WantKeys
 }
+
+// WantKeys has a record without a key be an error.
+func (c *Check) WantKeys() { c.keyed = true }
 
 // NewCheck begins with a batch of count records whose times count from baseMs.
 func NewCheck(count int32, baseMs int64) Check {
@@ -81,6 +87,10 @@ func (c *Check) Records(b []byte) (used int, err error) {
 			if delta, n, err = c.any(b[used:], next); err != nil || n == 0 {
 				break
 			}
+		}
+		if c.keyed && !hasKey(b[used:used+n]) {
+			err = c.noKey(next)
+			break
 		}
 		ms := c.baseMs + delta
 		latest = max(latest, ms)
@@ -200,7 +210,9 @@ func (c *Check) Long(s *Stretch) error {
 	if s.varint() != int64(c.next) && s.err == nil {
 		return c.malformed(c.next, badNumber)
 	}
-	s.nullable(end) // key
+	if !s.nullable(end) && c.keyed && s.err == nil {
+		return c.noKey(c.next)
+	}
 	s.nullable(end) // value
 	count := s.varint()
 	if count < 0 || count > (end-s.taken)/2 {
@@ -226,6 +238,21 @@ func (c *Check) note(ms int64) {
 	if ms != NoTime {
 		c.oldest = min(c.oldest, ms)
 	}
+}
+
+// hasKey says whether a record that was checked has a key.
+func hasKey(rec []byte) bool {
+	_, w := varint(rec)
+	at := w + 1   // attributes
+	for range 2 { // time, number
+		_, w = varint(rec[at:])
+		at += w
+	}
+	return rec[at] != 1 // -1
+}
+
+func (c *Check) noKey(record uint32) error {
+	return fmt.Errorf("%w: record %d of its batch", ErrNoKey, record)
 }
 
 const badNumber = "number"

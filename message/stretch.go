@@ -90,11 +90,14 @@ func (s *Stretch) record() (end int64) {
 	return s.taken + size
 }
 
-// nullable passes over a length and that many bytes; a length of -1 is a null.
-func (s *Stretch) nullable(upTo int64) {
-	if n := s.varint(); n != -1 {
-		s.skip(n, upTo)
+// nullable passes over a length and that many bytes, and reports whether that is not a null, a length of -1.
+func (s *Stretch) nullable(upTo int64) bool {
+	n := s.varint()
+	if n == -1 {
+		return false
 	}
+	s.skip(n, upTo)
+	return true
 }
 
 // skip passes over n bytes, of which there are no more than upTo allows.
