@@ -38,6 +38,7 @@ type Client struct {
 	leaving   bool            // its stream ends, and it with it
 	gone      bool            // it has ended for good
 	out       []byte          // for the writer, in order
+	alone     int             // of out, what is written by a call of its own
 	unwritten []func(ok bool) // of events in out, without stream management
 	sm        *managed        // nil without stream management
 	charged   int64           // of memory

@@ -81,6 +81,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.use(nc)
 	c.secure = isSecure(nc)
 	c.w.c = c
+	c.w.outflow.Wake = c.signal
 	c.feed.c = c
 	return c
 }

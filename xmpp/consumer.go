@@ -157,13 +157,20 @@ func (k *Client) tell() {
 		k.dirty[i] = nil
 	}
 	k.dirty = k.dirty[:0]
-	if len(k.parked) > 0 && !k.isFull() {
-		for i, q := range k.parked {
-			q.look()
-			k.parked[i] = nil
-		}
-		k.parked = k.parked[:0]
+	k.unpark()
+}
+
+// unpark lets consumers go on that waited for room, if there is some now. mu is held.
+func (k *Client) unpark() bool {
+	if len(k.parked) == 0 || k.isFull() {
+		return false
 	}
+	for i, q := range k.parked {
+		q.look()
+		k.parked[i] = nil
+	}
+	k.parked = k.parked[:0]
+	return true
 }
 
 // look has the writer look at a consumer, for which there may be something to do. It takes no lock but a leaf.

@@ -119,7 +119,7 @@ func (c *conn) detach(k *Client, broken bool) {
 		k.conn = nil
 		k.live.Store(nil)
 		giveBuffer(k.out)
-		k.out = nil
+		k.out, k.alone = nil, 0
 	}
 	unwritten := k.unwritten
 	k.unwritten = nil

@@ -222,3 +222,46 @@ func TestADomainStandsForAVirtualHost(t *testing.T) {
 	p.send("<message id='m' to='one@localhost'><body>x</body></message>")
 	p.refused(p.message(), "remote-server-not-found")
 }
+
+func TestDeliveriesKeepTheRate(t *testing.T) {
+	r := newRig(t)
+	r.declare("work")
+	sender := r.client("two", "s", "")
+	p := r.client("one", "a", "")
+	p.send("<presence to='work@queues.localhost'/>")
+	p.next()
+	if err := r.broker.SetVHostLimit(audit.Actor{}, "/", broker.ConsumerByteRate, 400_000); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	for range 8 {
+		say(sender, "work@queues.localhost", strings.Repeat("x", 100_000))
+	}
+	p.got(8)
+	if took := time.Since(begun); took < 200*time.Millisecond {
+		t.Errorf("800 kB at 400 kB a second, of which a second's worth may come at once, took %v", took)
+	}
+}
+
+// Without stream management nothing is acknowledged, by which a consumer that waited for room would go on.
+func TestAConsumerGoesOnWhenThereIsRoomAgain(t *testing.T) {
+	r := newRig(t)
+	q := r.declare("work")
+	sender := r.client("two", "s", "")
+	p := r.client("one", "a", "")
+	p.send("<presence to='work@queues.localhost'/>")
+	p.next()
+	k := r.server.Client(stanza.JID{Local: "one", Domain: "localhost", Resource: "a"})
+	k.mu.Lock() // the writer waits
+	for range 12 {
+		k.put(stanza.New(stanza.NSClient, "iq", "type", "result").Add(stanza.New("urn:x", "x").AddText(strings.Repeat("x", 100<<10))), entry{})
+	}
+	say(sender, "work@queues.localhost", "behind")
+	r.wait(func() bool {
+		k.noteMu.Lock()
+		defer k.noteMu.Unlock()
+		return q.Ready() == 1 && len(k.ready) == 1
+	}, func() any { return q.Ready() })
+	k.mu.Unlock()
+	wantBodies(t, p.got(1), "behind")
+}

@@ -90,11 +90,15 @@ func (m *managed) trim() {
 	}
 }
 
-// acknowledge takes the client's count. false says that it is of more than was sent. mu is held.
+// acknowledge takes the client's count; not ok says that it is of more than was sent. One of less than it has said
+// before says nothing: what it lacks is sent again at worst. mu is held.
 func (k *Client) acknowledge(h uint32) (progress, ok bool) {
 	m := k.sm
 	n := h - m.acked // modulo 2³²
-	if int64(n) > int64(m.len()) {
+	switch {
+	case n >= 1<<31:
+		return false, true
+	case int64(n) > int64(m.len()):
 		return false, false
 	}
 	for range n {
@@ -130,6 +134,9 @@ func (k *Client) enable(e *stanza.Element) {
 		text = "<enabled xmlns='" + nsSM + "' id='" + m.id + "' resume='true' max='" + strconv.Itoa(int(m.max/time.Second)) + "'/>"
 	}
 	k.raw(text)
+	// What follows comes in another record of TLS. A client that reads both at once may begin to count behind what
+	// follows: xmpp.js does, and would acknowledge less than it has.
+	k.alone = len(k.out)
 	k.sm = m
 }
 

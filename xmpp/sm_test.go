@@ -286,3 +286,54 @@ func TestAClientThatAcknowledgesNothingGetsNoMoreOfAQueue(t *testing.T) {
 	p.send("<a xmlns='" + nsSM + "' h='" + strconv.Itoa(maxUnacked) + "'/>")
 	wantBodies(t, p.got(400)[:1], strconv.Itoa(maxUnacked+1))
 }
+
+// What follows <enabled/> comes in a record of TLS of its own: clients may begin to count behind what they read with it.
+func TestEnabledComesAlone(t *testing.T) {
+	r := newRig(t)
+	p := r.client("one", "a", "")
+	for range 2 { // what comes with one read is answered with one write
+		p.send("<presence/><enable xmlns='" + nsSM + "'/><presence/><iq type='get' id='x'><ping xmlns='urn:xmpp:ping'/></iq>")
+		enabled := false
+		for answered := false; !answered; {
+			var record [16 << 10]byte
+			n, err := p.nc.Read(record[:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := string(record[:n])
+			if before, after, ok := strings.Cut(text, "<enabled xmlns='"+nsSM+"'/>"); ok {
+				enabled = true
+				if after != "" {
+					t.Errorf("%q comes with it, behind %q", after, before)
+				}
+			}
+			answered = strings.Contains(text, "id='x'")
+		}
+		if !enabled {
+			t.Error("it was not enabled")
+		}
+		p.send("</stream:stream>")
+		p = r.client("one", "a", "")
+	}
+}
+
+func TestACountThatGoesBackHarmsNobody(t *testing.T) {
+	r := newRig(t)
+	q := r.declare("work")
+	sender := r.client("two", "s", "")
+	p := r.client("one", "a", "")
+	p.enable("")
+	p.send("<presence to='work@queues.localhost'/>")
+	p.next()
+	say(sender, "work@queues.localhost", numbers(1, 3)...)
+	wantBodies(t, p.got(3), numbers(1, 3)...)
+	p.send("<a xmlns='" + nsSM + "' h='3'/><a xmlns='" + nsSM + "' h='1'/><a xmlns='" + nsSM + "' h='0'/>")
+	p.send("<iq type='get' id='x'><ping xmlns='urn:xmpp:ping'/></iq>")
+	for p.next().Attr("id") != "x" {
+	}
+	if n := q.Unacked(); n != 1 {
+		t.Errorf("%d are held", n)
+	}
+	p.send("<a xmlns='" + nsSM + "' h='4'/>")
+	r.wait(func() bool { return q.Unacked() == 0 }, func() any { return q.Unacked() })
+}

@@ -93,10 +93,15 @@ func (w *writer) turns() (ended bool, err error) {
 		}
 		var b []byte
 		var settled []func(bool)
+		alone := 0
 		if mine {
 			b, k.out = k.out, nil
+			alone, k.alone = k.alone, 0
 			settled, k.unwritten = k.unwritten, nil
 			k.count()
+			if k.unpark() {
+				more = true
+			}
 		}
 		k.mu.Unlock()
 		last := c.last.Load()
@@ -108,7 +113,7 @@ func (w *writer) turns() (ended bool, err error) {
 				p.Left(len(b), time.Now())
 			}
 			w.writing.Store(true)
-			err = c.link.Load().out.Write(b)
+			err = w.write(b, alone)
 			w.writing.Store(false)
 			giveBuffer(b)
 			settleAll(settled, err == nil)
@@ -127,6 +132,17 @@ func (w *writer) turns() (ended bool, err error) {
 			return false, nil
 		}
 	}
+}
+
+// write writes b, and what is to go alone by a call of its own.
+func (w *writer) write(b []byte, alone int) error {
+	out := w.c.link.Load().out
+	if alone > 0 {
+		if err := out.Write(b[:alone]); err != nil {
+			return err
+		}
+	}
+	return out.Write(b[alone:])
 }
 
 // busy says whether a delivery would have to wait for something else than its turn.
