@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -103,3 +104,77 @@ func (p *Partition) browseFailed(err error) error {
 	}
 	return p.unreadable(fmt.Errorf("browse: %w", err))
 }
+
+// MessageState is where a message stands on its way through its queue.
+type MessageState uint8
+
+// The states.
+const (
+	StateUnknown MessageState = iota // nobody settles the messages of a stream or a topic
+	StateReady                       // for the next consumer
+	StateUnacked                     // a consumer holds it
+	StateWaiting                     // it came back and is ready after a while, or is on its way to a dead-letter exchange
+	StateAcked                       // it is done with, and still stored
+)
+
+var stateNames = [...]string{StateReady: "ready", StateUnacked: "unacked", StateWaiting: "waiting", StateAcked: "acked"}
+
+// String is the state's name; of StateUnknown nothing.
+func (m MessageState) String() string { return stateNames[m] }
+
+var stateOf = [...]MessageState{consumer.Settled: StateAcked, consumer.Ready: StateReady, consumer.Unacked: StateUnacked, consumer.Waiting: StateWaiting}
+
+// States is a function that tells where the messages of a partition stand, each at the moment of its call.
+func (s *Session) States(p *Partition) (func(message.Offset) MessageState, error) {
+	if err := s.May(Consume, OnQueue, p.q.Name); err != nil {
+		return nil, err
+	}
+	if p.q.Settings().kind != stream && !p.q.Topic {
+		if err := s.open(p.q); err != nil {
+			return nil, err
+		}
+	}
+	c := p.cursor.Load()
+	if c == nil {
+		return func(message.Offset) MessageState { return StateUnknown }, nil
+	}
+	return func(o message.Offset) MessageState { return stateOf[c.StateOf(o)] }, nil
+}
+
+// KeepsAcked says whether the queue keeps messages that are done with, so that who looks through it finds them.
+func (q *Queue) KeepsAcked() bool {
+	s := q.Settings()
+	return q.Topic || s.kind == stream || s.History > 0
+}
+
+// Between is the stretch of a partition's offsets in which the messages of a time lie, from fromMs on and before toMs; a negative
+// one is open. The times of a queue's messages are those of their arrival and rise, but for what came over several
+// connections within a moment; those of a topic are what producers say, so all behind the first are in the stretch. Who wants the
+// messages of that time alone looks at each.
+func (s *Session) Between(p *Partition, fromMs, toMs int64) (first, end message.Offset, err error) {
+	if first, end, err = s.Extent(p); err != nil {
+		return 0, 0, err
+	}
+	if fromMs >= 0 {
+		o, _, ok, err := s.OffsetForTime(p, fromMs)
+		if err != nil {
+			return 0, 0, err
+		}
+		if first = min(max(first, o), end); !ok {
+			first = end
+		}
+	}
+	if toMs >= 0 && !p.q.Topic {
+		o, _, ok, err := s.OffsetForTime(p, toMs+outOfOrderMs)
+		if err != nil {
+			return 0, 0, err
+		}
+		if ok {
+			end = max(min(end, o), first)
+		}
+	}
+	return first, end, nil
+}
+
+// outOfOrderMs is how much later than a message another may have arrived that was stored before it.
+const outOfOrderMs = 60_000

@@ -56,7 +56,8 @@ func FuzzPath(f *testing.F) {
 // FuzzBody reads bodies: each is taken, or refused with 400 and a reason that is not long.
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{`{"durable":"true","arguments":{"x-max-length":1}}`, `{"arguments":[]}`, `"{}"`, "[", "null", `{"properties":{"headers":{"a":[1.5,{"b":null}]},"priority":1},"payload":"x"}`,
-		`{"count":"5","ackmode":"x","encoding":"auto","truncate":1e3}`, `{"properties":{"headers":{"CC":["a"],"BCC":["b"]}}}`} {
+		`{"count":"5","ackmode":"x","encoding":"auto","truncate":1e3}`, `{"properties":{"headers":{"CC":["a"],"BCC":["b"]}}}`,
+		`{"filter":{"routing_key":"a.#","headers":{"a":1,"b":null,"c":"x"},"properties":{"type":"x"},"contains":"y","reason":"rejected"}}`} {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -74,6 +75,11 @@ func FuzzBody(f *testing.F) {
 		refused(fill(new(queueBody), fields))
 		refused(fill(new(exchangeBody), fields))
 		refused(fill(new(getBody), fields))
+		filter, err := filterOf(fields["filter"])
+		refused(err)
+		if err == nil {
+			filter.Chooser()(&broker.Delivery{Key: []byte("a.b"), Properties: []byte{0, 0}})
+		}
 		if _, err := arguments(fields["arguments"]); err != nil {
 			refused(err)
 		}
@@ -89,6 +95,38 @@ func FuzzBody(f *testing.F) {
 		}
 		if !json.Valid(appendJSON(nil, propertiesObject(m.Properties))) {
 			t.Fatal("what is shown is no JSON")
+		}
+	})
+}
+
+// FuzzQuery reads what is asked for by those who look through a queue: it is taken, or refused with 400.
+func FuzzQuery(f *testing.F) {
+	for _, query := range []string{"count=5&last=3", "at=0-5,1-7&truncate=9", "time=2026-11-29T10:00:00Z&until=5", "header=a:b&header=c&property=type:x&contains=%ff", "state=all&offset=9223372036854775807",
+		"routing_key=a.%23.*", "reason=rejected&origin=q&encoding=base64"} {
+		f.Add(query)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		q, err := url.ParseQuery(text)
+		if err != nil {
+			return
+		}
+		refused := func(err error) {
+			var why *failure
+			if err != nil && (!errors.As(asFailure(err), &why) || why.status != 400 || why.reason == "" || len(why.reason) > 4<<10) {
+				t.Fatalf("%v", err)
+			}
+		}
+		b := &browsing{q: &broker.Queue{Topic: true}}
+		refused(b.read(q))
+		at, err := readPlaces(q.Get("at"), 3)
+		refused(err)
+		for part, offset := range at {
+			if part < 0 || part >= 3 || offset < 0 {
+				t.Fatalf("%v", at)
+			}
+		}
+		if filter, err := filterIn(q); err == nil {
+			filter.Chooser()(&broker.Delivery{Key: []byte("a.b"), Properties: []byte{0, 0}})
 		}
 	})
 }

@@ -67,6 +67,9 @@ func (r *row) describe() object {
 			parameters = append(parameters, object{{"name", q}, {"in", "query"}, {"schema", object{{"type", "string"}}}})
 		}
 	}
+	for _, q := range r.query {
+		parameters = append(parameters, object{{"name", q}, {"in", "query"}, {"schema", object{{"type", "string"}}}})
+	}
 	if parameters != nil {
 		o = append(o, pair{"parameters", parameters})
 	}
@@ -114,6 +117,16 @@ func (r *row) statuses() []int {
 		return []int{http.StatusNoContent}
 	}
 	return []int{http.StatusOK}
+}
+
+// schemaFields are the names of what a body may hold.
+func schemaFields(body any) (names []string) {
+	t := reflect.TypeOf(body).Elem()
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
 }
 
 // schemaOf describes what a body may hold.

@@ -18,6 +18,8 @@ type row struct {
 	paged  bool // ?page= is known
 	// free says that the answer is not JSON: do looks at Accept itself.
 	free bool
+	// query are the parameters behind the question mark that the row takes, for the description.
+	query []string
 	// body is what a body holds: a struct with json tags, for the description. Nil has none.
 	body any
 	// gives is the status of success; 0 is 200, and for PUT 201 or 204.
@@ -108,6 +110,7 @@ var families = [][]row{
 	bindingRows,
 	messageRows,
 	streamRows,
+	browseRows,
 	connectionRows,
 	nodeRows,
 	healthRows,

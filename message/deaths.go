@@ -302,3 +302,63 @@ func trimZeros(number []byte) []byte {
 	}
 	return number
 }
+
+// Origin is where and why a message died once, and what it had been before. Its slices alias the properties.
+type Origin struct {
+	Queue, Reason, Exchange []byte // nil: it did not die
+	Key                     []byte // the routing key that it had; nil: not known
+}
+
+// DeathsOf are the first death and the newest of a message with these properties. What a client wrote itself (died is
+// false then) is none.
+func DeathsOf(properties []byte, died bool) (first, last Origin) {
+	var p field.Properties
+	if !died || p.Parse(properties) != nil {
+		return first, last
+	}
+	text := func(name string) []byte {
+		f, ok := p.Headers.Get(name)
+		if !ok || f.Tag != field.TagString {
+			return nil
+		}
+		return f.Value[:len(f.Value):len(f.Value)]
+	}
+	first = Origin{Queue: text(deathHeaders[1]), Reason: text(deathHeaders[2]), Exchange: text(deathHeaders[3])}
+	last = Origin{Queue: text(deathHeaders[4]), Reason: text(deathHeaders[5]), Exchange: text(deathHeaders[6])}
+	var d death
+	for rest := earlierDeaths(p.Headers, true); rest.next(&d); { // the newest first
+		key, _, ok := field.NextElement(d.keys)
+		for _, o := range []*Origin{&first, &last} {
+			if ok && key.Tag == field.TagString && bytes.Equal(d.queue, o.Queue) && bytes.Equal(d.reason, o.Reason) {
+				o.Key = key.Value
+			}
+		}
+	}
+	return first, last
+}
+
+// AppendWithoutDeaths appends properties without the headers that tell of deaths, and with more headers (entries of a
+// table) in place of those of the same names. keepDeaths leaves the former. Properties that can't be read are taken for none.
+func AppendWithoutDeaths(dst, properties, more []byte, keepDeaths bool) []byte {
+	var p field.Properties
+	if p.Parse(properties) != nil {
+		p = field.Properties{}
+	}
+	headers := append(make([]byte, 0, len(p.Headers)+len(more)), more...)
+	for t := p.Headers; ; {
+		name, _, rest, ok := t.Next()
+		if !ok {
+			break
+		}
+		_, replaced := field.Table(more).Get(string(name))
+		if !replaced && (keepDeaths || !isDeathHeader(name)) {
+			headers = append(headers, t[:len(t)-len(rest)]...)
+		}
+		t = rest
+	}
+	p.Headers = headers
+	if p.Flags &^= field.FlagHeaders; len(headers) > 0 {
+		p.Flags |= field.FlagHeaders
+	}
+	return p.Append(dst)
+}
