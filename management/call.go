@@ -26,6 +26,8 @@ type call struct {
 	account *budget.Account
 	charged int64 // of the account
 
+	visitor *visitor // who signed in at the page; nil: the request says who
+
 	row    *row
 	values []string // of the row's arguments
 	who    auth.Identity

@@ -13,11 +13,11 @@ func (c *call) login() error {
 	if c.row.who == anybody {
 		return nil
 	}
-	name, password, given := c.r.BasicAuth()
-	if !given {
-		return &failure{status: http.StatusUnauthorized, empty: true, header: map[string]string{"WWW-Authenticate": `Basic realm="RabbitMQ Management"`}}
-	}
-	if err := c.identify(name, password); err != nil {
+	if c.visitor != nil {
+		if err := c.identify(c.visitor.name, c.visitor.password); err != nil {
+			return err
+		}
+	} else if err := c.challenge(); err != nil {
 		return err
 	}
 	if !c.row.who.has(c.user.Tags) {
@@ -27,6 +27,15 @@ func (c *call) login() error {
 		return notAuthorised("%s", c.row.who.refusal())
 	}
 	return nil
+}
+
+// challenge asks for a name and a password, and checks those that came.
+func (c *call) challenge() error {
+	name, password, given := c.r.BasicAuth()
+	if !given {
+		return &failure{status: http.StatusUnauthorized, empty: true, header: map[string]string{"WWW-Authenticate": `Basic realm="RabbitMQ Management"`}}
+	}
+	return c.identify(name, password)
 }
 
 // identify checks a name and a password. One that is wrong is answered late, as on every listener; when too many are waiting, not

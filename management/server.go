@@ -148,6 +148,12 @@ const requestTime = time.Minute
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := newCall(s, w, r)
+	c.bound()
+	s.answer(c)
+}
+
+// answer works a request off.
+func (s *Server) answer(c *call) {
 	defer c.end()
 	defer func() {
 		broken := recover()
@@ -160,7 +166,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.log.Error("a request's handler panicked", "request", c.what(), "panic", broken, "stack", string(debug.Stack()))
 		c.fail(&failure{status: http.StatusInternalServerError, err: "internal_error", reason: "the request could not be worked off; the broker's log says why"})
 	}()
-	c.bound()
 	if err := c.serve(); err != nil {
 		c.fail(asFailure(err))
 	}

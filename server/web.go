@@ -18,6 +18,7 @@ import (
 	"github.com/leveret-mq/leveret/management"
 	"github.com/leveret-mq/leveret/metrics"
 	"github.com/leveret-mq/leveret/store"
+	"github.com/leveret-mq/leveret/web"
 )
 
 // openAdmin serves /metrics and /health.
@@ -70,7 +71,7 @@ func openFiles() int {
 	return len(list)
 }
 
-// openManagement serves the management API.
+// openManagement serves the management API, and the pages over it.
 func (s *Server) openManagement() error {
 	list := s.config.HTTPListeners()
 	if len(list) == 0 {
@@ -81,8 +82,9 @@ func (s *Server) openManagement() error {
 	if err != nil {
 		return err
 	}
+	pages := web.New(web.Options{API: api, Version: s.version, Logger: s.logger})
 	for _, l := range list {
-		if err := s.serveHTTP(l, api); err != nil {
+		if err := s.serveHTTP(l, pages.Handler(l.TLS)); err != nil {
 			return err
 		}
 	}

@@ -15,7 +15,7 @@ var imports = map[string][]string{
 	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program", "internal/audit", "internal/notify", "internal/devcert"},
 	"cmd/leveret-bench": {"bench", "internal/program"},
 	"server": {"config", "auth", "access", "broker", "definitions", "store", "store/local", "store/cluster", "amqp", "kafka", "kafka/acl", "stomp", "xmpp", "xmpp/pubsub",
-		"admin", "management", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit", "internal/tlsconf", "internal/devcert"},
+		"admin", "management", "web", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit", "internal/tlsconf", "internal/devcert"},
 
 	// Listeners.
 	"amqp":             {"amqp/wire", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/spool", "internal/unacked"},
@@ -32,6 +32,7 @@ var imports = map[string][]string{
 	"xmpp/pubsub":      {"xmpp", "xmpp/stanza", "broker", "message", "auth", "internal/field", "internal/budget"},
 	"admin":            {"broker", "metrics", "auth"},
 	"management":       {"broker", "access", "auth", "definitions", "message", "internal/netx", "internal/budget", "internal/audit", "internal/field", "internal/pattern"},
+	"web":              {},
 	"metrics":          {"broker", "internal/budget"},
 	"auth":             {},
 	"access":           {"auth", "broker", "store", "internal/audit", "internal/pattern"},

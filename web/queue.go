@@ -1,0 +1,238 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// consumer is who consumes a queue.
+type consumer struct {
+	Tag      string `json:"consumer_tag"`
+	Acks     bool   `json:"ack_required"`
+	Active   bool
+	Status   string `json:"activity_status"`
+	Prefetch int    `json:"prefetch_count"`
+	Unacked  int    `json:"messages_unacknowledged"`
+	Channel  *struct {
+		Name       string
+		Connection string `json:"connection_name"`
+		User       string
+		Peer       string `json:"peer_host"`
+	} `json:"channel_details"`
+	Slow string `json:"-"`
+}
+
+// binding is what leads from an exchange to a queue or another exchange.
+type binding struct {
+	Source, VHost, Destination string
+	Kind                       string `json:"destination_type"`
+	Key                        string `json:"routing_key"`
+	Arguments                  map[string]any
+	Properties                 string `json:"properties_key"`
+}
+
+// queueData is what the page of a queue shows.
+type queueData struct {
+	queueRow
+	Operator   string         `json:"operator_policy"`
+	Definition map[string]any `json:"effective_policy_definition"`
+	Detail     []consumer     `json:"consumer_details"`
+	Bindings   []binding      `json:"-"`
+	Rates      *chart         `json:"-"`
+	Lengths    *chart         `json:"-"`
+	Got        *gotData       `json:"-"`
+	Host       string         `json:"-"`
+}
+
+// PolicySettings are what policies set.
+func (d *queueData) PolicySettings() []setting {
+	row := queueRow{Arguments: d.Definition}
+	return row.Settings()
+}
+
+// gotData are messages that were taken or looked at.
+type gotData struct {
+	Messages []gotMessage
+	Taken    bool
+}
+
+// gotMessage is a message as the API shows it.
+type gotMessage struct {
+	Payload     string
+	Encoding    string `json:"payload_encoding"`
+	Size        int    `json:"payload_bytes"`
+	Exchange    string
+	Key         string `json:"routing_key"`
+	Redelivered bool
+	Left        int             `json:"message_count"`
+	Raw         json.RawMessage `json:"properties"`
+}
+
+// Properties are those of the message, headers among them, in their order.
+func (m *gotMessage) Properties() []setting {
+	var all map[string]any
+	if json.Unmarshal(m.Raw, &all) != nil {
+		return nil // none is an empty list
+	}
+	headers, _ := all["headers"].(map[string]any)
+	delete(all, "headers")
+	own, of := queueRow{Arguments: all}, queueRow{Arguments: headers}
+	list := own.Settings()
+	for _, s := range of.Settings() {
+		list = append(list, setting{"header " + s.Name, s.Value})
+	}
+	return list
+}
+
+// Text is the body for people: JSON is set in lines.
+func (m *gotMessage) Text() string {
+	if m.Encoding != "string" {
+		return m.Payload
+	}
+	if text := strings.TrimSpace(m.Payload); strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
+		var v any
+		decoder := json.NewDecoder(strings.NewReader(text))
+		decoder.UseNumber()
+		if decoder.Decode(&v) == nil && !decoder.More() {
+			if pretty, err := json.MarshalIndent(v, "", "  "); err == nil {
+				return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(pretty))
+			}
+		}
+	}
+	return m.Payload
+}
+
+// at is the object that the page is of.
+func (v *visit) at() (vhost, name string) {
+	q := v.r.URL.Query()
+	return q.Get("vhost"), q.Get("name")
+}
+
+func (v *visit) queue() (string, any, error) {
+	vhost, name := v.at()
+	d := &queueData{Host: v.r.Host}
+	if err := v.get(d, api("queues", vhost, name)); err != nil {
+		return "", nil, err
+	}
+	samples := v.note("queue "+vhost+"\x00"+name, d.Stats.Publish, d.Stats.DeliverGet, d.Stats.Ack, d.Ready, d.Unacked)
+	d.Rates, d.Lengths = trafficChart(samples), lengthChart(samples)
+	if err := v.get(&d.Bindings, api("queues", vhost, name, "bindings")); err != nil {
+		return "", nil, err
+	}
+	d.Bindings = slices.DeleteFunc(d.Bindings, func(b binding) bool { return b.Source == "" })
+	d.Got = v.got
+	return name, d, nil
+}
+
+// queueAct does something to the queue of the page.
+func (v *visit) queueAct(method, below string, body any, done string) (string, string, error) {
+	vhost, name := v.at()
+	path := api("queues", vhost, name)
+	if below != "" {
+		path += "/" + below
+	}
+	if err := v.act(method, path, body, nil); err != nil {
+		return "", "", err
+	}
+	return query("/queue", "vhost", vhost, "name", name), done, nil
+}
+
+// getMessages takes messages, or looks at those at the front and puts them back.
+func (v *visit) getMessages() (string, string, error) {
+	vhost, name := v.at()
+	taken := v.form("take") == "on"
+	mode := map[bool]string{true: "ack_requeue_false", false: "ack_requeue_true"}[taken]
+	got := &gotData{Taken: taken}
+	body := map[string]any{"count": min(atoi(v.form("count"), 1), maxGot), "ackmode": mode, "encoding": "auto", "truncate": maxShown}
+	if err := v.act(http.MethodPost, api("queues", vhost, name, "get"), body, &got.Messages); err != nil {
+		return "", "", err
+	}
+	v.got = got
+	return "", "", nil
+}
+
+// Bounds of messages that are shown.
+const (
+	maxGot   = 100
+	maxShown = 20_000 // bytes of a body
+)
+
+func (v *visit) purgeQueue() (string, string, error) {
+	return v.queueAct(http.MethodDelete, "contents", nil, "The messages that were ready are gone.")
+}
+
+func (v *visit) deleteQueue() (string, string, error) {
+	vhost, name := v.at()
+	if v.r.PostFormValue("confirm") != name {
+		return "", "", wrong("type the queue's name into the field to delete it with all that is in it")
+	}
+	if err := v.act(http.MethodDelete, api("queues", vhost, name), nil, nil); err != nil {
+		return "", "", err
+	}
+	return "/queues", fmt.Sprintf("The queue %s is deleted.", name), nil
+}
+
+// publishToQueue publishes over the default exchange.
+func (v *visit) publishToQueue() (string, string, error) {
+	vhost, name := v.at()
+	if _, err := v.publish(vhost, "amq.default", name); err != nil {
+		return "", "", err
+	}
+	return query("/queue", "vhost", vhost, "name", name), "The message is in the queue, as safe as its durability says.", nil
+}
+
+// publish publishes the message of a form.
+func (v *visit) publish(vhost, exchange, key string) (routed bool, err error) {
+	headers, err := readSettings(v.r.PostFormValue("headers"))
+	if err != nil {
+		return false, err
+	}
+	properties := map[string]any{}
+	if v.form("transient") == "" {
+		properties["delivery_mode"] = 2
+	}
+	if len(headers) > 0 {
+		properties["headers"] = headers
+	}
+	if kind := v.form("content_type"); kind != "" {
+		properties["content_type"] = kind
+	}
+	payload := strings.ReplaceAll(v.r.PostFormValue("payload"), "\r\n", "\n")
+	if !utf8.ValidString(payload) {
+		return false, wrong("the text is not UTF-8")
+	}
+	var answer struct{ Routed bool }
+	err = v.act(http.MethodPost, api("exchanges", vhost, exchange, "publish"), map[string]any{
+		"properties": properties, "routing_key": key, "payload": payload, "payload_encoding": "string"}, &answer)
+	return answer.Routed, err
+}
+
+// bindQueue leads an exchange's messages to the queue.
+func (v *visit) bindQueue() (string, string, error) {
+	vhost, name := v.at()
+	source := v.r.PostFormValue("source")
+	if source == "" {
+		return "", "", wrong("choose the exchange from which messages shall come")
+	}
+	args, err := readSettings(v.r.PostFormValue("arguments"))
+	if err != nil {
+		return "", "", err
+	}
+	if err := v.act(http.MethodPost, api("bindings", vhost, "e", source, "q", name), map[string]any{"routing_key": v.r.PostFormValue("key"), "arguments": args}, nil); err != nil {
+		return "", "", err
+	}
+	return query("/queue", "vhost", vhost, "name", name), fmt.Sprintf("%s leads here now.", source), nil
+}
+
+// unbindQueue takes a binding away.
+func (v *visit) unbindQueue() (string, string, error) {
+	vhost, name := v.at()
+	if err := v.act(http.MethodDelete, api("bindings", vhost, "e", v.r.PostFormValue("source"), "q", name, v.r.PostFormValue("properties")), nil, nil); err != nil {
+		return "", "", err
+	}
+	return query("/queue", "vhost", vhost, "name", name), "The binding is gone.", nil
+}
