@@ -30,7 +30,7 @@ RACE := ./auth ./access ./internal/netx ./internal/tlsconf ./metrics ./server ./
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race cross fmt interop interop-more reports diff-rabbitmq crash torture weight fuzz bench bench-curves bench-compare bench-guard bench-peers demo demo-images release clean need-go need-cc
+.PHONY: help run build test check lint race cross fmt interop interop-more reports diff-rabbitmq crash torture weight fuzz bench bench-curves bench-compare bench-guard bench-peers demo demo-images demo-campaign release clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -116,6 +116,9 @@ demo: build ## the main job: ship logs in, route, work, replay, report (LOGS=fil
 
 demo-images: build ## image resizing: a web page takes pictures, workers make small ones first (PICTURES=file or directory)
 	$(GO) run ./examples/images --broker $(BIN) $(if $(PICTURES),--pictures '$(PICTURES)') $(ARGS)
+
+demo-campaign: build ## an e-mail campaign: 10,000 mails, scheduled, retried, expired, redriven, and an account of each
+	$(GO) run ./examples/campaign --broker $(BIN) $(ARGS)
 
 release: need-go ## programs and packages for every system into dist/, with checksums, the same for everybody (VERSION=)
 	GO='$(GO)' VERSION='$(VERSION)' packaging/release

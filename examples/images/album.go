@@ -92,18 +92,9 @@ func (a *Album) run(ctx context.Context) {
 	}
 }
 
-// headers are those of a record by name.
-func headers(r *kgo.Record) map[string]string {
-	m := make(map[string]string, len(r.Headers))
-	for _, h := range r.Headers {
-		m[h.Key] = string(h.Value)
-	}
-	return m
-}
-
 func (a *Album) add(r *kgo.Record) {
 	a.next = r.Offset + 1
-	h := headers(r)
+	h := demo.Headers(r)
 	id := h[idHeader]
 	if id == "" {
 		return

@@ -93,7 +93,7 @@ func run(ctx context.Context, s *settings) (ok bool, err error) {
 	if err := declare(b); err != nil {
 		return false, err
 	}
-	if err := deleteGroups(ctx, b, reportGroup, squareGroup); err != nil {
+	if err := b.DeleteGroups(ctx, reportGroup, squareGroup); err != nil {
 		return false, err
 	}
 	server, err := startServer(ctx, b, s.web)

@@ -12,57 +12,10 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/leveret-mq/leveret/examples/internal/demo"
 )
-
-// readAll reads a queue as a Kafka topic by a group, from the beginning to where it
-// ends now, and commits.
-func readAll(ctx context.Context, b *demo.Broker, group, queue string, each func(*kgo.Record) error) error {
-	ctx, cancel := context.WithTimeout(ctx, demo.Patience)
-	defer cancel()
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Kafka), kgo.ClientID(group), kgo.ConsumerGroup(group), kgo.ConsumeTopics(queue),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.FetchMaxWait(200*time.Millisecond))
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, queue)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
-		return fmt.Errorf("the end of %s: %w", queue, err)
-	}
-	end, _ := ends.Lookup(queue, 0)
-	for next := int64(0); next < end.Offset; {
-		fetches := client.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			return fmt.Errorf("read %s: %w", queue, err)
-		}
-		for _, r := range fetches.Records() {
-			if next = r.Offset + 1; r.Offset < end.Offset {
-				if err := each(r); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return client.CommitUncommittedOffsets(ctx)
-}
-
-// deleteGroups forgets where groups of an earlier run were.
-func deleteGroups(ctx context.Context, b *demo.Broker, groups ...string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Kafka))
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	_, err = kadm.NewClient(client).DeleteGroups(ctx, groups...) // one that is not there is no error of the whole
-	return err
-}
 
 // addSquares makes a size that nobody had thought of, of the pictures that came
 // before: their jobs are long acked, and the log still has them.
@@ -73,12 +26,12 @@ func addSquares(ctx context.Context, b *demo.Broker) (n int, took time.Duration,
 		return 0, 0, err
 	}
 	defer conn.Close()
-	p, err := newPublisher(conn)
+	p, err := demo.NewPublisher(conn)
 	if err != nil {
 		return 0, 0, err
 	}
-	err = readAll(ctx, b, squareGroup, originalsQueue, func(r *kgo.Record) error {
-		h := headers(r)
+	err = b.ReadAll(ctx, squareGroup, []string{originalsQueue}, func(r *kgo.Record) error {
+		h := demo.Headers(r)
 		table := amqp.Table{idHeader: h[idHeader], nameHeader: h[nameHeader], workerHeader: squareGroup}
 		start := time.Now()
 		picture, width, height, err := resize(r.Value, square)
@@ -89,7 +42,7 @@ func addSquares(ctx context.Context, b *demo.Broker) (n int, took time.Duration,
 		}
 		table[tookHeader] = time.Since(start).Milliseconds()
 		n++
-		return p.publish(ctx, donePfx+square.Name, 0, table, picture)
+		return p.Send(ctx, exchangeName, donePfx+square.Name, amqp.Publishing{ContentType: "image/jpeg", Headers: table, Body: picture})
 	})
 	return n, time.Since(began), err
 }
@@ -181,8 +134,8 @@ type Count struct {
 func count(ctx context.Context, b *demo.Broker) (*Count, error) {
 	c := &Count{Sizes: map[string]*Figures{}, Shares: map[string]int{}}
 	seen := map[string]bool{}
-	err := readAll(ctx, b, reportGroup, albumQueue, func(r *kgo.Record) error {
-		h := headers(r)
+	err := b.ReadAll(ctx, reportGroup, []string{albumQueue}, func(r *kgo.Record) error {
+		h := demo.Headers(r)
 		name, done := strings.CutPrefix(string(r.Key), donePfx)
 		if !done {
 			c.Taken++

@@ -69,7 +69,7 @@ func TestTheWholeJobOnTheRealBroker(t *testing.T) {
 	}
 	t.Run("thumbs come first, large pictures last", func(t *testing.T) {
 		var order []string
-		if err := readAll(ctx, b, "test-order", albumQueue, func(r *kgo.Record) error {
+		if err := b.ReadAll(ctx, "test-order", []string{albumQueue}, func(r *kgo.Record) error {
 			order = append(order, strings.TrimPrefix(string(r.Key), donePfx))
 			return nil
 		}); err != nil {

@@ -31,7 +31,7 @@ type Server struct {
 	Album *Album
 
 	conn  *amqp.Connection
-	pub   *publisher
+	pub   *demo.Publisher
 	http  http.Server
 	slots chan struct{} // uploads in memory at a time
 	stop  context.CancelFunc
@@ -48,7 +48,7 @@ func startServer(ctx context.Context, b *demo.Broker, addr string) (*Server, err
 	s := &Server{URL: "http://" + l.Addr().String() + "/", slots: make(chan struct{}, uploadsAtOnce)}
 	ctx, s.stop = context.WithCancel(ctx)
 	if s.conn, err = b.Dial(); err == nil {
-		s.pub, err = newPublisher(s.conn)
+		s.pub, err = demo.NewPublisher(s.conn)
 	}
 	if err == nil {
 		s.Album, err = openAlbum(ctx, b)
@@ -145,7 +145,7 @@ func (s *Server) publish(ctx context.Context, id, name string, data []byte) erro
 	h := amqp.Table{idHeader: id, nameHeader: name, queuedHeader: time.Now().UnixMilli()}
 	var waiting []*amqp.DeferredConfirmation
 	add := func(key string, priority uint8, body []byte) error {
-		c, err := s.pub.begin(ctx, key, priority, h, body)
+		c, err := s.pub.Begin(ctx, exchangeName, key, amqp.Publishing{Priority: priority, Headers: h, Body: body})
 		waiting = append(waiting, c)
 		return err
 	}
@@ -158,7 +158,7 @@ func (s *Server) publish(ctx context.Context, id, name string, data []byte) erro
 		}
 	}
 	for _, c := range waiting {
-		if err := confirmed(ctx, c); err != nil {
+		if err := demo.Confirmed(ctx, c); err != nil {
 			return err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 type Workers struct {
 	wait  sync.WaitGroup
 	conns []*amqp.Connection
+	stop  []func() // ends a consumer
 
 	mu  sync.Mutex // guards err
 	err error
@@ -32,23 +33,24 @@ func startWorkers(ctx context.Context, b *demo.Broker, n int) (*Workers, error) 
 			return nil, err
 		}
 		w.conns = append(w.conns, conn)
-		p, err := newPublisher(conn)
+		p, err := demo.NewPublisher(conn)
 		if err != nil {
 			w.close()
 			return nil, err
 		}
 		// One at a time: what a worker holds in advance is work that a more urgent job
 		// can't overtake any more, nor another worker take.
-		if err := p.ch.Qos(1, 0, false); err != nil {
+		if err := p.Qos(1, 0, false); err != nil {
 			w.close()
 			return nil, fmt.Errorf("prefetch: %w", err)
 		}
 		name := fmt.Sprintf("worker-%d", i+1)
-		jobs, err := p.ch.Consume(workQueue, name, false, false, false, false, nil)
+		jobs, err := p.Consume(workQueue, name, false, false, false, false, nil)
 		if err != nil {
 			w.close()
 			return nil, fmt.Errorf("consume %s: %w", workQueue, err)
 		}
+		w.stop = append(w.stop, func() { _ = p.Cancel(name, false) })
 		w.wait.Go(func() {
 			for job := range jobs {
 				if err := work(ctx, p, name, job); err != nil {
@@ -63,7 +65,7 @@ func startWorkers(ctx context.Context, b *demo.Broker, n int) (*Workers, error) 
 
 // work makes one size. The result is on the broker's disk before the job is acked:
 // a worker that dies in between leaves the job to another, and nothing is lost.
-func work(ctx context.Context, p *publisher, worker string, job amqp.Delivery) error {
+func work(ctx context.Context, p *demo.Publisher, worker string, job amqp.Delivery) error {
 	began := time.Now()
 	h := amqp.Table{idHeader: job.Headers[idHeader], nameHeader: job.Headers[nameHeader], workerHeader: worker}
 	if queued, ok := job.Headers[queuedHeader].(int64); ok {
@@ -81,7 +83,7 @@ func work(ctx context.Context, p *publisher, worker string, job amqp.Delivery) e
 		h[widthHeader], h[heightHeader] = int32(width), int32(height)
 	}
 	h[tookHeader] = time.Since(began).Milliseconds()
-	if err := p.publish(ctx, donePfx+name, 0, h, picture); err != nil {
+	if err := p.Send(ctx, exchangeName, donePfx+name, amqp.Publishing{ContentType: "image/jpeg", Headers: h, Body: picture}); err != nil {
 		return fmt.Errorf("publish what %s made: %w", worker, err)
 	}
 	return job.Ack(false)
@@ -96,47 +98,14 @@ func (w *Workers) fail(err error) {
 }
 
 func (w *Workers) close() error {
+	for _, stop := range w.stop {
+		stop()
+	}
+	w.wait.Wait() // what is in hand is finished, its ack included
 	for _, c := range w.conns {
 		_ = c.Close()
 	}
-	w.wait.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.err
-}
-
-// publisher publishes with confirms.
-type publisher struct{ ch *amqp.Channel }
-
-func newPublisher(conn *amqp.Connection) (*publisher, error) {
-	ch, err := conn.Channel()
-	if err != nil {
-		return nil, err
-	}
-	if err := ch.Confirm(false); err != nil {
-		return nil, fmt.Errorf("confirms: %w", err)
-	}
-	return &publisher{ch}, nil
-}
-
-// publish returns when the broker has confirmed the message.
-func (p *publisher) publish(ctx context.Context, key string, priority uint8, h amqp.Table, body []byte) error {
-	confirm, err := p.begin(ctx, key, priority, h, body)
-	if err != nil {
-		return err
-	}
-	return confirmed(ctx, confirm)
-}
-
-func (p *publisher) begin(ctx context.Context, key string, priority uint8, h amqp.Table, body []byte) (*amqp.DeferredConfirmation, error) {
-	return p.ch.PublishWithDeferredConfirmWithContext(ctx, exchangeName, key, true, false, amqp.Publishing{
-		DeliveryMode: amqp.Persistent, Priority: priority, ContentType: "image/jpeg", Headers: h, Body: body})
-}
-
-func confirmed(ctx context.Context, c *amqp.DeferredConfirmation) error {
-	ok, err := c.WaitContext(ctx)
-	if err == nil && !ok {
-		err = fmt.Errorf("the broker did not take it")
-	}
-	return err
 }
