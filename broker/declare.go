@@ -153,6 +153,7 @@ func (v *VHost) newQueue(name string) *Queue {
 // show makes the queue known by its name; hide ends that. They need mu.
 func (v *VHost) show(q *Queue) {
 	v.queues.put(q)
+	v.topicsVersion.Add(1)
 	if like := likeness(q.Name); q.OfKafka() && like != "" {
 		v.topics[like] = q.Name
 	}
@@ -162,6 +163,7 @@ func (v *VHost) hide(q *Queue) {
 	v.b.churn.deleted.Add(1)
 	q.uncount()
 	v.queues.remove(q.Name)
+	v.topicsVersion.Add(1)
 	if like := likeness(q.Name); q.OfKafka() && v.topics[like] == q.Name {
 		delete(v.topics, like)
 	}
@@ -329,6 +331,7 @@ func (s *Session) AddPartitions(q *Queue, n int) error {
 		c.grow(q, n-have, func() error { return nil })
 		c.finish = func() {
 			q.setLogOptions()
+			v.topicsVersion.Add(1)
 			v.changed()
 			q.wakeAll() // their next Pull joins the new partitions
 		}

@@ -285,6 +285,7 @@ func (q *Queue) takeChange(d queueDef) error {
 			return err
 		}
 		q.parts.Store(&parts)
+		q.vhost.topicsVersion.Add(1)
 		q.vhost.changed()
 		q.wakeAll()
 	}

@@ -143,7 +143,7 @@ func TestThePolicyMayAnswerInItsOwnKind(t *testing.T) {
 // What is not a method of Session does nothing that a client asks for: it looks, or it is the broker's own
 // housekeeping. Whoever adds a method says here which of both it is.
 func TestTheSessionIsTheOneDoor(t *testing.T) {
-	looks := []string{"VHost", "VHosts", "Meta", "Gone", "Limits", "OnVHostDeleted", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "FeedTopics", "LikeTopic", "Readable", "OfKafka",
+	looks := []string{"VHost", "VHosts", "Meta", "Gone", "TopicsVersion", "Limits", "OnVHostDeleted", "Queue", "Queues", "Exchange", "Exchanges", "Bindings", "Partitions", "Index", "FeedExchange", "FeedTopics", "LikeTopic", "Readable", "OfKafka",
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "PartitionStats", "Ends", "Counters", "Connections", "ConnectionCounts", "Logins", "CountLogins", "Pulse",
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "OnExchangeDeleted", "Attachments", "GroupOffsets", "Groups", "Transactions", "OpenTransactions", "Policies", "Parameters", "GlobalParameters", "Defined",
 		"GlobalParameter", "Type", "Predeclared", "BindingsTo", "BindingsToExchange"}

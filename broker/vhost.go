@@ -42,6 +42,8 @@ type VHost struct {
 	// at its end under mu, so a reader's older copy of it stays right.
 	ends     atomic.Pointer[[]*endSlot]
 	freeEnds []exchange.Target // numbers given back, oldest first; guarded by mu
+	// topicsVersion changes with every queue that comes, goes or gets partitions.
+	topicsVersion atomic.Uint64
 	// generation changes with every change that can make a cached route wrong.
 	generation atomic.Uint64
 }
@@ -103,6 +105,9 @@ func (v *VHost) freeEnd(t exchange.Target) {
 
 // changed makes every cached route of this virtual host stale.
 func (v *VHost) changed() { v.generation.Add(1) }
+
+// TopicsVersion is never 0, and changes with every queue that comes, goes or gets partitions, when that can be seen.
+func (v *VHost) TopicsVersion() uint64 { return v.topicsVersion.Load() + 1 }
 
 // Queue finds a queue by name.
 func (v *VHost) Queue(name string) (*Queue, error) {

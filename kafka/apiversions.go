@@ -11,9 +11,8 @@ import (
 // softwareName is what KIP-511 allows a client to call itself.
 var softwareName = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
 
-// Key 18, ApiVersions, versions 0 to 5. One feature is told, with which clients
-// add partitions to transactions by what they produce, and have an epoch for each (KIP-890); without others they
-// use the older protocols of groups. From version 5 on a client says whom it takes us for.
+// Key 18, ApiVersions, versions 0 to 5, with the features that clients look for. From version 5 on a client says whom it takes
+// us for.
 func (c *conn) apiVersions(r *kmsg.ApiVersionsRequest) kmsg.Response {
 	res := kmsg.NewPtrApiVersionsResponse()
 	if r.Version >= 3 && (!softwareName.MatchString(r.ClientSoftwareName) || !softwareName.MatchString(r.ClientSoftwareVersion)) {
@@ -36,18 +35,25 @@ func (c *conn) apiVersions(r *kmsg.ApiVersionsRequest) kmsg.Response {
 	for _, s := range wire.Supported {
 		res.ApiKeys = append(res.ApiKeys, advertised(s))
 	}
-	supported, final := kmsg.NewApiVersionsResponseSupportedFeature(), kmsg.NewApiVersionsResponseFinalizedFeature()
-	supported.Name, supported.MaxVersion = transactionFeature, transactionLevel
-	final.Name, final.MinVersionLevel, final.MaxVersionLevel = transactionFeature, transactionLevel, transactionLevel
-	res.SupportedFeatures = append(res.SupportedFeatures, supported)
-	res.FinalizedFeatures, res.FinalizedFeaturesEpoch = append(res.FinalizedFeatures, final), 1
+	for _, f := range features {
+		supported, final := kmsg.NewApiVersionsResponseSupportedFeature(), kmsg.NewApiVersionsResponseFinalizedFeature()
+		supported.Name, supported.MaxVersion = f.name, f.level
+		final.Name, final.MinVersionLevel, final.MaxVersionLevel = f.name, f.level, f.level
+		res.SupportedFeatures = append(res.SupportedFeatures, supported)
+		res.FinalizedFeatures = append(res.FinalizedFeatures, final)
+	}
+	res.FinalizedFeaturesEpoch = 1
 	return res
 }
 
-const (
-	transactionFeature = "transaction.version"
-	transactionLevel   = 2
-)
+// features are those of Kafka's that are on.
+var features = []struct {
+	name  string
+	level int16
+}{
+	{"group.version", 1},       // consumer groups that the broker assigns (KIP-848)
+	{"transaction.version", 2}, // partitions are added to transactions by what is produced, and each has an epoch (KIP-890)
+}
 
 func advertised(s wire.Support) kmsg.ApiVersionsResponseApiKey {
 	k := kmsg.NewApiVersionsResponseApiKey()

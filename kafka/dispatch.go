@@ -70,6 +70,10 @@ func (c *conn) handle(h wire.Header, req kmsg.Request) (kmsg.Response, error) {
 		return c.leaveGroup(r), nil
 	case *kmsg.SyncGroupRequest:
 		return c.syncGroup(r)
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		return c.consumerGroupHeartbeat(h, r), nil
+	case *kmsg.ConsumerGroupDescribeRequest:
+		return c.consumerGroupDescribe(r), nil
 	case *kmsg.DescribeGroupsRequest:
 		return c.describeGroups(r), nil
 	case *kmsg.ListGroupsRequest:

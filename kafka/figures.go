@@ -40,7 +40,7 @@ func (s *Server) GroupStats() []GroupStats {
 	var out []GroupStats
 	for _, of := range all {
 		for _, listed := range of.groups.List() {
-			g := GroupStats{VHost: of.vhost.Name, Group: listed.Group, Members: len(of.groups.Describe(listed.Group).Members)}
+			g := GroupStats{VHost: of.vhost.Name, Group: listed.Group, Members: listed.Members}
 			for _, p := range of.groups.AllCommitted(listed.Group) {
 				q, err := of.vhost.Queue(p.Topic)
 				if err != nil || int(p.Partition) >= len(q.Partitions()) {

@@ -39,7 +39,7 @@ func (c *conn) offsetCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
 	code := c.mayGroup(broker.Consume, r.Group)
 	if code == wire.None {
 		code = c.groups.Commit(journal{c}, group.Identity{
-			Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation,
+			Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation, NoEpochs: r.Version < 9,
 		}, positions)
 	}
 	if r.Version >= 9 && code == wire.IllegalGeneration && !c.groups.Known(r.Group) {
@@ -88,6 +88,11 @@ func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 		for _, g := range mergeGroups(r.Groups) {
 			out := kmsg.NewOffsetFetchResponseGroup()
 			out.Group = g.Group
+			if code := cmp.Or(c.mayGroup(broker.Look, g.Group), c.mayFetchAs(r.Version, g)); code != wire.None {
+				out.ErrorCode = int16(code)
+				res.Groups = append(res.Groups, out)
+				continue
+			}
 			topics, code := c.fetchGroupByID(r.Version >= 10, g)
 			out.Topics, out.ErrorCode = topics, int16(code)
 			res.Groups = append(res.Groups, out)
@@ -116,6 +121,14 @@ func (c *conn) offsetFetch(r *kmsg.OffsetFetchRequest) kmsg.Response {
 		res.Topics = append(res.Topics, out)
 	}
 	return res
+}
+
+// mayFetchAs is what a client is told that says which member of the group it is.
+func (c *conn) mayFetchAs(version int16, g kmsg.OffsetFetchRequestGroup) wire.Code {
+	if version < 9 {
+		return wire.None
+	}
+	return c.groups.MayFetch(g.Group, deref(g.MemberID), g.MemberEpoch)
 }
 
 // mergeGroups makes one of a group that is named more than once, with all that is

@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -67,9 +68,13 @@ func (c *conn) describeGroups(r *kmsg.DescribeGroupsRequest) kmsg.Response {
 		if code == wire.None {
 			code = c.describeGroup(name, &out)
 		}
-		if r.Version >= 6 && code == wire.None && !c.groups.Known(name) {
+		if kind, known := c.groups.TypeOf(name); r.Version >= 6 && code == wire.None && kind != group.Classic {
 			code = wire.GroupIDNotFound
-			out.ErrorMessage = kmsg.StringPtr(wire.Text("Group " + name + " not found."))
+			why := "Group " + name + " not found."
+			if known {
+				why = "Group " + name + " is not a classic group."
+			}
+			out.ErrorMessage = kmsg.StringPtr(wire.Text(why))
 		}
 		if out.ErrorCode = int16(code); code == wire.None && r.IncludeAuthorizedOperations {
 			out.AuthorizedOperations = c.operations(groupOperations, broker.OnGroup, name)
@@ -98,11 +103,8 @@ func (c *conn) describeGroup(name string, out *kmsg.DescribeGroupsResponseGroup)
 	return wire.None
 }
 
-// classicType is what ListGroups calls the groups there are.
-const classicType = "Classic"
-
 // Key 16, ListGroups, versions 0 to 5; version 4 may ask for some states only, version 5 for
-// some types, of which there is one.
+// some types.
 func (c *conn) listGroups(r *kmsg.ListGroupsRequest) kmsg.Response {
 	res := kmsg.NewPtrListGroupsResponse()
 	groups := c.groups.List()
@@ -112,20 +114,22 @@ func (c *conn) listGroups(r *kmsg.ListGroupsRequest) kmsg.Response {
 	}
 	all := c.session.May(broker.Look, broker.OnCluster, "") == nil
 	for _, g := range groups {
-		if len(r.StatesFilter) > 0 && !slices.Contains(r.StatesFilter, string(g.State)) {
-			continue
-		}
-		if len(r.TypesFilter) > 0 && !slices.ContainsFunc(r.TypesFilter, func(t string) bool { return strings.EqualFold(t, classicType) }) {
+		if !among(r.StatesFilter, string(g.State)) || !among(r.TypesFilter, string(g.Type)) {
 			continue
 		}
 		if !all && c.mayGroup(broker.Look, g.Group) != wire.None {
 			continue
 		}
 		out := kmsg.NewListGroupsResponseGroup()
-		out.Group, out.ProtocolType, out.GroupState, out.GroupType = g.Group, g.ProtocolType, string(g.State), classicType
+		out.Group, out.ProtocolType, out.GroupState, out.GroupType = g.Group, g.ProtocolType, string(g.State), string(g.Type)
 		res.Groups = append(res.Groups, out)
 	}
 	return res
+}
+
+// among says whether a filter lets something through.
+func among(filter []string, it string) bool {
+	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, it) })
 }
 
 // Key 42, DeleteGroups, versions 0 to 2.

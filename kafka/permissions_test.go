@@ -127,6 +127,7 @@ var needed = []struct {
 	{"SyncGroup", wire.SyncGroup, nil, []need{{"read group 'g'", 30}}},
 	{"DescribeGroups", wire.DescribeGroups, nil, []need{{"any group 'g'", 30}}},
 	{"ListGroups", wire.ListGroups, nil, nil},
+	{"ConsumerGroupDescribe", wire.ConsumerGroupDescribe, nil, []need{{"any group 'g'", 30}}},
 	{"CreateTopics", wire.CreateTopics, nil, []need{{"configure queue 'new'", 29}}},
 	{"CreateTopics to validate", wire.CreateTopics, func() kmsg.Request {
 		q := refusedRequests[wire.CreateTopics].make().(*kmsg.CreateTopicsRequest)
@@ -175,6 +176,7 @@ var needed = []struct {
 	{"AlterClientQuotas", wire.AlterClientQuotas, nil, []need{{"configure cluster ''", 31}}},
 	{"DescribeUserScramCredentials", wire.DescribeUserSCRAM, nil, []need{{"any cluster ''", 31}}},
 	{"AlterUserScramCredentials", wire.AlterUserSCRAM, nil, []need{{"configure cluster ''", 31}}},
+	{"ConsumerGroupHeartbeat", wire.ConsumerGroupHeartbeat, nil, []need{{"read group 'g'", 30}, {"any queue 't'", 29}}},
 }
 
 func fetchOf(topic string, wait int32) *kmsg.FetchRequest {

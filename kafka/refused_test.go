@@ -237,6 +237,17 @@ var refusedRequests = map[wire.Key]refusedRequest{
 		q.Version = 4
 		return q
 	}},
+	wire.ConsumerGroupHeartbeat: {30, func() kmsg.Request {
+		q := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		q.Group, q.MemberID, q.RebalanceTimeoutMillis, q.SubscribedTopicNames = "g", "m", 1000, []string{"t"}
+		q.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		return q
+	}},
+	wire.ConsumerGroupDescribe: {30, func() kmsg.Request {
+		q := kmsg.NewPtrConsumerGroupDescribeRequest()
+		q.Groups = []string{"g"}
+		return q
+	}},
 	wire.OffsetDelete: {30, func() kmsg.Request {
 		q := kmsg.NewPtrOffsetDeleteRequest()
 		q.Group = "g"

@@ -174,7 +174,7 @@ func (s *Server) groupsOf(v *broker.VHost) *group.Coordinator {
 	defer s.mu.Unlock()
 	c := s.groups[v]
 	if c == nil {
-		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: housekeeper{s, v}, Keeper: housekeeper{s, v}, Memory: memory{s.members},
+		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: housekeeper{s, v}, Keeper: housekeeper{s, v}, Memory: memory{s.members}, Topics: assignable{v},
 			MaxOffsetBytes: s.members.Share()})
 		if s.closed.Load() || v.Gone() {
 			c.Close()

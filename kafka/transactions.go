@@ -337,7 +337,7 @@ func (c *conn) txnOffsetCommit(r *kmsg.TxnOffsetCommitRequest) kmsg.Response {
 	}
 	code := cmp.Or(c.mayTransact(broker.Publish, r.TransactionalID), c.mayGroup(broker.Consume, r.Group))
 	if code == wire.None && r.Version >= 3 && (r.MemberID != "" || r.Generation >= 0) {
-		code = c.groups.MayCommit(group.Identity{Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation})
+		code = c.groups.MayCommit(group.Identity{Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation}, positions)
 	}
 	if code == wire.None {
 		c.groups.Fit(r.Group, positions)

@@ -22,7 +22,7 @@ var imports = map[string][]string{
 	"amqp/wire":        {"internal/field"},
 	"kafka":            {"kafka/wire", "kafka/group", "kafka/txn", "kafka/acl", "broker", "message", "auth", "internal/netx", "internal/batch", "internal/budget"},
 	"kafka/wire":       {"internal/batch"},
-	"kafka/group":      {"kafka/wire"},
+	"kafka/group":      {"kafka/wire", "internal/pattern"},
 	"kafka/txn":        {"kafka/wire", "kafka/group"},
 	"kafka/acl":        {"access", "internal/audit", "internal/pattern"},
 	"stomp":            {"stomp/frame", "broker", "message", "auth", "internal/netx", "internal/websocket", "internal/budget", "internal/spool", "internal/unacked", "internal/field"},

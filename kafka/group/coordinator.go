@@ -39,6 +39,8 @@ func (o *Options) defaults() {
 	setDuration(&o.MaxSession, 30*time.Minute)
 	setDuration(&o.OffsetRetention, 7*24*time.Hour)
 	setDuration(&o.SweepEvery, 10*time.Minute)
+	setDuration(&o.EpochSession, 45*time.Second)
+	setDuration(&o.EpochInterval, 5*time.Second)
 	if o.MaxMembers == 0 {
 		o.MaxMembers = 5000
 	}
@@ -172,6 +174,8 @@ type Listed struct {
 	Group        string
 	ProtocolType string
 	State        State
+	Type         Type
+	Members      int
 }
 
 // List returns all groups in order of their names.
@@ -181,12 +185,23 @@ func (c *Coordinator) List() []Listed {
 	for _, g := range groups {
 		g.mu.Lock()
 		if !g.dead {
-			out = append(out, Listed{g.id, g.protocolType, g.state})
+			out = append(out, g.listed())
 		}
 		g.mu.Unlock()
 	}
 	slices.SortFunc(out, func(a, b Listed) int { return strings.Compare(a.Group, b.Group) })
 	return out
+}
+
+func (g *group) listed() Listed {
+	l := Listed{Group: g.id, ProtocolType: g.protocolType, State: g.shown(), Type: g.kind(), Members: g.size()}
+	switch l.Type {
+	case Consumer:
+		l.ProtocolType = ConsumerProtocol
+	case Share:
+		l.ProtocolType = "share"
+	}
+	return l
 }
 
 // Description is a group as DescribeGroups shows it.
@@ -203,13 +218,16 @@ type DescribedMember struct {
 	Metadata, Assignment                 []byte
 }
 
-// Describe shows a group; one that is not there is Dead.
+// Describe shows a classic group; one that is not there, or is of another type, is Dead.
 func (c *Coordinator) Describe(id string) Description {
 	g := c.lock(id)
 	if g == nil {
 		return Description{State: Dead}
 	}
 	defer g.mu.Unlock()
+	if g.modern != nil {
+		return Description{State: Dead}
+	}
 	d := Description{State: g.state, ProtocolType: g.protocolType}
 	if g.state == Stable {
 		d.Protocol = g.protocol
@@ -230,7 +248,7 @@ func (c *Coordinator) Delete(j Journal, id string) wire.Code {
 	if g == nil {
 		return c.missing(wire.GroupIDNotFound)
 	}
-	if len(g.members) > 0 || len(g.pending) > 0 {
+	if g.size() > 0 || len(g.pending) > 0 {
 		g.mu.Unlock()
 		return wire.GroupNotEmpty
 	}
@@ -252,7 +270,7 @@ func (c *Coordinator) forgetIfUnused(id string) wire.Code {
 	g.commit.Lock()
 	defer g.commit.Unlock()
 	g.mu.Lock()
-	unused, stored := len(g.members) == 0 && len(g.pending) == 0 && len(g.offsets) == 0, g.stored
+	unused, stored := g.size() == 0 && len(g.pending) == 0 && len(g.offsets) == 0, g.stored
 	if !unused || g.dead {
 		g.mu.Unlock()
 		return wire.None

@@ -1,6 +1,5 @@
-// Package group is the coordinator of classic Kafka consumer groups: who is a
-// member, which generation it is, what the leader assigned, and how far the
-// group has committed. It is a state machine behind method calls: it opens no
+// Package group is the coordinator of Kafka's groups: who is a member, which generation or epoch it is, what the leader or
+// the coordinator assigned, and how far the group has committed. It is a state machine behind method calls: it opens no
 // socket, starts no goroutine of its own, and stores nothing but through the
 // Journal and the Keeper it is given: offsets by the one, and by the other the last
 // generation that stood, so that its members go on after a restart. Time comes from
@@ -12,6 +11,15 @@
 //	  └──────────────────────┼────────┘                              │ SyncGroup
 //	                         └────────────────── Stable ◄────────────┘
 //	                   join, leave, expiry
+//
+// That is a classic group, whose leader assigns. Where the broker does (KIP-848), there is one call, EpochHeartbeat, whose answer
+// waits for nobody: each member goes over to the newest target by itself, and is granted what others have given back.
+//
+//	a member's          targets change,                      has given back what it must, or must not
+//	heartbeat ───► revoking ──────────────────────────────► settled, in the epoch of the target
+//	                     some of what it is to get is still held │   ▲ given back by the others
+//	                                                             ▼   │
+//	                                                           receiving
 //
 // Join and Sync answer through a callback, because their answer may have to wait
 // for other members. Every callback is called exactly once, perhaps before the

@@ -33,6 +33,9 @@ type group struct {
 	since        time.Time                   // when the state became Empty
 	dead         bool                        // closed: no longer in the coordinator
 	changed      bool                        // what is kept of it is not what it is
+	changes      uint64                      // how often that was so
+	keptChanges  uint64                      // of them, those that are kept
+	modern       *modern                     // of a group that is assigned by the broker; nil: a classic one
 	stored       bool                        // something is kept of it
 
 	round     int         // counts rebalances, so that a late timer knows that it is late
@@ -249,6 +252,15 @@ func (g *group) close() {
 		g.forget(m)
 	}
 	g.members = nil
+	if g.modern != nil {
+		for _, x := range g.modern.order {
+			x.gone = true
+			x.expiry.Stop()
+			x.stopSlow()
+			g.opts.give(x.bytes)
+		}
+		g.modern.members, g.modern.order = nil, nil
+	}
 }
 
 func (g *group) stopTimer() {

@@ -65,7 +65,7 @@ func (m *client) startSync(assign map[string][]byte) chan SyncReply {
 }
 
 func (m *client) beat() wire.Code {
-	return m.c.Heartbeat(Identity{"g", m.id, m.instance, m.gen})
+	return m.c.Heartbeat(Identity{Group: "g", MemberID: m.id, InstanceID: m.instance, Generation: m.gen})
 }
 
 // form makes a stable group of n members and returns them, the leader first.
@@ -139,7 +139,7 @@ func TestMembersThatStartTogetherShareTheFirstGeneration(t *testing.T) {
 		if d := c.Describe("g"); d.State != Stable || d.Protocol != "range" || len(d.Members) != 3 {
 			t.Errorf("%+v", d)
 		}
-		if l := c.List(); len(l) != 1 || l[0] != (Listed{"g", "consumer", Stable}) {
+		if l := c.List(); len(l) != 1 || l[0] != (Listed{"g", "consumer", Stable, Classic, 3}) {
 			t.Errorf("%+v", l)
 		}
 	})
@@ -309,13 +309,13 @@ func TestRequestsOfAnotherGeneration(t *testing.T) {
 		if r := <-m.startSync(nil); r.Err != wire.IllegalGeneration {
 			t.Errorf("sync: %v", r.Err)
 		}
-		if code := c.Commit(c.opts.Journal, Identity{"g", m.id, "", m.gen}, []Position{{Topic: "t"}}); code != wire.IllegalGeneration {
+		if code := c.Commit(c.opts.Journal, Identity{Group: "g", MemberID: m.id, InstanceID: "", Generation: m.gen}, []Position{{Topic: "t"}}); code != wire.IllegalGeneration {
 			t.Errorf("commit: %v", code)
 		}
-		if code := c.Commit(c.opts.Journal, Identity{"g", "nobody", "", m.gen}, nil); code != wire.UnknownMemberID {
+		if code := c.Commit(c.opts.Journal, Identity{Group: "g", MemberID: "nobody", InstanceID: "", Generation: m.gen}, nil); code != wire.UnknownMemberID {
 			t.Errorf("commit of a stranger: %v", code)
 		}
-		if code := c.Commit(c.opts.Journal, Identity{"g", "", "", -1}, nil); code != wire.UnknownMemberID {
+		if code := c.Commit(c.opts.Journal, Identity{Group: "g", MemberID: "", InstanceID: "", Generation: -1}, nil); code != wire.UnknownMemberID {
 			t.Errorf("commit without membership to a group with members: %v", code)
 		}
 	})
@@ -566,7 +566,7 @@ func TestOffsetsSurviveARestart(t *testing.T) {
 		j := &memoryJournal{}
 		c := newCoordinator(t, Options{Journal: j})
 		m := form(t, c, 1, nil)[0]
-		id := Identity{"g", m.id, "", m.gen}
+		id := Identity{Group: "g", MemberID: m.id, InstanceID: "", Generation: m.gen}
 		ps := []Position{{Topic: "t", Partition: 1, Offset: Offset{Offset: 7, LeaderEpoch: 0, Metadata: "note"}},
 			{Topic: "t", Partition: 2, Offset: Offset{Offset: 8, Metadata: string(make([]byte, 5000))}},
 			{Topic: "gone", Err: wire.UnknownTopicOrPartition}}
@@ -598,7 +598,7 @@ func TestCommitThatCannotBeKeptIsRefused(t *testing.T) {
 	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{Journal: &memoryJournal{err: errors.New("disk")}})
 		ps := []Position{{Topic: "t", Offset: Offset{Offset: 1}}}
-		if code := c.Commit(c.opts.Journal, Identity{"g", "", "", -1}, ps); code != wire.CoordinatorNotAvailable {
+		if code := c.Commit(c.opts.Journal, Identity{Group: "g", MemberID: "", InstanceID: "", Generation: -1}, ps); code != wire.CoordinatorNotAvailable {
 			t.Fatal(code)
 		}
 		if c.Committed("g", ps); ps[0].Offset.Offset != -1 {
@@ -614,7 +614,7 @@ func TestDeletingGroupsAndOffsets(t *testing.T) {
 		subscription := "\x00\x00\x00\x00\x00\x01\x00\x01t"
 		m := form(t, c, 1, func(_ int, m *client) { m.topics = subscription })[0]
 		ps := []Position{{Topic: "t", Offset: Offset{Offset: 1}}, {Topic: "old", Offset: Offset{Offset: 2}}}
-		if code := c.Commit(c.opts.Journal, Identity{"g", m.id, "", m.gen}, ps); code != wire.None {
+		if code := c.Commit(c.opts.Journal, Identity{Group: "g", MemberID: m.id, InstanceID: "", Generation: m.gen}, ps); code != wire.None {
 			t.Fatal(code)
 		}
 		if code := c.Delete(c.opts.Journal, "g"); code != wire.GroupNotEmpty {
@@ -643,7 +643,7 @@ func TestOffsetsOfAnAbandonedGroupAreForgotten(t *testing.T) {
 	fakeclock.Test(t, func(t *testing.T) {
 		c := newCoordinator(t, Options{OffsetRetention: time.Hour, SweepEvery: time.Minute, Journal: &memoryJournal{}})
 		for _, topic := range []string{"a", "b"} {
-			if code := c.Commit(c.opts.Journal, Identity{"g", "", "", -1}, []Position{{Topic: topic}}); code != wire.None {
+			if code := c.Commit(c.opts.Journal, Identity{Group: "g", MemberID: "", InstanceID: "", Generation: -1}, []Position{{Topic: topic}}); code != wire.None {
 				t.Fatal(code)
 			}
 		}

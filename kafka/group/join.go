@@ -77,6 +77,12 @@ func distinct(ps []Protocol) []Protocol {
 
 // admit checks what holds for every join: protocols that fit the group's, and room.
 func (g *group) admit(r *JoinRequest) wire.Code {
+	if g.modern != nil {
+		if g.size() > 0 || r.MemberID != "" && g.pending[r.MemberID] == nil {
+			return wire.InconsistentGroupProtocol
+		}
+		g.becomeClassic()
+	}
 	if r.ProtocolType == "" || len(r.Protocols) == 0 || !g.supports(r) {
 		return wire.InconsistentGroupProtocol
 	}

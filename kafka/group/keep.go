@@ -20,20 +20,39 @@ func (c *Coordinator) keep(g *group) error {
 	if c.opts.Keeper == nil {
 		return nil
 	}
+	g.mu.Lock()
+	g.changes++
+	wanted := g.changes
+	g.mu.Unlock()
+	return c.keepUpTo(g, wanted)
+}
+
+// keepUpTo is keep, unless a later state than that after so many changes is kept already: those who change a group at a time
+// are kept together.
+func (c *Coordinator) keepUpTo(g *group, changes uint64) error {
+	if c.opts.Keeper == nil {
+		return nil
+	}
 	g.commit.Lock()
 	defer g.commit.Unlock()
 	g.mu.Lock()
-	if g.dead {
+	if g.dead || g.keptChanges >= changes {
 		g.mu.Unlock()
 		return nil
 	}
-	state := g.appendState(nil)
+	state, upTo := g.appendState(nil), g.changes
 	g.changed, g.stored = false, true
 	g.mu.Unlock()
 	if len(state) > maxStateBytes {
 		state = nil
 	}
-	return c.opts.Keeper.Keep(g.id, state)
+	err := c.opts.Keeper.Keep(g.id, state)
+	if err == nil {
+		g.mu.Lock()
+		g.keptChanges = upTo
+		g.mu.Unlock()
+	}
+	return err
 }
 
 // unlock ends a look at the group that may have changed what is kept of it, and
@@ -50,6 +69,9 @@ func (c *Coordinator) unlock(g *group) {
 // RestoreGroup puts back a group's last generation. Its members get their session
 // timeouts anew; those who ask first find the generation as they left it.
 func (c *Coordinator) RestoreGroup(id string, state []byte) error {
+	if len(state) > 0 && state[0] == epochStateVersion {
+		return c.restoreEpochs(id, state)
+	}
 	k, err := parseState(state)
 	if err != nil {
 		return fmt.Errorf("group %q: %w", id, err)

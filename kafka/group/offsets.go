@@ -35,7 +35,7 @@ func (c *Coordinator) Commit(j Journal, id Identity, positions []Position) wire.
 	if code != wire.None {
 		return code
 	}
-	if code = g.mayCommit(id); code == wire.None {
+	if code = g.mayCommit(id, positions); code == wire.None {
 		g.fit(positions)
 	}
 	g.mu.Unlock()
@@ -95,13 +95,13 @@ func (c *Coordinator) lockForCommit(id Identity) (*group, wire.Code) {
 }
 
 // MayCommit says whether a member may commit, without a commit.
-func (c *Coordinator) MayCommit(id Identity) wire.Code {
+func (c *Coordinator) MayCommit(id Identity, positions []Position) wire.Code {
 	g, code := c.lockForCommit(id)
 	if code != wire.None {
 		return code
 	}
 	defer g.mu.Unlock()
-	return g.mayCommit(id)
+	return g.mayCommit(id, positions)
 }
 
 // Fit refuses those of the positions that are too large to be committed.
@@ -158,16 +158,25 @@ func (c *Coordinator) CommitAll(changes []Change, save func() error) error {
 
 // Known says whether there is a group of that name.
 func (c *Coordinator) Known(name string) bool {
+	_, known := c.TypeOf(name)
+	return known
+}
+
+// TypeOf is the type of the group of that name; known is false if there is none.
+func (c *Coordinator) TypeOf(name string) (_ Type, known bool) {
 	g := c.lock(name)
 	if g == nil {
-		return false
+		return "", false
 	}
-	g.mu.Unlock()
-	return true
+	defer g.mu.Unlock()
+	return g.kind(), true
 }
 
 // mayCommit holds a commit against the group's state.
-func (g *group) mayCommit(id Identity) wire.Code {
+func (g *group) mayCommit(id Identity, positions []Position) wire.Code {
+	if g.modern != nil {
+		return g.mayCommitByEpoch(id, positions)
+	}
 	if id.Generation < 0 && g.state == Empty {
 		return wire.None // an administrator, or somebody who assigns partitions by hand, whatever else he says
 	}
@@ -319,7 +328,7 @@ func (c *Coordinator) DeleteOffsets(j Journal, group string, positions []Positio
 	if g == nil {
 		return c.missing(wire.GroupIDNotFound)
 	}
-	if len(g.members) > 0 && g.protocolType != ConsumerProtocol {
+	if len(g.members) > 0 && g.protocolType != ConsumerProtocol || g.kind() == Share {
 		g.mu.Unlock()
 		return wire.GroupNotEmpty
 	}
@@ -380,6 +389,13 @@ const ConsumerProtocol = "consumer"
 // subscribed is the set of topics that members of a consumer group read.
 func (g *group) subscribed() map[string]bool {
 	out := map[string]bool{}
+	if g.modern != nil {
+		for _, x := range g.modern.order {
+			for _, name := range x.topics {
+				out[name] = true
+			}
+		}
+	}
 	for _, m := range g.members {
 		name := g.protocol
 		if name == "" && len(m.protocols) > 0 {

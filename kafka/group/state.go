@@ -38,6 +38,9 @@ var (
 
 // appendState encodes a group. mu is held.
 func (g *group) appendState(dst []byte) []byte {
+	if g.modern != nil {
+		return g.appendEpochs(dst)
+	}
 	dst = append(dst, stateVersion)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(g.generation))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(g.since.UnixMilli()))

@@ -116,7 +116,7 @@ func TestAnEmptyGroupKeepsItsKindAcrossARestart(t *testing.T) {
 		_ = c.Leave("g", []Leaver{{MemberID: m.id}})
 		time.Sleep(time.Hour)
 		c = s.restarted(t, c)
-		if l := c.List(); len(l) != 1 || l[0] != (Listed{"g", "consumer", Empty}) {
+		if l := c.List(); len(l) != 1 || l[0] != (Listed{"g", "consumer", Empty, Classic, 0}) {
 			t.Errorf("%+v", l)
 		}
 		if since := lookAt(t, c, func(g *group) time.Time { return g.since }); time.Since(since) < time.Hour-time.Second {

@@ -164,9 +164,17 @@ func (c *Coordinator) Expel(group, member string) {
 	if m := g.byID[member]; m != nil {
 		g.removeAndUpdate(m)
 	}
+	if g.modern != nil {
+		if x := g.modern.members[member]; x != nil {
+			g.dismiss(x)
+		}
+	}
 }
 
 func (g *group) leave(l Leaver) wire.Code {
+	if g.modern != nil {
+		return g.sendAway(l)
+	}
 	if l.InstanceID == "" && g.keepPromise(l.MemberID) {
 		g.maybeComplete()
 		return wire.None

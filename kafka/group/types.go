@@ -38,6 +38,11 @@ type Options struct {
 	Keeper Keeper
 	// Memory counts what members take; nil counts nothing.
 	Memory Memory
+	// Topics are those that consumer and share groups are assigned; nil: none.
+	Topics Topics
+	// EpochSession is how long a member of a consumer or share group may be silent; default 45 s. EpochInterval is how often
+	// one of a large group is to be heard; default 5 s.
+	EpochSession, EpochInterval time.Duration
 	// NewID returns the random part of a member id; default 128 random bits.
 	NewID func() string
 }
@@ -183,7 +188,9 @@ type Identity struct {
 	Group      string
 	MemberID   string
 	InstanceID string
-	Generation int32 // negative: not a member
+	Generation int32 // negative: not a member; of a consumer group, the member's epoch
+	// NoEpochs says that the client can't be told that an epoch is over (v0 to v8).
+	NoEpochs bool
 }
 
 // Leaver is one member that leaves; either name may be empty.

@@ -252,7 +252,7 @@ func TestHeaderRefusesWhatIsNotServed(t *testing.T) {
 	for _, c := range []struct {
 		name         string
 		key, version int16
-	}{{"unknown key", 999, 0}, {"negative key", -1, 0}, {"assignments between brokers", 73, 0}, {"next generation groups", 68, 0}, {"version above the cap", 0, 14}, {"version above the cap", 1, 19}} {
+	}{{"unknown key", 999, 0}, {"negative key", -1, 0}, {"assignments between brokers", 73, 0}, {"streams groups", 88, 0}, {"version above the cap", 0, 14}, {"version above the cap", 1, 19}} {
 		frame := binary.BigEndian.AppendUint16(nil, uint16(c.key))
 		frame = binary.BigEndian.AppendUint16(frame, uint16(c.version))
 		frame = append(frame, 0, 0, 0, 1, 0xff, 0xff)

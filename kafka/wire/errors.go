@@ -77,6 +77,10 @@ const (
 	UnacceptableCredential     Code = 93
 	PolicyViolation            Code = 44
 	RebootstrapRequired        Code = 129
+	FencedMemberEpoch          Code = 110
+	UnreleasedInstanceID       Code = 111
+	UnsupportedAssignor        Code = 112
+	StaleMemberEpoch           Code = 113
 )
 
 // MaxTextBytes bounds what is said of an error. A string of the older versions has a

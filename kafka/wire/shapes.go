@@ -90,4 +90,7 @@ var shapes = map[Key][]shape{
 	DescribeUserSCRAM:       {list(text)},
 	AlterUserSCRAM:          {list(text, i8), list(text, i8, i32, blob, blob)},
 	DescribeCluster:         {i8, from(1, i8), from(2, i8)},
+	ConsumerGroupHeartbeat: {text, text, i32, text, text, i32, plain(text), from(1, text), text,
+		list(uuid, plain(i32))},
+	ConsumerGroupDescribe: {plain(text), i8},
 }

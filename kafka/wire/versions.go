@@ -47,6 +47,8 @@ const (
 	DescribeCluster         Key = 60
 	DescribeProducers       Key = 61
 	DescribeTransactions    Key = 65
+	ConsumerGroupHeartbeat  Key = 68
+	ConsumerGroupDescribe   Key = 69
 	ListTransactions        Key = 66
 )
 
@@ -65,8 +67,6 @@ const noFlexible = 1 << 14
 
 // Supported lists what ApiVersions advertises, in order of the key. The low
 // ends are load-bearing: old clients test fixed low versions for overlap.
-// KIP-848 groups (68, 69) must not be listed
-// before they work, because clients switch protocol on advertisement alone.
 var Supported = []Support{
 	{Produce, 0, 13, 9, "Produce"},
 	{Fetch, 0, 18, 12, "Fetch"},
@@ -111,6 +111,8 @@ var Supported = []Support{
 	{DescribeProducers, 0, 0, 0, "DescribeProducers"},
 	{DescribeTransactions, 0, 0, 0, "DescribeTransactions"},
 	{ListTransactions, 0, 2, 0, "ListTransactions"},
+	{ConsumerGroupHeartbeat, 0, 1, 0, "ConsumerGroupHeartbeat"},
+	{ConsumerGroupDescribe, 0, 1, 0, "ConsumerGroupDescribe"},
 }
 
 // byKey finds a key's entry without searching; nil where a key is not served.

@@ -24,25 +24,19 @@ def record(message):
 
 
 class GroupMember:
-    def __init__(self, group, topic):
-        self.consumer = Consumer(
-            config(
-                group_id=group,
-                auto_offset_reset="earliest",
-                enable_auto_commit=False,
-                session_timeout_ms=10000,
-                heartbeat_interval_ms=500,
-                partition_assignment_strategy="range",
-            )
-        )
+    def __init__(self, group, topic, protocol):
+        assigned = {"group_protocol": "consumer"}  # where the broker says the rest
+        if protocol == "classic":
+            assigned = {"session_timeout_ms": 10000, "heartbeat_interval_ms": 500, "partition_assignment_strategy": "range"}
+        self.consumer = Consumer(config(group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, **assigned))
         self.held = set()
         self.consumer.subscribe([topic], on_assign=self.on_assign, on_revoke=self.on_revoke)
 
     def on_assign(self, _consumer, partitions):
-        self.held = {p.partition for p in partitions}
+        self.held |= {p.partition for p in partitions}
 
-    def on_revoke(self, _consumer, _partitions):
-        self.held = set()
+    def on_revoke(self, _consumer, partitions):
+        self.held -= {p.partition for p in partitions}
 
     def poll(self):
         batch = []
@@ -64,6 +58,7 @@ class GroupMember:
 
 class Confluent(scenario.Adapter):
     codecs = ("none", "gzip", "snappy", "lz4", "zstd")
+    protocols = ("classic", "consumer")
 
     def __init__(self):
         self.admin = AdminClient(config())
@@ -127,8 +122,8 @@ class Confluent(scenario.Adapter):
         consumer.close()
         return None if found.offset < 0 else found.offset
 
-    def member(self, group, topic):
-        return GroupMember(group, topic)
+    def member(self, group, topic, protocol):
+        return GroupMember(group, topic, protocol)
 
     def committed(self, group, topic):
         wanted = [TopicPartition(topic, p) for p in range(scenario.PARTITIONS)]

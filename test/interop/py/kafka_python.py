@@ -110,7 +110,7 @@ class KafkaPython(scenario.Adapter):
         consumer.close()
         return None if found is None else found.offset
 
-    def member(self, group, topic):
+    def member(self, group, topic, protocol):
         return GroupMember(group, topic)
 
     def committed(self, group, topic):

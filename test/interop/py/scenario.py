@@ -64,6 +64,7 @@ class Adapter:
     """What a client program offers. Calls raise on failure."""
 
     codecs = ()  # names of the codecs, "none" first
+    protocols = ("classic",)  # of groups; "consumer" is KIP-848's
     nulls = True  # whether it can send a null header, and a record with neither key nor value
 
     def create_topic(self, topic, partitions): ...
@@ -82,7 +83,7 @@ class Adapter:
     def offset_at(self, topic, partition, timestamp):
         """The offset of the first record with that time or later; None if there is none."""
 
-    def member(self, group, topic):
+    def member(self, group, topic, protocol):
         """An object with poll() -> [Record], commit(), assigned() -> partition numbers, close()."""
 
     def committed(self, group, topic):
@@ -121,7 +122,8 @@ def register(adapter):
     for codec in adapter.codecs:
         for idempotent in (False, True):
             _round_trip(adapter, codec, idempotent)
-    _group(adapter)
+    for protocol in adapter.protocols:
+        _group(adapter, protocol)
     _lookups(adapter)
 
 
@@ -145,20 +147,22 @@ def _round_trip(adapter, codec, idempotent):
         adapter.delete_topic(topic)
 
 
-def _group(adapter):
-    @check("group of two: join, rebalance, leave, restart from the commit", limit=90)
+def _group(adapter, protocol):
+    suffix = ", assigned by the broker" if protocol == "consumer" else ""
+
+    @check(f"group of two{suffix}: join, rebalance, leave, restart from the commit", limit=90)
     def group():
-        topic, group_id = name("grouped"), name("group")
+        topic, group_id = name(f"grouped-{protocol}"), name(f"group-{protocol}")
         adapter.create_topic(topic, PARTITIONS)
         everything = set(range(PARTITIONS))
 
         adapter.produce(topic, plain("one", 400), "none", False)
-        a = Member(adapter.member(group_id, topic))
+        a = Member(adapter.member(group_id, topic, protocol))
         until(lambda: len(a.records) >= 400, "the first member reads all", 25)
         equal(values([a]), sorted(r.value for r in plain("one", 400)), "the first member's records")
         equal(a.assigned(), everything, "its partitions")
 
-        b = Member(adapter.member(group_id, topic))
+        b = Member(adapter.member(group_id, topic, protocol))
         until(lambda: len(a.assigned()) == 2 and len(b.assigned()) == 2, "both have two partitions", 25)
         equal(a.assigned() | b.assigned(), everything, "all partitions are held")
         a.records.clear()
@@ -182,7 +186,7 @@ def _group(adapter):
         equal(group_id in adapter.groups(), True, "the group is listed")
 
         adapter.produce(topic, plain("four", 60), "none", False)
-        c = Member(adapter.member(group_id, topic))
+        c = Member(adapter.member(group_id, topic, protocol))
         until(lambda: len(c.records) >= 60, "the new member reads", 25)
         time.sleep(0.3)
         equal(values([c]), sorted(r.value for r in plain("four", 60)), "only what came after the commit")

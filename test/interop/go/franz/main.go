@@ -25,8 +25,12 @@ func main() {
 		fmt.Println("FAIL connect:", err)
 		return
 	}
-	scenario.Register(franz{kadm.NewClient(cl)}, scenario.Options{
+	client := franz{kadm.NewClient(cl)}
+	scenario.Register(client, scenario.Options{
 		Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Idempotent: true, Nulls: true,
+		Assigned: func(group, topic string) (scenario.Member, error) {
+			return client.member(group, topic, kgo.ServerSideBalancer())
+		},
 	})
 	transactions()
 	check.Logins(login)
@@ -206,23 +210,31 @@ type member struct {
 	held []int32
 }
 
-func (f franz) Member(group, topic string) (scenario.Member, error) {
+func (f franz) Member(group, topic string) (scenario.Member, error) { return f.member(group, topic) }
+
+func (f franz) member(group, topic string, more ...kgo.Opt) (scenario.Member, error) {
 	m := &member{}
 	var err error
-	m.cl, err = newClient(
+	m.cl, err = newClient(append(more,
 		kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.Balancers(kgo.RangeBalancer()), kgo.HeartbeatInterval(500*time.Millisecond), kgo.SessionTimeout(10*time.Second),
-		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, a map[string][]int32) { m.set(a[topic]) }),
-		kgo.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) { m.set(nil) }),
-		kgo.OnPartitionsLost(func(context.Context, *kgo.Client, map[string][]int32) { m.set(nil) }),
-	)
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, a map[string][]int32) { m.add(a[topic]) }),
+		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, a map[string][]int32) { m.drop(a[topic]) }),
+		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, a map[string][]int32) { m.drop(a[topic]) }),
+	)...)
 	return m, err
 }
 
-func (m *member) set(partitions []int32) {
+func (m *member) add(partitions []int32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.held = slices.Clone(partitions)
+	m.held = append(m.held, partitions...)
+}
+
+func (m *member) drop(partitions []int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held = slices.DeleteFunc(m.held, func(p int32) bool { return slices.Contains(partitions, p) })
 }
 
 func (m *member) Assigned() []int32 {

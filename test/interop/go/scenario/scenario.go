@@ -64,6 +64,8 @@ type Options struct {
 	Idempotent bool     // it has idempotent producers
 	Nulls      bool     // it tells null from empty when reading
 	NoTimes    bool     // it has no offset look-up by time
+	// Assigned makes members of groups that the broker assigns (KIP-848); nil: the client has no such.
+	Assigned func(group, topic string) (Member, error)
 }
 
 // Register adds all checks for a client.
@@ -82,7 +84,10 @@ func Register(c Client, o Options) {
 			})
 		}
 	}
-	check.Add("group of two: join, rebalance, leave, restart from the commit", 90*time.Second, func(ctx context.Context) { group(ctx, c) })
+	check.Add("group of two: join, rebalance, leave, restart from the commit", 90*time.Second, func(ctx context.Context) { group(ctx, c, "group", c.Member) })
+	if o.Assigned != nil {
+		check.Add("group of two, assigned by the broker: join, rebalance, leave, restart from the commit", 90*time.Second, func(ctx context.Context) { group(ctx, c, "assigned", o.Assigned) })
+	}
 	if !o.NoTimes {
 		check.Add("offsets by time", 30*time.Second, func(ctx context.Context) { times(ctx, c) })
 	}
@@ -127,15 +132,15 @@ func same(got, want Record, nulls bool, what string) {
 	}
 }
 
-func group(ctx context.Context, c Client) {
-	topic, id := check.Name("grouped"), check.Name("group")
+func group(ctx context.Context, c Client, kind string, member func(group, topic string) (Member, error)) {
+	topic, id := check.Name(kind+"-topic"), check.Name(kind)
 	check.OK(c.CreateTopic(ctx, topic, Partitions), "create topic")
 	produce := func(prefix string, count int) []string {
 		records := plain(prefix, count)
 		check.OK(c.Produce(ctx, topic, records, "none", false), "produce")
 		return valuesOf(records)
 	}
-	join := func() *runner { return start(check.Get(c.Member(id, topic))) }
+	join := func() *runner { return start(check.Get(member(id, topic))) }
 
 	want := produce("one", 400)
 	a := join()

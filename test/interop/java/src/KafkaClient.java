@@ -51,6 +51,7 @@ public final class KafkaClient {
             () -> group("org.apache.kafka.clients.consumer.RangeAssignor"));
         Check.add("group of two, cooperative: join, rebalance, leave, restart from the commit", 90,
             () -> group("org.apache.kafka.clients.consumer.CooperativeStickyAssignor"));
+        Check.add("group of two, assigned by the broker: join, rebalance, leave, restart from the commit", 90, () -> group("consumer"));
         Check.add("transactions: a copy with its offsets, of which some are aborted, arrives once and in order; a zombie is fenced", 60,
             KafkaClient::transactions);
         Check.add("bounds and offsets by time", 30, KafkaClient::lookups);
@@ -269,8 +270,8 @@ public final class KafkaClient {
         private volatile RuntimeException error;
 
         Member(String group, String topic, String assignor) {
-            consumer = consumer(Map.of("group.id", group, "session.timeout.ms", 10000, "heartbeat.interval.ms", 500,
-                "partition.assignment.strategy", assignor));
+            consumer = consumer(assignor.equals("consumer") ? Map.of("group.id", group, "group.protocol", "consumer")
+                : Map.of("group.id", group, "session.timeout.ms", 10000, "heartbeat.interval.ms", 500, "partition.assignment.strategy", assignor));
             consumer.subscribe(List.of(topic), this);
             thread = new Thread(this::run);
             thread.setDaemon(true);
@@ -324,7 +325,7 @@ public final class KafkaClient {
     }
 
     private static void group(String assignor) throws Exception {
-        String kind = assignor.contains("Coop") ? "cooperative" : "eager";
+        String kind = assignor.contains("Coop") ? "cooperative" : assignor.equals("consumer") ? "assigned" : "eager";
         String topic = Check.name("grouped-" + kind);
         String id = Check.name("group-" + kind);
         createTopic(topic, PARTITIONS);
