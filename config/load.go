@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -176,6 +177,9 @@ func environment(environ []string) (map[string]variable, error) {
 		if !strings.HasPrefix(name, EnvPrefix) || orchestrated.MatchString(name) {
 			continue
 		}
+		if slices.Contains(ofClients, name) {
+			continue
+		}
 		flag, ok := known[name]
 		if !ok {
 			return nil, fmt.Errorf("environment variable %s is not a setting; did you mean %s? docs/configuration.md lists them all", name, nearest(name, known))
@@ -184,6 +188,9 @@ func environment(environ []string) (map[string]variable, error) {
 	}
 	return found, nil
 }
+
+// ofClients are what the command line reads of the environment to find a broker (package cli): one environment may be for both.
+var ofClients = []string{EnvPrefix + "HTTP", EnvPrefix + "USER", EnvPrefix + "PASSWORD", EnvPrefix + "VHOST", EnvPrefix + "CA"}
 
 // orchestrated matches the variables that Kubernetes puts into every container
 // beside a service that is called leveret; they are not ours.

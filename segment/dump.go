@@ -5,12 +5,24 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/leveret-mq/leveret/index"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
+
+// DumpNamed prints a file whose name says that it is a segment, a spare one or an index, and says whether it is.
+func DumpNamed(w io.Writer, f fs.FS, name string) (ours bool, err error) {
+	switch filepath.Ext(name) {
+	case LogSuffix, spareSuffix:
+		return true, Dump(w, f, name)
+	case IndexSuffix:
+		return true, index.Dump(w, f, name)
+	}
+	return false, nil
+}
 
 // Dump prints a segment file in a readable form: its header, a line for each
 // batch, and where the bytes stop being batches. It reads the file alone and

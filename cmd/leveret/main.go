@@ -3,7 +3,6 @@
 //	leveret serve            run the broker; needs no argument
 //	leveret config           print the settings in force and where they come from
 //	leveret inspect FILE…    print any file of a data directory
-//	leveret export           write the definitions of a data directory
 //	leveret definitions      check a file of definitions
 //	leveret cert             make certificates for development
 //	leveret health           ask a running broker whether it is well
@@ -11,8 +10,10 @@
 //	leveret version          print the version
 //	leveret completion SHELL print a completion script
 //
-// It owns the command line, the signals and the exit status, and no logic:
-// serving is package server's, settings are package config's.
+// and the verbs of package cli, which ask a running broker.
+//
+// It owns the command line and the signals, and no logic: serving is package server's,
+// settings are package config's, verbs and statuses package cli's.
 package main
 
 import (
@@ -22,6 +23,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/leveret-mq/leveret/cli"
 	"github.com/leveret-mq/leveret/internal/program"
 )
 
@@ -29,10 +31,7 @@ import (
 var version = ""
 
 func main() {
-	if err := rootCommand().Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "leveret:", err)
-		os.Exit(1)
-	}
+	os.Exit(cli.Execute(rootCommand(), os.Args, os.Stderr))
 }
 
 func rootCommand() *cobra.Command {
@@ -40,11 +39,12 @@ func rootCommand() *cobra.Command {
 		Use:   "leveret",
 		Short: "Message broker: RabbitMQ's routing at Kafka's throughput, in one binary",
 		Long: `Leveret keeps messages in memory-mapped logs, one a queue, and serves them to
-unmodified AMQP 0-9-1 and Kafka clients. Start one with: leveret serve`,
+unmodified AMQP 0-9-1, Kafka, STOMP, XMPP and HTTP clients. Start one with: leveret serve`,
 		SilenceUsage: true, SilenceErrors: true,
 		Version: versionText(),
 	}
-	root.AddCommand(serveCommand(), configCommand(), inspectCommand(), exportCommand(), definitionsCommand(), certCommand(), healthCommand(), benchCommand(), versionCommand())
+	root.AddCommand(serveCommand(), configCommand(), inspectCommand(), definitionsCommand(), certCommand(), healthCommand(), benchCommand(), versionCommand())
+	cli.Add(root, cli.Offline{Export: exportDirectory})
 	return root
 }
 

@@ -12,7 +12,8 @@ import (
 // with it. A name that ends in /... stands for the folder and all below it.
 var imports = map[string][]string{
 	// The program.
-	"cmd/leveret":       {"server", "config", "store/local", "segment", "index", "internal/fs", "internal/program", "internal/audit", "internal/notify", "internal/devcert"},
+	"cmd/leveret":       {"server", "config", "cli", "store/local", "internal/program", "internal/audit", "internal/notify", "internal/devcert"},
+	"cli":               {},
 	"cmd/leveret-bench": {"bench", "internal/program"},
 	"server": {"config", "auth", "access", "broker", "definitions", "store", "store/local", "store/cluster", "amqp", "kafka", "kafka/acl", "stomp", "xmpp", "xmpp/pubsub",
 		"admin", "management", "web", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit", "internal/tlsconf", "internal/devcert"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -13,16 +14,30 @@ import (
 	"unicode/utf8"
 
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/segment"
 )
 
 // ErrUnknownFile means that a file is none of this package's.
 var ErrUnknownFile = errors.New("not a file that this package writes")
 
-// Inspect prints what the file holds: a table, cursor, meta or layout file. It
+// Inspect prints what any file of a data directory holds: the lock, a table, cursor, meta or layout file, a segment and its index. It
 // changes nothing and needs no lock. What is damaged is printed as such, and an
 // error that says so is returned after everything else was printed. People send what it
 // prints to each other, so what passwords are known by is left out.
 func Inspect(w io.Writer, path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return fmt.Errorf("%s is a directory; name its files", path)
+	case filepath.Base(path) == lockName:
+		_, err := fmt.Fprintf(w, "file\t%s\nkind\tlock of a data directory, always empty\n", path)
+		return err
+	}
+	if ours, err := segment.DumpNamed(w, fs.Real(), path); ours {
+		return err
+	}
 	data, err := readFile(fs.Real(), path)
 	if err != nil {
 		return fmt.Errorf("inspect %s: %w", path, err)
