@@ -133,6 +133,9 @@ type attempt struct {
 // sourceOf is the address that failures count for. Whoever has an IPv6 address has
 // 2^64 of them. Connections without an IP address count as one.
 func sourceOf(from net.Addr) netip.Prefix {
+	if page, ok := from.(elsewhere); ok {
+		from = page.Addr
+	}
 	tcp, ok := from.(*net.TCPAddr)
 	if !ok {
 		return netip.Prefix{}

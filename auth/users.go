@@ -331,6 +331,9 @@ func (e *entry) allowedFrom(from net.Addr) error {
 	if !e.LoopbackOnly || IsLoopback(from) {
 		return nil
 	}
+	if _, page := from.(elsewhere); page {
+		return fmt.Errorf("can only connect from this machine, and not by way of a page of another site (use a user with a password of its own): %w", ErrRefused)
+	}
 	return fmt.Errorf("can only connect from this machine (use a user with a password of its own from elsewhere): %w", ErrRefused)
 }
 
@@ -345,12 +348,21 @@ func (u *Users) digest(name string, password []byte) (d [sha256.Size]byte) {
 	return d
 }
 
+// elsewhere is an address whose owner does not decide what comes from it.
+type elsewhere struct{ net.Addr }
+
+// Elsewhere is the address of one who acts for somebody who is not there: a browser, for a page of another site. It is
+// no loopback address, whatever it is, and failed logins count for it as for the address itself.
+func Elsewhere(from net.Addr) net.Addr { return elsewhere{from} }
+
 // IsLoopback tells whether the address is this machine talking to itself. An
 // address that is not IP (a pipe, a Unix socket) counts as local.
 func IsLoopback(from net.Addr) bool {
-	tcp, ok := from.(*net.TCPAddr)
-	if !ok {
-		return from != nil
+	switch from := from.(type) {
+	case *net.TCPAddr:
+		return from.IP.IsLoopback()
+	case elsewhere:
+		return false
 	}
-	return tcp.IP.IsLoopback()
+	return from != nil
 }

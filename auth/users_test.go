@@ -54,6 +54,8 @@ func TestLogin(t *testing.T) {
 			{"stored user, wrong after right", "ann", "s3cre", there, "wrong password"},
 			{"name and password shifted by a byte", "an", "ns3cret", there, "no such user"},
 			{"unknown", "bob", "s3cret", here, "no such user"},
+			{"default user, by a page of elsewhere", "guest", "guest", Elsewhere(here), "not by way of a page of another site"},
+			{"stored user, by a page of elsewhere", "ann", "s3cret", Elsewhere(here), ""},
 			{"address unknown", "guest", "guest", nil, "only connect from this machine"},
 		} {
 			func() {

@@ -96,7 +96,7 @@ func TestAnEarlyFrameIsSmall(t *testing.T) {
 	r := newRig(t, rigOptions{})
 	p := r.open()
 	p.send("CONNECT\ncontent-length:100000\n\n")
-	p.ended("Message too large", "where 65536 are allowed")
+	p.ended("Message too large", "where 1023 are allowed")
 	p = r.open()
 	p.send("CONNECT\n" + strings.Repeat("a:b\n", 101) + "\n")
 	p.ended("Too many headers", "more than 100")

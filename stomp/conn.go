@@ -23,9 +23,11 @@ const (
 	// lastWordTime is how long the last frames may take to be written.
 	lastWordTime = 5 * time.Second
 
-	maxHeaders    = 100
-	maxHeadBytes  = 64 << 10
-	maxEarlyBytes = 64 << 10 // of a body before the client has signed in
+	maxHeaders   = 100
+	maxHeadBytes = 64 << 10
+	// Before the client has signed in: all of a frame fits 16 KiB of read buffer, as a handshake of WebSocket does.
+	maxEarlyHeadBytes = 15 << 10
+	maxEarlyBodyBytes = 1<<10 - 1
 )
 
 // conn is one connection. Fields belong to the read loop unless they stand under a lock.
@@ -95,7 +97,7 @@ func newConn(s *Server, nc net.Conn, log *netx.Log) *conn {
 	c.waiting = netx.NewAnswers[receipts](c.signal, c.unstored)
 	c.spool.Memory, c.spool.Open = c.memory, s.scratch
 	c.rb = netx.NewReadBuffer(nc, netx.MaxReadBytes)
-	c.dec.Limits = frame.Limits{Headers: maxHeaders, HeadBytes: maxHeadBytes, BodyBytes: maxEarlyBytes}
+	c.dec.Limits = frame.Limits{Headers: maxHeaders, HeadBytes: maxEarlyHeadBytes, BodyBytes: maxEarlyBodyBytes}
 	c.version = frame.V10
 	c.w.c = c
 	c.w.net = netx.NewWriter(nc, writeTimeout, c.patience)
@@ -196,6 +198,7 @@ func (c *conn) readFailed(err error) error {
 
 // takeAll parses what the buffer holds, then stores and settles all of it at once.
 func (c *conn) takeAll() {
+	c.dec.Limits.HeadBytes = maxHeadBytes
 	c.dec.Limits.BodyBytes = c.session.MaxMessageBytes() // a limit may have come since
 	for !c.ended {
 		more, err := c.takeOne()

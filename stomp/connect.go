@@ -166,6 +166,11 @@ func (c *conn) login(f *frame.Frame) error {
 	name, named := f.Get("login")
 	passcode, _ := f.Get("passcode")
 	if cert := c.certificate(); cert != nil && !named {
+		if c.web != nil && c.web.foreign {
+			return &failure{
+				message: "Bad CONNECT", detail: "a page of another site needs login and passcode, whatever certificate its browser has", login: errForeign,
+			}
+		}
 		return c.byCertificate(cert)
 	}
 	if !named {
@@ -173,7 +178,7 @@ func (c *conn) login(f *frame.Frame) error {
 	}
 	stay, leave := netx.Stay(c.s.stopping, c.nc)
 	defer leave()
-	user, err := c.s.opts.Users.Login(stay, string(name), passcode, c.nc.RemoteAddr())
+	user, err := c.s.opts.Users.Login(stay, string(name), passcode, c.source())
 	switch {
 	case errors.Is(err, auth.ErrBusy):
 		c.log.LoginRefused(err)
@@ -186,6 +191,9 @@ func (c *conn) login(f *frame.Frame) error {
 	c.log.LoggedIn(user.Name)
 	return c.bound(time.Now().Add(c.s.opts.ConnectTimeout)) // a check may have waited for others
 }
+
+// errForeign is for the log.
+var errForeign = errors.New("a page of another site may not sign in with the certificate of the browser that it is in; list its origin in --stomp-ws-origins if it may")
 
 // certificate is the client's that was verified, when there may be a login by it; else nil.
 func (c *conn) certificate() *x509.Certificate {
@@ -203,7 +211,7 @@ func (c *conn) certificate() *x509.Certificate {
 func (c *conn) byCertificate(cert *x509.Certificate) error {
 	name, err := c.s.opts.CertifiedName(cert)
 	if err == nil {
-		c.user, err = c.s.opts.Users.Certified(name, c.nc.RemoteAddr())
+		c.user, err = c.s.opts.Users.Certified(name, c.source())
 	}
 	if err != nil {
 		return &failure{message: "Bad CONNECT", detail: "Access refused for the certificate of the client", login: err}

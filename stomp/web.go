@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/internal/websocket"
 )
@@ -14,8 +15,9 @@ import (
 //	… ─► a frame of STOMP, sealed as one message ─► socket
 type web struct {
 	*websocket.Conn
-	code   uint16 // of the close; 0: none, the client is told nothing
-	reason string
+	code    uint16 // of the close; 0: none, the client is told nothing
+	reason  string
+	foreign bool // a page speaks for which nothing but a password does (websocket.Options.Accept)
 
 	pinged bool   // guarded by conn.outMu
 	ping   []byte // what the pong has to carry; of several pings the last, as the protocol allows
@@ -42,7 +44,7 @@ func (s *Server) Origins(list []string) {
 
 // upgrade makes the handshake.
 func (c *conn) upgrade() error {
-	n := 0
+	n, looked := 0, 0
 	for n == 0 {
 		if _, err := c.rb.Fill(0); err != nil {
 			return err
@@ -52,18 +54,20 @@ func (c *conn) upgrade() error {
 			c.log.Refused("connection", netx.ErrSpeaksTLS, netx.TLSAdvice)
 			return errNoHandshake
 		}
-		if n = websocket.RequestBytes(buf); n > websocket.MaxRequestBytes || n == 0 && len(buf) >= websocket.MaxRequestBytes {
+		if n = websocket.RequestBytes(buf, looked); n > websocket.MaxRequestBytes || n == 0 && len(buf) >= websocket.MaxRequestBytes {
 			_ = websocket.AnswerLong(c.nc) // who does not read it is gone anyway
 			return c.noHandshake(websocket.ErrLongRequest)
 		}
-		if n == 0 {
+		if looked = len(buf); n == 0 {
 			c.rb.Want(len(buf) + 1)
 		}
 	}
 	o := websocket.Options{Path: webPath, Protocols: webProtocols, Origins: *c.s.origins.Load()}
-	if err := o.Accept(c.rb.Unread()[:n], c.nc); err != nil {
+	foreign, err := o.Accept(c.rb.Unread()[:n], c.nc)
+	if err != nil {
 		return c.noHandshake(err)
 	}
+	c.web.foreign = foreign
 	c.rb.Advance(n)
 	early := c.rb.Unread()
 	c.web.Conn = websocket.NewConn(c.nc, early)
@@ -71,6 +75,15 @@ func (c *conn) upgrade() error {
 	c.rb.Through(c.web)
 	c.web.OnPing = c.pong
 	return nil
+}
+
+// source is where a login comes from. A browser is on its owner's machine and shows the owner's certificate whichever page
+// asks for it: what a page of another site signs in with has to be its own.
+func (c *conn) source() net.Addr {
+	if c.web != nil && c.web.foreign {
+		return auth.Elsewhere(c.nc.RemoteAddr())
+	}
+	return c.nc.RemoteAddr()
 }
 
 // errNoHandshake is a handshake that was answered, and of which was told.

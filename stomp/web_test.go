@@ -3,6 +3,8 @@ package stomp
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +18,8 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/websocket"
 )
 
@@ -340,13 +344,143 @@ func TestBytesBehindTheRequestAreOfTheStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	var head []byte
-	for one := make([]byte, 1); websocket.RequestBytes(head) == 0; head = append(head, one...) {
+	for one := make([]byte, 1); websocket.RequestBytes(head, 0) == 0; head = append(head, one...) {
 		if _, err := nc.Read(one); err != nil {
 			t.Fatal(err)
 		}
 	}
 	p := &peer{t: t, nc: &socket{Conn: nc}}
 	p.expect("CONNECTED version:1.0 heart-beat:0,0")
+}
+
+// certified is a connection whose client has shown a certificate, as all connections of its browser do.
+type certified struct{ net.Conn }
+
+func (certified) ConnectionState() tls.ConnectionState {
+	cert := &x509.Certificate{}
+	return tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}, VerifiedChains: [][]*x509.Certificate{{cert}}}
+}
+
+// What a browser reaches or shows by itself signs no page of another site in: a user of this machine only, a certificate.
+func TestAPageOfAnotherSiteNeedsAPasswordOfItsOwn(t *testing.T) {
+	users := auth.NewUsers()
+	for _, u := range []auth.User{{Name: "guest", LoopbackOnly: true}, {Name: "ann"}} {
+		if err := users.PutPassword(u, u.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		listed, origin, frame string
+		want, log             string
+	}{
+		{"", "", "CONNECT\nlogin:guest\npasscode:guest", "CONNECTED", ""},
+		{"", "http://localhost:3000", "CONNECT\nlogin:guest\npasscode:guest", "CONNECTED", ""},
+		{"", "https://evil.example", "CONNECT\nlogin:guest\npasscode:guest", "ERROR", "not by way of a page of another site"},
+		{"", "https://evil.example", "CONNECT\nlogin:ann\npasscode:ann", "CONNECTED", ""},
+		{"https://app.example", "https://app.example", "CONNECT\nlogin:guest\npasscode:guest", "CONNECTED", ""},
+		{"", "", "CONNECT", "CONNECTED", ""},
+		{"", "https://evil.example", "CONNECT", "ERROR", "--stomp-ws-origins"},
+		{"https://app.example", "https://app.example", "CONNECT", "CONNECTED", ""},
+	} {
+		r := newRig(t, rigOptions{server: func(o *Options) {
+			o.Users = users
+			o.CertifiedName = func(*x509.Certificate) (string, error) { return "ann", nil }
+			if c.listed != "" {
+				o.Origins = []string{c.listed}
+			}
+		}})
+		client, server := net.Pipe()
+		r.served.Go(func() { r.server.HandleWeb(certified{server}) })
+		d := ws.Dialer{}
+		if c.origin != "" {
+			d.Header = ws.HandshakeHeaderHTTP(http.Header{"Origin": {c.origin}})
+		}
+		_ = client.SetDeadline(time.Now().Add(patience))
+		if _, _, err := d.Upgrade(client, &url.URL{Scheme: "ws", Host: "h", Path: "/ws"}); err != nil {
+			t.Fatal(c, err)
+		}
+		p := &peer{t: t, nc: &socket{Conn: client, op: ws.OpText}}
+		p.send(c.frame + "\n\n")
+		if g := p.read(); g.command != c.want || !strings.Contains(r.log.String(), c.log) {
+			t.Errorf("%+v: %s, log %s", c, g, r.log)
+		}
+		client.Close()
+	}
+}
+
+// Somebody who sends what nobody need answer, and never anything else, is sent away like others.
+func TestAFloodOfControlFramesKeepsNobodyFromClosing(t *testing.T) {
+	r := webRig(t, rigOptions{})
+	p := r.connect("1.2")
+	s := p.nc.(*socket)
+	flood := bytes.NewBuffer(nil)
+	for range 500 {
+		_ = ws.WriteFrame(flood, ws.MaskFrame(ws.NewFrame(ws.OpPong, true, nil)))
+	}
+	flooding := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := s.Conn.Write(flood.Bytes()); err != nil {
+				flooding <- err
+				return
+			}
+		}
+	}()
+	r.server.webClients.Each(func(c broker.Client) { c.Evict("enough") })
+	p.ended("connection_forced", "enough")
+	s.Close()
+	<-flooding
+}
+
+// Thousands that begin and do not go on take what they may send, and no more.
+func TestWhoHasNotSignedInTakesLittle(t *testing.T) {
+	const n, most = 300, 32 << 10
+	good := "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	for name, c := range map[string]struct {
+		web bool
+		in  string
+	}{
+		"handshake":     {true, good + "X-A: " + strings.Repeat("x", websocket.MaxRequestBytes-len(good)-6)},
+		"CONNECT":       {false, "CONNECT\na:" + strings.Repeat("x", maxEarlyHeadBytes-20)},
+		"CONNECT, body": {false, "CONNECT\na:" + strings.Repeat("x", maxEarlyHeadBytes-20) + "\n\n" + strings.Repeat("x", maxEarlyBodyBytes)},
+	} {
+		r := newRig(t, rigOptions{})
+		r.web = c.web
+		inUse := func() int64 {
+			runtime.GC()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapInuse + m.StackInuse)
+		}
+		before := inUse()
+		var list []net.Conn
+		for range n {
+			nc := r.dial()
+			if _, err := io.WriteString(nc, c.in); err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, nc)
+		}
+		read := func() (sum uint64) {
+			for _, one := range r.broker.Connections() {
+				sum += one.Traffic.BytesIn
+			}
+			return sum
+		}
+		for end := time.Now().Add(patience); read() < uint64(n*len(c.in)) && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		each := (inUse() - before) / n
+		if got := read(); got != uint64(n*len(c.in)) || each > most {
+			t.Errorf("%s: %d bytes each, %d read of %d", name, each, got, n*len(c.in))
+		}
+		t.Logf("%s: %d bytes each", name, each)
+		for _, nc := range list {
+			nc.Close()
+		}
+		r.stop()
+	}
 }
 
 func TestAnIdleConnectionAllocatesLittle(t *testing.T) {

@@ -15,7 +15,8 @@ const MaxReadBytes = 256 << 10
 
 // Sizes that a read buffer takes, smallest first. Ten thousand idle connections
 // hold the smallest; a busy one gets a larger one when a read fills what it has.
-var readClasses = [...]int{512, 4 << 10, 64 << 10, MaxReadBytes}
+// Who has not signed in yet gets by with 16 KiB.
+var readClasses = [...]int{512, 4 << 10, 16 << 10, 64 << 10, MaxReadBytes}
 
 const (
 	// shrinkAfter reads in a row that the next smaller size would have held give the

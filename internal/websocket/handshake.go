@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"strings"
 
 	"github.com/gobwas/ws"
@@ -32,26 +34,22 @@ func AnswerLong(w io.Writer) error {
 	return answer(w, http.StatusRequestHeaderFieldsTooLarge, ErrLongRequest.Error())
 }
 
-// RequestBytes is how long the request is that buf begins with; 0 when it is not all there.
-func RequestBytes(buf []byte) int {
-	for at := 0; ; {
-		i := bytes.IndexByte(buf[at:], '\n')
-		if i < 0 {
-			return 0
-		}
-		at += i + 1
-		switch rest := buf[at:]; {
-		case len(rest) > 0 && rest[0] == '\n':
-			return at + 1
-		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
-			return at + 2
+// RequestBytes is how long the request is that buf begins with; 0 when it is not all there. In its first looked bytes it was
+// not found to end: who sends it byte by byte does not have all of it looked at as often.
+func RequestBytes(buf []byte, looked int) (n int) {
+	at := max(looked-2, 0)
+	for _, end := range [][]byte{[]byte("\n\n"), []byte("\n\r\n")} {
+		if i := bytes.Index(buf[at:], end); i >= 0 && (n == 0 || at+i+len(end) < n) {
+			n = at + i + len(end)
 		}
 	}
+	return n
 }
 
 // Accept answers a request, all of it: with the change to WebSocket, or else with a status of 4xx or 5xx and an error
-// that says what was wrong. Extensions, of which compression is one, are declined.
-func (o *Options) Accept(request []byte, w io.Writer) error {
+// that says what was wrong. Extensions, of which compression is one, are declined. foreign says that a page asks which
+// Origins do not trust: what the browser adds by itself, or can reach and the page's site can't, proves nothing then.
+func (o *Options) Accept(request []byte, w io.Writer) (foreign bool, err error) {
 	told := counted{w: w}
 	u := ws.Upgrader{
 		OnRequest: func(uri []byte) error {
@@ -62,23 +60,27 @@ func (o *Options) Accept(request []byte, w io.Writer) error {
 			return nil
 		},
 		OnHeader: func(name, value []byte) error {
-			if string(name) == "Origin" && !o.Origins.Allow(string(value)) {
+			if string(name) != "Origin" {
+				return nil
+			}
+			if !o.Origins.Allow(string(value)) {
 				return reject(http.StatusForbidden, "pages of the origin %.80q may not connect", value)
 			}
+			foreign = foreign || !o.Origins.trust(string(value))
 			return nil
 		},
 		ProtocolCustom: func(list []byte) (string, bool) {
 			return o.choose(bytes.Split(list, []byte(","))), true
 		},
 	}
-	_, err := u.Upgrade(struct {
+	_, err = u.Upgrade(struct {
 		io.Reader
 		io.Writer
 	}{bytes.NewReader(request), &told})
 	if err != nil && !told.any {
 		_ = answer(w, http.StatusBadRequest, err.Error()) // which the library leaves to us
 	}
-	return err
+	return foreign, err
 }
 
 // counted tells whether anything was written, or tried.
@@ -130,6 +132,21 @@ func (o Origins) Allow(origin string) bool {
 		}
 	}
 	return false
+}
+
+// trust tells whether pages of an origin that is allowed are somebody's who has a say here: the owner has listed it, or it
+// is this machine's own.
+func (o Origins) trust(origin string) bool {
+	if len(o) > 0 {
+		return true
+	}
+	u, err := url.Parse(strings.TrimSpace(origin))
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(u.Hostname())
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && addr.IsLoopback()
 }
 
 // matches compares with a pattern, whose stars stand for what has no slash. It takes time in proportion to both.

@@ -140,14 +140,53 @@ func TestHandshakes(t *testing.T) {
 		"no host":           {o, bytes.Replace(with(), []byte("Host: h\r\n"), nil, 1), "400", "Host", "\xff"},
 		"no HTTP":           {o, []byte("CONNECT\nlogin:guest\n\n"), "400", "", "\xff"},
 		"a broken header":   {o, with("no colon"), "400", "", "\xff"},
+		"in small letters":  {from, with("origin: https://evil.example"), "403", "", "Upgrade:"},
+		"two origins":       {from, with("Origin: https://a.example", "Origin: https://evil.example"), "403", "", "Upgrade:"},
+		"a long cookie":     {o, with("Cookie: a=" + strings.Repeat("x", 12<<10)), "101", "", "\xff"},
+		"a path of script":  {o, bytes.Replace(with(), []byte("/ws"), []byte("/<script>\xff"), 1), "404", `"/<script>\xff"`, "text/html"},
 	} {
-		if n := RequestBytes(c.in); n != len(c.in) {
+		if n := RequestBytes(c.in, 0); n != len(c.in) {
 			t.Errorf("%s: the request ends at %d of %d", name, n, len(c.in))
 		}
 		var answer bytes.Buffer
-		err := c.o.Accept(c.in, &answer)
+		_, err := c.o.Accept(c.in, &answer)
 		if text := answer.String(); !strings.HasPrefix(text, "HTTP/1.1 "+c.status+" ") || !strings.Contains(text, c.has) || strings.Contains(text, c.not) || (err == nil) != (c.status == "101") {
 			t.Errorf("%s: %q %v", name, text, err)
+		}
+	}
+}
+
+// A page of another site has a browser of this machine, and the certificate that is in it, do as it likes.
+func TestPagesOfOtherSitesAreForeign(t *testing.T) {
+	for _, c := range []struct {
+		origins Origins
+		headers []string
+		foreign bool
+	}{
+		{nil, nil, false}, // no browser
+		{nil, []string{"Origin: https://evil.example"}, true},
+		{nil, []string{"origin: http://h"}, true}, // of the Host that it names: which a name server of its own may have led here
+		{nil, []string{"Origin: null"}, true},
+		{nil, []string{"Origin: file://"}, true},
+		{nil, []string{"Origin: http://localhost.evil.example"}, true},
+		{nil, []string{"Origin: http://127.0.0.1.evil.example:80"}, true},
+		{nil, []string{"Origin: http://localhost@evil.example"}, true},
+		{nil, []string{"Origin: http://[::2]"}, true},
+		{nil, []string{"Origin: http://%"}, true},
+		{nil, []string{"Origin: http://localhost:3000"}, false},
+		{nil, []string{"Origin: HTTP://App.LocalHost"}, false},
+		{nil, []string{"Origin: https://127.0.0.1"}, false},
+		{nil, []string{"Origin: http://[::1]:8080"}, false},
+		{nil, []string{"Origin: http://localhost", "Origin: https://evil.example"}, true},
+		{nil, []string{"Origin: https://evil.example", "Origin: http://localhost"}, true},
+		{Origins{"https://a.example"}, []string{"Origin: https://a.example"}, false},
+		{Origins{"*"}, []string{"Origin: null"}, false},
+	} {
+		o := Options{Path: "/ws", Origins: c.origins}
+		in := request(append(c.headers, "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")...)
+		foreign, err := o.Accept(in, io.Discard)
+		if err != nil || foreign != c.foreign {
+			t.Errorf("%q for %q: foreign %v %v", c.headers, c.origins, foreign, err)
 		}
 	}
 }
@@ -243,13 +282,19 @@ func FuzzAccept(f *testing.F) {
 	f.Add(request("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Origin: https://a"), "https://a")
 	f.Add([]byte("GET /ws HTTP/1.1\nHost: h\n\n"), "*://*")
 	f.Fuzz(func(t *testing.T, in []byte, origin string) {
-		n := RequestBytes(in)
+		n, by := RequestBytes(in, 0), 0
+		for looked := 0; by == 0 && looked < len(in); looked++ {
+			by = RequestBytes(in[:looked+1], looked)
+		}
+		if n != by {
+			t.Fatalf("it ends at %d, byte by byte at %d", n, by)
+		}
 		if n == 0 {
 			return
 		}
 		var out bytes.Buffer
 		o := Options{Path: "/ws", Protocols: []string{"v12.stomp"}, Origins: Origins{origin}}
-		err := o.Accept(in[:n], &out)
+		_, err := o.Accept(in[:n], &out)
 		if !strings.HasPrefix(out.String(), "HTTP/1.1 ") || out.Len() > 2000 || (err == nil) != strings.HasPrefix(out.String(), "HTTP/1.1 101 ") {
 			t.Errorf("%q %v", &out, err)
 		}
