@@ -59,6 +59,8 @@ func TestADurableSubscriptionIsAClientAndAName(t *testing.T) {
 		t.Error(got)
 	}
 	back.call("UNSUBSCRIBE\nid:x")
+	back.call("SUBSCRIBE\nid:x\ndestination:/topic/news.>\ndurable-subscriber-name:mine") // the same, as Artemis has it, too
+	back.call("UNSUBSCRIBE\nid:x")
 	back.call("SUBSCRIBE\nid:y\ndestination:/topic/other\nactivemq.subscriptionName:mine") // another topic from now on
 	sender.put("destination:/topic/news.d", "4")
 	sender.put("destination:/topic/other", "5")
@@ -136,15 +138,20 @@ func TestWhatANameAloneIsTheClientMaySay(t *testing.T) {
 	p.call("SUBSCRIBE\nid:t\ndestination:n\ndestination-type:MULTICAST")
 	p.call("SUBSCRIBE\nid:q\ndestination:n\ndestination-type:ANYCAST")
 	p.call("SUBSCRIBE\nid:o\ndestination:/queue/o\ndestination-type:MULTICAST")
-	for i, headers := range []string{"n\ndestination-type:MULTICAST", "n\ndestination-type:ANYCAST", "n", "/topic/n", "/queue/o\ndestination-type:MULTICAST"} {
+	for i, headers := range []string{"n\ndestination-type:MULTICAST", "n\ndestination-type:ANYCAST", "n", "/topic/n", "/queue/o\ndestination-type:MULTICAST", "/queue/o"} {
 		sender.put(fmt.Sprintf("n:%d\ndestination:%s", i, headers), "")
 	}
 	got := map[string]string{}
-	for _, m := range p.messages(5) {
+	for _, m := range p.messages(6) {
 		got[m.get("subscription")] += m.get("n")
 	}
-	if fmt.Sprint(got) != "map[o:4 q:12 t:03]" {
+	if fmt.Sprint(got) != "map[o:45 q:12 t:03]" {
 		t.Error(got)
+	}
+	p.call("SUBSCRIBE\nid:w\ndestination:/topic/w.*")
+	sender.put("destination:/topic/w.>", "") // who sends has no patterns
+	if m := p.messages(1)[0]; m.get("destination") != "/topic/w.>" {
+		t.Error(m)
 	}
 	p.send("SEND\ndestination:n\ndestination-type:QUEUE\n\n")
 	p.ended("Invalid header", "neither ANYCAST nor MULTICAST")
