@@ -26,6 +26,7 @@ func (ch *channel) ref(number uint64) uint64 {
 // appendMarks appends the publishes first..last of the channel, and takes out of refused, which is in
 // order, those of them that a queue refused.
 func (ch *channel) appendMarks(list []confirmMark, first, last uint64, refused []uint64) []confirmMark {
+	ch.shown.numbered.Store(last)
 	at, _ := slices.BinarySearch(refused, ch.ref(first))
 	for ; at < len(refused) && refused[at] <= ch.ref(last); at++ {
 		n := refused[at] & (1<<numberBits - 1)
@@ -81,5 +82,6 @@ func appendConfirm(buf []byte, m confirmMark, refused bool) []byte {
 	if m.ch == nil || m.ch.gone {
 		return buf
 	}
+	m.ch.shown.confirmed.Store(m.last)
 	return wire.AppendConfirm(buf, m.ch.number, m.last, m.last != m.first, refused)
 }

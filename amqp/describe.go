@@ -51,6 +51,14 @@ type agreed struct {
 type shown struct {
 	confirms, transactional atomic.Bool
 	prefetch, shared        atomic.Int32
+	numbered, confirmed     atomic.Uint64 // the last publish that is to be confirmed, and that was
+	heldBack                atomic.Int64  // publishes in the transaction
+}
+
+// unconfirmed is how many publishes wait to be confirmed.
+func (s *shown) unconfirmed() int {
+	confirmed := s.confirmed.Load() // first: it follows the other
+	return int(s.numbered.Load() - confirmed)
 }
 
 // Describe implements broker.Client.
@@ -89,6 +97,7 @@ func (ch *channel) info() broker.ChannelInfo {
 		Published: ch.published.Load(), Delivered: ch.unacked.Last(),
 		Confirms: ch.shown.confirms.Load(), Transactional: ch.shown.transactional.Load(),
 		Prefetch: int(ch.shown.prefetch.Load()), SharedPrefetch: int(ch.shown.shared.Load()),
+		Unconfirmed: ch.shown.unconfirmed(), Uncommitted: int(ch.shown.heldBack.Load()), UncommittedAcks: ch.unacked.Proposals(),
 	}
 }
 

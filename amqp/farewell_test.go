@@ -19,6 +19,10 @@ func TestConfirmsUnderWayGoBeforeTheConnectionIsClosed(t *testing.T) {
 		disk.Freeze(flushes)
 		p.publish(1, persistent("q", "under way"))
 		synctest.Wait()
+		unconfirmed := func() int { return r.broker.Connections()[0].Channels[0].Unconfirmed }
+		if n := unconfirmed(); n != 1 {
+			t.Errorf("%d unconfirmed", n)
+		}
 		go r.server.CloseAll("the test ends")
 		time.Sleep(confirmPatience / 2)
 		late := persistent("q", "too late")
@@ -27,6 +31,9 @@ func TestConfirmsUnderWayGoBeforeTheConnectionIsClosed(t *testing.T) {
 		disk.Thaw()
 		if ack := p.expect(1, wire.IDBasicAck).method.(*wire.BasicAck); ack.DeliveryTag != 1 {
 			t.Errorf("%+v", ack)
+		}
+		if n := unconfirmed(); n != 0 {
+			t.Errorf("%d unconfirmed behind the confirm", n)
 		}
 		p.refused(wire.ConnectionForced)
 		p.nc.Close()

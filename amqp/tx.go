@@ -39,6 +39,7 @@ func (ch *channel) heldBack(routed bool, p *wire.Publish) *closeError {
 		t.returns = wire.AppendContent(t.returns, ch.number, notRouted(p), c.in.Properties, p.Body, c.frameMax)
 	}
 	c.heldBack++
+	ch.shown.heldBack.Add(1)
 	held := t.bytes()
 	if need := held - t.taken; need > 0 {
 		if !c.memory.Stand(need) {
@@ -58,6 +59,7 @@ func (ch *channel) endTx() {
 	t := ch.tx
 	t.publisher.Discard()
 	ch.c.memory.Give(t.taken)
+	ch.shown.heldBack.Store(0)
 	t.returns, t.taken = nil, 0
 }
 

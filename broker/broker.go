@@ -134,6 +134,7 @@ type Broker struct {
 	expirer          expirer
 	punctual         punctual
 	lookers          lookers
+	ages             ages
 	undertakers      undertakers
 	lapses           lapses
 	overdue          overdue
@@ -177,6 +178,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.follower = newFollower(b)
 	b.unfollow = defs.Watch(b.follower.hear)
 	b.expirer.b, b.undertakers.b, b.lookers.b = b, b, b
+	b.ages.wake = make(chan struct{}, 1)
 	b.punctual.start(b)
 	b.lapses.start(b)
 	b.makePlain()
@@ -196,6 +198,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.stopped.Go(b.follower.run)
 	b.stopped.Go(b.recoverFigures)
 	b.stopped.Go(b.expirer.run)
+	b.stopped.Go(func() { b.ages.run(b.stop) })
 	b.stopped.Go(b.punctual.run)
 	b.stopped.Go(func() { b.deletions.run(b.stop) })
 	b.removals.start()

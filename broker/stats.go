@@ -56,6 +56,14 @@ type QueueStats struct {
 	Partitions  int
 	ReadOnly    string // why, if it is
 	Flow        Flow
+	Oldest      Age // of the message that Queue.Oldest is about; only in what Broker.QueueStats returns
+}
+
+// Age is how old a message is.
+type Age struct {
+	Known    bool  // else there is none, or nobody knows just now
+	Ms       int64 // since it was stored
+	Property int64 // its AMQP property timestamp, in seconds since 1970; 0 for none
 }
 
 // Stats is what a scrape reads.
@@ -131,7 +139,11 @@ func (b *Broker) queueCount() (n int) {
 func (b *Broker) QueueStats() []QueueStats {
 	out := make([]QueueStats, 0, b.queueCount())
 	for _, v := range b.VHosts() {
-		v.queues.all(func(q *Queue) { out = append(out, q.Stats()) })
+		v.queues.all(func(q *Queue) {
+			s := q.Stats()
+			s.Oldest = b.ageOf(q.Oldest())
+			out = append(out, s)
+		})
 	}
 	return out
 }

@@ -19,8 +19,9 @@ type GroupStats struct {
 type GroupPosition struct {
 	Topic     string
 	Partition int32
-	Offset    int64 // the one that it reads next
-	Lag       int64 // messages from there to the partition's end
+	Offset    int64      // the one that it reads next
+	Lag       int64      // messages from there to the partition's end
+	Age       broker.Age // of the first of these
 }
 
 // GroupStats are the figures of all groups, by virtual host and name. Nothing is opened for them, and no
@@ -48,7 +49,7 @@ func (s *Server) GroupStats() []GroupStats {
 				}
 				start, end := q.Partitions()[p.Partition].Ends()
 				g.Positions = append(g.Positions, GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: p.Offset.Offset,
-					Lag: max(0, end-max(start, p.Offset.Offset))})
+					Lag: max(0, end-max(start, p.Offset.Offset)), Age: q.Partitions()[p.Partition].Age(p.Offset.Offset)})
 			}
 			slices.SortFunc(g.Positions, func(a, b GroupPosition) int {
 				return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))

@@ -208,6 +208,12 @@ func TestGroupSharesPartitionsAndResumesAfterARestart(t *testing.T) {
 	if err := a.CommitUncommittedOffsets(ctx); err != nil {
 		t.Fatal(err)
 	}
+	positions := func() []GroupPosition { return r.server.GroupStats()[0].Positions }
+	for i, p := range positions() {
+		if int(p.Partition) != i || p.Lag != 0 || p.Age.Known {
+			t.Errorf("behind all: %+v", p)
+		}
+	}
 	b := group()
 	for {
 		polled, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
@@ -226,6 +232,15 @@ func TestGroupSharesPartitionsAndResumesAfterARestart(t *testing.T) {
 	b.Close()
 	produce(t, producer, "shared", 400, 40)
 	producer.Close()
+	lag := int64(0)
+	for _, p := range positions() {
+		if lag += p.Lag; (p.Lag > 0) != p.Age.Known || p.Age.Ms > time.Minute.Milliseconds() {
+			t.Errorf("before 40: %+v", p)
+		}
+	}
+	if lag != 40 {
+		t.Errorf("the group lags by %d", lag)
+	}
 	r.restart()
 	got := consume(t, group(), 40)
 	if len(got) != 40 {

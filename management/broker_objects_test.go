@@ -3,7 +3,9 @@ package management_test
 import (
 	"encoding/base64"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -301,4 +303,72 @@ func TestARejectedMessageIsADeadLetter(t *testing.T) {
 	}
 	r.until("queues/%2F/dead", func(a answer) bool { return strings.Contains(a.body, `"messages_ready":1,`) })
 	r.ask("POST", "queues/%2F/dead/get", `{"count":2,"ackmode":"ack_requeue_false","encoding":"auto"}`).want(200, `"payload":"reject_requeue_false"`, `"reason":"rejected"`)
+}
+
+// What a channel holds for its client is told while it does.
+func TestAChannelTellsWhatIsNotCommitted(t *testing.T) {
+	r := start(t)
+	_, ch := r.channel()
+	if _, err := ch.QueueDeclare("q", true, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.send("q", "one")
+	if err := ch.Tx(); err != nil {
+		t.Fatal(err)
+	}
+	m, _, err := ch.Get("q", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := ch.Publish("", "q", false, false, amqp.Publishing{Body: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Ack(false); err != nil {
+		t.Fatal(err)
+	}
+	r.until("channels", func(a answer) bool {
+		return strings.Contains(a.body, `"messages_unconfirmed":0,"messages_uncommitted":3,"acks_uncommitted":1`)
+	})
+	if err := ch.TxCommit(); err != nil {
+		t.Fatal(err)
+	}
+	r.ask("GET", "channels", "").want(200, `"messages_uncommitted":0,"acks_uncommitted":0`)
+}
+
+// How old what waits is can be asked of one queue and of many.
+func TestAQueueTellsHowOldItsOldestMessageIs(t *testing.T) {
+	r := start(t)
+	r.ask("PUT", "queues/%2F/q", `{"durable":true}`).want(201)
+	r.ask("GET", "queues/%2F/q", "").want(200, `"head_message_timestamp":null,"oldest_message_at":null`)
+	before := time.Now().UnixMilli()
+	r.ask("POST", "exchanges/%2F/amq.default/publish", `{"properties":{"timestamp":77},"routing_key":"q","payload":"x","payload_encoding":"string"}`).want(200, "true")
+	r.send("q", "another")
+	for _, path := range []string{"queues/%2F/q", "queues"} {
+		var one struct {
+			Head   int64 `json:"head_message_timestamp"`
+			Oldest int64 `json:"oldest_message_at"`
+		}
+		a := r.ask("GET", path, "")
+		a.body = strings.Trim(a.body, "[]")
+		if a.into(&one); one.Head != 77 || one.Oldest < before || one.Oldest > time.Now().UnixMilli() {
+			t.Errorf("%s: %+v, published from %d on", path, one, before)
+		}
+	}
+	r.ask("POST", "queues/%2F/q/get", `{"count":1,"ackmode":"ack_requeue_false","encoding":"auto"}`).want(200, `"x"`)
+	r.ask("GET", "queues/%2F/q", "").want(200, `"head_message_timestamp":null,"oldest_message_at":1`)
+}
+
+func TestANodeTellsWhatWaitsForAProcessor(t *testing.T) {
+	r := start(t)
+	var stop atomic.Bool
+	defer stop.Store(true)
+	for range 4 * runtime.GOMAXPROCS(0) {
+		go func() {
+			for !stop.Load() { // it is runnable, or runs
+			}
+		}()
+	}
+	r.until("nodes", func(a answer) bool { return !strings.Contains(a.body, `"run_queue":0,`) })
 }

@@ -3,6 +3,7 @@ package management
 import (
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"strconv"
 	"time"
 )
@@ -89,7 +90,7 @@ func (c *call) nodeObject() object {
 	disk, memory := s.opts.Broker.Alarms()
 	return object{
 		{"name", s.opts.Node}, {"type", "disc"}, {"running", true}, {"os_pid", strconv.Itoa(os.Getpid())}, {"uptime", time.Since(s.opts.Started).Milliseconds()},
-		{"run_queue", 0}, {"processors", runtime.GOMAXPROCS(0)},
+		{"run_queue", runnable()}, {"processors", runtime.GOMAXPROCS(0)},
 		{"fd_used", m.OpenFiles}, {"fd_total", m.MaxFiles}, {"sockets_used", m.Sockets}, {"sockets_total", m.MaxFiles},
 		{"proc_used", runtime.NumGoroutine()}, {"proc_total", 1 << 20}, {"mem_used", m.Memory}, {"mem_limit", m.MemoryLimit}, {"mem_alarm", memory != ""},
 		{"mem_calculation_strategy", "rss"}, {"disk_free", m.DiskFree}, {"disk_free_limit", m.DiskFreeLimit}, {"disk_free_alarm", disk != ""},
@@ -98,6 +99,15 @@ func (c *call) nodeObject() object {
 		{"partitions", []any{}}, {"contexts", c.contexts()}, {"cluster_links", []any{}}, {"metrics_gc_queue_length", object{}}, {"log_files", []any{}},
 		{"db_dir", m.DataDir}, {"config_files", configFiles(m.ConfigFile)}, {"net_ticktime", 60}, {"message_stats", object{}},
 	}
+}
+
+// runnable is how many goroutines wait for a processor.
+func runnable() uint64 {
+	s := []metrics.Sample{{Name: "/sched/goroutines/runnable:goroutines"}}
+	if metrics.Read(s); s[0].Value.Kind() != metrics.KindUint64 {
+		return 0 // of another version of Go
+	}
+	return s[0].Value.Uint64()
 }
 
 func configFiles(name string) []string {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/field"
@@ -84,6 +85,7 @@ type queueView struct {
 	stats broker.QueueStats
 	alone bool   // it is looked at by itself
 	sized *sizes // when they are known
+	first *broker.Stamp
 }
 
 func (v *queueView) figures() *broker.QueueStats {
@@ -143,7 +145,8 @@ var queueFields = []queueField{
 	{"memory", false, func(*queueView) any { return queueMemory }},
 	{"reductions", false, func(*queueView) any { return 0 }},
 	{"storage_version", false, func(*queueView) any { return 2 }},
-	{"head_message_timestamp", false, func(*queueView) any { return nil }},
+	{"head_message_timestamp", false, func(v *queueView) any { return orNone(v.oldest().Property) }},
+	{"oldest_message_at", false, func(v *queueView) any { return orNone(v.oldest().StoredMs) }},
 	{"exclusive_consumer_tag", false, func(v *queueView) any { tag, _ := v.q.ActiveConsumer(); return orNull(tag) }},
 	{"single_active_consumer_tag", false, func(v *queueView) any { _, tag := v.q.ActiveConsumer(); return orNull(tag) }},
 	{"message_stats", false, func(v *queueView) any { return v.c.messageStats(v.key(), v.q.Flow()) }},
@@ -245,6 +248,41 @@ func (v *queueView) readAll(n int64) (exact bool) {
 func persistent(properties []byte) bool {
 	var p field.Properties
 	return p.Parse(properties) == nil && p.DeliveryMode == 2
+}
+
+// oldest is what the first message that is not settled says of times. Who looks at one queue gets it from the disk, who looks at
+// many the next time.
+func (v *queueView) oldest() broker.Stamp {
+	if v.first != nil {
+		return *v.first
+	}
+	v.first = &broker.Stamp{}
+	if v.messages() == 0 && v.q.Type() != "stream" {
+		return *v.first
+	}
+	s, ok := v.q.Oldest()
+	for end := time.Now().Add(oldestPatience); !ok && v.alone && v.messages() > 0 && time.Now().Before(end); s, ok = v.q.Oldest() {
+		select {
+		case <-v.c.r.Context().Done():
+			return *v.first
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if ok {
+		*v.first = s
+	}
+	return *v.first
+}
+
+// oldestPatience is how long one who looks at a queue waits for its first message to be read.
+const oldestPatience = 200 * time.Millisecond
+
+// orNone is a time, or null for none.
+func orNone(n int64) any {
+	if n <= 0 {
+		return nil
+	}
+	return n
 }
 
 // orNull is a name, or null for none.

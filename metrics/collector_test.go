@@ -52,7 +52,7 @@ func sample() *figures {
 		},
 		Queues: 2,
 	}, queues: []broker.QueueStats{
-		{VHost: "/", Name: "orders", Ready: 5, Unacked: 2, Consumers: 1, Bytes: 65536, Segments: 1, Partitions: 1},
+		{VHost: "/", Name: "orders", Ready: 5, Unacked: 2, Consumers: 1, Bytes: 65536, Segments: 1, Partitions: 1, Oldest: broker.Age{Known: true, Ms: 61_999, Property: 77}},
 		{VHost: "/", Name: oddName, Partitions: 3, ReadOnly: "input/output error"},
 	}}
 	f.counters.Published.Store(12)
@@ -81,6 +81,8 @@ func TestScrapeShowsTheFiguresOfTheirOwners(t *testing.T) {
 		`leveret_connections{protocol="kafka"} 4`,
 		`leveret_queue_messages_ready{queue="orders",vhost="/"} 5`,
 		`leveret_queue_bytes{queue="orders",vhost="/"} 65536`,
+		`leveret_queue_oldest_message_age_seconds{queue="orders",vhost="/"} 61`,
+		`rabbitmq_queue_head_message_timestamp{queue="orders",vhost="/"} 77`,
 		`leveret_queue_read_only{queue="odd \\ \"name\"\n",vhost="/"} 1`,
 		`leveret_store_sync_seconds_bucket{le="0.25"} 3`,
 		`leveret_store_sync_seconds_bucket{le="+Inf"} 3`,

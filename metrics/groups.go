@@ -19,8 +19,9 @@ type Group struct {
 type Position struct {
 	Topic     string
 	Partition int32
-	Offset    int64 // the one that it reads next
-	Lag       int64 // messages from there to the partition's end
+	Offset    int64      // the one that it reads next
+	Lag       int64      // messages from there to the partition's end
+	Age       broker.Age // of the first of these
 }
 
 // positionSerie is a family with a line for each partition that a group has committed of; sum is the one
@@ -40,6 +41,8 @@ var (
 			addSerie("gauge", "kafka_consumergroup_lag_sum", "The same, of all partitions of a topic together.", "vhost", "consumergroup", "topic"),
 			func(p *Position) int64 { return p.Lag }},
 	}
+	groupAge = newSerie("gauge", "consumergroup_oldest_message_age_seconds", "Age of the first message that a consumer group has not read yet, or not committed. It is not there when it has read all.",
+		"vhost", "consumergroup", "topic", "partition")
 	groupMembers = addSerie("gauge", "kafka_consumergroup_members", "Members of a consumer group.", "vhost", "consumergroup")
 	kafkaBrokers = addSerie("gauge", "kafka_brokers", "Brokers of the cluster.")
 )
@@ -74,6 +77,15 @@ func writeGroups(out *lines, groups []Group) error {
 	out.family(groupMembers)
 	for i := range groups {
 		out.value(int64(groups[i].Members), groups[i].VHost, groups[i].Name)
+	}
+	out.family(groupAge)
+	for i := range groups {
+		g := &groups[i]
+		for j := range g.Positions {
+			if p := &g.Positions[j]; p.Age.Known {
+				out.value(seconds(p.Age), g.VHost, g.Name, p.Topic, strconv.Itoa(int(p.Partition)))
+			}
+		}
 	}
 	for _, s := range perPosition {
 		out.family(s.serie)

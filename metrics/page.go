@@ -78,12 +78,10 @@ func (p *page) summed(_ *http.Request, out *lines) error {
 	}
 	for _, list := range [...][]queueSerie{perQueue, perRabbitQueue} {
 		for i := range list {
-			s, sum := &list[i], int64(0)
-			for q := range queues {
-				sum += s.read(&queues[q])
+			out.family(list[i].serie)
+			if v := list[i].all(queues); v >= 0 || !list[i].most {
+				out.value(v)
 			}
-			out.family(s.serie)
-			out.value(sum)
 		}
 	}
 	return writeGroups(out, p.groups())
@@ -187,8 +185,25 @@ func acceptsGzip(r *http.Request) bool {
 // write writes a line for each queue.
 func (s *queueSerie) write(out *lines, all []broker.QueueStats) {
 	for i := range all {
-		out.value(s.read(&all[i]), all[i].Name, all[i].VHost)
+		if v := s.read(&all[i]); v >= 0 || !s.most {
+			out.value(v, all[i].Name, all[i].VHost)
+		}
 	}
+}
+
+// all is the figure of all queues together; negative is none.
+func (s *queueSerie) all(queues []broker.QueueStats) (sum int64) {
+	if s.most {
+		sum = -1
+	}
+	for i := range queues {
+		if v := s.read(&queues[i]); s.most {
+			sum = max(sum, v)
+		} else {
+			sum += v
+		}
+	}
+	return sum
 }
 
 // lines writes series in the text format, without an object for each.

@@ -131,6 +131,12 @@ var perRabbitQueue = []queueSerie{
 	newRabbitQueue("gauge", "queue_coarse_metrics", "queue_messages_unacked", "Messages that consumers hold and have not acked.", func(q *broker.QueueStats) int64 { return q.Unacked }),
 	newRabbitQueue("gauge", "queue_coarse_metrics", "queue_messages", "Both together.", func(q *broker.QueueStats) int64 { return q.Ready + q.Unacked }),
 	newRabbitQueue("gauge", "queue_consumer_count", "queue_consumers", "Consumers of the queue.", func(q *broker.QueueStats) int64 { return int64(q.Consumers) }),
+	oldest(newRabbitQueue("gauge", "queue_metrics", "queue_head_message_timestamp", "Property timestamp of the first message that is not settled, in seconds since 1970, where it has one. In /metrics it is the latest.", func(q *broker.QueueStats) int64 {
+		if q.Oldest.Known && q.Oldest.Property > 0 {
+			return q.Oldest.Property
+		}
+		return -1
+	})),
 	newRabbitQueue("counter", "queue_metrics", "queue_messages_published_total", "Messages that came into the queue.", func(q *broker.QueueStats) int64 { return int64(q.Flow.Published) }),
 	newRabbitQueue("counter", "queue_delivery_metrics", "queue_get_ack_total", "Messages that went to gets that ack.", func(q *broker.QueueStats) int64 { return int64(q.Flow.Got) }),
 	newRabbitQueue("counter", "queue_delivery_metrics", "queue_get_total", "Messages that went to gets that do not.", func(q *broker.QueueStats) int64 { return int64(q.Flow.GotNoAck) }),
@@ -142,7 +148,7 @@ var perRabbitQueue = []queueSerie{
 }
 
 func newRabbitQueue(kind, family, name, help string, read func(*broker.QueueStats) int64) queueSerie {
-	return queueSerie{addSerie(kind, rabbitPrefix+name, help, "queue", "vhost"), read, family}
+	return queueSerie{addSerie(kind, rabbitPrefix+name, help, "queue", "vhost"), read, family, false}
 }
 
 // open is how many are open of which so many were opened and closed; the two are not read at one moment.

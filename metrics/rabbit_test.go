@@ -16,6 +16,7 @@ func busy() (*figures, Options) {
 	f := sample()
 	f.queues[0].Flow = broker.Flow{Published: 40, Delivered: 30, Got: 3, Redelivered: 2, Acked: 25}
 	f.queues[1].VHost, f.queues[1].Consumers = "other", 4
+	f.queues[1].Oldest = broker.Age{Known: true, Ms: 3000}
 	f.stats.Flow = broker.Flow{Published: 40, Confirmed: 9, Returned: 2, Dropped: 1, Delivered: 30, DeliveredNoAck: 5, Got: 3, GotNoAck: 1, GotNothing: 6, Redelivered: 2, Acked: 25}
 	f.stats.Churn = broker.Churn{ConnectionsOpened: 8, ConnectionsClosed: 3, ChannelsOpened: 7, ChannelsClosed: 1, QueuesCreated: 2}
 	f.partitions = []broker.PartitionStats{
@@ -27,7 +28,7 @@ func busy() (*figures, Options) {
 		DiskFreeLimit: 7, Alarms: func() (string, string) { return "", "short" },
 		Groups: func() []Group {
 			return []Group{{VHost: "/", Name: "report", Members: 2, Positions: []Position{
-				{Topic: "events", Partition: 0, Offset: 20, Lag: 5}, {Topic: "events", Partition: 1, Offset: 3}, {Topic: "other", Partition: 0, Offset: 1, Lag: 4}}}}
+				{Topic: "events", Partition: 0, Offset: 20, Lag: 5, Age: broker.Age{Known: true, Ms: 9999}}, {Topic: "events", Partition: 1, Offset: 3}, {Topic: "other", Partition: 0, Offset: 1, Lag: 4}}}}
 		}}
 }
 
@@ -36,6 +37,8 @@ func TestTotalsAreWithoutLabelsUnderAllNames(t *testing.T) {
 	_, page := readPath(t, New(o).Handler(), "/metrics")
 	for _, want := range []string{
 		"\nleveret_queue_messages_ready 5\n", "\nrabbitmq_queue_messages_ready 5\n", "\nrabbitmq_queue_messages_unacked 2\n", "\nrabbitmq_queue_messages 7\n",
+		"\nleveret_queue_oldest_message_age_seconds 61\n", "\nrabbitmq_queue_head_message_timestamp 77\n",
+		`leveret_consumergroup_oldest_message_age_seconds{vhost="/",consumergroup="report",topic="events",partition="0"} 9`,
 		"\nrabbitmq_consumers 5\n", "\nrabbitmq_queue_consumers 5\n", "\nrabbitmq_queues 2\n", "\nrabbitmq_connections 5\n", "\nrabbitmq_channels 6\n",
 		"\nrabbitmq_connections_opened_total 8\n", "\nrabbitmq_queue_messages_published_total 40\n",
 		`rabbitmq_identity_info{rabbitmq_cluster="farm",rabbitmq_cluster_permanent_id="id",rabbitmq_node="rabbit@here"} 1`,
@@ -61,6 +64,13 @@ func TestTotalsAreWithoutLabelsUnderAllNames(t *testing.T) {
 	}
 	if strings.Contains(page, `queue="`) {
 		t.Error("it has lines of single queues")
+	}
+	if strings.Count(page, "\nleveret_consumergroup_oldest") != 1 {
+		t.Error("a group that has read all has an age")
+	}
+	_, lines := readPath(t, New(o).Handler(), "/metrics/per-object")
+	if strings.Count(lines, "\nleveret_queue_oldest_message_age_seconds{") != 2 || strings.Count(lines, "\nrabbitmq_queue_head_message_timestamp{") != 1 {
+		t.Error("ages are there that nobody knows, or not those that are known")
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	if _, err := parser.TextToMetricFamilies(strings.NewReader(page)); err != nil {

@@ -103,10 +103,12 @@ type queueSerie struct {
 	read func(*broker.QueueStats) int64
 	// family is RabbitMQ's name of what the series is of, by which /metrics/detailed is asked.
 	family string
+	// most says that all queues together have the most that one of them has, and not the sum. What is negative is not there.
+	most bool
 }
 
 func newQueueSerie(name, help string, read func(*broker.QueueStats) int64) queueSerie {
-	return queueSerie{newSerie("gauge", "queue_"+name, help, "queue", "vhost"), read, ""}
+	return queueSerie{newSerie("gauge", "queue_"+name, help, "queue", "vhost"), read, "", false}
 }
 
 // perQueue are the figures of each queue.
@@ -127,6 +129,21 @@ var perQueue = []queueSerie{
 		func(q *broker.QueueStats) int64 { return int64(q.Partitions) }),
 	newQueueSerie("read_only", "1 when a fault of the disk has made a log of the queue read-only.",
 		func(q *broker.QueueStats) int64 { return int64(boolean(q.ReadOnly != "")) }),
+	oldest(newQueueSerie("oldest_message_age_seconds", "Age of the first message that is not settled; of a topic that nobody works on, of its first record. In /metrics it is that of the queue where it is highest. It is not there for an empty queue, nor the first time after a start for one that nobody uses.",
+		func(q *broker.QueueStats) int64 { return seconds(q.Oldest) })),
+}
+
+func oldest(s queueSerie) queueSerie {
+	s.most = true
+	return s
+}
+
+// seconds is an age, or -1 where it is not known.
+func seconds(a broker.Age) int64 {
+	if !a.Known {
+		return -1
+	}
+	return a.Ms / 1000
 }
 
 // The other families.

@@ -68,6 +68,9 @@ func (s *Set) propose(e *entry, v Verdict) bool {
 	return true
 }
 
+// Proposals is how many deliveries have one.
+func (s *Set) Proposals() int { return s.proposals }
+
 // Commit makes verdicts of the proposals.
 func (s *Set) Commit() {
 	s.eachProposal(func(e *entry, v Verdict) {
