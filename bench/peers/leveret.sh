@@ -19,7 +19,7 @@ target() {
   printf '%s\n' --metrics "127.0.0.1:$((PORT + 2))"
   case " $PEERS " in *' kafka '*) printf '%s\n' --kafka "127.0.0.1:$((PORT + 1))" ;; esac
   case " $PEERS " in *' rabbitmq '* | *' nats '*) printf '%s\n' --amqp "127.0.0.1:$PORT" ;; esac
-  case " $PEERS " in *' rabbitmq '*) printf '%s\n' --stomp "127.0.0.1:$((PORT + 3))" ;; esac
+  case " $PEERS " in *' rabbitmq '* | *' artemis '*) printf '%s\n' --stomp "127.0.0.1:$((PORT + 3))" ;; esac
 }
 
 serve() {

@@ -45,7 +45,7 @@ need_maven() {
 
 # load NAME: defines the functions of that broker.
 load() {
-  [ -f "$HERE/$1.sh" ] || die "no broker is called $1; there are: kafka rabbitmq nats leveret"
+  [ -f "$HERE/$1.sh" ] || die "no broker is called $1; there are: kafka rabbitmq nats artemis leveret"
   HOME_DIR=$CACHE/$1 DATA_DIR=$CACHE/$1/data
   # shellcheck source=/dev/null
   . "$HERE/$1.sh"
