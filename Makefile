@@ -23,6 +23,8 @@ BASE ?=
 LOGS ?=
 # A picture or a directory of them for `make demo-images`; empty: generated ones.
 PICTURES ?=
+# A directory of videos for `make demo-video`; empty: generated ones.
+VIDEOS ?=
 
 # The packages in which goroutines meet.
 RACE := ./auth ./access ./internal/netx ./internal/tlsconf ./metrics ./server ./consumer ./exchange ./segment ./log ./store/... ./broker ./amqp ./kafka/... ./stomp/... ./xmpp/... ./management ./web ./internal/websocket ./internal/spool ./cli ./test/cross
@@ -30,7 +32,7 @@ RACE := ./auth ./access ./internal/netx ./internal/tlsconf ./metrics ./server ./
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race cross fmt interop interop-more reports diff-rabbitmq crash torture weight fuzz bench bench-curves bench-compare bench-guard bench-peers demo demo-images demo-campaign release clean need-go need-cc
+.PHONY: help run build test check lint race cross fmt interop interop-more reports diff-rabbitmq crash torture weight fuzz bench bench-curves bench-compare bench-guard bench-peers demo demo-images demo-campaign demo-video release clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -119,6 +121,9 @@ demo-images: build ## image resizing: a web page takes pictures, workers make sm
 
 demo-campaign: build ## an e-mail campaign: 10,000 mails, scheduled, retried, expired, redriven, and an account of each
 	$(GO) run ./examples/campaign --broker $(BIN) $(ARGS)
+
+demo-video: build ## video processing by ffmpeg: workers are killed and frozen, each video is done once (VIDEOS=directory)
+	$(GO) run ./examples/video --broker $(BIN) $(if $(VIDEOS),--videos '$(VIDEOS)') $(ARGS)
 
 release: need-go ## programs and packages for every system into dist/, with checksums, the same for everybody (VERSION=)
 	GO='$(GO)' VERSION='$(VERSION)' packaging/release

@@ -59,6 +59,7 @@ prepare() {
     xmpp-tools) prepare_python && prepare_debian go-sendxmpp go-sendxmpp && prepare_debian profanity profanity ;;
     rust) prepare_python && need cargo "$INSTALL_CARGO" ;;
     lapin) prepare_lapin 4.12.3 ;;
+    ffmpeg) prepare_ffmpeg ;;
   esac
 }
 
@@ -81,6 +82,13 @@ prepare_lapin() {
   fetch lapin-tests env "CARGO_TARGET_DIR=$CACHE/lapin/target" CARGO_PROFILE_TEST_DEBUG=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 \
     cargo test --manifest-path "$CACHE/lapin/Cargo.toml" --no-run "${LAPIN[@]}" || return
   did lapin - <<<"$1"
+}
+
+# prepare_ffmpeg: any ffmpeg will do; and the example, compiled
+prepare_ffmpeg() {
+  command -v ffmpeg >/dev/null 2>&1 || prepare_debian ffmpeg ffmpeg || return
+  need go "apt-get install golang-go (or see https://go.dev/doc/install)" || return
+  fetch example-video sh -c "cd '$ROOT' && go build -o '$CACHE/bin/video' ./examples/video"
 }
 
 prepare_python() { prepare_venv py py/requirements.txt; }

@@ -67,6 +67,18 @@ func counts(s decor.Statistics) string {
 	return Grouped(s.Current) + " / " + Grouped(s.Total)
 }
 
+// Terminal tells that there are bars.
+func (p *Progress) Terminal() bool { return p.bars != nil }
+
+// Note writes a line beside the bars.
+func (p *Progress) Note(format string, args ...any) {
+	out := p.out
+	if p.bars != nil {
+		out = p.bars // above them
+	}
+	fmt.Fprintf(out, "  "+format+"\n", args...)
+}
+
 // Set tells how far the task is.
 func (b *Bar) Set(n uint64) {
 	if b == nil {
