@@ -33,23 +33,36 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 // Execute runs a command line, whose first word is the program as it was called, says what went wrong on errOut and
 // returns the status to end with. Root has the commands of Add besides its own.
 func Execute(root *cobra.Command, args []string, errOut io.Writer) int {
-	root.SetArgs(args[1:])
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%v; %s --help lists what there is", err, c.CommandPath())
-	})
-	err := root.ExecuteContext(context.Background())
+	line, err := translate(args)
+	if err == nil {
+		err = execute(root, line)
+	}
 	if err == nil {
 		return 0
 	}
 	text := err.Error()
 	status := statusOf(err)
-	if strings.HasPrefix(text, "unknown command ") { // cobra's own words, with what is alike
+	if word, ok := strings.CutPrefix(text, `unknown command "`); ok { // cobra's own words
 		status = Usage
+		word, _, _ = strings.Cut(word, `"`)
+		text = unknownWord(root, word)
 	}
 	if text != "" {
 		fmt.Fprintln(errOut, "leveret:", clean(text))
 	}
 	return status
+}
+
+// execute runs a line of ours.
+func execute(root *cobra.Command, line []string) error {
+	if line == nil {
+		line = []string{} // nil would be those of the process
+	}
+	root.SetArgs(line)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%v; %s --help lists what there is", err, c.CommandPath())
+	})
+	return root.ExecuteContext(context.Background())
 }
 
 // statusOf is the status of what went wrong.
@@ -88,6 +101,7 @@ func Add(root *cobra.Command, offline Offline) {
 	}
 	root.SetHelpCommandGroupID("broker")
 	root.SetCompletionCommandGroupID("broker")
+	addCtl(root)
 	root.AddCommand(brokerTopic())
 	teach(root)
 }

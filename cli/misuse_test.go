@@ -24,7 +24,7 @@ func TestMisuseIsSaidBeforeAnybodyIsAsked(t *testing.T) {
 	defer s.Close()
 	t.Setenv("LEVERET_HTTP", s.URL)
 	for _, c := range []struct{ line, want string }{
-		{"lst", "unknown command"},
+		{"lst", "did you mean list?"},
 		{"list", "list what?"},
 		{"list quues", "did you mean queues?"},
 		{"list queues --colour", "unknown flag: --colour; leveret list queues --help"},

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,8 +45,8 @@ type target struct {
 // connection marks the flags that say where the broker is: help lists them by themselves.
 const connection = "leveret_connection"
 
-// reach gives a command the flags that say where the broker is.
-func reach(c *cobra.Command) *target {
+// reach gives a command the flags that say where the broker is, but for some.
+func reach(c *cobra.Command, but ...string) *target {
 	t := &target{}
 	f := pflag.NewFlagSet("", pflag.ContinueOnError)
 	f.StringVar(&t.http, "http", "", "address of the broker's HTTP API, default "+defaultHTTP+" ["+envHTTP+"]")
@@ -58,6 +59,9 @@ func reach(c *cobra.Command) *target {
 	f.StringVar(&t.netrc, "netrc", "", "file of names and passwords, default ~/.netrc [NETRC]")
 	f.DurationVar(&t.timeout, "timeout", time.Minute, "how long to wait for an answer")
 	f.VisitAll(func(flag *pflag.Flag) {
+		if slices.Contains(but, flag.Name) {
+			return
+		}
 		flag.Annotations = map[string][]string{connection: nil}
 		c.Flags().AddFlag(flag)
 	})
