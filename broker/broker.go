@@ -147,6 +147,7 @@ type Broker struct {
 	sharedArgs       share.Values[string, []byte]
 
 	removals    removals
+	jobs        jobs
 	alarm       alarm
 	connections connections
 	accounts    accounts
@@ -215,6 +216,7 @@ func (b *Broker) Close() error {
 	if b.closed.Swap(true) {
 		return nil
 	}
+	b.stopJobs()
 	close(b.stop)
 	b.removals.cancel()
 	b.stopped.Wait()

@@ -33,6 +33,7 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 	part := q.Partitions()[0]
 	s := r.v.NewSession(auth.Identity{Name: "nobody"})
 	last := func(_ any, err error) error { return err }
+	r.jobs.loaded, r.jobs.all = true, map[string]*job{"j": {now: Job{ID: "j", Kind: RedriveJob, State: JobFailed, VHost: "/", Spec: spec("t", nil)}}}
 	verbs := map[string]func() error{
 		"NewProducerID":   func() error { return last(s.NewProducerID()) },
 		"Queue":           func() error { return last(s.Queue(Look, "t")) },
@@ -66,7 +67,14 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 			_, _, err := s.Browse(part, 0, 1, func(*Delivery) bool { return true })
 			return err
 		},
-		"SizeOf": func() error { return last(s.SizeOf(part)) },
+		"Between": func() error {
+			_, _, err := s.Between(part, 0, 1)
+			return err
+		},
+		"States":    func() error { return last(s.States(part)) },
+		"StartJob":  func() error { return last(s.StartJob(ReplayJob, spec("t", intoExchange("x")))) },
+		"ResumeJob": func() error { return last(s.ResumeJob("j")) },
+		"SizeOf":    func() error { return last(s.SizeOf(part)) },
 		"Fetch": func() error {
 			_, _, err := s.Fetch(part, Fetch{MaxBytes: 1}, nil)
 			return err
@@ -147,7 +155,7 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "PartitionStats", "Ends", "Counters", "Connections", "ConnectionCounts", "Logins", "CountLogins", "Pulse",
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "OnExchangeDeleted", "Attachments", "GroupOffsets", "Groups", "Transactions", "OpenTransactions", "Policies", "Parameters", "GlobalParameters", "Defined",
 		"GlobalParameter", "Type", "Predeclared", "BindingsTo", "BindingsToExchange"}
-	looks = append(looks, "ConsumerInfos", "ActiveConsumer", "Owner", "Flow", "Churn") // of who manages the broker
+	looks = append(looks, "ConsumerInfos", "ActiveConsumer", "Owner", "Flow", "Churn", "KeepsAcked", "Job", "Jobs") // of who manages the broker
 	keeps := []string{
 		"NewSession", "NewInnerSession", "Clients", // how clients come to the door
 		"PolicyChanged", "LimitMessages", "Close", // the server's
@@ -156,6 +164,7 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 		"KeepTransaction", "EndTransaction", "FlushTransactions", "NewProducerID", // the same
 		"Scratch",                                                                           // memory of unfinished messages
 		"PutPolicies", "DeletePolicy", "PutParameters", "PutGlobalParameters", "NewChecker", // administration
+		"CancelJob", "DropJob", // of who began it, or an administrator
 		"EvictConnection", "AlterVHost", "DeleteParameter", "DeleteGlobalParameter",
 	}
 	for _, of := range []any{(*Broker)(nil), (*VHost)(nil), (*Queue)(nil), (*Exchange)(nil), (*Partition)(nil)} {

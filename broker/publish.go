@@ -72,6 +72,7 @@ type Publisher struct {
 	mostLike   int                // bytes of a batch that one more like the last fits into
 	fates      *fates             // of a publisher of dead letters; nil: the first error fails the Commit
 	avoid      func(*Queue) bool  // queues that get nothing of what is routed; nil: all do
+	only       *Queue             // gets all messages, past all exchanges; nil: they are routed
 	pending    []*targetSet       // with messages not stored yet, oldest first
 	size       int                // of what open let in of them
 	opened     []*targetSet       // scratch of open
@@ -246,7 +247,9 @@ func (p *Publisher) find(m *Inbound) (*route, error) {
 		p.same.route, p.same.batch = nil, nil
 		var decider exchange.Decider
 		var err error
-		if r, decider, err = p.route(m); err != nil {
+		if p.only != nil {
+			r = p.straight(m)
+		} else if r, decider, err = p.route(m); err != nil {
 			return nil, err
 		}
 		if p.avoid != nil {

@@ -21,11 +21,12 @@ const (
 	Purged                      // somebody emptied the queue
 	Retention                   // the log's start passed them
 	Damaged                     // they can't be read any more
+	Redriven                    // dead letters went back to where they came from
 
 	Reasons // how many there are
 )
 
-var reasonNames = [Reasons]string{"acked", "expired", "rejected", "length_limit", "delivery_limit", "purged", "retention", "damaged"}
+var reasonNames = [Reasons]string{"acked", "expired", "rejected", "length_limit", "delivery_limit", "purged", "retention", "damaged", "redriven"}
 
 // String is the reason's name in metrics.
 func (r Reason) String() string { return reasonNames[r] }

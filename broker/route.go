@@ -137,6 +137,13 @@ func (p *Publisher) without(r *route) *route {
 	return set.route(r.plain)
 }
 
+// straight is the route into the one queue that gets everything.
+func (p *Publisher) straight(m *Inbound) *route {
+	p.parts = p.parts[:0]
+	p.addPart(p.only, m.Key)
+	return p.setOf(p.parts).route(true)
+}
+
 // nowhere is the route of a message that no queue gets.
 var nowhere route
 

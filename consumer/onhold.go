@@ -120,3 +120,34 @@ func (c *Cursor) Spent(first, last message.Offset, limit int, into []Run) []Run 
 	}
 	return into
 }
+
+// HoldOnly puts the message at an offset on hold if it is ready, whatever is ready before it, which stays so. It may wait
+// for the source.
+func (c *Cursor) HoldOnly(o message.Offset) bool {
+	var w wakes
+	c.mu.Lock()
+	c.err = nil // try again
+	c.look()
+	for c.next <= o {
+		if !c.known() {
+			if !c.unknown() {
+				break
+			}
+			c.lookUp(&w, true)
+			continue
+		}
+		r := Run{First: c.next, Last: min(c.run.Last, o)}
+		c.step(r, false)
+		c.open.add(r.First, r.Last)
+		c.back.add(r.First, r.Last)
+	}
+	ready := c.back.size(o, o) > 0
+	if ready {
+		c.back.remove(o, o)
+		c.holding.add(o, o)
+	}
+	c.kick(&w)
+	c.mu.Unlock()
+	w.fire()
+	return ready
+}

@@ -57,7 +57,8 @@ func FuzzPath(f *testing.F) {
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{`{"durable":"true","arguments":{"x-max-length":1}}`, `{"arguments":[]}`, `"{}"`, "[", "null", `{"properties":{"headers":{"a":[1.5,{"b":null}]},"priority":1},"payload":"x"}`,
 		`{"count":"5","ackmode":"x","encoding":"auto","truncate":1e3}`, `{"properties":{"headers":{"CC":["a"],"BCC":["b"]}}}`,
-		`{"filter":{"routing_key":"a.#","headers":{"a":1,"b":null,"c":"x"},"properties":{"type":"x"},"contains":"y","reason":"rejected"}}`} {
+		`{"filter":{"routing_key":"a.#","headers":{"a":1,"b":null,"c":"x"},"properties":{"type":"x"},"contains":"y","reason":"rejected"}}`,
+		`{"target":{"exchange":"x","routing_key":"k"},"from":"2026-11-29T10:00:00Z","to":5,"from_offset":1,"partition":0,"limit":1,"rate":2,"dry_run":true,"wait":1}`, `{"keep_deaths":true,"target":{"queue":"q"}}`} {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -79,6 +80,13 @@ func FuzzBody(f *testing.F) {
 		refused(err)
 		if err == nil {
 			filter.Chooser()(&broker.Delivery{Key: []byte("a.b"), Properties: []byte{0, 0}})
+		}
+		for _, read := range []func(map[string]json.RawMessage) (broker.JobSpec, int64, error){replaySpec, redriveSpec} {
+			spec, _, err := read(fields)
+			refused(err)
+			if text := appendJSON(nil, jobObject(&broker.Job{Spec: spec})); err == nil && !json.Valid(text) {
+				t.Fatalf("a job is shown as %s", text)
+			}
 		}
 		if _, err := arguments(fields["arguments"]); err != nil {
 			refused(err)

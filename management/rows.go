@@ -111,6 +111,7 @@ var families = [][]row{
 	messageRows,
 	streamRows,
 	browseRows,
+	jobRows,
 	connectionRows,
 	nodeRows,
 	healthRows,

@@ -70,7 +70,7 @@ var counters = []total{
 }
 
 // left is the totals by reason.
-var left = newSerie("counter", "messages_left_total", "Messages that left their queues: acked, expired, rejected, dropped for a limit of the queue's length or of deliveries, purged, passed by the log's start, or damaged.", "reason")
+var left = newSerie("counter", "messages_left_total", "Messages that left their queues: acked, expired, rejected, dropped for a limit of the queue's length or of deliveries, purged, passed by the log's start, damaged, or dead letters that were sent back (redriven).", "reason")
 
 // deadLettered, deadLettersLost and delayedLost are the totals by reason.
 var (

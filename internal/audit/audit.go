@@ -43,6 +43,12 @@ const (
 	CloseConnection Act = "connection.close"
 
 	ImportDefinitions Act = "definitions.import"
+
+	ReplayQueue  Act = "queue.replay"
+	RedriveQueue Act = "queue.redrive"
+	ResumeJob    Act = "job.resume"
+	CancelJob    Act = "job.cancel"
+	DropJob      Act = "job.delete"
 )
 
 // Outcome is how an act ended.
