@@ -7,7 +7,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,7 +66,8 @@ type User struct {
 
 // Users is the set of users. All methods may be called from any goroutine.
 type Users struct {
-	mu      sync.Mutex // guards changes: readers use the map in current
+	mu      sync.Mutex // guards changes, and removed: readers use the map in current
+	removed map[*func(string)]func(string)
 	current atomic.Pointer[map[string]*entry]
 
 	// anonymous is the user whom a client becomes that sends no name at all.
@@ -148,6 +151,30 @@ func (u *Users) Remove(names ...string) {
 			delete(m, name)
 		}
 	})
+	u.mu.Lock()
+	told := slices.Collect(maps.Values(u.removed))
+	u.mu.Unlock()
+	for _, fn := range told {
+		for _, name := range names {
+			fn(name)
+		}
+	}
+}
+
+// OnRemoved has fn called with the name of each user that is taken out of the set from now on. It must not block. Who keeps
+// something of users drops, when it opens, what is of one that does not exist.
+func (u *Users) OnRemoved(fn func(name string)) (stop func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.removed == nil {
+		u.removed = map[*func(string)]func(string){}
+	}
+	u.removed[&fn] = fn
+	return func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		delete(u.removed, &fn)
+	}
 }
 
 // SetAnonymous names the user whom clients become that do not log in, as Kafka

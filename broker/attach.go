@@ -12,10 +12,11 @@ import (
 
 // Attachment is what a listener keeps of a queue or an exchange: a subscription, say, or what it calls the
 // queue. It goes with what it is of, in the same write, by whichever protocol that is deleted. Of what is not
-// durable it is kept in memory only.
+// durable it is kept in memory only. One of the virtual host itself, as a user's contacts, goes with that.
 type Attachment struct {
 	ToExchange bool
-	Of         string          // the name of the queue or exchange
+	ToVHost    bool            // it is of the virtual host
+	Of         string          // the name of the queue or exchange; of the virtual host, whatever the listener wants
 	Key        string          // no two of one queue or exchange have the same
 	Value      json.RawMessage // nil: there is none any more
 }
@@ -24,19 +25,26 @@ type Attachment struct {
 type attachmentDef struct {
 	VHost    string          `json:"vhost"`
 	Exchange bool            `json:"exchange,omitempty"`
+	Own      bool            `json:"own,omitempty"` // the virtual host's
 	Of       string          `json:"of"`
 	Key      string          `json:"key"`
 	Value    json.RawMessage `json:"value"`
 }
 
-// attachedTo is what attachments are of: a queue or an exchange of a virtual host.
+// attachedTo is what attachments are of: a queue or an exchange of a virtual host, or that itself.
 type attachedTo struct {
-	exchange bool
-	name     string
+	exchange, own bool
+	name          string
 }
 
+// of is what an attachment is of.
+func (a *Attachment) of() attachedTo { return attachedTo{a.ToExchange, a.ToVHost, a.Of} }
+
 func (a attachedTo) claim() string {
-	if a.exchange {
+	switch {
+	case a.own:
+		return "attached " + a.name
+	case a.exchange:
 		return exchangeClaim(a.name)
 	}
 	return queueClaim(a.name)
@@ -45,7 +53,10 @@ func (a attachedTo) claim() string {
 // key is that of an attachment's definition.
 func (a attachedTo) key(vhost, key string) string {
 	kind := "q"
-	if a.exchange {
+	switch {
+	case a.own:
+		kind = "v"
+	case a.exchange:
 		kind = "x"
 	}
 	return store.Key(prefixAttachment, vhost, kind, a.name, key)
@@ -67,7 +78,7 @@ func (v *VHost) Attach(list ...Attachment) error {
 	return v.change(func(c *change) error {
 		for i := range list {
 			a := &list[i]
-			to := attachedTo{a.ToExchange, a.Of}
+			to := a.of()
 			if err := c.along(to.claim()); err != nil {
 				return err
 			}
@@ -80,7 +91,7 @@ func (v *VHost) Attach(list ...Attachment) error {
 			case a.Value == nil:
 				c.drop(key)
 			default:
-				if err := c.put(key, attachmentDef{v.Name, a.ToExchange, a.Of, a.Key, a.Value}); err != nil {
+				if err := c.put(key, attachmentDef{v.Name, a.ToExchange, a.ToVHost, a.Of, a.Key, a.Value}); err != nil {
 					return err
 				}
 			}
@@ -97,6 +108,9 @@ func (v *VHost) Attach(list ...Attachment) error {
 
 // hasFor says whether there is what attachments are of, and whether it outlasts the process. VHost.mu is held.
 func (v *VHost) hasFor(to attachedTo) (durable bool, err error) {
+	if to.own {
+		return true, nil
+	}
 	if to.exchange {
 		x, err := v.Exchange(to.name)
 		return err == nil && x.Durable, err
@@ -107,7 +121,7 @@ func (v *VHost) hasFor(to attachedTo) (durable bool, err error) {
 
 // showAttachment has an attachment be there, or be gone. VHost.mu is held.
 func (v *VHost) showAttachment(a *Attachment) {
-	to := attachedTo{a.ToExchange, a.Of}
+	to := a.of()
 	of := v.attached[to]
 	switch {
 	case a.Value == nil:
@@ -132,10 +146,16 @@ func (v *VHost) Attachments() []Attachment {
 	var out []Attachment
 	for to, of := range v.attached {
 		for key, value := range of {
-			out = append(out, Attachment{to.exchange, to.name, key, value})
+			out = append(out, Attachment{to.exchange, to.own, to.name, key, value})
 		}
 	}
 	slices.SortFunc(out, func(a, b Attachment) int {
+		if a.ToVHost != b.ToVHost {
+			if a.ToVHost {
+				return 1
+			}
+			return -1
+		}
 		if a.ToExchange != b.ToExchange {
 			if a.ToExchange {
 				return 1
@@ -148,6 +168,14 @@ func (v *VHost) Attachments() []Attachment {
 		return strings.Compare(a.Key, b.Key)
 	})
 	return out
+}
+
+// Attached is what is attached to the virtual host itself under a name, by key. The map is the caller's, the values are not
+// changed.
+func (v *VHost) Attached(of string) map[string]json.RawMessage {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return maps.Clone(v.attached[attachedTo{own: true, name: of}])
 }
 
 // attachments has what is attached to something leave with it. VHost.mu is held.
@@ -189,11 +217,11 @@ func (b *Broker) restoreAttachment(e store.Entry) (ok bool, err error) {
 	case v == nil:
 		return false, fmt.Errorf("an attachment of %q is in vhost %q, which does not exist", d.Of, d.VHost)
 	}
-	to := attachedTo{d.Exchange, d.Of}
+	to := attachedTo{d.Exchange, d.Own, d.Of}
 	if durable, err := v.hasFor(to); err != nil || !durable {
 		return false, nil
 	}
-	v.showAttachment(&Attachment{d.Exchange, d.Of, d.Key, d.Value})
+	v.showAttachment(&Attachment{d.Exchange, d.Own, d.Of, d.Key, d.Value})
 	return true, nil
 }
 
@@ -202,7 +230,7 @@ func (v *VHost) takeAttachment(parts []string, e store.Entry) error {
 	if len(parts) != 5 {
 		return nil
 	}
-	a := Attachment{ToExchange: parts[2] == "x", Of: parts[3], Key: parts[4]}
+	a := Attachment{ToExchange: parts[2] == "x", ToVHost: parts[2] == "v", Of: parts[3], Key: parts[4]}
 	if e.Value != nil {
 		var d attachmentDef
 		if err := decodeDef(e, &d); err != nil {

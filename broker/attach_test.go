@@ -107,7 +107,7 @@ func TestAttachmentsWithoutTheirQueueAreForgotten(t *testing.T) {
 	r := start(t)
 	r.queue("q", QueueOptions{Durable: true})
 	r.attach(Attachment{Of: "q", Key: "k", Value: json.RawMessage(`1`)})
-	if err := r.putJSON(attachedTo{false, "gone"}.key("/", "k"), attachmentDef{VHost: "/", Of: "gone", Key: "k", Value: json.RawMessage(`1`)}); err != nil {
+	if err := r.putJSON(attachedTo{name: "gone"}.key("/", "k"), attachmentDef{VHost: "/", Of: "gone", Key: "k", Value: json.RawMessage(`1`)}); err != nil {
 		t.Fatal(err)
 	}
 	r.restart()
@@ -217,4 +217,47 @@ func TestBrowseReadsWhatIsCommitted(t *testing.T) {
 	}
 	got, _ = r.browse(q, next, 10)
 	want(t, "when it is decided", got, []string{"later", "behind"})
+}
+
+// What is attached to the virtual host itself hangs on no queue, and goes with the virtual host.
+func TestAttachmentsOfAVirtualHostGoWithIt(t *testing.T) {
+	r := start(t)
+	other := func() *VHost {
+		t.Helper()
+		if _, err := r.PutVHost(audit.Actor{}, "other", VHostMeta{}); err != nil {
+			t.Fatal(err)
+		}
+		v, err := r.VHost("other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	v := other()
+	for _, key := range []string{"one", "two", "gone"} {
+		if err := v.Attach(Attachment{ToVHost: true, Of: "ann@x/ y", Key: key, Value: json.RawMessage(`"` + key + `"`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.attach(Attachment{ToVHost: true, Of: "ann@x/ y", Key: "here", Value: json.RawMessage(`1`)})
+	if err := v.Attach(Attachment{ToVHost: true, Of: "ann@x/ y", Key: "gone"}); err != nil {
+		t.Fatal(err)
+	}
+	r.kill()
+	v = other()
+	if got := v.Attached("ann@x/ y"); len(got) != 2 || string(got["one"]) != `"one"` || string(got["two"]) != `"two"` {
+		t.Errorf("%v", got)
+	}
+	if err := r.DeleteVHost(audit.Actor{}, "other"); err != nil {
+		t.Fatal(err)
+	}
+	other()
+	r.kill()
+	v = other()
+	if got := v.Attached("ann@x/ y"); len(got) != 0 {
+		t.Errorf("%v is there again", got)
+	}
+	if got := r.v.Attached("ann@x/ y"); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
 }

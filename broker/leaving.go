@@ -72,7 +72,7 @@ func (l *leaving) exchange(x *Exchange) error {
 	}
 	l.gone[x] = struct{}{}
 	if x.Durable {
-		l.attachments(attachedTo{true, x.Name})
+		l.attachments(attachedTo{exchange: true, name: x.Name})
 		l.c.drop(store.Key(prefixEx, l.c.v.Name, x.Name))
 		if err := l.logs(x.Name, x.lanesOf()); err != nil {
 			return err
@@ -91,7 +91,7 @@ func (l *leaving) queue(q *Queue) error {
 	}
 	l.queues = append(l.queues, q)
 	if q.lives() {
-		l.attachments(attachedTo{false, q.Name})
+		l.attachments(attachedTo{name: q.Name})
 		l.c.drop(store.Key(prefixQueue, l.c.v.Name, q.Name))
 		if q.expires.Load() {
 			l.c.drop(q.expiryKey())
@@ -133,7 +133,7 @@ func (l *leaving) forget() error {
 	}
 	for x := range l.gone {
 		v.exchanges.Delete(x.Name)
-		delete(v.attached, attachedTo{true, x.Name})
+		delete(v.attached, attachedTo{exchange: true, name: x.Name})
 		v.b.deletions.add(deleted{exchange: x, vhost: v})
 		if x.feedTopic != "" {
 			v.feeds.Delete(x.feedTopic)
@@ -143,7 +143,7 @@ func (l *leaving) forget() error {
 	}
 	for _, q := range l.queues {
 		v.hide(q)
-		delete(v.attached, attachedTo{false, q.Name})
+		delete(v.attached, attachedTo{name: q.Name})
 		v.b.deletions.add(deleted{queue: q, vhost: v})
 		v.freeEnd(q.target)
 		q.leave()

@@ -124,7 +124,10 @@ func openXMPP(s *Server) (handler, error) {
 		of:     func(config.Listener) (func(net.Conn), error) { return x.Handle, nil },
 		tls:    speak,
 		finish: func() { x.CloseAll("the broker is stopping") },
-		end:    nodes.Close,
+		end: func() {
+			x.Wait()
+			nodes.Close()
+		},
 	}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 // No stanza but those of binding is carried out before.
 func (c *conn) bindResource() error {
 	if err := c.write("<stream:features><bind xmlns='" + nsBind + "'><required/></bind><session xmlns='" + nsSess + "'><optional/></session><sm xmlns='" + nsSM + "'/>" +
+		"<ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/>" +
 		c.domain.caps() + "</stream:features>"); err != nil {
 		return err
 	}

@@ -33,22 +33,25 @@ type Client struct {
 	live    atomic.Pointer[conn] // conn, for who must not take mu
 	smID    string               // by which its stream is found; guarded by registry.mu
 
-	mu        sync.Mutex      // guards the fields below, and every Consumer
-	conn      *conn           // nil while its stream is broken and may be resumed
-	leaving   bool            // its stream ends, and it with it
-	gone      bool            // it has ended for good
-	out       []byte          // for the writer, in order
-	alone     int             // of out, what is written by a call of its own
-	unwritten []func(ok bool) // of events in out, without stream management
-	sm        *managed        // nil without stream management
-	charged   int64           // of memory
-	present   bool            // it has sent presence
-	priority  int
-	consumers map[*Consumer]struct{}
-	dirty     []*Consumer // with verdicts that the broker was not told
-	parked    []*Consumer // that wait for room
-	delivered uint64      // messages of consumers
-	extra     map[any]any // of services
+	mu         sync.Mutex      // guards the fields below, and every Consumer
+	conn       *conn           // nil while its stream is broken and may be resumed
+	leaving    bool            // its stream ends, and it with it
+	gone       bool            // it has ended for good
+	out        []byte          // for the writer, in order
+	alone      int             // of out, what is written by a call of its own
+	unwritten  []func(ok bool) // of events in out, without stream management
+	sm         *managed        // nil without stream management
+	charged    int64           // of memory
+	present    bool            // it has sent presence
+	priority   int
+	seen       *stanza.Element         // that presence
+	directed   map[stanza.JID]struct{} // others who were sent presence; a resource or a bare address
+	interested bool                    // it has asked for its contacts, and is told of changes
+	consumers  map[*Consumer]struct{}
+	dirty      []*Consumer // with verdicts that the broker was not told
+	parked     []*Consumer // that wait for room
+	delivered  uint64      // messages of consumers
+	extra      map[any]any // of services
 
 	noteMu sync.Mutex // guards the field below; a leaf
 	ready  []*Consumer

@@ -169,7 +169,7 @@ func (k *Client) finish() {
 	}
 	k.gone = true
 	was := k.present
-	k.present = false
+	k.present, k.seen = false, nil
 	var lost []*stanza.Element
 	unsettled := k.unwritten
 	k.unwritten = nil
@@ -206,6 +206,7 @@ func (k *Client) finish() {
 	if was {
 		k.tellServices(false)
 	}
+	k.fade(nil, was)
 	k.tellGone()
 	k.memory.Close()
 }

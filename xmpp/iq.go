@@ -132,15 +132,6 @@ func (d *domain) ownAccount(k *Client, e *stanza.Element) error {
 	return nil
 }
 
-// roster is the list of contacts: there are none.
-func (d *domain) roster(k *Client, e *stanza.Element, set bool, _ *stanza.Element) error {
-	if set {
-		return stanza.Fail("not-allowed", "contacts are not kept here")
-	}
-	k.Reply(e, stanza.New(nsRoster, "query"))
-	return nil
-}
-
 // ping asks the client whether it is there.
 func (k *Client) ping() {
 	k.Send(stanza.New(stanza.NSClient, "iq", "type", "get", "id", "ping-"+randomResource(), "from", k.domain.name, "to", k.full).Add(stanza.New(nsPing, "ping")))

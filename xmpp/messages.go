@@ -87,6 +87,9 @@ func (s *Server) storeOffline(d *domain, user string, e *stanza.Element) error {
 		if _, err := session.DeclareQueue(name, broker.QueueOptions{Durable: true, Args: args}); err != nil {
 			return errUnserved
 		}
+		if err := markOffline(v, name); err != nil {
+			s.opts.Logger.Warn("a queue of messages for a user is not marked as such; it may outlive its user", "listener", "xmpp", "queue", name, "error", err)
+		}
 	}
 	p := session.NewPublisher()
 	in := inboundOf(e, user)

@@ -170,9 +170,8 @@ func (q *queueService) presence(k *Client, name string, to stanza.JID, e *stanza
 			k.Send(stanza.New(stanza.NSClient, "presence", "type", "unavailable", "from", to.Bare().String(), "to", k.full))
 		}
 		return nil
-	case "subscribe":
-		k.Send(stanza.New(stanza.NSClient, "presence", "type", "subscribed", "from", to.Bare().String(), "to", k.jid.Bare().String()))
-		return nil
+	case "subscribe", "unsubscribe", "subscribed", "unsubscribed":
+		return q.subscribe(k, name, to, e.Attr("type"))
 	default:
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/leveret-mq/leveret/auth"
@@ -103,6 +104,9 @@ type Server struct {
 	domains  map[string]*domain
 	started  time.Time
 	registry registry
+	rosters  rosters
+	behind   sync.WaitGroup // what goes on behind everybody's back
+	ends     []func()       // of what others tell
 }
 
 // domain is one that is served.
@@ -135,6 +139,14 @@ func New(o Options) (*Server, error) {
 	for _, service := range o.Services {
 		service.Open(s)
 	}
+	s.ends = []func(){
+		o.Users.OnRemoved(func(name string) { s.behind.Go(func() { s.userDeleted(name) }) }),
+		o.Broker.OnVHostDeleted(func(name string) error {
+			s.rosters.forget(func(key rosterKey) bool { return key.v.Name == name })
+			return nil
+		}),
+	}
+	s.behind.Go(s.sweep)
 	return s, nil
 }
 
@@ -164,7 +176,13 @@ func (s *Server) Handle(nc net.Conn) {
 // CloseAll ends every stream, and lets no new ones begin. It returns at once; Handle returns for a connection soon
 // after.
 func (s *Server) CloseAll(reason string) {
+	for _, end := range s.ends {
+		end()
+	}
 	s.stop()
 	s.clients.Close(reason)
 	s.registry.close()
 }
+
+// Wait waits for what goes on behind everybody's back. The broker may be closed then. Call CloseAll before.
+func (s *Server) Wait() { s.behind.Wait() }

@@ -14,11 +14,15 @@ import (
 func (p *peer) enable(attrs string) *stanza.Element {
 	p.t.Helper()
 	p.send("<enable xmlns='" + nsSM + "'" + attrs + "/>")
-	e := p.next()
-	if !e.Is(nsSM, "enabled") {
-		p.t.Fatal(e)
+	for {
+		e := p.next()
+		if e.Is(nsSM, "enabled") {
+			return e
+		}
+		if !e.Is(stanza.NSClient, "presence") { // of the account's other clients
+			p.t.Fatal(e)
+		}
 	}
-	return e
 }
 
 // got reads n messages, whatever stands between them.

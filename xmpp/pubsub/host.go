@@ -47,6 +47,9 @@ func newHost(s *Service, v *broker.VHost) *host {
 func (h *host) load() {
 	positions := map[place]map[string][]message.Offset{}
 	for _, a := range h.v.Attachments() {
+		if a.ToVHost {
+			continue
+		}
 		at := place{a.ToExchange, a.Of}
 		n := h.at(at)
 		if n == nil {

@@ -1,11 +1,13 @@
 package pubsub
 
 import (
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
+	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
 
 // A subscriber that competes for a queue's messages gets none any more once its user may not read the queue, and goes
@@ -50,4 +52,41 @@ func TestASubscriberIsAConsumer(t *testing.T) {
 	p.must("set", pub("<subscribe node='work' jid='one@localhost'/><options><x xmlns='jabber:x:data' type='submit'><field var='leveret#mode'><value>one</value></field></x></options>"))
 	p.publish("work", "a=x")
 	p.none()
+}
+
+func TestWhatAUserHasSubscribedToGoesWithIt(t *testing.T) {
+	r := start(t)
+	one, two := r.peer("one@localhost/r"), r.peer("two@localhost/r")
+	one.must("set", pub("<create node='n'/>"))
+	one.must("set", pub("<create node='x/e'/>"))
+	for _, p := range []*peer{one, two} {
+		for _, node := range []string{"n", "x/e"} {
+			p.must("set", pub("<subscribe node='"+node+"' jid='"+p.jid.Bare().String()+"'/>"))
+		}
+	}
+	accounts := func() (out []string) {
+		for _, jid := range r.s.Accounts(r.vhost()) {
+			out = append(out, jid.String())
+		}
+		return out
+	}
+	if got := strings.Join(accounts(), " "); got != "one@localhost two@localhost" {
+		t.Error(got)
+	}
+	r.s.UserDeleted(r.vhost(), stanza.JID{Local: "one", Domain: "localhost"})
+	for range 2 {
+		if got := strings.Join(accounts(), " "); got != "two@localhost" {
+			t.Error(got)
+		}
+		if _, err := r.vhost().Queue(queueOf("e", "one@localhost")); err == nil {
+			t.Error("the queue of the subscription is there")
+		}
+		if _, err := r.vhost().Queue(queueOf("e", "two@localhost")); err != nil {
+			t.Error(err)
+		}
+		r.restart()
+	}
+	if e := r.peer("two@localhost/r").must("get", pub("<subscriptions/>")).String(); strings.Count(e, "<subscription ") != 2 {
+		t.Error(e)
+	}
 }

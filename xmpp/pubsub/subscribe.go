@@ -251,7 +251,7 @@ func (r *request) unsubscribe() (*stanza.Element, bool, error) {
 	defer r.h.changing.Unlock()
 	sub, err := r.mine(n)
 	if err == nil {
-		err = r.end(sub)
+		err = r.h.end(sub)
 	}
 	if err != nil {
 		return nil, false, err
@@ -259,13 +259,13 @@ func (r *request) unsubscribe() (*stanza.Element, bool, error) {
 	return result(nsPubsub, stanza.New(nsPubsub, "subscription", "node", name, "jid", sub.JID, "subscription", "none")), false, nil
 }
 
-// end ends a subscription, and with it the queue that it has. host.changing is held.
-func (r *request) end(sub *subscription) error {
-	if err := r.h.unsubscribe(sub); err != nil {
+// end ends a subscription, and with it the queue that it has. changing is held.
+func (h *host) end(sub *subscription) error {
+	if err := h.unsubscribe(sub); err != nil {
 		return err
 	}
 	if sub.Queue != "" {
-		r.h.dropQueue(sub.Queue)
+		h.dropQueue(sub.Queue)
 	}
 	return nil
 }
@@ -374,7 +374,7 @@ func (r *request) setSubscriptions() (*stanza.Element, bool, error) {
 		r.h.mu.Unlock()
 		switch state := s.Attr("subscription"); {
 		case state == "none" && sub != nil:
-			if err := r.end(sub); err != nil {
+			if err := r.h.end(sub); err != nil {
 				return nil, false, err
 			}
 		case state == "none", state == "subscribed" && sub != nil:
