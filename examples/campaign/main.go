@@ -96,7 +96,7 @@ func campaign(ctx context.Context, b *demo.Broker, s *settings) (r *Run, err err
 	defer r.Sink.close()
 	progress := demo.NewProgress(os.Stderr)
 	defer progress.End()
-	planned, sent, expired, dead := progress.Bar("mails planned", uint64(s.count)), progress.Bar("sent", 0), progress.Bar("expired", 0), progress.Bar("dead", 0)
+	planned, sent, expired, dead := progress.Bar("mails planned", uint64(s.count)), progress.Bar("sent", uint64(s.count)), progress.Bar("expired", uint64(s.count)), progress.Bar("dead", uint64(s.count))
 	watch, err := startWatch(ctx, b, func(o Outcome) {
 		sent.Set(uint64(o.Sent))
 		expired.Set(uint64(o.Expired))
@@ -110,7 +110,8 @@ func campaign(ctx context.Context, b *demo.Broker, s *settings) (r *Run, err err
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, senders.close()) }()
+	defer senders.Close()
+	ctx = senders.Context
 
 	r.Start = &Start{Campaign: fmt.Sprintf("autumn-%d", time.Now().UnixNano()), Template: campaignTemplate, At: time.Now(), Schedule: s.schedule}
 	if err := start(ctx, b, r.Start); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -14,60 +13,21 @@ import (
 	"github.com/leveret-mq/leveret/examples/internal/demo"
 )
 
-// Senders take mails from the queue and hand them to the mail server, all together
-// not more than the rate.
-type Senders struct {
-	wait  sync.WaitGroup
-	conns []*amqp.Connection
-	stop  []func() // ends a consumer
-
-	mu  sync.Mutex // guards err
-	err error
-}
-
-func startSenders(ctx context.Context, b *demo.Broker, n int, perSecond float64, mailServer string) (*Senders, error) {
-	s := &Senders{}
+// startSenders starts n senders, who take mails from the queue and hand them to the
+// mail server, all together not more than the rate. They take one mail at a time: what
+// waits in a sender for its turn is out of the broker's hands, and would be sent
+// although its time is over.
+func startSenders(ctx context.Context, b *demo.Broker, n int, perSecond float64, mailServer string) (*demo.Consumers, error) {
 	limit := rate.NewLimiter(rate.Limit(perSecond), 1)
-	for i := range n {
-		conn, err := b.Dial()
-		if err != nil {
-			_ = s.close()
-			return nil, err
-		}
-		s.conns = append(s.conns, conn)
-		p, err := demo.NewPublisher(conn)
-		if err != nil {
-			_ = s.close()
-			return nil, err
-		}
-		// One at a time: a mail that waits in a sender for its turn is out of the broker's
-		// hands, and would be sent although its time is over.
-		if err := p.Qos(1, 0, false); err != nil {
-			_ = s.close()
-			return nil, fmt.Errorf("prefetch: %w", err)
-		}
-		name := fmt.Sprintf("sender-%d", i+1)
-		mails, err := p.Consume(mailQueue, name, false, false, false, false, nil)
-		if err != nil {
-			_ = s.close()
-			return nil, fmt.Errorf("consume %s: %w", mailQueue, err)
-		}
-		s.stop = append(s.stop, func() { _ = p.Cancel(name, false) })
-		s.wait.Go(func() {
-			client := &mailClient{server: mailServer}
-			defer client.close()
-			for m := range mails {
-				if limit.Wait(ctx) != nil {
-					return
-				}
-				if err := send(ctx, p, client, m); err != nil {
-					s.fail(err)
-					return
-				}
+	return b.Consume(ctx, mailQueue, "sender", n, func(p *demo.Publisher, _ string) (func(context.Context, amqp.Delivery) error, func()) {
+		client := &mailClient{server: mailServer}
+		return func(ctx context.Context, m amqp.Delivery) error {
+			if err := limit.Wait(ctx); err != nil {
+				return err
 			}
-		})
-	}
-	return s, nil
+			return send(ctx, p, client, m)
+		}, client.close
+	})
 }
 
 // send hands one mail over and tells the broker what came of it.
@@ -104,27 +64,6 @@ func count(v any) int64 {
 		return int64(n)
 	}
 	return 0
-}
-
-func (s *Senders) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		s.err = err
-	}
-}
-
-func (s *Senders) close() error {
-	for _, stop := range s.stop {
-		stop()
-	}
-	s.wait.Wait() // what is in hand is finished, its ack included
-	for _, c := range s.conns {
-		_ = c.Close()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
 }
 
 // mailClient keeps a connection to the mail server for many mails.

@@ -176,7 +176,7 @@ func (a *Album) until(ctx context.Context, enough func(pictures []Picture, next 
 		select {
 		case <-more:
 		case <-ctx.Done():
-			return fmt.Errorf("%d pictures in the album so far: %w", len(all), ctx.Err())
+			return fmt.Errorf("%d pictures in the album so far: %w", len(all), context.Cause(ctx))
 		}
 	}
 }

@@ -106,7 +106,8 @@ func run(ctx context.Context, s *settings) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, workers.close()) }()
+	defer workers.Close()
+	ctx = workers.Context
 	r := &Run{Source: src}
 	if err := r.work(ctx, server); err != nil {
 		return false, err
@@ -118,6 +119,9 @@ func run(ctx context.Context, s *settings) (ok bool, err error) {
 	if s.stay {
 		fmt.Printf("\nThe page %s takes your pictures until you press Ctrl-C.\n", server.URL)
 		<-ctx.Done()
+		if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+			return false, err
+		}
 	}
 	return len(r.Faults()) == 0, nil
 }

@@ -123,8 +123,9 @@ func TestTheWholeJobOnTheRealBroker(t *testing.T) {
 			t.Errorf("its thumb is answered %d", code)
 		}
 	})
-	if err := workers.close(); err != nil {
-		t.Error(err)
+	workers.Close()
+	if err := context.Cause(workers.Context); err != context.Canceled {
+		t.Errorf("a worker could not go on: %v", err)
 	}
 }
 

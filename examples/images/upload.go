@@ -110,7 +110,7 @@ func upload(ctx context.Context, server string, src *Source, bar *demo.Bar) (*Up
 		select {
 		case next <- n:
 		case <-ctx.Done():
-			failed = ctx.Err()
+			failed = context.Cause(ctx)
 		}
 	}
 	close(next)

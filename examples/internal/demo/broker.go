@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -28,6 +29,7 @@ type Broker struct {
 
 	process *exec.Cmd
 	done    chan error
+	stop    sync.Once
 	dir     string
 	output  bytes.Buffer // of the process; read after it ended
 }
@@ -68,8 +70,8 @@ func (f *Flags) Open(ctx context.Context) (*Broker, error) {
 }
 
 // Start runs the binary on free ports of the loopback interface, with a data
-// directory of its own that Stop removes. An empty sync is the broker's default.
-func Start(ctx context.Context, binary, sync string) (*Broker, error) {
+// directory of its own that Stop removes. An empty durability is the broker's default.
+func Start(ctx context.Context, binary, durability string) (*Broker, error) {
 	ports, err := freePorts(4)
 	if err != nil {
 		return nil, err
@@ -80,8 +82,8 @@ func Start(ctx context.Context, binary, sync string) (*Broker, error) {
 	}
 	args := []string{"serve", "--data-dir", filepath.Join(b.dir, "data"),
 		"--amqp-addr", b.AMQP, "--kafka-addr", b.Kafka, "--stomp-addr", "off", "--stomp-ws-addr", "off", "--xmpp-addr", "off", "--http-addr", b.HTTP, "--metrics-addr", b.Metrics}
-	if sync != "" {
-		args = append(args, "--sync", sync)
+	if durability != "" {
+		args = append(args, "--sync", durability)
 	}
 	b.process = exec.Command(binary, args...)
 	b.process.Stdout, b.process.Stderr = &b.output, &b.output
@@ -122,11 +124,14 @@ func (b *Broker) ready(ctx context.Context) error {
 	}
 }
 
-// Stop ends a broker that was started here and removes its data.
+// Stop ends a broker that was started here and removes its data. A second call does nothing.
 func (b *Broker) Stop() {
-	if !b.Own {
-		return
+	if b.Own {
+		b.stop.Do(b.end)
 	}
+}
+
+func (b *Broker) end() {
 	if b.process.Process.Signal(syscall.SIGTERM) != nil { // as on Windows, which has no such signal
 		_ = b.process.Process.Kill()
 	}

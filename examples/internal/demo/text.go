@@ -65,7 +65,7 @@ func Until(ctx context.Context, done func() bool) error {
 	for !done() {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
