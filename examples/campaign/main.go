@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -25,11 +26,12 @@ type settings struct {
 func main() {
 	var s settings
 	s.Register(flag.CommandLine, "queues campaign-start, -mail, -dead and -sent")
+	flag.StringVar(&s.HTTP, "http", "", "host:port of that broker's HTTP API (default: port 15672 of the host of -amqp)")
 	flag.IntVar(&s.count, "count", 10_000, "recipients, who are made up")
 	flag.Float64Var(&s.rate, "rate", 600, "mails a second that senders may try, together")
 	flag.IntVar(&s.senders, "senders", 16, "senders, each with connections of its own")
 	flag.Uint64Var(&s.seed, "seed", 1, "seed of the recipients")
-	flag.DurationVar(&s.schedule.Flash, "flash", 7*time.Second, "when the offer of a fifth of the mails begins")
+	flag.DurationVar(&s.schedule.Flash, "flash", 8*time.Second, "when the offer of a fifth of the mails begins")
 	flag.DurationVar(&s.schedule.FlashLife, "flash-life", 3*time.Second, "how long the offer holds: what is not sent by then is not sent")
 	flag.DurationVar(&s.schedule.Later, "later", 12*time.Second, "when the mails of the third segment are due")
 	flag.Parse()
@@ -61,6 +63,13 @@ func (s *settings) check() error {
 		return errors.New("-senders must be 1 to 200")
 	case s.schedule.Flash < 0 || s.schedule.FlashLife < time.Millisecond || s.schedule.Later < 0:
 		return errors.New("-flash and -later must not be negative, and -flash-life must be 1ms or more")
+	}
+	if s.HTTP == "" && s.AMQP != "" {
+		host, _, err := net.SplitHostPort(s.AMQP)
+		if err != nil {
+			return fmt.Errorf("-amqp: %w", err)
+		}
+		s.HTTP = net.JoinHostPort(host, "15672")
 	}
 	return s.Check()
 }
@@ -130,9 +139,14 @@ func campaign(ctx context.Context, b *demo.Broker, s *settings) (r *Run, err err
 		return nil, err
 	}
 	r.Sink.repair()
-	if r.Redriven, err = redrive(ctx, b, reasonTooOften); err != nil {
+	if r.DryRun, err = redrive(ctx, b, reasonTooOften, true); err != nil {
 		return nil, err
 	}
+	done, err := redrive(ctx, b, reasonTooOften, false)
+	if err != nil {
+		return nil, err
+	}
+	r.Redriven = done.Copied
 	if err := watch.until(ctx, "what was redriven is sent", func(l *Ledger) bool { return l.outcome().Revived >= r.Redriven }); err != nil {
 		return nil, err
 	}

@@ -1,49 +1,59 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
-	"maps"
-	"strings"
-
-	amqp "github.com/rabbitmq/amqp091-go"
+	"io"
+	"net/http"
+	"time"
 
 	"github.com/leveret-mq/leveret/examples/internal/demo"
 )
 
-// redrive sends the dead letters of one reason back to the queue in which they died,
-// as mails that have not been tried yet. The others stay where they are.
-func redrive(ctx context.Context, b *demo.Broker, reason string) (n int, err error) {
-	conn, err := b.Dial()
+// Redriven is what a redrive of dead letters did, as the broker counts it.
+type Redriven struct {
+	LookedAt int    `json:"looked_at"`
+	Matched  int    `json:"matched"`
+	Copied   int    `json:"copied"` // and on disk
+	State    string `json:"state"`
+	Reason   string `json:"reason"`
+}
+
+// redrive has the broker send the dead letters of one reason back to the queue in
+// which they died, as mails that have not been tried yet. The others stay where they
+// are. A dry run only counts.
+func redrive(ctx context.Context, b *demo.Broker, reason string, dryRun bool) (r Redriven, err error) {
+	body, err := json.Marshal(map[string]any{"filter": map[string]string{"reason": reason}, "dry_run": dryRun, "wait": 30})
 	if err != nil {
-		return 0, err
+		return r, err
 	}
-	defer conn.Close() // what was looked at and not acked goes back
-	p, err := demo.NewPublisher(conn)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+b.HTTP+"/api/queues/%2F/"+deadQueue+"/redrive", bytes.NewReader(body))
 	if err != nil {
-		return 0, err
+		return r, err
 	}
-	for {
-		d, ok, err := p.Get(deadQueue, false)
-		if err != nil {
-			return n, fmt.Errorf("get from %s: %w", deadQueue, err)
-		}
-		if !ok {
-			return n, nil
-		}
-		if d.Headers[reasonHeader] != reason {
-			continue
-		}
-		h := maps.Clone(d.Headers)
-		maps.DeleteFunc(h, func(name string, _ any) bool {
-			return name == "x-death" || name == countHeader || strings.HasPrefix(name, "x-first-death-") || strings.HasPrefix(name, "x-last-death-")
-		})
-		if err := p.Send(ctx, "", mailQueue, amqp.Publishing{ContentType: d.ContentType, MessageId: d.MessageId, Headers: h, Body: d.Body}); err != nil {
-			return n, fmt.Errorf("publish a dead letter again: %w", err)
-		}
-		if err := d.Ack(false); err != nil {
-			return n, err
-		}
-		n++
+	req.SetBasicAuth("guest", "guest")
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return r, fmt.Errorf("redrive: %w", err)
 	}
+	defer res.Body.Close()
+	said, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	switch {
+	case err != nil:
+		return r, fmt.Errorf("redrive: %w", err)
+	case res.StatusCode != http.StatusOK: // 202 would be: it goes on
+		return r, fmt.Errorf("redrive: %s: %s", res.Status, bytes.TrimSpace(said))
+	}
+	if err := json.Unmarshal(said, &r); err != nil {
+		return r, fmt.Errorf("redrive: %w", err)
+	}
+	if r.State != "done" {
+		return r, fmt.Errorf("redrive: %s: %s", r.State, r.Reason)
+	}
+	return r, nil
 }

@@ -19,6 +19,7 @@ type Run struct {
 	Senders  int
 	First    *Planned // the planner that was cut off
 	Planned  *Planned
+	DryRun   Redriven
 	Redriven int
 	Took     time.Duration
 	Sink     *Sink
@@ -71,8 +72,8 @@ func (r *Run) Faults() []string {
 			fault("%s got its mail %s too early", to, due.Sub(sent.At))
 		}
 	}
-	if tooOften := r.Ledger.Deaths[reasonTooOften]; r.Redriven != tooOften {
-		fault("%s mails were redriven, %s had been given up", demo.Grouped(r.Redriven), demo.Grouped(tooOften))
+	if tooOften := r.Ledger.Deaths[reasonTooOften]; r.Redriven != tooOften || r.DryRun.Matched != tooOften {
+		fault("%s mails were redriven and %s announced, %s had been given up", demo.Grouped(r.Redriven), demo.Grouped(r.DryRun.Matched), demo.Grouped(tooOften))
 	}
 	return out
 }
@@ -105,6 +106,7 @@ func (r *Run) write(w io.Writer) {
 	p("  %-10s %7s   of %s", "together", demo.Grouped(o.All()), demo.Grouped(len(r.To)))
 	p("")
 	p("  redriven   %7s   given up after %d attempts while their mail server was down; it was repaired, and %s of them were sent", demo.Grouped(r.Redriven), returns+1, demo.Grouped(o.Revived))
+	p("                       (a dry run had found %s among %s dead letters)", demo.Grouped(r.DryRun.Matched), demo.Grouped(r.DryRun.LookedAt))
 	for _, s := range []string{segmentNow, segmentFlash, segmentLater} {
 		n, first, last := r.times(s)
 		if n == 0 {

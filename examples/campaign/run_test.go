@@ -102,7 +102,7 @@ func TestWhatIsWrongIsAFault(t *testing.T) {
 		Sink: &Sink{Accepted: map[string]int{"one@shop.example": 2}, Bad: []string{"upside down"}, Refused: map[int]int{}, seconds: map[int64]int{1: 9}}}
 	faults := strings.Join(r.Faults(), "\n")
 	for _, want := range []string{"sent + expired + dead is 4, want 5", "one@shop.example got 2 mails", "took 1 mails, the log says 2", "9 mails were tried",
-		"upside down", "on the record twice", "two@shop.example died", "three@shop.example expired", "four@shop.example got its mail", "too early", "1 mails were redriven"} {
+		"upside down", "on the record twice", "two@shop.example died", "three@shop.example expired", "four@shop.example got its mail", "too early", "1 mails were redriven and 0 announced"} {
 		if !strings.Contains(faults, want) {
 			t.Errorf("not told: %q in\n%s", want, faults)
 		}
