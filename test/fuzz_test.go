@@ -49,12 +49,14 @@ exit 1
 	cutOff = "echo 'fuzz: minimizing 32-byte failing input file'\n" + timer
 	// A seed is the only thing that fails, and its panic reads like the timer.
 	seedPanic = "echo 'failure while testing seed corpus entry: FuzzOne/seed#0'\n" + timer
-	nobuild   = "echo './one_test.go:3: undefined: x' >&2\nexit 1\n"
+	// What go test -c does, as the script calls it.
+	builds  = "cp \"${0%go}\"/one.test \"$5\"\n"
+	nobuild = "echo './one_test.go:3: undefined: x' >&2\nexit 1\n"
 )
 
 func TestOnlyTheFuzzersOwnTimerIsTriedAgain(t *testing.T) {
 	for name, c := range map[string]struct {
-		runs []string // what each run of the go command does
+		runs []string // what each run of the test does
 		used int
 		ok   bool
 	}{
@@ -69,7 +71,8 @@ func TestOnlyTheFuzzersOwnTimerIsTriedAgain(t *testing.T) {
 		"the timer and an input":          {[]string{both, passed}, 1, false},
 		"an input not yet made small":     {[]string{cutOff, passed}, 1, false},
 		"a seed whose error is like it":   {[]string{seedPanic, passed}, 1, false},
-		"a test that does not even build": {[]string{nobuild, passed}, 1, false},
+		"a test that does not even build": {nil, 0, false},
+		"a target that is not there":      {[]string{"echo 'testing: warning: no fuzz tests to fuzz'\n" + passed}, 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -89,7 +92,12 @@ func TestOnlyTheFuzzersOwnTimerIsTriedAgain(t *testing.T) {
 			}
 			write("test/fuzz", string(script))
 			write("one/one_test.go", "package one\n\nfunc FuzzOne(f *testing.F) {}\n")
-			write("go", "#!/usr/bin/env bash\necho >>"+dir+"/runs\n. "+dir+"/run$(wc -l <"+dir+"/runs)\n")
+			build := builds
+			if c.runs == nil {
+				build = nobuild
+			}
+			write("go", "#!/usr/bin/env bash\ncase $1 in\nenv) echo "+dir+"/cache ;;\nlist) echo one ;;\ntest) "+build+" ;;\nesac\n")
+			write("one.test", "#!/usr/bin/env bash\necho >>"+dir+"/runs\n. "+dir+"/run$(wc -l <"+dir+"/runs)\n")
 			for i, run := range c.runs {
 				write("run"+string(rune('1'+i)), run)
 			}
