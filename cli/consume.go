@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,8 @@ type received struct {
 	Properties  json.RawMessage `json:"properties"`
 	Payload     string          `json:"payload"`
 	Encoding    string          `json:"payload_encoding"`
+	State       string          `json:"state,omitempty"`
+	Partition   int             `json:"partition,omitempty"`
 }
 
 // body is what was published.
@@ -75,7 +78,7 @@ func (s *shower) to(c *cobra.Command) error {
 // show shows a message; given is the object it came as.
 func (s *shower) show(given json.RawMessage) error {
 	if s.format == "json" {
-		_, err := s.out.Write(append(append([]byte{}, given...), '\n'))
+		_, err := s.out.Write(append(cleanJSON(slices.Clone(given)), '\n'))
 		return err
 	}
 	var r received
@@ -105,6 +108,9 @@ func (s *shower) show(given json.RawMessage) error {
 func (r *received) head() string {
 	text := ""
 	if r.Offset != nil {
+		if r.Partition > 0 {
+			text += fmt.Sprintf("partition %d  ", r.Partition)
+		}
 		text += fmt.Sprintf("offset %d  ", *r.Offset)
 	}
 	if r.Timestamp != nil {
@@ -113,6 +119,9 @@ func (r *received) head() string {
 	text += fmt.Sprintf("exchange %q  key %q  %d bytes", r.Exchange, r.Key, r.Bytes)
 	if r.Redelivered != nil && *r.Redelivered {
 		text += "  redelivered"
+	}
+	if r.State != "" {
+		text += "  " + r.State
 	}
 	if fields, err := decode(r.Properties); err == nil && len(fields) > 0 {
 		text += "  " + plain(fields)

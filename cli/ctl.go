@@ -184,7 +184,7 @@ func (x *ctl) rows(columns []string, rows [][]any) error {
 		if err != nil {
 			return err
 		}
-		_, err = out.Write(append(raw, '\n'))
+		_, err = out.Write(append(cleanJSON(raw), '\n'))
 		return err
 	case "pretty_table":
 		t := &table{titles: slices.Clone(columns), right: make([]bool, len(columns)), bare: x.bare}

@@ -92,7 +92,7 @@ func Add(root *cobra.Command, offline Offline) {
 			root.AddCommand(c)
 		}
 	}
-	group("messages", publishCommand(), consumeCommand(), tailCommand(), purgeCommand())
+	group("messages", publishCommand(), consumeCommand(), tailCommand(), browseCommand(), replayCommand(), redriveCommand(), jobCommand(), purgeCommand())
 	group("objects", listCommand(), showCommand(), declareCommand(), deleteCommand(), bindCommand(), unbindCommand(), exportCommand(offline), importCommand())
 	group("broker", statusCommand())
 	for _, c := range own {

@@ -102,7 +102,7 @@ func (c *client) refused(res *http.Response) error {
 
 // missing gives a thing that is not there its name, and says where to look.
 func missing(err error, singular, name, vhost, plural string) error {
-	if !isStatus(err, http.StatusNotFound) {
+	if !isStatus(err, http.StatusNotFound) || strings.Contains(err.Error(), "'") { // what the broker names itself
 		return err
 	}
 	where := ""

@@ -32,7 +32,7 @@ var foreignVerbs = slices.Concat(
 	notHere("leveret status, leveret config and curl localhost:15692/metrics say what there is", "report", "schema_info", "metadata_store_status", "command_line_arguments", "tls_versions", "cipher_suites", "resolver_info", "discover_peers", "resolve_hostname", "disable_auth_attempt_source_tracking", "enable_auth_attempt_source_tracking"),
 	notHere("leveret tail QUEUE shows what comes into a queue", "trace_on", "trace_off"),
 	notHere("LEVERET_DEFAULT_PASSWORD_FILE and files that only their owner may read keep passwords", "encrypt_conf_value", "decrypt_conf_value"),
-	notHere("leveret tail --first and leveret browse look at messages", "peek"),
+	notHere("leveret browse QUEUE looks at messages", "peek"),
 	notHere("queues of type stream are Kafka topics, whose settings are in docs/settings.md", "set_stream_retention_policy", "add_replica", "delete_replica", "stream_status", "restart_stream"),
 	notHere("definitions that are there need no import: leveret import FILE adds what a file says", "restart_vhost"),
 )
@@ -97,7 +97,7 @@ func speaksOurs(tool string) string {
 
 // words that mean a verb of ours, where it has another name.
 var synonyms = map[string]string{
-	"produce": "publish", "send": "publish", "put": "publish", "subscribe": "tail", "follow": "tail", "watch": "tail", "receive": "consume", "pop": "consume", "peek": "tail --first",
+	"produce": "publish", "send": "publish", "put": "publish", "subscribe": "tail", "follow": "tail", "watch": "tail", "receive": "consume", "pop": "consume", "peek": "browse", "move": "redrive", "shovel": "replay", "inspect_queue": "browse",
 	"start": "serve", "server": "serve", "run": "serve", "topic": "list queues", "topics": "list queues", "queues": "list queues", "exchanges": "list exchanges", "users": "list users", "connections": "list connections",
 	"top": "list queues", "perf": "bench", "overview": "status", "user": "list users", "definitions": "export", "check": "inspect",
 }

@@ -21,6 +21,8 @@ type kind struct {
 	hide func(map[string]any) bool
 	// empty is what to do when there are none.
 	empty string
+	// unsorted says that the API sorts no such list.
+	unsorted bool
 	// deletes says what becomes of one; without it none can be deleted.
 	deletes string
 	done    string // what was done, when it was
@@ -112,6 +114,11 @@ var kinds = []*kind{
 		plural: "consumers", singular: "consumer", list: "consumers", inVHost: true, named: "queue.name",
 		columns: []column{text("queue.name", "QUEUE"), text("queue.vhost", "VHOST"), text("consumer_tag", "TAG"), text("channel_details.connection_name", "CONNECTION"), number("prefetch_count", "PREFETCH"), text("ack_required", "ACKS"), text("active", "ACTIVE")},
 		empty:   "nobody consumes: leveret consume QUEUE does",
+	},
+	{
+		plural: "jobs", singular: "job", list: "jobs", item: alone("jobs"), named: "id", unsorted: true,
+		columns: []column{text("id", "ID"), text("kind", "KIND"), text("state", "STATE"), text("queue", "QUEUE"), text("vhost", "VHOST"), text("user", "USER"), number("copied", "COPIED"), number("total", "OF"), moment("started", "STARTED"), text("reason", "WHY")},
+		empty:   "leveret replay and leveret redrive begin one", deletes: "Forgets jobs that are over", done: "forgotten", example: "7r2k",
 	},
 }
 

@@ -128,6 +128,9 @@ func (l *listing) ask(ctx context.Context, cl *client, t *target) ([]object, err
 		}
 		q.Set("columns", strings.Join(wanted, ","))
 	}
+	if l.sort != "" && l.k.unsorted {
+		return nil, usagef("--sort: %s are listed in one order only", l.k.plural)
+	}
 	if l.sort != "" {
 		name, down := strings.CutPrefix(l.sort, "-")
 		q.Set("sort", name)

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +44,18 @@ func TestWhatSteersATerminalIsShown(t *testing.T) {
 	}
 	if got := cleanLine("a\nb\t"); got != `a\nb\t` {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestJSONStaysTheSameAndSteersNothing(t *testing.T) {
+	in := "{\n \"a\": \"\u009b\u202e käse � \U000e0041 \x7f\"}\n"
+	got := cleanJSON([]byte(in))
+	var before, after any
+	if json.Unmarshal([]byte(in), &before) != nil || json.Unmarshal(got, &after) != nil || !reflect.DeepEqual(before, after) {
+		t.Errorf("%q", got)
+	}
+	if want := "{\n \"a\": \"\\u009b\\u202e käse � \\udb40\\udc41 \\u007f\"}\n"; string(got) != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

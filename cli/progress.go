@@ -42,6 +42,14 @@ func (p *progress) add(n int64) {
 	p.draw(false)
 }
 
+// set tells how far it is, of how much, and what more there is to say.
+func (p *progress) set(done, total int64, note string) {
+	p.mu.Lock()
+	p.done, p.total, p.note = done, total, note
+	p.mu.Unlock()
+	p.draw(false)
+}
+
 func (p *progress) draw(end bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

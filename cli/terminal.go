@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -31,13 +34,15 @@ func widthOf(w io.Writer) int {
 	return width
 }
 
-// clean shows what would steer a terminal, instead of sending it: control characters but for tabs and line feeds, and
-// those that turn the direction of writing.
+// steers says of a character that it could: control characters but for tabs and line feeds, those that turn the direction of
+// writing, and those that end a line where nobody expects it.
+func steers(r rune) bool {
+	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar || r == '\u2028' || r == '\u2029')
+}
+
+// clean shows what would steer a terminal, instead of sending it.
 func clean(s string) string {
-	bad := func(r rune) bool {
-		return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar || r == '\u2028' || r == '\u2029')
-	}
-	if !strings.ContainsFunc(s, bad) {
+	if !strings.ContainsFunc(s, steers) {
 		return s
 	}
 	var out strings.Builder
@@ -45,7 +50,7 @@ func clean(s string) string {
 		switch {
 		case r == unicode.ReplacementChar && !strings.HasPrefix(s[i:], string(unicode.ReplacementChar)):
 			fmt.Fprintf(&out, `\x%02x`, s[i])
-		case r == unicode.ReplacementChar, !bad(r):
+		case r == unicode.ReplacementChar, !steers(r):
 			out.WriteRune(r)
 		case r < 0x100:
 			fmt.Fprintf(&out, `\x%02x`, r)
@@ -54,6 +59,26 @@ func clean(s string) string {
 		}
 	}
 	return out.String()
+}
+
+// cleanJSON shows in JSON what would steer a terminal as \u escapes: it stays the same JSON.
+func cleanJSON(text []byte) []byte {
+	if !bytes.ContainsFunc(text, steers) {
+		return text
+	}
+	var out []byte
+	for _, r := range string(text) {
+		switch {
+		case !steers(r) || r < ' ' || r == unicode.ReplacementChar: // what JSON has no need to escape, and what it never holds as it is
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			a, b := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, a, b)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
 }
 
 // cleanLine is clean for what must stay in one line.
