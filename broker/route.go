@@ -210,8 +210,7 @@ func (p *Publisher) walk(x *Exchange, m *Inbound) (decider exchange.Decider, err
 		}
 		t := x.table.Load()
 		decider = max(decider, t.Decider())
-		p.found = p.found[:0]
-		p.lookUp(t, m)
+		p.found = lookUp(t, m, p.found[:0])
 		if len(p.found) == 0 && !p.visitAlternate(x) {
 			decider = max(decider, exchange.Content) // it may be declared any time
 		}
@@ -226,15 +225,16 @@ func (p *Publisher) walk(x *Exchange, m *Inbound) (decider exchange.Decider, err
 
 // lookUp finds the targets of all keys. A message goes through a table that chooses one
 // by its first key alone.
-func (p *Publisher) lookUp(t *exchange.Table, m *Inbound) {
+func lookUp(t *exchange.Table, m *Inbound, found []exchange.Target) []exchange.Target {
 	seen := exchange.Message{Key: m.Key, Headers: m.Headers, Properties: m.Properties}
-	p.found = t.Route(seen, p.found)
+	found = t.Route(seen, found)
 	if t.One() {
-		return
+		return found
 	}
 	for _, seen.Key = range m.MoreKeys {
-		p.found = t.Route(seen, p.found)
+		found = t.Route(seen, found)
 	}
+	return found
 }
 
 // follow goes on to what was found.

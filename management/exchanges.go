@@ -17,6 +17,7 @@ var exchangeRows = []row{
 	{path: "exchanges/{vhost}/{name}", method: put, who: management, do: (*call).putExchange, body: exchangeBody{}, about: "Declares an exchange"},
 	{path: "exchanges/{vhost}/{name}", method: del, who: management, do: (*call).deleteExchange, about: "Deletes an exchange; with if-unused=true only one that is"},
 	{path: "exchanges/{vhost}/{name}/publish", method: post, who: management, do: (*call).publish, body: publishBody{}, about: "Publishes a message, and answers when it is as safe as a confirm says"},
+	{path: "exchanges/{vhost}/{name}/route", method: post, who: management, do: (*call).whither, body: routeBody{}, about: "Where the exchange would lead a message: nothing is published"},
 	{path: "exchanges/{vhost}/{name}/bindings/source", method: get, who: management, do: (*call).bindingsFrom, about: "The bindings that lead from the exchange"},
 	{path: "exchanges/{vhost}/{name}/bindings/destination", method: get, who: management, do: (*call).bindingsToExchange, about: "The bindings that lead to it"},
 }
@@ -136,4 +137,42 @@ func (c *call) deleteExchange() error {
 		return err
 	}
 	return c.none()
+}
+
+// routeBody is a message that is not published.
+type routeBody struct {
+	RoutingKey string          `json:"routing_key" needed:"true"`
+	Properties json.RawMessage `json:"properties"`
+}
+
+// maxWhither is how many queues are told at most.
+const maxWhither = 1000
+
+// whither tells where a message would go, of what who may enter the virtual host sees of its bindings anyway.
+func (c *call) whither() error {
+	var b routeBody
+	if err := c.body(&b); err != nil {
+		return err
+	}
+	if b.Properties == nil {
+		b.Properties = json.RawMessage("{}")
+	}
+	m, err := c.inbound(b.Properties)
+	if err != nil {
+		return err
+	}
+	x, err := c.exchange()
+	if err != nil {
+		return err
+	}
+	m.Key = []byte(b.RoutingKey)
+	queues, through, delayed := c.vhost.Whither(x, m, maxWhither)
+	list, names := make([]object, len(queues)), make([]string, len(through))
+	for i, q := range queues {
+		list[i] = object{{"name", q.Name}, {"vhost", c.vhost.Name}}
+	}
+	for i, x := range through {
+		names[i] = x.Name
+	}
+	return c.json(object{{"routed", len(queues) > 0}, {"queues", list}, {"through", names}, {"delayed", delayed}})
 }

@@ -110,6 +110,8 @@ var families = [][]row{
 	bindingRows,
 	messageRows,
 	streamRows,
+	groupRows,
+	logRows,
 	browseRows,
 	jobRows,
 	connectionRows,

@@ -14,6 +14,7 @@ import (
 	"github.com/leveret-mq/leveret/access"
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/audit"
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/netx"
 )
@@ -37,6 +38,10 @@ type Options struct {
 	Listeners func() []Listener
 	// Machine reads the figures of the process and its machine; nil is none.
 	Machine func() Machine
+	// Groups reads how far Kafka's consumer groups are; nil is none.
+	Groups func() []Group
+	// Recent has the last lines of the log; nil is none.
+	Recent *audit.Recent
 	// Ready returns nil from when every listener accepts until the stop, else what the broker is about; nil is always ready.
 	Ready func() error
 	// CertificateEnd reads when the certificate of the listeners with TLS expires; nil without one.
@@ -96,6 +101,12 @@ func (o *Options) defaults() {
 	}
 	if o.Listeners == nil {
 		o.Listeners = func() []Listener { return nil }
+	}
+	if o.Groups == nil {
+		o.Groups = func() []Group { return nil }
+	}
+	if o.Recent == nil {
+		o.Recent = &audit.Recent{}
 	}
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }

@@ -15,6 +15,7 @@ import (
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/config"
+	"github.com/leveret-mq/leveret/internal/audit"
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/internal/netx"
@@ -45,6 +46,7 @@ type Server struct {
 	config  *config.Config // of the start
 	version string
 	logger  *slog.Logger
+	recent  *audit.Recent // the last lines of logger
 	started time.Time
 	took    time.Duration // of the start
 
@@ -106,7 +108,8 @@ func Start(c *config.Config, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{config: c, running: c, version: o.Version, logger: o.Logger, started: time.Now(), failed: make(chan error, 8), stopped: make(chan struct{}), dataFS: o.files()}
+	kept := &audit.Recent{}
+	s := &Server{config: c, running: c, version: o.Version, logger: slog.New(kept.Handler(o.Logger.Handler())), recent: kept, started: time.Now(), failed: make(chan error, 8), stopped: make(chan struct{}), dataFS: o.files()}
 	s.adjustBy(s.setWatermark)
 	s.files = shareFiles(fs.OpenFileLimit())
 	s.slots = netx.NewSlots(s.files.connections)

@@ -62,6 +62,19 @@ func (s *Server) groupFigures() []metrics.Group {
 	return out
 }
 
+// groups are what the management API tells of Kafka's groups.
+func (s *Server) groups() []management.Group {
+	list := s.groupFigures()
+	out := make([]management.Group, len(list))
+	for i, g := range list {
+		out[i] = management.Group{VHost: g.VHost, Name: g.Name, Members: g.Members}
+		for _, p := range g.Positions {
+			out[i].Positions = append(out[i].Positions, management.GroupPosition(p))
+		}
+	}
+	return out
+}
+
 // openFiles is how many descriptors are open; elsewhere than on Linux nobody knows.
 func openFiles() int {
 	list, err := os.ReadDir("/proc/self/fd")
@@ -78,7 +91,7 @@ func (s *Server) openManagement() error {
 		return nil
 	}
 	api, err := management.New(management.Options{Broker: s.broker, Access: s.access, Users: s.users, Budget: s.budget, Logger: s.logger,
-		Version: s.version, Started: s.started, Listeners: s.listening, Machine: s.machine, Ready: s.ready, CertificateEnd: s.certificateEnd(), Origins: s.config.Origins()})
+		Version: s.version, Started: s.started, Listeners: s.listening, Machine: s.machine, Groups: s.groups, Recent: s.recent, Ready: s.ready, CertificateEnd: s.certificateEnd(), Origins: s.config.Origins()})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -66,6 +67,11 @@ func (p *page) Picked(form, field, value string, otherwise bool) bool {
 		return otherwise
 	}
 	return p.Failed.values.Get(field) == value
+}
+
+// Chosen says whether one of several choices was made in a form that was refused.
+func (p *page) Chosen(form, field, value string) bool {
+	return p.Failed != nil && p.Failed.Name == form && slices.Contains(p.Failed.values[field], value)
 }
 
 // Wrong is why a form was refused; "" when it was not.

@@ -19,11 +19,27 @@ type consumer struct {
 	Unacked  int    `json:"messages_unacknowledged"`
 	Channel  *struct {
 		Name       string
+		Number     int
 		Connection string `json:"connection_name"`
 		User       string
 		Peer       string `json:"peer_host"`
 	} `json:"channel_details"`
 	Slow string `json:"-"`
+}
+
+// why says what a consumer is about, and if it takes less than there is, what holds it up.
+func (c *consumer) why(ready float64) string {
+	switch {
+	case !c.Active:
+		return "waits: another consumer is the active one"
+	case c.Acks && c.Prefetch > 0 && c.Unacked >= c.Prefetch:
+		return "holds as many as its prefetch allows: it takes more when it acks"
+	case ready > 0 && !c.Acks:
+		return "behind: its connection takes no more for now"
+	case ready > 0:
+		return "behind: has room, but its client reads no faster"
+	}
+	return "takes what comes"
 }
 
 // binding is what leads from an exchange to a queue or another exchange.
@@ -46,6 +62,27 @@ type queueData struct {
 	Lengths    *chart         `json:"-"`
 	Got        *gotData       `json:"-"`
 	Host       string         `json:"-"`
+}
+
+// Empty is when the queue will be empty if all goes on as in the last seconds.
+func (d *queueData) Empty() string {
+	surplus := d.Stats.AckDetails.Rate - d.Stats.PublishDetails.Rate
+	switch left := d.Ready + d.Unacked; {
+	case left == 0:
+		return "empty"
+	case surplus <= 0:
+		return "–"
+	default:
+		return secondsText(left / surplus)
+	}
+}
+
+// EmptyHelp says what Empty is worked out from.
+func (d *queueData) EmptyHelp() string {
+	if d.Ready+d.Unacked > 0 && d.Stats.AckDetails.Rate <= d.Stats.PublishDetails.Rate {
+		return "At the rates of the last seconds it does not get shorter"
+	}
+	return "At the rates of the last seconds: more is acked than comes in"
 }
 
 // PolicySettings are what policies set.
@@ -124,8 +161,42 @@ func (v *visit) queue() (string, any, error) {
 		return "", nil, err
 	}
 	d.Bindings = slices.DeleteFunc(d.Bindings, func(b binding) bool { return b.Source == "" })
+	if err := v.heldBy(d.Detail); err != nil {
+		return "", nil, err
+	}
+	for i := range d.Detail {
+		d.Detail[i].Slow = d.Detail[i].why(d.Ready)
+	}
 	d.Got = v.got
 	return name, d, nil
+}
+
+// maxAsked is of how many connections it is asked what their channels hold.
+const maxAsked = 20
+
+// heldBy adds what the channels of consumers hold.
+func (v *visit) heldBy(list []consumer) error {
+	known := map[string][]channelRow{}
+	for i := range list {
+		c := &list[i]
+		if c.Channel == nil {
+			continue
+		}
+		channels, asked := known[c.Channel.Connection]
+		if !asked && len(known) < maxAsked {
+			err := v.get(&channels, api("connections", c.Channel.Connection, "channels"), "columns", "number,messages_unacknowledged")
+			if err != nil && statusOf(err) != http.StatusNotFound && statusOf(err) != http.StatusForbidden { // it is gone, or another user's
+				return err
+			}
+			known[c.Channel.Connection] = channels
+		}
+		for _, ch := range channels {
+			if ch.Number == c.Channel.Number {
+				c.Unacked = ch.Unacked
+			}
+		}
+	}
+	return nil
 }
 
 // queueAct does something to the queue of the page.

@@ -37,10 +37,11 @@ type queueRow struct {
 	Unacked                   float64 `json:"messages_unacknowledged"`
 	Consumers                 int
 	Disk                      float64 `json:"disk_bytes"`
+	Oldest                    int64   `json:"oldest_message_at"`
 	Stats                     flow    `json:"message_stats"`
 }
 
-const rowColumns = "name,vhost,type,policy,durable,auto_delete,exclusive,arguments,messages,messages_ready,messages_unacknowledged,consumers,disk_bytes,message_stats"
+const rowColumns = "name,vhost,type,policy,durable,auto_delete,exclusive,arguments,messages,messages_ready,messages_unacknowledged,consumers,disk_bytes,message_stats,oldest_message_at"
 
 // Features are what a queue is, in short words.
 func (q *queueRow) Features() (list []string) {
@@ -58,6 +59,9 @@ func (q *queueRow) Features() (list []string) {
 	}
 	return list
 }
+
+// Neglected says that messages wait and nobody takes them. A stream's are there to be read again.
+func (q *queueRow) Neglected() bool { return q.Ready > 0 && q.Consumers == 0 && q.Type != "stream" }
 
 // Settings are the arguments of a queue in their order, as text.
 func (q *queueRow) Settings() (list []setting) {

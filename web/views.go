@@ -4,6 +4,13 @@ package web
 var sections = []section{
 	{Name: "overview", Path: "/", Title: "Overview", Key: "o"},
 	{Name: "queues", Path: "/queues", Title: "Queues", Key: "q"},
+	{Name: "exchanges", Path: "/exchanges", Title: "Exchanges", Key: "e"},
+	{Name: "groups", Path: "/groups", Title: "Groups", Key: "g"},
+	{Name: "connections", Path: "/connections", Title: "Connections", Key: "c"},
+	{Name: "policies", Path: "/policies", Title: "Policies", Key: "p"},
+	{Name: "users", Path: "/users", Title: "Users", Key: "u"},
+	{Name: "log", Path: "/log", Title: "Log", Key: "l", tags: []string{"monitoring"}},
+	{Name: "audit", Path: "/audit", Title: "Audit", Key: "a", tags: []string{"administrator"}},
 }
 
 // The views.
@@ -11,9 +18,21 @@ var (
 	overviewView = &view{path: "/{$}", section: "overview", file: "overview", every: 5, build: (*visit).overview}
 	queuesView   = &view{path: "/queues", section: "queues", file: "queues", every: 5, build: (*visit).queues}
 	queueView    = &view{path: "/queue", section: "queues", file: "queue", every: 3, build: (*visit).queue}
+
+	exchangesView   = &view{path: "/exchanges", section: "exchanges", file: "exchanges", every: 15, build: (*visit).exchanges}
+	exchangeView    = &view{path: "/exchange", section: "exchanges", file: "exchange", build: (*visit).exchange}
+	connectionsView = &view{path: "/connections", section: "connections", file: "connections", every: 5, build: (*visit).connections}
+	connectionView  = &view{path: "/connection", section: "connections", file: "connection", every: 3, build: (*visit).connection}
+	policiesView    = &view{path: "/policies", section: "policies", file: "policies", build: (*visit).policies}
+	usersView       = &view{path: "/users", section: "users", file: "users", build: (*visit).users}
+	userView        = &view{path: "/user", section: "users", file: "user", build: (*visit).user}
+	groupsView      = &view{path: "/groups", section: "groups", file: "groups", every: 10, build: (*visit).groups}
+	groupView       = &view{path: "/group", section: "groups", file: "group", every: 5, build: (*visit).group}
+	logView         = &view{path: "/log", section: "log", file: "lines", every: 5, build: (*visit).logPage}
+	auditView       = &view{path: "/audit", section: "audit", file: "lines", every: 5, build: (*visit).auditPage}
 )
 
-var views = []*view{overviewView, queuesView, queueView}
+var views = []*view{overviewView, queuesView, queueView, exchangesView, exchangeView, connectionsView, connectionView, policiesView, usersView, userView, groupsView, groupView, logView, auditView}
 
 // acts are what forms do.
 var acts = []*act{
@@ -24,4 +43,21 @@ var acts = []*act{
 	{path: "/queue/delete", form: "delete", on: queueView, do: (*visit).deleteQueue},
 	{path: "/queue/bind", form: "bind", on: queueView, do: (*visit).bindQueue},
 	{path: "/queue/unbind", form: "bind", on: queueView, do: (*visit).unbindQueue},
+
+	{path: "/exchanges/declare", form: "declare", on: exchangesView, do: (*visit).declareExchange},
+	{path: "/exchange/publish", form: "publish", on: exchangeView, do: (*visit).publishToExchange},
+	{path: "/exchange/bind", form: "bind", on: exchangeView, do: (*visit).bindExchange},
+	{path: "/exchange/unbind", form: "bind", on: exchangeView, do: (*visit).unbindExchange},
+	{path: "/exchange/delete", form: "delete", on: exchangeView, do: (*visit).deleteExchange},
+	{path: "/connection/close", form: "close", on: connectionView, do: (*visit).closeConnection},
+
+	{path: "/users/put", form: "user", on: usersView, do: (*visit).putUser},
+	{path: "/user/put", form: "user", on: userView, do: (*visit).putUser},
+	{path: "/user/delete", form: "delete", on: userView, do: (*visit).deleteUser},
+	{path: "/user/right", form: "right", on: userView, do: (*visit).putRight},
+	{path: "/user/drop", form: "right", on: userView, do: (*visit).dropRight},
+	{path: "/vhosts/put", form: "vhost", on: usersView, do: (*visit).putVHost},
+	{path: "/vhosts/delete", form: "dropvhost", on: usersView, do: (*visit).deleteVHost},
+	{path: "/policies/put", form: "policy", on: policiesView, do: (*visit).putPolicy},
+	{path: "/policies/delete", form: "policy", on: policiesView, do: (*visit).deletePolicy},
 }

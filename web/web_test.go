@@ -17,16 +17,17 @@ import (
 
 // browser is somebody who looks at the pages of a broker.
 type browser struct {
-	t    *testing.T
-	base string
-	http *http.Client
+	t      *testing.T
+	server *testkit.Server
+	base   string
+	http   *http.Client
 }
 
 // start starts a broker and opens a browser in which nobody signed in.
 func start(t *testing.T) *browser {
 	t.Helper()
 	s := testkit.Start(t, func(c *config.Config) { c.Sync = config.SyncOS })
-	return (&browser{t: t, base: "http://" + s.Addr("http")}).another()
+	return (&browser{t: t, server: s, base: "http://" + s.Addr("http")}).another()
 }
 
 // another is a browser of its own at the same broker.
@@ -35,7 +36,7 @@ func (b *browser) another() *browser {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return &browser{b.t, b.base, &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	return &browser{b.t, b.server, b.base, &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
 // seen is what came back.
@@ -305,7 +306,7 @@ func TestStoredNamesAreNeverMarkup(t *testing.T) {
 			t.Fatal("the pages do not end")
 		}
 	}
-	for _, want := range []string{"/queues", "/queue?"} {
+	for _, want := range []string{"/queues", "/queue?", "/exchange?", "/user?", "/policies", "/groups", "/connections", "/audit", "/log"} {
 		if !slices.ContainsFunc(todoOf(done), func(p string) bool { return strings.HasPrefix(p, want) }) {
 			t.Errorf("no link leads to %s: %v", want, todoOf(done))
 		}

@@ -1,0 +1,103 @@
+package management
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/leveret-mq/leveret/broker"
+)
+
+// groupRows are about Kafka's consumer groups, of which RabbitMQ's API knows nothing.
+var groupRows = []row{
+	{path: "groups", method: get, who: management, paged: true, do: (*call).allGroups, about: "The consumer groups of the virtual hosts that the user may enter, with how far they are"},
+	{path: "groups/{vhost}", method: get, who: management, paged: true, do: (*call).groupsOf, about: "Those of one virtual host"},
+	{path: "groups/{vhost}/{name}", method: get, who: management, do: (*call).oneGroup, about: "One consumer group"},
+}
+
+// Group is how far a consumer group is.
+type Group struct {
+	VHost, Name string
+	Members     int
+	Positions   []GroupPosition // what it has committed, by topic and partition
+}
+
+// GroupPosition is how far a group is in one partition.
+type GroupPosition struct {
+	Topic     string
+	Partition int32
+	Offset    int64      // the one that it reads next
+	Lag       int64      // messages from there to the partition's end
+	Age       broker.Age // of the first of these
+}
+
+func (c *call) allGroups() error { return c.listGroups(c.vhosts(false)) }
+func (c *call) groupsOf() error  { return c.listGroups([]*broker.VHost{c.vhost}) }
+
+// groupsIn are the groups of virtual hosts, by name.
+func (c *call) groupsIn(vhosts []*broker.VHost) []Group {
+	list := slices.DeleteFunc(c.s.opts.Groups(), func(g Group) bool {
+		return !slices.ContainsFunc(vhosts, func(v *broker.VHost) bool { return v.Name == g.VHost })
+	})
+	slices.SortFunc(list, func(a, b Group) int { return cmp.Or(cmp.Compare(a.VHost, b.VHost), cmp.Compare(a.Name, b.Name)) })
+	return list
+}
+
+// groupFigures is what a group takes while a list is made, in bytes.
+const groupFigures = 1 << 10
+
+func (c *call) listGroups(vhosts []*broker.VHost) error {
+	list := c.groupsIn(vhosts)
+	if err := c.take(int64(len(list)) * groupFigures); err != nil {
+		return err
+	}
+	return c.listOf(groupList(list))
+}
+
+// groupList is a listing of groups.
+type groupList []Group
+
+func (l groupList) length() int                    { return len(l) }
+func (l groupList) name(i int) string              { return l[i].Name }
+func (l groupList) value(i int, path []string) any { return lookup(l[i].object(), path) }
+func (l groupList) object(i int, _ *wanted) object { return l[i].object() }
+
+// object is a group in lists.
+func (g *Group) object() object {
+	lag, topics, oldest := int64(0), []string{}, broker.Age{}
+	for _, p := range g.Positions {
+		lag += p.Lag
+		if p.Lag > 0 && p.Age.Known && p.Age.Ms >= oldest.Ms {
+			oldest = p.Age
+		}
+		if n := len(topics); n == 0 || topics[n-1] != p.Topic {
+			topics = append(topics, p.Topic)
+		}
+	}
+	state := "empty"
+	if g.Members > 0 {
+		state = "active"
+	}
+	return object{{"name", g.Name}, {"vhost", g.VHost}, {"state", state}, {"members", g.Members}, {"topics", topics}, {"partitions", len(g.Positions)}, {"lag", lag}, {"oldest_message_age", ageOrNone(oldest)}}
+}
+
+// ageOrNone is an age in milliseconds, or null for none.
+func ageOrNone(a broker.Age) any {
+	if !a.Known {
+		return nil
+	}
+	return a.Ms
+}
+
+func (c *call) oneGroup() error {
+	for _, g := range c.groupsIn([]*broker.VHost{c.vhost}) {
+		if g.Name != c.arg("name") {
+			continue
+		}
+		list := make([]object, len(g.Positions))
+		for i, p := range g.Positions {
+			list[i] = object{{"topic", p.Topic}, {"partition", int64(p.Partition)}, {"offset", p.Offset}, {"lag", p.Lag}, {"oldest_message_age", ageOrNone(p.Age)}}
+		}
+		return c.one(append(g.object(), pair{"offsets", list}))
+	}
+	return missing()
+}
