@@ -98,6 +98,10 @@ func campaign(ctx context.Context, b *demo.Broker, s *settings) (r *Run, err err
 	if err := b.DeleteGroups(ctx, reportGroup); err != nil {
 		return nil, err
 	}
+	// Of nothing yet: that the HTTP API can't be reached is better known now.
+	if _, err := redrive(ctx, b, reasonTooOften, true); err != nil {
+		return nil, err
+	}
 	r = &Run{To: recipients(s.seed, s.count), Rate: s.rate, Senders: s.senders}
 	if r.Sink, err = startSink(); err != nil {
 		return nil, err

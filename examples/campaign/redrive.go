@@ -39,7 +39,7 @@ func redrive(ctx context.Context, b *demo.Broker, reason string, dryRun bool) (r
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return r, fmt.Errorf("redrive: %w", err)
+		return r, fmt.Errorf("redrive by the broker's HTTP API, which -http names: %w", err)
 	}
 	defer res.Body.Close()
 	said, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))

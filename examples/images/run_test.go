@@ -142,6 +142,11 @@ func pageOf(t *testing.T, ctx context.Context, server *Server) {
 			t.Errorf("the page mentions %s", elsewhere)
 		}
 	}
+	for file, kind := range map[string]string{"page.js": "text/javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"} {
+		if code, header, _ := request(t, ctx, "GET", server.URL+file, nil); code != 200 || !strings.HasPrefix(header.Get("Content-Type"), kind) {
+			t.Errorf("%s: %d, %s", file, code, header.Get("Content-Type"))
+		}
+	}
 	for _, size := range append(slices.Clone(sizes), square) {
 		code, header, body := request(t, ctx, "GET", server.URL+"pictures/"+first.ID+"/"+size.Name+".jpg", nil)
 		m, err := jpeg.DecodeConfig(bytes.NewReader(body))
