@@ -28,7 +28,6 @@ type line struct {
 // chart is a picture of figures over time.
 type chart struct {
 	Title   string
-	Unit    string
 	Lines   []line
 	Top     string // what the upper edge stands for
 	Middle  string
@@ -51,8 +50,8 @@ type drawn struct {
 }
 
 // draw makes a chart; text is how a value is written.
-func draw(title, unit string, text func(float64) string, list ...drawn) *chart {
-	c := &chart{Title: title, Unit: unit, Width: chartWidth, Height: chartHeight}
+func draw(title string, text func(float64) string, list ...drawn) *chart {
+	c := &chart{Title: title, Width: chartWidth, Height: chartHeight}
 	top, first, last := 0.0, time.Time{}, time.Time{}
 	for _, d := range list {
 		for _, p := range d.points {
@@ -67,7 +66,7 @@ func draw(title, unit string, text func(float64) string, list ...drawn) *chart {
 	}
 	top = round(top)
 	span := max(last.Sub(first), time.Minute)
-	c.Top, c.Middle, c.Back = text(top), text(top/2), age(span)+" ago"
+	c.Top, c.Middle, c.Back = brief(top, text), brief(top/2, text), age(span)+" ago"
 	if c.Middle == c.Top { // of what is counted in whole numbers
 		c.Middle = ""
 	}
@@ -83,6 +82,19 @@ func draw(title, unit string, text func(float64) string, list ...drawn) *chart {
 		c.Lines = append(c.Lines, l)
 	}
 	return c
+}
+
+// brief is a value beside a chart, where there is room for a few signs.
+func brief(v float64, text func(float64) string) string {
+	for _, unit := range []struct {
+		size float64
+		name string
+	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
+		if written := text(v); v >= 10*unit.size && len(written) > 0 && written[len(written)-1] != 'B' {
+			return text(v/unit.size) + " " + unit.name
+		}
+	}
+	return text(v)
 }
 
 // round is the next number up that is easy to read: 1, 2, 2.5 or 5 times a power of ten.

@@ -100,7 +100,7 @@ func (v *visit) connection() (string, any, error) {
 		}
 	}
 	samples := v.note("connection "+name, d.In, d.Out)
-	d.Traffic = draw("Bytes a second", "/s", func(f float64) string { return bytesText(f) }, drawn{"from the client", "c1", perSecond(samples, 0)}, drawn{"to the client", "c2", perSecond(samples, 1)})
+	d.Traffic = draw("Bytes a second", func(f float64) string { return bytesText(f) }, drawn{"from the client", "c1", perSecond(samples, 0)}, drawn{"to the client", "c2", perSecond(samples, 1)})
 	d.MayClose = v.has("administrator") || d.User == v.name
 	return name, d, nil
 }

@@ -69,7 +69,7 @@ func (v *visit) group() (string, any, error) {
 		read += o.Offset
 	}
 	samples := v.note("group "+vhost+"\x00"+name, d.Lag, read)
-	d.Behind = draw("Lag", "", func(f float64) string { return count(f) }, drawn{"messages behind", "c4", gauges(samples, 0)})
+	d.Behind = draw("Lag", func(f float64) string { return count(f) }, drawn{"messages behind", "c4", gauges(samples, 0)})
 	return d.Name, d, nil
 }
 

@@ -83,11 +83,11 @@ func (v *visit) overview() (string, any, error) {
 		}
 	}
 	if d.Totals.Messages > 0 {
-		list, err := v.queueRows("messages", true, "", "", 1, 8)
+		list, err := v.queueRows("messages_ready", true, "", "", 1, 8)
 		if err != nil {
 			return "", nil, err
 		}
-		d.Longest = slices.DeleteFunc(list.Items, func(q queueRow) bool { return q.Messages == 0 })
+		d.Longest = slices.DeleteFunc(list.Items, func(q queueRow) bool { return q.Ready == 0 })
 	}
 	slices.SortFunc(d.Listeners, func(a, b listener) int {
 		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
@@ -104,14 +104,14 @@ func (v *visit) note(object string, values ...float64) []sample {
 
 // trafficChart is drawn from samples of published, delivered and acked.
 func trafficChart(samples []sample) *chart {
-	return draw("Messages a second", "/s", rate,
+	return draw("Messages a second", rate,
 		drawn{"published", "c1", perSecond(samples, 0)}, drawn{"delivered", "c2", perSecond(samples, 1)}, drawn{"acked", "c3", perSecond(samples, 2)})
 }
 
 // lengthChart is drawn from samples whose fourth and fifth are ready and unacked.
 func lengthChart(samples []sample) *chart {
 	text := func(f float64) string { return count(f) }
-	return draw("Messages held", "", text, drawn{"ready", "c4", gauges(samples, 3)}, drawn{"unacked", "c5", gauges(samples, 4)})
+	return draw("Messages held", text, drawn{"ready", "c4", gauges(samples, 3)}, drawn{"unacked", "c5", gauges(samples, 4)})
 }
 
 // atoi is a number in a query, or another where there is none.

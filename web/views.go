@@ -6,6 +6,7 @@ var sections = []section{
 	{Name: "queues", Path: "/queues", Title: "Queues", Key: "q"},
 	{Name: "exchanges", Path: "/exchanges", Title: "Exchanges", Key: "e"},
 	{Name: "groups", Path: "/groups", Title: "Groups", Key: "g"},
+	{Name: "jobs", Path: "/jobs", Title: "Jobs", Key: "j"},
 	{Name: "connections", Path: "/connections", Title: "Connections", Key: "c"},
 	{Name: "policies", Path: "/policies", Title: "Policies", Key: "p"},
 	{Name: "users", Path: "/users", Title: "Users", Key: "u"},
@@ -30,9 +31,14 @@ var (
 	groupView       = &view{path: "/group", section: "groups", file: "group", every: 5, build: (*visit).group}
 	logView         = &view{path: "/log", section: "log", file: "lines", every: 5, build: (*visit).logPage}
 	auditView       = &view{path: "/audit", section: "audit", file: "lines", every: 5, build: (*visit).auditPage}
+	messagesView    = &view{path: "/messages", section: "queues", file: "messages", build: (*visit).messages}
+	replayView      = &view{path: "/replay", section: "queues", file: "replay", build: (*visit).replayPage}
+	redriveView     = &view{path: "/redrive", section: "queues", file: "redrive", build: (*visit).redrivePage}
+	jobsView        = &view{path: "/jobs", section: "jobs", file: "jobs", every: 5, build: (*visit).jobs}
+	jobView         = &view{path: "/job", section: "jobs", file: "job", every: 1, build: (*visit).job}
 )
 
-var views = []*view{overviewView, queuesView, queueView, exchangesView, exchangeView, connectionsView, connectionView, policiesView, usersView, userView, groupsView, groupView, logView, auditView}
+var views = []*view{overviewView, queuesView, queueView, exchangesView, exchangeView, connectionsView, connectionView, policiesView, usersView, userView, groupsView, groupView, logView, auditView, messagesView, replayView, redriveView, jobsView, jobView}
 
 // acts are what forms do.
 var acts = []*act{
@@ -50,6 +56,12 @@ var acts = []*act{
 	{path: "/exchange/unbind", form: "bind", on: exchangeView, do: (*visit).unbindExchange},
 	{path: "/exchange/delete", form: "delete", on: exchangeView, do: (*visit).deleteExchange},
 	{path: "/connection/close", form: "close", on: connectionView, do: (*visit).closeConnection},
+
+	{path: "/replay", form: "replay", on: replayView, do: (*visit).replay},
+	{path: "/redrive", form: "redrive", on: redriveView, do: (*visit).redrive},
+	{path: "/job/cancel", form: "job", on: jobView, do: (*visit).cancelJob},
+	{path: "/job/resume", form: "job", on: jobView, do: (*visit).resumeJob},
+	{path: "/job/drop", form: "job", on: jobView, do: (*visit).dropJob},
 
 	{path: "/users/put", form: "user", on: usersView, do: (*visit).putUser},
 	{path: "/user/put", form: "user", on: userView, do: (*visit).putUser},

@@ -17,7 +17,7 @@ async function open(program) {
     `--user-data-dir=${profile}`, 'about:blank'], {stdio: 'ignore'});
   const close = () => {
     child.kill('SIGKILL');
-    fs.rmSync(profile, {recursive: true, force: true, maxRetries: 10});
+    fs.rmSync(profile, {recursive: true, force: true, maxRetries: 20, retryDelay: 50});
   };
   try {
     const file = path.join(profile, 'DevToolsActivePort');
