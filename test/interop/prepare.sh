@@ -54,6 +54,7 @@ prepare() {
     ruby-stomp) prepare_debian ruby ruby ruby-stomp ;;
     chromium) prepare_npm js js/package.json && prepare_debian chromium chromium ;;
     spring-relay) prepare_java spring-relay java/springstomp/pom.xml java/springstomp/*.java java/src/Check.java ;;
+    smack) prepare_java smack java/smack/pom.xml java/smack/*.java java/src/Check.java ;;
     ruby) prepare_debian ruby ruby ruby-bunny ;;
     amqp-tools) prepare_python && prepare_debian amqp-publish amqp-tools ;;
     xmpp-tools) prepare_python && prepare_debian go-sendxmpp go-sendxmpp && prepare_debian profanity profanity ;;
