@@ -84,7 +84,7 @@ var imports = map[string][]string{
 	"internal/logged":    {},
 	"internal/program":   {},
 	"internal/testkit":   {"server", "config"},
-	"test/crash":         {"test/process"},
+	"test/crash":         {"test/process", "xmpp/stanza"},
 	"test/torture":       {"test/process"},
 	"test/weight":        {"test/process", "bench/measure"},
 	"test/process":       {},

@@ -28,6 +28,9 @@
 //   - in a stream (stream.go) what was confirmed stands at offsets without a gap, in the order in
 //     which it was sent, and stays there; a reader goes on at the offset behind the last;
 //
+//   - over XMPP (xmpp.go) a message comes that has its receipt, until the count of stream management has acknowledged it and
+//     the broker has said anything since, and never after that; a pubsub item whose publishing was answered is told to the subscriber;
+//
 //   - what administrators were answered over HTTP (admin.go) holds: virtual hosts, users and permissions
 //     are there as they were last put, or gone with all that was in them, and of what was under way
 //     all or nothing is done.

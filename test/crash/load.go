@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"sync"
 
@@ -11,8 +12,9 @@ import (
 
 // load is every client of one life of the broker.
 type load struct {
-	wg    sync.WaitGroup
-	conns []*amqp.Connection
+	wg     sync.WaitGroup
+	conns  []*amqp.Connection
+	others []io.Closer
 }
 
 // startLoad connects the clients and lets them go. They end when the broker
@@ -45,6 +47,9 @@ func startLoad(ctx context.Context, h *harness, round int) (*load, error) {
 		return nil, err
 	}
 	if err := l.startStream(ctx, h); err != nil {
+		return nil, err
+	}
+	if err := l.startXMPP(ctx, h); err != nil {
 		return nil, err
 	}
 	h.admin.startLoad(ctx, h, l)
@@ -97,6 +102,9 @@ func (l *load) wait() {
 	for _, c := range l.conns {
 		_ = c.Close() // it has failed already
 	}
+	for _, c := range l.others {
+		_ = c.Close()
+	}
 	l.wg.Wait()
 }
 
@@ -116,7 +124,10 @@ func (h *harness) drain(ctx context.Context, round int) error {
 	if err := h.drainFlows(ctx); err != nil {
 		return err
 	}
-	return h.drainStream(ctx)
+	if err := h.drainStream(ctx); err != nil {
+		return err
+	}
+	return h.drainXMPP(ctx)
 }
 
 func (h *harness) drainQueue(ctx context.Context, queue string, round int) error {

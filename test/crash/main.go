@@ -56,7 +56,7 @@ func run(ctx context.Context, o options, out *os.File) error {
 		return err
 	}
 	defer b.Kill()
-	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), stream: &streamModel{}, admin: newAdminModel(), kafka: newKafkaModel(), txns: newTxnModel(), out: out}
+	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), stream: &streamModel{}, xmpp: &xmppModel{}, admin: newAdminModel(), kafka: newKafkaModel(), txns: newTxnModel(), out: out}
 	if err := h.rounds(ctx, o.rounds); err != nil {
 		return fmt.Errorf("%w\ncrash: the data directory is kept in %s, the broker's last words are in %s", err, dir, b.LogFile)
 	}
@@ -74,6 +74,7 @@ type harness struct {
 	model  *model
 	flows  []*flowModel
 	stream *streamModel
+	xmpp   *xmppModel
 	admin  *adminModel
 	kafka  *kafkaModel
 	txns   *txnModel
@@ -158,6 +159,9 @@ func (h *harness) round(ctx context.Context, round int, drain bool) error {
 	if err := h.stream.violation(); err != nil {
 		return err
 	}
+	if err := h.xmpp.violation(); err != nil {
+		return err
+	}
 	if err := h.admin.violation(); err != nil {
 		return err
 	}
@@ -179,7 +183,10 @@ func (h *harness) verify(ctx context.Context, round int) error {
 		return err
 	}
 	if round == 1 {
-		return h.declare(ctx)
+		if err := h.declare(ctx); err != nil {
+			return err
+		}
+		return h.declareXMPP()
 	}
 	if err := h.txns.verify(ctx, h.kafka, h.broker.Kafka); err != nil {
 		return err
@@ -188,6 +195,6 @@ func (h *harness) verify(ctx context.Context, round int) error {
 }
 
 func (h *harness) summary() string {
-	return fmt.Sprintf("%s; %s; %s; %s; %s; %s; slowest start %d ms, %d kills during start-up",
-		h.model.summary(), flowSummary(h.flows), h.stream.summary(), h.admin.summary(), h.kafka.summary(), h.txns.summary(), h.slowest.Milliseconds(), h.killedIn)
+	return fmt.Sprintf("%s; %s; %s; %s; %s; %s; %s; slowest start %d ms, %d kills during start-up",
+		h.model.summary(), flowSummary(h.flows), h.stream.summary(), h.xmpp.summary(), h.admin.summary(), h.kafka.summary(), h.txns.summary(), h.slowest.Milliseconds(), h.killedIn)
 }

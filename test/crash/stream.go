@@ -107,6 +107,9 @@ func (m *streamModel) summary() string {
 }
 
 func declareStream(ch *amqp.Channel) error {
+	if _, err := ch.QueueDeclare(queueXMPP, true, false, false, false, nil); err != nil {
+		return fmt.Errorf("declare queue %s: %w", queueXMPP, err)
+	}
 	if _, err := ch.QueueDeclare(queueStream, true, false, false, false, amqp.Table{"x-queue-type": "stream"}); err != nil {
 		return fmt.Errorf("declare queue %s: %w", queueStream, err)
 	}

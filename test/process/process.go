@@ -22,6 +22,7 @@ const startTimeout = 20 * time.Second
 type Broker struct {
 	AMQP, Kafka, Metrics string // addresses, the same in each life
 	HTTP                 string // "off" unless WithHTTP was called
+	XMPP                 string // "off" unless WithXMPP was called
 	DataDir, LogFile     string
 
 	binary  string
@@ -42,7 +43,7 @@ func New(binary, dir string) (*Broker, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	b := &Broker{binary: path, HTTP: "off", DataDir: filepath.Join(dir, "data"), LogFile: filepath.Join(dir, "broker.log")}
+	b := &Broker{binary: path, HTTP: "off", XMPP: "off", DataDir: filepath.Join(dir, "data"), LogFile: filepath.Join(dir, "broker.log")}
 	for _, addr := range []*string{&b.AMQP, &b.Kafka, &b.Metrics} {
 		if *addr, err = freeAddress(); err != nil {
 			return nil, err
@@ -54,6 +55,12 @@ func New(binary, dir string) (*Broker, error) {
 // WithHTTP has the HTTP management API served as well, in all lives that begin from now on.
 func (b *Broker) WithHTTP() (err error) {
 	b.HTTP, err = freeAddress()
+	return err
+}
+
+// WithXMPP has XMPP served as well, in all lives that begin from now on.
+func (b *Broker) WithXMPP() (err error) {
+	b.XMPP, err = freeAddress()
 	return err
 }
 
@@ -74,7 +81,7 @@ func (b *Broker) Begin(flags ...string) error {
 		return err
 	}
 	p := exec.Command(b.binary, append([]string{"serve", "--data-dir", b.DataDir,
-		"--amqp-addr", b.AMQP, "--kafka-addr", b.Kafka, "--stomp-addr", "off", "--stomp-ws-addr", "off", "--xmpp-addr", "off", "--http-addr", b.HTTP, "--metrics-addr", b.Metrics}, flags...)...)
+		"--amqp-addr", b.AMQP, "--kafka-addr", b.Kafka, "--stomp-addr", "off", "--stomp-ws-addr", "off", "--xmpp-addr", b.XMPP, "--xmpps-addr", "off", "--http-addr", b.HTTP, "--metrics-addr", b.Metrics}, flags...)...)
 	p.Stdout, p.Stderr = log, log
 	if err := p.Start(); err != nil {
 		_ = log.Close()
@@ -96,10 +103,10 @@ func (b *Broker) Start(flags ...string) error {
 	return b.AwaitReady()
 }
 
-// AwaitReady waits until the listeners of AMQP, Kafka and HTTP take connections.
+// AwaitReady waits until the listeners of AMQP, Kafka, HTTP and XMPP take connections.
 func (b *Broker) AwaitReady() error {
 	deadline := time.Now().Add(startTimeout)
-	for _, addr := range []string{b.AMQP, b.Kafka, b.HTTP} {
+	for _, addr := range []string{b.AMQP, b.Kafka, b.HTTP, b.XMPP} {
 		if addr == "off" {
 			continue
 		}
