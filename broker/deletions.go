@@ -2,7 +2,7 @@ package broker
 
 import "sync"
 
-// deletions tells whoever hangs on a queue or an exchange that it is gone: by which protocol it was
+// deletions tells whoever hangs on a queue or an exchange that it is gone, or was purged: by which protocol it was
 // deleted, or whether it went by itself, makes no difference. One goroutine tells
 // them, in the order of the deletions, so they may write to a disk.
 //
@@ -15,11 +15,12 @@ type deletions struct {
 	tell    map[*func(deleted)]struct{}
 }
 
-// deleted is what is gone: either of the first two.
+// deleted is what is gone: either of the first two, or the messages of a queue.
 type deleted struct {
 	queue    *Queue
 	exchange *Exchange
 	vhost    *VHost
+	purged   *Queue
 }
 
 func newDeletions() *deletions {
@@ -43,6 +44,16 @@ func (b *Broker) OnExchangeDeleted(fn func(*VHost, *Exchange)) (stop func()) {
 	return b.deletions.subscribe(func(d deleted) {
 		if d.exchange != nil {
 			fn(d.vhost, d.exchange)
+		}
+	})
+}
+
+// OnPurged has fn called for every queue that a client purges from now on, one at a time and some time after: what was
+// published since may be there already.
+func (b *Broker) OnPurged(fn func(*Queue)) (stop func()) {
+	return b.deletions.subscribe(func(d deleted) {
+		if d.purged != nil {
+			fn(d.purged)
 		}
 	})
 }

@@ -160,7 +160,11 @@ func (s *Session) Purge(name string) (int64, error) {
 		return 0, err
 	}
 	s.awaitLetters(q, allOfThem)
-	return inTime(q, s.givenUp, q.purge)
+	n, err := inTime(q, s.givenUp, q.purge)
+	if err == nil {
+		q.vhost.b.deletions.add(deleted{purged: q})
+	}
+	return n, err
 }
 
 func (q *Queue) purge(wanted func() bool) (int64, error) {

@@ -360,17 +360,49 @@ func (h *host) dropQueue(name string) {
 	}
 }
 
-// purged has the subscribers to a queue go on behind what was purged.
-func (h *host) purged(s *broker.Session, n *node) {
+// purge purges a queue for a client, and tells its subscribers at once: not when the broker tells that it was.
+func (h *host) purge(s *broker.Session, n *node) error {
+	h.mu.Lock()
+	h.purging[n.queue]++
+	h.mu.Unlock()
+	if _, err := s.Purge(n.name); err != nil {
+		h.told(n.queue)
+		return err
+	}
+	h.purged(n)
+	return nil
+}
+
+// told says whether the subscribers to a queue hear of a purge already, once for each.
+func (h *host) told(q *broker.Queue) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.purging[q] == 0 {
+		return false
+	}
+	if h.purging[q]--; h.purging[q] == 0 {
+		delete(h.purging, q)
+	}
+	return true
+}
+
+// purged has the subscribers to a queue that was purged go on behind that, and tells them.
+func (h *host) purged(n *node) {
+	s := h.v.NewInnerSession()
+	defer s.Close()
+	subs := h.subscribers(n)
 	for i, p := range n.queue.Partitions() {
 		start, _, err := s.Extent(p)
 		if err != nil {
 			continue
 		}
-		for _, sub := range h.subscribers(n) {
+		for _, sub := range subs {
 			if sub.Mode == modeAll {
 				h.moved(sub, i, message.Offset(start))
 			}
 		}
+	}
+	for _, sub := range subs {
+		h.tell(sub, func(node string) *stanza.Element { return stanza.New(nsEvent, "purge", "node", node) })
 	}
 }

@@ -152,7 +152,7 @@ func (r *request) delete() (*stanza.Element, bool, error) {
 
 // purge takes all items that wait out of a queue, or moves the start of a topic.
 func (r *request) purge() (*stanza.Element, bool, error) {
-	n, name, err := r.node(broker.Purge)
+	n, _, err := r.node(broker.Purge)
 	if err != nil {
 		return nil, false, err
 	}
@@ -160,23 +160,15 @@ func (r *request) purge() (*stanza.Element, bool, error) {
 		return nil, false, unsupported("purge-nodes", "an exchange has no items of its own")
 	}
 	r.p.Flush()
-	if n.queue.Topic {
-		for _, p := range n.queue.Partitions() {
-			if _, err := r.p.Session().Truncate(p, -1); err != nil {
-				return nil, false, err
-			}
-		}
-	} else if _, err := r.p.Session().Purge(n.name); err != nil {
-		return nil, false, err
+	if !n.queue.Topic {
+		return nil, false, r.h.purge(r.p.Session(), n)
 	}
-	r.h.purged(r.p.Session(), n)
-	for _, sub := range r.h.subscribers(n) {
-		node := sub.Node
-		if node == "" {
-			node = name
+	for _, p := range n.queue.Partitions() {
+		if _, err := r.p.Session().Truncate(p, -1); err != nil {
+			return nil, false, err
 		}
-		r.h.tell(sub, func(string) *stanza.Element { return stanza.New(nsEvent, "purge", "node", node) })
 	}
+	r.h.purged(n)
 	return nil, false, nil
 }
 

@@ -32,12 +32,13 @@ type host struct {
 	agents    map[string]*agent                     // by bare address
 	dirty     map[*subscription]struct{}            // whose positions are to be written
 	indexed   []*node                               // whose ids are known, the last used last
+	purging   map[*broker.Queue]int                 // purges that clients here do, of which the broker tells as well
 	replaced  map[any]*node                         // whose queue or exchange has another of its name in its place, until its end is told
 }
 
 func newHost(s *Service, v *broker.VHost) *host {
 	h := &host{s: s, v: v, nodes: map[place]*node{}, byAccount: map[string]map[*subscription]struct{}{}, agents: map[string]*agent{},
-		dirty: map[*subscription]struct{}{}, replaced: map[any]*node{}}
+		dirty: map[*subscription]struct{}{}, purging: map[*broker.Queue]int{}, replaced: map[any]*node{}}
 	h.load()
 	h.sweep()
 	return h

@@ -73,6 +73,7 @@ func New(o Options) *Service {
 	s.ends = []func(){
 		s.b.OnDeleted(func(q *broker.Queue) { s.deleted(q.VHost(), place{false, q.Name}, q) }),
 		s.b.OnExchangeDeleted(func(v *broker.VHost, x *broker.Exchange) { s.deleted(v, place{true, x.Name}, x) }),
+		s.b.OnPurged(s.purged),
 		s.b.OnVHostDeleted(func(name string) error {
 			s.forget(name)
 			return nil
@@ -163,6 +164,22 @@ func (s *Service) forget(name string) {
 	s.mu.Unlock()
 	for _, a := range agents {
 		a.end()
+	}
+}
+
+// purged tells the subscribers to a queue that was purged, by whichever protocol.
+func (s *Service) purged(q *broker.Queue) {
+	s.mu.Lock()
+	h := s.hosts[q.VHost()]
+	s.mu.Unlock()
+	if h == nil || h.told(q) {
+		return
+	}
+	h.mu.Lock()
+	n := h.nodes[place{false, q.Name}]
+	h.mu.Unlock()
+	if n != nil && n.queue == q {
+		h.purged(n)
 	}
 }
 

@@ -399,6 +399,51 @@ func TestDeletionByOtherProtocolsIsToldAndForgotten(t *testing.T) {
 	t.Error("the queue of the subscriber to the exchange is still there")
 }
 
+func TestAPurgeByAnyProtocolIsTold(t *testing.T) {
+	r := start(t)
+	p := r.peer("one@localhost/r")
+	p.must("set", pub("<create node='n'/>"))
+	p.must("set", pub("<create node='other'/>"))
+	p.must("set", pub("<subscribe node='n' jid='one@localhost'/>"))
+	p.publish("n", "a=1", "b=2")
+	amqp := r.vhost().NewInnerSession()
+	purge := func(name string) {
+		t.Helper()
+		if _, err := amqp.Purge(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	purge("n") // while nobody is there
+	h := r.s.host(r.vhost())
+	for passed := false; !passed; {
+		h.mu.Lock()
+		for sub := range h.byAccount["one@localhost"] {
+			passed = len(sub.positions) == 1 && sub.positions[0] == 2
+		}
+		h.mu.Unlock()
+		time.Sleep(time.Millisecond)
+	}
+	p.publish("n", "c=3")
+	r.s.Join(p, true)
+	if got := ids(p.event()); got != "c" {
+		t.Errorf("got %q", got)
+	}
+	for name, purge := range map[string]func(){
+		"AMQP":   func() { purge("other"); purge("n") },
+		"pubsub": func() { p.must("set", owner("<purge node='n'/>")) },
+	} {
+		purge()
+		if e := p.event().Child(nsEvent, "event").First(); e.Local != "purge" || e.Attr("node") != "n" {
+			t.Errorf("%s: %s", name, e)
+		}
+	}
+	p.none()
+	p.publish("n", "d=4")
+	if got := ids(p.event()); got != "d" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // Other protocols' messages are items, with all that they have.
 func TestMessagesOfOtherProtocolsAreItems(t *testing.T) {
 	r := start(t)
