@@ -58,6 +58,10 @@ type Options struct {
 	// Recover starts although definitions are lost, and rebuilds of them what stands beside
 	// the messages. Otherwise such a store is refused.
 	Recover bool
+	// CompactEvery is how often compacted topics are looked at; default 15 s.
+	CompactEvery time.Duration
+	// CompactMemory is how many bytes the compaction of a log may take for its keys; default 64 MiB.
+	CompactMemory int64
 	// Log gets what an operator should read; default slog.Default().
 	Log *slog.Logger
 }
@@ -83,6 +87,12 @@ func (o *Options) defaults() {
 	}
 	if o.SaveEvery == 0 {
 		o.SaveEvery = time.Second
+	}
+	if o.CompactEvery == 0 {
+		o.CompactEvery = compactEvery
+	}
+	if o.CompactMemory == 0 {
+		o.CompactMemory = compactMemory
 	}
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = 15 * time.Second
@@ -139,6 +149,7 @@ type Broker struct {
 	lapses           lapses
 	overdue          overdue
 	tidying          tidying
+	compactor        compactor
 	trimMu           sync.Mutex // guards trimming; a leaf
 	trimming         crew       // limited queues that may hold too much since a policy
 	server           layer      // of settings
@@ -182,6 +193,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.ages.wake = make(chan struct{}, 1)
 	b.punctual.start(b)
 	b.lapses.start(b)
+	b.compactor.start(b)
 	b.makePlain()
 	running, stop := context.WithCancel(context.Background())
 	b.removals = removals{b: b, ctx: running, cancel: stop, wake: make(chan struct{}, 1)}
@@ -205,6 +217,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	b.removals.start()
 	b.goOnWithVHosts()
 	b.stopped.Go(b.lapses.run)
+	b.stopped.Go(b.compactor.run)
 	b.startDelays()
 	return b, nil
 }

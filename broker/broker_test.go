@@ -31,6 +31,7 @@ type rig struct {
 	gap   int32 // offsets left unused behind each append
 	mode  store.Mode
 	store store.Store
+	edit  func(*Options) // nil: options are the defaults
 	v     *VHost
 	s     *Session
 }
@@ -69,11 +70,15 @@ func bubbleOn(t *testing.T, files fs.FS, test func(t *testing.T, r *rig)) {
 
 func (r *rig) open() {
 	r.t.Helper()
-	st, err := local.Open(local.Options{Dir: r.dir, FS: r.files, Mode: max(r.mode, store.ModeOS), Gap: r.gap})
+	o := Options{Log: r.lines}
+	if r.edit != nil {
+		r.edit(&o)
+	}
+	st, err := local.Open(local.Options{Dir: r.dir, FS: r.files, Mode: max(r.mode, store.ModeOS), Gap: r.gap, Now: o.Now})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	b, err := Open(st, Options{Log: r.lines})
+	b, err := Open(st, o)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -154,6 +154,7 @@ func (v *VHost) newQueue(name string) *Queue {
 func (v *VHost) show(q *Queue) {
 	v.queues.put(q)
 	v.topicsVersion.Add(1)
+	v.b.compactor.note(q)
 	if like := likeness(q.Name); q.OfKafka() && like != "" {
 		v.topics[like] = q.Name
 	}

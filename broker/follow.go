@@ -278,6 +278,7 @@ func (v *VHost) takeQueue(name string, e store.Entry) error {
 func (q *Queue) takeChange(d queueDef) error {
 	if q.OfKafka() {
 		q.settings.Store(q.vhost.settingsOf(q.Name, topic, q.vhost.keptConfigs(d.Name, d.Config)))
+		q.vhost.b.compactor.note(q)
 	}
 	if have := len(q.Partitions()); len(d.Logs) > have {
 		parts, err := q.open(d.Logs[have:])

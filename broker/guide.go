@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -23,10 +24,9 @@ const (
 	guideMarks   = 1024 // of one batch; then every other one goes
 )
 
-// guided are marks in one batch, which base and size tell from any other.
+// guided are marks in one batch.
 type guided struct {
-	base  message.Offset
-	size  int
+	batchID
 	every message.Offset
 	marks []mark // by offset
 }
@@ -38,9 +38,20 @@ type mark struct {
 	position int
 }
 
-func (g *guide) find(base message.Offset, size int) *guided {
+// batchID tells a batch from any other, and from what it was before it was compacted.
+type batchID struct {
+	base message.Offset
+	size int
+	crc  uint32
+}
+
+func idOfBatch(b batch.Batch) batchID {
+	return batchID{message.Offset(b.BaseOffset()), len(b), b.CRC()}
+}
+
+func (g *guide) find(id batchID) *guided {
 	for i := range g.batches {
-		if b := &g.batches[i]; b.base == base && b.size == size {
+		if b := &g.batches[i]; b.batchID == id {
 			return b
 		}
 	}
@@ -48,15 +59,15 @@ func (g *guide) find(base message.Offset, size int) *guided {
 }
 
 // before returns the last mark of a batch that is not behind an offset, or its start.
-func (g *guide) before(base message.Offset, size int, next message.Offset) mark {
+func (g *guide) before(id batchID, next message.Offset) mark {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if b := g.find(base, size); b != nil {
+	if b := g.find(id); b != nil {
 		if i := b.index(next); i > 0 {
 			return b.marks[i-1]
 		}
 	}
-	return mark{next: base}
+	return mark{next: id.base}
 }
 
 // index is that of the first mark behind an offset.
@@ -66,14 +77,14 @@ func (b *guided) index(next message.Offset) int {
 }
 
 // note adds a mark, if there is none close before or behind it.
-func (g *guide) note(base message.Offset, size int, m mark) {
+func (g *guide) note(id batchID, m mark) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	b := g.find(base, size)
+	b := g.find(id)
 	if b == nil {
 		b = &g.batches[g.turn]
 		g.turn = (g.turn + 1) % guideBatches
-		b.base, b.size, b.every, b.marks = base, size, guideEvery, b.marks[:0]
+		b.batchID, b.every, b.marks = id, guideEvery, b.marks[:0]
 	}
 	i := b.index(m.next)
 	if m.next-b.from(i-1) < b.every || i < len(b.marks) && b.marks[i].next-m.next < b.every {

@@ -78,17 +78,18 @@ func TestMarksStaySparseAndInOrder(t *testing.T) {
 	var g guide
 	random := rand.New(rand.NewPCG(1, 2))
 	const base, size, records = 1000, 5, 100_000
+	id := func(base message.Offset) batchID { return batchID{base, size, 0} }
 	for range 50_000 {
 		at := message.Offset(random.IntN(records))
-		g.note(base, size, mark{base + at, int(at) * 3})
-		if n := len(g.find(base, size).marks); n > guideMarks {
+		g.note(id(base), mark{base + at, int(at) * 3})
+		if n := len(g.find(id(base)).marks); n > guideMarks {
 			t.Fatalf("%d marks", n)
 		}
 	}
 	far := message.Offset(0)
 	for range 10_000 {
 		next := base + message.Offset(random.IntN(records))
-		m := g.before(base, size, next)
+		m := g.before(id(base), next)
 		if m.next > next || m.position != int(m.next-base)*3 {
 			t.Fatalf("%+v for offset %d", m, next)
 		}
@@ -98,12 +99,14 @@ func TestMarksStaySparseAndInOrder(t *testing.T) {
 		t.Errorf("a reader has to walk %d records", far)
 	}
 	for other := message.Offset(1); other <= guideBatches; other++ {
-		g.note(base+other*records, size, mark{base + other*records + 50, 1})
+		g.note(id(base+other*records), mark{base + other*records + 50, 1})
 	}
-	if m := g.before(base, size, base+50); m != (mark{next: base}) {
+	if m := g.before(id(base), base+50); m != (mark{next: base}) {
 		t.Errorf("%+v of a batch that others have displaced", m)
 	}
-	if m := g.before(base+records, size+1, base+records+60); m.position != 0 {
-		t.Errorf("%+v of another batch at the same offset", m)
+	for _, other := range []batchID{{base + records, size + 1, 0}, {base + records, size, 1}} {
+		if m := g.before(other, base+records+60); m.position != 0 {
+			t.Errorf("%+v of another batch at the same offset", m)
+		}
 	}
 }

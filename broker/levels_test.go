@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -126,7 +127,15 @@ func (r *rig) kill() {
 		st.Close()
 	})
 	copied := r.t.TempDir()
-	if err := os.CopyFS(copied, os.DirFS(r.dir)); err != nil {
+	err := os.CopyFS(copied, os.DirFS(r.dir))
+	for range 10 { // a file may go or come meanwhile
+		if !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		copied = r.t.TempDir()
+		err = os.CopyFS(copied, os.DirFS(r.dir))
+	}
+	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.dir = copied

@@ -194,6 +194,43 @@ func (t *partTxns) prune(start message.Offset) {
 	}
 }
 
+// forgetAborted forgets an aborted transaction of which nothing is left in the log, before its end goes too: who is told of it would
+// look for that end, and take all of the producer for aborted until then.
+func (p *Partition) forgetAborted(producer int64, last message.Offset) {
+	t := p.txns()
+	if t == nil {
+		return
+	}
+	ps := &p.active().producers
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	t.keepAborted(func(a abortedTxn) bool { return a.producer != producer || a.last != last })
+}
+
+// keepAborted forgets aborted transactions of which keep says no. Readers go on with what they have.
+func (t *partTxns) keepAborted(keep func(a abortedTxn) bool) {
+	list := slices.DeleteFunc(slices.Clone(*t.aborted.Load()), func(a abortedTxn) bool { return !keep(a) })
+	t.aborted.Store(&list)
+}
+
+// dropUnmarked is forgetAborted for what was saved before compaction took the transactions' ends.
+func (t *partTxns) dropUnmarked(p *Partition) {
+	t.keepAborted(func(a abortedTxn) bool {
+		v, err := await(p.log, a.last, 1)
+		if err != nil {
+			return true
+		}
+		defer v.Done()
+		marked := false
+		err = v.Use(func(data []byte) error {
+			b, _, err := batch.Next(data)
+			marked = err == nil && b.IsControl() && b.ProducerID() == a.producer && message.Offset(b.BaseOffset()) == a.last
+			return err
+		})
+		return marked || err != nil
+	})
+}
+
 // scan notes a batch of the log.
 func (t *partTxns) scan(b batch.Batch) {
 	base := message.Offset(b.BaseOffset())

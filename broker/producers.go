@@ -283,12 +283,15 @@ func (pr *producer) check(epoch int16, s sent) (*sent, error) {
 			return l, nil
 		}
 	}
-	newest := pr.last[(pr.next+keptBatches-1)%keptBatches]
+	newest := pr.newest()
 	if pr.n > 0 && int64(s.first) != (int64(newest.last)+1)%sequences {
 		return nil, ErrOutOfOrderSequence
 	}
 	return nil, nil
 }
+
+// newest is the last batch that the producer sent, if it sent one.
+func (pr *producer) newest() *sent { return &pr.last[(pr.next+keptBatches-1)%keptBatches] }
 
 func (ps *producers) note(id int64, epoch int16, s sent, now time.Time) {
 	pr := ps.byID[id]

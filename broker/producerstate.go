@@ -241,6 +241,9 @@ func (p *Partition) restoreProducers(start, end message.Offset) (from message.Of
 	if t != nil && saved != nil {
 		t.open = saved.open
 		t.aborted.Store(saved.aborted.Load())
+		if p.wasCompacted() {
+			t.dropUnmarked(p)
+		}
 	}
 	return max(from, start)
 }
@@ -255,8 +258,8 @@ func (p *Partition) holdsNewest(byID map[int64]*producer, start message.Offset) 
 		if pr.n == 0 {
 			continue
 		}
-		if s := pr.last[(pr.next+keptBatches-1)%keptBatches]; s.base > newest.base {
-			id, epoch, newest = i, pr.epoch, s
+		if s := pr.newest(); s.base > newest.base {
+			id, epoch, newest = i, pr.epoch, *s
 		}
 	}
 	if newest.base < start {

@@ -26,23 +26,22 @@ type reader struct {
 	flagged     uint64       // messages emitted with redelivered set, until they are counted
 	views       []store.View // what was emitted lies in these
 
-	base     message.Offset // of the batch that was read last
-	size     int            // of that batch, to tell it from another of the same offset
+	id       batchID        // of the batch that was read last
 	position int            // of the record after the last one read, in the records' bytes
 	next     message.Offset // lower bound of that record's offset
 
-	unpacked     *unpacked // the records of the last compressed batch
-	unpackedBase message.Offset
-	props        []byte // made for records of Kafka producers
-	nowMs        int64  // the time, once a message has asked for it
-	ttlNow       int64  // the queue's own time to live; negative: none
-	steps        []ttlStep
-	queueTTL     int64 // what it was when the batch came
-	freeSince    int64 // ms since when the consumer could have taken what came; 0: it could not
-	each         int   // bytes that a record of the last batch takes
-	d            Delivery
-	known        known
-	heads        *uint64 // counts heads for all readers of a subscription
+	unpacked   *unpacked // the records of the last compressed batch
+	unpackedID batchID
+	props      []byte // made for records of Kafka producers
+	nowMs      int64  // the time, once a message has asked for it
+	ttlNow     int64  // the queue's own time to live; negative: none
+	steps      []ttlStep
+	queueTTL   int64 // what it was when the batch came
+	freeSince  int64 // ms since when the consumer could have taken what came; 0: it could not
+	each       int   // bytes that a record of the last batch takes
+	d          Delivery
+	known      known
+	heads      *uint64 // counts heads for all readers of a subscription
 }
 
 // known is what the last record with an envelope had beside body and time, found
@@ -138,7 +137,7 @@ func (r *reader) view(s *stretch, emit func(*Delivery)) error {
 	err = v.Use(func(data []byte) error { return r.batches(data, s, emit) })
 	if err != nil {
 		// What is remembered may be half written.
-		r.size, r.known, r.unpacked = 0, known{}, nil
+		r.id, r.known, r.unpacked = batchID{}, known{}, nil
 		return fmt.Errorf("queue '%s': %w", r.part.q.Name, err)
 	}
 	return nil
@@ -174,7 +173,7 @@ func (r *reader) batches(data []byte, s *stretch, emit func(*Delivery)) error {
 		switch {
 		case base > s.last:
 		case b.Count() == 0: // acked and thinned before a crash that lost the ack
-			r.drop(s, min(s.last, end), Acked)
+			r.drop(s, min(s.last, end), r.part.emptied())
 		default:
 			r.each = len(b)/int(b.Count()) + 1
 			if err = r.batch(b, s, emit); err != nil && !errors.Is(err, errUnpackMemory) {
@@ -256,6 +255,17 @@ func (r *reader) settle(noAck bool, first, next message.Offset) error {
 	return nil
 }
 
+// sparse says whether records are missing of a batch, which compaction alone does.
+func sparse(b batch.Batch) bool { return int64(b.Count()) != int64(b.LastOffsetDelta())+1 }
+
+// emptied is why a batch of the log that was handed out has no records any more.
+func (p *Partition) emptied() Reason {
+	if p.q.Topic {
+		return Compacted
+	}
+	return Acked
+}
+
 // batch emits the records of one batch that lie in the stretch, and notes how far
 // it came in the batch.
 func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
@@ -263,8 +273,8 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 	if err != nil {
 		return err
 	}
-	base := message.Offset(b.BaseOffset())
-	r.enter(base, len(b), len(raw), s.next)
+	id := idOfBatch(b)
+	r.enter(id, len(raw), s.next)
 	records := message.NewRecords(raw[r.position:])
 	if err := r.skip(b, &records, s.next); err != nil {
 		return err
@@ -276,7 +286,7 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 	if records.Len() == 0 {
 		r.unpacked = nil // what an idle consumer must not keep
 	} else {
-		r.part.active().guided().note(base, len(b), mark{r.next, r.position})
+		r.part.active().guided().note(id, mark{r.next, r.position})
 	}
 	return nil
 }
@@ -284,7 +294,7 @@ func (r *reader) batch(b batch.Batch, s *stretch, emit func(*Delivery)) error {
 // skip steps over the records before an offset if none is missing: their numbers are
 // known without decoding then.
 func (r *reader) skip(b batch.Batch, records *message.Records, to message.Offset) error {
-	if int64(b.Count()) != int64(b.LastOffsetDelta())+1 {
+	if sparse(b) {
 		return nil
 	}
 	for ; r.next < to; r.next++ {
@@ -312,8 +322,11 @@ func (r *reader) walk(b batch.Batch, records *message.Records, s *stretch, emit 
 			return fmt.Errorf("offset %d: %w", s.next, err)
 		}
 		if !more {
-			if s.next <= message.Offset(b.LastOffset()) {
-				return errMissing
+			if end := message.Offset(b.LastOffset()); s.next <= end {
+				if !sparse(b) {
+					return errMissing
+				}
+				r.drop(s, min(s.last, end), Compacted)
 			}
 			return nil
 		}
@@ -323,7 +336,12 @@ func (r *reader) walk(b batch.Batch, records *message.Records, s *stretch, emit 
 			continue
 		}
 		if o > s.next {
-			return errMissing
+			if !sparse(b) {
+				return errMissing
+			}
+			if r.drop(s, min(s.last, o-1), Compacted); s.next < o || s.next > s.last {
+				return nil
+			}
 		}
 		ms := baseMs
 		if !appendTime {
@@ -350,17 +368,17 @@ func (r *reader) walk(b batch.Batch, records *message.Records, s *stretch, emit 
 
 // enter stands the reader in a batch before the record with an offset, as close as
 // is known.
-func (r *reader) enter(base message.Offset, size, rawBytes int, next message.Offset) {
-	if r.base != base || r.size != size || r.next > next {
-		r.base, r.size, r.next, r.position = base, size, base, 0
+func (r *reader) enter(id batchID, rawBytes int, next message.Offset) {
+	if r.id != id || r.next > next {
+		r.id, r.next, r.position = id, id.base, 0
 	}
 	if g := r.part.active().guide.Load(); g != nil && r.next < next {
-		if m := g.before(base, size, next); m.next > r.next {
+		if m := g.before(id, next); m.next > r.next {
 			r.next, r.position = m.next, m.position
 		}
 	}
 	if r.position > rawBytes {
-		r.next, r.position = base, 0
+		r.next, r.position = id.base, 0
 	}
 }
 
@@ -369,13 +387,13 @@ func (r *reader) records(b batch.Batch) ([]byte, error) {
 	if b.Codec() == message.CodecNone {
 		return b.Records(), nil
 	}
-	base := message.Offset(b.BaseOffset())
-	if r.unpacked == nil || r.unpackedBase != base {
+	id := idOfBatch(b)
+	if r.unpacked == nil || r.unpackedID != id {
 		u, err := r.part.unpack(b)
 		if err != nil {
 			return nil, err
 		}
-		r.unpacked, r.unpackedBase = u, base
+		r.unpacked, r.unpackedID = u, id
 	}
 	return r.unpacked.raw, nil
 }

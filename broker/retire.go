@@ -22,11 +22,12 @@ const (
 	Retention                   // the log's start passed them
 	Damaged                     // they can't be read any more
 	Redriven                    // dead letters went back to where they came from
+	Compacted                   // a later one has their key
 
 	Reasons // how many there are
 )
 
-var reasonNames = [Reasons]string{"acked", "expired", "rejected", "length_limit", "delivery_limit", "purged", "retention", "damaged", "redriven"}
+var reasonNames = [Reasons]string{"acked", "expired", "rejected", "length_limit", "delivery_limit", "purged", "retention", "damaged", "redriven", "compacted"}
 
 // String is the reason's name in metrics.
 func (r Reason) String() string { return reasonNames[r] }

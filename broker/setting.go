@@ -32,6 +32,7 @@ type Setting struct {
 	age   bool          // the argument is written as an age, "7D"; the value is in milliseconds
 	least time.Duration // of an age
 	wrong string        // RabbitMQ's word for a VALUE that the argument does not take
+	only  string        // of which queues it has an effect; "" is of all that may have it
 	why   string        // why a config takes no other values, where Kafka does
 	of    typeSet       // whose argument it is; of other types of queue it is refused
 	obey  func(s *Settings, value string)

@@ -112,7 +112,10 @@ func (t *Setting) types() string {
 
 // effect says whether anything is done for it; see settingTable.
 func (t *Setting) effect() string {
-	if t.obey != nil || t.as != "" || t.Arg == argType {
+	switch {
+	case t.only != "":
+		return "yes, " + t.only
+	case t.obey != nil, t.as != "", t.Arg == argType:
 		return "yes"
 	}
 	return "taken, none"

@@ -17,8 +17,13 @@ type Settings struct {
 	History         time.Duration // how long a work queue keeps what was acked; 0: not at all
 	RetentionAge    time.Duration // of a topic; 0: for ever
 	RetentionBytes  int64         // of each log of a topic; 0: no limit
-	DeleteOld       bool          // false: a topic keeps everything
-	Compact         bool          // each message of a topic has a key
+	DeleteOld       bool          // false: a topic keeps what is older too
+	Compact         bool          // a topic keeps the last record of each key: see compact.go
+	TombstoneAge    time.Duration // of a compacted topic, how long it keeps a record that ends its key
+	LeastDirtyAge   time.Duration // younger records are not compacted,
+	MostDirtyAge    time.Duration // and older ones are, however few they are
+	DirtyShare      float64       // how much of the log must not be compacted yet for that to be done
+	SegmentAge      time.Duration // from which on what is being written becomes a segment that can be compacted
 	SegmentBytes    int64         // largest segment; 0 is the store's own
 	MaxBatchBytes   int           // largest batch of a Kafka producer
 	LogAppendTime   bool          // records bear the time of their arrival

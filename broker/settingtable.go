@@ -15,10 +15,8 @@ import (
 //
 // Some are taken although nothing is done for them, because what they ask for is
 // never visible in what is read: batches stay in the producer's codec whatever
-// compression.type says; a compacted topic keeps the older records of a key too
-// (and, without "delete" in its policy, everything for ever), so its timing has
-// nothing to steer; sizes of indexes and delays of deletions are the store's; there
-// is one node to place a queue on, and none that a consumer could be on and be cut off
+// compression.type says; sizes of indexes, delays of deletions and, but for what compaction
+// waits for, when a segment is full are the store's; there is one node to place a queue on, and none that a consumer could be on and be cut off
 // from, that could lead without being in sync, or whose copying could be throttled; all that is
 // kept is local. What would break a promise is refused and says why: a second
 // replica in min.insync.replicas, a place far away in remote.storage.enable, and flushes more often than
@@ -137,7 +135,8 @@ var settingTable = []*Setting{
 	{Config: "compression.lz4.level", Min: 1, Max: 17, Default: "9", Live: ByConfig},
 	{Config: "compression.type", Type: Word, Words: []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}, Default: "producer", Live: ByConfig},
 	{Config: "compression.zstd.level", Min: -131072, Max: 22, Default: "3", Live: ByConfig},
-	{Config: "delete.retention.ms", Max: math.MaxInt64, Default: "86400000", Live: ByConfig},
+	{Config: "delete.retention.ms", Max: math.MaxInt64, Default: "86400000", Live: ByConfig, only: ofCompacted,
+		obey: func(s *Settings, v string) { s.TombstoneAge = milliseconds(v) }},
 	{Config: "file.delete.delay.ms", Max: math.MaxInt64, Default: "60000", Live: ByConfig},
 	{Config: "flush.messages", Min: math.MaxInt64, Max: math.MaxInt64, Default: "9223372036854775807", Live: ByConfig,
 		why: "when messages are flushed is for the durability mode to say, and acks=all waits for it"},
@@ -148,7 +147,8 @@ var settingTable = []*Setting{
 	{Config: "leader.replication.throttled.replicas", Type: Places, Live: ByConfig},
 	{Config: "local.retention.bytes", Min: -2, Max: math.MaxInt64, Default: "-2", Live: ByConfig},
 	{Config: "local.retention.ms", Min: -2, Max: math.MaxInt64, Default: "-2", Live: ByConfig},
-	{Config: "max.compaction.lag.ms", Min: 1, Max: math.MaxInt64, Default: "9223372036854775807", Live: ByConfig},
+	{Config: "max.compaction.lag.ms", Min: 1, Max: math.MaxInt64, Default: "9223372036854775807", Live: ByConfig, only: ofCompacted,
+		obey: func(s *Settings, v string) { s.MostDirtyAge = milliseconds(v) }},
 	{Config: "max.message.bytes", Max: math.MaxInt32, Default: "1048588", Live: ByConfig,
 		obey: func(s *Settings, v string) { s.MaxBatchBytes = int(whole(v)) }},
 	{Config: "message.timestamp.after.max.ms", Max: math.MaxInt64, Default: "3600000", Live: ByConfig,
@@ -157,8 +157,10 @@ var settingTable = []*Setting{
 		obey: func(s *Settings, v string) { s.TimeBeforeMs = whole(v) }},
 	{Config: timestampType, Type: Word, Words: []string{"CreateTime", "LogAppendTime"}, Default: "CreateTime", Live: ByConfig,
 		obey: func(s *Settings, v string) { s.LogAppendTime = v == "LogAppendTime" }},
-	{Config: "min.cleanable.dirty.ratio", Type: Share, Default: "0.5", Live: ByConfig},
-	{Config: "min.compaction.lag.ms", Max: math.MaxInt64, Default: "0", Live: ByConfig},
+	{Config: "min.cleanable.dirty.ratio", Type: Share, Default: "0.5", Live: ByConfig, only: ofCompacted,
+		obey: func(s *Settings, v string) { s.DirtyShare, _ = strconv.ParseFloat(v, 64) }},
+	{Config: "min.compaction.lag.ms", Max: math.MaxInt64, Default: "0", Live: ByConfig, only: ofCompacted,
+		obey: func(s *Settings, v string) { s.LeastDirtyAge = milliseconds(v) }},
 	{Config: "min.insync.replicas", Min: 1, Max: 1, Default: "1", Live: ByConfig, ClusterWide: true, why: "there is one broker"},
 	{Config: "preallocate", Type: Flag, Default: "true", Live: ByConfig},
 	{Config: "remote.copy.disable", Type: Flag, Default: "false", Live: ByConfig},
@@ -172,7 +174,8 @@ var settingTable = []*Setting{
 		obey: func(s *Settings, v string) { s.SegmentBytes = whole(v) }},
 	{Config: "segment.index.bytes", Min: 4, Max: math.MaxInt32, Default: "10485760", Live: ByConfig},
 	{Config: "segment.jitter.ms", Max: math.MaxInt64, Default: "0", Live: ByConfig},
-	{Config: "segment.ms", Min: 1, Max: math.MaxInt64, Default: "604800000", Live: ByConfig},
+	{Config: "segment.ms", Min: 1, Max: math.MaxInt64, Default: "604800000", Live: ByConfig, only: ofCompacted,
+		obey: func(s *Settings, v string) { s.SegmentAge = milliseconds(v) }},
 	{Config: "unclean.leader.election.enable", Type: Flag, Default: "false", Live: ByConfig},
 }
 
@@ -195,6 +198,9 @@ const (
 
 	timestampType = "message.timestamp.type"
 )
+
+// ofCompacted is which topics settings of compaction are for.
+const ofCompacted = "of compacted topics"
 
 // maxStreamSegmentBytes is what RabbitMQ takes for a stream; our segments are smaller.
 const maxStreamSegmentBytes = 3_000_000_000

@@ -13,6 +13,8 @@ type Counters struct {
 	Delivered       atomic.Uint64 // messages handed to consumers, gets included
 	DeliveredBytes  atomic.Uint64
 	Redelivered     atomic.Uint64          // of these, not for the first time
+	Compactions     atomic.Uint64          // of logs of compacted topics
+	CompactedAway   atomic.Uint64          // records that these removed
 	Duplicates      atomic.Uint64          // messages that an exchange did not route or a queue did not take, since it had seen them
 	Passed          atomic.Uint64          // messages that retention took before a stream's consumer had got them
 	Overdue         atomic.Uint64          // messages that went back because they were held for too long

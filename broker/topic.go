@@ -124,7 +124,10 @@ func (c *change) obey(q *Queue, set *Settings) error {
 		}
 		return nil
 	}
-	c.finish = q.setLogOptions
+	c.finish = func() {
+		q.setLogOptions()
+		c.v.b.compactor.note(q)
+	}
 	return c.putQueue(q, q.Partitions(), set)
 }
 

@@ -26,8 +26,7 @@ type unpacked struct{ raw []byte }
 type unpacker struct {
 	mu      sync.Mutex // held while a batch is unpacked: who waits for it mostly wants the same
 	batches [guideBatches]struct {
-		base    message.Offset
-		size    int
+		batchID
 		records weak.Pointer[unpacked]
 	}
 	turn int // whose place the next batch takes
@@ -43,9 +42,9 @@ func (p *Partition) unpack(b batch.Batch) (*unpacked, error) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	base := message.Offset(b.BaseOffset())
+	id := idOfBatch(b)
 	for i := range x.batches {
-		if k := &x.batches[i]; k.base == base && k.size == len(b) {
+		if k := &x.batches[i]; k.batchID == id {
 			if u := k.records.Value(); u != nil {
 				return u, nil
 			}
@@ -53,11 +52,11 @@ func (p *Partition) unpack(b batch.Batch) (*unpacked, error) {
 	}
 	raw, err := p.q.vhost.b.unpacking.unpack(b.Codec(), b.Records())
 	if err != nil {
-		return nil, fmt.Errorf("offset %d: %w", base, err)
+		return nil, fmt.Errorf("offset %d: %w", id.base, err)
 	}
 	u := &unpacked{raw}
 	k := &x.batches[x.turn]
-	k.base, k.size, k.records = base, len(b), weak.Make(u)
+	k.batchID, k.records = id, weak.Make(u)
 	x.turn = (x.turn + 1) % len(x.batches)
 	return u, nil
 }

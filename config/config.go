@@ -34,6 +34,10 @@ type Config struct {
 	SegmentBytes Size `flag:"segment-bytes" default:"64MiB" group:"Storage" usage:"full size of a segment file; a log starts with a small one and doubles up to this"`
 	// TopicRetention is how long a topic that a Kafka client made keeps messages.
 	TopicRetention time.Duration `flag:"topic-retention" default:"168h" group:"Storage" usage:"how long a topic made by a Kafka client keeps its messages when its own retention.ms says nothing"`
+	// CompactionInterval is how often compacted topics are looked at.
+	CompactionInterval time.Duration `flag:"compaction-interval" default:"15s" group:"Storage" usage:"how often topics with cleanup.policy=compact are looked at, one log at a time is compacted"`
+	// CompactionMemory is the most that the keys of the log take that is being compacted.
+	CompactionMemory Size `flag:"compaction-memory" default:"64MiB" group:"Storage" usage:"most memory that compaction takes for keys, 22 bytes each; a log with more keys takes several passes"`
 
 	// AMQPAddr is where AMQP 0-9-1 clients connect.
 	AMQPAddr string `flag:"amqp-addr" default:":5672" group:"Listeners" usage:"address for AMQP 0-9-1 clients, host:port; off switches it off"`

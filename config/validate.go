@@ -28,6 +28,10 @@ func (c *Config) Validate() error {
 	if c.TopicRetention < time.Second {
 		check("topic-retention", fmt.Errorf("%v is less than a second", c.TopicRetention))
 	}
+	if c.CompactionInterval < 10*time.Millisecond {
+		check("compaction-interval", fmt.Errorf("%v is less than 10ms", c.CompactionInterval))
+	}
+	check("compaction-memory", between(int64(c.CompactionMemory), 1<<20, 16<<30))
 	check("amqp-addr", address(c.AMQPAddr))
 	c.validateKafkaListeners(check)
 	check("stomp-addr", address(c.STOMPAddr))

@@ -124,6 +124,15 @@ func (c *Cursor) advance(to message.Offset) {
 	}
 }
 
+// Recount has what is ahead looked up and counted anew, since messages of the log went that nobody acked.
+func (c *Cursor) Recount() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.skips++
+	c.runOK = false
+	c.counted, c.fresh = c.next, 0
+}
+
 // countFresh counts up to where the log ends now. Most of the way it was counted
 // before, or lies in the run that the cursor stands in; for the rest the mutex is
 // released. What is dealt meanwhile is known and taken off; when messages were

@@ -108,14 +108,26 @@ func (l *Log) renew(olderThanMs, below int64) error {
 	if olderThanMs <= 0 || olderThanMs == math.MaxInt64 {
 		return nil // nothing has a time that could be up
 	}
-	if begun, err := l.beginNext(olderThanMs, below); err != nil || !begun {
+	return l.beginNext(func(last *segment.Segment, end int64) bool {
+		due := ageTime(last, nil) < olderThanMs && end <= below
+		return due || last == l.active && last.CreatedMs() < olderThanMs
+	})
+}
+
+// Roll begins a segment behind the last one if that was begun before a time and is not empty, and has that one on disk as a whole.
+func (l *Log) Roll(begunBeforeMs int64) error {
+	return l.beginNext(func(last *segment.Segment, _ int64) bool { return last.CreatedMs() < begunBeforeMs })
+}
+
+// beginNext begins a segment behind the last one, if that is not empty and due says so, under mu.
+func (l *Log) beginNext(due func(last *segment.Segment, end int64) bool) error {
+	if begun, err := l.beginSmall(due); err != nil || !begun {
 		return err
 	}
 	return l.Sync()
 }
 
-// beginNext does the first part of renew, under mu.
-func (l *Log) beginNext(olderThanMs, below int64) (begun bool, err error) {
+func (l *Log) beginSmall(due func(last *segment.Segment, end int64) bool) (begun bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	list := l.segments()
@@ -124,8 +136,7 @@ func (l *Log) beginNext(olderThanMs, below int64) (begun bool, err error) {
 	}
 	last := list[len(list)-1]
 	end := l.end.Load()
-	due := ageTime(last, nil) < olderThanMs && end <= below
-	if end == last.Base() || !due && (last != l.active || last.CreatedMs() >= olderThanMs) {
+	if end == last.Base() || !due(last, end) {
 		return false, nil
 	}
 	l.lastBytes = 0 // what fills slowly begins small, also when a larger file was made for it

@@ -3,14 +3,15 @@ package message
 import (
 	"bytes"
 	"fmt"
+	"sync"
 
 	"github.com/golang/snappy"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 )
 
-// Pack is the counterpart of Unpack, for the codecs that message sets know: it appends src, packed, to dst. It
-// takes about as much memory as its result.
+// Pack is the counterpart of Unpack: it appends src, packed, to dst. It takes about as much memory as its result.
 func Pack(dst []byte, codec int, src []byte) ([]byte, error) {
 	switch codec {
 	case CodecNone:
@@ -32,6 +33,22 @@ func Pack(dst []byte, codec int, src []byte) ([]byte, error) {
 		_, _ = w.Write(src)
 		err := w.Close()
 		return out.Bytes(), err
+	case CodecZstd:
+		z, _ := zstdWriters.Get().(*zstd.Encoder)
+		if z == nil {
+			var err error
+			if z, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(packWindow)); err != nil {
+				return dst, fmt.Errorf("zstd: %w", err)
+			}
+		}
+		defer zstdWriters.Put(z)
+		return z.EncodeAll(src, dst), nil
 	}
 	return dst, fmt.Errorf("%w: %d", ErrCodec, codec)
 }
+
+// packWindow is how far back zstd looks for what repeats: every reader has the memory for it.
+const packWindow = 1 << 20
+
+// zstdWriters keep encoders, without goroutines of their own, until the collector runs.
+var zstdWriters sync.Pool

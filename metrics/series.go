@@ -55,6 +55,10 @@ var counters = []total{
 		func(c *broker.Counters) uint64 { return c.Overdue.Load() }},
 	{newSerie("counter", "messages_duplicate_total", "Messages that an exchange did not route, or a queue did not take, because it has one of that name (x-message-deduplication)."),
 		func(c *broker.Counters) uint64 { return c.Duplicates.Load() }},
+	{newSerie("counter", "compactions_total", "Logs of compacted topics that were compacted."),
+		func(c *broker.Counters) uint64 { return c.Compactions.Load() }},
+	{newSerie("counter", "compaction_removed_total", "Records that these removed: their key had a later one, or was ended, or their transaction aborted."),
+		func(c *broker.Counters) uint64 { return c.CompactedAway.Load() }},
 	{newSerie("counter", "messages_passed_total", "Messages that retention took before a consumer of their stream had got them."),
 		func(c *broker.Counters) uint64 { return c.Passed.Load() }},
 	{newSerie("counter", "messages_acked_total", "Messages that consumers acked."),
@@ -70,7 +74,7 @@ var counters = []total{
 }
 
 // left is the totals by reason.
-var left = newSerie("counter", "messages_left_total", "Messages that left their queues: acked, expired, rejected, dropped for a limit of the queue's length or of deliveries, purged, passed by the log's start, damaged, or dead letters that were sent back (redriven).", "reason")
+var left = newSerie("counter", "messages_left_total", "Messages that left their queues: acked, expired, rejected, dropped for a limit of the queue's length or of deliveries, purged, passed by the log's start, damaged, compacted away, or dead letters that were sent back (redriven).", "reason")
 
 // deadLettered, deadLettersLost and delayedLost are the totals by reason.
 var (

@@ -60,10 +60,8 @@ func Thin(list []*Segment, keep func(first, last int64) bool) (*Thinned, error) 
 
 // rewrite plans and writes the successor of segments; nil says that there is no use in it.
 func rewrite(list []*Segment, keep func(first, last int64) bool, p thinning) (t *Thinned, err error) {
-	for i, s := range list {
-		if !s.Whole() || i > 0 && s.base != list[i-1].Next() || s.Next()-list[0].base > MaxOffsets {
-			return nil, nil
-		}
+	if !joinable(list) {
+		return nil, nil
 	}
 	pin(list, true)
 	if t, err = p.rewrite(list, keep); t == nil {
@@ -76,6 +74,16 @@ func rewrite(list []*Segment, keep func(first, last int64) bool, p thinning) (t 
 		return nil, fmt.Errorf("thin %s: %w", list[0].name, err)
 	}
 	return t, nil
+}
+
+// joinable says whether one file could take the place of segments.
+func joinable(list []*Segment) bool {
+	for i, s := range list {
+		if !s.Whole() || i > 0 && s.base != list[i-1].Next() || s.Next()-list[0].base > MaxOffsets {
+			return false
+		}
+	}
+	return len(list) > 0
 }
 
 func (p *thinning) rewrite(list []*Segment, keep func(first, last int64) bool) (*Thinned, error) {
@@ -247,37 +255,53 @@ func (p *thinning) emptyBytes() (n int64) {
 }
 
 // write makes the new file, whole and durable, and the segment that it will be.
-func (p *thinning) write(list []*Segment) (t *Thinned, err error) {
+func (p *thinning) write(list []*Segment) (*Thinned, error) {
+	t, w, err := begin(list)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range p.runs {
+		if err == nil {
+			err = p.writeRun(w, r)
+		}
+	}
+	return t.end(w, err)
+}
+
+// begin makes the new file of what is to take the place of segments.
+func begin(list []*Segment) (*Thinned, *thinWriter, error) {
 	old, end := list[0], list[len(list)-1].Next()
 	n := &Segment{o: old.o, base: old.base, generation: newGeneration(), createdMs: old.createdMs, name: old.name}
 	if len(list) > 1 || old.covers > 0 {
 		n.covers = end
 	}
 	n.tail = tail{next: old.base, maxTime: index.NoTime}
-	t = &Thinned{old: list, new: n, spare: old.o.Pool.spareName()}
+	t := &Thinned{old: list, new: n, spare: old.o.Pool.spareName()}
+	var err error
 	if t.file, err = old.o.FS.Open(t.spare, os.O_RDWR|os.O_CREATE|os.O_EXCL); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	w := thinWriter{file: t.file, s: n, x: new(index.Index), at: HeaderBytes}
+	w := &thinWriter{file: t.file, s: n, x: new(index.Index), at: HeaderBytes}
 	w.buf = make([]byte, HeaderBytes, thinBufferBytes)
-	for _, r := range p.runs {
-		if err == nil {
-			err = p.writeRun(&w, r)
-		}
-	}
+	return t, w, nil
+}
+
+// end makes the new file whole and durable; with an error of what was written it removes it.
+func (t *Thinned) end(w *thinWriter, err error) (*Thinned, error) {
+	n, end := t.new, t.old[len(t.old)-1].Next()
 	if err == nil {
 		err = w.finish()
 	}
-	if err == nil && !old.o.Transient {
+	if err == nil && !n.o.Transient {
 		err = t.file.Sync()
 	}
 	if err == nil && n.tail.next != end {
 		err = fmt.Errorf("%w: the copy ends at %d of %d", errOffset, n.tail.next, end)
 	}
 	if err != nil {
-		return nil, errors.Join(err, t.file.Close(), old.o.FS.Remove(t.spare))
+		return nil, errors.Join(err, t.file.Close(), n.o.FS.Remove(t.spare))
 	}
-	t.seal(&w)
+	t.seal(w)
 	return t, nil
 }
 
@@ -285,6 +309,11 @@ func (p *thinning) writeRun(w *thinWriter, r thinRun) error {
 	if r.keep {
 		return r.s.walk(r.first, r.last, w.add)
 	}
+	return w.addEmpty(r)
+}
+
+// addEmpty writes what takes the place of a run that goes.
+func (w *thinWriter) addEmpty(r thinRun) error {
 	for first := r.first; first <= r.last; {
 		last := min(r.last, first+math.MaxInt32)
 		if err := w.add(emptyBatch(first, last, r.maxTime)); err != nil {
@@ -318,6 +347,9 @@ type thinWriter struct {
 	buf     []byte
 	written int64 // bytes in the file; buf stands behind them
 	at      int64 // position of the next batch
+	// flushBytes, if not 0, is after how many bytes what was written is flushed, so that the disk
+	// is not kept from others by the flush at the end.
+	flushBytes, flushed int64
 }
 
 func (w *thinWriter) add(b batch.Batch) error {
@@ -348,6 +380,10 @@ func (w *thinWriter) writeOut() error {
 	}
 	w.written += int64(len(w.buf))
 	w.buf = w.buf[:0]
+	if w.flushBytes > 0 && w.written-w.flushed >= w.flushBytes {
+		w.flushed = w.written
+		return w.file.Sync()
+	}
 	return nil
 }
 

@@ -92,6 +92,8 @@ func (s *Server) openBroker() error {
 		MaxMessageBytes: int(s.config.MaxMessageBytes),
 		MaxBatchBytes:   int(s.config.KafkaMaxBatchBytes),
 		TopicRetention:  s.config.TopicRetention,
+		CompactEvery:    s.config.CompactionInterval,
+		CompactMemory:   int64(s.config.CompactionMemory),
 		Scratch:         s.scratch,
 		ScratchBytes:    requestDisk(int64(s.config.RequestDisk), total),
 		UnpackBytes:     s.budget.Stats().Bytes / 2,

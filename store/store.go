@@ -28,6 +28,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
 )
 
@@ -273,6 +274,17 @@ type Log interface {
 	// work, beside which appends and reads go on: call it now and then. After a
 	// crash each batch is there whole or not at all.
 	Thin(below message.Offset, keep func(first, last message.Offset) bool) error
+	// Segments lists, oldest first and without a gap, the parts of the log that Compact could write anew: none of what
+	// is still being written or not yet on disk, nor what lies behind damage. A store that can't compact lists none.
+	Segments() ([]Segment, error)
+	// EndSegment makes a part that Compact could write anew of what is being written, if that was begun before a time.
+	EndSegment(begunBefore time.Time) error
+	// Compact writes segments anew that begin before an offset, oldest first, as edit wants their batches: it is called once
+	// for each, in order, and returns the batch itself, another one with the same first and last offset, or nil for none. What it
+	// returns is used until its next call. An error of it ends the work. It must not call the log. Bounds and offsets stay. It is
+	// slow work, beside which appends and reads go on. After a crash each segment is as it was or as it was to be; once
+	// Compact returns it is that for good, up to reached, which is less than asked for if others were at the log too.
+	Compact(before message.Offset, edit func(b batch.Batch) (batch.Batch, error)) (reached message.Offset, err error)
 	// SetOptions changes mode and retention of an open log.
 	SetOptions(ctx context.Context, o LogOptions) error
 	// Figures are what is known of the log without opening it or waiting for a disk:
@@ -281,6 +293,14 @@ type Log interface {
 	Figures() Figures
 	// Err is the reason for which the log is read-only, or nil.
 	Err() error
+}
+
+// Segment is a part of a log in which nothing changes but by Compact, and by retention as a whole.
+type Segment struct {
+	Start, End message.Offset // [Start, End)
+	Bytes      int64
+	Newest     time.Time // of the latest record; the zero Time if it is not known
+	Begun      time.Time // about when the first record came; the zero Time if it is not known
 }
 
 // Figures are a log's size and how much there is to do in it.

@@ -53,13 +53,16 @@ const Magic = 2
 
 // Bits of the attributes field.
 const (
-	CodecMask       = 0x07
-	LogAppendTime   = 0x08
-	Transactional   = 0x10
-	Control         = 0x20
-	NoProducer      = int64(-1)
-	NoSequence      = int32(-1)
-	NoProducerEpoch = int16(-1)
+	CodecMask     = 0x07
+	LogAppendTime = 0x08
+	Transactional = 0x10
+	Control       = 0x20
+	// HasDeleteHorizon says that the base timestamp is when those records of a compacted topic may go that end their keys,
+	// or an end of a transaction (KIP-534). The others' times count from it as ever.
+	HasDeleteHorizon = 0x40
+	NoProducer       = int64(-1)
+	NoSequence       = int32(-1)
+	NoProducerEpoch  = int16(-1)
 )
 
 // Errors of Check and Next. ErrShort says that more bytes are needed, which at
@@ -128,6 +131,11 @@ func (b Batch) LastOffset() int64 { return b.BaseOffset() + int64(b.LastOffsetDe
 
 // BaseTimestamp is the first record's time in milliseconds since 1970.
 func (b Batch) BaseTimestamp() int64 { return int64(binary.BigEndian.Uint64(b[posBaseTimestamp:])) }
+
+// DeleteHorizon is the time in milliseconds since 1970 that HasDeleteHorizon tells of.
+func (b Batch) DeleteHorizon() (ms int64, ok bool) {
+	return b.BaseTimestamp(), b.Attributes()&HasDeleteHorizon != 0
+}
 
 // MaxTimestamp is the latest time of any record in milliseconds since 1970.
 func (b Batch) MaxTimestamp() int64 { return int64(binary.BigEndian.Uint64(b[posMaxTimestamp:])) }

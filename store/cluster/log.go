@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -236,6 +237,17 @@ func (l *Log) Release(floor message.Offset) {
 
 // Thin does nothing: a cluster keeps records until all before them may go.
 func (l *Log) Thin(message.Offset, func(first, last message.Offset) bool) error { return nil }
+
+// Segments is empty: the cluster compacts its topics itself.
+func (l *Log) Segments() ([]store.Segment, error) { return nil, nil }
+
+// EndSegment has nothing to do: see Segments.
+func (l *Log) EndSegment(time.Time) error { return nil }
+
+// Compact has nothing to do: see Segments.
+func (l *Log) Compact(message.Offset, func(batch.Batch) (batch.Batch, error)) (message.Offset, error) {
+	return 0, nil
+}
 
 // SetOptions changes the topic's retention.
 func (l *Log) SetOptions(ctx context.Context, o store.LogOptions) error {

@@ -28,6 +28,7 @@ var logTests = map[string]func(*testing.T, Opener){
 	"a topic ignores release":                     testTopicRelease,
 	"thin keeps what is wanted":                   testThin,
 	"thin leaves a topic and a log kept for age":  testThinElsewhere,
+	"compact changes what it is asked to":         testCompact,
 	"a deleted log is gone":                       testDelete,
 	"a log is the same when opened twice":         testOpenTwice,
 	"a watcher hears of every append":             testWatch,
