@@ -27,7 +27,7 @@ PICTURES ?=
 VIDEOS ?=
 
 # The packages in which goroutines meet.
-RACE := ./auth ./access ./internal/netx ./internal/tlsconf ./metrics ./server ./consumer ./exchange ./segment ./log ./store/... ./broker ./amqp ./kafka/... ./stomp/... ./xmpp/... ./management ./web ./internal/websocket ./internal/spool ./cli ./test/cross
+RACE := ./auth ./access ./internal/netx ./internal/tlsconf ./metrics ./server ./consumer ./exchange ./segment ./log ./store/... ./broker ./amqp ./kafka/... ./stomp/... ./xmpp/... ./management ./web ./internal/websocket ./internal/spool ./test/cross
 
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 

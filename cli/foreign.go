@@ -42,7 +42,7 @@ var tools = map[string]string{
 	"kafka-topics":               "leveret list queues, leveret declare queue NAME, leveret delete queue NAME",
 	"kafka-console-producer":     "leveret publish QUEUE --lines",
 	"kafka-console-consumer":     "leveret tail QUEUE --first",
-	"kafka-consumer-groups":      "curl localhost:15692/metrics | grep consumergroup, where the lag of each group is",
+	"kafka-consumer-groups":      "leveret list groups and leveret show group NAME",
 	"kafka-configs":              "leveret declare queue NAME with its settings, leveret declare policy",
 	"kafka-acls":                 "leveret declare permissions USER",
 	"kafka-run-class":            "leveret --help",
@@ -99,7 +99,7 @@ func speaksOurs(tool string) string {
 var synonyms = map[string]string{
 	"produce": "publish", "send": "publish", "put": "publish", "subscribe": "tail", "follow": "tail", "watch": "tail", "receive": "consume", "pop": "consume", "peek": "browse", "move": "redrive", "shovel": "replay", "inspect_queue": "browse",
 	"start": "serve", "server": "serve", "run": "serve", "topic": "list queues", "topics": "list queues", "queues": "list queues", "exchanges": "list exchanges", "users": "list users", "connections": "list connections",
-	"top": "list queues", "perf": "bench", "overview": "status", "user": "list users", "definitions": "export", "check": "inspect",
+	"top": "list queues", "lag": "list groups", "perf": "bench", "overview": "status", "user": "list users", "definitions": "export", "check": "inspect",
 }
 
 // translate makes a command line of ours of what was typed: rabbitmqctl's verbs come with flags before them, and as another program.

@@ -116,6 +116,11 @@ var kinds = []*kind{
 		empty:   "nobody consumes: leveret consume QUEUE does",
 	},
 	{
+		plural: "groups", singular: "group", also: []string{"consumer-groups", "consumer-group"}, list: "groups", inVHost: true, item: inPath("groups"), named: "name",
+		columns: []column{text("name", "NAME"), text("vhost", "VHOST"), text("state", "STATE"), number("members", "MEMBERS"), text("topics", "TOPICS"), number("partitions", "PARTITIONS"), number("lag", "LAG")},
+		empty:   "one is there as soon as a Kafka client of a group has committed an offset", example: "billing",
+	},
+	{
 		plural: "jobs", singular: "job", list: "jobs", item: alone("jobs"), named: "id", unsorted: true,
 		columns: []column{text("id", "ID"), text("kind", "KIND"), text("state", "STATE"), text("queue", "QUEUE"), text("vhost", "VHOST"), text("user", "USER"), number("copied", "COPIED"), number("total", "OF"), moment("started", "STARTED"), text("reason", "WHY")},
 		empty:   "leveret replay and leveret redrive begin one", deletes: "Forgets jobs that are over", done: "forgotten", example: "7r2k",

@@ -59,6 +59,22 @@ func TestJSONStaysTheSameAndSteersNothing(t *testing.T) {
 	}
 }
 
+func TestTheFirstUserIsNotToldToOthers(t *testing.T) {
+	t.Setenv("LEVERET_DEFAULT_USER", "first")
+	t.Setenv("LEVERET_DEFAULT_PASSWORD", "p")
+	for host, want := range map[string]string{"127.0.0.1": "first", "localhost": "first", "::1": "first", "10.0.0.1": "", "broker.example.com": ""} {
+		if name, _ := firstUser(host); name != want {
+			t.Errorf("%s: %q", host, name)
+		}
+	}
+	for addr, want := range map[string]string{":80": "http://127.0.0.1:80", "[::]:80": "http://127.0.0.1:80", "10.0.0.1:80": "http://10.0.0.1:80", "off": "", "": "", "127.0.0.1:0": ""} {
+		t.Setenv("LEVERET_HTTP_ADDR", addr)
+		if got := besideBroker(); got != want {
+			t.Errorf("%s: %q", addr, got)
+		}
+	}
+}
+
 func TestTimesAreReadAsPeopleWriteThem(t *testing.T) {
 	zone := time.FixedZone("here", 2*3600)
 	now := time.Date(2026, 11, 29, 12, 30, 15, 0, zone)

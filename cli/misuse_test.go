@@ -183,6 +183,10 @@ func TestWhoLogsIn(t *testing.T) {
 	}))
 	defer s.Close()
 	host := strings.TrimPrefix(s.URL, "http://")
+	_, port, err := net.SplitHostPort(host)
+	if err != nil {
+		t.Fatal(err)
+	}
 	netrc := write(t, "machine other login no password no\nmachine 127.0.0.1 login net password rc\n")
 	for _, c := range []struct {
 		name, line string
@@ -199,6 +203,10 @@ func TestWhoLogsIn(t *testing.T) {
 		{"a user of the file", "list queues --user net --http " + host + " --netrc " + netrc, nil, "net rc"},
 		{"the environment before the file", "list queues --http " + host + " --netrc " + netrc, []string{"LEVERET_PASSWORD=v"}, "guest v"},
 		{"guest", "list queues --user guest --http " + host, nil, "guest guest"},
+		{"in the broker's container", "list queues", []string{"LEVERET_HTTP_ADDR=:" + port, "LEVERET_DEFAULT_USER=first", "LEVERET_DEFAULT_PASSWORD=p"}, "first p"},
+		{"in one set up as RabbitMQ's", "list queues", []string{"LEVERET_HTTP_ADDR=0.0.0.0:" + port, "RABBITMQ_DEFAULT_USER=first", "RABBITMQ_DEFAULT_PASS=p"}, "first p"},
+		{"in one with a file", "list queues", []string{"LEVERET_HTTP_ADDR=127.0.0.1:" + port, "LEVERET_DEFAULT_USER=first", "LEVERET_DEFAULT_PASSWORD_FILE=" + write(t, "p\n")}, "first p"},
+		{"in one, as somebody else", "list queues --user guest", []string{"LEVERET_HTTP_ADDR=:" + port, "LEVERET_DEFAULT_USER=first", "LEVERET_DEFAULT_PASSWORD=p"}, "guest guest"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, e := range c.env {

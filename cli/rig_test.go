@@ -34,7 +34,7 @@ func start(t *testing.T, options ...testkit.Option) *rig {
 // alone takes away what of the environment a command line reads.
 func alone(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"LEVERET_HTTP", "LEVERET_USER", "LEVERET_PASSWORD", "LEVERET_VHOST", "LEVERET_CA", "NETRC"} {
+	for _, name := range []string{"LEVERET_HTTP", "LEVERET_USER", "LEVERET_PASSWORD", "LEVERET_VHOST", "LEVERET_CA", "NETRC", "LEVERET_HTTP_ADDR", "LEVERET_DEFAULT_USER", "LEVERET_DEFAULT_PASSWORD", "LEVERET_DEFAULT_PASSWORD_FILE", "RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS"} {
 		t.Setenv(name, "")
 	}
 	t.Setenv("HOME", t.TempDir())

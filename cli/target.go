@@ -87,7 +87,7 @@ func (t *target) settle(c *cobra.Command) (*client, error) {
 		t.vhostGiven = f.Changed || there && given != ""
 		t.vhost = cmp.Or(t.vhost, given, "/")
 	}
-	base, err := parseBase(cmp.Or(t.http, os.Getenv(envHTTP), defaultHTTP))
+	base, err := parseBase(cmp.Or(t.http, os.Getenv(envHTTP), besideBroker(), defaultHTTP))
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,34 @@ func parseBase(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// identify finds the user and the password: flags, the address, the environment, ~/.netrc, guest.
+// besideBroker is where a broker listens that is started with this environment, as in its container.
+func besideBroker() string {
+	host, port, err := net.SplitHostPort(os.Getenv("LEVERET_HTTP_ADDR"))
+	if err != nil || port == "0" {
+		return ""
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// firstUser is whom a broker makes that is started with this environment, as in its container. Other machines are not told.
+func firstUser(host string) (name, password string) {
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "", ""
+	}
+	name = cmp.Or(os.Getenv("LEVERET_DEFAULT_USER"), os.Getenv("RABBITMQ_DEFAULT_USER"))
+	password = cmp.Or(os.Getenv("LEVERET_DEFAULT_PASSWORD"), os.Getenv("RABBITMQ_DEFAULT_PASS"))
+	if file := os.Getenv("LEVERET_DEFAULT_PASSWORD_FILE"); password == "" && file != "" {
+		if text, err := os.ReadFile(file); err == nil {
+			password, _, _ = strings.Cut(string(text), "\n")
+		}
+	}
+	return name, password
+}
+
+// identify finds the user and the password: flags, the address, the environment, ~/.netrc, the first user of a broker beside it, guest.
 func (t *target) identify(c *cobra.Command, base *url.URL) error {
 	t.userGiven = true
 	inURL := base.User
@@ -153,6 +180,9 @@ func (t *target) identify(c *cobra.Command, base *url.URL) error {
 	found, err := t.lookUp(base.Hostname())
 	if err != nil {
 		return err
+	}
+	if name, password := firstUser(base.Hostname()); found.login == "" && name != "" && password != "" {
+		found = netrcEntry{name, password}
 	}
 	switch {
 	case found.login != "" && (t.user == "" || t.user == found.login):

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 func TestQueuesAreDeclaredListedShownPurgedAndDeleted(t *testing.T) {
@@ -255,6 +257,32 @@ func TestConnectionsAreListedAndClosed(t *testing.T) {
 		t.Errorf("it was told %v", why)
 	}
 	run(t, "", "delete", "connection", name).ends(1, "there is no connection")
+}
+
+func TestGroupsAreListedWithTheirLag(t *testing.T) {
+	r := start(t)
+	do(t, "declare queue events").ok()
+	run(t, "a\nb\nc\n", "publish", "events", "--lines").ok()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(r.Addr("kafka")), kgo.ConsumerGroup("billing"), kgo.ConsumeTopics("events"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	got := cl.PollRecords(ctx, 10)
+	if err := got.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.CommitRecords(ctx, got.Records()[0]); err != nil {
+		t.Fatal(err)
+	}
+	list := do(t, "list groups name state members topics lag --no-titles").ok().out
+	if strings.Join(strings.Fields(list), " ") != "billing active 1 events 2" {
+		t.Error(list)
+	}
+	do(t, "show group billing").ok("offset=1", "lag=2")
+	do(t, "show group nobody").ends(1, "there is no group nobody", "leveret list groups")
 }
 
 func TestDefinitionsGoOutAndIn(t *testing.T) {
