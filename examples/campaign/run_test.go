@@ -17,8 +17,8 @@ import (
 )
 
 func small() *settings {
-	return &settings{count: 400, rate: 400, senders: 4, seed: 1,
-		schedule: Schedule{Flash: 150 * time.Millisecond, FlashLife: 300 * time.Millisecond, Later: time.Second}}
+	return &settings{count: 400, rate: 250, senders: 4, seed: 1,
+		schedule: Schedule{Flash: 150 * time.Millisecond, FlashLife: 100 * time.Millisecond, Later: time.Second}}
 }
 
 func TestTheWholeCampaignOnTheRealBroker(t *testing.T) {
