@@ -2,6 +2,8 @@ package management
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"io"
 	"mime"
@@ -16,10 +18,10 @@ import (
 
 // definitionRows are about files of definitions.
 var definitionRows = []row{
-	{path: "definitions", method: get, who: administrator, do: (*call).exportAll, about: "All that is defined, as a file; with ?download=NAME a browser saves it"},
+	{path: "definitions", method: get, who: administrator, do: (*call).exportAll, also: []int{http.StatusNotModified}, about: "All that is defined, as a file; with ?download=NAME a browser saves it"},
 	{path: "definitions", method: post, who: administrator, do: (*call).importAll, body: fileBody{}, gives: http.StatusNoContent, also: []int{http.StatusSeeOther, http.StatusUnsupportedMediaType},
 		about: "Adds and overwrites what a file of definitions says, all of it or, when something in it is wrong, nothing"},
-	{path: "definitions/{vhost}", method: get, who: administrator, scope: unasked, do: (*call).exportVHost, about: "What is defined in a virtual host, as a file that names none"},
+	{path: "definitions/{vhost}", method: get, who: administrator, scope: unasked, do: (*call).exportVHost, also: []int{http.StatusNotModified}, about: "What is defined in a virtual host, as a file that names none"},
 	{path: "definitions/{vhost}", method: post, who: administrator, scope: seen, do: (*call).importVHost, body: fileBody{}, gives: http.StatusNoContent, also: []int{http.StatusSeeOther, http.StatusUnsupportedMediaType},
 		about: "Adds and overwrites what a file says of parameters, policies, exchanges, queues and bindings, in a virtual host"},
 }
@@ -54,8 +56,16 @@ func (c *call) export(vhost string) error {
 		return err
 	}
 	source := definitions.Source{Broker: c.s.opts.Broker.Defined(), Access: c.s.opts.Access.Stored(), VHost: vhost, ClusterName: c.s.nameOfCluster()}
+	tag, err := etagOf(source)
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("ETag", tag)
+	if matchesTag(c.r.Header.Values("If-None-Match"), tag) {
+		return c.empty(http.StatusNotModified)
+	}
 	var failed error
-	err := c.stream(http.StatusOK, "application/json", func(o *output) {
+	err = c.stream(http.StatusOK, "application/json", func(o *output) {
 		var warnings []string
 		warnings, failed = definitions.Export(exportWriter{o}, source)
 		for _, w := range warnings {
@@ -63,6 +73,28 @@ func (c *call) export(vhost string) error {
 		}
 	})
 	return errors.Join(err, failed)
+}
+
+// etagOf is a digest of a file of definitions, which is the same as long as the file is: it is written twice, so that it need not
+// be kept. The tag is a weak one, since answers are compressed for who wants that.
+func etagOf(source definitions.Source) (string, error) {
+	sum := sha256.New()
+	if _, err := definitions.Export(sum, source); err != nil {
+		return "", err
+	}
+	return `W/"` + base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:18]) + `"`, nil
+}
+
+// matchesTag says whether one of those in If-None-Match is the tag, which is weak or not as it likes.
+func matchesTag(header []string, tag string) bool {
+	for _, line := range header {
+		for item := range strings.SplitSeq(line, ",") {
+			if item = strings.TrimSpace(item); item == "*" || strings.TrimPrefix(item, "W/") == strings.TrimPrefix(tag, "W/") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // exportWriter writes to the body of an answer.

@@ -206,3 +206,23 @@ func TestABodyIsBounded(t *testing.T) {
 	r.ask("PUT", "users/u", `{"tags":"`+strings.Repeat("t,", 10)+strings.Repeat("x", 300)+`"}`).want(400, "300 bytes")
 	r.ask("POST", "definitions", `{"global_parameters":[{"name":"p","value":`+deep+`}]}`, sentAs, asJSON).want(400, "nested deeper")
 }
+
+// Who has a file of definitions is told that it is still what is defined.
+func TestDefinitionsHaveATag(t *testing.T) {
+	r := start(t)
+	for _, path := range []string{"definitions", "definitions/%2F"} {
+		tag := r.ask("GET", path, "").want(200).header.Get("ETag")
+		if again := r.ask("GET", path, "", "Accept-Encoding", "gzip").want(200).header.Get("ETag"); tag == "" || again != tag {
+			t.Errorf("%s: %q, then %q", path, tag, again)
+		}
+		for _, have := range []string{tag, "*", `"x", ` + strings.TrimPrefix(tag, "W/")} {
+			if a := r.ask("GET", path, "", "If-None-Match", have).want(304); a.body != "" || a.header.Get("ETag") != tag {
+				t.Errorf("%s with %s: %q %v", path, have, a.body, a.header)
+			}
+		}
+		r.ask("PUT", "queues/%2F/"+strings.ReplaceAll(path, "/", "-"), `{"durable":true}`).want(201)
+		if changed := r.ask("GET", path, "", "If-None-Match", tag).want(200, `"queues"`).header.Get("ETag"); changed == tag {
+			t.Errorf("%s: the tag is the same after a change", path)
+		}
+	}
+}

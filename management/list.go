@@ -156,23 +156,35 @@ func (c *call) sort(l listing, order []int) {
 	path := c.query("sort")
 	if path != "" {
 		names := strings.Split(path, ".")
-		keys := make([]any, l.length())
-		for _, i := range order {
-			keys[i] = l.value(i, names)
+		keys := make([]sortKey, len(order))
+		for n, i := range order {
+			keys[n].rank, keys[n].n, keys[n].s = rank(l.value(i, names))
+			keys[n].item, keys[n].place = i, n
 		}
-		slices.SortStableFunc(order, func(a, b int) int { return compareValues(keys[a], keys[b]) })
+		slices.SortFunc(keys, sortKey.compare)
+		for n := range keys {
+			order[n] = keys[n].item
+		}
 	}
 	if c.flag("sort_reverse") {
 		slices.Reverse(order)
 	}
 }
 
-// compareValues is the order of values, as RabbitMQ has it: numbers, then what is true or false, then strings, then the rest. What is not there
-// counts as 0.
-func compareValues(a, b any) int {
-	ra, na, sa := rank(a)
-	rb, nb, sb := rank(b)
-	return cmp.Or(cmp.Compare(ra, rb), cmp.Compare(na, nb), cmp.Compare(sa, sb))
+// sortKey is what an item is sorted by. The order of values is RabbitMQ's: numbers, then what is true or false, then strings, then the rest. What
+// is not there counts as 0. Equal ones stay in their places.
+type sortKey struct {
+	rank        int
+	n           float64
+	s           string
+	item, place int
+}
+
+func (a sortKey) compare(b sortKey) int {
+	if c := cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.n, b.n)); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(a.s, b.s), cmp.Compare(a.place, b.place))
 }
 
 func rank(v any) (rank int, n float64, s string) {

@@ -1,11 +1,9 @@
 package management
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +35,7 @@ type queueBody struct {
 type queueList struct {
 	c      *call
 	queues []*broker.Queue
+	fields []queueField // of its objects, once one was made
 }
 
 // queueFigures is how much a queue takes while a list is made, in bytes.
@@ -48,11 +47,10 @@ func (c *call) queuesOf() error  { return c.listQueues([]*broker.VHost{c.vhost})
 func (c *call) listQueues(vhosts []*broker.VHost) error {
 	l := &queueList{c: c}
 	for _, v := range vhosts {
-		list := v.Queues()
+		list := c.s.inOrder.queues(v)
 		if err := c.take(int64(len(list)) * queueFigures); err != nil {
 			return err
 		}
-		slices.SortFunc(list, func(a, b *broker.Queue) int { return cmp.Compare(a.Name, b.Name) })
 		l.queues = append(l.queues, list...)
 	}
 	return c.listOf(l)
@@ -74,7 +72,10 @@ func (l *queueList) value(i int, path []string) any {
 func (l *queueList) view(i int) *queueView { return &queueView{c: l.c, q: l.queues[i]} }
 
 func (l *queueList) object(i int, w *wanted) object {
-	return l.view(i).object(w, l.c.flag("disable_stats"))
+	if l.fields == nil {
+		l.fields = fieldsOf(w, l.c.flag("disable_stats"))
+	}
+	return l.view(i).object(l.fields)
 }
 
 // queueView is a queue as somebody looks at it; what is asked for several times is read once.
@@ -95,13 +96,22 @@ func (v *queueView) figures() *broker.QueueStats {
 	return &v.stats
 }
 
-// object is what is wanted of a queue.
-func (v *queueView) object(w *wanted, baseOnly bool) object {
-	o := make(object, 0, len(queueFields))
+// fieldsOf are those that are wanted.
+func fieldsOf(w *wanted, baseOnly bool) []queueField {
+	list := make([]queueField, 0, len(queueFields))
 	for _, f := range queueFields {
 		if w.asks(f.name) && (f.base || !baseOnly) {
-			o = append(o, pair{f.name, f.of(v)})
+			list = append(list, f)
 		}
+	}
+	return list
+}
+
+// object is what is wanted of a queue.
+func (v *queueView) object(fields []queueField) object {
+	o := make(object, len(fields))
+	for i, f := range fields {
+		o[i] = pair{f.name, f.of(v)}
 	}
 	return o
 }
@@ -324,7 +334,7 @@ func (c *call) oneQueue() error {
 		return err
 	}
 	v := &queueView{c: c, q: q, alone: true}
-	o := v.object(nil, c.flag("disable_stats"))
+	o := v.object(fieldsOf(nil, c.flag("disable_stats")))
 	consumers := []object{}
 	for _, k := range q.ConsumerInfos() {
 		consumers = append(consumers, c.consumerObject(&k))

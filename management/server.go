@@ -126,6 +126,7 @@ type Server struct {
 	routes   *node
 	crossing *http.CrossOriginProtection
 	rates    rates
+	inOrder  inOrder
 	// description is the API's, made when somebody asks.
 	description func() object
 	stopping    context.Context

@@ -248,6 +248,9 @@ func (l *lines) put(line []byte) {
 
 // appendEscaped appends a label's value as the text format writes it.
 func appendEscaped(dst []byte, value string) []byte {
+	if strings.IndexByte(value, '\\') < 0 && strings.IndexByte(value, '"') < 0 && strings.IndexByte(value, '\n') < 0 { // as most are
+		return append(dst, value...)
+	}
 	for i := range len(value) {
 		switch c := value[i]; c {
 		case '\\', '"':
