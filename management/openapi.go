@@ -41,10 +41,15 @@ func describeAll(rows []row) object {
 		{"paths", paths},
 		{"components", object{
 			{"securitySchemes", object{{"basic", object{{"type", "http"}, {"scheme", "basic"}}}}},
-			{"schemas", object{{"error", object{{"type", "object"}, {"required", []string{"error", "reason"}},
-				{"properties", object{{"error", object{{"type", "string"}}}, {"reason", object{{"type", "string"}}}}}}}}},
+			{"schemas", object{{"error", failureSchema("error")}, {"failed", failureSchema("status")}}},
 		}},
 	}
+}
+
+// failureSchema describes what is answered when something is wrong.
+func failureSchema(what string) object {
+	text := object{{"type", "string"}}
+	return object{{"type", "object"}, {"required", []string{what, "reason"}}, {"properties", object{{what, text}, {"reason", text}}}}
 }
 
 // describe is the row's operation.
@@ -60,9 +65,8 @@ func (r *row) describe() object {
 		}
 	}
 	if r.paged {
-		for _, q := range []string{"page", "page_size"} {
-			parameters = append(parameters, object{{"name", q}, {"in", "query"}, {"schema", object{{"type", "integer"}, {"minimum", 1}}}})
-		}
+		parameters = append(parameters, object{{"name", "page"}, {"in", "query"}, {"schema", object{{"type", "integer"}, {"minimum", 1}}}},
+			object{{"name", "page_size"}, {"in", "query"}, {"description", "1 to " + strconv.Itoa(maxPageSize) + "; looked at where page is given"}, {"schema", object{{"type", "integer"}}}})
 		for _, q := range []string{"name", "use_regex", "sort", "sort_reverse", "columns"} {
 			parameters = append(parameters, object{{"name", q}, {"in", "query"}, {"schema", object{{"type", "string"}}}})
 		}
@@ -86,7 +90,7 @@ func (r *row) id() string {
 
 // responses are the statuses that may come.
 func (r *row) responses() object {
-	bad := object{{"description", "refused, and why"}, {"content", object{{"application/json", object{{"schema", object{{"$ref", "#/components/schemas/error"}}}}}}}}
+	bad := refusal(object{{"$ref", "#/components/schemas/error"}})
 	var o object
 	for _, status := range append(r.statuses(), r.also...) {
 		if status >= http.StatusBadRequest {
@@ -99,11 +103,17 @@ func (r *row) responses() object {
 		case status < http.StatusBadRequest:
 		case status == http.StatusUnauthorized: // without a login the body is empty
 			o = append(o, pair{strconv.Itoa(status), object{{"description", "not logged in, or not allowed, and why"}}})
+		case status == http.StatusServiceUnavailable && strings.HasPrefix(r.path, "health"): // or too much is asked for at a time
+			o = append(o, pair{strconv.Itoa(status), refusal(object{{"anyOf", []any{object{{"$ref", "#/components/schemas/failed"}}, object{{"$ref", "#/components/schemas/error"}}}}})})
 		default:
 			o = append(o, pair{strconv.Itoa(status), bad})
 		}
 	}
 	return o
+}
+
+func refusal(schema object) object {
+	return object{{"description", "refused, and why"}, {"content", object{{"application/json", object{{"schema", schema}}}}}}
 }
 
 // statuses are those of success.
@@ -127,6 +137,19 @@ func schemaFields(body any) (names []string) {
 		names = append(names, name)
 	}
 	return names
+}
+
+// orNullSchema is a schema that takes null as well, which is as if nothing were said.
+func orNullSchema(schema object) object {
+	for i, p := range schema {
+		switch p.name {
+		case "type":
+			schema[i].value = []any{p.value, "null"}
+		case "anyOf":
+			schema[i].value = append(p.value.([]any), object{{"type", "null"}})
+		}
+	}
+	return schema
 }
 
 // schemaOf describes what a body may hold.
@@ -161,16 +184,18 @@ func schemaOf(t reflect.Type) object {
 			default:
 				schema = object{{"type", said}}
 			}
-			properties = append(properties, pair{name, schema})
 			if f.Tag.Get("needed") == "true" {
 				needed = append(needed, name)
+			} else {
+				schema = orNullSchema(schema)
 			}
+			properties = append(properties, pair{name, schema})
 		}
 		o := object{{"type", "object"}, {"properties", properties}}
 		if len(needed) > 0 {
-			o = append(o, pair{"required", needed})
+			return append(o, pair{"required", needed})
 		}
-		return o
+		return orNullSchema(o) // no body is an empty one
 	}
 	panic(fmt.Sprintf("no schema for %v", t))
 }

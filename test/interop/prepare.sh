@@ -61,6 +61,8 @@ prepare() {
     rust) prepare_python && need cargo "$INSTALL_CARGO" ;;
     lapin) prepare_lapin 4.12.3 ;;
     ffmpeg) prepare_ffmpeg ;;
+    http) prepare_venv http py/requirements-http.txt ;;
+    rabbitmqadmin) prepare_python && prepare_rabbitmqadmin 2.35.0 ;;
   esac
 }
 
@@ -90,6 +92,14 @@ prepare_ffmpeg() {
   command -v ffmpeg >/dev/null 2>&1 || prepare_debian ffmpeg ffmpeg || return
   need go "apt-get install golang-go (or see https://go.dev/doc/install)" || return
   fetch example-video sh -c "cd '$ROOT' && go build -o '$CACHE/bin/video' ./examples/video"
+}
+
+# prepare_rabbitmqadmin VERSION: compiled from its crate, without optimizing: it takes ten minutes as it is.
+prepare_rabbitmqadmin() {
+  once rabbitmqadmin - <<<"$1" && return
+  need cargo "$INSTALL_CARGO" || return
+  fetch rabbitmqadmin cargo install --locked --debug --quiet --root "$CACHE/rabbitmqadmin" "rabbitmqadmin@$1" || return
+  did rabbitmqadmin - <<<"$1"
 }
 
 prepare_python() { prepare_venv py py/requirements.txt; }
