@@ -121,7 +121,7 @@ func (s *Subscription) joinNew() error {
 			return e.err
 		}
 	}
-	for _, p := range s.q.inTurn() {
+	for _, p := range s.served() {
 		if p.cursor.Load() == nil {
 			s.opening = p.active().errands.send(s.o.Wake, func(*errand) error {
 				_, err := p.work()

@@ -53,8 +53,11 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 		"Subscribe":       func() error { return last(s.Subscribe("t", SubscribeOptions{})) },
 		"Produce":         func() error { return last(s.Produce(part, produced(-1, -1, -1, "v"))) },
 		"Truncate":        func() error { return last(s.Truncate(part, -1)) },
-		"CommitOffsets":   func() error { return s.CommitOffsets("g", []GroupOffset{{Topic: "t"}}) },
-		"DeleteOffsets":   func() error { return s.DeleteOffsets("g", []GroupOffset{{Topic: "t"}}) },
+		"SubscribePartition": func() error {
+			return last(s.SubscribePartition(part, func() {}, func() {}))
+		},
+		"CommitOffsets": func() error { return s.CommitOffsets("g", []GroupOffset{{Topic: "t"}}) },
+		"DeleteOffsets": func() error { return s.DeleteOffsets("g", []GroupOffset{{Topic: "t"}}) },
 		"Bounds": func() error {
 			_, _, err := s.Bounds(part)
 			return err

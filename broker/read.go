@@ -21,7 +21,10 @@ type reader struct {
 	fetched     *errand // what was read meanwhile; nil: nothing
 	redelivered bool
 	late        bool         // what has expired is emitted, too
+	raw         bool         // emitted are the bytes of records; what they hold is looked at only where it decides
+	src         origin       // of the record that is emitted, if raw
 	returned    int32        // to be told with each message; 0: nothing
+	times       int32        // how often what is read was returned
 	gone        []gone       // what was left out, until settle
 	flagged     uint64       // messages emitted with redelivered set, until they are counted
 	views       []store.View // what was emitted lies in these
@@ -316,7 +319,11 @@ func (r *reader) walk(b batch.Batch, records *message.Records, s *stretch, emit 
 		baseMs = b.MaxTimestamp()
 	}
 	var rec message.Record
+	var before []byte
 	for s.more() {
+		if r.raw {
+			before = records.Rest()
+		}
 		more, err := records.Next(&rec)
 		if err != nil {
 			return fmt.Errorf("offset %d: %w", s.next, err)
@@ -347,12 +354,15 @@ func (r *reader) walk(b batch.Batch, records *message.Records, s *stretch, emit 
 		if !appendTime {
 			ms += rec.TimestampDelta
 		}
+		if r.raw {
+			r.src = origin{b, before[:len(before)-records.Len()]}
+		}
 		r.deliver(&rec, o, ms)
 		if (r.queueTTL >= 0 || mayExpire(r.d.Properties)) && !r.late && r.expired() {
 			r.drop(s, o, Expired)
 			continue
 		}
-		if r.returned > 0 {
+		if r.returned > 0 && !r.raw {
 			r.tellReturned()
 		}
 		emit(&r.d)
@@ -425,6 +435,14 @@ func (r *reader) examine(rec *message.Record) {
 	d := &r.d
 	*r.heads++
 	d.Head = *r.heads
+	if r.raw {
+		d.Exchange, d.Key, d.Properties = nil, nil, nil
+		if e, ok := rec.Envelope(); ok { // which may say when the message expires
+			d.Exchange, d.Key, d.Properties, d.died = e.Exchange, rec.Key, e.Properties, e.Died
+			r.known.remember(rec, &e, d.Head)
+		}
+		return
+	}
 	if e, ok := rec.Envelope(); ok {
 		d.Exchange, d.Key, d.Properties, d.died = e.Exchange, rec.Key, e.Properties, e.Died
 		r.known.remember(rec, &e, d.Head)
@@ -442,7 +460,7 @@ func (r *reader) examine(rec *message.Record) {
 
 // tell takes over what is to be told with the messages of a run.
 func (r *reader) tell(run *consumer.Run) {
-	r.redelivered, r.returned = run.Redelivered, 0
+	r.redelivered, r.returned, r.times = run.Redelivered, 0, run.Returned
 	if run.Returned > 0 && r.part.q.Settings().countsDeliveries() {
 		r.returned = run.Returned
 	}

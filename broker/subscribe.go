@@ -31,6 +31,7 @@ type SubscribeOptions struct {
 	// what it asks for takes the place of the fields above.
 	Args    []byte
 	timeout time.Duration // of Args
+	only    *Partition    // nil: all of the queue's
 	stream  bool          // the queue is read as a stream,
 	from    streamFrom    // from there,
 	filter  *streamFilter // and of it these messages; nil: all
@@ -180,9 +181,17 @@ func (s *Session) subscribeTo(q *Queue, sub *Subscription) (*Subscription, error
 	return sub, nil
 }
 
+// served are the partitions that the subscription is of, in turn.
+func (s *Subscription) served() []*Partition {
+	if s.o.only != nil {
+		return []*Partition{s.o.only}
+	}
+	return s.q.inTurn()
+}
+
 // join adds a consumer on each partition that has none of this subscription yet.
 func (s *Subscription) join() error {
-	for i, p := range s.q.inTurn() {
+	for i, p := range s.served() {
 		if i < len(s.partitions) && s.partitions[i].part == p {
 			continue
 		}
@@ -198,7 +207,7 @@ func (s *Subscription) join() error {
 			return &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
 		}
 		pc := &partitionConsumer{Lease: Lease{part: p, member: k, timeout: s.o.timeout}, cursor: c}
-		pc.reader.part, pc.reader.lease, pc.reader.heads = p, &pc.Lease, &s.head
+		pc.reader.part, pc.reader.lease, pc.reader.heads, pc.reader.raw = p, &pc.Lease, &s.head, s.o.only != nil
 		pc.idle()
 		s.partitions = slices.Insert(s.partitions, i, pc)
 	}
@@ -236,7 +245,7 @@ func (s *Subscription) Pull(max, maxBytes int, emit func(*Delivery)) (int, error
 		s.stepAside()
 		return 0, nil
 	}
-	if len(s.partitions) < len(s.q.inTurn()) {
+	if len(s.partitions) < len(s.served()) {
 		if err := s.joinNew(); err != nil {
 			return 0, err
 		}

@@ -49,6 +49,7 @@ type Consumer struct {
 	noShared bool            // out of the ring until the shared credit has some again
 	waiting  bool            // its last Take found nothing; Wake will be called
 	closed   bool
+	paused   bool        // takes no part, and keeps what it took
 	hasty    bool        // its last Take left what was ready to others; of its own goroutine
 	took     atomic.Bool // shared credit, since the credit's members were put in order
 }
@@ -157,6 +158,37 @@ func (k *Consumer) Cancel() {
 	w.fire()
 }
 
+// Pause has a consumer take no part until Resume: what it was dealt and did not take is ready again in its place, and nothing
+// is dealt to it. What it took stays its own.
+func (k *Consumer) Pause() {
+	c := k.cursor
+	var w wakes
+	c.mu.Lock()
+	if k.closed || k.paused {
+		c.mu.Unlock()
+		return
+	}
+	k.paused = true
+	k.setWaiting(false)
+	freed := k.emptyInbox()
+	k.place()
+	c.look()
+	c.kick(&w)
+	c.mu.Unlock()
+	k.freeShared(freed)
+	w.fire()
+}
+
+// Resume ends Pause. Take at once after it: nothing wakes a consumer before that.
+func (k *Consumer) Resume() {
+	k.cursor.mu.Lock()
+	defer k.cursor.mu.Unlock()
+	if k.paused && !k.closed {
+		k.paused = false
+		k.place()
+	}
+}
+
 // emptyInbox puts the inbox back and returns how many messages of it had credit.
 func (k *Consumer) emptyInbox() int64 {
 	c := k.cursor
@@ -199,7 +231,7 @@ func (k *Consumer) Free() bool {
 // place puts the consumer into its level's ring or takes it out, as its state says.
 func (k *Consumer) place() {
 	l := k.level
-	can := !k.closed && !k.noShared && k.room() > 0
+	can := !k.closed && !k.paused && !k.noShared && k.room() > 0
 	if full := can && k.boxed >= inboxLimit; full != k.full {
 		k.full = full
 		if full {

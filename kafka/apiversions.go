@@ -51,6 +51,7 @@ var features = []struct {
 	name  string
 	level int16
 }{
+	{"share.version", 1},       // share groups (KIP-932)
 	{"group.version", 1},       // consumer groups that the broker assigns (KIP-848)
 	{"transaction.version", 2}, // partitions are added to transactions by what is produced, and each has an epoch (KIP-890)
 }

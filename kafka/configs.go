@@ -87,8 +87,42 @@ func (c *conn) nodeSettings() []setting {
 	}
 }
 
-// Key 32, DescribeConfigs, versions 0 to 4: topics, this broker, and groups,
-// which have no settings yet.
+// groupSettings are those of every group. They are what they are: tools set some before they begin, and are told whether that holds.
+func (c *conn) groupSettings() []setting {
+	fixed := func(name, value string, typ kmsg.ConfigType) setting {
+		return setting{name: name, value: value, standard: value, source: kmsg.ConfigSourceDefaultConfig, typ: typ}
+	}
+	return []setting{
+		fixed("consumer.heartbeat.interval.ms", "5000", kmsg.ConfigTypeInt),
+		fixed("consumer.session.timeout.ms", "45000", kmsg.ConfigTypeInt),
+		fixed("share.auto.offset.reset", "earliest", kmsg.ConfigTypeString),
+		fixed("share.delivery.count.limit", strconv.Itoa(shareDeliveries), kmsg.ConfigTypeInt),
+		fixed("share.heartbeat.interval.ms", "5000", kmsg.ConfigTypeInt),
+		fixed("share.isolation.level", "read_committed", kmsg.ConfigTypeString),
+		fixed("share.record.lock.duration.ms", strconv.FormatInt(c.s.opts.ShareLock.Milliseconds(), 10), kmsg.ConfigTypeInt),
+		fixed("share.session.timeout.ms", "45000", kmsg.ConfigTypeInt),
+	}
+}
+
+// alterGroup takes settings of a group that are what they are to be, and no others.
+func (c *conn) alterGroup(name string, change map[string]*string) error {
+	if err := c.session.May(broker.Consume, broker.OnGroup, name); err != nil {
+		return err
+	}
+	for key, value := range change {
+		list := c.groupSettings()
+		at := slices.IndexFunc(list, func(s setting) bool { return s.name == key })
+		switch {
+		case at < 0:
+			return faultf(wire.InvalidConfig, "groups have no setting '%s'", key)
+		case value != nil && *value != list[at].value:
+			return faultf(wire.InvalidConfig, "'%s' of a group is %s, and can't be changed", key, list[at].value)
+		}
+	}
+	return nil
+}
+
+// Key 32, DescribeConfigs, versions 0 to 4: topics, this broker, and groups.
 func (c *conn) describeConfigs(r *kmsg.DescribeConfigsRequest) kmsg.Response {
 	res := kmsg.NewPtrDescribeConfigsResponse()
 	type resource struct {
@@ -139,7 +173,10 @@ func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting,
 		if len(name) > maxGroupBytes {
 			return nil, faultf(wire.InvalidGroupID, "a group's name has %d bytes at most", maxGroupBytes)
 		}
-		return nil, c.session.May(broker.Look, broker.OnGroup, name)
+		if err := c.session.May(broker.Look, broker.OnGroup, name); err != nil {
+			return nil, err
+		}
+		return c.groupSettings(), nil
 	}
 	return nil, faultf(wire.InvalidRequest, "resources of type %d have no settings", kind)
 }
@@ -180,6 +217,13 @@ func (c *conn) incrementalAlterConfigs(r *kmsg.IncrementalAlterConfigsRequest) k
 }
 
 func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, validateOnly bool) error {
+	if asked.ResourceType == kmsg.ConfigResourceTypeGroupConfig {
+		change := map[string]*string{}
+		for _, kv := range asked.Configs {
+			change[kv.Name] = kv.Value
+		}
+		return c.alterGroup(asked.ResourceName, change)
+	}
 	q, err := c.alterable(asked.ResourceType, asked.ResourceName)
 	if err != nil {
 		return err

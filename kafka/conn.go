@@ -55,6 +55,7 @@ type conn struct {
 	publisher     *broker.Publisher        // for topics that lead into an exchange; nil until used
 	body          []byte                   // memory of encoded answers
 	bill          bill
+	share         sharing
 }
 
 // Handle serves one connection until it ends.
@@ -133,6 +134,7 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 		return err
 	}
 	if c.session != nil { // it has no place beside the next one
+		c.s.shares.left(c)
 		c.session.Close()
 		c.session = nil
 	}
@@ -161,6 +163,7 @@ func (c *conn) close() {
 	if c.publisher != nil {
 		c.publisher.Abandon()
 	}
+	c.s.shares.left(c)
 	if c.session != nil {
 		c.session.Close()
 	}

@@ -87,17 +87,7 @@ func (c *conn) consumerGroupHeartbeat(h wire.Header, r *kmsg.ConsumerGroupHeartb
 		}
 		beat.Owned = group.NewPartitions(owned)
 	}
-	got := c.groups.EpochHeartbeat(beat)
-	if r.MemberEpoch >= 0 {
-		if code := c.stillMember(r.Group, got.MemberID, got.Err); code != wire.None && got.Err == wire.None { // the right may have gone
-			got = group.EpochReply{Err: code}
-		}
-	} else {
-		c.session.Stopped(broker.Consume, broker.OnGroup, r.Group, r.MemberID)
-	}
-	if err := c.charge(topicBytes*len(got.Assigned) + 16*got.Assigned.Count()); err != nil {
-		got = group.EpochReply{Err: groupCode(err)}
-	}
+	got := c.heard(r.Group, r.MemberID, r.MemberEpoch, c.groups.EpochHeartbeat(beat))
 	res.ErrorCode, res.ErrorMessage = int16(got.Err), ref(got.Why)
 	if got.Err != wire.None {
 		return res
@@ -113,6 +103,19 @@ func (c *conn) consumerGroupHeartbeat(h wire.Header, r *kmsg.ConsumerGroupHeartb
 		res.Assignment = &a
 	}
 	return res
+}
+
+// heard is what a group answered, if the client may still be in it, and there is memory for it.
+func (c *conn) heard(name, member string, epoch int32, got group.EpochReply) group.EpochReply {
+	if epoch < 0 {
+		c.session.Stopped(broker.Consume, broker.OnGroup, name, member)
+	} else if code := c.stillMember(name, got.MemberID, got.Err); code != wire.None && got.Err == wire.None {
+		return group.EpochReply{Err: code}
+	}
+	if err := c.charge(topicBytes*len(got.Assigned) + 16*got.Assigned.Count()); err != nil {
+		return group.EpochReply{Err: groupCode(err)}
+	}
+	return got
 }
 
 // Key 69, ConsumerGroupDescribe, versions 0 and 1.

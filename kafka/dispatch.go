@@ -74,6 +74,14 @@ func (c *conn) handle(h wire.Header, req kmsg.Request) (kmsg.Response, error) {
 		return c.consumerGroupHeartbeat(h, r), nil
 	case *kmsg.ConsumerGroupDescribeRequest:
 		return c.consumerGroupDescribe(r), nil
+	case *kmsg.ShareGroupHeartbeatRequest:
+		return c.shareGroupHeartbeat(h, r), nil
+	case *kmsg.ShareGroupDescribeRequest:
+		return c.shareGroupDescribe(r), nil
+	case *kmsg.ShareFetchRequest:
+		return c.shareFetch(r)
+	case *kmsg.ShareAcknowledgeRequest:
+		return c.shareAcknowledge(r), nil
 	case *kmsg.DescribeGroupsRequest:
 		return c.describeGroups(r), nil
 	case *kmsg.ListGroupsRequest:

@@ -176,6 +176,10 @@ var needed = []struct {
 	{"AlterClientQuotas", wire.AlterClientQuotas, nil, []need{{"configure cluster ''", 31}}},
 	{"DescribeUserScramCredentials", wire.DescribeUserSCRAM, nil, []need{{"any cluster ''", 31}}},
 	{"AlterUserScramCredentials", wire.AlterUserSCRAM, nil, []need{{"configure cluster ''", 31}}},
+	{"ShareFetch", wire.ShareFetch, nil, []need{{"read group 'shared'", 30}, {"read queue 't'", 29}}},
+	{"ShareAcknowledge", wire.ShareAcknowledge, nil, []need{{"read group 'shared'", 30}}},
+	{"ShareGroupDescribe", wire.ShareGroupDescribe, nil, []need{{"any group 'shared'", 30}}},
+	{"ShareGroupHeartbeat", wire.ShareGroupHeartbeat, nil, []need{{"read group 'shared'", 30}, {"any queue 't'", 29}}},
 	{"ConsumerGroupHeartbeat", wire.ConsumerGroupHeartbeat, nil, []need{{"read group 'g'", 30}, {"any queue 't'", 29}}},
 }
 
@@ -240,6 +244,10 @@ func (r *rig) withIDs(req kmsg.Request) kmsg.Request {
 	case *kmsg.FetchRequest:
 		for i := range q.Topics {
 			q.Topics[i].TopicID = id(q.Topics[i].Topic)
+		}
+	case *kmsg.ShareFetchRequest:
+		for i := range q.Topics {
+			q.Topics[i].TopicID = id("t")
 		}
 	case *kmsg.OffsetCommitRequest:
 		for i := range q.Topics {

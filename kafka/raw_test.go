@@ -581,7 +581,7 @@ func TestAPIVersions(t *testing.T) {
 func TestWhatIsNotServedIsAnsweredWhereThereIsAPlaceForIt(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.raw()
-	for _, req := range []kmsg.Request{kmsg.NewPtrDescribeTopicPartitionsRequest(), kmsg.NewPtrGetTelemetrySubscriptionsRequest(), kmsg.NewPtrShareGroupHeartbeatRequest()} {
+	for _, req := range []kmsg.Request{kmsg.NewPtrDescribeTopicPartitionsRequest(), kmsg.NewPtrGetTelemetrySubscriptionsRequest(), kmsg.NewPtrStreamsGroupHeartbeatRequest()} {
 		for version := int16(0); version <= req.MaxVersion(); version++ {
 			req.SetVersion(version)
 			if wire.Unsupported(wire.Header{Key: wire.Key(req.Key()), Version: version}) == nil {

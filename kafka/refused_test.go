@@ -248,6 +248,29 @@ var refusedRequests = map[wire.Key]refusedRequest{
 		q.Groups = []string{"g"}
 		return q
 	}},
+	wire.ShareGroupHeartbeat: {30, func() kmsg.Request {
+		q := kmsg.NewPtrShareGroupHeartbeatRequest()
+		q.GroupID, q.MemberID, q.SubscribedTopicNames = "shared", "m", []string{"t"}
+		return q
+	}},
+	wire.ShareGroupDescribe: {30, func() kmsg.Request {
+		q := kmsg.NewPtrShareGroupDescribeRequest()
+		q.GroupIDs = []string{"shared"}
+		return q
+	}},
+	wire.ShareFetch: {30, func() kmsg.Request {
+		q := kmsg.NewPtrShareFetchRequest()
+		q.GroupID, q.MemberID, q.MaxRecords = kmsg.StringPtr("shared"), kmsg.StringPtr("m"), 1
+		p := kmsg.NewShareFetchRequestTopic()
+		p.Partitions = append(p.Partitions, kmsg.NewShareFetchRequestTopicPartition())
+		q.Topics = append(q.Topics, p)
+		return q
+	}},
+	wire.ShareAcknowledge: {30, func() kmsg.Request {
+		q := kmsg.NewPtrShareAcknowledgeRequest()
+		q.GroupID, q.MemberID, q.ShareSessionEpoch = kmsg.StringPtr("shared"), kmsg.StringPtr("m"), 1
+		return q
+	}},
 	wire.OffsetDelete: {30, func() kmsg.Request {
 		q := kmsg.NewPtrOffsetDeleteRequest()
 		q.Group = "g"

@@ -47,6 +47,8 @@ type Options struct {
 	// InitialRebalanceDelay is how long an empty group waits for more members;
 	// default 20 ms.
 	InitialRebalanceDelay time.Duration
+	// ShareLock is how long a member of a share group may keep what it was handed; default 30 s.
+	ShareLock time.Duration
 	// IdleTimeout closes connections on which nothing was asked; default 10 min.
 	IdleTimeout time.Duration
 	// MaxFrameBytes bounds a Produce request; default wire.MaxFrameBytes.
@@ -84,6 +86,7 @@ type Server struct {
 
 	made atomic.Pointer[Topics]
 
+	shares  shares
 	members *budget.Account // of what members of groups say of themselves
 	wide    wide
 
@@ -131,6 +134,9 @@ func (o *Options) defaults() {
 	}
 	if o.Partitions == 0 {
 		o.Partitions = 1
+	}
+	if o.ShareLock == 0 {
+		o.ShareLock = 30 * time.Second
 	}
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = 10 * time.Minute

@@ -40,6 +40,9 @@ func NewRecords(raw []byte) Records { return Records{raw} }
 // Len is the number of bytes that were not stepped over yet.
 func (r *Records) Len() int { return len(r.rest) }
 
+// Rest is those bytes, borrowed as the records are.
+func (r *Records) Rest() []byte { return r.rest }
+
 // Skip steps over one record without decoding it.
 func (r *Records) Skip() (ok bool, err error) {
 	if len(r.rest) == 0 {

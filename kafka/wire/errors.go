@@ -77,6 +77,10 @@ const (
 	UnacceptableCredential     Code = 93
 	PolicyViolation            Code = 44
 	RebootstrapRequired        Code = 129
+	InvalidRecordState         Code = 121
+	ShareSessionNotFound       Code = 122
+	InvalidShareSessionEpoch   Code = 123
+	ShareSessionLimitReached   Code = 133
 	FencedMemberEpoch          Code = 110
 	UnreleasedInstanceID       Code = 111
 	UnsupportedAssignor        Code = 112

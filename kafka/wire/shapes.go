@@ -93,4 +93,9 @@ var shapes = map[Key][]shape{
 	ConsumerGroupHeartbeat: {text, text, i32, text, text, i32, plain(text), from(1, text), text,
 		list(uuid, plain(i32))},
 	ConsumerGroupDescribe: {plain(text), i8},
+	ShareGroupHeartbeat:   {text, text, i32, text, plain(text)},
+	ShareGroupDescribe:    {plain(text), i8},
+	ShareFetch: {text, text, i32, i32, i32, i32, i32, i32, from(2, i8), from(2, i8),
+		list(uuid, list(i32, list(i64, i64, plain(i8)))), list(uuid, plain(i32))},
+	ShareAcknowledge: {text, text, i32, from(2, i8), list(uuid, list(i32, list(i64, i64, plain(i8))))},
 }

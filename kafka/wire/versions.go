@@ -49,6 +49,10 @@ const (
 	DescribeTransactions    Key = 65
 	ConsumerGroupHeartbeat  Key = 68
 	ConsumerGroupDescribe   Key = 69
+	ShareGroupHeartbeat     Key = 76
+	ShareGroupDescribe      Key = 77
+	ShareFetch              Key = 78
+	ShareAcknowledge        Key = 79
 	ListTransactions        Key = 66
 )
 
@@ -113,6 +117,10 @@ var Supported = []Support{
 	{ListTransactions, 0, 2, 0, "ListTransactions"},
 	{ConsumerGroupHeartbeat, 0, 1, 0, "ConsumerGroupHeartbeat"},
 	{ConsumerGroupDescribe, 0, 1, 0, "ConsumerGroupDescribe"},
+	{ShareGroupHeartbeat, 1, 1, 0, "ShareGroupHeartbeat"},
+	{ShareGroupDescribe, 1, 1, 0, "ShareGroupDescribe"},
+	{ShareFetch, 1, 2, 0, "ShareFetch"},
+	{ShareAcknowledge, 1, 2, 0, "ShareAcknowledge"},
 }
 
 // byKey finds a key's entry without searching; nil where a key is not served.

@@ -18,7 +18,9 @@ import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.AcknowledgeType;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.KafkaShareConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -52,6 +54,7 @@ public final class KafkaClient {
         Check.add("group of two, cooperative: join, rebalance, leave, restart from the commit", 90,
             () -> group("org.apache.kafka.clients.consumer.CooperativeStickyAssignor"));
         Check.add("group of two, assigned by the broker: join, rebalance, leave, restart from the commit", 90, () -> group("consumer"));
+        Check.add("share group of two: each record once, released ones again, rejected ones not", 40, KafkaClient::sharing);
         Check.add("transactions: a copy with its offsets, of which some are aborted, arrives once and in order; a zombie is fenced", 60,
             KafkaClient::transactions);
         Check.add("bounds and offsets by time", 30, KafkaClient::lookups);
@@ -322,6 +325,60 @@ public final class KafkaClient {
                 throw error;
             }
         }
+    }
+
+    /** Two members of a share group take turns; of each ten records one is released once and one is rejected. */
+    private static void sharing() throws Exception {
+        String topic = Check.name("shared");
+        String id = Check.name("share-group");
+        createTopic(topic, PARTITIONS);
+        admin.incrementalAlterConfigs(Map.of(new ConfigResource(ConfigResource.Type.GROUP, id),
+            List.of(new AlterConfigOp(new ConfigEntry("share.auto.offset.reset", "earliest"), AlterConfigOp.OpType.SET)))).all().get();
+        List<String> want = plain(topic, "one", 200);
+        Map<String, Integer> seen = new java.util.concurrent.ConcurrentHashMap<>();
+        Set<String> done = ConcurrentHashMap.newKeySet();
+        List<Thread> members = new ArrayList<>();
+        List<Throwable> errors = new CopyOnWriteArrayList<>();
+        java.util.concurrent.atomic.AtomicBoolean stop = new java.util.concurrent.atomic.AtomicBoolean();
+        for (int m = 0; m < 2; m++) {
+            Map<String, Object> conf = config(Map.of("group.id", id, "share.acknowledgement.mode", "explicit", "max.poll.records", 7,
+                "key.deserializer", ByteArrayDeserializer.class, "value.deserializer", ByteArrayDeserializer.class));
+            Thread member = new Thread(() -> {
+                try (KafkaShareConsumer<byte[], byte[]> consumer = new KafkaShareConsumer<>(conf)) {
+                    consumer.subscribe(List.of(topic));
+                    while (!stop.get()) {
+                        for (ConsumerRecord<byte[], byte[]> r : consumer.poll(Duration.ofMillis(200))) {
+                            String value = new String(r.value(), StandardCharsets.UTF_8);
+                            int times = seen.merge(value, 1, Integer::sum);
+                            Check.equal((int) r.deliveryCount().get(), times, "deliveries of " + value);
+                            if (value.endsWith("3") && times == 1) {
+                                consumer.acknowledge(r, AcknowledgeType.RELEASE);
+                                continue;
+                            }
+                            consumer.acknowledge(r, value.endsWith("4") ? AcknowledgeType.REJECT : AcknowledgeType.ACCEPT);
+                            done.add(value);
+                        }
+                        consumer.commitSync().forEach((partition, error) -> error.ifPresent(errors::add));
+                    }
+                } catch (Throwable e) {
+                    errors.add(e);
+                }
+            });
+            member.start();
+            members.add(member);
+        }
+        Check.until("all are settled", () -> done.size() == want.size() || !errors.isEmpty());
+        Thread.sleep(300);
+        stop.set(true);
+        for (Thread member : members) {
+            member.join(20_000);
+        }
+        Check.equal(errors, List.of(), "errors of the members");
+        for (String value : want) {
+            Check.equal(seen.get(value), value.endsWith("3") ? 2 : 1, "deliveries of " + value);
+        }
+        admin.deleteShareGroups(List.of(id)).all().get();
+        admin.deleteTopics(List.of(topic)).all().get();
     }
 
     private static void group(String assignor) throws Exception {

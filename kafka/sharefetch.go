@@ -1,0 +1,368 @@
+package kafka
+
+import (
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/wire"
+	"github.com/leveret-mq/leveret/message"
+)
+
+const (
+	// maxShareBytes bounds what one ShareFetch is answered, but for one message that is larger.
+	maxShareBytes = 4 << 20
+	// maxShareRecords bounds how many records that are.
+	maxShareRecords = 50_000
+)
+
+// shareRequest is what a ShareFetch and a ShareAcknowledge have in common.
+type shareRequest struct {
+	group, member *string
+	epoch         int32
+	renews        bool // verdicts may be to renew
+	fetch         bool
+	parts         []shareAsked
+}
+
+// shareAsked is a partition that a request names.
+type shareAsked struct {
+	id       wire.TopicID
+	n        int32
+	verdicts []shareVerdict
+	code     wire.Code // what became of them
+	settled  bool      // there were any
+	bad      bool
+}
+
+// verdictsOf reads what is said of a batch of messages, a shareVerdict each or one for all. Equal ones that follow each other become one.
+func (a *shareAsked) verdictsOf(first, last int64, kinds []int8, renews bool) {
+	n := last - first + 1
+	if first < 0 || n <= 0 || len(kinds) != 1 && int64(len(kinds)) != n {
+		a.bad = true
+		return
+	}
+	a.settled = true
+	for i, kind := range kinds {
+		if kind < shareGap || kind > shareRenew || kind == shareRenew && !renews {
+			a.bad = true
+			return
+		}
+		v := shareVerdict{message.Offset(first + int64(i)), message.Offset(first + int64(i)), kind}
+		if len(kinds) == 1 {
+			v.last = message.Offset(last)
+		}
+		if k := len(a.verdicts); k > 0 && a.verdicts[k-1].kind == kind && a.verdicts[k-1].last+1 == v.first {
+			a.verdicts[k-1].last = v.last
+			continue
+		}
+		a.verdicts = append(a.verdicts, v)
+	}
+}
+
+// enterShare finds or makes the session of a request, and settles what it says of messages.
+func (c *conn) enterShare(r *shareRequest) (*shareSession, wire.Code) {
+	if deref(r.group) == "" || deref(r.member) == "" || r.epoch < -1 {
+		return nil, wire.InvalidRequest
+	}
+	if code := c.mayGroup(broker.Consume, *r.group); code != wire.None {
+		return nil, code
+	}
+	settles := slices.ContainsFunc(r.parts, func(a shareAsked) bool { return a.settled || a.bad })
+	name := shareName{c.vhost, *r.group, *r.member}
+	var x *shareSession
+	switch {
+	case r.epoch == 0 && !r.fetch:
+		return nil, wire.InvalidShareSessionEpoch
+	case r.epoch == 0 && settles:
+		return nil, wire.InvalidRequest
+	case r.epoch == 0:
+		var code wire.Code
+		if x, code = c.s.shares.open(c, name); code != wire.None {
+			return nil, code
+		}
+	default:
+		if x = c.s.shares.find(name); x == nil {
+			return nil, wire.ShareSessionNotFound
+		}
+	}
+	if !x.enter(r.epoch) {
+		return nil, wire.InvalidShareSessionEpoch
+	}
+	for i := range r.parts {
+		a := &r.parts[i]
+		switch {
+		case a.bad:
+			a.code, a.settled = wire.InvalidRequest, true
+		case a.settled:
+			a.code = c.settleShare(x, a)
+		}
+	}
+	return x, wire.None
+}
+
+func (c *conn) settleShare(x *shareSession, a *shareAsked) wire.Code {
+	if _, err := c.topicNamed(broker.Consume, nil, a.id); err != nil {
+		return codeOf(err)
+	}
+	x.mu.Lock()
+	p := x.find(a.id, a.n)
+	x.mu.Unlock()
+	if p == nil {
+		return wire.InvalidRecordState
+	}
+	return x.settle(p, a.verdicts)
+}
+
+// Key 79, ShareAcknowledge, versions 1 and 2: what became of messages, outside of a fetch.
+func (c *conn) shareAcknowledge(r *kmsg.ShareAcknowledgeRequest) kmsg.Response {
+	q := shareRequest{group: r.GroupID, member: r.MemberID, epoch: r.ShareSessionEpoch, renews: r.IsRenewAck}
+	for _, t := range r.Topics {
+		for _, p := range t.Partitions {
+			a := shareAsked{id: t.TopicID, n: p.Partition}
+			for _, b := range p.AcknowledgementBatches {
+				a.verdictsOf(b.FirstOffset, b.LastOffset, b.AcknowledgeTypes, q.renews)
+			}
+			q.parts = append(q.parts, a)
+		}
+	}
+	res := kmsg.NewPtrShareAcknowledgeResponse()
+	res.AcquisitionLockTimeoutMillis = int32(c.s.opts.ShareLock.Milliseconds())
+	x, code := c.enterShare(&q)
+	if code != wire.None {
+		res.ErrorCode = int16(code)
+		return res
+	}
+	if r.ShareSessionEpoch == -1 {
+		c.s.shares.end(x)
+	}
+	at := 0
+	for _, t := range r.Topics {
+		out := kmsg.NewShareAcknowledgeResponseTopic()
+		out.TopicID = t.TopicID
+		for _, p := range t.Partitions {
+			one := kmsg.NewShareAcknowledgeResponseTopicPartition()
+			one.Partition, one.ErrorCode = p.Partition, int16(q.parts[at].code)
+			at++
+			out.Partitions = append(out.Partitions, one)
+		}
+		res.Topics = append(res.Topics, out)
+	}
+	return res
+}
+
+// Key 78, ShareFetch, versions 1 and 2 (KIP-932): verdicts on messages that the member holds, then others for it, off the work cursor
+// that serves AMQP consumers too. Nothing is handed out beyond what was asked for. Batches hold the records that were acquired, and
+// no others.
+func (c *conn) shareFetch(r *kmsg.ShareFetchRequest) (kmsg.Response, error) {
+	q := shareRequest{group: r.GroupID, member: r.MemberID, epoch: r.ShareSessionEpoch, renews: r.IsRenewAck, fetch: true}
+	for _, t := range r.Topics {
+		for _, p := range t.Partitions {
+			a := shareAsked{id: t.TopicID, n: p.Partition}
+			for _, b := range p.AcknowledgementBatches {
+				a.verdictsOf(b.FirstOffset, b.LastOffset, b.AcknowledgeTypes, q.renews)
+			}
+			q.parts = append(q.parts, a)
+		}
+	}
+	res := kmsg.NewPtrShareFetchResponse()
+	res.AcquisitionLockTimeoutMillis = int32(c.s.opts.ShareLock.Milliseconds())
+	x, code := c.enterShare(&q)
+	if code != wire.None {
+		res.ErrorCode = int16(code)
+		return res, nil
+	}
+	out := shareAnswer{res: res}
+	for i := range q.parts {
+		if a := &q.parts[i]; a.settled {
+			out.part(a.id, a.n).AcknowledgeErrorCode = int16(a.code)
+		}
+	}
+	if r.ShareSessionEpoch == -1 {
+		c.s.shares.end(x)
+		return res, nil
+	}
+	if !x.fetching.TryLock() {
+		res.ErrorCode = int16(wire.InvalidShareSessionEpoch) // two at a time
+		return res, nil
+	}
+	defer x.fetching.Unlock()
+	x.shape(&q, r.ForgottenTopicsData)
+	if r.MaxRecords <= 0 || r.MaxBytes <= 0 || r.IsRenewAck {
+		return res, nil
+	}
+	defer x.pause()
+	err := c.awaitShare(x, r, &out)
+	return res, err
+}
+
+// shape adds and forgets partitions of a session. fetching is held.
+func (x *shareSession) shape(q *shareRequest, forgotten []kmsg.ShareFetchRequestForgottenTopicsData) {
+	var gone []*sharePart
+	x.mu.Lock()
+	for i := range q.parts {
+		if a := &q.parts[i]; x.find(a.id, a.n) == nil {
+			x.parts = append(x.parts, &sharePart{id: a.id, n: a.n})
+		}
+	}
+	for _, t := range forgotten {
+		x.parts = slices.DeleteFunc(x.parts, func(p *sharePart) bool {
+			if p.id != t.TopicID || !slices.Contains(t.Partitions, p.n) {
+				return false
+			}
+			gone = append(gone, p)
+			return true
+		})
+	}
+	x.mu.Unlock()
+	for _, p := range gone {
+		p.leave()
+		x.dropAll(p)
+	}
+}
+
+func (x *shareSession) pause() {
+	x.mu.Lock()
+	parts := x.parts
+	x.mu.Unlock()
+	for _, p := range parts {
+		if p.sub != nil {
+			p.sub.Pause()
+		}
+	}
+}
+
+// shareAnswer is an answer that is built.
+type shareAnswer struct {
+	res    *kmsg.ShareFetchResponse
+	failed bool // some partition has an error that the client is to hear now
+	n      int  // records
+}
+
+// part is what the answer says of a partition.
+func (s *shareAnswer) part(id wire.TopicID, n int32) *kmsg.ShareFetchResponseTopicPartition {
+	at := slices.IndexFunc(s.res.Topics, func(t kmsg.ShareFetchResponseTopic) bool { return t.TopicID == id })
+	if at < 0 {
+		t := kmsg.NewShareFetchResponseTopic()
+		t.TopicID = id
+		at = len(s.res.Topics)
+		s.res.Topics = append(s.res.Topics, t)
+	}
+	t := &s.res.Topics[at]
+	for i := range t.Partitions {
+		if t.Partitions[i].Partition == n {
+			return &t.Partitions[i]
+		}
+	}
+	p := kmsg.NewShareFetchResponseTopicPartition()
+	p.Partition, p.Records = n, []byte{}
+	t.Partitions = append(t.Partitions, p)
+	return &t.Partitions[len(t.Partitions)-1]
+}
+
+// awaitShare acquires, and waits as long as the request allows while there is nothing.
+func (c *conn) awaitShare(x *shareSession, r *kmsg.ShareFetchRequest, out *shareAnswer) error {
+	var timer *time.Timer
+	for {
+		changed := c.session.PolicyChange()
+		if c.acquire(x, r, out); out.n > 0 || out.failed || r.MaxWaitMillis <= 0 {
+			return nil
+		}
+		if timer == nil {
+			defer c.frames.Touch()
+			if err := c.out.send(); err != nil {
+				return err
+			}
+			timer = time.NewTimer(min(time.Duration(r.MaxWaitMillis)*time.Millisecond, c.s.opts.IdleTimeout))
+			defer timer.Stop()
+		}
+		select {
+		case <-changed: // what it may read is looked at anew
+		case <-x.wake:
+		case <-timer.C:
+			return nil
+		case <-x.ended:
+			out.res.ErrorCode = int16(wire.ShareSessionNotFound)
+			return nil
+		case <-c.s.stop:
+			return errStopping
+		case <-c.frames.gone():
+			return errGone
+		}
+	}
+}
+
+// acquire takes what there is for the member, from one partition after the other.
+func (c *conn) acquire(x *shareSession, r *kmsg.ShareFetchRequest, out *shareAnswer) {
+	bytes := int(min(r.MaxBytes, maxShareBytes))
+	if c.memory.Try(int64(2*bytes)) != nil {
+		if bytes = min(bytes, smallFetchBytes/2); c.memory.Try(int64(2*bytes)) != nil {
+			return // the next wake-up or the request's time is when it is tried again
+		}
+	}
+	c.bill.taken += int64(2 * bytes)
+	records := int(min(r.MaxRecords, maxShareRecords))
+	x.mu.Lock()
+	parts := x.parts
+	x.mu.Unlock()
+	first := x.turn
+	for i := range parts {
+		if records <= out.n || bytes <= 0 {
+			break
+		}
+		at := (first + i) % len(parts)
+		p := parts[at]
+		took, err := c.acquireFrom(x, p, records-out.n, bytes, out)
+		if err != nil {
+			one := out.part(p.id, p.n)
+			one.ErrorCode, one.ErrorMessage = outcome(err)
+			out.failed = true
+			continue
+		}
+		if took > 0 {
+			x.turn = at + 1
+		}
+		bytes -= took
+	}
+	if out.n == 0 {
+		c.releaseBill()
+	}
+}
+
+// acquireFrom takes what a partition has for the member, and says how many bytes of batches that are.
+func (c *conn) acquireFrom(x *shareSession, p *sharePart, records, bytes int, out *shareAnswer) (int, error) {
+	t, err := c.topicNamed(broker.Consume, nil, p.id)
+	if err == nil && t.partition(p.n) == nil {
+		err = faultf(wire.UnknownTopicOrPartition, "topic '%s' has no partition %d", t.name, p.n)
+	}
+	if err != nil {
+		p.leave()
+		return 0, err
+	}
+	if p.sub == nil {
+		if p.sub, err = x.session.SubscribePartition(t.partition(p.n), x.notify, x.notify); err != nil {
+			return 0, err
+		}
+	}
+	a := &c.share.acquired
+	a.Reset()
+	n, err := p.sub.Acquire(records, bytes, a)
+	if n == 0 {
+		return 0, err
+	}
+	one := out.part(p.id, p.n)
+	one.Records = slices.Clone(a.Batches)
+	one.AcquiredRecords = make([]kmsg.ShareFetchResponseTopicPartitionAcquiredRecord, len(a.Runs))
+	for i := range a.Runs {
+		run := &one.AcquiredRecords[i]
+		run.FirstOffset, run.LastOffset, run.DeliveryCount = int64(a.Runs[i].First), int64(a.Runs[i].Last), int16(min(a.Runs[i].Deliveries, 1<<15-1))
+	}
+	x.hold(p, a.Runs)
+	out.n += n
+	if cap(a.Batches) > keptBodyBytes {
+		a.Batches = nil
+	}
+	return max(len(one.Records), 1), nil
+}
