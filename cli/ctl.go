@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -282,7 +283,7 @@ func (l *ctlList) run(x *ctl, columns []string) error {
 		}
 	}
 	var list []map[string]any
-	if err := x.get(l.path(x.t.vhost), &list); err != nil {
+	if err := x.get(l.path(x.t.vhost)+l.only(columns), &list); err != nil {
 		return missing(err, "virtual host", x.t.vhost, "", "vhosts")
 	}
 	if l.tables != nil {
@@ -307,6 +308,26 @@ func (l *ctlList) run(x *ctl, columns []string) error {
 		}
 	}
 	return x.rows(columns, rows)
+}
+
+// only asks for what is wanted and nothing else, where that is known: the rest would be worked out for nothing.
+func (l *ctlList) only(columns []string) string {
+	if l.tables != nil {
+		return ""
+	}
+	wanted := []string{}
+	for _, name := range columns {
+		if !slices.Contains(l.columns(nil), name) {
+			return ""
+		}
+		if _, fixed := l.fixed[name]; !fixed {
+			wanted = append(wanted, cmp.Or(l.fields[name], name))
+		}
+	}
+	if len(wanted) == 0 {
+		return ""
+	}
+	return "?" + url.Values{"columns": {strings.Join(wanted, ",")}}.Encode()
 }
 
 func (l *ctlList) value(o map[string]any, name string) any {

@@ -68,7 +68,7 @@ func listKind(k *kind) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		rows, err := l.ask(c.Context(), cl, t)
+		rows, err := l.ask(c.Context(), cl, t, asJSON)
 		if err != nil {
 			return err
 		}
@@ -115,14 +115,18 @@ func raws(list []object) []json.RawMessage {
 }
 
 // ask reads the list.
-func (l *listing) ask(ctx context.Context, cl *client, t *target) ([]object, error) {
+func (l *listing) ask(ctx context.Context, cl *client, t *target, asJSON bool) ([]object, error) {
 	match, err := regexp.Compile(l.match)
 	if err != nil {
 		return nil, usagef("--match: %v", err)
 	}
 	q := url.Values{}
-	if len(l.columns) > 0 {
-		wanted := append(slices.Clone(l.columns), l.k.named)
+	wanted := slices.Clone(l.columns)
+	if len(wanted) == 0 && !asJSON {
+		wanted = l.k.fields() // what is not shown need not be worked out
+	}
+	if len(wanted) > 0 && !l.k.unsorted {
+		wanted = append(wanted, l.k.named)
 		if l.k.hide != nil {
 			wanted = append(wanted, "source")
 		}
