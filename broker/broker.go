@@ -2,11 +2,11 @@ package broker
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -352,11 +352,13 @@ func (b *Broker) markDirty(p *Partition) {
 
 const nameLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-// randomName is 22 letters, the 132 bits of a name that no other will have.
+// randomName is 22 letters, the 132 bits of a name that no other will have, and nobody guesses: who knows the name of a queue for
+// replies can send to it.
 func randomName() string {
 	var s [22]byte
+	_, _ = rand.Read(s[:]) // never fails (crypto/rand)
 	for i := range s {
-		s[i] = nameLetters[rand.IntN(len(nameLetters))]
+		s[i] = nameLetters[s[i]%byte(len(nameLetters))] // of which there are 64
 	}
 	return string(s[:])
 }
