@@ -23,7 +23,7 @@ type cleaning struct {
 	share float64
 
 	// Of one pass.
-	keys    *keyMap
+	keys    *keyMap                  // its memory is that of all of them
 	end     message.Offset           // behind what is in keys
 	newest  map[int64]message.Offset // where the newest batch of each producer that is known begins
 	alive   map[int64]struct{}       // producers of whose transaction, not ended yet, something stays
@@ -76,9 +76,12 @@ func (w *cleaning) pass() (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	w.keys = newKeyMap(w.from, int64(w.to-w.from), w.c.b.opts.CompactMemory)
+	if w.keys == nil {
+		w.keys = newKeyMap(w.from, int64(w.to-w.from), w.c.b.opts.CompactMemory)
+	} else {
+		w.keys.reset(w.from) // another of its size would stay beside it until the collector runs
+	}
 	w.alive, w.horizon, w.end = map[int64]struct{}{}, math.MaxInt64, w.from
-	defer func() { w.keys, w.out, w.keep = nil, nil, nil }()
 	if err = w.collect(); err != nil {
 		return false, err
 	}

@@ -34,6 +34,12 @@ func newKeyMap(first message.Offset, records, memory int64) *keyMap {
 	return &keyMap{places: make([]keyPlace, places), most: int(places - places/4), first: first}
 }
 
+// reset forgets all keys, for records from another offset on.
+func (m *keyMap) reset(first message.Offset) {
+	clear(m.places)
+	m.keys, m.first = 0, first
+}
+
 // find returns the place of a key, or the free one where it would be.
 func (m *keyMap) find(key *message.KeyDigest) *keyPlace {
 	i := int(uint64(binary.LittleEndian.Uint32(key[:4])) * uint64(len(m.places)) >> 32)

@@ -115,8 +115,44 @@ func (l *Log) renew(olderThanMs, below int64) error {
 }
 
 // Roll begins a segment behind the last one if that was begun before a time and is not empty, and has that one on disk as a whole.
+// The new one's file, as large as what the last one holds, is made before: no append waits for that.
 func (l *Log) Roll(begunBeforeMs int64) error {
-	return l.beginNext(func(last *segment.Segment, _ int64) bool { return last.CreatedMs() < begunBeforeMs })
+	last := func() *segment.Segment { // the caller holds mu
+		list := l.segments()
+		if len(list) == 0 || l.usable() != nil {
+			return nil
+		}
+		s := list[len(list)-1]
+		if s.Base() == l.end.Load() || s.CreatedMs() >= begunBeforeMs {
+			return nil
+		}
+		return s
+	}
+	l.mu.Lock()
+	s := last()
+	if s == nil {
+		l.mu.Unlock()
+		return nil
+	}
+	if l.prepared == nil && !l.preparing {
+		for l.lastBytes = l.o.FirstSegmentBytes; l.lastBytes < s.Position() && l.lastBytes < l.o.SegmentBytes; {
+			l.lastBytes *= 2
+		}
+		l.prepare()
+	}
+	l.mu.Unlock()
+	l.o.Pool.Wait()
+	l.mu.Lock()
+	if s = last(); s == nil {
+		l.mu.Unlock()
+		return nil
+	}
+	_, err := l.roll(0, true)
+	l.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("begin a segment behind %s: %w", s.Name(), err)
+	}
+	return l.Sync()
 }
 
 // beginNext begins a segment behind the last one, if that is not empty and due says so, under mu.
