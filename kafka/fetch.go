@@ -180,6 +180,9 @@ func (c *conn) look(left int) {
 // first batch of an answer is sent whatever its size. sets is what a client of old gets in their place.
 func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *wire.FetchState) (sets []byte, code wire.Code) {
 	part := t.partition(p.Index)
+	if t.offsets {
+		return c.readOffsets(p, left, state)
+	}
 	switch {
 	case t.exchange != nil:
 		return nil, wire.TopicAuthorizationFailed // it only leads into an exchange
@@ -284,6 +287,10 @@ func (c *conn) watch() {
 	for _, t := range f.req.Topics {
 		known, err := c.topicNamed(broker.Consume, t.Name, t.ID)
 		if err != nil {
+			continue
+		}
+		if known.offsets {
+			f.stops = append(f.stops, c.groups.OffsetLog().Watch(f.notify))
 			continue
 		}
 		for _, p := range f.req.Of(t) {

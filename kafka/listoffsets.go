@@ -64,6 +64,14 @@ var askedSince = map[int64]int16{askLatest: 7, askLocalStart: 8, askTiered: 9, a
 
 func (c *conn) listOne(r *kmsg.ListOffsetsRequest, t *topic, p *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) wire.Code {
 	part := t.partition(p.Partition)
+	if t.offsets {
+		at, code := c.boundsOfOffsets(p.Partition, p.Timestamp)
+		out.Offset, out.LeaderEpoch = at, leaderEpoch
+		if r.Version == 0 && at >= 0 && p.MaxNumOffsets > 0 {
+			out.OldStyleOffsets = []int64{at}
+		}
+		return code
+	}
 	switch {
 	case t.exchange != nil && p.Partition == 0:
 		out.Offset, out.LeaderEpoch = 0, leaderEpoch // nothing to read there

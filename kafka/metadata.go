@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -134,6 +135,9 @@ func (c *conn) allTopics(res *kmsg.MetadataResponse) error {
 
 // describeID answers for a topic asked for by id.
 func (c *conn) describeID(ids func([16]byte) (*broker.Queue, error), id [16]byte) kmsg.MetadataResponseTopic {
+	if id == offsetsID && c.session.May(broker.Look, broker.OnQueue, offsetsTopic) == nil {
+		return noted(c.describeOffsets())
+	}
 	q, err := ids(id)
 	if err == nil {
 		return noted(c.describeTopic(q))
@@ -165,6 +169,8 @@ func (c *conn) describeNamed(name string, create, atOnce bool) kmsg.MetadataResp
 		return out
 	case t.exchange != nil:
 		return noted(c.describeFeed(name))
+	case t.offsets:
+		return noted(c.describeOffsets())
 	}
 	return noted(c.describeTopic(t.queue))
 }
@@ -225,6 +231,12 @@ func (c *conn) describeTopic(q *broker.Queue) (kmsg.MetadataResponseTopic, error
 // describeFeed shows a topic that leads into an exchange.
 func (c *conn) describeFeed(name string) (kmsg.MetadataResponseTopic, error) {
 	return c.describe(name, feedID(name), 1)
+}
+
+func (c *conn) describeOffsets() (kmsg.MetadataResponseTopic, error) {
+	t, err := c.describe(offsetsTopic, offsetsID, group.OffsetPartitions)
+	t.IsInternal = true
+	return t, err
 }
 
 func (c *conn) describe(name string, id [16]byte, partitions int) (kmsg.MetadataResponseTopic, error) {

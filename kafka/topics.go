@@ -15,6 +15,7 @@ type topic struct {
 	id       wire.TopicID
 	queue    *broker.Queue
 	exchange *broker.Exchange // a topic that only leads into an exchange; queue is nil
+	offsets  bool             // it is offsetsTopic; queue and exchange are nil
 	checked  time.Time
 }
 
@@ -30,7 +31,7 @@ func (t *topic) settings(b *broker.Broker) *broker.Settings {
 const topicAge = time.Second
 
 // internalTopics are those in which Kafka's brokers keep what we keep elsewhere. Tools
-// look whether they are there; nobody is to make them by that, or to write to them.
+// look whether they are there; nobody is to make them by that, or to write to them. The first can be read.
 var internalTopics = []string{"__consumer_offsets", "__transaction_state", "__share_group_state"}
 
 // topicOf finds a topic by its name on the wire for what is to be done with it,
@@ -80,6 +81,9 @@ func (c *conn) topicNamed(verb broker.Verb, name []byte, id wire.TopicID) (*topi
 // while, since who reads a topic that was deleted asks for it again and again.
 func (c *conn) findID(verb broker.Verb, id wire.TopicID) (*topic, error) {
 	name := ""
+	if id == offsetsID {
+		name = offsetsTopic
+	}
 	for _, q := range c.vhost.Queues() {
 		if q.TopicID == id && q.Readable() {
 			name = q.Name
@@ -130,6 +134,9 @@ func (t *topic) allow(c *conn, verb broker.Verb) error {
 	if t.exchange != nil {
 		return c.session.May(verb, broker.OnExchange, t.exchange.Name)
 	}
+	if t.offsets && verb != broker.Consume && verb != broker.Look {
+		return faultf(wire.InvalidTopic, "'%s' can only be read", t.name)
+	}
 	return c.session.May(verb, broker.OnQueue, t.name)
 }
 
@@ -145,6 +152,9 @@ func (c *conn) lookup(verb broker.Verb, name string) (*topic, error) {
 	if x := c.vhost.FeedExchange(name); x != nil {
 		t := &topic{name: name, id: feedID(name), exchange: x}
 		return t, t.allow(c, verb)
+	}
+	if name == offsetsTopic {
+		return c.lookupOffsets(verb)
 	}
 	q, err := c.queueFor(verb, name)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 type Coordinator struct {
 	opts        Options
 	offsetBytes atomic.Int64 // of what groups have committed
+	log         atomic.Pointer[OffsetLog]
 
 	mu     sync.Mutex // guards groups, sweep and closed; never held while a group's is waited for
 	groups map[string]*group
@@ -276,6 +277,9 @@ func (c *Coordinator) forgetIfUnused(id string) wire.Code {
 		return wire.None
 	}
 	g.close()
+	if l := c.log.Load(); l != nil {
+		l.ungrouped(id)
+	}
 	g.mu.Unlock()
 	defer c.drop(g)
 	if stored && c.opts.Keeper != nil && c.opts.Keeper.Keep(id, nil) != nil {

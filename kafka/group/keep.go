@@ -41,6 +41,9 @@ func (c *Coordinator) keepUpTo(g *group, changes uint64) error {
 		return nil
 	}
 	state, upTo := g.appendState(nil), g.changes
+	if l := c.log.Load(); l != nil {
+		l.grouped(g)
+	}
 	g.changed, g.stored = false, true
 	g.mu.Unlock()
 	if len(state) > maxStateBytes {

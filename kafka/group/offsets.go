@@ -235,6 +235,9 @@ func (c *Coordinator) remove(j Journal, g *group, which func(topic string, parti
 }
 
 func (g *group) apply(ch Change) {
+	if l := g.c.log.Load(); l != nil {
+		l.committed(&ch)
+	}
 	partitions := g.offsets[ch.Topic]
 	if old, ok := partitions[ch.Partition]; ok {
 		g.c.offsetBytes.Add(-old.bytes())
