@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/leveret-mq/leveret/amqp"
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/config"
 	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka"
@@ -20,10 +21,10 @@ import (
 // protocols is the table of listeners, in the order in which they start. One more
 // is a line here, with its address in config.
 var protocols = []protocol{
-	{"amqp", (*config.Config).AMQPListeners, openAMQP},
-	{"kafka", (*config.Config).KafkaListeners, openKafka},
-	{"stomp", (*config.Config).STOMPListeners, openSTOMP},
-	{"xmpp", (*config.Config).XMPPListeners, openXMPP},
+	{name: "amqp", listeners: (*config.Config).AMQPListeners, open: openAMQP},
+	{name: "kafka", listeners: (*config.Config).KafkaListeners, open: openKafka, wanted: hasTransactions},
+	{name: "stomp", listeners: (*config.Config).STOMPListeners, open: openSTOMP},
+	{name: "xmpp", listeners: (*config.Config).XMPPListeners, open: openXMPP},
 }
 
 // protocol is one line of the table.
@@ -31,6 +32,18 @@ type protocol struct {
 	name      string
 	listeners func(*config.Config) ([]config.Listener, error)
 	open      func(*Server) (handler, error)
+	// wanted says whether it has something to do without listeners; nil is never.
+	wanted func(*Server) (bool, error)
+}
+
+// hasTransactions says whether there are transactions of Kafka clients that may be open: they have to end, or nobody reads what
+// was written behind them.
+func hasTransactions(s *Server) (has bool, err error) {
+	err = s.broker.Transactions(func(*broker.VHost, string, []byte) error {
+		has = true
+		return nil
+	})
+	return has, err
 }
 
 // handler is what serves the connections of a protocol.
@@ -149,7 +162,16 @@ func (s *Server) openProtocols() error {
 			return err
 		}
 		if len(list) == 0 {
-			continue
+			wanted := false
+			if p.wanted != nil {
+				wanted, err = p.wanted(s)
+			}
+			if err != nil {
+				return err
+			}
+			if !wanted {
+				continue
+			}
 		}
 		h, err := p.open(s)
 		if err != nil {

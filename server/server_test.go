@@ -104,9 +104,9 @@ func TestHealthIsReadyOnlyWhileEveryListenerIs(t *testing.T) {
 	asked := 0
 	all := protocols
 	defer func() { protocols = all }()
-	protocols = append(slices.Clone(all), protocol{"last", func(*config.Config) ([]config.Listener, error) {
+	protocols = append(slices.Clone(all), protocol{name: "last", listeners: func(*config.Config) ([]config.Listener, error) {
 		return []config.Listener{{Kind: "last", Addr: "127.0.0.1:0"}}, nil
-	}, func(s *Server) (handler, error) {
+	}, open: func(s *Server) (handler, error) {
 		asked++
 		if code, body := status(s); code != 503 || !strings.Contains(body, "the broker is starting") {
 			t.Errorf("while it starts: %d %s", code, body)
