@@ -1,6 +1,10 @@
 package broker
 
 import (
+	"cmp"
+	"slices"
+
+	"github.com/leveret-mq/leveret/consumer"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -56,12 +60,25 @@ func (s *Subscription) Acquire(max, maxBytes int, into *Acquisition) (n int, err
 	for _, pc := range s.partitions {
 		pc.member.Resume()
 	}
-	for got := 1; got > 0 && err == nil && n < max && len(into.Batches) < maxBytes; n += got {
-		got, err = s.Pull(max-n, maxBytes-len(into.Batches), func(d *Delivery) { into.add(s.readerOf(d.Lease), d) })
-		s.Release()
-	}
+	n, err = s.Pull(max, maxBytes, func(d *Delivery) { into.add(s.readerOf(d.Lease), d) })
+	s.Release()
 	into.seal()
 	return n, err
+}
+
+// gather takes on until there is nothing, or so much, and brings all of it into the order of offsets: what others dealt to the
+// consumer and what came back is not in that of what is new.
+func (pc *partitionConsumer) gather(max int64) {
+	took := int64(0)
+	for at := 0; ; {
+		for ; at < len(pc.runs); at++ {
+			took += pc.runs[at].Len()
+		}
+		if pc.runs = pc.member.Take(int(max-took), pc.runs); len(pc.runs) == at {
+			break
+		}
+	}
+	slices.SortFunc(pc.runs, func(a, b consumer.Run) int { return cmp.Compare(a.First, b.First) })
 }
 
 // Pause ends taking part in turns: what was not handed out yet goes to others, nothing is dealt to the consumer, and nothing

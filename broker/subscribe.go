@@ -291,9 +291,16 @@ func (pc *partitionConsumer) serve(o *SubscribeOptions, max, maxBytes int, emit 
 		pc.errand = pc.part.sendNote(o.Wake) // again, before anything more is handed out
 		return 0, 0, nil
 	}
+	once := pc.reader.raw && len(pc.runs) > 0
 	for n < max && size < maxBytes {
 		if len(pc.runs) == 0 {
-			pc.runs = pc.member.Take(max-n, pc.runs[:0])
+			if once {
+				return n, size, nil
+			}
+			if pc.runs = pc.member.Take(max-n, pc.runs[:0]); pc.reader.raw {
+				pc.gather(int64(max - n))
+				once = true
+			}
 			if len(pc.runs) == 0 {
 				if err := pc.cursor.Err(); err != nil && !pc.part.removed.Load() {
 					return n, size, fmt.Errorf("queue '%s': %w", pc.part.q.Name, err)

@@ -552,3 +552,63 @@ func TestSettingsOfGroupsAreTakenWhereTheyHold(t *testing.T) {
 		t.Errorf("%+v", res.Resources)
 	}
 }
+
+func TestEveryAcquiredRecordIsInTheBatches(t *testing.T) {
+	r := newRigMode(t, store.ModeOS, nil)
+	r.topic("t", 1, nil)
+	cl := r.client(kgo.ProducerBatchCompression(kgo.SnappyCompression()))
+	produce(t, cl, "t", 0, 500)
+	cl.Close()
+	a := r.sharer(t, "a", "t")
+	next := int64(0)
+	for next < 500 {
+		p := a.fetch(37)
+		if len(p.AcquiredRecords) != 1 || p.AcquiredRecords[0].FirstOffset != next {
+			t.Fatalf("at %d: %v", next, runsOf(p))
+		}
+		last := p.AcquiredRecords[0].LastOffset
+		if n := int64(len(a.values)); n != last-next+1 {
+			t.Errorf("%d to %d acquired, and %d records", next, last, n)
+		}
+		for i, v := range a.values {
+			if want := fmt.Sprintf("%d=", next+int64(i)); len(v) < len(want) || v[:len(want)] != want {
+				t.Fatalf("record %d is %s", next+int64(i), v)
+			}
+		}
+		next = last + 1
+	}
+}
+
+// Members that fetch at a time deal to each other; each gets what it acquired in the order of offsets, as clients want it.
+func TestWhatIsAcquiredStandsInOrder(t *testing.T) {
+	r := newRigMode(t, store.ModeOS, nil)
+	r.filled(t, "t", 4000)
+	a, b := r.sharer(t, "a", "t"), r.sharer(t, "b", "t")
+	got := 0
+	for range 100 {
+		for _, s := range []*sharer{a, b} {
+			q := s.request(700)
+			s.send(q, 2)
+		}
+		for _, s := range []*sharer{a, b} {
+			s.values = nil
+			p := s.answer()
+			want, last := 0, int64(-1)
+			for _, run := range p.AcquiredRecords {
+				if run.FirstOffset <= last {
+					t.Fatalf("%v", runsOf(p))
+				}
+				last = run.LastOffset
+				want += int(run.LastOffset-run.FirstOffset) + 1
+			}
+			if len(s.values) != want {
+				t.Fatalf("%d records for %v", len(s.values), runsOf(p))
+			}
+			got += want
+		}
+		if got == 4000 {
+			return
+		}
+	}
+	t.Errorf("%d records", got)
+}
