@@ -407,6 +407,85 @@ func TestJobsAreCancelledAndResumed(t *testing.T) {
 	}
 }
 
+// A message that can't be copied is where a job stands that failed at it.
+func TestAJobThatFailedGoesOnWhereItFailed(t *testing.T) {
+	r := startWith(t, 0)
+	r.queue("jobs", QueueOptions{Durable: true})
+	r.queue("copy", QueueOptions{Durable: true})
+	publish(t, r.s.NewPublisher(), "", "jobs=1", "jobs=too large", "jobs=3")
+	r.LimitMessages(5)
+	j := r.job(ReplayJob, spec("jobs", intoQueue("copy")))
+	if j.State != JobFailed || j.Copied != 1 || !strings.Contains(j.Reason, "larger") || j.Places[0].Next != 1 {
+		t.Errorf("%+v", j)
+	}
+	r.LimitMessages(100)
+	if _, err := r.s.ResumeJob(j.ID); err != nil {
+		t.Fatal(err)
+	}
+	if j = r.ended(j.ID); j.State != JobDone || j.Copied != 3 {
+		t.Errorf("%+v", j)
+	}
+	want(t, "copies", drain(t, r.queue("copy", QueueOptions{Durable: true})), []string{"1", "too large", "3"})
+}
+
+// After a kill a job is told to have been interrupted.
+func TestAKilledJobIsInterrupted(t *testing.T) {
+	r := startWith(t, 0)
+	r.queue("jobs", QueueOptions{Durable: true})
+	r.queue("copy", QueueOptions{Durable: true})
+	publish(t, r.s.NewPublisher(), "", "jobs=1", "jobs=2")
+	s := spec("jobs", intoQueue("copy"))
+	s.Rate = 1
+	j, err := r.s.StartJob(ReplayJob, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir() // what a killed process leaves in the page cache
+	if err := os.CopyFS(dir, os.DirFS(r.dir)); err != nil {
+		t.Fatal(err)
+	}
+	st, err := local.Open(local.Options{Dir: dir, Mode: store.ModeOS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(st, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, _, over, err := b.Job(j.ID)
+	if err != nil || now.State != JobInterrupted || len(now.Places) != 1 {
+		t.Errorf("%+v %v", now, err)
+	}
+	select {
+	case <-over:
+	default:
+		t.Error("it is not over")
+	}
+	if err := errors.Join(b.Close(), st.Close(), r.CancelJob(j.ID)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Messages that came over several connections may have been stored a moment out of order.
+func TestAReplayOfATimeTakesWhatWasStoredOutOfOrder(t *testing.T) {
+	r := startWith(t, 0)
+	r.queue("jobs", QueueOptions{Durable: true})
+	r.queue("copy", QueueOptions{Durable: true})
+	p := r.s.NewPublisher()
+	for body, ms := range []int64{1000, 9000, 5000} {
+		if _, err := p.Publish(&Inbound{Key: []byte("jobs"), Body: []byte(fmt.Sprint(body)), Persistent: true, TimestampMs: ms}); err != nil {
+			t.Fatal(err)
+		}
+		flush(t, p)
+	}
+	s := spec("jobs", intoQueue("copy"))
+	s.FromMs, s.ToMs = 1000, 7000
+	if j := r.job(ReplayJob, s); j.Copied != 2 {
+		t.Errorf("%+v", j)
+	}
+	want(t, "copies", drain(t, r.queue("copy", QueueOptions{Durable: true})), []string{"0", "2"})
+}
+
 func TestJobsAreBounded(t *testing.T) {
 	r := startWith(t, 0)
 	r.queue("jobs", QueueOptions{Durable: true})

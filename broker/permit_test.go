@@ -169,6 +169,7 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 		"Scratch",                                                                           // memory of unfinished messages
 		"PutPolicies", "DeletePolicy", "PutParameters", "PutGlobalParameters", "NewChecker", // administration
 		"CancelJob", "DropJob", // of who began it, or an administrator
+		"Backup", // an administrator's, who is named
 		"EvictConnection", "AlterVHost", "DeleteParameter", "DeleteGlobalParameter",
 	}
 	for _, of := range []any{(*Broker)(nil), (*VHost)(nil), (*Queue)(nil), (*Exchange)(nil), (*Partition)(nil)} {

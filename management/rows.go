@@ -114,6 +114,7 @@ var families = [][]row{
 	logRows,
 	browseRows,
 	jobRows,
+	backupRows,
 	connectionRows,
 	nodeRows,
 	healthRows,

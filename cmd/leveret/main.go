@@ -6,6 +6,7 @@
 //	leveret definitions      check a file of definitions
 //	leveret cert             make certificates for development
 //	leveret health           ask a running broker whether it is well
+//	leveret restore FILE     make a data directory of a backup
 //	leveret bench            measure a broker: runs leveret-bench, a program of its own
 //	leveret version          print the version
 //	leveret completion SHELL print a completion script
@@ -43,7 +44,7 @@ unmodified AMQP 0-9-1, Kafka, STOMP, XMPP and HTTP clients. Start one with: leve
 		SilenceUsage: true, SilenceErrors: true,
 		Version: versionText(),
 	}
-	root.AddCommand(serveCommand(), configCommand(), inspectCommand(), definitionsCommand(), certCommand(), healthCommand(), benchCommand(), versionCommand())
+	root.AddCommand(serveCommand(), configCommand(), inspectCommand(), definitionsCommand(), certCommand(), healthCommand(), restoreCommand(), benchCommand(), versionCommand())
 	cli.Add(root, cli.Offline{Export: exportDirectory})
 	return root
 }

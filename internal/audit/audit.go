@@ -49,6 +49,8 @@ const (
 	ResumeJob    Act = "job.resume"
 	CancelJob    Act = "job.cancel"
 	DropJob      Act = "job.delete"
+
+	Backup Act = "backup"
 )
 
 // Outcome is how an act ended.

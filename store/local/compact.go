@@ -15,7 +15,7 @@ import (
 // Segments lists what Compact could write anew; see store.Log.
 func (l *Log) Segments() ([]store.Segment, error) {
 	inner, err := l.useWithRoom()
-	if err != nil || inner == nil {
+	if err != nil || inner == nil || l.store.held.Load() { // the latter: an archive is being written
 		return nil, err
 	}
 	whole := inner.WholeSegments()
@@ -50,6 +50,13 @@ func (l *Log) Compact(before message.Offset, edit func(b batch.Batch) (batch.Bat
 	}
 	if fault := l.fault.Load(); fault != nil {
 		return 0, readOnly(l, *fault)
+	}
+	if !l.store.thinning.TryRLock() { // an archive begins
+		return 0, nil
+	}
+	defer l.store.thinning.RUnlock()
+	if l.store.held.Load() {
+		return 0, nil
 	}
 	reached, freed, err := inner.Compact(int64(before), edit)
 	if freed != 0 {

@@ -66,8 +66,8 @@ func (l *Log) Release(floor message.Offset) {
 	}
 	r := &l.options.Load().Retention
 	inner := l.inner.Load()
-	drop := inner != nil && r.Consumed && r.Age == 0 && inner.Droppable(int64(floor)) // or the sweep does it
-	unsaved := l.unsaved.Load() || l.transient()                                      // or a checkpoint was written since Progress, with the floor before
+	drop := inner != nil && r.Consumed && r.Age == 0 && inner.Droppable(int64(floor)) && !l.store.held.Load() // or the sweep does it
+	unsaved := l.unsaved.Load() || l.transient()                                                              // or a checkpoint was written since Progress, with the floor before
 	if unsaved && (!drop || inner.DropBelow(int64(floor))) {
 		return
 	}
@@ -119,7 +119,7 @@ func (l *Log) Truncate(_ context.Context, before message.Offset) error {
 
 // drop asks the log to drop segments.
 func (l *Log) drop(inner *log.Log, what limits) {
-	if what.none() {
+	if what.none() || l.store.held.Load() {
 		return
 	}
 	dropped, err := inner.DropExpired(what.olderThan, what.maxBytes, what.below)

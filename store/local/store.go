@@ -69,6 +69,10 @@ type Store struct {
 	roomMu sync.Mutex    // one makeRoom at a time
 	rooms  atomic.Uint64 // how often it ran
 
+	archiving sync.Mutex   // one archive at a time
+	thinning  sync.RWMutex // held for reading by those who thin or compact
+	held      atomic.Bool  // nothing goes from disk: see holdBack
+
 	eventMu sync.Mutex
 	events  []event
 }

@@ -15,6 +15,13 @@ func (l *Log) Thin(below message.Offset, keep func(first, last message.Offset) b
 	if inner == nil || !r.Consumed || r.Age > 0 {
 		return nil
 	}
+	if !l.store.thinning.TryRLock() { // an archive begins
+		return nil
+	}
+	defer l.store.thinning.RUnlock()
+	if l.store.held.Load() {
+		return nil
+	}
 	if fault := l.fault.Load(); fault != nil {
 		return readOnly(l, *fault)
 	}
