@@ -143,6 +143,7 @@ func TestVerbsOfRabbitmqctl(t *testing.T) {
 		{"server_version", "", 0, "^test\n$"},
 		{"rabbitmqctl version", "", 0, ""},
 		{"ping", "", 0, "Ping succeeded"},
+		{"ping --user nobody --password x", "", 0, "Ping succeeded"},
 		{"await_startup", "", 0, "Waiting"},
 		{"await_online_nodes 1", "", 0, "Waiting"},
 		{"rabbitmqctl wait --pid 1 --timeout 60", "", 0, "Waiting"},

@@ -93,7 +93,7 @@ func Add(root *cobra.Command, offline Offline) {
 		}
 	}
 	group("messages", publishCommand(), consumeCommand(), tailCommand(), browseCommand(), replayCommand(), redriveCommand(), jobCommand(), purgeCommand())
-	group("objects", listCommand(), showCommand(), declareCommand(), deleteCommand(), bindCommand(), unbindCommand(), exportCommand(offline), importCommand())
+	group("objects", listCommand(), showCommand(), declareCommand(), deleteCommand(), bindCommand(), unbindCommand(), exportCommand(offline), importCommand(), backupCommand())
 	group("broker", statusCommand())
 	for _, c := range own {
 		c.GroupID = "broker"

@@ -25,6 +25,11 @@ func TestBrowseLooksAndTakesNothing(t *testing.T) {
 	if got := do(t, "browse q --count 0").ok().out; got != lines.String()+"last one\n" {
 		t.Errorf("%d lines, of which the last is %q", strings.Count(got, "\n"), got[len(got)-20:])
 	}
+	for _, line := range []string{"browse q --from 1h --count 0", "browse q --offset 0 --count 0"} { // more than a page
+		if got := strings.Count(do(t, line).ok().out, "\n"); got != 1201 {
+			t.Errorf("%s: %d lines", line, got)
+		}
+	}
 	do(t, "browse q --last 1 --output full").ok("offset 1200", "ready", "kind=mail", "last one")
 	do(t, "browse q --offset 1199 --count 1").ok("m")
 	if got := do(t, "browse q --header kind=mail").ok().out; got != "last one\n" {
