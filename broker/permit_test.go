@@ -158,7 +158,7 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 		"Deleted", "Ready", "Unacked", "Consumers", "Settings", "CheckConfig", "Definition", "LogName", "Stats", "QueueStats", "PartitionStats", "Ends", "Counters", "Connections", "ConnectionCounts", "Logins", "CountLogins", "Pulse",
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "OnExchangeDeleted", "Attachments", "GroupOffsets", "Groups", "Transactions", "OpenTransactions", "Policies", "Parameters", "GlobalParameters", "Defined",
 		"GlobalParameter", "Type", "Predeclared", "BindingsTo", "BindingsToExchange"}
-	looks = append(looks, "ConsumerInfos", "ActiveConsumer", "Owner", "Flow", "Churn", "KeepsAcked", "Job", "Jobs", "Oldest", "Age") // of who manages the broker
+	looks = append(looks, "ConsumerInfos", "ActiveConsumer", "Owner", "Flow", "Churn", "KeepsAcked", "Job", "Jobs", "Oldest", "Age", "Attached", "OnPurged") // of who manages the broker
 	looks = append(looks, "Whither")
 	keeps := []string{
 		"NewSession", "NewInnerSession", "Clients", // how clients come to the door
