@@ -133,12 +133,15 @@ type messagesData struct {
 	Looked      int `json:"looked_at"`
 	Complete    bool
 	Next        *string
-	Partitions  []struct {
-		Partition  int
-		First, End int64
-	}
-	States  []string `json:"-"`
-	Reasons []string `json:"-"`
+	Partitions  []extent
+	States      []string `json:"-"`
+	Reasons     []string `json:"-"`
+}
+
+// extent is where a log of a queue begins and ends.
+type extent struct {
+	Partition  int
+	First, End int64
 }
 
 // Several says that the queue has more than one log.

@@ -181,6 +181,7 @@ func TestAGroupShowsHowFarBehindItIs(t *testing.T) {
 	b.get("/groups").want(200, ">shippers</a>", ">greetings</a>", `<td class="n">2</td>`)
 	b.get("/group?vhost=%2F&name=shippers").want(200, ">greetings</a>", "<dt>Lag</dt><dd>2</dd>")
 	b.get("/group?vhost=%2F&name=none").want(404)
+	b.get("/queue?vhost=%2F&name=greetings").want(200, "As a topic", ">shippers</a>", `<td>0</td><td class="n">0</td><td class="n">3</td>`)
 
 	b.api("PUT", "users/ann", `{"password":"x","tags":"monitoring"}`)
 	ann := b.another().signIn("ann", "x")

@@ -61,6 +61,8 @@ type queueData struct {
 	Rates      *chart         `json:"-"`
 	Lengths    *chart         `json:"-"`
 	Got        *gotData       `json:"-"`
+	Partitions []extent       `json:"-"` // of a topic or a stream
+	Groups     []groupRow     `json:"-"` // that read it
 	Host       string         `json:"-"`
 }
 
@@ -168,7 +170,28 @@ func (v *visit) queue() (string, any, error) {
 		d.Detail[i].Slow = d.Detail[i].why(d.Ready)
 	}
 	d.Got = v.got
-	return name, d, nil
+	return name, d, v.readers(d)
+}
+
+// readers adds what Kafka's clients see of a topic or a stream. What the user may not read is left out.
+func (v *visit) readers(d *queueData) error {
+	if d.Type != "stream" {
+		return nil
+	}
+	var look struct{ Partitions []extent }
+	err := v.get(&look, api("queues", d.VHost, d.Name, "messages"), "count", "1", "truncate", "1", "last", "1")
+	if err != nil && statusOf(err) != http.StatusForbidden {
+		return err
+	}
+	if d.Partitions = look.Partitions; len(d.Partitions) > maxBindings {
+		d.Partitions = d.Partitions[:maxBindings]
+	}
+	var groups []groupRow
+	if err := v.get(&groups, api("groups", d.VHost)); err != nil {
+		return err
+	}
+	d.Groups = slices.DeleteFunc(groups, func(g groupRow) bool { return !slices.Contains(g.Topics, d.Name) })
+	return nil
 }
 
 // maxAsked is of how many connections it is asked what their channels hold.

@@ -17,7 +17,9 @@ async function open(program) {
     `--user-data-dir=${profile}`, 'about:blank'], {stdio: 'ignore'});
   const close = () => {
     child.kill('SIGKILL');
-    fs.rmSync(profile, {recursive: true, force: true, maxRetries: 20, retryDelay: 50});
+    try {
+      fs.rmSync(profile, {recursive: true, force: true, maxRetries: 20, retryDelay: 50});
+    } catch { /* a process of the browser that is still ending writes there; the folder is under the stage's own */ }
   };
   try {
     const file = path.join(profile, 'DevToolsActivePort');
