@@ -23,6 +23,9 @@ func TestWhereAMessageWouldGoIsToldWithoutPublishing(t *testing.T) {
 	} {
 		r.ask("POST", "exchanges/%2F/x/route", `{"routing_key":"`+key+`"}`).want(200, want)
 	}
+	r.ask("PUT", "exchanges/%2F/later", `{"type":"x-delayed-message","arguments":{"x-delayed-type":"fanout"}}`).want(201)
+	r.ask("POST", "bindings/%2F/e/later/q/b", `{}`).want(201)
+	r.ask("POST", "exchanges/%2F/later/route", `{"routing_key":"x","properties":{"headers":{"x-delay":60000}}}`).want(200, `{"routed":true,"queues":[{"name":"b","vhost":"/"}],"through":[],"delayed":true}`)
 	r.ask("POST", "exchanges/%2F/amq.default/route", `{"routing_key":"b"}`).want(200, `"queues":[{"name":"b","vhost":"/"}]`)
 	r.ask("POST", "exchanges/%2F/amq.default/route", `{"routing_key":"none"}`).want(200, `{"routed":false,"queues":[],"through":[],"delayed":false}`)
 	r.ask("POST", "exchanges/%2F/x/route", `{}`).want(400, "key_missing")

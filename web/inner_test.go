@@ -8,8 +8,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // withToken is a request that a browser with that token sends.
@@ -20,7 +21,7 @@ func withToken(token string) *http.Request {
 }
 
 func TestASessionEndsWithoutUseAndAfterADay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var s sessions
 		idle, busy := s.start(visitor{"ann", "secret"}), s.start(visitor{"ann", "secret"})
 		for range 11 {
@@ -44,7 +45,7 @@ func TestASessionEndsWithoutUseAndAfterADay(t *testing.T) {
 }
 
 func TestSessionsAreBoundedAndTheIdlestMakesRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var s sessions
 		first := s.start(visitor{"ann", "x"})
 		for range maxSessionsOf {
@@ -91,7 +92,7 @@ func TestOverTLSTheCookieIsSecure(t *testing.T) {
 }
 
 func TestAFragmentIsMadeOnceForManyBrowsersOfAUser(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
 		var f fragments
 		var made, wg = 0, sync.WaitGroup{}
 		for range 10 {

@@ -185,6 +185,8 @@ func TestAGroupShowsHowFarBehindItIs(t *testing.T) {
 
 	b.api("PUT", "users/ann", `{"password":"x","tags":"monitoring"}`)
 	ann := b.another().signIn("ann", "x")
+	b.api("PUT", "vhosts/shop", "{}")
+	b.api("PUT", "permissions/shop/ann", `{"configure":".*","write":".*","read":".*"}`)
 	ann.get("/groups").want(200).without("shippers")
 	ann.get("/group?vhost=%2F&name=shippers").want(403)
 }

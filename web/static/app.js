@@ -50,6 +50,8 @@
       document.addEventListener('visibilitychange', ask);
     }
 
+    document.querySelector('header nav [aria-current]')?.scrollIntoView({block: 'nearest', inline: 'center'}); // on a narrow screen they are a line
+
     const next = () => setTheme(themes[(themes.indexOf(root.dataset.theme) + 1) % themes.length]);
     const help = document.getElementById('help');
     for (const [id, act] of [['theme', next], ['keys', () => help.showModal()]]) {
