@@ -18,7 +18,7 @@ const defaultTime = 1500 * time.Millisecond
 // options are the flags.
 type options struct {
 	amqp, kafka, nats     string
-	stomp                 string
+	stomp, xmpp           string
 	amqps, kafkaTLS       string
 	metrics               string
 	user, password, vhost string
@@ -73,6 +73,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.kafkaTLS, "kafka-tls", "", "host:port of a broker that speaks the Kafka protocol with TLS, for the rows of that name")
 	f.StringVar(&o.nats, "nats", "", "host:port of a NATS server with JetStream")
 	f.StringVar(&o.stomp, "stomp", "", "host:port of a broker that speaks STOMP, the same as --amqp if both are given")
+	f.StringVar(&o.xmpp, "xmpp", "", "host:port of a broker that speaks XMPP for the domain localhost, the same as --amqp if both are given")
 	f.StringVar(&o.metrics, "metrics", "", "host:port of a Leveret's metrics, to ask for its durability mode")
 	f.StringVar(&o.user, "user", "guest", "AMQP user")
 	f.StringVar(&o.password, "password", "guest", "AMQP password")
@@ -148,7 +149,7 @@ func (o *options) check() (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--only: %w", err)
 	}
-	given := o.amqp != "" || o.kafka != "" || o.nats != "" || o.stomp != "" || o.amqps != "" || o.kafkaTLS != ""
+	given := o.amqp != "" || o.kafka != "" || o.nats != "" || o.stomp != "" || o.xmpp != "" || o.amqps != "" || o.kafkaTLS != ""
 	if !given {
 		o.start = true
 	}
@@ -165,7 +166,7 @@ func (o *options) check() (*regexp.Regexp, error) {
 	}
 	switch {
 	case o.start && given:
-		return nil, errors.New("--start starts a broker of its own: give no --amqp, --kafka, --stomp or --nats with it")
+		return nil, errors.New("--start starts a broker of its own: give no --amqp, --kafka, --stomp, --xmpp or --nats with it")
 	case o.runs < 1 || o.runs > 1000:
 		return nil, fmt.Errorf("--runs is %d, it must be 1 to 1000", o.runs)
 	case o.time <= 0 || o.time > 10*time.Minute:

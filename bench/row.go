@@ -35,6 +35,7 @@ const (
 	kafkaTLS
 	jetStream
 	stomp
+	xmpp
 	ownBroker // needs a broker that bench started itself
 )
 
@@ -55,6 +56,8 @@ func (p protocol) String() string {
 		return "jetstream"
 	case stomp:
 		return "stomp"
+	case xmpp:
+		return "xmpp"
 	default:
 		return ""
 	}
@@ -73,7 +76,7 @@ type running struct {
 // rows are all of them, in the order in which they run.
 func rows() []row {
 	all := []row{{name: "start", about: "process start to first confirmed message; idle memory", protocol: ownBroker, run: runStart, workload: "start", short: true}}
-	return slices.Concat(all, kafkaRows(), amqpRows(), stompRows(), natsRows(), crossRows(), tlsRows(), toolRows())
+	return slices.Concat(all, kafkaRows(), amqpRows(), stompRows(), xmppRows(), natsRows(), crossRows(), tlsRows(), toolRows())
 }
 
 // available says that the row can run against the target.
@@ -93,6 +96,8 @@ func (r row) available(t *target, own bool) bool {
 		return t.nats != ""
 	case stomp:
 		return t.stomp != ""
+	case xmpp:
+		return t.xmpp != ""
 	default:
 		return own
 	}

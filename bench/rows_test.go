@@ -32,7 +32,7 @@ func secure(t *testing.T) testkit.Option {
 func TestRowsPassTheirChecks(t *testing.T) {
 	s := testkit.Start(t, secure(t))
 	file := filepath.Join(t.TempDir(), "out.jsonl")
-	_, err := bench("--all", "--amqp", s.Addr("amqp"), "--kafka", s.Addr("kafka"), "--stomp", s.Addr("stomp"), "--amqps", s.Addr("amqps"), "--kafka-tls", s.Addr("kafka-tls"), "--pid", fmt.Sprint(os.Getpid()), "--mode", "group",
+	_, err := bench("--all", "--amqp", s.Addr("amqp"), "--kafka", s.Addr("kafka"), "--stomp", s.Addr("stomp"), "--xmpp", s.Addr("xmpp"), "--amqps", s.Addr("amqps"), "--kafka-tls", s.Addr("kafka-tls"), "--pid", fmt.Sprint(os.Getpid()), "--mode", "group",
 		"--data-dir", t.TempDir(), "--time", "20ms", "--warm-up", "0", "--max-bytes", "1MiB", "--quiet", "--out", file)
 	if err != nil {
 		t.Fatal(err)

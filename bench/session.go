@@ -53,7 +53,7 @@ func (s *session) pass(ctx context.Context, run int, mode string) (err error) {
 func (s *session) open(ctx context.Context, mode string) (*target, *started, error) {
 	o := s.options
 	if !o.start {
-		t := &target{amqp: o.login(o.amqp), kafka: o.kafka, nats: o.nats, stomp: o.stomp, amqps: o.secureLogin(o.amqps), kafkaTLS: secureKafka(o.kafkaTLS), pidAMQP: o.pid, pidKafka: o.pid, pidNATS: o.pid,
+		t := &target{amqp: o.login(o.amqp), kafka: o.kafka, nats: o.nats, stomp: o.stomp, xmpp: o.xmpp, amqps: o.secureLogin(o.amqps), kafkaTLS: secureKafka(o.kafkaTLS), pidAMQP: o.pid, pidKafka: o.pid, pidNATS: o.pid,
 			dataDir: o.dataDir, mode: o.mode, tag: o.tag, broker: o.broker, settings: o.settings(), metrics: o.metrics}
 		return t, nil, t.identify(ctx, s.show.note)
 	}

@@ -65,16 +65,18 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 			return nil, fmt.Errorf("find the broker, to start it (or --binary PATH): %w", err)
 		}
 	}
-	ports, err := freePorts(6)
+	ports, err := freePorts(7)
 	if err != nil {
 		return nil, err
 	}
 	s := &started{dataDir: dir, mode: mode, output: &tail{}, exited: make(chan error, 1)}
 	args := []string{"serve", "--data-dir", dir, "--sync", mode, "--amqp-addr", ports[0], "--kafka-addr", ports[1], "--metrics-addr", ports[2]}
-	for _, other := range []string{"--xmpp-addr", "--http-addr"} {
-		if knows(ctx, binary, other) {
-			args = append(args, other, "off")
-		}
+	if knows(ctx, binary, "--http-addr") {
+		args = append(args, "--http-addr", "off")
+	}
+	speaksXMPP := knows(ctx, binary, "--xmpp-addr")
+	if speaksXMPP {
+		args = append(args, "--xmpp-addr", ports[6], "--xmpps-addr", "off")
 	}
 	speaksSTOMP := knows(ctx, binary, "--stomp-addr")
 	if speaksSTOMP {
@@ -99,6 +101,9 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 		settings: map[string]string{"flags": strings.TrimSpace("--sync " + mode + " " + o.startArgs)}}
 	if speaksSTOMP {
 		s.target.stomp = ports[5]
+	}
+	if speaksXMPP {
+		s.target.xmpp = ports[6]
 	}
 	if len(secure) > 0 {
 		s.target.amqps, s.target.kafkaTLS = o.secureLogin(ports[3]), secureKafka(ports[4])

@@ -27,6 +27,7 @@ type target struct {
 	kafkaTLS string
 	nats     string // empty: no JetStream rows
 	stomp    string // empty: no STOMP rows
+	xmpp     string // empty: no XMPP rows
 	pidAMQP  int    // 0: unknown, no CPU and memory
 	pidKafka int
 	pidNATS  int
@@ -52,6 +53,8 @@ func (t *target) place(p protocol) (address string, pid int) {
 		return t.nats, t.pidNATS
 	case stomp:
 		return t.stomp, t.pidAMQP
+	case xmpp:
+		return t.xmpp, t.pidAMQP
 	default:
 		return t.amqp.HostPort, t.pidAMQP
 	}
@@ -75,7 +78,7 @@ func (t *target) identify(ctx context.Context, warn func(string, ...any)) error 
 	for _, p := range []struct {
 		address string
 		pid     *int
-	}{{t.amqp.HostPort, &t.pidAMQP}, {t.amqps.HostPort, &t.pidAMQP}, {t.stomp, &t.pidAMQP}, {t.kafka, &t.pidKafka},
+	}{{t.amqp.HostPort, &t.pidAMQP}, {t.amqps.HostPort, &t.pidAMQP}, {t.stomp, &t.pidAMQP}, {t.xmpp, &t.pidAMQP}, {t.kafka, &t.pidKafka},
 		{strings.TrimPrefix(t.kafkaTLS, kafkaload.TLSPrefix), &t.pidKafka}, {t.nats, &t.pidNATS}} {
 		if p.address == "" || *p.pid != 0 {
 			continue
