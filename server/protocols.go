@@ -126,7 +126,7 @@ func openXMPP(s *Server) (handler, error) {
 	}
 	nodes := pubsub.New(pubsub.Options{Broker: s.broker, Logger: s.logger, Budget: s.budget})
 	x, err := xmpp.New(xmpp.Options{
-		Broker: s.broker, Users: s.users, TLS: speak, Domains: domains, VHost: s.config.DefaultVHost,
+		Broker: s.broker, Users: s.users, CertifiedName: s.certifiedName(), TLS: speak, Domains: domains, VHost: s.config.DefaultVHost,
 		Services: []xmpp.Service{nodes}, MaxStanzaBytes: int(s.config.XMPPMaxStanzaBytes), StanzaRate: s.config.XMPPStanzaRate, Version: s.version, Logger: s.logger, Budget: s.budget,
 	})
 	if err != nil {

@@ -265,3 +265,58 @@ func TestAConsumerGoesOnWhenThereIsRoomAgain(t *testing.T) {
 	k.mu.Unlock()
 	wantBodies(t, p.got(1), "behind")
 }
+
+func TestAClientThatAcknowledgesNothingGetsNoMoreBytes(t *testing.T) {
+	r := newRig(t)
+	q := r.declare("work")
+	sender := r.client("two", "s", "")
+	p := r.client("one", "a", "")
+	p.enable("")
+	p.send("<presence to='work@queues.localhost'/>")
+	p.next()
+	const each = 100 << 10
+	for range 30 {
+		say(sender, "work@queues.localhost", strings.Repeat("x", each))
+	}
+	sender.nothing()
+	p.got(maxUnackedBytes / each)
+	p.settled()
+	if n := int64(30) - q.Ready(); n*each > 2*maxUnackedBytes {
+		t.Errorf("%d messages of 100 KiB are under way", n)
+	}
+	k := r.server.Client(stanza.JID{Local: "one", Domain: "localhost", Resource: "a"})
+	large := stanza.New(stanza.NSClient, "iq", "type", "result").Add(stanza.New("urn:x", "x").AddText(strings.Repeat("x", 1<<20)))
+	for range maxUnackedEver/(1<<20) + 1 { // answers to what it asks
+		k.Send(large)
+	}
+	p.reader.Limits.Bytes = 8 << 20
+	p.ends("resource-constraint")
+}
+
+// settled waits for the answer to a ping, whatever comes before.
+func (p *peer) settled() {
+	p.t.Helper()
+	p.send("<iq type='get' id='still'><ping xmlns='urn:xmpp:ping'/></iq>")
+	for p.next().Attr("id") != "still" {
+	}
+}
+
+func TestAClientThatAsksAndDoesNotReadIsNotRead(t *testing.T) {
+	r := newRig(t)
+	p := r.client("one", "a", "")
+	k := r.server.Client(stanza.JID{Local: "one", Domain: "localhost", Resource: "a"})
+	ask := []byte(strings.Repeat("<iq type='get' id='"+strings.Repeat("x", 3000)+"'><ping xmlns='urn:xmpp:ping'/></iq>", 20))
+	_ = p.nc.SetWriteDeadline(time.Now().Add(1500 * time.Millisecond))
+	var err error
+	for sent := 0; err == nil; sent += len(ask) {
+		if _, err = p.nc.Write(ask); sent > 256<<20 {
+			t.Fatal("256 MiB of questions were read")
+		}
+	}
+	k.mu.Lock()
+	held := len(k.out)
+	k.mu.Unlock()
+	if held > 2*maxOutBytes {
+		t.Errorf("%d bytes wait for it", held)
+	}
+}

@@ -76,7 +76,7 @@ func (k *Client) echo(e *stanza.Element) {
 func (k *Client) shown() *stanza.Element {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.present || k.gone {
+	if !k.present || k.gone || k.leaving {
 		return nil
 	}
 	return k.seen

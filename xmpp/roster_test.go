@@ -142,6 +142,9 @@ func TestASubscriptionGoesThroughItsStates(t *testing.T) {
 	want(t, "the push", one.pushed("two@localhost"), "none ask=subscribe")
 	want(t, "the request", two.presenceFrom("one@localhost"), "subscribe")
 	want(t, "what is listed of one who only asks", two.item("one@localhost"), "")
+	one.send("<presence type='subscribe' to='two@localhost'/>") // which two has heard
+	one.nothing()
+	two.nothing()
 	later := r.client("two", "later", "<presence/>") // it is asked, too
 	want(t, "the request, again", later.presenceFrom("one@localhost"), "subscribe")
 
@@ -222,6 +225,7 @@ func TestSubscriptionsAreAnsweredForThoseWhoAreAway(t *testing.T) {
 	one.nothing()
 	two.send("</stream:stream>")
 	two.ends("")
+	r.wait(func() bool { return len(r.server.registry.of(stanza.JID{Local: "two", Domain: "localhost"})) == 0 }, func() any { return "there" })
 	one.send("<presence type='subscribe' to='two@localhost'/>")
 	want(t, "the answer", one.presenceFrom("two@localhost"), "subscribed")
 	want(t, "the item", one.item("two@localhost"), "to")

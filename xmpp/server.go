@@ -3,6 +3,7 @@ package xmpp
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,8 @@ type Options struct {
 	Users  *auth.Users
 	// TLS is how to speak TLS with a connection that comes now.
 	TLS func() *tls.Config
+	// CertifiedName reads the user's name from a client's certificate that was verified; nil takes no login by one.
+	CertifiedName func(*x509.Certificate) (string, error)
 	// Domains are those that are served, as ParseDomain has them; default "localhost".
 	Domains []Domain
 	// VHost is the virtual host of domains that name none, and are called like none; default "/".

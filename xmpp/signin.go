@@ -2,6 +2,7 @@ package xmpp
 
 import (
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -24,6 +25,7 @@ const (
 	// maxTries is how often a client may try to sign in on one connection.
 	maxTries = 3
 	plain    = "PLAIN"
+	external = "EXTERNAL"
 )
 
 // mechanisms are those that are offered, the best first. None of them binds to the channel.
@@ -197,6 +199,9 @@ func (c *conn) write(text string) error { return c.link.Load().out.Write([]byte(
 func (c *conn) authenticate() error {
 	var b strings.Builder
 	b.WriteString("<stream:features><mechanisms xmlns='" + nsSASL + "'>")
+	if c.certificate() != nil {
+		b.WriteString("<mechanism>" + external + "</mechanism>")
+	}
 	for _, m := range mechanisms {
 		b.WriteString("<mechanism>" + m + "</mechanism>")
 	}
@@ -249,6 +254,10 @@ func (c *conn) login(e *stanza.Element) (who auth.Identity, answer []byte, faile
 	var exchange *auth.Exchange
 	switch mechanism {
 	case plain:
+	case external:
+		if c.certificate() == nil {
+			return who, nil, "invalid-mechanism", nil
+		}
 	case string(auth.ScramSHA1), string(auth.ScramSHA256):
 		if exchange, err = c.s.opts.Users.Scram(auth.Mechanism(mechanism), nil); err != nil {
 			return who, nil, "", err
@@ -267,6 +276,9 @@ func (c *conn) login(e *stanza.Element) (who auth.Identity, answer []byte, faile
 		if !ok {
 			return who, nil, "incorrect-encoding", nil
 		}
+		if mechanism == external {
+			return c.byCertificate(token)
+		}
 		in, out, refused := c.step(exchange, token)
 		switch {
 		case refused != nil:
@@ -279,6 +291,36 @@ func (c *conn) login(e *stanza.Element) (who auth.Identity, answer []byte, faile
 			return who, nil, failed, err
 		}
 	}
+}
+
+// certificate is the client's that was verified, when there may be a login by it; else nil.
+func (c *conn) certificate() *x509.Certificate {
+	s, ok := c.nc().(tlsState)
+	if !ok || c.s.opts.CertifiedName == nil {
+		return nil
+	}
+	if state := s.ConnectionState(); len(state.VerifiedChains) > 0 {
+		return state.PeerCertificates[0]
+	}
+	return nil
+}
+
+// byCertificate signs in who has proved by a certificate who it is (XEP-0178). The client may name the address that it wants,
+// which has to be the one that the certificate stands for.
+func (c *conn) byCertificate(asked []byte) (who auth.Identity, answer []byte, failed string, err error) {
+	name, refused := c.s.opts.CertifiedName(c.certificate())
+	if refused == nil {
+		who, refused = c.s.opts.Users.Certified(name, c.raw.RemoteAddr())
+	}
+	if refused != nil {
+		c.log.LoginRefused(refused)
+		return auth.Identity{}, nil, "not-authorized", nil
+	}
+	own := stanza.JID{Local: stanza.Escape(who.Name), Domain: c.domain.name}
+	if jid, err := stanza.ParseJID(string(asked)); len(asked) > 0 && (err != nil || jid != own) {
+		return auth.Identity{}, nil, "invalid-authzid", nil
+	}
+	return who, nil, "", nil
 }
 
 // challenge asks for the next token.

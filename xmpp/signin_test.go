@@ -1,11 +1,15 @@
 package xmpp
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/leveret-mq/leveret/internal/devcert"
 	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
 
@@ -182,5 +186,75 @@ func TestABadResourceIsRefusedAndAnotherMayBeAskedFor(t *testing.T) {
 	p.send("<x xmlns='urn:x'/>")
 	if e := p.ends("unsupported-stanza-type"); e.Child(stanza.NSStreams, "text") == nil {
 		t.Error(e)
+	}
+}
+
+// Who shows a certificate that was verified may sign in by it, as the user for whom it stands and nobody else.
+func TestACertificateSignsIn(t *testing.T) {
+	authority, _, err := devcert.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(authority.CA())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	shown := func(user string) []tls.Certificate {
+		pair, err := authority.Client(user, devcert.DefaultTime, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := tls.LoadX509KeyPair(pair.Cert, pair.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []tls.Certificate{cert}
+	}
+	r := newRig(t, func(o *Options) {
+		config := o.TLS().Clone()
+		config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, pool
+		o.TLS = func() *tls.Config { return config }
+		o.CertifiedName = func(c *x509.Certificate) (string, error) { return c.Subject.CommonName, nil }
+	})
+	for _, c := range []struct{ user, asked, want string }{
+		{"one", "=", "one@localhost"},
+		{"one", base64.StdEncoding.EncodeToString([]byte("one@localhost")), "one@localhost"},
+		{"one", base64.StdEncoding.EncodeToString([]byte("two@localhost")), "invalid-authzid"},
+		{"one", "*", "incorrect-encoding"},
+		{"nobody", "=", "not-authorized"},
+		{"", "=", "invalid-mechanism"},
+	} {
+		p := r.dial()
+		p.open()
+		p.send("<starttls xmlns='" + nsTLS + "'/>")
+		p.next()
+		config := &tls.Config{InsecureSkipVerify: true}
+		if c.user != "" {
+			config.Certificates = shown(c.user)
+		}
+		p.nc = tls.Client(p.nc, config)
+		offered := strings.Contains(p.open().String(), "EXTERNAL")
+		if offered != (c.user != "") {
+			t.Errorf("%s: EXTERNAL is offered: %v", c.user, offered)
+		}
+		p.send("<auth xmlns='" + nsSASL + "' mechanism='EXTERNAL'>" + c.asked + "</auth>")
+		e := p.next()
+		if !strings.Contains(c.want, "@") {
+			if e.Child(nsSASL, c.want) == nil {
+				t.Errorf("%s %s: %s", c.user, c.asked, e)
+			}
+			continue
+		}
+		if !e.Is(nsSASL, "success") {
+			t.Errorf("%s %s: %s", c.user, c.asked, e)
+			continue
+		}
+		p.open()
+		p.send("<iq type='set' id='bind'><bind xmlns='" + nsBind + "'><resource>x</resource></bind></iq>")
+		if jid := p.next().Child(nsBind, "bind").ChildText(nsBind, "jid"); jid != c.want+"/x" {
+			t.Error(jid)
+		}
 	}
 }

@@ -156,6 +156,7 @@ func TestABrokenStreamIsResumedWithWhatWasNotAcknowledged(t *testing.T) {
 	}
 	wantBodies(t, seen, "4", "5", "6", "7", "8", "ping", "9", "10")
 	wantBodies(t, p.got(1), "11")
+	p.asked()
 	if e := p.ask("get", "", "<ping xmlns='urn:xmpp:ping'/>"); e.Attr("type") != "result" {
 		t.Error(e)
 	}
