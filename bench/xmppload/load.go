@@ -112,11 +112,10 @@ func (c *client) ask(send, until string) error {
 // stanza reads the next element below the stream: its name, and all of it. It holds until the next one is read.
 func (c *client) stanza() (name, all []byte, err error) {
 	for want := 1; ; {
-		buf, err := c.r.Peek(want)
-		if err != nil {
+		if _, err := c.r.Peek(want); err != nil {
 			return nil, nil, err
 		}
-		buf, _ = c.r.Peek(c.r.Buffered())
+		buf, _ := c.r.Peek(c.r.Buffered())
 		name, n, bad := element(buf)
 		if bad != nil {
 			return nil, nil, bad
