@@ -69,6 +69,9 @@ func (h *harness) declare(ctx context.Context) error {
 	if err := declareStream(ch); err != nil {
 		return err
 	}
+	if err := h.compact.declare(ctx, h.kafka, h.broker.Kafka); err != nil {
+		return err
+	}
 	if err := h.txns.declare(ctx, h.kafka, h.broker.Kafka); err != nil {
 		return err
 	}

@@ -31,5 +31,5 @@ func newBroker(binary, dir string, rng *rand.Rand) (*broker, error) {
 // any of them.
 func (b *broker) flags(rng *rand.Rand) []string {
 	mode := []string{"group", "group", "group", "os", "always"}[rng.IntN(5)]
-	return []string{"--sync", mode, "--segment-bytes", b.segmentBytes}
+	return []string{"--sync", mode, "--segment-bytes", b.segmentBytes, "--compaction-interval", "50ms"}
 }

@@ -56,6 +56,9 @@ func startLoad(ctx context.Context, h *harness, round int) (*load, error) {
 	if err := h.kafka.startLoad(ctx, h.broker.Kafka, round, h.fork(), &l.wg); err != nil {
 		return nil, err
 	}
+	if err := h.compact.startLoad(ctx, h.kafka, h.broker.Kafka, h.fork(), &l.wg); err != nil {
+		return nil, err
+	}
 	if err := h.txns.startLoad(ctx, h.kafka, h.broker.Kafka, h, &l.wg); err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func run(ctx context.Context, o options, out *os.File) error {
 		return err
 	}
 	defer b.Kill()
-	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), stream: &streamModel{}, xmpp: &xmppModel{}, admin: newAdminModel(), kafka: newKafkaModel(), txns: newTxnModel(), out: out}
+	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), stream: &streamModel{}, xmpp: &xmppModel{}, admin: newAdminModel(), kafka: newKafkaModel(), txns: newTxnModel(), compact: newCompactModel(), out: out}
 	if err := h.rounds(ctx, o.rounds); err != nil {
 		return fmt.Errorf("%w\ncrash: the data directory is kept in %s, the broker's last words are in %s", err, dir, b.LogFile)
 	}
@@ -69,16 +69,17 @@ func run(ctx context.Context, o options, out *os.File) error {
 
 // harness joins the broker, the load and what must hold.
 type harness struct {
-	broker *broker
-	rng    *rand.Rand
-	model  *model
-	flows  []*flowModel
-	stream *streamModel
-	xmpp   *xmppModel
-	admin  *adminModel
-	kafka  *kafkaModel
-	txns   *txnModel
-	out    *os.File
+	broker  *broker
+	rng     *rand.Rand
+	model   *model
+	flows   []*flowModel
+	stream  *streamModel
+	xmpp    *xmppModel
+	admin   *adminModel
+	kafka   *kafkaModel
+	txns    *txnModel
+	compact *compactModel
+	out     *os.File
 
 	started  time.Time
 	slowest  time.Duration // start until connections are taken
@@ -191,10 +192,13 @@ func (h *harness) verify(ctx context.Context, round int) error {
 	if err := h.txns.verify(ctx, h.kafka, h.broker.Kafka); err != nil {
 		return err
 	}
+	if err := h.compact.verify(ctx, h.kafka, h.broker.Kafka); err != nil {
+		return err
+	}
 	return h.kafka.verify(ctx, h.broker.Kafka)
 }
 
 func (h *harness) summary() string {
-	return fmt.Sprintf("%s; %s; %s; %s; %s; %s; %s; slowest start %d ms, %d kills during start-up",
-		h.model.summary(), flowSummary(h.flows), h.stream.summary(), h.xmpp.summary(), h.admin.summary(), h.kafka.summary(), h.txns.summary(), h.slowest.Milliseconds(), h.killedIn)
+	return fmt.Sprintf("%s; %s; %s; %s; %s; %s; %s; %s; slowest start %d ms, %d kills during start-up",
+		h.model.summary(), flowSummary(h.flows), h.stream.summary(), h.xmpp.summary(), h.admin.summary(), h.kafka.summary(), h.txns.summary(), h.compact.summary(), h.slowest.Milliseconds(), h.killedIn)
 }
