@@ -125,6 +125,9 @@ func TestNetrcIsReadAsCurlReadsIt(t *testing.T) {
 			t.Errorf("%s: %v", host, got)
 		}
 	}
+	if got := parseNetrc([]byte("machine a\nmachine b login x password y"), "a"); got != (netrcEntry{}) {
+		t.Error(got)
+	}
 	if got := parseNetrc([]byte("machine a login"), "a"); got != (netrcEntry{}) {
 		t.Error(got)
 	}

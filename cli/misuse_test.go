@@ -270,10 +270,12 @@ func TestShellsCompleteNames(t *testing.T) {
 	for _, q := range []string{"jobs", "jobs.late", "mail"} {
 		do(t, "declare queue "+q).ok()
 	}
+	run(t, "", "declare", "queue", "jo\x1b[31m").ok()
 	do(t, "declare vhost shop").ok()
 	do(t, "declare queue carts --vhost shop").ok()
 	for _, c := range []struct{ line, want, lacks string }{
 		{"__complete show queue jo", "jobs\njobs.late\n", "mail"},
+		{"__complete purge jo", "jobs\n", "\x1b"},
 		{"__complete consume --vhost shop c", "carts\n", "jobs"},
 		{"__complete publish jobs.", "jobs.late\n", ""},
 		{"__complete list qu", "queues\t", ""},
