@@ -103,7 +103,7 @@ func (x *Exchange) Step(ctx context.Context, message []byte, from net.Addr) (ans
 }
 
 func (x *Exchange) first(ctx context.Context, message []byte) ([]byte, error) {
-	if err := x.users.await(ctx); err != nil {
+	if err := x.users.Awaited(ctx); err != nil {
 		return nil, err
 	}
 	answer, err := x.talk.Step(string(message))

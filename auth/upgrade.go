@@ -28,8 +28,8 @@ func (u *Users) renew(e *entry, password []byte) {
 // still made; but those by one that was seen already. It takes the place of what was awaited before.
 func (u *Users) Await(ready <-chan struct{}) { u.pending.Store(&ready) }
 
-// await waits for that.
-func (u *Users) await(ctx context.Context) error {
+// Awaited waits for that, or returns ErrBusy when it takes too long or ctx ends.
+func (u *Users) Awaited(ctx context.Context) error {
 	ready := u.pending.Load()
 	if ready == nil {
 		return nil

@@ -227,7 +227,7 @@ func (u *Users) Login(ctx context.Context, name string, password []byte, from ne
 		return Identity{}, loginOf(name, "too many logins from there wait, and it is not the password that was right last: %w", ErrBusy)
 	}
 	begun := time.Now()
-	if err := u.await(ctx); err != nil {
+	if err := u.Awaited(ctx); err != nil {
 		return Identity{}, loginOf(name, "passwords that came in are still hashed: %w", err)
 	}
 	e = (*u.current.Load())[name]

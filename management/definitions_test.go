@@ -208,6 +208,13 @@ func TestABodyIsBounded(t *testing.T) {
 }
 
 // Who has a file of definitions is told that it is still what is defined.
+// A first start makes the default user, whose password it hashes behind the start. A file without it would let nobody in.
+func TestDefinitionsWaitForThePasswordsOfTheStart(t *testing.T) {
+	if a := start(t).ask("GET", "definitions", "").want(200, `"password_hash":"`); strings.Contains(a.body, `"password_hash":""`) {
+		t.Errorf("%s", a.body)
+	}
+}
+
 func TestDefinitionsHaveATag(t *testing.T) {
 	r := start(t)
 	for _, path := range []string{"definitions", "definitions/%2F"} {
