@@ -1,9 +1,12 @@
 package management
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -96,10 +99,7 @@ func (c *call) overview() error {
 			channels += len(list[i].Channels)
 		}
 	}
-	key := rateKey{}
-	if len(vhosts) == 1 {
-		key.vhost = vhosts[0].Name
-	}
+	key := c.rateKeyOf(vhosts)
 	churn := s.opts.Broker.Churn()
 	o := object{
 		{"management_version", apiVersion}, {"rabbitmq_version", apiVersion}, {"leveret_version", s.opts.Version}, {"product_name", "Leveret"}, {"product_version", s.opts.Version},
@@ -118,6 +118,27 @@ func (c *call) overview() error {
 		o[len(o)-2].value, o[len(o)-1].value = c.listeners(), c.contexts()
 	}
 	return c.one(o)
+}
+
+// rateKeyOf is what the sums over virtual hosts are remembered by. Users who see different ones have different sums, of which one must
+// not be taken for the past of another.
+func (c *call) rateKeyOf(vhosts []*broker.VHost) rateKey {
+	switch {
+	case len(vhosts) == 1:
+		return rateKey{vhost: vhosts[0].Name}
+	case len(vhosts) == len(c.s.opts.Broker.VHosts()):
+		return rateKey{}
+	}
+	names := make([]string, len(vhosts))
+	for i, v := range vhosts {
+		names[i] = v.Name
+	}
+	slices.Sort(names)
+	sum := sha256.New()
+	for _, name := range names {
+		_, _ = fmt.Fprintf(sum, "%d %s", len(name), name) // a hash takes everything
+	}
+	return rateKey{several: string(sum.Sum(nil))}
 }
 
 // churn is what came and went.

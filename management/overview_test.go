@@ -1,6 +1,10 @@
 package management_test
 
-import "testing"
+import (
+	"fmt"
+	"regexp"
+	"testing"
+)
 
 func TestTheClusterHasAName(t *testing.T) {
 	r := start(t)
@@ -16,6 +20,39 @@ func TestOfWhatThereIsNoneTheListIsEmpty(t *testing.T) {
 	for _, path := range []string{"shovels", "shovels/%2F", "federation-links", "federation-links/%2F", "extensions"} {
 		if list := r.ask("GET", path, "").want(200, "[]").list(); len(list) != 0 {
 			t.Errorf("%s: %v", path, list)
+		}
+	}
+}
+
+// A sum over some virtual hosts is not the past of a sum over others.
+func TestUsersOfDifferentVirtualHostsHaveTheirOwnRates(t *testing.T) {
+	r := start(t)
+	for i := range 4 {
+		r.ask("PUT", fmt.Sprint("vhosts/v", i), "{}").want(201)
+		r.ask("PUT", fmt.Sprintf("queues/v%d/q", i), "{}").want(201)
+	}
+	publish := func(vhost string, n int) {
+		for range n {
+			r.ask("POST", "exchanges/"+vhost+"/amq.default/publish", `{"properties":{},"routing_key":"q","payload":"x","payload_encoding":"string"}`).want(200)
+		}
+	}
+	publish("v0", 7)
+	publish("v2", 3)
+	users := map[string][]string{"ann": {"v0", "v1"}, "bob": {"v2", "v3"}, "cid": {}}
+	for name, vhosts := range users {
+		r.ask("PUT", "users/"+name, `{"password":"x","tags":"management"}`).want(201)
+		for _, v := range vhosts {
+			r.ask("PUT", "permissions/"+v+"/"+name, `{"configure":".*","write":".*","read":".*"}`).want(201)
+		}
+	}
+	const lengths = "overview?lengths_age=2&lengths_incr=1"
+	r.ask("GET", lengths, "").want(200, `"messages":10`, `"sample":10`) // everybody's is known first
+	for name, n := range map[string]int{"ann": 7, "bob": 3, "cid": 0} {
+		a := r.as(name, "x").ask("GET", lengths, "").want(200, fmt.Sprintf(`"messages":%d`, n))
+		for _, sample := range regexp.MustCompile(`"sample":\d+`).FindAllString(a.body, -1) {
+			if sample != fmt.Sprintf(`"sample":%d`, n) && sample != `"sample":0` { // the latter: none is unacked
+				t.Errorf("%s, who sees %d messages, is shown %s", name, n, sample)
+			}
 		}
 	}
 }

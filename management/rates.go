@@ -13,6 +13,7 @@ import (
 // rateKey is a counter.
 type rateKey struct {
 	vhost, queue string
+	several      string // the hash of the names of virtual hosts, for the sum over these; "" for all, or one
 	connection   uint64
 	channel      int
 	what         string
