@@ -62,7 +62,29 @@ func (f *Filter) Check() error {
 	if f.Key != nil && len(*f.Key) > maxPermitName {
 		return fail(BadSetting, "the pattern of the routing key is longer than %d bytes", maxPermitName)
 	}
+	if n := f.size(); n > maxFilterBytes {
+		return fail(BadSetting, "the filter has %d bytes; %d are the most", n, maxFilterBytes)
+	}
 	return nil
+}
+
+// maxFilterBytes bounds a filter: jobs keep theirs, and write it down as long as they run.
+const maxFilterBytes = 64 << 10
+
+// size is about how many bytes the filter has.
+func (f *Filter) size() int {
+	n := len(f.Contains)
+	for _, t := range []*string{f.Key, f.Exchange, f.Reason, f.Origin} {
+		if t != nil {
+			n += len(*t)
+		}
+	}
+	for _, m := range []map[string]string{f.Headers, f.Properties} {
+		for name, value := range m {
+			n += len(name) + len(value)
+		}
+	}
+	return n
 }
 
 // chooser is a filter at work. Most messages in a row have the same head, which is looked at once.

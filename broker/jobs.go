@@ -152,6 +152,24 @@ func (j *job) snapshot() Job {
 	return out
 }
 
+// runs says whether it does, or its end is still to be written down: who forgot it before would find it again.
+func (j *job) runs() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.cancel != nil
+}
+
+// settled waits until the end of a job that is over is written down; false is that it runs.
+func (j *job) settled() bool {
+	j.mu.Lock()
+	running, over := j.now.State == JobRunning, j.over
+	j.mu.Unlock()
+	if !running {
+		<-over
+	}
+	return !running
+}
+
 // change changes what is told.
 func (j *job) change(fn func(*Job)) {
 	j.mu.Lock()
@@ -275,7 +293,7 @@ func (s *Session) ResumeJob(id string) (Job, error) {
 	switch {
 	case was.VHost != s.vhost.Name:
 		return Job{}, fail(NotFound, "no job '%s' in vhost '%s'", id, s.vhost.Name)
-	case was.State == JobRunning:
+	case !j.settled():
 		return Job{}, fail(Precondition, "job '%s' is running", id)
 	case was.State == JobDone:
 		return Job{}, fail(Precondition, "job '%s' is done: there is nothing to go on with", id)
@@ -287,9 +305,14 @@ func (s *Session) ResumeJob(id string) (Job, error) {
 	return s.begin(j, w)
 }
 
-// begin has a job run.
-func (s *Session) begin(j *job, w *worker) (Job, error) {
+// begin has a job run. The worker's session ends with the job, or here where the job does not begin.
+func (s *Session) begin(j *job, w *worker) (now Job, err error) {
 	b := s.vhost.b
+	defer func() {
+		if err != nil {
+			w.s.Close()
+		}
+	}()
 	l := &b.jobs
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -328,7 +351,7 @@ func (s *Session) begin(j *job, w *worker) (Job, error) {
 	l.running++
 	w.job, w.ctx = j, ctx
 	b.opts.Log.Info("a job begins", "job", j.now.ID, "kind", string(j.now.Kind), "vhost", s.vhost.Name, "queue", w.spec.Queue, "user", s.who.Name, "dry_run", w.spec.DryRun)
-	now := j.snapshot()
+	now = j.snapshot()
 	go b.runJob(j, w, over)
 	return now, nil
 }
@@ -339,7 +362,7 @@ func (l *jobs) forgetOldest(b *Broker) {
 		var oldest *job
 		var started int64
 		for _, j := range l.all {
-			if now := j.snapshot(); now.State != JobRunning && (oldest == nil || now.Started < started) {
+			if now := j.snapshot(); !j.runs() && (oldest == nil || now.Started < started) {
 				oldest, started = j, now.Started
 			}
 		}
@@ -416,9 +439,10 @@ func (b *Broker) DropJob(id string) error {
 	if err != nil {
 		return err
 	}
+	settled := j.settled()
 	b.jobs.mu.Lock()
 	defer b.jobs.mu.Unlock()
-	if j.snapshot().State == JobRunning {
+	if !settled || j.runs() {
 		return fail(Precondition, "job '%s' is running: cancel it first", id)
 	}
 	return b.jobs.forget(b, j)

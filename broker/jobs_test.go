@@ -511,6 +511,16 @@ func TestJobsAreBounded(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	r.accounts.mu.Lock()
+	if n := len(r.accounts.list); n != 0 {
+		t.Errorf("%d users are remembered for whom nothing runs", n)
+	}
+	r.accounts.mu.Unlock()
+	large := spec("jobs", intoQueue("copy"))
+	large.Filter.Contains = make([]byte, maxFilterBytes+1)
+	if _, err := r.s.StartJob(ReplayJob, large); KindOf(err) != BadSetting {
+		t.Errorf("a filter of any size is kept: %v", err)
+	}
 	s.Rate = 0
 	s.DryRun = true
 	var last string
@@ -523,6 +533,107 @@ func TestJobsAreBounded(t *testing.T) {
 	r.restart()
 	if all, err := r.Jobs(); err != nil || len(all) != maxJobs {
 		t.Errorf("%d jobs after a restart, %v", len(all), err)
+	}
+}
+
+// A job that is forgotten just as it ends does not come back.
+func TestAJobIsForgottenWhenItsEndIsWrittenDown(t *testing.T) {
+	r := startWith(t, 0)
+	r.queue("jobs", QueueOptions{Durable: true})
+	id := r.job(ReplayJob, spec("jobs", intoQueue("jobs"))).ID
+	j, err := r.Broker.job(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{}) // as while runJob ends
+	j.mu.Lock()
+	j.cancel, j.over = func(error) {}, over
+	j.mu.Unlock()
+	dropped := make(chan error)
+	go func() { dropped <- r.DropJob(id) }()
+	time.Sleep(10 * time.Millisecond)
+	if err := r.saveJob(j); err != nil {
+		t.Fatal(err)
+	}
+	j.mu.Lock()
+	j.cancel = nil
+	j.mu.Unlock()
+	close(over)
+	if err := <-dropped; err != nil {
+		t.Fatal(err)
+	}
+	r.restart()
+	if _, _, _, err := r.Job(id); KindOf(err) != NotFound {
+		t.Errorf("it is there again: %v", err)
+	}
+}
+
+// A letter stays when the queue of its copy is deleted before the copy is stored.
+func TestALetterStaysWhoseQueueIsDeletedMeanwhile(t *testing.T) {
+	r := startWith(t, 0)
+	r.dead("1", "2")
+	w, err := r.s.newWorker(RedriveJob, spec("dlq", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.s.Close()
+	places, _, err := w.placesAtStart()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wants = func(d *Delivery) bool {
+		if string(d.Body) == "2" { // the copy of the other is made, and not stored
+			if _, err := r.s.DeleteQueue("q", false, false); err != nil {
+				t.Error(err)
+			}
+		}
+		return true
+	}
+	w.job, w.ctx = &job{now: Job{Places: places, Skipped: map[string]int64{}, Reasons: map[string]int64{}, Origins: map[string]int64{}}}, t.Context()
+	if err := w.run(); err != nil {
+		t.Fatal(err)
+	}
+	if now := w.job.snapshot(); now.Copied != 0 || now.Skipped[SkippedNoQueue] != 2 {
+		t.Errorf("%+v", now)
+	}
+	want(t, "left", drain(t, r.queue("dlq", QueueOptions{Durable: true})), []string{"1", "2"})
+}
+
+// A job that finds nothing in very many small messages ends when it is told to, and tells how far it is.
+func TestAJobLooksAtSomeMessagesAtATime(t *testing.T) {
+	r := startWith(t, 0)
+	r.queue("jobs", QueueOptions{Durable: true})
+	p := r.s.NewPublisher()
+	for range chunkLooked + 10 {
+		if _, err := p.Publish(&Inbound{Key: []byte("jobs")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush(t, p)
+	s := spec("jobs", intoQueue("jobs"))
+	s.Filter.Contains = []byte("x")
+	w, err := r.s.newWorker(ReplayJob, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.s.Close()
+	places, _, err := w.placesAtStart()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.job, w.ctx = &job{now: Job{Places: places}}, t.Context()
+	now := w.job.snapshot()
+	if err := w.chunk(&now); err != nil {
+		t.Fatal(err)
+	}
+	if now = w.job.snapshot(); now.LookedAt != chunkLooked || now.Places[0].Next != chunkLooked {
+		t.Errorf("%+v", now)
+	}
+	if err := w.run(); err != nil {
+		t.Fatal(err)
+	}
+	if now = w.job.snapshot(); now.LookedAt != chunkLooked+10 || len(now.Places) != 0 {
+		t.Errorf("%+v", now)
 	}
 }
 

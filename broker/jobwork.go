@@ -13,6 +13,7 @@ import (
 const (
 	chunkMessages = 512
 	chunkBytes    = 1 << 20
+	chunkLooked   = 16 << 10               // messages that are looked at, however few are meant
 	alarmPause    = 250 * time.Millisecond // how often it is looked whether an alarm is over
 )
 
@@ -222,7 +223,7 @@ func (w *worker) chunk(now *Job) error {
 			w.stop = d.Offset
 			size += len(d.Body)
 		}
-		return w.failed == nil && w.n < room && size < chunkBytes
+		return w.failed == nil && w.n < room && size < chunkBytes && w.delta.LookedAt < chunkLooked
 	})
 	switch {
 	case w.torn: // what lies there can't be read

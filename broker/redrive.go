@@ -19,6 +19,7 @@ type heldLetter struct {
 	cursor *consumer.Cursor
 	part   *Partition
 	offset message.Offset
+	to     *Queue // that gets the copy; nil: it went to an exchange
 }
 
 const (
@@ -62,7 +63,7 @@ func (w *worker) redrive(part *Partition, d *Delivery) error {
 		w.delta.Skipped[SkippedHeld]++
 		return nil
 	}
-	letter := heldLetter{c, part, d.Offset}
+	letter := heldLetter{c, part, d.Offset, to}
 	w.held = append(w.held, letter)
 	in := w.letter(d, first)
 	routed, err := w.publish(to, &in)
@@ -136,7 +137,7 @@ func (w *worker) letter(d *Delivery, first message.Origin) Inbound {
 	return in
 }
 
-// letGo has what was copied leave, but for what was refused.
+// letGo has what was copied leave, but for what was refused, and for copies that went with their queue.
 func (w *worker) letGo() {
 	for i, next := 0, 0; i < len(w.held); i++ {
 		h := w.held[i]
@@ -145,6 +146,12 @@ func (w *worker) letGo() {
 		}
 		if next < len(w.refused) && w.refused[next] == uint64(h.offset) {
 			h.cursor.Unhold(h.offset, h.offset)
+			continue
+		}
+		if h.to != nil && h.to.Deleted() {
+			h.cursor.Unhold(h.offset, h.offset)
+			w.delta.Copied--
+			w.delta.Skipped[SkippedNoQueue]++
 			continue
 		}
 		d := departure{part: h.part, cursor: h.cursor, why: Redriven, runs: []consumer.Run{{First: h.offset, Last: h.offset}}}
