@@ -488,6 +488,58 @@ func retaped(t *testing.T, data []byte, change func(names []string, entries map[
 }
 
 // What has the right sums is looked at all the same.
+// waking reads an archive, and does something before its end.
+type waking struct {
+	io.Reader
+	last func()
+}
+
+func (w *waking) Read(b []byte) (int, error) {
+	n, err := w.Reader.Read(b)
+	if err != nil && w.last != nil {
+		w.last()
+		w.last = nil
+	}
+	return n, err
+}
+
+// What somebody put into the directory while it was being restored is not deleted.
+func TestARestoreDeletesNothingOfOthers(t *testing.T) {
+	data := archived(t)
+	dir := filepath.Join(t.TempDir(), "new")
+	file := filepath.Join(dir, "file")
+	cut := len(data) - 1536 // before the last entry and the tape's end
+	slow := io.MultiReader(&waking{bytes.NewReader(data[:cut]), func() {
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(file, []byte("mine"), 0o600)); err != nil {
+			t.Error(err)
+		}
+	}}, bytes.NewReader(data[cut:]))
+	if _, err := Restore(slow, dir); err == nil || !strings.Contains(err.Error(), dir+".restoring") {
+		t.Errorf("%v", err)
+	}
+	if text, err := os.ReadFile(file); string(text) != "mine" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// Where a data directory is a link to another disk, that is where it is made.
+func TestARestoreFollowsALink(t *testing.T) {
+	parent := t.TempDir()
+	disk, link := filepath.Join(parent, "disk", "data"), filepath.Join(parent, "link")
+	if err := errors.Join(os.MkdirAll(disk, 0o700), os.Symlink(disk, link)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(bytes.NewReader(archived(t)), link); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := os.ReadDir(disk); err != nil || len(names) == 0 {
+		t.Errorf("%v, %v", names, err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
 func TestAnArchiveThatSomebodyMadeUpIsNotRestored(t *testing.T) {
 	good := archived(t)
 	same := func(names []string, _ map[string][]byte) []string { return names }

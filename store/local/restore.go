@@ -43,9 +43,12 @@ const (
 
 // Restore makes a data directory of an archive. The directory must not be there, or be empty; it comes into being under its name when everything in the
 // archive was checked and is on disk, so a restore that fails or is killed leaves only DIR.restoring, which the next one
-// replaces. Errors say which entry is wrong.
+// replaces. Errors say which entry is wrong. A link is followed: the directory that it names is made.
 func Restore(r io.Reader, dir string) (out Restored, err error) {
 	files := fs.Real()
+	if named, err := filepath.EvalSymlinks(dir); err == nil { // or the link would be replaced, and the other disk stay empty
+		dir = named
+	}
 	if names, err := files.ReadDir(dir); err == nil && len(names) > 0 {
 		return out, fmt.Errorf("%s is not empty: restore into a directory of its own", dir)
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -311,8 +314,8 @@ func (x *restoring) settle(dir string) error {
 			flushed[d] = true
 		}
 	}
-	if err := x.fs.RemoveAll(dir); err != nil { // it is empty
-		return err
+	if err := x.fs.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) { // not RemoveAll: somebody may have begun to use it
+		return fmt.Errorf("all was restored into %s, which can't take the place of %s: %w", x.dir, dir, err)
 	}
 	if err := os.Rename(x.dir, dir); err != nil {
 		return err
