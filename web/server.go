@@ -168,6 +168,9 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) (*visit, bool) {
 			s.signInFirst(w, r, v.live)
 			return nil, false
 		}
+		if statusOf(err) == http.StatusForbidden && v.session != nil { // so that the form to sign in as somebody else is shown again
+			s.sessions.end(v.session)
+		}
 		s.plain(w, r, statusOf(err), "You can't sign in", sentence(err))
 		return nil, false
 	}

@@ -190,7 +190,15 @@ func (s *Server) loginForm(w http.ResponseWriter, r *http.Request) {
 	s.shell(w, r, http.StatusOK, "Sign in", "login", loginPage{To: r.FormValue("to")})
 }
 
+// maxLogin bounds the form to sign in, in bytes: anybody may send one.
+const maxLogin = 16 << 10
+
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxLogin)
+	if err := r.ParseForm(); err != nil {
+		s.plain(w, r, http.StatusBadRequest, "The form can't be read", sentence(err))
+		return
+	}
 	to, who := r.PostFormValue("to"), visitor{r.PostFormValue("name"), r.PostFormValue("password")}
 	if status, err := s.opts.API.SignIn(w, r, who.name, who.password); err != nil {
 		s.shell(w, r, status, "Sign in", "login", loginPage{To: to, Name: who.name, Wrong: sentence(err)})

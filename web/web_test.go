@@ -218,6 +218,15 @@ func TestATagThatIsTakenAwayTakesThePagesAway(t *testing.T) {
 	hash := regexp.MustCompile(`"password_hash":"([^"]+)"`).FindStringSubmatch(b.ask("GET", "/api/users/ann", nil, "Authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=").body)[1]
 	b.api("PUT", "users/ann", `{"password_hash":"`+hash+`","tags":""}`)
 	ann.get("/").want(403, "You can&#39;t sign in", "Not management user")
+	ann.get("/login").want(200, "Password") // as somebody who may
+	ann.signIn("guest", "guest").get("/").want(200)
+}
+
+// Whoever comes by can't have the broker hold a form of megabytes.
+func TestTheFormToSignInIsBounded(t *testing.T) {
+	b := start(t)
+	b.post("/login", "name", "guest", "password", strings.Repeat("x", 20<<10)).want(400, "too large")
+	b.signIn("guest", "guest").get("/").want(200)
 }
 
 func TestEveryAnswerHasThePolicy(t *testing.T) {
