@@ -25,10 +25,16 @@ func TestABackupIsRestored(t *testing.T) {
 	do(t, "publish mail letter").ok()
 	do(t, "consume jobs --count 1").ok("one")
 	dir := t.TempDir()
-	file := filepath.Join(dir, "backup.tar")
+	file, others := filepath.Join(dir, "backup.tar"), filepath.Join(dir, "others")
+	if err := errors.Join(os.WriteFile(others, []byte("mine"), 0o644), os.Symlink(others, file+".part")); err != nil { // who may write there laid it
+		t.Fatal(err)
+	}
 	run(t, "", "backup", file).ok("backed up to "+file, "KiB")
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
+	}
+	if text, err := os.ReadFile(others); string(text) != "mine" {
+		t.Errorf("what a link led to was overwritten: %d bytes, %v", len(text), err)
 	}
 	some := run(t, "", "backup", "--queue", "mail", "-").ok()
 	names := ""

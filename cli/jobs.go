@@ -114,7 +114,7 @@ func replayCommand() *cobra.Command {
 		Use: "replay QUEUE --into TARGET", Short: "Copy messages of a time into a queue, to be worked on again", Args: takes(1, 1, "the name of the queue"),
 		Long: `Copies messages of a queue, a topic or a stream, from a time or an offset on, into a queue or to an exchange. Nothing is taken from where they
 are. What a work queue has handed out and forgotten is not there any more, unless it was declared with --retention. The broker does the work; Ctrl-C
-cancels it, and leveret job resume goes on. Copies have headers that say where they are from: x-replayed-from, x-replayed-offset, x-replayed-at.`,
+cancels it, and leveret job resume goes on. Copies have headers that say where they are from: x-replayed-from and x-replayed-offset.`,
 		Example: `  leveret replay jobs --from 10:00 --to 10:20 --into jobs
   leveret replay events --from yesterday --key 'order.#' --into orders.again --dry-run
   leveret replay events --from-offset 1000 --into-exchange logs --rate 500`,
@@ -205,7 +205,7 @@ func (k *copying) run(t *target, list, queue, verb string, body map[string]any) 
 	}
 	var j job
 	if err := json.Unmarshal(raw, &j); err != nil || j.ID == "" {
-		return fmt.Errorf("the broker's answer is no job: %w", err)
+		return errors.New("the broker's answer is no job: leveret status shows which version it has")
 	}
 	if k.detach {
 		if asJSON {
