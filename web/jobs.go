@@ -67,6 +67,20 @@ func (j *job) Stopped() bool {
 	return slices.Contains([]string{"cancelled", "failed", "interrupted"}, j.State)
 }
 
+// Again is the address of the form for another job that means the same messages.
+func (j *job) Again() string {
+	text := func(name string) string { s, _ := j.Filter[name].(string); return s }
+	header := ""
+	if all, ok := j.Filter["headers"].(map[string]any); ok && len(all) == 1 { // the form has one
+		for name, value := range all {
+			if header = name; value != "" {
+				header += ":" + plainText(value)
+			}
+		}
+	}
+	return query("/"+j.Kind, "vhost", j.VHost, "name", j.Queue, "key", text("routing_key"), "exchange", text("exchange"), "header", header, "contains", text("contains"), "reason", text("reason"), "origin", text("origin"))
+}
+
 // Settings are what of the queue is meant.
 func (j *job) Settings() []setting { return settingsOf(j.Filter) }
 

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"html"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,10 @@ func TestDeadLettersGoBackToWhereTheyCameFrom(t *testing.T) {
 	b.get("/messages"+at+"&reason=expired").want(200, "No message is like that")
 	dry := b.post("/redrive"+at, "dry", "on").want(303).header.Get("Location")
 	b.over(dry).want(200, "Why they died", "rejected", "Where they died", "jobs")
+	narrow := b.post("/redrive"+at, "dry", "on", "reason", "expired", "header", "tenant:a&b", "key", "eu.#").want(303).header.Get("Location")
+	real := "/redrive" + at + "&key=eu.%23&header=tenant%3Aa%26b&reason=expired"
+	b.over(narrow).want(200, html.EscapeString(real)) // and not for all letters
+	b.get(real).want(200, `value="eu.#"`, `value="tenant:a&amp;b"`, "<option selected>expired")
 	b.get("/queue"+at).want(200, `<dd id="ready">1</dd>`)
 	b.over(b.post("/redrive"+at, "reason", "rejected").want(303).header.Get("Location")).want(200, "<h2>done", "where each message came from")
 	b.get("/queue"+at).want(200, `<dd id="ready">0</dd>`)

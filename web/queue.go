@@ -241,9 +241,24 @@ func (v *visit) getMessages() (string, string, error) {
 	taken := v.form("take") == "on"
 	mode := map[bool]string{true: "ack_requeue_false", false: "ack_requeue_true"}[taken]
 	got := &gotData{Taken: taken}
-	body := map[string]any{"count": min(atoi(v.form("count"), 1), maxGot), "ackmode": mode, "encoding": "auto", "truncate": maxShown}
-	if err := v.act(http.MethodPost, api("queues", vhost, name, "get"), body, &got.Messages); err != nil {
-		return "", "", err
+	left, size := min(atoi(v.form("count"), 1), maxGot), 0
+	for left > 0 && size < maxReply/4 {
+		ask := left
+		if taken { // a few at a time: those of an answer that is too large would be gone, and never shown
+			ask = min(left, maxTaken)
+		}
+		var some []gotMessage
+		body := map[string]any{"count": ask, "ackmode": mode, "encoding": "auto", "truncate": maxShown}
+		if err := v.act(http.MethodPost, api("queues", vhost, name, "get"), body, &some); err != nil && len(got.Messages) == 0 {
+			return "", "", err
+		}
+		got.Messages = append(got.Messages, some...)
+		for _, m := range some {
+			size += len(m.Payload) + len(m.Raw)
+		}
+		if left -= ask; len(some) < ask {
+			break
+		}
 	}
 	v.got = got
 	return "", "", nil
@@ -252,6 +267,7 @@ func (v *visit) getMessages() (string, string, error) {
 // Bounds of messages that are shown.
 const (
 	maxGot   = 100
+	maxTaken = 5      // in an answer
 	maxShown = 20_000 // bytes of a body
 )
 
@@ -273,8 +289,12 @@ func (v *visit) deleteQueue() (string, string, error) {
 // publishToQueue publishes over the default exchange.
 func (v *visit) publishToQueue() (string, string, error) {
 	vhost, name := v.at()
-	if _, err := v.publish(vhost, "amq.default", name); err != nil {
+	routed, err := v.publish(vhost, "amq.default", name)
+	if err != nil {
 		return "", "", err
+	}
+	if !routed {
+		return "", "", wrong("the queue has been deleted, so nobody has the message")
 	}
 	return query("/queue", "vhost", vhost, "name", name), "The message is in the queue, as safe as its durability says.", nil
 }

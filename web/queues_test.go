@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -31,6 +32,22 @@ func TestAQueueIsDeclaredFilledReadAndDeleted(t *testing.T) {
 	b.post("/queue/delete"+at, "confirm", "jobs").to("/queues")
 	b.get("/queues").want(200, "The queue jobs is deleted.", "No queues yet")
 	b.get("/queue"+at).want(404, "There is nothing of that name")
+	b.post("/queue/publish"+at, "payload", "x").want(400, "The queue has been deleted")
+}
+
+// Messages that are taken are shown, however much their answers take.
+func TestNothingIsTakenThatIsNotShown(t *testing.T) {
+	b := start(t).signIn("guest", "guest")
+	b.api("PUT", "queues/%2F/jobs", "{}")
+	at := "?vhost=%2F&name=jobs"
+	text := strings.Repeat(`\u0001`, 20_000) // six times as much in an answer
+	for range 80 {
+		b.api("POST", "exchanges/%2F/amq.default/publish", `{"properties":{},"routing_key":"jobs","payload":"`+text+`","payload_encoding":"string"}`)
+	}
+	shown := b.post("/queue/get"+at, "count", "80", "take", "on").want(200, `<dd id="ready">0</dd>`)
+	if n := strings.Count(shown.body, `<article class="message">`); n != 80 {
+		t.Errorf("%d of 80 are shown", n)
+	}
 }
 
 func TestAFormThatIsRefusedKeepsWhatWasWritten(t *testing.T) {
