@@ -121,11 +121,6 @@ func oneByOne(r *rig, o SubscribeOptions) (out []string) {
 // kill opens the store anew as it is, without a last word of the former process.
 func (r *rig) kill() {
 	r.t.Helper()
-	old, st := r.Broker, r.store
-	r.t.Cleanup(func() {
-		old.Close()
-		st.Close()
-	})
 	copied := r.t.TempDir()
 	err := os.CopyFS(copied, os.DirFS(r.dir))
 	for range 10 { // a file may go or come meanwhile
@@ -138,6 +133,8 @@ func (r *rig) kill() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.Close() // what it writes now is nobody's
+	r.store.Close()
 	r.dir = copied
 	r.open()
 }

@@ -249,6 +249,10 @@ func TestWhatIsThinnedIsKnownToBeAckedAfterAKill(t *testing.T) {
 	r.Broker, err = Open(st, Options{SaveEvery: time.Hour})
 	must(t, err)
 	r.store = st
+	t.Cleanup(func() { // by then it is another one
+		r.Close()
+		r.store.Close()
+	})
 	r.v, _ = r.Broker.VHost("/")
 	r.s = r.v.NewSession(auth.Identity{Name: "guest"})
 	q := r.queue("q", QueueOptions{Durable: true})
