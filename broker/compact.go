@@ -190,14 +190,14 @@ func (c *compactor) due(p *Partition, st *compacted, now time.Time) (*cleaning, 
 	if _, err := p.knowTxns(); err != nil {
 		return nil, err
 	}
-	_, end, err := p.log.Bounds()
+	start, end, err := p.log.Bounds()
 	if err != nil {
 		return nil, err
 	}
 	if st.clean > end {
 		st.clean = 0 // the log has lost its end
 	}
-	st.clean = max(st.clean, segments[0].Start)
+	st.clean = max(st.clean, segments[0].Start, start) // what was cut off may end within a segment, and within a batch
 	w := &cleaning{c: c, p: p, st: st, set: s, now: now, from: st.clean, to: st.clean}
 	stable := p.committedEnd(end)
 	var clean, dirty int64

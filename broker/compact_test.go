@@ -453,3 +453,31 @@ func TestStateOfCompactionIsAsReleased(t *testing.T) {
 		}
 	}
 }
+
+// What is dirty begins where records were cut off, be it in the middle of a segment or of a batch.
+func TestALogThatWasCutInTheMiddleOfASegmentIsCompacted(t *testing.T) {
+	for cut, want := range map[message.Offset][]string{1: {"3:b=2", "4:c=1", "5:a=3"}, 2: {"3:b=2", "4:c=1", "5:a=3"}, 4: {"4:c=1", "5:a=3"}} {
+		c := newCompacting(t, "cleanup.policy", "compact,delete")
+		c.puts("a=1")
+		c.put(message.CodecNone, nobody, keyedRecord{key: "b", value: "1"}, keyedRecord{key: "a", value: "2"}, keyedRecord{key: "b", value: "2"})
+		c.puts("c=1")
+		if _, err := c.s.Truncate(c.part(), cut); err != nil {
+			t.Fatal(err)
+		}
+		c.puts("a=3")
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			c.compact(time.Second)
+		}()
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("cut at %d: it goes round and round", cut)
+		}
+		c.want(fmt.Sprintf("cut at %d", cut), want...)
+		if st := c.compactor.parts[c.part()]; st == nil || st.clean != 6 {
+			t.Errorf("cut at %d: clean is %+v", cut, st)
+		}
+	}
+}

@@ -55,7 +55,8 @@ func (w *cleaning) run() error {
 	for more := true; more; more = w.from < w.to {
 		done, err := w.pass()
 		if errors.Is(err, errCompactStopped) || err == nil && !done {
-			return nil // others were at the log: the next look finds what is left
+			w.st.rest = w.c.b.opts.Now().Add(compactEvery)
+			return nil // others were at the log: a later look finds what is left
 		}
 		if err != nil {
 			return err
@@ -107,7 +108,8 @@ func (w *cleaning) collect() error {
 	var last *batch.Batch
 	full := false
 	k := message.Keys{Each: func(r *message.Keyed) {
-		if r.HasKey && !w.keys.put(&r.Digest, message.Offset(last.BaseOffset())+message.Offset(r.Number)) {
+		at := message.Offset(last.BaseOffset()) + message.Offset(r.Number)
+		if r.HasKey && at >= w.from && !w.keys.put(&r.Digest, at) {
 			full = true
 		}
 	}}
