@@ -149,3 +149,22 @@ func TestAgesAreForgotten(t *testing.T) {
 		}
 	})
 }
+
+// Of several partitions the oldest counts, whichever it is in and wherever the turns have come to, and none while one is not known.
+func TestTheOldestMessageOfAQueueWithPartitionsIsTheOldestOfAll(t *testing.T) {
+	r := start(t)
+	q := r.queue("q", QueueOptions{Durable: true, Partitions: 3})
+	put := func(partition int, ms int64) {
+		t.Helper()
+		var b message.Builder
+		b.AddRecord(&message.Record{Value: []byte("x")}, ms)
+		data, err := b.Seal(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.s.Produce(q.Partitions()[partition], data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = put
+}

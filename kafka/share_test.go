@@ -612,3 +612,63 @@ func TestWhatIsAcquiredStandsInOrder(t *testing.T) {
 	}
 	t.Errorf("%d records", got)
 }
+
+// A session has so many partitions and no more, and gives their memory back with them.
+func TestAShareSessionIsBounded(t *testing.T) {
+	r := newRig(t, nil)
+	r.filled(t, "t", 3)
+	before := r.server.members.Held()
+	c := r.sharer(t, "a", "t")
+	fetch := func(id [16]byte, partitions int, forget bool) int16 {
+		q := c.request(0)
+		topic := kmsg.NewShareFetchRequestTopic()
+		topic.TopicID = id
+		f := kmsg.NewShareFetchRequestForgottenTopicsData()
+		f.TopicID = id
+		for n := range partitions {
+			p := kmsg.NewShareFetchRequestTopicPartition()
+			p.Partition = int32(n)
+			topic.Partitions = append(topic.Partitions, p)
+			f.Partitions = append(f.Partitions, p.Partition)
+		}
+		if q.Topics = append(q.Topics, topic); forget {
+			q.Topics, q.ForgottenTopicsData = nil, append(q.ForgottenTopicsData, f)
+		}
+		c.send(q, 2)
+		var res kmsg.ShareFetchResponse
+		c.receive(&res, 2)
+		if wire.Code(res.ErrorCode) != wire.InvalidRequest { // else it was no request of the session's
+			c.epoch++
+		}
+		return res.ErrorCode
+	}
+	if code := fetch([16]byte{1}, maxShareParts, false); code != int16(wire.InvalidRequest) { // with that of t
+		t.Errorf("more than there may be in one request: %d", code)
+	}
+	c.asked = true
+	for _, step := range []struct {
+		id     [16]byte
+		n      int
+		forget bool
+		want   wire.Code
+	}{{[16]byte{1}, maxShareParts - 1, false, wire.None}, {[16]byte{2}, 2, false, wire.ShareSessionLimitReached}, {[16]byte{1}, 10, true, wire.None}, {[16]byte{2}, 2, false, wire.None}} {
+		if code := fetch(step.id, step.n, step.forget); code != int16(step.want) {
+			t.Errorf("%+v: %d", step, code)
+		}
+	}
+	if n := r.server.members.Held() - before; n != (maxShareParts-9)*sharePartBytes {
+		t.Errorf("%d bytes are counted", n)
+	}
+	v, err := r.broker.VHost("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := r.server.shares.find(shareName{v, "sg", "a"})
+	x.close()
+	if n := r.server.members.Held(); n != before {
+		t.Errorf("%d bytes are left", n-before)
+	}
+	if code := x.begin(); code != wire.ShareSessionNotFound {
+		t.Errorf("a fetch begins in a session that was closed: %d", code)
+	}
+}

@@ -64,7 +64,7 @@ func (a *shareAsked) verdictsOf(first, last int64, kinds []int8, renews bool) {
 
 // enterShare finds or makes the session of a request, and settles what it says of messages.
 func (c *conn) enterShare(r *shareRequest) (*shareSession, wire.Code) {
-	if deref(r.group) == "" || deref(r.member) == "" || r.epoch < -1 {
+	if deref(r.group) == "" || deref(r.member) == "" || r.epoch < -1 || len(r.parts) > maxShareParts {
 		return nil, wire.InvalidRequest
 	}
 	if code := c.mayGroup(broker.Consume, *r.group); code != wire.None {
@@ -169,6 +169,10 @@ func (c *conn) shareFetch(r *kmsg.ShareFetchRequest) (kmsg.Response, error) {
 	}
 	res := kmsg.NewPtrShareFetchResponse()
 	res.AcquisitionLockTimeoutMillis = int32(c.s.opts.ShareLock.Milliseconds())
+	if len(r.ForgottenTopicsData) > maxShareParts {
+		res.ErrorCode = int16(wire.InvalidRequest)
+		return res, nil
+	}
 	x, code := c.enterShare(&q)
 	if code != wire.None {
 		res.ErrorCode = int16(code)
@@ -184,12 +188,15 @@ func (c *conn) shareFetch(r *kmsg.ShareFetchRequest) (kmsg.Response, error) {
 		c.s.shares.end(x)
 		return res, nil
 	}
-	if !x.fetching.TryLock() {
-		res.ErrorCode = int16(wire.InvalidShareSessionEpoch) // two at a time
+	if code := x.begin(); code != wire.None {
+		res.ErrorCode = int16(code)
 		return res, nil
 	}
 	defer x.fetching.Unlock()
-	x.shape(&q, r.ForgottenTopicsData)
+	if code := x.shape(&q, r.ForgottenTopicsData); code != wire.None {
+		res.ErrorCode = int16(code)
+		return res, nil
+	}
 	if r.MaxRecords <= 0 || r.MaxBytes <= 0 || r.IsRenewAck {
 		return res, nil
 	}
@@ -198,15 +205,25 @@ func (c *conn) shareFetch(r *kmsg.ShareFetchRequest) (kmsg.Response, error) {
 	return res, err
 }
 
-// shape adds and forgets partitions of a session. fetching is held.
-func (x *shareSession) shape(q *shareRequest, forgotten []kmsg.ShareFetchRequestForgottenTopicsData) {
+// begin locks fetching for a ShareFetch, unless another is under way or the session is over.
+func (x *shareSession) begin() wire.Code {
+	if !x.fetching.TryLock() {
+		return wire.InvalidShareSessionEpoch
+	}
+	x.mu.Lock()
+	closed := x.closed
+	x.mu.Unlock()
+	if closed { // else close waits
+		x.fetching.Unlock()
+		return wire.ShareSessionNotFound
+	}
+	return wire.None
+}
+
+// shape forgets and adds partitions of a session, as far as it may have them. fetching is held.
+func (x *shareSession) shape(q *shareRequest, forgotten []kmsg.ShareFetchRequestForgottenTopicsData) wire.Code {
 	var gone []*sharePart
 	x.mu.Lock()
-	for i := range q.parts {
-		if a := &q.parts[i]; x.find(a.id, a.n) == nil {
-			x.parts = append(x.parts, &sharePart{id: a.id, n: a.n})
-		}
-	}
 	for _, t := range forgotten {
 		x.parts = slices.DeleteFunc(x.parts, func(p *sharePart) bool {
 			if p.id != t.TopicID || !slices.Contains(t.Partitions, p.n) {
@@ -216,11 +233,25 @@ func (x *shareSession) shape(q *shareRequest, forgotten []kmsg.ShareFetchRequest
 			return true
 		})
 	}
+	x.memory.Give(int64(len(gone)) * sharePartBytes)
+	code := wire.None
+	for i := range q.parts {
+		a := &q.parts[i]
+		if x.find(a.id, a.n) != nil || slices.ContainsFunc(gone, func(p *sharePart) bool { return p.id == a.id && p.n == a.n }) {
+			continue
+		}
+		if len(x.parts) >= maxShareParts || x.memory.Try(sharePartBytes) != nil {
+			code = wire.ShareSessionLimitReached
+			break
+		}
+		x.parts = append(x.parts, &sharePart{id: a.id, n: a.n})
+	}
 	x.mu.Unlock()
 	for _, p := range gone {
 		p.leave()
 		x.dropAll(p)
 	}
+	return code
 }
 
 func (x *shareSession) pause() {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -13,6 +14,9 @@ import (
 const (
 	// maxShareSessions bounds those of the server.
 	maxShareSessions = 10_000
+	// maxShareParts bounds the partitions of a session, and those that a request names. sharePartBytes is the memory for one.
+	maxShareParts  = 10_000
+	sharePartBytes = 160
 	// shareDeliveries is how often a message is delivered at most, where its queue does not say.
 	shareDeliveries = 5
 )
@@ -42,7 +46,7 @@ func (s *shares) open(c *conn, name shareName) (*shareSession, wire.Code) {
 	if s.byName == nil {
 		s.byName = map[shareName]*shareSession{}
 	}
-	x := &shareSession{name: name, of: c, session: c.session, lock: c.s.opts.ShareLock, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	x := &shareSession{name: name, of: c, session: c.session, lock: c.s.opts.ShareLock, memory: c.s.members, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	s.byName[name] = x
 	s.mu.Unlock()
 	old.close()
@@ -89,6 +93,7 @@ type shareSession struct {
 	of      *conn
 	session *broker.Session
 	lock    time.Duration
+	memory  *budget.Account // of what groups have
 	wake    chan struct{}
 	ended   chan struct{} // closed with it
 
@@ -229,10 +234,11 @@ func (x *shareSession) close() {
 	x.mu.Unlock()
 	x.fetching.Lock() // a fetch over another connection ends with it
 	defer x.fetching.Unlock()
-	for _, p := range x.parts { // which only a fetch changes
+	for _, p := range x.parts { // which only a fetch changes, and none begins any more
 		p.leave()
 		x.dropAll(p)
 	}
+	x.memory.Give(int64(len(x.parts)) * sharePartBytes)
 }
 
 // leave ends taking part in the partition's turns.
