@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
 
@@ -341,4 +344,39 @@ func TestACountThatGoesBackHarmsNobody(t *testing.T) {
 	}
 	p.send("<a xmlns='" + nsSM + "' h='4'/>")
 	r.wait(func() bool { return q.Unacked() == 0 }, func() any { return q.Unacked() })
+}
+
+// TestStanzasAreCountedOnceTheyAreDurable: who is told that a message was handled may forget it.
+func TestStanzasAreCountedOnceTheyAreDurable(t *testing.T) {
+	disk := fs.NewFreezer()
+	r := newRigOn(t, fs.Failing(fs.NewMem(1), disk.Hook), store.ModeGroup, []string{"guest", "one"}, broker.Options{})
+	t.Cleanup(disk.Thaw)
+	q := r.declare("q")
+	p := r.client("one", "a", "")
+	p.enable("")
+	counted := func(h string) {
+		t.Helper()
+		e := p.next()
+		for e.Is(nsSM, "r") {
+			e = p.next()
+		}
+		if !e.Is(nsSM, "a") || e.Attr("h") != h {
+			t.Fatalf("%s, where %s stanzas were handled", e, h)
+		}
+	}
+	const ask = "<r xmlns='" + nsSM + "'/>"
+	p.send("<message to='q@queues.localhost'><body>first</body></message>" + ask) // which makes the log's files
+	counted("1")
+	disk.Freeze(func(op fs.Op, _ string) bool { return op == fs.OpSync || op == fs.OpSyncAll || op == fs.OpSyncDir })
+	p.send("<message to='q@queues.localhost'><body>second</body></message>" + ask)
+	disk.AwaitWaiting(1)
+	p.nothing()
+	p.send(ask) // which waits behind the other
+	p.nothing()
+	disk.Thaw()
+	counted("2")
+	counted("3") // with the first question whether there is nothing
+	p.send(ask)
+	counted("4")
+	r.ready(q, 2)
 }
