@@ -572,6 +572,31 @@ func (k *stateKeeper) Keep(name string, state []byte) error {
 	return nil
 }
 
+// A member that says nothing new does not wait for what others of its group have written.
+func TestAHeartbeatThatChangesNothingWaitsForNobodysCommit(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		c, topics := newEpochs(t, Options{Keeper: &stateKeeper{}})
+		topics.put("t", 5)
+		a := &epochClient{t: t, c: c, catalog: topics, id: "a", names: []string{"t"}}
+		converge(t, a)
+		g := c.groups["g"]
+		g.commit.Lock() // a commit writes to the journal
+		beaten := make(chan struct{})
+		go func() {
+			a.mustBeat()
+			close(beaten)
+		}()
+		synctest.Wait()
+		select {
+		case <-beaten:
+		default:
+			t.Error("it waits")
+		}
+		g.commit.Unlock()
+		<-beaten
+	})
+}
+
 func TestMembersGoOnAfterARestart(t *testing.T) {
 	fakeclock.Test(t, func(t *testing.T) {
 		keeper := &stateKeeper{}

@@ -33,6 +33,12 @@ func (c *Coordinator) keepUpTo(g *group, changes uint64) error {
 	if c.opts.Keeper == nil {
 		return nil
 	}
+	g.mu.Lock()
+	kept := g.dead || g.keptChanges >= changes
+	g.mu.Unlock()
+	if kept { // a member that only says that it is there does not wait for others' commits
+		return nil
+	}
 	g.commit.Lock()
 	defer g.commit.Unlock()
 	g.mu.Lock()

@@ -25,7 +25,7 @@ type offsetPart struct {
 	start, next int64
 	records     []LoggedOffset
 	newest      map[string]int64 // by key, the offset of what counts
-	stale       int              // records that do not
+	compactAt   int              // records there are when it is compacted next
 }
 
 // LoggedOffset is a record of it. A nil value says that the key is gone. The bytes must not be changed.
@@ -148,14 +148,12 @@ func appendNullable(dst []byte, s string) []byte {
 func (l *OffsetLog) add(group string, key, value []byte, at time.Time) {
 	l.mu.Lock()
 	p := &l.parts[OffsetPartition(group)]
-	if _, had := p.newest[string(key)]; had {
-		p.stale++
-	}
 	p.newest[string(key)] = p.next
 	p.records = append(p.records, LoggedOffset{p.next, at, key, value})
 	p.next++
-	if p.stale > 100 && p.stale > len(p.records)/2 {
+	if len(p.records) > p.compactAt {
 		p.compact()
+		p.compactAt = 2*len(p.records) + 100
 	}
 	for wake := range l.wakes {
 		(*wake)()
@@ -176,7 +174,6 @@ func (p *offsetPart) compact() {
 		}
 		return false
 	})
-	p.stale = 0
 }
 
 // Bounds are where a partition begins and ends.

@@ -1,8 +1,11 @@
 package group
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -53,4 +56,28 @@ func TestOfAKeyTheNewestRecordIsRead(t *testing.T) {
 			t.Errorf("%q is gone: %+v", r.Key, r)
 		}
 	}
+}
+
+// TestGroupsThatComeAndGoLeaveNothing behind, once it was told for long enough that they are gone.
+func TestGroupsThatComeAndGoLeaveNothing(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		c := newCoordinator(t, Options{})
+		l := c.OffsetLog()
+		for i := range 4 * 5000 {
+			name := fmt.Sprint("g", i)
+			if code := c.Commit(nil, Identity{Group: name, Generation: -1}, []Position{{Topic: "t"}}); code != wire.None {
+				t.Fatal(code)
+			}
+			if code := c.Delete(nil, name); code != wire.None {
+				t.Fatal(code)
+			}
+			time.Sleep(4 * keptTombstones / (4 * 5000))
+		}
+		for i := range l.parts { // each has 100 groups a day, of two keys
+			p := &l.parts[i]
+			if len(p.records) > 1000 || len(p.newest) > len(p.records) {
+				t.Fatalf("partition %d has %d records of %d keys", i, len(p.records), len(p.newest))
+			}
+		}
+	})
 }
