@@ -672,3 +672,27 @@ func TestAShareSessionIsBounded(t *testing.T) {
 		t.Errorf("a fetch begins in a session that was closed: %d", code)
 	}
 }
+
+// A connection that opens one session after the other keeps those that are there.
+func TestAConnectionForgetsShareSessionsThatAreOver(t *testing.T) {
+	r := newRig(t, nil)
+	r.filled(t, "t", 3)
+	v, err := r.broker.VHost("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := r.sharer(t, "a", "t")
+	var x *shareSession
+	for range 5 {
+		c.epoch, c.asked = 0, false
+		c.fetch(0)
+		if x = r.server.shares.find(shareName{v, "sg", "a"}); x == nil {
+			t.Fatal("there is no session")
+		}
+	}
+	other := r.sharer(t, "b", "t") // an answer of its own is behind all that the first connection did
+	other.fetch(0)
+	if n := len(x.of.share.opened); n != 1 {
+		t.Errorf("it knows of %d sessions", n)
+	}
+}

@@ -210,10 +210,7 @@ func (x *shareSession) begin() wire.Code {
 	if !x.fetching.TryLock() {
 		return wire.InvalidShareSessionEpoch
 	}
-	x.mu.Lock()
-	closed := x.closed
-	x.mu.Unlock()
-	if closed { // else close waits
+	if x.over() { // else close waits
 		x.fetching.Unlock()
 		return wire.ShareSessionNotFound
 	}

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -53,6 +54,7 @@ func (s *shares) open(c *conn, name shareName) (*shareSession, wire.Code) {
 	if c.share.opened == nil {
 		c.share.opened = map[*shareSession]struct{}{}
 	}
+	maps.DeleteFunc(c.share.opened, func(x *shareSession, _ struct{}) bool { return x.over() })
 	c.share.opened[x] = struct{}{}
 	return x, wire.None
 }
@@ -141,6 +143,13 @@ func (x *shareSession) enter(epoch int32) bool {
 		x.epoch = 1
 	}
 	return true
+}
+
+// over says whether the session was closed.
+func (x *shareSession) over() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.closed
 }
 
 // find is the part of a partition, nil if it has none.
@@ -239,6 +248,9 @@ func (x *shareSession) close() {
 		x.dropAll(p)
 	}
 	x.memory.Give(int64(len(x.parts)) * sharePartBytes)
+	x.mu.Lock()
+	x.parts = nil
+	x.mu.Unlock()
 }
 
 // leave ends taking part in the partition's turns.
