@@ -76,7 +76,7 @@ func (c *call) browse() error {
 	if err != nil {
 		return err
 	}
-	if err := s.May(broker.Consume, broker.OnQueue, q.Name); err != nil {
+	if _, err := s.Queue(broker.Consume, q.Name); err != nil { // also one that is another connection's alone
 		return err
 	}
 	b := &browsing{c: c, s: s, q: q, until: time.Now().Add(maxBrowseTime)}

@@ -239,3 +239,23 @@ func TestALookThatMakesNoSenseIsRefused(t *testing.T) {
 	r.ask("PUT", "permissions/%2F/u", `{"configure":".*","write":".*","read":"^x"}`).want(201)
 	r.as("u", "p").ask("GET", "queues/%2F/q/messages", "").want(401, "read access")
 }
+
+// What is one connection's alone is not shown to others, whatever they may read.
+func TestAnExclusiveQueueIsNotLookedThrough(t *testing.T) {
+	r := start(t)
+	conn, err := amqp.Dial("amqp://guest:guest@" + r.Addr("amqp") + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ch.QueueDeclare("mine", false, false, true, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.ask("GET", "queues/%2F/mine/messages", "").want(400, "exclusive")
+	r.ask("GET", "queues/%2F/mine/stream", "").want(400, "exclusive")
+	r.ask("POST", "queues/%2F/mine/replay", `{"target":{"queue":"mine"}}`).want(400, "exclusive")
+}

@@ -72,7 +72,7 @@ func (c *call) watch() error {
 	if err != nil {
 		return err
 	}
-	if err := s.May(broker.Consume, broker.OnQueue, q.Name); err != nil {
+	if _, err := s.Queue(broker.Consume, q.Name); err != nil { // also one that is another connection's alone
 		return err
 	}
 	if err := c.take(2 * watchBytes); err != nil {
