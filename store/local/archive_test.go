@@ -522,6 +522,13 @@ func TestARestoreDeletesNothingOfOthers(t *testing.T) {
 	}
 }
 
+// A directory beside which nothing can be made, as where it is the volume of a container, is told as such.
+func TestARestoreTellsWhereItCanNotBe(t *testing.T) {
+	if _, err := Restore(bytes.NewReader(archived(t)), "/proc/leveret"); err == nil || !strings.Contains(err.Error(), "below one that may be written") {
+		t.Errorf("%v", err)
+	}
+}
+
 // Where a data directory is a link to another disk, that is where it is made.
 func TestARestoreFollowsALink(t *testing.T) {
 	parent := t.TempDir()

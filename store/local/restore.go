@@ -56,11 +56,8 @@ func Restore(r io.Reader, dir string) (out Restored, err error) {
 	}
 	dir = filepath.Clean(dir)
 	temp := dir + ".restoring"
-	if err := files.RemoveAll(temp); err != nil {
-		return out, err
-	}
-	if err := makeDirs(files, temp); err != nil {
-		return out, err
+	if err := errors.Join(files.RemoveAll(temp), makeDirs(files, temp)); err != nil {
+		return out, fmt.Errorf("it is made beside %s first, which fails; restore into a new directory below one that may be written: %w", dir, err)
 	}
 	x := &restoring{fs: files, dir: temp, seen: map[string]bool{}}
 	if err := x.all(tar.NewReader(r)); err != nil {
