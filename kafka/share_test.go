@@ -696,3 +696,46 @@ func TestAConnectionForgetsShareSessionsThatAreOver(t *testing.T) {
 		t.Errorf("it knows of %d sessions", n)
 	}
 }
+
+// A queue that is to end with its last consumer ends with a share group's too, however that goes.
+func TestAnAutoDeleteQueueEndsWithItsLastShareSession(t *testing.T) {
+	for how, end := range map[string]func(c *sharer){
+		"a last request": func(c *sharer) {
+			q := c.request(0)
+			q.ShareSessionEpoch = -1
+			c.do(q)
+		},
+		"forgotten": func(c *sharer) {
+			q := c.request(0)
+			f := kmsg.NewShareFetchRequestForgottenTopicsData()
+			f.TopicID, f.Partitions = c.topic, []int32{0}
+			q.ForgottenTopicsData = append(q.ForgottenTopicsData, f)
+			c.do(q)
+		},
+		"gone": func(c *sharer) { c.nc.Close() },
+	} {
+		t.Run(how, func(t *testing.T) {
+			r := newRig(t, nil)
+			v := mustVHost(t, r)
+			s := v.NewSession(auth.Identity{Name: "guest"})
+			defer s.Close()
+			if _, err := s.DeclareQueue("q", broker.QueueOptions{Durable: true, AutoDelete: true}); err != nil {
+				t.Fatal(err)
+			}
+			c := r.sharer(t, "a", "q")
+			c.fetch(1)
+			if q, err := v.Queue("q"); err != nil || q.Deleted() {
+				t.Fatal("it is gone before", err)
+			}
+			end(c)
+			for until := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+				if _, err := v.Queue("q"); err != nil {
+					break
+				}
+				if time.Now().After(until) {
+					t.Fatal("it is there still")
+				}
+			}
+		})
+	}
+}

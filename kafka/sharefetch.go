@@ -245,8 +245,7 @@ func (x *shareSession) shape(q *shareRequest, forgotten []kmsg.ShareFetchRequest
 	}
 	x.mu.Unlock()
 	for _, p := range gone {
-		p.leave()
-		x.dropAll(p)
+		x.part(p)
 	}
 	return code
 }

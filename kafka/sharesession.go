@@ -244,8 +244,7 @@ func (x *shareSession) close() {
 	x.fetching.Lock() // a fetch over another connection ends with it
 	defer x.fetching.Unlock()
 	for _, p := range x.parts { // which only a fetch changes, and none begins any more
-		p.leave()
-		x.dropAll(p)
+		x.part(p)
 	}
 	x.memory.Give(int64(len(x.parts)) * sharePartBytes)
 	x.mu.Lock()
@@ -253,11 +252,19 @@ func (x *shareSession) close() {
 	x.mu.Unlock()
 }
 
-// leave ends taking part in the partition's turns.
+// part ends taking part in a partition's turns. What is held goes back before anybody else's turn.
+func (x *shareSession) part(p *sharePart) {
+	if p.sub != nil {
+		p.sub.Stop()
+	}
+	x.dropAll(p)
+	p.leave()
+}
+
+// leave ends taking part in the partition's turns. It may write to a disk: a queue may end with its last consumer.
 func (p *sharePart) leave() {
 	if p.sub != nil {
-		p.sub.Leave()
-		p.sub.Release()
+		p.sub.Close()
 		p.sub = nil
 	}
 }

@@ -494,6 +494,9 @@ func TestAGroupIsOfOneTypeWhileItHasMembers(t *testing.T) {
 		}
 		epoch := a.epoch
 		a.leave()
+		if r := <-old.startJoin(nil); r.Err != wire.UnknownMemberID {
+			t.Errorf("a member of the group before: %+v", r)
+		}
 		if r := b.took(<-b.startJoin(nil)); r.Generation <= epoch {
 			t.Errorf("%+v", r)
 		}

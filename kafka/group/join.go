@@ -78,8 +78,11 @@ func distinct(ps []Protocol) []Protocol {
 // admit checks what holds for every join: protocols that fit the group's, and room.
 func (g *group) admit(r *JoinRequest) wire.Code {
 	if g.modern != nil {
-		if g.size() > 0 || r.MemberID != "" && g.pending[r.MemberID] == nil {
+		switch {
+		case g.size() > 0:
 			return wire.InconsistentGroupProtocol
+		case r.MemberID != "" && g.pending[r.MemberID] == nil:
+			return wire.UnknownMemberID // of the group before it: the member joins as a new one then
 		}
 		g.becomeClassic()
 	}
