@@ -38,6 +38,7 @@ prepare() {
   REASON=
   case $1 in
     python) prepare_python ;;
+    slixmpp-examples) prepare_python && prepare_sdist slixmpp py/requirements.txt ;;
     frameworks) prepare_venv frameworks py/requirements-frameworks.txt ;;
     celery44) prepare_celery44 ;;
     kcat) prepare_python && prepare_debian kcat kcat ;;
@@ -130,6 +131,15 @@ prepare_venv() { # prepare_venv NAME REQUIREMENTS [PYTHON]
   "$python" -m venv "$CACHE/$name" >"$CACHE/venv.log" 2>&1 || { REASON="python3 -m venv failed; run: apt-get install python3-venv"; return 1; }
   fetch "pip-$name" "$CACHE/$name/bin/python" -m pip install -q --disable-pip-version-check -r "$list" || return
   did "$name" "$list"
+}
+
+prepare_sdist() { # prepare_sdist PACKAGE LIST: its source archive, of the version that the list of packages names
+  local name=$1 list=$2 src=$CACHE/$1-src
+  once "$name-src" "$list" && return
+  rm -rf "$src" && mkdir -p "$src"
+  fetch "source-$name" "$CACHE/py/bin/python" -m pip download -q --disable-pip-version-check --no-deps --no-binary "$name" -d "$src" "$(grep "^$name==" "$list")" || return
+  tar xzf "$src"/*.tar.gz -C "$src" --strip-components=1 || { REASON="the source archive of $name can't be read"; return 1; }
+  did "$name-src" "$list"
 }
 
 prepare_debian() { # prepare_debian COMMAND PACKAGE...: Debian's packages, which bring that command
