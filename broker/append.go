@@ -142,11 +142,13 @@ func (p *Publisher) Commit(done func(error)) error {
 		p.v.flow.published.Add(p.published)
 		p.v.flow.unroutable.Add(p.unroutable)
 		c.PublishedBytes.Add(p.bytes)
+		p.tell()
 		if p.s != nil {
 			p.s.published()
 		}
 	}
 	p.published, p.routed, p.unroutable, p.bytes = 0, 0, 0, 0
+	p.forgetTallies()
 	if p.refusals != nil {
 		p.refusals.store()
 	}

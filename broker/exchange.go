@@ -29,6 +29,7 @@ type Exchange struct {
 	producers   feedProducers
 	delays      *delays // nil: it delays nothing
 	seen        *seen   // nil: it routes names more than once
+	flow        *exchangeFlow
 	table       atomic.Pointer[exchange.Table]
 	bindings    map[string]*bound // by key; guarded by VHost.mu
 	incoming    boundList         // bindings that lead here; guarded by VHost.mu
@@ -50,7 +51,7 @@ const (
 )
 
 func (v *VHost) addExchange(x *Exchange) {
-	x.bindings = map[string]*bound{}
+	x.bindings, x.flow = map[string]*bound{}, new(exchangeFlow)
 	x.target = v.addEnd(end{exchange: x})
 	v.exchanges.Store(x.Name, x)
 	if x.feedTopic != "" {

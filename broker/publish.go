@@ -87,6 +87,8 @@ type Publisher struct {
 	routed     uint64
 	unroutable uint64
 	bytes      uint64
+	tallies    []tally // never empty
+	tally      int     // of the exchange that is published to
 
 	naming  *naming   // names taken since the last Commit; nil: none
 	awaited []*naming // of other publishers, of which there were duplicates since
@@ -166,7 +168,7 @@ func (s *Session) NewPublisher() *Publisher {
 
 // newPublisher is NewPublisher for the broker itself, which says where messages come from.
 func (v *VHost) newPublisher() *Publisher {
-	p := &Publisher{v: v, generation: v.generation.Load(), most: v.b.MaxMessageBytes(), mostLike: batchBytes}
+	p := &Publisher{v: v, generation: v.generation.Load(), most: v.b.MaxMessageBytes(), mostLike: batchBytes, tallies: make([]tally, 1)}
 	p.forget()
 	return p
 }
@@ -177,6 +179,9 @@ func (p *Publisher) forget() {
 	p.allowedBy = p.v.b.policyGeneration.Load()
 	p.routes, p.targets, p.sets = map[string]*route{}, map[*Partition]*target{}, map[string]*targetSet{}
 	p.last.route, p.same.route, p.same.batch, p.source.exchange = nil, nil, nil, nil
+	for i := range p.tallies {
+		p.tallies[i].x = nil
+	}
 }
 
 // Publish routes one message and encodes it. It reports whether any queue gets
@@ -200,6 +205,9 @@ func (p *Publisher) Publish(m *Inbound) (routed bool, err error) {
 		p.published++
 		p.routed++
 		p.bytes += uint64(len(m.Body))
+		t := &p.tallies[p.tally]
+		t.in++
+		t.out += uint64(r.copies())
 	}
 	if p.whole {
 		p.holdBack(m, r)
@@ -269,6 +277,7 @@ func (p *Publisher) find(m *Inbound) (*route, error) {
 		if m.from == nil {
 			p.published++
 			p.bytes += uint64(len(m.Body))
+			p.tallies[p.tally].in++
 		}
 		p.unroutable++
 	}

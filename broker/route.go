@@ -12,7 +12,11 @@ import (
 // route finds where a message goes, mostly from the cache, and what of it decided that.
 func (p *Publisher) route(m *Inbound) (*route, exchange.Decider, error) {
 	l := &p.last
-	if l.route != nil && m.MoreKeys == nil && m.from == nil && bytes.Equal(l.key, m.Key) && bytes.Equal(l.exchange, m.Exchange) {
+	if !bytes.Equal(l.exchange, m.Exchange) {
+		l.exchange, l.route = append(l.exchange[:0], m.Exchange...), nil
+		p.turnTo(m.Exchange)
+	}
+	if l.route != nil && m.MoreKeys == nil && m.from == nil && bytes.Equal(l.key, m.Key) {
 		return l.route, exchange.Key, nil
 	}
 	if m.MoreKeys != nil || m.from != nil {
@@ -33,7 +37,6 @@ func (p *Publisher) route(m *Inbound) (*route, exchange.Decider, error) {
 		}
 		p.routes[string(appendRouteKey(p.scratch[:0], m))] = r
 	}
-	l.exchange = append(l.exchange[:0], m.Exchange...)
 	l.key = append(l.key[:0], m.Key...)
 	l.route = r
 	return r, exchange.Key, nil

@@ -67,6 +67,7 @@ func (p *Publisher) Discard() {
 	}
 	p.pending, p.size = p.pending[:0], 0
 	p.published, p.routed, p.unroutable, p.bytes = 0, 0, 0, 0
+	p.forgetTallies()
 	p.err, p.needCommit = nil, false
 	p.forgetHeld()
 	p.Abandon()

@@ -372,3 +372,16 @@ func TestANodeTellsWhatWaitsForAProcessor(t *testing.T) {
 	}
 	r.until("nodes", func(a answer) bool { return !strings.Contains(a.body, `"run_queue":0,`) })
 }
+
+func TestAnExchangeTellsWhatWasPublishedToIt(t *testing.T) {
+	r := start(t)
+	r.ask("PUT", "exchanges/%2F/x", `{"type": "fanout"}`).want(201)
+	r.ask("GET", "exchanges/%2F/x", "").want(200, `"message_stats":{}`)
+	for _, q := range []string{"a", "b"} {
+		r.ask("PUT", "queues/%2F/"+q, `{}`).want(201)
+		r.ask("POST", "bindings/%2F/e/x/q/"+q, `{}`).want(201)
+	}
+	r.ask("POST", "exchanges/%2F/x/publish", `{"properties": {}, "routing_key": "", "payload": "m", "payload_encoding": "string"}`).want(200)
+	r.ask("GET", "exchanges/%2F/x", "").want(200, `"publish_in":1,`, `"publish_out":2,`)
+	r.ask("GET", "exchanges?columns=name,message_stats.publish_in", "").want(200, `"publish_in":1`)
+}

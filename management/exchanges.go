@@ -79,8 +79,18 @@ func (c *call) exchangeObject(v *broker.VHost, x *broker.Exchange) object {
 	p := x.Policies()
 	return object{
 		{"name", x.Name}, {"vhost", v.Name}, {"type", x.Type}, {"durable", x.Durable}, {"auto_delete", x.AutoDelete}, {"internal", x.Internal},
-		{"arguments", tableObject(x.Args)}, {"policy", orNull(p.Policy)}, {"user_who_performed_action", ""}, {"message_stats", object{}},
+		{"arguments", tableObject(x.Args)}, {"policy", orNull(p.Policy)}, {"user_who_performed_action", ""}, {"message_stats", c.exchangeStats(v, x)},
 	}
+}
+
+// exchangeStats is what clients published to an exchange, and how many queues got it.
+func (c *call) exchangeStats(v *broker.VHost, x *broker.Exchange) object {
+	f := x.Flow()
+	if f == (broker.ExchangeFlow{}) {
+		return object{}
+	}
+	key := rateKey{vhost: v.Name, exchange: x.Name}
+	return object{}.counter(c, key, "publish_in", f.In).counter(c, key, "publish_out", f.Out)
 }
 
 // exchange finds the exchange of the path.

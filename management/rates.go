@@ -14,6 +14,7 @@ import (
 type rateKey struct {
 	vhost, queue string
 	several      string // the hash of the names of virtual hosts, for the sum over these; "" for all, or one
+	exchange     string
 	connection   uint64
 	channel      int
 	what         string
