@@ -118,7 +118,7 @@ var kinds = []*kind{
 	{
 		plural: "groups", singular: "group", also: []string{"consumer-groups", "consumer-group"}, list: "groups", inVHost: true, item: inPath("groups"), named: "name",
 		columns: []column{text("name", "NAME"), text("vhost", "VHOST"), text("state", "STATE"), number("members", "MEMBERS"), text("topics", "TOPICS"), number("partitions", "PARTITIONS"), number("lag", "LAG")},
-		empty:   "one is there as soon as a Kafka client of a group has committed an offset", example: "billing",
+		empty:   "one is there as soon as a Kafka client of a group has committed an offset", deletes: "Deletes consumer groups that have no members, with how far they are", done: "deleted", example: "billing",
 	},
 	{
 		plural: "jobs", singular: "job", list: "jobs", item: alone("jobs"), named: "id", unsorted: true,

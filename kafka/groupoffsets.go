@@ -38,7 +38,7 @@ func (c *conn) offsetCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
 	}
 	code := c.mayGroup(broker.Consume, r.Group)
 	if code == wire.None {
-		code = c.groups.Commit(journal{c}, group.Identity{
+		code = c.groups.Commit(c.journal(), group.Identity{
 			Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation, NoEpochs: r.Version < 9,
 		}, positions)
 	}
@@ -306,7 +306,7 @@ func (c *conn) offsetDelete(r *kmsg.OffsetDeleteRequest) kmsg.Response {
 	res := kmsg.NewPtrOffsetDeleteResponse()
 	code := c.mayGroup(broker.Delete, r.Group)
 	if code == wire.None {
-		code = c.groups.DeleteOffsets(journal{c}, r.Group, positions)
+		code = c.groups.DeleteOffsets(c.journal(), r.Group, positions)
 	}
 	res.ErrorCode = int16(code)
 	if code != wire.None {

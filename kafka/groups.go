@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -132,6 +133,25 @@ func among(filter []string, it string) bool {
 	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, it) })
 }
 
+// DeleteGroup removes a group that has no members, with what it has committed, for whoever the session is of. Its errors are
+// the broker's.
+func (s *Server) DeleteGroup(session *broker.Session, name string) error {
+	if err := session.May(broker.Delete, broker.OnGroup, name); err != nil {
+		return err
+	}
+	v := session.VHost()
+	switch code := s.groupsOf(v).Delete(journal{session, s.opts.Logger}, name); code {
+	case wire.None:
+		return nil
+	case wire.GroupIDNotFound:
+		return &broker.Error{Kind: broker.NotFound, Text: fmt.Sprintf("no group '%s' in vhost '%s'", name, v.Name)}
+	case wire.GroupNotEmpty:
+		return &broker.Error{Kind: broker.Precondition, Text: fmt.Sprintf("group '%s' in vhost '%s' has members: stop its consumers first", name, v.Name)}
+	default:
+		return &broker.Error{Kind: broker.Unavailable, Text: fmt.Sprintf("group '%s' in vhost '%s' can't be deleted now: %s", name, v.Name, code)}
+	}
+}
+
 // Key 42, DeleteGroups, versions 0 to 2.
 func (c *conn) deleteGroups(r *kmsg.DeleteGroupsRequest) kmsg.Response {
 	res := kmsg.NewPtrDeleteGroupsResponse()
@@ -139,7 +159,7 @@ func (c *conn) deleteGroups(r *kmsg.DeleteGroupsRequest) kmsg.Response {
 		out := kmsg.NewDeleteGroupsResponseGroup()
 		code := c.mayGroup(broker.Delete, name)
 		if code == wire.None {
-			code = c.groups.Delete(journal{c}, name)
+			code = c.groups.Delete(c.journal(), name)
 		}
 		out.Group, out.ErrorCode = name, int16(code)
 		res.Groups = append(res.Groups, out)

@@ -41,17 +41,25 @@ func committed(changes []group.Change) []broker.GroupOffset {
 }
 
 // journal has the broker keep what a client's groups committed, through its session.
-type journal struct{ c *conn }
+type journal struct {
+	session *broker.Session
+	log     errorLog
+}
+
+// errorLog is the log of a client, or the server's.
+type errorLog interface{ Error(what string, args ...any) }
+
+func (c *conn) journal() journal { return journal{c.session, c.log} }
 
 // Save implements group.Journal.
 func (j journal) Save(changes []group.Change) error {
-	verb := j.c.session.CommitOffsets
+	verb := j.session.CommitOffsets
 	if changes[0].Delete {
-		verb = j.c.session.DeleteOffsets
+		verb = j.session.DeleteOffsets
 	}
 	err := verb(changes[0].Group, committed(changes))
 	if err != nil {
-		j.c.log.Error("can't store committed offsets", "group", changes[0].Group, "error", err)
+		j.log.Error("can't store committed offsets", "group", changes[0].Group, "error", err)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package management
 
 import (
 	"cmp"
+	"net/http"
 	"slices"
 
 	"github.com/leveret-mq/leveret/broker"
@@ -12,6 +13,7 @@ var groupRows = []row{
 	{path: "groups", method: get, who: management, paged: true, do: (*call).allGroups, about: "The consumer groups of the virtual hosts that the user may enter, with how far they are"},
 	{path: "groups/{vhost}", method: get, who: management, paged: true, do: (*call).groupsOf, about: "Those of one virtual host"},
 	{path: "groups/{vhost}/{name}", method: get, who: management, do: (*call).oneGroup, about: "One consumer group"},
+	{path: "groups/{vhost}/{name}", method: del, who: management, do: (*call).deleteGroup, about: "Deletes a consumer group that has no members, with what it has committed"},
 }
 
 // Group is how far a consumer group is.
@@ -100,4 +102,15 @@ func (c *call) oneGroup() error {
 		return c.one(append(g.object(), pair{"offsets", list}))
 	}
 	return missing()
+}
+
+func (c *call) deleteGroup() error {
+	s, err := c.session()
+	if err != nil {
+		return err
+	}
+	if err := c.s.opts.DeleteGroup(s, c.arg("name")); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
 }

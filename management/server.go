@@ -40,6 +40,8 @@ type Options struct {
 	Machine func() Machine
 	// Groups reads how far Kafka's consumer groups are; nil is none.
 	Groups func() []Group
+	// DeleteGroup removes a consumer group that has no members; nil has none.
+	DeleteGroup func(s *broker.Session, name string) error
 	// Recent has the last lines of the log; nil is none.
 	Recent *audit.Recent
 	// Ready returns nil from when every listener accepts until the stop, else what the broker is about; nil is always ready.
@@ -104,6 +106,9 @@ func (o *Options) defaults() {
 	}
 	if o.Groups == nil {
 		o.Groups = func() []Group { return nil }
+	}
+	if o.DeleteGroup == nil {
+		o.DeleteGroup = func(*broker.Session, string) error { return missing() }
 	}
 	if o.Recent == nil {
 		o.Recent = &audit.Recent{}

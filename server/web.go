@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/admin"
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/config"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/internal/netx"
@@ -75,6 +76,14 @@ func (s *Server) groups() []management.Group {
 	return out
 }
 
+func (s *Server) deleteGroup(session *broker.Session, name string) error {
+	k := s.kafka.Load()
+	if k == nil {
+		return &broker.Error{Kind: broker.Unavailable, Text: "groups are looked after by the Kafka listener, which is off"}
+	}
+	return k.DeleteGroup(session, name)
+}
+
 // openFiles is how many descriptors are open; elsewhere than on Linux nobody knows.
 func openFiles() int {
 	list, err := os.ReadDir("/proc/self/fd")
@@ -91,7 +100,7 @@ func (s *Server) openManagement() error {
 		return nil
 	}
 	api, err := management.New(management.Options{Broker: s.broker, Access: s.access, Users: s.users, Budget: s.budget, Logger: s.logger,
-		Version: s.version, Started: s.started, Listeners: s.listening, Machine: s.machine, Groups: s.groups, Recent: s.recent, Ready: s.ready, CertificateEnd: s.certificateEnd(), Origins: s.config.Origins()})
+		Version: s.version, Started: s.started, Listeners: s.listening, Machine: s.machine, Groups: s.groups, DeleteGroup: s.deleteGroup, Recent: s.recent, Ready: s.ready, CertificateEnd: s.certificateEnd(), Origins: s.config.Origins()})
 	if err != nil {
 		return err
 	}
