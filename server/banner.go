@@ -51,6 +51,9 @@ func (s *Server) Banner() string {
 	for _, text := range s.whoGetsIn() {
 		line("user", "%s", text)
 	}
+	if at := reachable(s.Addr("http")); at != "" {
+		line("page", "http://%s/ in a browser shows and does it all", at)
+	}
 	b.WriteString(s.examples())
 	fmt.Fprintf(&b, "\nReady after %v. Ctrl-C stops it.\n", s.took.Round(time.Millisecond))
 	return b.String()

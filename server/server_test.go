@@ -51,7 +51,7 @@ func TestBannerNamesEverythingANewcomerNeeds(t *testing.T) {
 	}
 	banner := s.Banner()
 	for _, want := range []string{"v-test", s.config.DataDir, "group: a confirm means", s.Addr("amqp"), s.Addr("kafka"), s.Addr("metrics"),
-		"from this machine only", "basic_publish", "kcat -b " + s.Addr("kafka"), "Ready after"} {
+		"from this machine only", "basic_publish", "kcat -b " + s.Addr("kafka"), "http://" + s.Addr("http") + "/ in a browser", "Ready after"} {
 		if want == "" || !strings.Contains(banner, want) {
 			t.Errorf("the banner lacks %q:\n%s", want, banner)
 		}
