@@ -12,10 +12,12 @@ import (
 
 // How old what waits is, for who looks at figures. Nothing is counted for it when messages come and go: the message is read
 // at which a cursor or a group stands. Who asks waits for no disk. What would have to be waited for is fetched beside, for
-// the next one who asks: the head of a queue that nobody works on stays where it is.
+// the next one who asks: the head of a queue that nobody works on stays where it is. A log that nobody has opened since the
+// start is opened for who looks at its queue alone: a look at all would make every one of them cost something for good.
 //
 //	Queue.Oldest, Partition.Age ─► in memory ─► answered
-//	                            └─► not ─► list ─► run ─► known ─► answered the next time
+//	                            ├─► on disk ─► list ─► run ─► known ─► answered the next time
+//	                            └─► in a log that is cold ─► not known, but to who looks at it alone
 
 // Stamp is what a message says of times.
 type Stamp struct {
@@ -56,10 +58,10 @@ const (
 )
 
 // Oldest is the stamp of the first message in the queue that is not settled; of a stream, and a topic that nobody works off, of the first there is. ok is
-// false when there is none, or it is not known just now.
-func (q *Queue) Oldest() (oldest Stamp, ok bool) {
+// false when there is none, or it is not known just now. alone has logs opened for it that nobody has used since the start.
+func (q *Queue) Oldest(alone bool) (oldest Stamp, ok bool) {
 	for _, p := range q.inTurn() {
-		s, empty, known := p.head()
+		s, empty, known := p.head(alone)
 		switch {
 		case empty:
 			continue
@@ -74,7 +76,7 @@ func (q *Queue) Oldest() (oldest Stamp, ok bool) {
 }
 
 // head is the stamp of the partition's first message, for Oldest.
-func (p *Partition) head() (s Stamp, empty, known bool) {
+func (p *Partition) head(alone bool) (s Stamp, empty, known bool) {
 	f := p.log.Figures()
 	at := f.Start
 	if c := p.cursor.Load(); c != nil {
@@ -87,6 +89,9 @@ func (p *Partition) head() (s Stamp, empty, known bool) {
 	}
 	if at >= f.End {
 		return s, true, false
+	}
+	if f.Cold && !alone {
+		return s, false, false
 	}
 	s, known = p.stampOf(at)
 	return s, false, known
@@ -107,7 +112,7 @@ func (p *Partition) Age(at int64) Age { return p.q.vhost.b.ageOf(p.storedAt(mess
 // just now.
 func (p *Partition) storedAt(at message.Offset) (s Stamp, ok bool) {
 	f := p.log.Figures()
-	if at = max(at, f.Start); at >= f.End {
+	if at = max(at, f.Start); at >= f.End || f.Cold {
 		return Stamp{}, false
 	}
 	return p.stampOf(at)

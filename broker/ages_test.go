@@ -31,7 +31,7 @@ func (r *rig) oldest(name string) (s Stamp) {
 		r.t.Fatal(err)
 	}
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if s, ok := q.Oldest(); ok {
+		if s, ok := q.Oldest(true); ok {
 			return s
 		}
 	}
@@ -42,7 +42,7 @@ func (r *rig) oldest(name string) (s Stamp) {
 func TestTheOldestMessageIsTheFirstThatIsNotSettled(t *testing.T) {
 	r := start(t)
 	q := r.queue("q", QueueOptions{Durable: true})
-	if s, ok := q.Oldest(); ok {
+	if s, ok := q.Oldest(true); ok {
 		t.Errorf("an empty queue has %v", s)
 	}
 	all := []Stamp{{1000, 0}, {2000, 77}, {3000, 0}}
@@ -65,7 +65,7 @@ func TestTheOldestMessageIsTheFirstThatIsNotSettled(t *testing.T) {
 		t.Errorf("behind the second: %v", s)
 	}
 	r.get("q")
-	if s, ok := q.Oldest(); ok {
+	if s, ok := q.Oldest(true); ok {
 		t.Errorf("a queue that was emptied has %v", s)
 	}
 	r.stamped(Stamp{5000, 88})
@@ -84,7 +84,7 @@ func TestTheOldestMessageIsFoundAfterAStart(t *testing.T) {
 	r.get("q")
 	r.restart()
 	q, _ := r.v.Queue("q")
-	if s, ok := q.Oldest(); ok {
+	if s, ok := q.Oldest(true); ok {
 		t.Errorf("it was known without a look: %v", s)
 	}
 	if s := r.oldest("q"); s != (Stamp{2000, 77}) {
@@ -98,7 +98,7 @@ func TestTheOldestMessageIsFoundAfterAStart(t *testing.T) {
 		t.Error(s)
 	}
 	if none, _ := r.v.Queue("none"); none != nil {
-		if s, ok := none.Oldest(); ok {
+		if s, ok := none.Oldest(true); ok {
 			t.Errorf("an empty queue has %v", s)
 		}
 	}
@@ -157,7 +157,7 @@ func TestTheOldestMessageIsThatOfAllPartitions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, ok := topic.Oldest(); ok {
+	if s, ok := topic.Oldest(true); ok {
 		t.Errorf("an empty topic has %v", s)
 	}
 	for _, step := range []struct {

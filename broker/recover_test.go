@@ -190,6 +190,11 @@ func TestStatsOpenNothing(t *testing.T) {
 	if n := opens.count.Load(); n != 0 {
 		t.Errorf("%d files of logs were opened by looking", n)
 	}
+	b.ages.mu.Lock()
+	if n := len(b.ages.known); n != 0 {
+		t.Errorf("%d logs are opened behind a look at all", n)
+	}
+	b.ages.mu.Unlock()
 	for name, f := range before {
 		if got := after[name]; got != f {
 			t.Errorf("%s is %+v after a restart, was %+v", name, got, f)

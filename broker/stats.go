@@ -143,7 +143,7 @@ func (b *Broker) QueueStats() []QueueStats {
 	for _, v := range b.VHosts() {
 		v.queues.all(func(q *Queue) {
 			s := q.Stats()
-			s.Oldest = b.ageOf(q.Oldest())
+			s.Oldest = b.ageOf(q.Oldest(false))
 			out = append(out, s)
 		})
 	}

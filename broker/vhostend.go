@@ -3,7 +3,9 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -172,7 +174,7 @@ func (b *Broker) goes(name string, logs []store.LogID) bool {
 // goOnWithVHosts takes up the deletions that an earlier process has not finished.
 func (b *Broker) goOnWithVHosts() {
 	b.goingLogs = nil
-	for name := range b.goingVHosts {
+	for _, name := range slices.Sorted(maps.Keys(b.goingVHosts)) { // which loses each when it has ended
 		b.opts.Log.Info("going on with the deletion of a virtual host", "vhost", name)
 		b.stopped.Go(func() { b.finishVHost(name, nil) })
 	}

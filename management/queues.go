@@ -261,7 +261,7 @@ func persistent(properties []byte) bool {
 }
 
 // oldest is what the first message that is not settled says of times. Who looks at one queue gets it from the disk, who looks at
-// many the next time.
+// many the next time, or not while nobody uses the queue.
 func (v *queueView) oldest() broker.Stamp {
 	if v.first != nil {
 		return *v.first
@@ -270,8 +270,8 @@ func (v *queueView) oldest() broker.Stamp {
 	if v.messages() == 0 && v.q.Type() != "stream" {
 		return *v.first
 	}
-	s, ok := v.q.Oldest()
-	for end := time.Now().Add(oldestPatience); !ok && v.alone && v.messages() > 0 && time.Now().Before(end); s, ok = v.q.Oldest() {
+	s, ok := v.q.Oldest(v.alone)
+	for end := time.Now().Add(oldestPatience); !ok && v.alone && v.messages() > 0 && time.Now().Before(end); s, ok = v.q.Oldest(v.alone) {
 		select {
 		case <-v.c.r.Context().Done():
 			return *v.first

@@ -312,6 +312,9 @@ type Figures struct {
 	// Certain is false when the log may have changed after the figures were saved, in a
 	// process that was killed. Who opens it makes them certain.
 	Certain bool
+	// Cold says that there is something in the log and nobody has opened it: whoever reads it makes it cost memory and
+	// descriptors from then on.
+	Cold bool
 }
 
 // CursorState is a work cursor at rest.

@@ -23,7 +23,7 @@ func (l *Log) figuresAtRest() store.Figures {
 	if r := l.rest.Load(); r != nil {
 		return store.Figures{
 			Start: message.Offset(r.Start), End: message.Offset(r.End), Bytes: r.Bytes, Segments: int(r.Segments),
-			Waiting: r.Waiting, Certain: !r.Uncertain,
+			Waiting: r.Waiting, Certain: !r.Uncertain, Cold: true,
 		}
 	}
 	if l.fresh { // and its first append may be on its way
@@ -31,7 +31,7 @@ func (l *Log) figuresAtRest() store.Figures {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return store.Figures{Certain: !l.onDisk}
+	return store.Figures{Certain: !l.onDisk, Cold: l.onDisk}
 }
 
 // waiting is how many messages consumers have before them.
