@@ -533,7 +533,7 @@ func TestDeadLettersOfADeletedQueueThatCantBeStoredAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	later.Store(true)
-	for range 500 {
+	for range 3000 { // what came in two pieces is tried again after a second, and then after two
 		if r.Counters().DeadLettersLost[LostSource].Load() == 5 {
 			return
 		}

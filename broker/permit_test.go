@@ -33,7 +33,9 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 	part := q.Partitions()[0]
 	s := r.v.NewSession(auth.Identity{Name: "nobody"})
 	last := func(_ any, err error) error { return err }
-	r.jobs.loaded, r.jobs.all = true, map[string]*job{"j": {now: Job{ID: "j", Kind: RedriveJob, State: JobFailed, VHost: "/", Spec: spec("t", nil)}}}
+	over := make(chan struct{})
+	close(over)
+	r.jobs.loaded, r.jobs.all = true, map[string]*job{"j": {now: Job{ID: "j", Kind: RedriveJob, State: JobFailed, VHost: "/", Spec: spec("t", nil)}, over: over}}
 	verbs := map[string]func() error{
 		"NewProducerID":   func() error { return last(s.NewProducerID()) },
 		"Queue":           func() error { return last(s.Queue(Look, "t")) },

@@ -675,25 +675,15 @@ func TestAShareSessionIsBounded(t *testing.T) {
 
 // A connection that opens one session after the other keeps those that are there.
 func TestAConnectionForgetsShareSessionsThatAreOver(t *testing.T) {
-	r := newRig(t, nil)
-	r.filled(t, "t", 3)
-	v, err := r.broker.VHost("/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := r.sharer(t, "a", "t")
-	var x *shareSession
+	var s sharing
+	var last *shareSession
 	for range 5 {
-		c.epoch, c.asked = 0, false
-		c.fetch(0)
-		if x = r.server.shares.find(shareName{v, "sg", "a"}); x == nil {
-			t.Fatal("there is no session")
-		}
+		last.close()
+		last = &shareSession{wake: make(chan struct{}, 1), ended: make(chan struct{})}
+		s.opens(last)
 	}
-	other := r.sharer(t, "b", "t") // an answer of its own is behind all that the first connection did
-	other.fetch(0)
-	if n := len(x.of.share.opened); n != 1 {
-		t.Errorf("it knows of %d sessions", n)
+	if _, there := s.opened[last]; len(s.opened) != 1 || !there {
+		t.Errorf("it knows of %d sessions", len(s.opened))
 	}
 }
 

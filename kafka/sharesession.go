@@ -51,11 +51,7 @@ func (s *shares) open(c *conn, name shareName) (*shareSession, wire.Code) {
 	s.byName[name] = x
 	s.mu.Unlock()
 	old.close()
-	if c.share.opened == nil {
-		c.share.opened = map[*shareSession]struct{}{}
-	}
-	maps.DeleteFunc(c.share.opened, func(x *shareSession, _ struct{}) bool { return x.over() })
-	c.share.opened[x] = struct{}{}
+	c.share.opens(x)
 	return x, wire.None
 }
 
@@ -81,6 +77,15 @@ func (s *shares) left(c *conn) {
 		s.end(x)
 	}
 	c.share.opened = nil
+}
+
+// opens notes a session of the connection, and forgets those that are over.
+func (s *sharing) opens(x *shareSession) {
+	if s.opened == nil {
+		s.opened = map[*shareSession]struct{}{}
+	}
+	maps.DeleteFunc(s.opened, func(x *shareSession, _ struct{}) bool { return x.over() })
+	s.opened[x] = struct{}{}
 }
 
 // sharing is what a connection knows of share sessions. It belongs to the connection's goroutine.
