@@ -47,7 +47,9 @@ type journal struct {
 }
 
 // errorLog is the log of a client, or the server's.
-type errorLog interface{ Error(what string, args ...any) }
+type errorLog interface {
+	Error(what string, args ...any)
+}
 
 func (c *conn) journal() journal { return journal{c.session, c.log} }
 
