@@ -133,7 +133,7 @@ var perQueue = []queueSerie{
 		func(q *broker.QueueStats) int64 { return int64(q.Partitions) }),
 	newQueueSerie("read_only", "1 when a fault of the disk has made a log of the queue read-only.",
 		func(q *broker.QueueStats) int64 { return int64(boolean(q.ReadOnly != "")) }),
-	oldest(newQueueSerie("oldest_message_age_seconds", "Age of the first message that is not settled; of a topic that nobody works on, of its first record. In /metrics it is that of the queue where it is highest. It is not there for an empty queue, nor the first time after a start for one that nobody uses.",
+	oldest(newQueueSerie("oldest_message_age_seconds", "Age of the first message that is not settled; of a topic that nobody works on, of its first record. In /metrics it is that of the queue where it is highest. It is not there for an empty queue, nor for one that nobody has used, or looked at by itself, since the start: a scrape opens no logs.",
 		func(q *broker.QueueStats) int64 { return seconds(q.Oldest) })),
 }
 
