@@ -51,6 +51,9 @@ func segmentsOf(escaped string) (list []segment, wrong string) {
 // spaced are the segments with what stands there as a plus taken as a space, as QueryEscape in Go and
 // URLEncoder in Java write it; false when there is none.
 func spaced(list []segment, escaped string) ([]segment, bool) {
+	if len(list) == 0 {
+		return nil, false
+	}
 	out, found := make([]segment, len(list)), false
 	for i, part := range strings.Split(strings.TrimSuffix(escaped, "/"), "/") {
 		out[i] = list[i]
