@@ -122,24 +122,26 @@ var queueSettings = []setting{
 	{"max-age", "x-max-age", "of a stream: how long messages stay, as 7D", readText},
 }
 
-// settingFlags gives a command the flags of a table, and returns what reads them into arguments.
-func settingFlags(c *cobra.Command, table []setting) func(map[string]any) error {
+// settingFlags gives a command the flags of a table and --argument, and returns what reads the arguments of a declaration from them.
+func settingFlags(c *cobra.Command, table []setting) func() (map[string]any, error) {
 	values := make([]string, len(table))
 	for i, s := range table {
 		c.Flags().StringVar(&values[i], s.flag, "", s.usage+" ["+s.argument+"]")
 	}
-	return func(into map[string]any) error {
+	more := argumentFlag(c, "any other setting, NAME=VALUE; may be given several times")
+	return func() (map[string]any, error) {
+		said := map[string]any{}
 		for i, s := range table {
 			if !c.Flags().Changed(s.flag) {
 				continue
 			}
 			v, err := s.read(values[i])
 			if err != nil {
-				return usagef("--%s: %v", s.flag, err)
+				return nil, usagef("--%s: %v", s.flag, err)
 			}
-			into[s.argument] = v
+			said[s.argument] = v
 		}
-		return nil
+		return said, more(said)
 	}
 }
 
@@ -187,15 +189,11 @@ func declareQueue() *cobra.Command {
 	var durable, autoDelete bool
 	c.Flags().BoolVar(&durable, "durable", true, "it outlives the broker")
 	c.Flags().BoolVar(&autoDelete, "auto-delete", false, "it goes with its last consumer")
-	settings := settingFlags(c, queueSettings)
-	more := argumentFlag(c, "any other setting, NAME=VALUE; may be given several times")
+	arguments := settingFlags(c, queueSettings)
 	_ = c.RegisterFlagCompletionFunc("type", cobra.FixedCompletions([]string{"classic", "quorum", "stream"}, cobra.ShellCompDirectiveNoFileComp))
 	c.RunE = func(c *cobra.Command, args []string) error {
-		arguments := map[string]any{}
-		if err := settings(arguments); err != nil {
-			return err
-		}
-		if err := more(arguments); err != nil {
+		said, err := arguments()
+		if err != nil {
 			return err
 		}
 		cl, err := t.settle(c)
@@ -205,7 +203,7 @@ func declareQueue() *cobra.Command {
 		if args[0] == "" {
 			return usagef("the name of the queue is empty")
 		}
-		body := map[string]any{"durable": durable, "auto_delete": autoDelete, "arguments": arguments}
+		body := map[string]any{"durable": durable, "auto_delete": autoDelete, "arguments": said}
 		return missing(made(c, cl, at("queues", t.vhost, args[0]), "queue "+args[0], body, wasThere), "virtual host", t.vhost, "", "vhosts")
 	}
 	return c
@@ -229,15 +227,11 @@ func declareExchange() *cobra.Command {
 	c.Flags().BoolVar(&durable, "durable", true, "it outlives the broker")
 	c.Flags().BoolVar(&autoDelete, "auto-delete", false, "it goes with its last binding")
 	c.Flags().BoolVar(&internal, "internal", false, "only exchanges may publish to it")
-	settings := settingFlags(c, exchangeSettings)
-	more := argumentFlag(c, "any other setting, NAME=VALUE; may be given several times")
+	arguments := settingFlags(c, exchangeSettings)
 	_ = c.RegisterFlagCompletionFunc("type", cobra.FixedCompletions([]string{"direct", "fanout", "topic", "headers", "x-consistent-hash", "x-random", "x-delayed-message"}, cobra.ShellCompDirectiveNoFileComp))
 	c.RunE = func(c *cobra.Command, args []string) error {
-		arguments := map[string]any{}
-		if err := settings(arguments); err != nil {
-			return err
-		}
-		if err := more(arguments); err != nil {
+		said, err := arguments()
+		if err != nil {
 			return err
 		}
 		cl, err := t.settle(c)
@@ -247,7 +241,7 @@ func declareExchange() *cobra.Command {
 		if args[0] == "" {
 			return usagef("the default exchange is there by itself; a new one needs a name")
 		}
-		body := map[string]any{"type": kind, "durable": durable, "auto_delete": autoDelete, "internal": internal, "arguments": arguments}
+		body := map[string]any{"type": kind, "durable": durable, "auto_delete": autoDelete, "internal": internal, "arguments": said}
 		return missing(made(c, cl, at("exchanges", t.vhost, args[0]), "exchange "+args[0], body, wasThere), "virtual host", t.vhost, "", "vhosts")
 	}
 	return c
