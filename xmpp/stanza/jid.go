@@ -26,14 +26,20 @@ func ParseJID(text string) (j JID, err error) {
 	} else if local == "" {
 		return j, errJID
 	}
-	domain = strings.TrimSuffix(domain, ".")
+	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
 	switch {
-	case domain == "", len(local) > maxPart, len(domain) > maxPart, len(resource) > maxPart, !utf8.ValidString(text):
+	case emptyLabel(domain), len(local) > maxPart, len(domain) > maxPart, len(resource) > maxPart, !utf8.ValidString(text):
 		return j, errJID
 	case strings.ContainsAny(local, "\"&'/:<>@ \t\r\n"), strings.ContainsAny(domain, "\"&'/:<>@ \t\r\n"), control(text):
 		return j, errJID
 	}
-	return JID{local, strings.ToLower(domain), resource}, nil
+	return JID{local, domain, resource}, nil
+}
+
+// emptyLabel tells whether a domain has nothing before, between or behind its dots (RFC 7622, 3.2).
+// One dot at the end was cut off before: an address with a second would be another one each time it is read.
+func emptyLabel(domain string) bool {
+	return domain == "" || domain[0] == '.' || domain[len(domain)-1] == '.' || strings.Contains(domain, "..")
 }
 
 // control tells whether there is a character that no address may have.

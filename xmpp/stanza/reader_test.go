@@ -160,7 +160,7 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%s: %v, %v", text, j, err)
 		}
 	}
-	for _, text := range []string{"", "@b", "a@", "a@/b", "a b@c", "a@b/", "a@b@c", "a\x00@b", "\xff@b", strings.Repeat("a", 1024) + "@b"} {
+	for _, text := range []string{"", "@b", "a@", "a@/b", "a b@c", "a@b/", "a@b@c", "a\x00@b", "\xff@b", "..", ".b", "a@b..", "a@b..c", strings.Repeat("a", 1024) + "@b"} {
 		if j, err := ParseJID(text); err == nil {
 			t.Errorf("%q is %v", text, j)
 		}
@@ -202,6 +202,7 @@ func FuzzReader(f *testing.F) {
 
 func FuzzJID(f *testing.F) {
 	f.Add("a@b/c")
+	f.Add("..")
 	f.Fuzz(func(t *testing.T, text string) {
 		if Unescape(Escape(text)) != text {
 			t.Fatalf("%q", text)
