@@ -324,6 +324,8 @@ func (s *Session) begin(j *job, w *worker) (now Job, err error) {
 		return Job{}, fail(Closed, "the broker is stopping")
 	case l.running >= maxRunningJobs:
 		return Job{}, fail(LimitReached, "%d jobs are running; wait until one is over, or cancel one", l.running)
+	case l.running == maxRunningJobs-1 && l.runsFor(s.who.Name):
+		return Job{}, fail(LimitReached, "%d jobs are running, and the last place is for another user; wait until one is over, or cancel one", l.running)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	over := make(chan struct{})
@@ -354,6 +356,17 @@ func (s *Session) begin(j *job, w *worker) (now Job, err error) {
 	now = j.snapshot()
 	go b.runJob(j, w, over)
 	return now, nil
+}
+
+// runsFor says whether a job of the user is running; mu is held. Who has one leaves the last place to others, so that
+// nobody keeps everybody else out.
+func (l *jobs) runsFor(user string) bool {
+	for _, j := range l.all {
+		if j.runs() && j.snapshot().User == user {
+			return true
+		}
+	}
+	return false
 }
 
 // forgetOldest keeps the number of jobs bounded; mu is held.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
@@ -496,16 +497,29 @@ func TestJobsAreBounded(t *testing.T) {
 	s := spec("jobs", intoQueue("copy"))
 	s.Rate = 1
 	var ids []string
-	for range maxRunningJobs {
-		j, err := r.s.StartJob(ReplayJob, s)
+	start := func(by *Session) {
+		t.Helper()
+		j, err := by.StartJob(ReplayJob, s)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, j.ID)
 	}
-	if _, err := r.s.StartJob(ReplayJob, s); KindOf(err) != LimitReached {
-		t.Error(err)
+	refused := func(by *Session) {
+		t.Helper()
+		if _, err := by.StartJob(ReplayJob, s); KindOf(err) != LimitReached {
+			t.Error(err)
+		}
 	}
+	for range maxRunningJobs - 1 {
+		start(r.s)
+	}
+	refused(r.s) // the last place is another user's
+	other := r.v.NewSession(auth.Identity{Name: "other"})
+	defer other.Close()
+	start(other)
+	refused(other)
+	refused(r.s)
 	for _, id := range ids {
 		if err := r.CancelJob(id); err != nil {
 			t.Error(err)

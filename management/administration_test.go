@@ -198,6 +198,7 @@ func TestAUserComesAndGoesOverHTTP(t *testing.T) {
 	r.ask("POST", "users/bulk-delete", `{"users":["hash","nobody","unknown"]}`).want(204)
 	r.ask("POST", "users/bulk-delete", `{}`).want(400, "{key_missing,users}")
 	r.ask("POST", "users/bulk-delete", `{"users":"hash"}`).want(400)
+	r.ask("POST", "users/bulk-delete", `{"users":["nobody",null]}`).want(400, "users[1]")
 	if list := r.ask("GET", "users", "").want(200).list(); len(list) != 1 || list[0]["name"] != "guest" {
 		t.Errorf("%v", list)
 	}

@@ -162,6 +162,22 @@ func fillOne(v reflect.Value, name string, text json.RawMessage) error {
 			return badRequest("'%s' must be a string, it is %s", name, short(text))
 		}
 		v.SetString(s)
+	case reflect.Slice:
+		var items []json.RawMessage
+		if err := json.Unmarshal(text, &items); err != nil {
+			return badRequest("'%s' must be a list, it is %s", name, short(text))
+		}
+		list := reflect.MakeSlice(v.Type(), len(items), len(items))
+		for i, item := range items {
+			at := fmt.Sprintf("%s[%d]", name, i)
+			if string(item) == "null" { // which package json would take for an empty one
+				return badRequest("'%s' must not be null", at)
+			}
+			if err := fillOne(list.Index(i), at, item); err != nil {
+				return err
+			}
+		}
+		v.Set(list)
 	default:
 		if err := json.Unmarshal(text, v.Addr().Interface()); err != nil {
 			return badRequest("'%s' has the wrong type: %s", name, short(text))

@@ -122,10 +122,29 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if _, pattern := s.pages.Handler(r); pattern == "" {
+		if allowed := s.methods(r); allowed != "" {
+			h.Set("Allow", allowed)
+			s.plain(w, r, http.StatusMethodNotAllowed, "That can't be done to this page", "Open it, or use the forms that stand in it.")
+			return
+		}
 		s.plain(w, r, http.StatusNotFound, "There is no such page", "The address may be mistyped, or from another version.")
 		return
 	}
 	s.pages.ServeHTTP(w, r)
+}
+
+// methods are those that the page of a request's address has, for its header Allow; none where there is no such page.
+func (s *Server) methods(r *http.Request) string {
+	var has []string
+	for _, m := range []string{http.MethodGet, http.MethodPost} {
+		if _, pattern := s.pages.Handler(&http.Request{Method: m, URL: r.URL, Host: r.Host}); pattern != "" {
+			has = append(has, m)
+		}
+	}
+	if len(has) > 0 && has[0] == http.MethodGet {
+		has = append([]string{http.MethodHead}, has...)
+	}
+	return strings.Join(has, ", ")
 }
 
 // visit is one request of somebody who signed in, on its way.

@@ -255,6 +255,11 @@ func TestAssetsAreNamedByWhatTheyHold(t *testing.T) {
 		}
 	}
 	b.get("/static/000000000000/app.js").want(404)
+	for path, allow := range map[string]string{"/queues": "HEAD, GET", "/logout": "POST", "/login": "HEAD, GET, POST"} {
+		if a := b.ask(http.MethodPut, path, nil).want(405); a.header.Get("Allow") != allow {
+			t.Errorf("PUT %s: %q", path, a.header)
+		}
+	}
 	b.get(paths[0][1] + "x").want(404)
 }
 
