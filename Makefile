@@ -91,9 +91,9 @@ torture: crash ## kill -9, damage, full and failing disks, hostile clients (TORT
 	$(GO) build -o bin/torture ./test/torture
 	./bin/torture --broker $(BIN) --rounds $(TORTURE) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(SEGMENT),--segment $(SEGMENT))
 
-weight: build ## what a million delayed, dead, acked out of order, or stuck messages weigh (N=1000000, ONLY=delayed,dead,acks,straggler, SEGMENT=64MiB)
+weight: build ## what a million delayed, dead, acked out of order, stuck, or compacted messages weigh (N=1000000, ONLY=delayed,dead,acks,straggler,keys, SEGMENT=64MiB, MEMORY=64MiB, SHARE=25)
 	$(GO) build -o bin/weight ./test/weight
-	./bin/weight --broker $(BIN) $(if $(N),-n $(N)) $(if $(ONLY),--only $(ONLY)) $(if $(SEGMENT),--segment $(SEGMENT))
+	./bin/weight --broker $(BIN) $(if $(N),-n $(N)) $(if $(ONLY),--only $(ONLY)) $(if $(SEGMENT),--segment $(SEGMENT)) $(if $(MEMORY),--memory $(MEMORY)) $(if $(SHARE),--share $(SHARE))
 
 fuzz: need-go ## run every fuzz target for a short while (FUZZTIME=10s)
 	GO='$(GO)' FUZZTIME='$(FUZZTIME)' test/fuzz

@@ -62,6 +62,8 @@ type Options struct {
 	CompactEvery time.Duration
 	// CompactMemory is how many bytes the compaction of a log may take for its keys; default 64 MiB.
 	CompactMemory int64
+	// CompactShare is in how many percent of its time compaction works; default 25.
+	CompactShare int
 	// Log gets what an operator should read; default slog.Default().
 	Log *slog.Logger
 }
@@ -93,6 +95,9 @@ func (o *Options) defaults() {
 	}
 	if o.CompactMemory == 0 {
 		o.CompactMemory = compactMemory
+	}
+	if o.CompactShare == 0 {
+		o.CompactShare = compactShare
 	}
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = 15 * time.Second

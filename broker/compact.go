@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ import (
 //
 // A log is due when more than min.cleanable.dirty.ratio of what could be compacted is dirty, when the first of it is older than
 // max.compaction.lag.ms, or when what ends a key (a tombstone) has been kept for delete.retention.ms. Keys for which there
-// is no memory at once are done in several passes, each of which begins where the one before has ended.
+// is no memory at once are done in several passes, each of which begins where the one before has ended, be it within a batch.
 //
 // Offsets stay: a batch keeps its first and last one, and where nothing is left of it an empty one stands in its place. The
 // last batch of each producer leaves its header, so that what is known of producers can be made again from the log.
@@ -33,6 +34,7 @@ import (
 const (
 	compactEvery  = 15 * time.Second // between two looks
 	compactMemory = 64 << 20         // of a keyMap
+	compactShare  = 25               // percent
 	compactRest   = time.Minute      // behind a failure
 	compactName   = "compaction"
 )
@@ -45,7 +47,12 @@ type compactor struct {
 	mu     sync.Mutex // guards topics; a leaf
 	topics map[*Queue]struct{}
 
-	parts map[*Partition]*compacted // of the goroutine alone
+	// Of the goroutine alone.
+	parts map[*Partition]*compacted
+	keys  *keyMap // of one round
+
+	mostUnpacked int // bytes that the records of a batch may come to
+	looks        int // at logs
 }
 
 // compacted is what is known of one log.
@@ -57,6 +64,7 @@ type compacted struct {
 
 func (c *compactor) start(b *Broker) {
 	c.b, c.wake, c.topics, c.parts = b, make(chan struct{}, 1), map[*Queue]struct{}{}, map[*Partition]*compacted{}
+	c.mostUnpacked = message.MaxUnpackedBytes
 }
 
 // note has a topic looked after if it is compacted.
@@ -110,34 +118,54 @@ func (c *compactor) run() {
 	}
 }
 
-// round compacts what is due, the dirtiest first, and says how many topics there are.
+// round compacts what is due, the dirtiest first, and says how many topics there are. What becomes due meanwhile is for the next
+// round, which is soon: looking at all of them again behind each would take the square of their number.
 func (c *compactor) round() (topics int) {
-	for {
-		var dirtiest *cleaning
-		list := c.list()
-		known := map[*Partition]*compacted{}
-		for _, q := range list {
-			for _, p := range q.Partitions() {
-				if c.stopping() {
-					return len(list)
-				}
-				st, w := c.look(p)
-				if st != nil {
-					known[p] = st
-				}
-				if w != nil && (dirtiest == nil || w.share > dirtiest.share) {
-					dirtiest = w
-				}
+	list := c.list()
+	known := map[*Partition]*compacted{}
+	var due []*cleaning
+	for _, q := range list {
+		for _, p := range q.Partitions() {
+			if c.stopping() {
+				return len(list)
+			}
+			st, w := c.look(p)
+			if st != nil {
+				known[p] = st
+			}
+			if w != nil {
+				due = append(due, w)
 			}
 		}
-		c.parts = known
-		if dirtiest == nil {
-			return len(list)
+	}
+	c.parts = known
+	slices.SortStableFunc(due, func(a, b *cleaning) int { return cmp.Compare(b.share, a.share) })
+	for _, one := range due {
+		if c.stopping() {
+			break
 		}
-		if err := dirtiest.run(); err != nil {
-			c.failed(dirtiest.p, err)
+		if _, w := c.look(one.p); w != nil { // again: others took their time
+			if err := w.run(); err != nil {
+				c.failed(w.p, err)
+			}
 		}
 	}
+	c.keys = nil
+	return len(list)
+}
+
+// keysFor is a map of a cleaning, in the memory of the last one's if that is enough: what that leaves stays until the
+// collector runs.
+func (c *compactor) keysFor(first message.Offset, records int64) *keyMap {
+	places := keyPlaces(records, c.b.opts.CompactMemory)
+	if c.keys == nil || len(c.keys.places) < places {
+		c.keys = nil
+		c.keys = newKeyMap(first, records, c.b.opts.CompactMemory)
+		return c.keys
+	}
+	m := &keyMap{places: c.keys.places[:places], most: mostKeys(places)}
+	m.reset(first)
+	return m
 }
 
 func (c *compactor) stopping() bool {
@@ -155,15 +183,17 @@ func (c *compactor) failed(p *Partition, err error) {
 		st.rest = c.b.opts.Now().Add(compactRest)
 	}
 	if !p.removed.Load() && !c.stopping() && !errors.Is(err, store.ErrClosed) {
+		c.b.counters.CompactionsFailed.Add(1)
 		c.b.opts.Log.Error("a topic can't be compacted; it keeps older records of its keys until it can", "topic", p.q.Name, "partition", p.index, "error", err)
 	}
 }
 
 // look says what is to be done about a log, nil for nothing.
 func (c *compactor) look(p *Partition) (*compacted, *cleaning) {
+	c.looks++
 	now := c.b.opts.Now()
 	st := c.parts[p]
-	if p.removed.Load() || st != nil && now.Before(st.rest) {
+	if p.removed.Load() || !p.q.Settings().Compact || st != nil && now.Before(st.rest) {
 		return st, nil
 	}
 	if st == nil {

@@ -32,9 +32,11 @@ type cleaning struct {
 	// Of one batch.
 	keep   []bool // by place
 	kept   int
-	latest int64 // time of what stays
-	ends   bool  // something that stays ends its key
+	latest int64  // time of what stays
+	ends   bool   // something that stays ends its key
+	raw    []byte // buffers, which go from batch to batch
 	out    []byte
+	packed []byte
 	pacer  workPace
 
 	removed int64 // records
@@ -78,7 +80,7 @@ func (w *cleaning) pass() (done bool, err error) {
 		return false, err
 	}
 	if w.keys == nil {
-		w.keys = newKeyMap(w.from, int64(w.to-w.from), w.c.b.opts.CompactMemory)
+		w.keys = w.c.keysFor(w.from, int64(w.to-w.from))
 	} else {
 		w.keys.reset(w.from) // another of its size would stay beside it until the collector runs
 	}
@@ -103,16 +105,19 @@ func (w *cleaning) pass() (done bool, err error) {
 	return true, nil
 }
 
-// collect goes through what is dirty until keys is full, and sets end.
+// collect goes through what is dirty until keys is full, and sets end: between two batches, or within the first one if that
+// alone has more keys than there is memory for.
 func (w *cleaning) collect() error {
 	var last *batch.Batch
 	full := false
-	k := message.Keys{Each: func(r *message.Keyed) {
+	var reached message.Offset // once it is full: the first record that it has no room for
+	each := func(r *message.Keyed) {
 		at := message.Offset(last.BaseOffset()) + message.Offset(r.Number)
-		if r.HasKey && at >= w.from && !w.keys.put(&r.Digest, at) {
-			full = true
+		if r.HasKey && at >= w.from && !full && !w.keys.put(&r.Digest, at) {
+			full, reached = true, at
 		}
-	}}
+	}
+	fresh := func() *message.Keys { return &message.Keys{Each: each} }
 	t := w.p.txns()
 	for w.end < w.to && !full {
 		v, err := await(w.p.log, w.end, compactView)
@@ -139,14 +144,18 @@ func (w *cleaning) collect() error {
 				}
 				if b.Count() > 0 && !t.hides(b) {
 					last = &b
-					if err := walkKeys(&k, b); err != nil {
+					if err := walkKeys(fresh, b); err != nil {
 						return fmt.Errorf("batch %d: %w", b.BaseOffset(), err)
 					}
 				}
-				if full && message.Offset(b.BaseOffset()) > w.from {
-					break // it is the next pass's; what is noted of it does no harm
+				switch {
+				case full && message.Offset(b.BaseOffset()) > w.from:
+					return nil // it is the next pass's; what is noted of it does no harm
+				case full:
+					w.end = reached
+				default:
+					w.end = message.Offset(b.LastOffset()) + 1
 				}
-				w.end = message.Offset(b.LastOffset()) + 1
 				if err := w.work(len(b)); err != nil {
 					return err
 				}
@@ -161,8 +170,10 @@ func (w *cleaning) collect() error {
 	return nil
 }
 
-// walkKeys goes through the records of a batch, in memory that is there anyway where that will do.
-func walkKeys(k *message.Keys, b batch.Batch) error {
+// walkKeys goes through the records of a batch, in memory that is there anyway where that will do: where not, it begins again, with
+// another of fresh.
+func walkKeys(fresh func() *message.Keys, b batch.Batch) error {
+	k := fresh()
 	if b.Codec() == message.CodecNone {
 		used, err := k.Records(b.Records())
 		if err == nil {
@@ -172,14 +183,14 @@ func walkKeys(k *message.Keys, b batch.Batch) error {
 	}
 	_, err := message.Walk(k, b.Codec(), b.Records(), message.MaxUnpackedBytes, message.OrdinaryBytes)
 	if errors.Is(err, message.ErrMemory) {
-		_, err = message.Walk(k, b.Codec(), b.Records(), message.MaxUnpackedBytes, message.MaxUnpackedBytes)
+		_, err = message.Walk(fresh(), b.Codec(), b.Records(), message.MaxUnpackedBytes, message.MaxUnpackedBytes)
 	}
 	return err
 }
 
 // edit says what becomes of a batch of the log.
 //
-//	behind what was collected                   stays
+//	behind what was collected                   stays, also the rest of a batch
 //	a transaction's end                         see marker
 //	of a transaction that was aborted           goes
 //	a record without a key, or not its key's    goes
@@ -202,13 +213,6 @@ func (w *cleaning) edit(b batch.Batch) (batch.Batch, error) {
 	if err := w.choose(b); err != nil {
 		return nil, fmt.Errorf("batch %d: %w", b.BaseOffset(), err)
 	}
-	horizon, has := b.DeleteHorizon()
-	if w.ends && !has {
-		horizon = w.later()
-	}
-	if w.ends {
-		w.horizon = min(w.horizon, horizon)
-	}
 	w.removed += int64(b.Count()) - int64(w.kept)
 	if w.kept == 0 {
 		return w.husk(b), nil
@@ -216,14 +220,38 @@ func (w *cleaning) edit(b batch.Batch) (batch.Batch, error) {
 	if b.IsTransactional() {
 		w.alive[b.ProducerID()] = struct{}{}
 	}
+	horizon, has := b.DeleteHorizon()
+	if has && w.ends {
+		w.horizon = min(w.horizon, horizon)
+	}
 	if w.kept == int(b.Count()) && (has || !w.ends) {
 		return b, nil
 	}
-	out, err := w.rewrite(b, horizon, has || w.ends)
+	out, err := w.lessOf(b, w.ends && !has)
 	if err != nil {
 		return nil, fmt.Errorf("batch %d: %w", b.BaseOffset(), err)
 	}
 	return out, nil
+}
+
+// lessOf makes a batch of what stays of one; ends says that it is to tell when that goes of it that ends keys. Where the times would
+// take it beyond what anybody unpacks, it does not tell, and the ends stay until something else has their key.
+func (w *cleaning) lessOf(b batch.Batch, ends bool) (batch.Batch, error) {
+	if !ends {
+		return w.rewrite(b, nil)
+	}
+	horizon := w.later()
+	out, err := w.rewrite(b, &horizon)
+	if errors.Is(err, message.ErrUnpacked) {
+		if w.kept == int(b.Count()) {
+			return b, nil
+		}
+		return w.rewrite(b, nil)
+	}
+	if err == nil {
+		w.horizon = min(w.horizon, horizon)
+	}
+	return out, err
 }
 
 // later is the time up to which is kept what ends a key, if it is met now.
@@ -237,8 +265,7 @@ func (w *cleaning) choose(b batch.Batch) error {
 	base := message.Offset(b.BaseOffset())
 	horizon, has := b.DeleteHorizon()
 	over := has && horizon <= w.now.UnixMilli()
-	w.keep, w.kept, w.latest, w.ends = w.keep[:0], 0, message.NoTime, false
-	k := message.Keys{Each: func(r *message.Keyed) {
+	each := func(r *message.Keyed) {
 		stays := r.HasKey && !w.keys.behind(&r.Digest, base+message.Offset(r.Number)) && (r.HasValue || !over)
 		w.keep = append(w.keep, stays)
 		if stays {
@@ -246,47 +273,59 @@ func (w *cleaning) choose(b batch.Batch) error {
 			w.latest = max(w.latest, b.BaseTimestamp()+r.TimeMs)
 			w.ends = w.ends || !r.HasValue
 		}
-	}}
-	err := walkKeys(&k, b)
+	}
+	err := walkKeys(func() *message.Keys {
+		w.keep, w.kept, w.latest, w.ends = w.keep[:0], 0, message.NoTime, false
+		return &message.Keys{Each: each}
+	}, b)
 	if err == nil && len(w.keep) != int(b.Count()) {
 		err = fmt.Errorf("%w: %d of %d", message.ErrCount, len(w.keep), b.Count())
 	}
 	return err
 }
 
-// rewrite makes a batch of the records that stay. The times in one with a horizon count from that.
-func (w *cleaning) rewrite(b batch.Batch, horizon int64, has bool) (batch.Batch, error) {
+// rewrite makes a batch of the records that stay, which tells a horizon if there is a new one: times count from that then.
+// message.ErrUnpacked says that it would be too long.
+func (w *cleaning) rewrite(b batch.Batch, horizon *int64) (out batch.Batch, err error) {
 	h := headerOf(b)
 	h.Count = int32(w.kept)
-	if has {
+	if horizon != nil {
 		h.Attributes |= batch.HasDeleteHorizon
-		h.BaseTimestamp = horizon
+		h.BaseTimestamp = *horizon
 	}
 	if b.Attributes()&batch.LogAppendTime == 0 {
 		h.MaxTimestamp = w.latest
 	}
 	raw := b.Records()
 	if b.Codec() != message.CodecNone {
-		var err error
-		if raw, err = w.c.b.unpacking.unpack(b.Codec(), raw); err != nil {
+		if w.raw, err = message.Unpack(emptied(w.raw), b.Codec(), raw, message.MaxUnpackedBytes); err != nil {
 			return nil, err
 		}
+		raw = w.raw
 	}
-	if cap(w.out) > compactKeepOut {
-		w.out = nil
+	w.out = append(emptied(w.out), make([]byte, batch.HeaderBytes)...)
+	w.out, err = message.AppendKept(w.out, raw, h.BaseTimestamp-b.BaseTimestamp(), func(place int) bool { return place < len(w.keep) && w.keep[place] })
+	switch {
+	case err != nil:
+		return nil, err
+	case len(w.out)-batch.HeaderBytes > w.c.mostUnpacked:
+		return nil, message.ErrUnpacked
+	case b.Codec() == message.CodecNone:
+		return sealLike(w.out, b, h), nil
 	}
-	w.out = append(w.out[:0], make([]byte, batch.HeaderBytes)...)
-	out, err := message.AppendKept(w.out, raw, h.BaseTimestamp-b.BaseTimestamp(), func(place int) bool { return place < len(w.keep) && w.keep[place] })
-	if err != nil {
+	w.packed = append(emptied(w.packed), w.out[:batch.HeaderBytes]...)
+	if w.packed, err = message.Pack(w.packed, b.Codec(), w.out[batch.HeaderBytes:]); err != nil {
 		return nil, err
 	}
-	if w.out = out; b.Codec() != message.CodecNone {
-		packed := append(make([]byte, 0, batch.HeaderBytes+len(b)), out[:batch.HeaderBytes]...)
-		if w.out, err = message.Pack(packed, b.Codec(), out[batch.HeaderBytes:]); err != nil {
-			return nil, err
-		}
+	return sealLike(w.packed, b, h), nil
+}
+
+// emptied is a buffer to be filled again, or none where it had become too large to be kept.
+func emptied(buf []byte) []byte {
+	if cap(buf) > compactKeepOut {
+		return nil
 	}
-	return sealLike(w.out, b, h), nil
+	return buf[:0]
 }
 
 // husk is what is left of a batch without records: the header, if the batch is the newest of its producer, else nothing.
@@ -333,7 +372,7 @@ func (w *cleaning) marker(b batch.Batch) (batch.Batch, error) {
 	horizon = w.later()
 	w.horizon = min(w.horizon, horizon)
 	w.keep, w.kept, w.latest = append(w.keep[:0], true), 1, b.MaxTimestamp()
-	return w.rewrite(b, horizon, true)
+	return w.rewrite(b, &horizon)
 }
 
 // headerOf is what a batch's header says.
@@ -372,7 +411,7 @@ func (w *cleaning) work(bytes int) error {
 	if w.p.removed.Load() {
 		return errCompactStopped
 	}
-	return w.pacer.did(bytes, w.c.b.stop)
+	return w.pacer.did(bytes, w.c.b.opts.CompactShare, w.c.b.stop)
 }
 
 // workPace has work in the background take a share of one processor, in small pieces.
@@ -384,10 +423,10 @@ type workPace struct {
 const (
 	paceBytes = 64 << 10             // between two looks at the clock
 	paceWork  = 2 * time.Millisecond // between two pauses
-	paceRest  = 3                    // they are so many times as long as the work
 )
 
-func (p *workPace) did(bytes int, stop <-chan struct{}) error {
+// did notes work, and pauses for as long as keeps it to a share of so many percent.
+func (p *workPace) did(bytes, share int, stop <-chan struct{}) error {
 	if p.bytes += bytes; p.bytes < paceBytes && !p.began.IsZero() {
 		return nil
 	}
@@ -405,7 +444,7 @@ func (p *workPace) did(bytes int, stop <-chan struct{}) error {
 			return nil
 		}
 	}
-	rest := time.NewTimer(paceRest * min(worked, time.Second))
+	rest := time.NewTimer(min(worked, time.Second) * time.Duration(100-share) / time.Duration(share))
 	defer rest.Stop()
 	select {
 	case <-stop:

@@ -28,10 +28,18 @@ type keyPlace struct {
 
 const keyPlaceBytes = 16
 
+// keyPlaces is how many places a map for so many records has, in no more than memory bytes.
+func keyPlaces(records, memory int64) int {
+	return int(max(min(records+records/3, memory/keyPlaceBytes), 16))
+}
+
+// mostKeys is how many keys are noted in so many places: with more, looking for one takes long.
+func mostKeys(places int) int { return places - places/4 }
+
 // newKeyMap makes a map for records from an offset on, up to so many, that takes no more than memory bytes.
 func newKeyMap(first message.Offset, records, memory int64) *keyMap {
-	places := max(min(records+records/3, memory/keyPlaceBytes), 16)
-	return &keyMap{places: make([]keyPlace, places), most: int(places - places/4), first: first}
+	places := keyPlaces(records, memory)
+	return &keyMap{places: make([]keyPlace, places), most: mostKeys(places), first: first}
 }
 
 // reset forgets all keys, for records from another offset on.

@@ -5,27 +5,28 @@ import "sync/atomic"
 // Counters are running totals since the start. Their owners add to them once per
 // batch; a scrape reads them.
 type Counters struct {
-	Published       atomic.Uint64 // messages that came in
-	PublishedBytes  atomic.Uint64 // their bodies; of Kafka producers their batches
-	Routed          atomic.Uint64 // messages that reached a queue
-	Unroutable      atomic.Uint64 // messages that reached none
-	Stored          atomic.Uint64 // copies in queues
-	Delivered       atomic.Uint64 // messages handed to consumers, gets included
-	DeliveredBytes  atomic.Uint64
-	Redelivered     atomic.Uint64          // of these, not for the first time
-	Compactions     atomic.Uint64          // of logs of compacted topics
-	CompactedAway   atomic.Uint64          // records that these removed
-	Duplicates      atomic.Uint64          // messages that an exchange did not route or a queue did not take, since it had seen them
-	Passed          atomic.Uint64          // messages that retention took before a stream's consumer had got them
-	Overdue         atomic.Uint64          // messages that went back because they were held for too long
-	Left            [Reasons]atomic.Uint64 // messages that left their queues, by reason
-	DeadLettered    [Reasons]atomic.Uint64 // of these, copied to where their queue sends dead letters
-	DeadLettersLost [Losses]atomic.Uint64  // dead letters that a queue they belong to does not have
-	DelayedLost     [Losses]atomic.Uint64  // delayed messages that had no place when they were due
-	Fetched         atomic.Uint64          // records read by offset
-	FetchedBytes    atomic.Uint64
-	Replies         atomic.Uint64 // handed to their requesters, and in no queue
-	RepliesDropped  atomic.Uint64 // for which a requester had no room
+	Published         atomic.Uint64 // messages that came in
+	PublishedBytes    atomic.Uint64 // their bodies; of Kafka producers their batches
+	Routed            atomic.Uint64 // messages that reached a queue
+	Unroutable        atomic.Uint64 // messages that reached none
+	Stored            atomic.Uint64 // copies in queues
+	Delivered         atomic.Uint64 // messages handed to consumers, gets included
+	DeliveredBytes    atomic.Uint64
+	Redelivered       atomic.Uint64          // of these, not for the first time
+	Compactions       atomic.Uint64          // of logs of compacted topics
+	CompactedAway     atomic.Uint64          // records that these removed
+	CompactionsFailed atomic.Uint64          // of logs that could not be compacted
+	Duplicates        atomic.Uint64          // messages that an exchange did not route or a queue did not take, since it had seen them
+	Passed            atomic.Uint64          // messages that retention took before a stream's consumer had got them
+	Overdue           atomic.Uint64          // messages that went back because they were held for too long
+	Left              [Reasons]atomic.Uint64 // messages that left their queues, by reason
+	DeadLettered      [Reasons]atomic.Uint64 // of these, copied to where their queue sends dead letters
+	DeadLettersLost   [Losses]atomic.Uint64  // dead letters that a queue they belong to does not have
+	DelayedLost       [Losses]atomic.Uint64  // delayed messages that had no place when they were due
+	Fetched           atomic.Uint64          // records read by offset
+	FetchedBytes      atomic.Uint64
+	Replies           atomic.Uint64 // handed to their requesters, and in no queue
+	RepliesDropped    atomic.Uint64 // for which a requester had no room
 
 	overLimit [countedKinds][2]atomic.Uint64 // see OverLimit
 	// Throttled is for how many nanoseconds connections were to be left unread, or without deliveries, for

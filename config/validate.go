@@ -32,6 +32,7 @@ func (c *Config) Validate() error {
 		check("compaction-interval", fmt.Errorf("%v is less than 10ms", c.CompactionInterval))
 	}
 	check("compaction-memory", between(int64(c.CompactionMemory), 1<<20, 16<<30))
+	check("compaction-share", between(int64(c.CompactionShare), 1, 100))
 	check("amqp-addr", address(c.AMQPAddr))
 	c.validateKafkaListeners(check)
 	check("stomp-addr", address(c.STOMPAddr))

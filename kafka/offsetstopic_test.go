@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
@@ -187,5 +189,67 @@ func TestNobodyWritesToKafkasTopicOfOffsets(t *testing.T) {
 	var res kmsg.FetchResponse
 	if c.receive(&res, 11); res.Topics[0].Partitions[0].ErrorCode != int16(wire.TopicAuthorizationFailed) {
 		t.Errorf("%+v", res)
+	}
+}
+
+// TestAFetchOfOffsetsIsAsLongAsItsReaderTakes, or one record, and never longer than an answer that is not counted.
+func TestAFetchOfOffsetsIsAsLongAsItsReaderTakes(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("t", 200, nil)
+	ctx := testContext(t)
+	const metadataBytes = 4000
+	o := kadm.Offsets{}
+	for p := range int32(200) {
+		o.Add(kadm.Offset{Topic: "t", Partition: p, At: 1, LeaderEpoch: -1, Metadata: strings.Repeat("m", metadataBytes)})
+	}
+	if err := r.admin().CommitAllOffsets(ctx, "g", o); err != nil {
+		t.Fatal(err)
+	}
+	c := r.raw()
+	index := int32(group.OffsetPartition("g"))
+	starts, err := r.admin().ListStartOffsets(ctx, offsetsTopic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := starts.Lookup(offsetsTopic, index)
+	at := first.Offset
+	fetch := func(from int64, request, partition int32) (records int, bytes int, next int64) {
+		t.Helper()
+		q := fetchOf(offsetsTopic, 0)
+		q.MaxBytes = request
+		p := &q.Topics[0].Partitions[0]
+		p.Partition, p.FetchOffset, p.PartitionMaxBytes = index, from, partition
+		c.send(q, 11)
+		var res kmsg.FetchResponse
+		c.receive(&res, 11)
+		got := res.Topics[0].Partitions[0]
+		if got.ErrorCode != 0 {
+			t.Fatalf("error %d", got.ErrorCode)
+		}
+		next = from
+		for data := got.RecordBatches; len(data) > 0; {
+			b, rest, err := batch.Next(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, next = rest, b.LastOffset()+1
+			records += int(b.Count())
+		}
+		return records, len(got.RecordBatches), next
+	}
+	for _, x := range []struct{ request, partition, least, most int32 }{
+		{1 << 30, 1, 1, 1}, {1, 1 << 30, 1, 1}, {1 << 30, 10 * metadataBytes, 9, 11}, {10 * metadataBytes, 1 << 30, 9, 11}, {1 << 30, 1 << 30, 60, smallFetchBytes/metadataBytes + 1},
+	} {
+		n, bytes, _ := fetch(at, x.request, x.partition)
+		if int32(n) < x.least || int32(n) > x.most || bytes > smallFetchBytes+metadataBytes+200 {
+			t.Errorf("at most %d and %d bytes: %d records of %d bytes, want %d to %d", x.request, x.partition, n, bytes, x.least, x.most)
+		}
+	}
+	all := 0
+	for n := 1; n > 0; all += n {
+		n, _, at = fetch(at, 1<<30, 1<<30)
+	}
+	if all < 200 {
+		t.Errorf("%d records in all, want 200", all)
 	}
 }

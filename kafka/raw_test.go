@@ -196,6 +196,7 @@ func TestProduceRules(t *testing.T) {
 		{"no record", header(func(h *batch.Header) { h.Count, h.LastOffsetDelta = 0, -1 }), wire.InvalidRecord},
 		{"a producer's batch without a sequence", header(func(h *batch.Header) { h.ProducerID, h.ProducerEpoch = 4, 0 }), wire.InvalidRecord},
 		{"control batch", header(func(h *batch.Header) { h.Attributes = batch.Control }), wire.InvalidRecord},
+		{"a batch with a time at which ends of keys go", header(func(h *batch.Header) { h.Attributes = batch.HasDeleteHorizon }), wire.InvalidRecord},
 		{"transactional batch", header(func(h *batch.Header) { h.Attributes = batch.Transactional }), wire.TransactionalIDAuthFailed},
 		{"unknown codec", header(func(h *batch.Header) { h.Attributes = 5 }), wire.UnsupportedCompression},
 		{"too large", makeBatch(nil, string(make([]byte, 1000))), wire.MessageTooLarge},

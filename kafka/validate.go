@@ -80,7 +80,8 @@ func (a *arrival) gone() <-chan struct{} {
 //
 //	null or empty records, several batches, magic 0 or 1 from
 //	version 3 of Produce on                                      87
-//	count 0, count not last delta + 1, control batch             87
+//	count 0, count not last delta + 1, control batch, a time at
+//	which what ends a key goes (attribute 0x40)                  87
 //	producer id without a sequence number                        87
 //	checksum wrong                                                2
 //	larger than the topic's max.message.bytes, or 64 times that
@@ -150,6 +151,8 @@ func (a *arrival) checkHeader(records []byte, set *broker.Settings) (batch.Batch
 		return nil, wire.InvalidRecord, "the batch's record count is more than a batch can hold"
 	case b.IsControl():
 		return nil, wire.InvalidRecord, "control batches are the broker's own"
+	case b.Attributes()&batch.HasDeleteHorizon != 0:
+		return nil, wire.InvalidRecord, "attribute 0x40, the time at which ends of keys go, is for the broker to set"
 	case b.ProducerID() >= 0 && b.BaseSequence() < 0:
 		return nil, wire.InvalidRecord, "a producer's batch without a sequence number"
 	}

@@ -36,6 +36,8 @@ func (l *Log) WholeSegments() (list []Whole) {
 //	│ 0‥99 │ 100‥199 │ 200‥999 full │ 1000‥1099 │ being written …
 //	└───── one ──────┘└─ as it was ─┘└─ one ────┘
 //
+// One that is more than half full stays alone, or it would be copied each time with the few that came behind it.
+//
 // Bounds and offsets stay. Appends, reads, retention and syncs go on meanwhile, and Views of what was replaced stay valid. A power
 // cut leaves each segment as it was or as it is to be, and once Compact returns only the latter. It ends early when a segment
 // goes meanwhile; reached is the offset up to which all is done.
@@ -96,11 +98,14 @@ func (l *Log) group(from, before int64) []*segment.Segment {
 	n, bytes := 0, int64(0)
 	for n < len(list) {
 		s := list[n]
-		if !s.Sealed() || !s.Whole() || s.Base() >= before || n > 0 && (!follows(list[0], list[n-1], s) || bytes+s.Position() > most) {
+		if !s.Sealed() || !s.Whole() || s.Base() >= before || n > 0 && (!follows(list[0], list[n-1], s) || bytes+s.Position() > most || 2*s.Position() > most) {
 			break
 		}
 		bytes += s.Position()
 		n++
+		if n == 1 && 2*bytes > most {
+			break
+		}
 	}
 	return list[:n]
 }

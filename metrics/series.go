@@ -57,6 +57,8 @@ var counters = []total{
 		func(c *broker.Counters) uint64 { return c.Duplicates.Load() }},
 	{newSerie("counter", "compactions_total", "Logs of compacted topics that were compacted."),
 		func(c *broker.Counters) uint64 { return c.Compactions.Load() }},
+	{newSerie("counter", "compaction_failures_total", "Times that the log of a compacted topic could not be compacted; the broker's log says which, and why. It is tried again a minute later."),
+		func(c *broker.Counters) uint64 { return c.CompactionsFailed.Load() }},
 	{newSerie("counter", "compaction_removed_total", "Records that these removed: their key had a later one, or was ended, or their transaction aborted."),
 		func(c *broker.Counters) uint64 { return c.CompactedAway.Load() }},
 	{newSerie("counter", "messages_passed_total", "Messages that retention took before a consumer of their stream had got them."),

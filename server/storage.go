@@ -94,6 +94,7 @@ func (s *Server) openBroker() error {
 		TopicRetention:  s.config.TopicRetention,
 		CompactEvery:    s.config.CompactionInterval,
 		CompactMemory:   int64(s.config.CompactionMemory),
+		CompactShare:    s.config.CompactionShare,
 		Scratch:         s.scratch,
 		ScratchBytes:    requestDisk(int64(s.config.RequestDisk), total),
 		UnpackBytes:     s.budget.Stats().Bytes / 2,

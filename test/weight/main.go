@@ -5,22 +5,27 @@
 //	dead       become dead letters, all at once
 //	acks       are acked one by one in a random order, of 10,000 that are held
 //	straggler  pass through a queue at full rate, in which one stays unacked
+//	keys       are of a compacted topic, each of a key of its own but for some; -memory is for keys
 //
 // Each has a broker of its own. The memory of the process without mapped files is taken before
 // and after, and its peak between, and compared with a bound; so are the files of the straggler.
 //
 //	make weight N=1000000 ONLY=acks
 //	make weight N=10000000 ONLY=straggler SEGMENT=64KiB
+//	make weight N=100000000 ONLY=keys SHARE=100
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -34,7 +39,7 @@ type load struct {
 	run  func(w *weighing) (note string, err error)
 }
 
-var loads = []load{{"delayed", delayed}, {"dead", dead}, {"acks", acks}, {"straggler", straggler}}
+var loads = []load{{"delayed", delayed}, {"dead", dead}, {"acks", acks}, {"straggler", straggler}, {"keys", keys}}
 
 // most is what any of them may take, however many messages there are: buffers of connections
 // and garbage.
@@ -49,6 +54,12 @@ type weighing struct {
 
 // segment is how large the broker's segments are: small ones show what each of them costs.
 var segment = flag.String("segment", "64MiB", "size of the broker's segments")
+
+// What the broker's compaction may take.
+var (
+	keyMemory = flag.String("memory", "64MiB", "memory of compaction for keys")
+	keyShare  = flag.String("share", "25", "percent of its time in which compaction works")
+)
 
 func main() {
 	binary := flag.String("broker", "bin/leveret", "the binary to weigh")
@@ -78,7 +89,7 @@ func (l *load) weigh(ctx context.Context, binary string, n int) error {
 	if err != nil {
 		return err
 	}
-	if err := b.Start("--sync", "os", "--segment-bytes", *segment); err != nil {
+	if err := b.Start("--sync", "os", "--segment-bytes", *segment, "--compaction-memory", *keyMemory, "--compaction-share", *keyShare, "--compaction-interval", "1s"); err != nil {
 		return err
 	}
 	defer b.Kill()
@@ -108,6 +119,26 @@ func (l *load) weigh(ctx context.Context, binary string, n int) error {
 }
 
 func mb(bytes int64) float64 { return float64(bytes) / 1e6 }
+
+// counter is the figure of a series without labels.
+func (w *weighing) counter(name string) (int64, error) {
+	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, "http://"+w.broker.Metrics+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+		if figure, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			n, err := strconv.ParseFloat(figure, 64)
+			return int64(n), err
+		}
+	}
+	return 0, fmt.Errorf("no %s in /metrics", name)
+}
 
 // diskBytes is what the files of a directory take.
 func diskBytes(dir string) (n int64, err error) {
