@@ -115,13 +115,13 @@ func (ch *channel) clear() (left []*consumer) {
 	}
 	ch.mu.Lock()
 	for _, k := range ch.consumers {
-		k.sub.Stop()
+		k.Sub.Stop()
 	}
 	ch.forgetOverdue()
 	ch.requeueAll() // before a consumer that waits for its turn gets it
 	for _, k := range ch.consumers {
-		k.close()
-		if k.sub.Last() {
+		k.Close()
+		if k.Sub.Last() {
 			left = append(left, k)
 		}
 	}
@@ -134,7 +134,7 @@ func (ch *channel) clear() (left []*consumer) {
 func depart(left []*consumer) {
 	var all sync.WaitGroup
 	for _, k := range left {
-		all.Go(k.sub.DeleteUnused)
+		all.Go(k.Sub.DeleteUnused)
 	}
 	all.Wait()
 }

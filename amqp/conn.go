@@ -85,11 +85,10 @@ type conn struct {
 	out      []byte     // frames for the writer, in order
 	replies  replyBox   // of out
 	confirms *netx.Answers[[]confirmMark]
-	ready    []*consumer // that the writer should look at
-	unsaid   []*channel  // whose answers in out leave before more is delivered; see sendFirst
-	blocked  bool        // the client was told so
-	silent   bool        // the connection is closed; nothing is told any more
-	finish   bool        // the writer ends when all of out is written
+	unsaid   []*channel // whose answers in out leave before more is delivered; see sendFirst
+	blocked  bool       // the client was told so
+	silent   bool       // the connection is closed; nothing is told any more
+	finish   bool       // the writer ends when all of out is written
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -98,9 +97,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.spool.Memory, c.spool.Open = c.memory, s.scratch
 	c.rb = netx.NewReadBuffer(nc, netx.MaxReadBytes)
 	c.w.c = c
-	c.w.net = netx.NewWriter(nc, writeTimeout, c.patience)
-	c.w.net.OnStall(c.w.passOn)
-	c.w.outflow.Wake = c.signal
+	c.w.Open(netx.NewWriter(nc, writeTimeout, c.patience), c.log, &c.outMu, c.signal)
 	return c
 }
 
@@ -153,7 +150,7 @@ func (c *conn) end(inOrder bool) {
 	c.outMu.Unlock()
 	c.signal()
 	if inOrder {
-		c.w.net.Until(time.Now().Add(closeTimeout))
+		c.w.Net().Until(time.Now().Add(closeTimeout))
 	}
 	<-c.writerDone
 	c.closeChannels()

@@ -3,66 +3,23 @@ package amqp
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"sync/atomic"
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/deliver"
 	"github.com/leveret-mq/leveret/internal/unacked"
 )
 
 // consumer is one basic.consume. Its subscription is used under channel.mu, by the writer to pull and by
 // whoever ends it: nothing of that waits for a disk. What follows from the end and may, depart does without it.
 type consumer struct {
-	ch    *channel
-	tag   string
-	noAck bool
-	enc   *wire.DeliveryEncoder
-	sub   *broker.Subscription
-	emit  func(*broker.Delivery)
-
-	ready     atomic.Bool // there may be something to do for it: it is listed for the writer
-	shown     bool        // the writer may deliver to it; guarded by conn.outMu
-	retrying  atomic.Bool // what could not be read is tried again in a while
-	cancelled atomic.Bool // its queue is gone, or the right to it
-
-	// Guarded by channel.mu.
-	closed   bool
-	borrowed bool // bodies that it emitted are being written from the log's own bytes
-	near     unacked.Near
-	mean     int // bytes of frames a delivery took in its last turn; 0 before the first
-}
-
-// close takes the consumer off its queue at once; what it borrowed the writer gives back when it has
-// written it, however slow the client reads. channel.mu is held.
-func (k *consumer) close() {
-	if k.closed {
-		return
-	}
-	k.closed = true
-	k.sub.Leave()
-	if !k.borrowed {
-		k.sub.Release()
-	}
-}
-
-func (k *consumer) woken() { k.ch.c.look(k) }
-
-// retryLater wakes the consumer in a while, however often it is asked to: wake-ups of others lead to
-// failures in between, and one timer for each would be more tries with every message that comes.
-func (k *consumer) retryLater() {
-	if !k.retrying.CompareAndSwap(false, true) {
-		return
-	}
-	time.AfterFunc(readRetry, func() {
-		k.retrying.Store(false)
-		k.woken()
-	})
-}
-
-func (k *consumer) queueGone() {
-	k.cancelled.Store(true)
-	k.ch.c.look(k)
+	deliver.Lane // guarded by channel.mu
+	ch           *channel
+	tag          string
+	noAck        bool
+	enc          *wire.DeliveryEncoder
+	near         unacked.Near // guarded by channel.mu
 }
 
 // answered lets the notices out that answering held back.
@@ -115,10 +72,10 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 		return err
 	}
 	k := &consumer{ch: ch, tag: tag, noAck: m.NoAck, enc: wire.NewDeliveryEncoder(ch.number, tag, ch.c.frameMax)}
-	k.emit = k.deliver
-	k.sub, err = ch.c.session.Subscribe(name, broker.SubscribeOptions{
+	k.Open(&ch.c.w.Writer, k, &ch.mu)
+	k.Sub, err = ch.c.session.Subscribe(name, broker.SubscribeOptions{
 		Tag: tag, Channel: int(ch.number), NoAck: m.NoAck, Exclusive: m.Exclusive, Args: m.Arguments, Prefetch: ch.prefetch, Shared: ch.credit(),
-		Wake: k.woken, Busy: ch.c.w.busy, Cancelled: k.queueGone, Timeout: k.timeoutChanged,
+		Wake: k.Look, Busy: ch.c.w.Busy, Cancelled: k.Gone, Timeout: k.timeoutChanged,
 	})
 	if broker.KindOf(err) == broker.LimitReached {
 		return notAllowed(err, wire.IDBasicConsume)
@@ -131,7 +88,7 @@ func (ch *channel) consume(m *wire.BasicConsume) error {
 		ch.consumers = map[string]*consumer{}
 	}
 	ch.consumers[tag] = k
-	ch.watchOverdue(k.sub.Timeout())
+	ch.watchOverdue(k.Sub.Timeout())
 	ch.c.addConsumer(k, answer(m.NoWait, &wire.BasicConsumeOk{ConsumerTag: tag}))
 	ch.mu.Unlock()
 	return nil
@@ -165,16 +122,16 @@ func (ch *channel) cancel(m *wire.BasicCancel) error {
 		return ch.reply(reply)
 	}
 	delete(ch.consumers, m.ConsumerTag)
-	k.sub.Stop()
-	if !k.sub.Queue().AutoDelete {
+	k.Sub.Stop()
+	if !k.Sub.Queue().AutoDelete {
 		err := ch.reply(reply) // behind what the writer had encoded by then, and before what others get in its place
-		k.close()
+		k.Close()
 		ch.mu.Unlock()
 		return err
 	}
-	k.close()
+	k.Close()
 	ch.mu.Unlock()
-	k.sub.DeleteUnused()
+	k.Sub.DeleteUnused()
 	return ch.reply(reply)
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/internal/deliver"
 	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
@@ -296,7 +297,7 @@ func TestLargeBodiesAreWrittenInPlaceBetweenSmallOnes(t *testing.T) {
 	q := p.declare(1)
 	var want [][]byte
 	for i := range 60 {
-		body := bytes.Repeat([]byte{byte(i)}, []int{10, inPlaceBytes - 1, inPlaceBytes, 100 << 10, 8184, 16 << 10}[i%6])
+		body := bytes.Repeat([]byte{byte(i)}, []int{10, deliver.InPlaceBytes - 1, deliver.InPlaceBytes, 100 << 10, 8184, 16 << 10}[i%6])
 		want = append(want, body)
 		p.publish(1, wire.Publish{Key: []byte(q), Body: body})
 	}
@@ -492,9 +493,6 @@ func TestRecoverOkComesBeforeWhatItGivesBack(t *testing.T) {
 	b := newBench(t, 10, false, false)
 	b.publish()
 	for b.ch.unacked.Last() < uint64(b.n) { // the first of it waits for a disk
-		if b.c.w.ready.Len() == 0 {
-			b.c.w.ready.Add(b.k)
-		}
 		b.deliver()
 		runtime.Gosched()
 	}
@@ -503,9 +501,11 @@ func TestRecoverOkComesBeforeWhatItGivesBack(t *testing.T) {
 	if err := b.ch.recover(true, &wire.BasicRecoverOk{}); err != nil {
 		t.Fatal(err)
 	}
-	b.k.ready.Store(true)
-	b.c.w.ready.Add(b.k)
-	if _, err := b.c.w.deliveries(); err != nil {
+	b.k.Look()
+	b.c.outMu.Lock()
+	b.c.w.Take()
+	b.c.outMu.Unlock()
+	if _, err := b.c.w.Deliver(b.c.session); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.ch.unacked.Last(); got != before || len(b.c.out) == 0 {

@@ -72,8 +72,8 @@ func (c *conn) Describe(i *broker.ConnectionInfo) {
 		i.Mechanism, i.ChannelMax, i.FrameMax, i.Heartbeat = a.mechanism, a.channelMax, a.frameMax, a.heartbeat
 	}
 	i.Traffic = broker.Traffic{
-		BytesIn: c.rb.Bytes(), BytesOut: c.w.net.Bytes(),
-		FramesIn: c.framesRead.Load(), FramesOut: c.w.framesWritten.Load(),
+		BytesIn: c.rb.Bytes(), BytesOut: c.w.Net().Bytes(),
+		FramesIn: c.framesRead.Load(), FramesOut: c.w.Written(),
 	}
 	var open []*channel
 	c.outMu.Lock()

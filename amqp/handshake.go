@@ -44,7 +44,7 @@ func (c *conn) bound(at time.Time) error {
 	if err := c.rb.Until(at); err != nil {
 		return err
 	}
-	return c.w.net.Until(at)
+	return c.w.Net().Until(at)
 }
 
 func (c *conn) protocolHeader() error {
@@ -110,8 +110,8 @@ func (c *conn) expect(want wire.MethodID) (wire.Method, error) {
 
 // writeNow writes a method of channel 0 directly: the writer goroutine does not run yet.
 func (c *conn) writeNow(m wire.Method) error {
-	c.w.frames++
-	return c.w.net.Write(wire.AppendMethod(nil, 0, m))
+	c.w.Frames++
+	return c.w.Net().Write(wire.AppendMethod(nil, 0, m))
 }
 
 func (c *conn) start() error {

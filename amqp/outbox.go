@@ -52,23 +52,7 @@ func (c *conn) addConsumer(k *consumer, reply wire.Method) {
 	if reply != nil {
 		c.out = wire.AppendMethod(c.out, k.ch.number, reply)
 	}
-	k.shown = true
-	k.ready.Store(true)
-	c.ready = append(c.ready, k)
-	c.outMu.Unlock()
-	c.signal()
-}
-
-// look has the writer look at a consumer, for which there may be something to do. It is listed once: what
-// is done costs what there is to do, not how many consumers the connection has.
-func (c *conn) look(k *consumer) {
-	if k.ready.Load() || k.ready.Swap(true) {
-		return
-	}
-	c.outMu.Lock()
-	if k.shown {
-		c.ready = append(c.ready, k)
-	}
+	k.Show()
 	c.outMu.Unlock()
 	c.signal()
 }

@@ -13,6 +13,3 @@ func (c *conn) rest(p *broker.Pacer, wait time.Duration) {
 		netx.Hold(c.nc, c.writerDone, wait, func() bool { return c.session.Pacer() == p && !c.forced.Load() })
 	}
 }
-
-// busy says whether a delivery would have to wait for something else than its turn.
-func (w *writer) busy() bool { return w.writing.Load() || w.outflow.IsLate() }

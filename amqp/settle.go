@@ -5,13 +5,12 @@ import (
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/internal/unacked"
-	"github.com/leveret-mq/leveret/message"
 )
 
 // settleFailed is told of verdicts that the broker did not take. That means that the queue or its disk is
 // gone, which other verbs report.
-func (ch *channel) settleFailed(first, last message.Offset, err error) {
-	ch.c.log.Error("can't settle messages", "first", first, "last", last, "error", err)
+func (ch *channel) settleFailed(err error) {
+	ch.c.log.Error("can't settle messages", "error", err)
 }
 
 // takeSettles handles the acks, nacks and rejects of one channel that stand together at the front of the

@@ -1,12 +1,10 @@
 package amqp
 
 import (
-	"runtime"
 	"testing"
 	"testing/synctest"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
-	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
@@ -67,47 +65,4 @@ func TestAClientThatDoesNotReadKeepsNoMessageFromOthers(t *testing.T) {
 			})
 		})
 	}
-}
-
-// connOf is the server's side of a connection.
-func (r *rig) connOf(p *peer) (found *conn) {
-	r.server.clients.Each(func(client broker.Client) {
-		if c := client.(*conn); c.nc.RemoteAddr().String() == p.nc.LocalAddr().String() {
-			found = c
-		}
-	})
-	return found
-}
-
-// What was woken and can't pull, because a write stands still that the client does not read, is
-// given to another.
-func TestWokenConsumersArePassedOverWhenAWriteStandsStill(t *testing.T) {
-	r := newRig(t, rigOptions{})
-	a, b := r.connect(), r.connect()
-	a.call(1, &wire.QueueDeclare{Queue: "q", Durable: true}, wire.IDQueueDeclareOk)
-	a.call(1, &wire.BasicQos{PrefetchCount: 1}, wire.IDBasicQosOk)
-	a.call(1, &wire.BasicConsume{Queue: "q"}, wire.IDBasicConsumeOk)
-	a.nothing()
-	b.call(1, &wire.BasicConsume{Queue: "q", ConsumerTag: "b"}, wire.IDBasicConsumeOk)
-	b.nothing()
-	c := r.connOf(a)
-	ch := c.channels.get(1)
-	ch.mu.Lock() // nothing is pulled
-	defer ch.mu.Unlock()
-	b.atOnce("q", "0", "1", "2")
-	for k := onlyConsumer(ch); !k.ready.Load(); {
-		runtime.Gosched()
-	}
-	c.w.writing.Store(true)
-	onlyConsumer(ch).sub.Pass()
-	for range 2 { // the third is within a's prefetch
-		b.expect(1, wire.IDBasicDeliver)
-	}
-}
-
-func onlyConsumer(ch *channel) *consumer {
-	for _, k := range ch.consumers {
-		return k
-	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/deliver"
 )
 
 // stream declares a stream with so many messages, "0", "1" …
@@ -110,7 +111,7 @@ func TestLargeMessagesOfAStreamComeWhole(t *testing.T) {
 	r := newRig(t, rigOptions{})
 	p := r.connect()
 	p.stream("s", 0)
-	body := make([]byte, 3*inPlaceBytes)
+	body := make([]byte, 3*deliver.InPlaceBytes)
 	for range 3 {
 		p.publish(1, text("s", string(body)))
 	}
@@ -145,13 +146,13 @@ func TestDeliveriesOfAStreamAllocateNothing(t *testing.T) {
 	b.c.publisher.Store()
 	got := 0
 	turn := func() {
-		b.c.w.turn.Buf = b.c.w.turn.Buf[:0]
-		n, err := k.sub.Pull(100, 1<<20, k.emit)
+		b.c.w.Turn.Buf = b.c.w.Turn.Buf[:0]
+		n, err := k.Sub.Pull(100, 1<<20, k.Deliver)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got += n
-		k.sub.Release()
+		k.Sub.Release()
 		b.ch.unacked.SettleAll(0)
 		b.ch.unacked.Tell()
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/internal/deliver"
 	"github.com/leveret-mq/leveret/internal/logged"
 )
 
@@ -36,7 +37,7 @@ func TestWhatCantBeReadWhileItIsSentIsTold(t *testing.T) {
 	p.call(1, &wire.QueueDeclare{Queue: "q"}, wire.IDQueueDeclareOk)
 	p.call(1, &wire.BasicConsume{Queue: "q"}, wire.IDBasicConsumeOk)
 	unreadable.Store(true)
-	p.publish(1, text("q", strings.Repeat("x", 2*inPlaceBytes)))
+	p.publish(1, text("q", strings.Repeat("x", 2*deliver.InPlaceBytes)))
 	p.closed()
 	r.stop()
 	got := said.String()

@@ -86,10 +86,9 @@ type conn struct {
 	outMu    sync.Mutex // guards the fields below
 	out      []byte     // frames for the writer, in order
 	waiting  *netx.Answers[receipts]
-	ready    []*subscription // that the writer should look at
-	lastWord bool            // an ERROR stands in out; nothing may follow
-	finish   bool            // the writer ends when all of out is written
-	storeErr error           // why messages could not be stored
+	lastWord bool  // an ERROR stands in out; nothing may follow
+	finish   bool  // the writer ends when all of out is written
+	storeErr error // why messages could not be stored
 }
 
 func newConn(s *Server, nc net.Conn, log *netx.Log) *conn {
@@ -100,9 +99,7 @@ func newConn(s *Server, nc net.Conn, log *netx.Log) *conn {
 	c.dec.Limits = frame.Limits{Headers: maxHeaders, HeadBytes: maxEarlyHeadBytes, BodyBytes: maxEarlyBodyBytes}
 	c.version = frame.V10
 	c.w.c = c
-	c.w.net = netx.NewWriter(nc, writeTimeout, c.patience)
-	c.w.net.OnStall(c.w.passOn)
-	c.w.outflow.Wake = c.signal
+	c.w.Open(netx.NewWriter(nc, writeTimeout, c.patience), c.log, &c.outMu, c.signal)
 	return c
 }
 
@@ -142,7 +139,7 @@ func (c *conn) end(inOrder bool) {
 	c.outMu.Unlock()
 	c.signal()
 	if inOrder {
-		c.w.net.Until(time.Now().Add(lastWordTime))
+		c.w.Net().Until(time.Now().Add(lastWordTime))
 	}
 	<-c.writerDone
 	c.dropLarge()

@@ -72,7 +72,7 @@ func (c *conn) bound(at time.Time) error {
 	if err := c.rb.Until(at); err != nil {
 		return err
 	}
-	return c.w.net.Until(at)
+	return c.w.Net().Until(at)
 }
 
 // connect signs the client in and answers.
@@ -112,12 +112,12 @@ func (c *conn) connect(f *frame.Frame) error {
 	w.Buf = append(strconv.AppendInt(append(w.Buf, ','), silence.Milliseconds(), 10), '\n')
 	w.End("")
 	w.Buf = c.seal(w.Buf, 0)
-	c.w.frames++
+	c.w.Frames++
 	if err := c.bound(time.Time{}); err != nil {
 		return err
 	}
 	c.running.Store(true) // from here on who is sent away hears why
-	return c.w.net.Write(w.Buf)
+	return c.w.Net().Write(w.Buf)
 }
 
 const (
@@ -258,6 +258,6 @@ func (c *conn) turnedAway(err error) {
 		c.nc.Close() // there is no last word
 	}
 	if last != nil && c.bound(time.Now().Add(2*time.Second)) == nil {
-		_ = c.w.net.Write(last) // who does not listen is gone anyway
+		_ = c.w.Net().Write(last) // who does not listen is gone anyway
 	}
 }

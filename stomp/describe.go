@@ -31,12 +31,12 @@ func (c *conn) Describe(i *broker.ConnectionInfo) {
 		i.Name, i.Properties = a.name, a.properties
 	}
 	i.Traffic = broker.Traffic{
-		BytesIn: c.rb.Bytes(), BytesOut: c.w.net.Bytes(),
-		FramesIn: c.framesRead.Load(), FramesOut: c.w.framesWritten.Load(),
+		BytesIn: c.rb.Bytes(), BytesOut: c.w.Net().Bytes(),
+		FramesIn: c.framesRead.Load(), FramesOut: c.w.Written(),
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	one := broker.ChannelInfo{Number: 1, Consumers: len(c.subs), Published: c.published.Load(), Delivered: c.w.delivered.Load()}
+	one := broker.ChannelInfo{Number: 1, Consumers: len(c.subs), Published: c.published.Load(), Delivered: c.w.Delivered()}
 	for _, k := range c.byNumber {
 		one.Unacked += k.unacked.Len()
 	}

@@ -80,7 +80,7 @@ func (p *played) fill(one func(i int) string) {
 // deliver plays the writer until all is delivered: the first of it waits for a disk.
 func (p *played) deliver() {
 	for want := p.k.unacked.Last() + uint64(p.n); p.k.unacked.Last() < want && !p.c.ended; {
-		p.c.look(p.k)
+		p.k.Look()
 		p.c.w.turns()
 		runtime.Gosched()
 	}

@@ -56,23 +56,7 @@ func (c *conn) show(k *subscription, f *frame.Frame) {
 		c.receipt(id)
 	}
 	c.outMu.Lock()
-	k.shown = true
-	k.ready.Store(true)
-	c.ready = append(c.ready, k)
-	c.outMu.Unlock()
-	c.signal()
-}
-
-// look has the writer look at a subscription, for which there may be something to do. It is listed once: what is
-// done costs what there is to do, not how many subscriptions the connection has.
-func (c *conn) look(k *subscription) {
-	if k.ready.Load() || k.ready.Swap(true) {
-		return
-	}
-	c.outMu.Lock()
-	if k.shown {
-		c.ready = append(c.ready, k)
-	}
+	k.Show()
 	c.outMu.Unlock()
 	c.signal()
 }

@@ -4,49 +4,38 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/deliver"
 	"github.com/leveret-mq/leveret/internal/unacked"
-	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/stomp/frame"
 )
 
 // subscription is one SUBSCRIBE. It is used under conn.mu, by the writer to pull and by whoever ends it: nothing of
 // that waits for a disk.
 type subscription struct {
-	c      *conn
-	key    string // what tells it apart
-	number uint64 // the same in the identifiers of its messages
-	noAck  bool   // ack:auto
-	upTo   bool   // ack:client: an ACK is for all messages before, too
-	queue  string
-	topic  bool // the queue is its own
-	enc    *frame.DeliveryEncoder
-	sub    *broker.Subscription
-	emit   func(*broker.Delivery)
-
-	ready     atomic.Bool // there may be something to do for it: it is listed for the writer
-	shown     bool        // the writer may deliver to it; guarded by conn.outMu
-	retrying  atomic.Bool // what could not be read is tried again in a while
-	cancelled atomic.Bool // its queue is gone, or the right to it
+	deliver.Lane // guarded by conn.mu
+	c            *conn
+	key          string // what tells it apart
+	number       uint64 // the same in the identifiers of its messages
+	noAck        bool   // ack:auto
+	upTo         bool   // ack:client: an ACK is for all messages before, too
+	queue        string
+	topic        bool // the queue is its own
+	enc          *frame.DeliveryEncoder
 
 	// Guarded by conn.mu.
-	closed   bool
-	borrowed bool // bodies that it emitted are being written from the log's own bytes
-	unacked  unacked.Set
-	near     unacked.Near
-	isDirty  bool // in conn.dirty
-	mean     int  // bytes of frames a delivery took in its last turn; 0 before the first
+	unacked unacked.Set
+	near    unacked.Near
+	isDirty bool // in conn.dirty
 }
 
 func (c *conn) newSubscription(key string) *subscription {
 	c.lastSub++
 	k := &subscription{c: c, key: key, number: c.lastSub}
-	k.emit = k.deliver
-	k.unacked.Failed = func(first, last message.Offset, err error) {
-		c.log.Error("can't settle messages", "first", first, "last", last, "error", err)
+	k.Open(&c.w.Writer, k, &c.mu)
+	k.unacked.Failed = func(err error) {
+		c.log.Error("can't settle messages", "error", err)
 	}
 	return k
 }
@@ -152,14 +141,14 @@ func (k *subscription) readMode(f *frame.Frame) (o broker.SubscribeOptions, err 
 // consume begins a subscription to a queue that is there, answers its frame and shows it to the writer.
 func (c *conn) consume(k *subscription, queue string, f *frame.Frame, o broker.SubscribeOptions) (err error) {
 	o.NoAck, o.Tag, o.Channel = k.noAck, k.key, 1
-	o.Wake, o.Busy, o.Cancelled = k.woken, c.w.busy, k.queueGone
+	o.Wake, o.Busy, o.Cancelled = k.Look, c.w.Busy, k.Gone
 	id, _ := strings.CutPrefix(k.key, "T_")
 	if id == k.key {
 		id = ""
 	}
 	k.queue = queue
 	k.enc = frame.NewDeliveryEncoder(c.version, id, k.mark(), !k.noAck && c.version == frame.V12)
-	if k.sub, err = c.session.Subscribe(queue, o); err != nil {
+	if k.Sub, err = c.session.Subscribe(queue, o); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -198,10 +187,10 @@ func (c *conn) unsubscribe(f *frame.Frame) error {
 		return fail("No subscription found", "UNSUBSCRIBE must refer to an existing subscription.\nSubscription to '%s' not found.", id)
 	}
 	delete(c.subs, key)
-	k.close()
+	k.Close()
 	c.forget(k)
 	c.mu.Unlock()
-	k.sub.DeleteUnused()
+	k.Sub.DeleteUnused()
 	for name, queue := range c.temps {
 		if queue == k.queue {
 			delete(c.temps, name)
@@ -225,21 +214,8 @@ func (c *conn) done(f *frame.Frame) {
 
 // forget drops a subscription that was ended and of which nothing is held. mu is held.
 func (c *conn) forget(k *subscription) {
-	if k.closed && k.unacked.Len() == 0 {
+	if k.Closed() && k.unacked.Len() == 0 {
 		delete(c.byNumber, k.number)
-	}
-}
-
-// close takes the subscription off its queue at once; what it borrowed the writer gives back when it has written it,
-// however slow the client reads. conn.mu is held.
-func (k *subscription) close() {
-	if k.closed {
-		return
-	}
-	k.closed = true
-	k.sub.Leave()
-	if !k.borrowed {
-		k.sub.Release()
 	}
 }
 
@@ -248,7 +224,7 @@ func (c *conn) endSubscriptions() {
 	c.settled()
 	c.mu.Lock()
 	for _, k := range c.subs {
-		k.sub.Stop()
+		k.Sub.Stop()
 	}
 	for _, k := range c.byNumber {
 		k.unacked.SettleAll(unacked.Fail) // before one who waits for its turn gets it
@@ -256,8 +232,8 @@ func (c *conn) endSubscriptions() {
 	}
 	var left []*subscription
 	for _, k := range c.subs {
-		k.close()
-		if k.sub.Last() {
+		k.Close()
+		if k.Sub.Last() {
 			left = append(left, k)
 		}
 	}
@@ -265,25 +241,7 @@ func (c *conn) endSubscriptions() {
 	c.mu.Unlock()
 	var all sync.WaitGroup
 	for _, k := range left { // who waits for the disk waits once
-		all.Go(k.sub.DeleteUnused)
+		all.Go(k.Sub.DeleteUnused)
 	}
 	all.Wait()
-}
-
-func (k *subscription) woken() { k.c.look(k) }
-
-// retryLater wakes the subscription in a while, however often it is asked to.
-func (k *subscription) retryLater() {
-	if !k.retrying.CompareAndSwap(false, true) {
-		return
-	}
-	time.AfterFunc(readRetry, func() {
-		k.retrying.Store(false)
-		k.woken()
-	})
-}
-
-func (k *subscription) queueGone() {
-	k.cancelled.Store(true)
-	k.c.look(k)
 }

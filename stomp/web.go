@@ -97,7 +97,7 @@ func (c *conn) noHandshake(err error) error {
 // pong answers a ping: before the client has signed in at once, and then in its turn.
 func (c *conn) pong(payload []byte) {
 	if !c.running.Load() {
-		_ = c.w.net.Write(websocket.AppendPong(nil, payload)) // an error comes again
+		_ = c.w.Net().Write(websocket.AppendPong(nil, payload)) // an error comes again
 		return
 	}
 	c.outMu.Lock()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/deliver"
 	"github.com/leveret-mq/leveret/internal/websocket"
 )
 
@@ -109,7 +110,7 @@ func TestOverWebSocketAFrameIsAMessage(t *testing.T) {
 	s := p.nc.(*socket)
 	p.call("SUBSCRIBE\nid:1\ndestination:/queue/q\nack:client-individual")
 	text, binary := "grüße\x00 1", "\xff\x00\n2"
-	bodies := []string{text, binary, "", strings.Repeat("ä", 20<<10), strings.Repeat("x", inPlaceBytes) + "\xfe", strings.Repeat("y", 300<<10)}
+	bodies := []string{text, binary, "", strings.Repeat("ä", 20<<10), strings.Repeat("x", deliver.InPlaceBytes) + "\xfe", strings.Repeat("y", 300<<10)}
 	var sends []string
 	for _, b := range bodies {
 		sends = append(sends, fmt.Sprintf("SEND\ndestination:/queue/q\ncontent-length:%d\n\n%s", len(b), b))

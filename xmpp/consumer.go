@@ -6,7 +6,6 @@ import (
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/unacked"
-	"github.com/leveret-mq/leveret/message"
 )
 
 const (
@@ -63,8 +62,8 @@ func (k *Client) Consume(o ConsumerOptions) (*Consumer, error) {
 	}
 	q := &Consumer{k: k, o: o}
 	q.emit = q.deliver
-	q.unacked.Failed = func(first, last message.Offset, err error) {
-		k.s.opts.Logger.Error("can't settle messages", "listener", "xmpp", "queue", o.Queue, "first", first, "last", last, "error", err)
+	q.unacked.Failed = func(err error) {
+		k.s.opts.Logger.Error("can't settle messages", "listener", "xmpp", "queue", o.Queue, "error", err)
 	}
 	sub, err := q.subscribe(k.Session())
 	if err != nil {

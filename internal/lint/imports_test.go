@@ -19,16 +19,16 @@ var imports = map[string][]string{
 		"admin", "management", "web", "metrics", "message", "internal/fs", "internal/netx", "internal/budget", "internal/audit", "internal/tlsconf", "internal/devcert"},
 
 	// Listeners.
-	"amqp":             {"amqp/wire", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/spool", "internal/unacked"},
+	"amqp":             {"amqp/wire", "broker", "auth", "internal/netx", "internal/budget", "internal/spool", "internal/unacked", "internal/deliver"},
 	"amqp/wire":        {"internal/field"},
 	"kafka":            {"kafka/wire", "kafka/group", "kafka/txn", "kafka/acl", "broker", "message", "auth", "internal/netx", "internal/batch", "internal/budget"},
 	"kafka/wire":       {"internal/batch"},
 	"kafka/group":      {"kafka/wire", "internal/pattern"},
 	"kafka/txn":        {"kafka/wire", "kafka/group"},
 	"kafka/acl":        {"access", "internal/audit", "internal/pattern"},
-	"stomp":            {"stomp/frame", "broker", "message", "auth", "internal/netx", "internal/websocket", "internal/budget", "internal/spool", "internal/unacked", "internal/field"},
+	"stomp":            {"stomp/frame", "broker", "auth", "internal/netx", "internal/websocket", "internal/budget", "internal/spool", "internal/unacked", "internal/deliver", "internal/field"},
 	"stomp/frame":      {},
-	"xmpp":             {"xmpp/stanza", "broker", "message", "auth", "internal/netx", "internal/budget", "internal/unacked", "internal/field"},
+	"xmpp":             {"xmpp/stanza", "broker", "auth", "internal/netx", "internal/budget", "internal/unacked", "internal/field"},
 	"xmpp/stanza":      {},
 	"xmpp/pubsub":      {"xmpp", "xmpp/stanza", "broker", "message", "auth", "internal/field", "internal/budget"},
 	"admin":            {"broker", "metrics", "auth"},
@@ -45,6 +45,7 @@ var imports = map[string][]string{
 	"internal/tlsconf": {},
 	"internal/devcert": {},
 	"internal/unacked": {"message"},
+	"internal/deliver": {"broker", "internal/netx"},
 
 	// What listeners share of WebSocket.
 	"internal/websocket": {},

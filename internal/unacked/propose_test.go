@@ -34,7 +34,7 @@ func TestProposalsAgreeWithAMap(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	lease := &told{map[message.Offset]Verdict{}}
-	s := Set{Failed: func(first, last message.Offset, err error) { t.Fatal(first, last, err) }}
+	s := Set{Failed: func(err error) { t.Fatal(err) }}
 	held, wanted := map[uint64]bool{}, map[uint64]Verdict{} // by tag, which is the offset, too
 	want := map[message.Offset]Verdict{}
 	var near Near

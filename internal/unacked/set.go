@@ -1,6 +1,10 @@
 package unacked
 
-import "github.com/leveret-mq/leveret/message"
+import (
+	"fmt"
+
+	"github.com/leveret-mq/leveret/message"
+)
 
 // Verdict is what becomes of a message that was delivered.
 type Verdict uint8
@@ -25,9 +29,9 @@ type Lease interface {
 // Set is the deliveries of one channel that wait for a verdict. The zero value is
 // ready.
 type Set struct {
-	// Failed is told of verdicts that a lease did not take; nil tells nobody. The
+	// Failed is told of verdicts that a lease did not take, by an error that names the offsets; nil tells nobody. The
 	// messages are not the Set's any more either way.
-	Failed func(first, last message.Offset, err error)
+	Failed func(error)
 
 	ring    ring
 	holders []holder
@@ -172,7 +176,7 @@ func (s *Set) tell(h *holder) {
 		err = h.lease.Fail(h.first, h.last)
 	}
 	if err != nil && s.Failed != nil {
-		s.Failed(h.first, h.last, err)
+		s.Failed(fmt.Errorf("offsets %d to %d: %w", h.first, h.last, err))
 	}
 }
 
