@@ -16,6 +16,8 @@ const (
 	largeBatch = 1 << 20
 	linger     = 5 * time.Millisecond
 	manyParts  = 8
+
+	transactionLength = 100 * time.Millisecond
 )
 
 // kafkaRows are a matrix of workloads and sizes, and some loads besides. Raw loads have a
@@ -74,6 +76,13 @@ func kafkaRows() []row {
 	for _, s := range sizes {
 		add("kafka-franz-produce-"+s.name, "client-produce", "franz-go producer", s.short("1k"),
 			func(ctx context.Context, x *running) error { return clientProduce(ctx, x, s.bytes) })
+	}
+	for _, transaction := range []time.Duration{0, transactionLength} {
+		name, about := "kafka-idempotent-1k", "franz-go producer, idempotent"
+		if transaction > 0 {
+			name, about = "kafka-transactions-1k", "the same in transactions of 100 ms"
+		}
+		add(name, name[len("kafka-"):len(name)-len("-1k")], about, false, func(ctx context.Context, x *running) error { return exactlyOnce(ctx, x, 1024, transaction) })
 	}
 	for _, s := range sizes {
 		add("kafka-franz-consume-"+s.name, "client-consume", "franz-go consumer, reading a topic from its start", s.short("1k"),
@@ -290,6 +299,37 @@ func clientProduce(ctx context.Context, x *running, valueBytes int) error {
 			return nil
 		}})
 		return errors.Join(err, check.Err(end))
+	})
+}
+
+// exactlyOnce produces as an idempotent producer, or as one that ends a transaction whenever that is as old as transaction, and
+// reads what is committed.
+func exactlyOnce(ctx context.Context, x *running, valueBytes int, transaction time.Duration) error {
+	c := x.client(valueBytes)
+	c.Idempotent, c.Transaction = true, transaction
+	return x.withTopic(ctx, 1, nil, func(a *kafkaload.Admin) error {
+		p, err := c.Producer(ctx)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		var r kafkaload.ClientResult
+		err = x.measured(ctx, func() (work, error) {
+			r, err = p.Run(ctx)
+			return work{messages: r.Records, bodyBytes: valueBytes, elapsed: r.Elapsed, latency: r.Latency, latencyName: "produce to acknowledgement"}, err
+		})
+		if err != nil {
+			return err
+		}
+		if err := checkEnds(ctx, a, c.Topic, []int64{r.Records + r.Transactions}); err != nil {
+			return err
+		}
+		check := measure.NewSequence(1)
+		err = c.ReadCommitted(ctx, r.Records, func(v []byte) {
+			seq, _ := measure.Stamp(v)
+			check.Add(seq)
+		})
+		return errors.Join(err, check.Err([]int64{r.Records}))
 	})
 }
 

@@ -303,19 +303,19 @@ func (p *Partition) makeTransactional() error {
 
 // endTxn writes the marker of a producer's transaction, if it has one there of that epoch or an older one. epoch is that
 // of the producer from then on.
-func (p *Partition) endTxn(producer int64, upTo, epoch int16, commit bool) error {
+func (p *Partition) endTxn(producer int64, upTo, epoch int16, commit bool) (ended bool, err error) {
 	t := p.txns()
 	if t == nil || p.removed.Load() {
-		return nil
+		return false, nil
 	}
 	if err := p.lockProducers(producer); err != nil {
-		return err
+		return false, err
 	}
 	ps := &p.active().producers
 	o, has := t.open[producer]
 	if !has || o.epoch > upTo {
 		ps.mu.Unlock()
-		return nil
+		return false, nil
 	}
 	b := message.Marker(producer, epoch, commit, p.q.vhost.b.opts.Now().UnixMilli())
 	at, err := p.log.Append(b)
@@ -331,17 +331,22 @@ func (p *Partition) endTxn(producer int64, upTo, epoch int16, commit bool) error
 	ps.mu.Unlock()
 	if err != nil {
 		if p.removed.Load() {
-			return nil
+			return false, nil
 		}
-		return err
+		return false, err
 	}
 	p.log.Wake() // who was woken by the append found it undecided
-	return nil
+	return true, nil
 }
 
-// fence has a producer go on with a newer epoch. mu is held.
+// fence notes a marker of a producer, which may have it go on with a newer epoch. mu is held.
 func (ps *producers) fence(id int64, epoch int16) {
-	if pr := ps.byID[id]; pr != nil && pr.epoch < epoch {
+	pr := ps.byID[id]
+	if pr == nil {
+		return
+	}
+	if pr.epoch < epoch {
 		*pr = producer{epoch: epoch, seen: pr.seen}
 	}
+	pr.ended = true
 }

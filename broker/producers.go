@@ -41,6 +41,7 @@ type producers struct {
 
 type producer struct {
 	epoch   int16
+	ended   bool      // a marker of it came
 	seen    time.Time // when the last batch came
 	last    [keptBatches]sent
 	n, next int // used entries of last, and where the next goes
@@ -65,17 +66,27 @@ type Produced struct {
 // duplicate of one of a producer's last five batches is not stored again and
 // returns the first one's offset.
 func (s *Session) Produce(p *Partition, b batch.Batch) (Produced, error) {
+	return s.produce(p, b, false)
+}
+
+// ProduceInTransaction is Produce for a batch whose producer has an epoch of its own in each transaction (KIP-890): the
+// first one that the partition gets of it has sequence 0.
+func (s *Session) ProduceInTransaction(p *Partition, b batch.Batch) (Produced, error) {
+	return s.produce(p, b, true)
+}
+
+func (s *Session) produce(p *Partition, b batch.Batch, begins bool) (Produced, error) {
 	if err := s.May(Publish, OnQueue, p.q.Name); err != nil {
 		return Produced{}, err
 	}
 	if most := s.MaxMessageBytes(); len(b) > most && most < s.vhost.b.MaxMessageBytes() {
 		return Produced{}, fail(TooLarge, "batch of %d bytes is larger than the maximum of %d", len(b), most)
 	}
-	return p.take(b)
+	return p.take(b, begins)
 }
 
 // take is Produce for one who may.
-func (p *Partition) take(b batch.Batch) (Produced, error) {
+func (p *Partition) take(b batch.Batch, begins bool) (Produced, error) {
 	if b.ProducerID() < 0 {
 		at, err := p.put(b)
 		if err != nil {
@@ -83,13 +94,13 @@ func (p *Partition) take(b batch.Batch) (Produced, error) {
 		}
 		return p.produced(at)
 	}
-	return p.takeOnce(b)
+	return p.takeOnce(b, begins)
 }
 
 // takeOnce is take for a batch that may be there already. What another machine has not
 // answered yet is waited for without producers.mu, and is known by then: it may be there
 // although the wait was in vain, and comes again.
-func (p *Partition) takeOnce(b batch.Batch) (Produced, error) {
+func (p *Partition) takeOnce(b batch.Batch, begins bool) (Produced, error) {
 	if b.IsTransactional() {
 		if err := p.makeTransactional(); err != nil {
 			return Produced{}, err
@@ -100,7 +111,7 @@ func (p *Partition) takeOnce(b batch.Batch) (Produced, error) {
 		return Produced{}, err
 	}
 	s := sent{first: b.BaseSequence(), last: lastSequence(b), timestamp: b.MaxTimestamp()}
-	dup, err := ps.byID[b.ProducerID()].check(b.ProducerEpoch(), s)
+	dup, err := ps.byID[b.ProducerID()].check(b.ProducerEpoch(), s, begins)
 	if dup != nil {
 		s = *dup
 	}
@@ -259,16 +270,20 @@ func lastSequence(b batch.Batch) int32 {
 	return int32((int64(b.BaseSequence()) + int64(b.LastOffsetDelta())) % sequences)
 }
 
-// check decides on a batch of a producer that may be nil, which is one not known.
+// check decides on a batch of a producer that may be nil, which is one not known. With begins that must begin with sequence 0, and so
+// must one whose epoch a marker raised.
 //
 //	epoch older                     fenced
 //	one of the last five            duplicate
 //	new epoch, first sequence 0     taken
 //	sequence follows the last one   taken
 //	anything else                   out of order
-func (pr *producer) check(epoch int16, s sent) (*sent, error) {
+func (pr *producer) check(epoch int16, s sent, begins bool) (*sent, error) {
 	switch {
 	case pr == nil:
+		if begins && s.first != 0 {
+			return nil, ErrOutOfOrderSequence
+		}
 		return nil, nil
 	case epoch < pr.epoch:
 		return nil, ErrProducerFenced
@@ -283,8 +298,11 @@ func (pr *producer) check(epoch int16, s sent) (*sent, error) {
 			return l, nil
 		}
 	}
-	newest := pr.newest()
-	if pr.n > 0 && int64(s.first) != (int64(newest.last)+1)%sequences {
+	next := int64(0)
+	if pr.n > 0 {
+		next = (int64(pr.newest().last) + 1) % sequences
+	}
+	if int64(s.first) != next {
 		return nil, ErrOutOfOrderSequence
 	}
 	return nil, nil
@@ -296,7 +314,7 @@ func (pr *producer) newest() *sent { return &pr.last[(pr.next+keptBatches-1)%kep
 func (ps *producers) note(id int64, epoch int16, s sent, now time.Time) {
 	pr := ps.byID[id]
 	if pr == nil || pr.epoch != epoch {
-		pr = &producer{epoch: epoch, seen: now}
+		pr = &producer{epoch: epoch, ended: pr != nil && pr.ended, seen: now}
 		ps.expire(now)
 		ps.byID[id] = pr
 	}

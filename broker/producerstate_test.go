@@ -69,7 +69,7 @@ func TestStateOfProducersComesBack(t *testing.T) {
 
 // check3 is the batch of epoch 3 with these sequence numbers, if it is a duplicate.
 func (pr *producer) check3(first, last int32) *sent {
-	dup, _ := pr.check(3, sent{first: first, last: last})
+	dup, _ := pr.check(3, sent{first: first, last: last}, false)
 	return dup
 }
 

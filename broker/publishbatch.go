@@ -34,7 +34,7 @@ func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch, raw []byte) (Produc
 	defer f.mu.Unlock()
 	s := sent{first: b.BaseSequence(), last: lastSequence(b), timestamp: b.MaxTimestamp()}
 	if b.ProducerID() >= 0 {
-		dup, err := f.byID[b.ProducerID()].check(b.ProducerEpoch(), s)
+		dup, err := f.byID[b.ProducerID()].check(b.ProducerEpoch(), s, false)
 		if err != nil {
 			return Produced{}, err
 		}

@@ -121,7 +121,38 @@ func (v *VHost) KeepTransaction(id string, state []byte, offsets []GroupOffset) 
 // EndTransaction writes the marker that ends a producer's transaction in a partition, unless it has none there of an epoch up
 // to the given one. From then on the producer's epoch is next.
 func (v *VHost) EndTransaction(p *Partition, producer int64, epoch, next int16, commit bool) error {
-	return p.endTxn(producer, epoch, next, commit)
+	_, err := p.endTxn(producer, epoch, next, commit)
+	return err
+}
+
+// EndTransaction is VHost.EndTransaction for an administrator, who is told whether there was something to end, when that is as
+// durable as the queue promises. A producer with a newer epoch there is ErrProducerFenced.
+func (s *Session) EndTransaction(p *Partition, producer int64, epoch int16, commit bool) (ended bool, err error) {
+	if err := s.May(Alter, OnCluster, ""); err != nil {
+		return false, err
+	}
+	if _, err := p.knowTxns(); err != nil {
+		return false, p.unreadable(err)
+	}
+	if p.txns() == nil {
+		return false, nil
+	}
+	if err := p.lockProducers(producer); err != nil {
+		return false, p.unreadable(err)
+	}
+	ps := &p.active().producers
+	pr := ps.byID[producer]
+	fenced := pr != nil && pr.epoch > epoch
+	ps.mu.Unlock()
+	if fenced {
+		return false, ErrProducerFenced
+	}
+	if ended, err = p.endTxn(producer, epoch, epoch, commit); !ended || err != nil {
+		return false, err
+	}
+	done := make(chan error, 1)
+	s.vhost.FlushTransactions([]*Partition{p}, func(err error) { done <- err })
+	return true, <-done
 }
 
 // FlushTransactions calls done once the markers written there before are as durable as each queue promises.
@@ -185,6 +216,7 @@ type ActiveProducer struct {
 	Sequence int32 // of its last record; -1 if none is known
 	Seen     time.Time
 	Open     message.Offset // where its transaction begins; message.NoOffset without one
+	Ended    bool           // the end of a transaction of it is known
 }
 
 // Producers lists the producers that a partition knows, by id.
@@ -200,7 +232,7 @@ func (s *Session) Producers(p *Partition) ([]ActiveProducer, error) {
 	t := p.txns()
 	out := make([]ActiveProducer, 0, len(ps.byID))
 	for id, pr := range ps.byID {
-		one := ActiveProducer{ID: id, Epoch: pr.epoch, Sequence: -1, Seen: pr.seen, Open: message.NoOffset}
+		one := ActiveProducer{ID: id, Epoch: pr.epoch, Sequence: -1, Seen: pr.seen, Open: message.NoOffset, Ended: pr.ended}
 		if pr.n > 0 {
 			one.Sequence = pr.last[(pr.next+keptBatches-1)%keptBatches].last
 		}

@@ -124,6 +124,10 @@ type Config struct {
 	MemoryHighWatermark Watermark `flag:"memory-high-watermark" default:"0.6" group:"Limits" live:"true" usage:"memory of the process, page cache apart, above which AMQP publishers wait and hear connection.blocked, and Kafka producers are slowed down: a part of the memory of the machine or container such as 0.6, a size such as 2GiB, or off"`
 	// KafkaTrustCompressed stores compressed batches unseen.
 	KafkaTrustCompressed bool `flag:"kafka-trust-compressed" default:"false" group:"Limits" live:"true" usage:"store compressed batches of Kafka producers without looking into them: saves unpacking each once, but a bad one stops its consumers, and its times are the producer's claim"`
+	// KafkaTransactionTimeout is the longest that a transaction of a Kafka producer may be open.
+	KafkaTransactionTimeout time.Duration `flag:"kafka-transaction-timeout" default:"15m" group:"Limits" usage:"longest timeout that a Kafka producer may ask for its transactions (Kafka's transaction.max.timeout.ms), and so the longest that one which was left open holds up who reads what is committed"`
+	// KafkaTransactionalIDExpiration is how long a transactional id is remembered that nobody uses.
+	KafkaTransactionalIDExpiration time.Duration `flag:"kafka-transactional-id-expiration" default:"168h" group:"Limits" usage:"how long a transactional id of Kafka producers is remembered after its last transaction (Kafka's transactional.id.expiration.ms)"`
 	// AMQPFrameMax is the largest AMQP frame that is offered.
 	AMQPFrameMax Size `flag:"amqp-frame-max" default:"128KiB" group:"Limits" live:"true" usage:"largest AMQP frame that is offered to a client"`
 	// AMQPChannelMax is the number of channels offered on a connection.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/url"
 	"strconv"
@@ -30,6 +31,12 @@ func (c *Config) Validate() error {
 	}
 	if c.CompactionInterval < 10*time.Millisecond {
 		check("compaction-interval", fmt.Errorf("%v is less than 10ms", c.CompactionInterval))
+	}
+	if d := c.KafkaTransactionTimeout; d < time.Millisecond || d > math.MaxInt32*time.Millisecond {
+		check("kafka-transaction-timeout", fmt.Errorf("%v is not between 1ms and %v, which is all that the protocol has room for", d, math.MaxInt32*time.Millisecond))
+	}
+	if c.KafkaTransactionalIDExpiration < time.Second {
+		check("kafka-transactional-id-expiration", fmt.Errorf("%v is less than a second", c.KafkaTransactionalIDExpiration))
 	}
 	check("compaction-memory", between(int64(c.CompactionMemory), 1<<20, 16<<30))
 	check("compaction-share", between(int64(c.CompactionShare), 1, 100))

@@ -284,6 +284,10 @@ func (c *conn) cutBefore(part *broker.Partition, offset int64) (low int64, code 
 func (c *conn) initProducerID(r *kmsg.InitProducerIDRequest) kmsg.Response {
 	res := kmsg.NewPtrInitProducerIDResponse()
 	res.ProducerID, res.ProducerEpoch = -1, -1
+	if r.Version >= 3 && (r.ProducerID == -1) != (r.ProducerEpoch == -1) {
+		res.ErrorCode = int16(wire.InvalidRequest)
+		return res
+	}
 	if r.TransactionalID != nil {
 		return c.initTransaction(r, res)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -84,8 +85,13 @@ func (c *conn) nodeSettings() []setting {
 		fixed("min.insync.replicas", "1", kmsg.ConfigTypeInt),
 		fixed("num.partitions", strconv.Itoa(c.s.made.Load().Partitions), kmsg.ConfigTypeInt),
 		fixed("offsets.topic.replication.factor", "1", kmsg.ConfigTypeShort),
+		fixed("transaction.max.timeout.ms", milliseconds(c.s.opts.MaxTransactionTimeout), kmsg.ConfigTypeInt),
+		fixed("transaction.two.phase.commit.enable", "false", kmsg.ConfigTypeBoolean),
+		fixed("transactional.id.expiration.ms", milliseconds(c.s.opts.TransactionalIDExpiration), kmsg.ConfigTypeInt),
 	}
 }
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // groupSettings are those of every group. They are what they are: tools set some before they begin, and are told whether that holds.
 func (c *conn) groupSettings() []setting {
@@ -99,7 +105,7 @@ func (c *conn) groupSettings() []setting {
 		fixed("share.delivery.count.limit", strconv.Itoa(shareDeliveries), kmsg.ConfigTypeInt),
 		fixed("share.heartbeat.interval.ms", "5000", kmsg.ConfigTypeInt),
 		fixed("share.isolation.level", "read_committed", kmsg.ConfigTypeString),
-		fixed("share.record.lock.duration.ms", strconv.FormatInt(c.s.opts.ShareLock.Milliseconds(), 10), kmsg.ConfigTypeInt),
+		fixed("share.record.lock.duration.ms", milliseconds(c.s.opts.ShareLock), kmsg.ConfigTypeInt),
 		fixed("share.session.timeout.ms", "45000", kmsg.ConfigTypeInt),
 	}
 }

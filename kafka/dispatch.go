@@ -116,6 +116,8 @@ func (c *conn) handleAdmin(req kmsg.Request) (kmsg.Response, error) {
 		return c.txnOffsetCommit(r), nil
 	case *kmsg.EndTxnRequest:
 		return c.endTxn(r), nil
+	case *kmsg.WriteTxnMarkersRequest:
+		return c.writeTxnMarkers(r), nil
 	case *kmsg.DescribeProducersRequest:
 		return c.describeProducers(r), nil
 	case *kmsg.DescribeTransactionsRequest:

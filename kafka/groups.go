@@ -9,6 +9,7 @@ import (
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/kafka/group"
+	"github.com/leveret-mq/leveret/kafka/txn"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -140,7 +141,7 @@ func (s *Server) DeleteGroup(session *broker.Session, name string) error {
 		return err
 	}
 	v := session.VHost()
-	switch code := s.groupsOf(v).Delete(journal{session, s.opts.Logger}, name); code {
+	switch code := deleteGroup(s.groupsOf(v), s.txnsOf(v), journal{session, s.opts.Logger}, name); code {
 	case wire.None:
 		return nil
 	case wire.GroupIDNotFound:
@@ -152,6 +153,14 @@ func (s *Server) DeleteGroup(session *broker.Session, name string) error {
 	}
 }
 
+// deleteGroup removes a group, and what transactions that are not decided would commit for it.
+func deleteGroup(groups *group.Coordinator, txns *txn.Coordinator, j group.Journal, name string) wire.Code {
+	if code := groups.Delete(j, name); code != wire.None {
+		return code
+	}
+	return txns.ForgetGroup(name)
+}
+
 // Key 42, DeleteGroups, versions 0 to 2.
 func (c *conn) deleteGroups(r *kmsg.DeleteGroupsRequest) kmsg.Response {
 	res := kmsg.NewPtrDeleteGroupsResponse()
@@ -159,7 +168,7 @@ func (c *conn) deleteGroups(r *kmsg.DeleteGroupsRequest) kmsg.Response {
 		out := kmsg.NewDeleteGroupsResponseGroup()
 		code := c.mayGroup(broker.Delete, name)
 		if code == wire.None {
-			code = c.groups.Delete(c.journal(), name)
+			code = deleteGroup(c.groups, c.txns, c.journal(), name)
 		}
 		out.Group, out.ErrorCode = name, int16(code)
 		res.Groups = append(res.Groups, out)

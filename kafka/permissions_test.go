@@ -157,6 +157,7 @@ var needed = []struct {
 	{"AddOffsetsToTxn", wire.AddOffsetsToTxn, nil, []need{{"write transactional-id 'tx'", 53}, {"read group 'g'", 30}}},
 	{"TxnOffsetCommit", wire.TxnOffsetCommit, nil, []need{{"write transactional-id 'tx'", 53}, {"read group 'g'", 30}}},
 	{"EndTxn", wire.EndTxn, nil, []need{{"write transactional-id 'tx'", 53}}},
+	{"WriteTxnMarkers", wire.WriteTxnMarkers, nil, []need{{"configure cluster ''", 31}}},
 	{"DescribeTransactions", wire.DescribeTransactions, nil, []need{{"any transactional-id 'tx'", 53}}},
 	{"ListTransactions", wire.ListTransactions, nil, nil},
 	{"DescribeProducers", wire.DescribeProducers, nil, []need{{"read queue 't'", 29}}},

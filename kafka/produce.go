@@ -169,7 +169,13 @@ func (c *conn) produceToLog(sl *slot, t *topic, set *broker.Settings, b batch.Ba
 	if set.LogAppendTime {
 		stamp = b.MaxTimestamp()
 	}
-	out, err := c.session.Produce(part, b)
+	var out broker.Produced
+	var err error
+	if c.entered != nil && c.produce.Version >= implicitSince {
+		out, err = c.session.ProduceInTransaction(part, b)
+	} else {
+		out, err = c.session.Produce(part, b)
+	}
 	if err != nil {
 		p.Fail(codeOf(err), err.Error())
 		return

@@ -160,6 +160,15 @@ var refusedRequests = map[wire.Key]refusedRequest{
 		q.TransactionalID = "tx"
 		return q
 	}},
+	wire.WriteTxnMarkers: {31, func() kmsg.Request {
+		q := kmsg.NewPtrWriteTxnMarkersRequest()
+		m := kmsg.NewWriteTxnMarkersRequestMarker()
+		t := kmsg.NewWriteTxnMarkersRequestMarkerTopic()
+		t.Topic, t.Partitions = "t", []int32{0}
+		m.Topics = append(m.Topics, t)
+		q.Markers = append(q.Markers, m)
+		return q
+	}},
 	wire.TxnOffsetCommit: {53, func() kmsg.Request {
 		q := kmsg.NewPtrTxnOffsetCommitRequest()
 		q.TransactionalID, q.Group, q.Generation = "tx", "g", -1

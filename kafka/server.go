@@ -49,6 +49,10 @@ type Options struct {
 	InitialRebalanceDelay time.Duration
 	// ShareLock is how long a member of a share group may keep what it was handed; default 30 s.
 	ShareLock time.Duration
+	// MaxTransactionTimeout is the longest for which a transaction may be open; default 15 min.
+	MaxTransactionTimeout time.Duration
+	// TransactionalIDExpiration is how long a transactional id is remembered that nobody uses; default 7 days.
+	TransactionalIDExpiration time.Duration
 	// IdleTimeout closes connections on which nothing was asked; default 10 min.
 	IdleTimeout time.Duration
 	// MaxFrameBytes bounds a Produce request; default wire.MaxFrameBytes.
@@ -137,6 +141,12 @@ func (o *Options) defaults() {
 	}
 	if o.ShareLock == 0 {
 		o.ShareLock = 30 * time.Second
+	}
+	if o.MaxTransactionTimeout == 0 {
+		o.MaxTransactionTimeout = 15 * time.Minute
+	}
+	if o.TransactionalIDExpiration == 0 {
+		o.TransactionalIDExpiration = 7 * 24 * time.Hour
 	}
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = 10 * time.Minute

@@ -25,6 +25,7 @@ func (s *Server) txnsOf(v *broker.VHost) *txn.Coordinator {
 	if c == nil {
 		ends := ender{v}
 		c = txn.New(txn.Options{
+			MaxTimeout: s.opts.MaxTransactionTimeout, Expiration: s.opts.TransactionalIDExpiration,
 			Keep: func(id string, state []byte, offsets []group.Change) error {
 				return v.KeepTransaction(id, state, ends.committed(offsets))
 			},
@@ -143,6 +144,8 @@ func (c *conn) enterTransaction(q *wire.ProduceRequest) *entered {
 	case wire.None:
 	case wire.ProducerFenced:
 		e.code, e.why = wire.InvalidProducerEpoch, "another producer has the transactional id, or the transaction's time was up"
+	case wire.InvalidRequest:
+		e.why = "the transactional id is empty"
 	default:
 		e.why = "the transactional id has no such producer"
 	}
@@ -255,6 +258,9 @@ type added struct {
 
 func (a *added) topic(name string, partitions []int32) {
 	known, err := a.c.lookup(broker.Publish, name)
+	if err != nil && slices.Contains(internalTopics, name) {
+		err = faultf(wire.TopicAuthorizationFailed, "nobody writes to '%s'", name)
+	}
 	for _, n := range partitions {
 		part := known.partition(n)
 		code := codeOf(err)
@@ -336,6 +342,9 @@ func (c *conn) txnOffsetCommit(r *kmsg.TxnOffsetCommitRequest) kmsg.Response {
 		}
 	}
 	code := cmp.Or(c.mayTransact(broker.Publish, r.TransactionalID), c.mayGroup(broker.Consume, r.Group))
+	if code == wire.None && r.Group == "" {
+		code = wire.InvalidGroupID
+	}
 	if code == wire.None && r.Version >= 3 && (r.MemberID != "" || r.Generation >= 0) {
 		code = c.groups.MayCommit(group.Identity{Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation}, positions)
 	}
@@ -379,6 +388,52 @@ func (c *conn) endTxn(r *kmsg.EndTxnRequest) kmsg.Response {
 	}
 	res.ErrorCode = int16(olderFence(code, r.Version, 2))
 	return res
+}
+
+// Key 27, WriteTxnMarkers, versions 1 and 2: an administrator ends what a producer has open in partitions, whatever its coordinator
+// thinks of it (kafka-transactions.sh abort). Where nothing is open nothing is written. There is one coordinator, and its epoch is not looked at.
+func (c *conn) writeTxnMarkers(r *kmsg.WriteTxnMarkersRequest) kmsg.Response {
+	res := kmsg.NewPtrWriteTxnMarkersResponse()
+	denied := c.session.May(broker.Alter, broker.OnCluster, "")
+	for i := range r.Markers {
+		m := &r.Markers[i]
+		out := kmsg.NewWriteTxnMarkersResponseMarker()
+		out.ProducerID = m.ProducerID
+		for _, t := range m.Topics {
+			to := kmsg.NewWriteTxnMarkersResponseMarkerTopic()
+			to.Topic = t.Topic
+			for _, n := range t.Partitions {
+				one := kmsg.NewWriteTxnMarkersResponseMarkerTopicPartition()
+				one.Partition = n
+				err := denied
+				if err == nil {
+					err = c.endByHand(m, t.Topic, n)
+				}
+				one.ErrorCode = int16(codeOf(err))
+				to.Partitions = append(to.Partitions, one)
+			}
+			out.Topics = append(out.Topics, to)
+		}
+		res.Markers = append(res.Markers, out)
+	}
+	return res
+}
+
+func (c *conn) endByHand(m *kmsg.WriteTxnMarkersRequestMarker, topic string, partition int32) error {
+	q, err := c.vhost.Queue(topic)
+	if err != nil {
+		return err
+	}
+	part := partitionOf(q, partition)
+	if part == nil {
+		return faultf(wire.UnknownTopicOrPartition, "topic '%s' has no partition %d", topic, partition)
+	}
+	ended, err := c.session.EndTransaction(part, m.ProducerID, m.ProducerEpoch, m.Committed)
+	if ended {
+		c.log.Warn("an administrator ended a transaction in a partition", "topic", topic, "partition", partition, "producer", m.ProducerID,
+			"epoch", m.ProducerEpoch, "commit", m.Committed)
+	}
+	return err
 }
 
 // initTransaction is InitProducerId with a transactional id.
@@ -434,8 +489,11 @@ func (c *conn) producersOf(part *broker.Partition, out *kmsg.DescribeProducersRe
 		one := kmsg.NewDescribeProducersResponseTopicPartitionActiveProducer()
 		one.ProducerID, one.ProducerEpoch, one.LastSequence, one.LastTimestamp = p.ID, int32(p.Epoch), p.Sequence, p.Seen.UnixMilli()
 		one.CoordinatorEpoch, one.CurrentTxnStartOffset = -1, -1
+		if p.Ended {
+			one.CoordinatorEpoch = 0
+		}
 		if p.Open >= 0 {
-			one.CoordinatorEpoch, one.CurrentTxnStartOffset = 0, int64(p.Open)
+			one.CurrentTxnStartOffset = int64(p.Open)
 		}
 		out.ActiveProducers = append(out.ActiveProducers, one)
 	}
@@ -463,7 +521,7 @@ func (c *conn) describeTransaction(id string, out *kmsg.DescribeTransactionsResp
 	if !ok {
 		return wire.TransactionalIDNotFound
 	}
-	if err := c.charge(partitionBytes * len(d.Parts)); err != nil {
+	if err := c.charge(partitionBytes * (len(d.Parts) + len(d.Groups))); err != nil {
 		return groupCode(err)
 	}
 	out.State, out.TimeoutMillis, out.StartTimestamp = d.State.String(), int32(d.Timeout.Milliseconds()), -1
@@ -471,11 +529,17 @@ func (c *conn) describeTransaction(id string, out *kmsg.DescribeTransactionsResp
 		out.StartTimestamp = d.Started.UnixMilli()
 	}
 	out.ProducerID, out.ProducerEpoch = d.Producer, d.Epoch
+	for _, g := range d.Groups { // as Kafka has it, whose offsets are records of this topic
+		p := txn.Place{Topic: offsetsTopic, Partition: int32(group.OffsetPartition(g))}
+		if c.session.May(broker.Look, broker.OnGroup, g) == nil && !slices.Contains(d.Parts, p) {
+			d.Parts = append(d.Parts, p)
+		}
+	}
 	slices.SortFunc(d.Parts, func(a, b txn.Place) int {
 		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
 	for _, p := range d.Parts {
-		if c.session.May(broker.Look, broker.OnQueue, p.Topic) != nil {
+		if p.Topic != offsetsTopic && c.session.May(broker.Look, broker.OnQueue, p.Topic) != nil {
 			continue
 		}
 		if n := len(out.Topics); n == 0 || out.Topics[n-1].Topic != p.Topic {
@@ -506,7 +570,7 @@ func (c *conn) listTransactions(r *kmsg.ListTransactionsRequest) kmsg.Response {
 		return res
 	}
 	for _, s := range r.StateFilters {
-		if !slices.ContainsFunc(allStates, func(have txn.State) bool { return have.String() == s }) {
+		if !slices.Contains(allStates, s) {
 			res.UnknownStateFilters = append(res.UnknownStateFilters, s)
 		}
 	}
@@ -514,7 +578,7 @@ func (c *conn) listTransactions(r *kmsg.ListTransactionsRequest) kmsg.Response {
 		switch {
 		case len(r.StateFilters) > 0 && !slices.Contains(r.StateFilters, d.State.String()),
 			len(r.ProducerIDFilters) > 0 && !slices.Contains(r.ProducerIDFilters, d.Producer),
-			r.Version >= 1 && r.DurationFilterMillis >= 0 && (d.Started.IsZero() || time.Since(d.Started) < time.Duration(r.DurationFilterMillis)*time.Millisecond),
+			r.Version >= 1 && r.DurationFilterMillis >= 0 && (!d.Open() || time.Since(d.Started) < time.Duration(r.DurationFilterMillis)*time.Millisecond),
 			pattern != nil && !pattern.MatchString(d.ID),
 			c.mayTransact(broker.Look, d.ID) != wire.None:
 			continue
@@ -526,4 +590,6 @@ func (c *conn) listTransactions(r *kmsg.ListTransactionsRequest) kmsg.Response {
 	return res
 }
 
-var allStates = []txn.State{txn.Empty, txn.Ongoing, txn.PrepareCommit, txn.PrepareAbort, txn.CompleteCommit, txn.CompleteAbort}
+// allStates are those that a client may ask for. In the last two nothing is here; Kafka has them.
+var allStates = []string{txn.Empty.String(), txn.Ongoing.String(), txn.PrepareCommit.String(), txn.PrepareAbort.String(),
+	txn.CompleteCommit.String(), txn.CompleteAbort.String(), "Dead", "PrepareEpochFence"}

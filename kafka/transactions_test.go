@@ -13,6 +13,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/kafka/group"
 )
 
 // clientAges are franz-go as it is, with the implicit protocol of KIP-890, and as before that.
@@ -377,6 +380,16 @@ func TestWhatDoesNotFitATransactionIsRefused(t *testing.T) {
 	if res := initialize("tx", 15*60*1000+1); res.ErrorCode != 50 {
 		t.Errorf("too long: %+v", res)
 	}
+	for _, half := range []struct {
+		producer int64
+		epoch    int16
+	}{{5, -1}, {-1, 5}} {
+		req, res := kmsg.NewPtrInitProducerIDRequest(), new(kmsg.InitProducerIDResponse)
+		req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = kmsg.StringPtr("tx"), 1000, half.producer, half.epoch
+		if c.ask(req, 5, res); res.ErrorCode != 42 {
+			t.Errorf("half a producer: %+v", res)
+		}
+	}
 	if res := initialize("tx", 0); res.ErrorCode != 50 {
 		t.Errorf("no time: %+v", res)
 	}
@@ -419,5 +432,177 @@ func TestWhatDoesNotFitATransactionIsRefused(t *testing.T) {
 	c.receive(&added, 3)
 	if p := added.Topics[0].Partitions; p[0].ErrorCode != 55 || p[1].ErrorCode != 3 {
 		t.Errorf("a partition that there is not: %+v", p)
+	}
+}
+
+// ask sends a request and reads its answer.
+func (c *raw) ask(req kmsg.Request, version int16, res kmsg.Response) {
+	c.send(req, version)
+	c.receive(res, version)
+}
+
+func initialized(c *raw, id string) *kmsg.InitProducerIDResponse {
+	req, res := kmsg.NewPtrInitProducerIDRequest(), new(kmsg.InitProducerIDResponse)
+	req.TransactionalID, req.TransactionTimeoutMillis = &id, 10_000
+	c.ask(req, 5, res)
+	return res
+}
+
+// inTransaction sends a batch of a transaction to partition 0 of topic t.
+func inTransaction(c *raw, id string, version int16, b []byte) int16 {
+	req, res := produceRequest("t", 0, -1, b), new(kmsg.ProduceResponse)
+	req.TransactionID = &id
+	c.ask(req, version, res)
+	return res.Topics[0].Partitions[0].ErrorCode
+}
+
+func transactionalBatch(producer int64, epoch int16, seq int32, value string) []byte {
+	return makeBatch(func(h *batch.Header) {
+		h.Attributes, h.ProducerID, h.ProducerEpoch, h.BaseSequence = batch.Transactional, producer, epoch, seq
+	}, value)
+}
+
+func TestSequencesOfATransactionBeginAtZero(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("t", 1, nil)
+	c := r.raw()
+	tx := initialized(c, "tx")
+	try := func(version int16, epoch int16, seq int32, want int16) {
+		t.Helper()
+		if got := inTransaction(c, "tx", version, transactionalBatch(tx.ProducerID, epoch, seq, "v")); got != want {
+			t.Errorf("sequence %d of epoch %d: %d, want %d", seq, epoch, got, want)
+		}
+	}
+	end := func() {
+		t.Helper()
+		req, res := kmsg.NewPtrEndTxnRequest(), new(kmsg.EndTxnResponse)
+		req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = "tx", tx.ProducerID, tx.ProducerEpoch, true
+		if c.ask(req, 5, res); res.ErrorCode != 0 || res.ProducerEpoch != tx.ProducerEpoch+1 {
+			t.Fatalf("%+v", res)
+		}
+		tx.ProducerEpoch = res.ProducerEpoch
+	}
+	try(12, 0, 3, 45)
+	try(12, 0, 0, 0)
+	try(12, 0, 0, 0) // again
+	try(12, 0, 2, 45)
+	try(12, 0, 1, 0)
+	end()
+	try(12, 0, 2, 47)
+	r.restart()
+	c = r.raw()
+	try(12, 1, 2, 45)
+	try(12, 1, 0, 0)
+	end()
+	if got := inTransaction(c, "tx", 11, transactionalBatch(tx.ProducerID, 2, 0, "v")); got != 120 {
+		t.Errorf("a partition that was not announced: %d", got)
+	}
+}
+
+func TestATransactionIsEndedByHand(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("t", 1, nil)
+	c := r.raw()
+	tx := initialized(c, "tx")
+	if code := inTransaction(c, "tx", 12, transactionalBatch(tx.ProducerID, 0, 0, "lost")); code != 0 {
+		t.Fatal(code)
+	}
+	mark := func(topic string, partition int32, producer int64, epoch int16, commit bool, version int16) int16 {
+		t.Helper()
+		req, res := kmsg.NewPtrWriteTxnMarkersRequest(), new(kmsg.WriteTxnMarkersResponse)
+		m, to := kmsg.NewWriteTxnMarkersRequestMarker(), kmsg.NewWriteTxnMarkersRequestMarkerTopic()
+		to.Topic, to.Partitions = topic, []int32{partition}
+		m.ProducerID, m.ProducerEpoch, m.Committed, m.Topics = producer, epoch, commit, append(m.Topics, to)
+		req.Markers = append(req.Markers, m)
+		c.ask(req, version, res)
+		if got := res.Markers[0]; got.ProducerID != producer || got.Topics[0].Topic != topic || got.Topics[0].Partitions[0].Partition != partition {
+			t.Fatalf("%+v", res)
+		}
+		return res.Markers[0].Topics[0].Partitions[0].ErrorCode
+	}
+	ends := func(want int64) {
+		t.Helper()
+		for isolation, at := range map[int8]int64{0: want, 1: want} {
+			offsets, err := r.admin().ListEndOffsets(testContext(t), "t")
+			if isolation == 1 {
+				offsets, err = r.admin().ListCommittedOffsets(testContext(t), "t")
+			}
+			if o, _ := offsets.Lookup("t", 0); err != nil || o.Offset != at {
+				t.Errorf("isolation %d: %+v %v, want %d", isolation, o, err, at)
+			}
+		}
+	}
+	for _, bad := range []struct {
+		topic     string
+		partition int32
+		producer  int64
+		epoch     int16
+		want      int16
+	}{{"t", 9, tx.ProducerID, 0, 3}, {"no", 0, tx.ProducerID, 0, 3}, {"t", 0, tx.ProducerID, -1, 47}, {"t", 0, tx.ProducerID + 1, 0, 0}} {
+		if got := mark(bad.topic, bad.partition, bad.producer, bad.epoch, false, 1); got != bad.want {
+			t.Errorf("%+v: %d", bad, got)
+		}
+	}
+	if got := r.committedValues(0, 0); len(got) != 0 {
+		t.Errorf("committed before its end: %v", got)
+	}
+	if got := mark("t", 0, tx.ProducerID, 0, false, 2); got != 0 {
+		t.Fatal(got)
+	}
+	ends(2)
+	if got := mark("t", 0, tx.ProducerID, 0, true, 1); got != 0 { // there is nothing to end any more
+		t.Fatal(got)
+	}
+	ends(2)
+	if code := inTransaction(c, "tx", 12, transactionalBatch(tx.ProducerID, 0, 1, "on")); code != 0 {
+		t.Fatal(code)
+	}
+	if got := mark("t", 0, tx.ProducerID, 0, true, 1); got != 0 {
+		t.Fatal(got)
+	}
+	ends(4)
+	r.restart()
+	ends(4)
+	if got := r.committedValues(0, 1); !slices.Equal(got, []string{"on"}) {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestADeletedGroupIsNotMadeByATransaction(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("t", 1, nil)
+	c := r.raw()
+	tx := initialized(c, "tx")
+	commit := func(group string) int16 {
+		req, res := kmsg.NewPtrTxnOffsetCommitRequest(), new(kmsg.TxnOffsetCommitResponse)
+		req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group, req.Generation = "tx", tx.ProducerID, tx.ProducerEpoch, group, -1
+		topic, part := kmsg.NewTxnOffsetCommitRequestTopic(), kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		topic.Topic, part.Offset = "t", 1
+		topic.Partitions = append(topic.Partitions, part)
+		req.Topics = append(req.Topics, topic)
+		c.ask(req, 5, res)
+		return res.Topics[0].Partitions[0].ErrorCode
+	}
+	if code := commit(""); code != 24 {
+		t.Errorf("no group: %d", code)
+	}
+	if code := commit("g"); code != 0 {
+		t.Fatal(code)
+	}
+	d, err := r.admin().DescribeTransactions(testContext(t), "tx")
+	if _, has := d["tx"].Topics["__consumer_offsets"][int32(group.OffsetPartition("g"))]; err != nil || !has {
+		t.Errorf("%+v %v", d["tx"], err)
+	}
+	if _, err := r.admin().DeleteGroups(testContext(t), "g"); err != nil {
+		t.Fatal(err)
+	}
+	req, res := kmsg.NewPtrEndTxnRequest(), new(kmsg.EndTxnResponse)
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = "tx", tx.ProducerID, tx.ProducerEpoch, true
+	if c.ask(req, 5, res); res.ErrorCode != 0 {
+		t.Fatal(res.ErrorCode)
+	}
+	offsets, err := r.admin().FetchOffsets(testContext(t), "g")
+	if o, has := offsets.Lookup("t", 0); err != nil || has && o.At >= 0 {
+		t.Errorf("%+v %v", o, err)
 	}
 }

@@ -79,6 +79,7 @@ func openAMQP(s *Server) (handler, error) {
 func openKafka(s *Server) (handler, error) {
 	k, err := kafka.New(kafka.Options{
 		Broker: s.broker, Home: s.access.Home, VHost: s.config.DefaultVHost, Users: s.users, CertifiedName: s.certifiedName(), Credentials: s.access, Quotas: s.access, ACLs: acl.New(s.access),
+		MaxTransactionTimeout: s.config.KafkaTransactionTimeout, TransactionalIDExpiration: s.config.KafkaTransactionalIDExpiration,
 		Logger: s.logger, Budget: s.budget, Disk: s.kafkaDisk,
 	})
 	if err != nil {

@@ -28,6 +28,10 @@ type Client struct {
 	Rate       float64       // records a second, each when it is due; 0: no limit
 	Records    int64         // at most so many
 	For        time.Duration // no record later than this
+	// Idempotent has the producer number its batches, with acks -1 and the requests in flight that are the client's own to choose.
+	Idempotent bool
+	// Transaction is how long each transaction takes that an idempotent producer produces in; 0: it has none.
+	Transaction time.Duration
 }
 
 // ClientResult is what a load with franz-go did.
@@ -36,6 +40,8 @@ type ClientResult struct {
 	Elapsed time.Duration
 	Latency *measure.Latencies // producing: to the acknowledgement; end to end: to the consumer
 	Late    time.Duration      // how far a paced producer was behind at worst
+
+	Transactions int64 // each of which has a marker in the partition that it produced to
 }
 
 // latencySample is how many records share one look at the clock when producing at full speed.
@@ -46,9 +52,15 @@ func (c *Client) producerOptions() []kgo.Opt {
 	if c.Acks < 0 {
 		acks = kgo.AllISRAcks()
 	}
-	return append(seeds(c.Address),
+	guarantee := []kgo.Opt{kgo.RequiredAcks(acks), kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(c.InFlight)}
+	if c.Idempotent {
+		guarantee = []kgo.Opt{kgo.RequiredAcks(kgo.AllISRAcks())} // up to 5 in flight
+	}
+	if c.Transaction > 0 {
+		guarantee = append(guarantee, kgo.TransactionalID(c.Topic))
+	}
+	return append(append(seeds(c.Address), guarantee...),
 		kgo.DefaultProduceTopic(c.Topic),
-		kgo.RequiredAcks(acks), kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(c.InFlight),
 		kgo.ProducerLinger(c.Linger), kgo.ProducerBatchMaxBytes(int32(c.BatchBytes)), kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.MaxBufferedRecords(1<<18), kgo.MaxBufferedBytes(128<<20),
 		kgo.RecordPartitioner(kgo.UniformBytesPartitioner(c.BatchBytes, false, false, nil)),
@@ -117,13 +129,25 @@ func (p *Producer) Run(ctx context.Context) (ClientResult, error) {
 	samples := make(chan sample, 1<<16) // bounded: a full one drops samples, it never blocks the client
 	values := slab{valueBytes: c.ValueBytes}
 	epoch := time.Now()
-	var sent int64
-	var now time.Duration
+	var sent, transactions int64
+	var now, ends time.Duration
+	end := func() error { return nil }
 	for ; sent < c.Records; sent++ {
 		sampled := sent%latencySample == 0
 		if sampled {
 			if now = time.Since(epoch); now >= c.For {
 				break
+			}
+			if c.Transaction > 0 && now >= ends {
+				if err := errors.Join(end(), p.client.BeginTransaction()); err != nil {
+					return ClientResult{}, err
+				}
+				transactions++
+				end = func() error {
+					return errors.Join(p.client.Flush(ctx), p.client.EndTransaction(ctx, kgo.TryCommit))
+				}
+				now = time.Since(epoch)
+				ends = now + c.Transaction
 			}
 		}
 		v := values.next()
@@ -145,10 +169,10 @@ func (p *Producer) Run(ctx context.Context) (ClientResult, error) {
 			drain(samples, func(x sample) { latency.AddDuration(x.d) })
 		}
 	}
-	err := p.client.Flush(ctx)
+	err := errors.Join(p.client.Flush(ctx), end())
 	elapsed := time.Since(epoch)
 	drain(samples, func(x sample) { latency.AddDuration(x.d) })
-	return ClientResult{Records: sent, Elapsed: elapsed, Latency: latency}, errors.Join(err, s.err())
+	return ClientResult{Records: sent, Elapsed: elapsed, Latency: latency, Transactions: transactions}, errors.Join(err, s.err())
 }
 
 func drain[T any](c chan T, with func(T)) {
@@ -201,6 +225,24 @@ func (c *Client) Consume(ctx context.Context, records int64) (ClientResult, erro
 		})
 	}
 	return ClientResult{Records: got, Elapsed: time.Since(epoch)}, err
+}
+
+// ReadCommitted reads so many records that were committed, and calls with the value of each.
+func (c *Client) ReadCommitted(ctx context.Context, records int64, with func(value []byte)) error {
+	cl, err := kgo.NewClient(append(c.consumerOptions(), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
+	if err != nil {
+		return fmt.Errorf("kafka consumer: %w", err)
+	}
+	defer cl.Close()
+	for got := int64(0); got < records && err == nil; {
+		fetches := cl.PollFetches(ctx)
+		fetches.EachError(func(_ string, p int32, e error) { err = fmt.Errorf("consume partition %d: %w", p, e) })
+		fetches.EachRecord(func(r *kgo.Record) {
+			with(r.Value)
+			got++
+		})
+	}
+	return err
 }
 
 // EndToEnd produces at the load's rate on one goroutine and consumes on another. Latency

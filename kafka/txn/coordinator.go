@@ -29,7 +29,7 @@ type Options struct {
 	MaxOffsets int
 	// Expiration is how long an id without a transaction is remembered; default 7 days.
 	Expiration time.Duration
-	// SweepEvery is the time between two looks for ids to forget; default 10 min.
+	// SweepEvery is the time between two looks for ids to forget; default 10 min, or Expiration where that is less.
 	SweepEvery time.Duration
 
 	// Keep replaces what is kept of an id, nil removes it, and commits offsets with it: all or nothing. It returns
@@ -62,7 +62,7 @@ func (o *Options) defaults() {
 		o.Expiration = 7 * 24 * time.Hour
 	}
 	if o.SweepEvery == 0 {
-		o.SweepEvery = 10 * time.Minute
+		o.SweepEvery = min(10*time.Minute, o.Expiration)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -263,6 +263,50 @@ func (c *Coordinator) Unstable(group, topic string, partition int32) bool {
 	return c.pending[key{group, topic, partition}] > 0
 }
 
+// ForgetGroup has what transactions would commit for a group not be committed: the group was deleted.
+func (c *Coordinator) ForgetGroup(groupID string) wire.Code {
+	c.mu.Lock()
+	waits := false
+	for k := range c.pending {
+		waits = waits || k.group == groupID
+	}
+	var list []*txn
+	if waits {
+		list = slices.Collect(maps.Values(c.byID))
+	}
+	c.mu.Unlock()
+	for _, t := range list {
+		t.mu.Lock()
+		code := c.forgetGroup(t, groupID)
+		t.mu.Unlock()
+		if code != wire.None {
+			return code
+		}
+	}
+	return wire.None
+}
+
+func (c *Coordinator) forgetGroup(t *txn, groupID string) wire.Code {
+	before, gone := t.offsets, map[key]group.Change{}
+	t.offsets = map[key]group.Change{}
+	for k, ch := range before {
+		if k.group == groupID {
+			gone[k] = ch
+		} else {
+			t.offsets[k] = ch
+		}
+	}
+	if len(gone) == 0 {
+		return wire.None
+	}
+	if err := c.keep(t, Ongoing, nil); err != nil { // only what is not decided has offsets, and its decision is no other's
+		t.offsets = before
+		return c.failed(t, err)
+	}
+	c.waits(gone, -1)
+	return wire.None
+}
+
 // waits counts offsets that wait for a decision, or do not any more.
 func (c *Coordinator) waits(offsets map[key]group.Change, by int) {
 	c.mu.Lock()
@@ -281,8 +325,14 @@ type Description struct {
 	Producer int64
 	Epoch    int16
 	Timeout  time.Duration
-	Started  time.Time // zero without a transaction
+	Started  time.Time // of the transaction, be it over; zero if there was none
 	Parts    []Place
+	Groups   []string // whose offsets are committed with it
+}
+
+// Open says whether there is a transaction that is not over.
+func (d *Description) Open() bool {
+	return d.State == Ongoing || d.State == PrepareCommit || d.State == PrepareAbort
 }
 
 // Describe tells of an id; ok is false if it is not known.

@@ -43,7 +43,6 @@ type txn struct {
 
 	decided   int16 // the newest decision holds for epochs up to this one; -1: there is none
 	committed bool  // what it was
-	fenced    bool  // the epoch was raised because time was up, and its client does not know
 	initFrom  int16 // the epoch that the client had which got this one; -1: none, or something came since
 
 	parts   map[Place]struct{}
@@ -65,7 +64,8 @@ func newTxn() *txn {
 const lastEpoch = math.MaxInt16 - 1
 
 func (t *txn) describe() Description {
-	d := Description{ID: t.id, State: t.state, Producer: t.producer, Epoch: t.epoch, Timeout: t.timeout, Started: t.started}
+	d := Description{ID: t.id, State: t.state, Producer: t.producer, Epoch: t.epoch, Timeout: t.timeout, Started: t.started,
+		Groups: slices.Sorted(maps.Keys(t.groups))}
 	for p := range t.parts {
 		d.Parts = append(d.Parts, p)
 	}
@@ -130,9 +130,7 @@ func (c *Coordinator) overdue(t *txn) {
 	c.opts.Logger.Warn("a transaction is aborted: its time is up", "id", t.id, "producer", t.producer, "timeout", t.timeout)
 	if code := c.decide(t, false, true); code != wire.None && t.state == Ongoing {
 		c.later(t, retryEvery, func() { c.overdue(t) })
-		return
 	}
-	t.fenced = true
 }
 
 // retryEvery is how long it takes until what a disk refused is tried again.
@@ -162,13 +160,15 @@ func (c *Coordinator) Init(id string, timeout time.Duration, producer int64, epo
 }
 
 func (c *Coordinator) init(t *txn, timeout time.Duration, producer int64, epoch int16) wire.Code {
+	late := false // its transaction was ended with the next epoch, and it does not know: its time was up, or it did not hear
 	if producer >= 0 && t.producer >= 0 {
+		late = epoch == t.epoch-1 && epoch == t.decided && t.state != Ongoing
 		switch {
 		case producer != t.producer:
 			return wire.ProducerFenced // as Kafka has it: it is another's now
 		case t.initFrom >= 0 && epoch == t.initFrom && t.state == Empty:
 			return wire.None // it asks again
-		case epoch != t.epoch && !(t.fenced && epoch == t.epoch-1):
+		case epoch != t.epoch && !late:
 			return wire.ProducerFenced
 		}
 	}
@@ -177,6 +177,13 @@ func (c *Coordinator) init(t *txn, timeout time.Duration, producer int64, epoch 
 	}
 	t.timeout, t.used = timeout, time.Now()
 	switch {
+	case late:
+		decided := t.decided
+		t.decided = -1
+		if err := c.keep(t, Empty, nil); err != nil {
+			t.decided = decided
+			return c.failed(t, err)
+		}
 	case t.state == Ongoing:
 		if code := c.decide(t, false, true); code != wire.None {
 			return code
@@ -196,7 +203,7 @@ func (c *Coordinator) init(t *txn, timeout time.Duration, producer int64, epoch 
 			return code
 		}
 	}
-	t.state, t.fenced, t.decided, t.initFrom = Empty, false, -1, -1
+	t.state, t.decided, t.initFrom, t.started = Empty, -1, -1, time.Time{}
 	if producer == t.producer {
 		t.initFrom = epoch
 	}
@@ -250,13 +257,23 @@ func (c *Coordinator) settled(t *txn) wire.Code {
 	return wire.None
 }
 
+// known finds the transaction of an id that a producer names, locked.
+func (c *Coordinator) known(id string) (*txn, wire.Code) {
+	if id == "" {
+		return nil, wire.InvalidRequest
+	}
+	if t := c.lock(id); t != nil {
+		return t, wire.None
+	}
+	return nil, wire.InvalidProducerIDMapping
+}
+
 // holder finds the transaction of a producer, locked.
 func (c *Coordinator) holder(id string, producer int64, epoch int16) (*txn, wire.Code) {
-	t := c.lock(id)
-	if t == nil {
-		return nil, wire.InvalidProducerIDMapping
+	t, code := c.known(id)
+	if code != wire.None {
+		return nil, code
 	}
-	code := wire.None
 	switch {
 	case producer != t.producer:
 		code = wire.InvalidProducerIDMapping
@@ -301,9 +318,6 @@ func (c *Coordinator) Add(id string, producer int64, epoch int16, parts []Place)
 }
 
 func (c *Coordinator) add(t *txn, parts []Place) wire.Code {
-	if len(parts) == 0 {
-		return wire.None
-	}
 	if code := c.begin(t); code != wire.None {
 		return code
 	}
@@ -338,7 +352,7 @@ func (c *Coordinator) Enter(id string, producer int64, epoch int16, parts []Plac
 	if code != wire.None {
 		return nil, code
 	}
-	if implicit {
+	if implicit && len(parts) > 0 {
 		if code := c.add(t, parts); code != wire.None {
 			t.mu.Unlock()
 			return nil, code
@@ -409,12 +423,12 @@ func (c *Coordinator) CommitOffsets(id string, producer int64, epoch int16, grou
 // End commits or aborts the producer's transaction, and returns when it is decided for good and every partition shows it. With
 // bump (KIP-890) the producer goes on with the epoch that is returned.
 func (c *Coordinator) End(id string, producer int64, epoch int16, commit, bump bool) (int64, int16, wire.Code) {
-	t := c.lock(id)
-	if t == nil {
-		return -1, -1, wire.InvalidProducerIDMapping
+	t, code := c.known(id)
+	if code != wire.None {
+		return -1, -1, code
 	}
 	defer t.mu.Unlock()
-	code := c.end(t, producer, epoch, commit, bump)
+	code = c.end(t, producer, epoch, commit, bump)
 	if code != wire.None {
 		return -1, -1, code
 	}
@@ -422,7 +436,7 @@ func (c *Coordinator) End(id string, producer int64, epoch int16, commit, bump b
 }
 
 func (c *Coordinator) end(t *txn, producer int64, epoch int16, commit, bump bool) wire.Code {
-	again := bump && t.decided >= 0 && !t.fenced && (producer == t.producer && epoch == t.epoch-1 && epoch == t.decided || producer == t.before && t.epoch == 0)
+	again := bump && t.decided >= 0 && (producer == t.producer && epoch == t.epoch-1 && epoch == t.decided || producer == t.before && t.epoch == 0)
 	switch {
 	case producer != t.producer && !again:
 		return wire.InvalidProducerIDMapping
@@ -511,7 +525,7 @@ func (c *Coordinator) finish(t *txn) wire.Code {
 		return wire.ConcurrentTransactions
 	}
 	clear(t.parts)
-	t.started, t.goesOn = time.Time{}, false
+	t.goesOn = false
 	if len(done) > 0 {
 		flushed := make(chan error, 1)
 		t.flushed = flushed

@@ -232,12 +232,33 @@ func TestTimeIsUp(t *testing.T) {
 		if w.opened() != 0 || w.ended[0] != "t-0 1/1 false" {
 			t.Errorf("open %v, ended %v", w.open, w.ended)
 		}
-		if _, _, code := c.End("x", p, e, true, true); code != wire.ProducerFenced {
+		if _, _, code := c.End("x", p, e, true, true); code != wire.InvalidTxnState {
 			t.Errorf("the late one commits: %v", code)
 		}
-		if _, e2, code := c.Init("x", time.Minute, p, e); code != wire.None || e2 != e+2 {
-			t.Errorf("the late one goes on: %d %v", e2, code)
+		if _, _, code := c.End("x", p, e, false, false); code != wire.ProducerFenced {
+			t.Errorf("the late one of before KIP-890 aborts: %v", code)
 		}
+		for range 2 { // whether it is told by an abort, which it may ask for again, or by Init
+			if p2, e2, code := c.End("x", p, e, false, true); code != wire.None || p2 != p || e2 != e+1 {
+				t.Errorf("the late one aborts: %d/%d %v", p2, e2, code)
+			}
+		}
+		for range 2 {
+			if _, e2, code := c.Init("x", time.Minute, p, e); code != wire.None || e2 != e+1 {
+				t.Errorf("the late one goes on: %d %v", e2, code)
+			}
+		}
+		c = w.restart(t, c)
+		if code := w.produce(t, c, "x", p, e, at(0)); code != wire.ProducerFenced {
+			t.Errorf("with the epoch from before: %v", code)
+		}
+		if code := w.produce(t, c, "x", p, e+1, at(0)); code != wire.None {
+			t.Error(code)
+		}
+		if _, _, code := c.Init("x", time.Minute, p, e); code != wire.ProducerFenced {
+			t.Errorf("the epoch from before when another transaction is open: %v", code)
+		}
+		c.Close()
 	})
 }
 
@@ -300,6 +321,66 @@ func TestOffsetsWaitForTheEnd(t *testing.T) {
 	defer c.Close()
 	if c.Unstable("g", "a", 0) {
 		t.Error("unstable after a restart")
+	}
+}
+
+func TestADeletedGroupGetsNoOffsets(t *testing.T) {
+	w := newWorld()
+	c := w.coordinator()
+	p, e := begin(t, c, "x")
+	other := change("a", 6)
+	other.Group = "other"
+	for id, ch := range map[string]group.Change{"g": change("a", 5), "other": other} {
+		if code := c.CommitOffsets("x", p, e, id, []group.Change{ch}, true); code != wire.None {
+			t.Fatal(code)
+		}
+	}
+	w.fail = func(string) error { return errDisk }
+	if code := c.ForgetGroup("g"); code != wire.CoordinatorNotAvailable || !c.Unstable("g", "a", 0) {
+		t.Errorf("a disk that refuses it: %v", code)
+	}
+	w.fail = func(string) error { return nil }
+	if code := c.ForgetGroup("nobody"); code != wire.None {
+		t.Error(code)
+	}
+	if code := c.ForgetGroup("g"); code != wire.None || c.Unstable("g", "a", 0) || !c.Unstable("other", "a", 0) {
+		t.Errorf("%v, unstable %v and %v", code, c.Unstable("g", "a", 0), c.Unstable("other", "a", 0))
+	}
+	c = w.restart(t, c)
+	defer c.Close()
+	if _, _, code := c.End("x", p, e, true, true); code != wire.None || w.offsets[key{"other", "a", 0}] != 6 || len(w.offsets) != 1 {
+		t.Errorf("%v %v", code, w.offsets)
+	}
+}
+
+func TestACoordinatorAskedForTheWrongThingSaysWhich(t *testing.T) {
+	w := newWorld()
+	c := w.coordinator()
+	defer c.Close()
+	p, e := begin(t, c, "x")
+	for what, got := range map[string]struct{ got, want wire.Code }{
+		"add, no id":              {c.Add("", p, e, []Place{at(0)}), wire.InvalidRequest},
+		"add, unknown id":         {c.Add("y", p, e, []Place{at(0)}), wire.InvalidProducerIDMapping},
+		"add, other producer":     {c.Add("x", p+1, e, []Place{at(0)}), wire.InvalidProducerIDMapping},
+		"add, older epoch":        {c.Add("x", p, e-1, []Place{at(0)}), wire.ProducerFenced},
+		"add, newer epoch":        {c.Add("x", p, e+1, []Place{at(0)}), wire.ProducerFenced},
+		"group, no id":            {c.AddGroup("", p, e, "g"), wire.InvalidRequest},
+		"group, older epoch":      {c.AddGroup("x", p, e-1, "g"), wire.ProducerFenced},
+		"offsets, no id":          {c.CommitOffsets("", p, e, "g", nil, true), wire.InvalidRequest},
+		"offsets, other producer": {c.CommitOffsets("x", p+1, e, "g", nil, true), wire.InvalidProducerIDMapping},
+	} {
+		if got.got != got.want {
+			t.Errorf("%s: %v, want %v", what, got.got, got.want)
+		}
+	}
+	if _, _, code := c.End("", p, e, true, false); code != wire.InvalidRequest {
+		t.Errorf("end, no id: %v", code)
+	}
+	if code := c.Add("x", p, e, nil); code != wire.None {
+		t.Error(code)
+	}
+	if d, _ := c.Describe("x"); d.State != Ongoing { // as Kafka has it
+		t.Errorf("no partition was added, and it is %v", d.State)
 	}
 }
 

@@ -69,6 +69,7 @@ var shapes = map[Key][]shape{
 		from(4, list(text, i64, i16, i8, list(text, plain(i32))))},
 	AddOffsetsToTxn: {text, i64, i16, text},
 	EndTxn:          {text, i64, i16, i8},
+	WriteTxnMarkers: {list(i64, i16, i8, list(text, plain(i32)), i32, from(2, i8))},
 	TxnOffsetCommit: {text, text, i64, i16, from(3, i32), from(3, text), from(3, text),
 		list(upto(5, text), from(6, uuid), list(i32, i64, from(2, i32), text))},
 	DescribeProducers:       {list(text, plain(i32))},

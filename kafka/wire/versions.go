@@ -28,6 +28,7 @@ const (
 	AddPartitionsToTxn      Key = 24
 	AddOffsetsToTxn         Key = 25
 	EndTxn                  Key = 26
+	WriteTxnMarkers         Key = 27
 	TxnOffsetCommit         Key = 28
 	DescribeACLs            Key = 29
 	CreateACLs              Key = 30
@@ -95,6 +96,7 @@ var Supported = []Support{
 	{AddPartitionsToTxn, 0, 5, 3, "AddPartitionsToTxn"},
 	{AddOffsetsToTxn, 0, 4, 3, "AddOffsetsToTxn"},
 	{EndTxn, 0, 5, 3, "EndTxn"},
+	{WriteTxnMarkers, 1, 2, 1, "WriteTxnMarkers"},
 	{TxnOffsetCommit, 0, 6, 3, "TxnOffsetCommit"},
 	{DescribeACLs, 1, 3, 2, "DescribeAcls"},
 	{CreateACLs, 1, 3, 2, "CreateAcls"},
