@@ -48,6 +48,9 @@ prepare() {
     spring) prepare_java spring java/spring/pom.xml java/spring/*.java java/src/Check.java ;;
     perftest) prepare_java perftest java/perftest/pom.xml java/perftest/*.java java/src/Check.java ;;
     kafka-tools) prepare_java kafka-tools java/tools/pom.xml java/tools/*.java java/src/Check.java ;;
+    kafka-streams) prepare_python && prepare_java kafka-tools java/tools/pom.xml java/tools/*.java java/src/Check.java ;;
+    kafka-connect) prepare_python && need java "apt-get install openjdk-17-jre-headless" && prepare_jars kafka-connect java/connect/pom.xml ;;
+    kafka-registry) prepare_venv registry py/requirements-registry.txt && prepare_apicurio 3.3.3 ;;
     go) prepare_go ;;
     amqp091-go-own) prepare_go_tests amqp091-go . -tags integration && prepare_python && prepare_go_examples ;;
     watermill) prepare_go_tests watermill-amqp ./pkg/amqp ;;
@@ -164,18 +167,33 @@ prepare_npm() { # prepare_npm NAME PACKAGES
 prepare_java() { # prepare_java NAME POM SOURCE...
   local name=$1 pom=$2
   shift 2
-  if ! once "$name-jars" "$pom"; then
-    need mvn "apt-get install maven" || return
-    rm -rf "${CACHE:?}/$name"
-    fetch "maven-$name" mvn -q -B -f "$pom" dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$CACHE/$name/jars" || return
-    did "$name-jars" "$pom"
-  fi
+  prepare_jars "$name" "$pom" || return
   once "$name-classes" "$pom" "$@" && return
   need javac "apt-get install openjdk-17-jdk-headless" || return
   rm -rf "$CACHE/$name/classes"
   javac -parameters -cp "$CACHE/$name/jars/*" -d "$CACHE/$name/classes" "$@" >"$CACHE/javac.log" 2>&1 ||
     { REASON="javac: $(head -n 5 "$CACHE/javac.log" | tr '\n' ' ')"; return 1; }
   did "$name-classes" "$pom" "$@"
+}
+
+prepare_jars() { # prepare_jars NAME POM
+  local name=$1 pom=$2
+  once "$name-jars" "$pom" && return
+  need mvn "apt-get install maven" || return
+  rm -rf "${CACHE:?}/$name"
+  fetch "maven-$name" mvn -q -B -f "$pom" dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$CACHE/$name/jars" || return
+  did "$name-jars" "$pom"
+}
+
+# prepare_apicurio VERSION: Apicurio Registry as Maven Central has it, an archive of 158 MB.
+prepare_apicurio() {
+  once apicurio - <<<"$1" && return
+  need mvn "apt-get install maven" || return
+  rm -rf "${CACHE:?}/apicurio" "$CACHE/apicurio-fetch"
+  fetch apicurio mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy "-Dartifact=io.apicurio:apicurio-registry-app:$1:tar.gz:all" "-DoutputDirectory=$CACHE/apicurio-fetch" || return
+  mkdir -p "$CACHE/apicurio" && tar xzf "$CACHE"/apicurio-fetch/*.tar.gz -C "$CACHE/apicurio" || { REASON="the archive of Apicurio Registry can't be read"; return 1; }
+  rm -rf "$CACHE/apicurio-fetch"
+  did apicurio - <<<"$1"
 }
 
 prepare_go() {

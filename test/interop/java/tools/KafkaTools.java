@@ -1,8 +1,5 @@
-import java.io.ByteArrayOutputStream;
-import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutionException;
@@ -15,7 +12,6 @@ import org.apache.kafka.common.errors.SaslAuthenticationException;
 import org.apache.kafka.common.errors.TopicAuthorizationException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
-import org.apache.kafka.common.utils.internals.Exit;
 import org.apache.kafka.tools.AclCommand;
 import org.apache.kafka.tools.ConfigCommand;
 import org.apache.kafka.tools.TopicCommand;
@@ -28,49 +24,6 @@ public final class KafkaTools {
     private static final String USER = Check.name("user");
     private static final String TOPIC = Check.name("topic");
     private static final String GROUP = Check.name("group");
-    private static final PrintStream OUT = System.out;
-
-    private interface Tool {
-        void main(String... args) throws Exception;
-    }
-
-    private static final class Exited extends RuntimeException {
-        final int code;
-
-        Exited(int code) {
-            super("exit " + code);
-            this.code = code;
-        }
-    }
-
-    /** What a tool prints, and its exit code in the first line. */
-    private static synchronized String run(Tool tool, String... args) throws Exception {
-        List<String> all = new ArrayList<>(List.of("--bootstrap-server", Check.KAFKA));
-        all.addAll(List.of(args));
-        ByteArrayOutputStream said = new ByteArrayOutputStream();
-        PrintStream to = new PrintStream(said, true, StandardCharsets.UTF_8);
-        PrintStream err = System.err;
-        int code = 0;
-        System.setOut(to);
-        System.setErr(to);
-        try {
-            tool.main(all.toArray(String[]::new));
-        } catch (Exited e) {
-            code = e.code;
-        } finally {
-            System.setOut(OUT);
-            System.setErr(err);
-        }
-        return "exit " + code + "\n" + said.toString(StandardCharsets.UTF_8);
-    }
-
-    private static void says(String said, String... wanted) {
-        for (String want : wanted) {
-            if (!said.contains(want)) {
-                throw new AssertionError("it does not say \"" + want + "\": " + said);
-            }
-        }
-    }
 
     private static Map<String, Object> login(String password) {
         return Map.of("bootstrap.servers", Check.KAFKA, "security.protocol", "SASL_PLAINTEXT", "sasl.mechanism", "SCRAM-SHA-256",
@@ -112,53 +65,50 @@ public final class KafkaTools {
     }
 
     public static void main(String[] args) {
-        Exit.setExitProcedure((code, message) -> {
-            throw new Exited(code);
-        });
-        Tool configs = ConfigCommand::main;
-        Tool acls = AclCommand::main;
-        Tool topics = TopicCommand::main;
+        Tools.Tool configs = ConfigCommand::main;
+        Tools.Tool acls = AclCommand::main;
+        Tools.Tool topics = TopicCommand::main;
         Check.add("kafka-configs: a user is made, and shown", 60, () -> {
-            says(run(topics, "--create", "--topic", TOPIC, "--partitions", "2"), "exit 0", "Created topic " + TOPIC);
-            says(run(configs, "--alter", "--entity-type", "users", "--entity-name", USER, "--add-config", "SCRAM-SHA-256=[iterations=8192,password=s3cret]"),
+            Tools.says(Tools.run(topics, "--create", "--topic", TOPIC, "--partitions", "2"), "exit 0", "Created topic " + TOPIC);
+            Tools.says(Tools.run(configs, "--alter", "--entity-type", "users", "--entity-name", USER, "--add-config", "SCRAM-SHA-256=[iterations=8192,password=s3cret]"),
                 "exit 0", "Completed updating config for user " + USER);
-            says(run(configs, "--describe", "--entity-type", "users", "--entity-name", USER), "exit 0", "SCRAM-SHA-256=iterations=8192");
+            Tools.says(Tools.run(configs, "--describe", "--entity-type", "users", "--entity-name", USER), "exit 0", "SCRAM-SHA-256=iterations=8192");
         });
         Check.add("kafka-acls: no more than what is given is allowed", 60, () -> {
             refused(SaslAuthenticationException.class, () -> produce("wrong"));
-            says(run(acls, "--add", "--allow-principal", "User:" + USER, "--operation", "Write", "--topic", TOPIC), "exit 0", "Adding ACLs for resource");
+            Tools.says(Tools.run(acls, "--add", "--allow-principal", "User:" + USER, "--operation", "Write", "--topic", TOPIC), "exit 0", "Adding ACLs for resource");
             produce("s3cret");
             refused(GroupAuthorizationException.class, () -> consume("s3cret"));
-            says(run(acls, "--add", "--allow-principal", "User:" + USER, "--consumer", "--topic", TOPIC, "--group", GROUP), "exit 0");
+            Tools.says(Tools.run(acls, "--add", "--allow-principal", "User:" + USER, "--consumer", "--topic", TOPIC, "--group", GROUP), "exit 0");
             Check.equal(consume("s3cret"), 1, "messages");
         });
         Check.add("kafka-acls: what was given is listed", 60, () -> {
-            String said = run(acls, "--list", "--principal", "User:" + USER);
-            says(said, "exit 0", "resourceType=TOPIC, name=" + TOPIC + ", patternType=LITERAL", "operation=WRITE", "operation=READ",
+            String said = Tools.run(acls, "--list", "--principal", "User:" + USER);
+            Tools.says(said, "exit 0", "resourceType=TOPIC, name=" + TOPIC + ", patternType=LITERAL", "operation=WRITE", "operation=READ",
                 "resourceType=GROUP, name=" + GROUP + ", patternType=LITERAL");
         });
         Check.add("kafka-acls: what can't be is refused with the reason", 60, () -> {
-            says(run(acls, "--add", "--deny-principal", "User:" + USER, "--operation", "Write", "--topic", TOPIC), "exit 1", "Error while executing ACL command");
-            says(run(acls, "--add", "--allow-principal", "User:" + USER + ".nobody", "--operation", "Read", "--topic", TOPIC), "exit 1");
+            Tools.says(Tools.run(acls, "--add", "--deny-principal", "User:" + USER, "--operation", "Write", "--topic", TOPIC), "exit 1", "Error while executing ACL command");
+            Tools.says(Tools.run(acls, "--add", "--allow-principal", "User:" + USER + ".nobody", "--operation", "Read", "--topic", TOPIC), "exit 1");
         });
         Check.add("kafka-acls: what is taken away is not allowed any more", 60, () -> {
-            says(run(acls, "--remove", "--force", "--allow-principal", "User:" + USER, "--operation", "Write", "--operation", "Describe", "--topic", TOPIC), "exit 0");
+            Tools.says(Tools.run(acls, "--remove", "--force", "--allow-principal", "User:" + USER, "--operation", "Write", "--operation", "Describe", "--topic", TOPIC), "exit 0");
             refused(TopicAuthorizationException.class, () -> produce("s3cret"));
         });
         Check.add("kafka-configs: a quota of a user", 60, () -> {
-            says(run(configs, "--alter", "--entity-type", "users", "--entity-name", USER, "--add-config", "producer_byte_rate=1048576"), "exit 0");
-            says(run(configs, "--describe", "--entity-type", "users", "--entity-name", USER), "exit 0", "producer_byte_rate=1048576");
-            says(run(configs, "--alter", "--entity-type", "users", "--entity-name", USER, "--delete-config", "producer_byte_rate"), "exit 0");
+            Tools.says(Tools.run(configs, "--alter", "--entity-type", "users", "--entity-name", USER, "--add-config", "producer_byte_rate=1048576"), "exit 0");
+            Tools.says(Tools.run(configs, "--describe", "--entity-type", "users", "--entity-name", USER), "exit 0", "producer_byte_rate=1048576");
+            Tools.says(Tools.run(configs, "--alter", "--entity-type", "users", "--entity-name", USER, "--delete-config", "producer_byte_rate"), "exit 0");
         });
         Check.add("kafka-configs: settings of a topic", 60, () -> {
-            says(run(configs, "--alter", "--entity-type", "topics", "--entity-name", TOPIC, "--add-config", "retention.ms=600000"), "exit 0", "Completed updating config");
-            says(run(configs, "--describe", "--entity-type", "topics", "--entity-name", TOPIC), "exit 0", "retention.ms=600000");
-            says(run(configs, "--alter", "--entity-type", "topics", "--entity-name", TOPIC, "--add-config", "retention.ms=soon"), "exit 1");
+            Tools.says(Tools.run(configs, "--alter", "--entity-type", "topics", "--entity-name", TOPIC, "--add-config", "retention.ms=600000"), "exit 0", "Completed updating config");
+            Tools.says(Tools.run(configs, "--describe", "--entity-type", "topics", "--entity-name", TOPIC), "exit 0", "retention.ms=600000");
+            Tools.says(Tools.run(configs, "--alter", "--entity-type", "topics", "--entity-name", TOPIC, "--add-config", "retention.ms=soon"), "exit 1");
         });
         Check.add("kafka-configs: a user without its password does not get in", 60, () -> {
-            says(run(configs, "--alter", "--entity-type", "users", "--entity-name", USER, "--delete-config", "SCRAM-SHA-256"), "exit 0");
+            Tools.says(Tools.run(configs, "--alter", "--entity-type", "users", "--entity-name", USER, "--delete-config", "SCRAM-SHA-256"), "exit 0");
             refused(SaslAuthenticationException.class, () -> produce("s3cret"));
-            says(run(topics, "--delete", "--topic", TOPIC), "exit 0");
+            Tools.says(Tools.run(topics, "--delete", "--topic", TOPIC), "exit 0");
         });
         Check.main();
     }
