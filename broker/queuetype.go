@@ -30,9 +30,11 @@ var allQueueTypes = []*queueType{classic, quorum, topic, stream}
 
 const (
 	workTypes  typeSet = 1<<0 | 1<<1
+	topicType  typeSet = 1 << 2
 	streamType typeSet = 1 << 3
-	keptTypes          = 1<<2 | streamType
-	everyType  typeSet = workTypes | 1<<2 | streamType
+	keptTypes          = topicType | streamType
+	takenTypes         = workTypes | topicType // of which AMQP consumers take messages, each by one of them
+	everyType          = takenTypes | streamType
 )
 
 // queueTypes are those that a declaration may ask for.

@@ -28,6 +28,10 @@ type Setting struct {
 	// the built-in default.
 	ClusterWide bool
 
+	Broker string // what Kafka calls it among the settings of a broker, where a topic's default is set; "" if it has no value there
+	Unset  bool   // in Kafka that has no default of its own: one in hours has
+	Doc    string // of a Config, a sentence or two for who asks what it is
+
 	as    string        // the Kafka config that it is of a stream; "" if it is none
 	age   bool          // the argument is written as an age, "7D"; the value is in milliseconds
 	least time.Duration // of an age
@@ -159,7 +163,10 @@ func (t *Setting) check(value string) string {
 	case Places:
 		return checkPlaces(value)
 	case List:
-		words = splitList(value)
+		if value == "" {
+			return ""
+		}
+		words = strings.Split(value, ",") // nothing between two commas is a word, too, and none of them
 		fallthrough
 	case Word:
 		for _, w := range words {

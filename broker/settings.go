@@ -26,6 +26,7 @@ type Settings struct {
 	SegmentAge      time.Duration // from which on what is being written becomes a segment that can be compacted
 	SegmentBytes    int64         // largest segment; 0 is the store's own
 	MaxBatchBytes   int           // largest batch of a Kafka producer
+	MaxRecordBytes  int           // largest record of one that is compressed, unpacked; 0: any
 	LogAppendTime   bool          // records bear the time of their arrival
 	DeliveryLimit   int           // returns of a message that the queue bears; negative: any number
 	MessageTTL      int64         // ms that a message stays in the queue; negative: for ever

@@ -84,6 +84,9 @@ func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, 
 	}
 	config := map[string]*string{}
 	for _, kv := range t.Configs {
+		if kv.Value == nil {
+			return faultf(wire.InvalidConfig, "Null value not supported for topic configs: %s", kv.Name)
+		}
 		config[kv.Name] = kv.Value
 	}
 	set, err := c.s.broker.TopicConfig(config)

@@ -16,20 +16,33 @@ import (
 
 // setting is one line of a description.
 type setting struct {
-	name, value, standard string
-	source                kmsg.ConfigSource
-	typ                   kmsg.ConfigType
-	readOnly              bool
+	name, value string
+	source      kmsg.ConfigSource // of value
+	typ         kmsg.ConfigType
+	readOnly    bool
+	broker      string // its name among a broker's settings; "" if it has no value there
+	set         string // what that is set to, "" if it is not
+	setBy       kmsg.ConfigSource
+	standard    string // its default there, "" if it has none
+	doc         string
 }
 
 // describeSettings lists a topic's settings, those that are not set with their defaults.
 func describeSettings(set *broker.Settings) []setting {
 	var out []setting
 	for _, t := range broker.TopicSettings() {
-		s := setting{name: t.Config, typ: configType(t)}
+		s := setting{name: t.Config, typ: configType(t), broker: t.Broker, doc: t.Doc, standard: t.Default}
 		value, from := set.Value(t)
 		s.value, s.source = value, configSource(t, from)
-		s.standard, _ = set.Default(t)
+		value, from = set.Default(t)
+		if from == broker.FromServer || t.ClusterWide {
+			s.set, s.setBy = value, configSource(t, from)
+		} else {
+			s.standard = value
+		}
+		if t.Unset {
+			s.standard = ""
+		}
 		out = append(out, s)
 	}
 	return out
@@ -68,7 +81,7 @@ func configSource(t *broker.Setting, from broker.SettingSource) kmsg.ConfigSourc
 // started and can't be changed from here.
 func (c *conn) nodeSettings() []setting {
 	fixed := func(name, value string, typ kmsg.ConfigType) setting {
-		return setting{name: name, value: value, standard: value, source: kmsg.ConfigSourceStaticBrokerConfig, typ: typ, readOnly: true}
+		return setting{name: name, broker: name, value: value, set: value, setBy: kmsg.ConfigSourceStaticBrokerConfig, source: kmsg.ConfigSourceStaticBrokerConfig, typ: typ, readOnly: true}
 	}
 	defaults := c.s.broker.TopicDefaults()
 	retention, _ := defaults.Value(broker.TopicSetting("retention.ms"))
@@ -96,7 +109,7 @@ func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseco
 // groupSettings are those of every group. They are what they are: tools set some before they begin, and are told whether that holds.
 func (c *conn) groupSettings() []setting {
 	fixed := func(name, value string, typ kmsg.ConfigType) setting {
-		return setting{name: name, value: value, standard: value, source: kmsg.ConfigSourceDefaultConfig, typ: typ}
+		return setting{name: name, broker: "group." + name, value: value, standard: value, source: kmsg.ConfigSourceDefaultConfig, typ: typ}
 	}
 	return []setting{
 		fixed("consumer.heartbeat.interval.ms", "5000", kmsg.ConfigTypeInt),
@@ -148,7 +161,7 @@ func (c *conn) describeConfigs(r *kmsg.DescribeConfigsRequest) kmsg.Response {
 		out.ErrorCode, out.ErrorMessage = outcome(err)
 		for _, s := range list {
 			if asked.ConfigNames == nil || slices.Contains(asked.ConfigNames, s.name) {
-				out.Configs = append(out.Configs, s.describe(r.IncludeSynonyms))
+				out.Configs = append(out.Configs, s.describe(r.IncludeSynonyms, r.IncludeDocumentation))
 			}
 		}
 		res.Resources = append(res.Resources, out)
@@ -187,23 +200,36 @@ func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting,
 	return nil, faultf(wire.InvalidRequest, "resources of type %d have no settings", kind)
 }
 
-func (s *setting) describe(synonyms bool) kmsg.DescribeConfigsResponseResourceConfig {
+func (s *setting) describe(synonyms, documentation bool) kmsg.DescribeConfigsResponseResourceConfig {
 	out := kmsg.NewDescribeConfigsResponseResourceConfig()
 	out.Name, out.Value, out.ReadOnly = s.name, kmsg.StringPtr(s.value), s.readOnly
 	out.Source, out.ConfigType = s.source, s.typ
 	out.IsDefault = s.source == kmsg.ConfigSourceDefaultConfig
 	if synonyms {
-		for _, at := range []struct {
-			value  string
-			source kmsg.ConfigSource
-		}{{s.value, s.source}, {s.standard, kmsg.ConfigSourceDefaultConfig}} {
-			if len(out.ConfigSynonyms) > 0 && at.source == s.source {
-				continue
-			}
-			one := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-			one.Name, one.Value, one.Source = s.name, kmsg.StringPtr(at.value), at.source
-			out.ConfigSynonyms = append(out.ConfigSynonyms, one)
-		}
+		out.ConfigSynonyms = s.synonyms()
+	}
+	if documentation && s.doc != "" {
+		out.Documentation = &s.doc
+	}
+	return out
+}
+
+// synonyms are who says what of a setting, the strongest first: the topic itself by its own name, and the broker by the
+// name that it has there.
+func (s *setting) synonyms() (out []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym) {
+	say := func(name, value string, source kmsg.ConfigSource) {
+		one := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+		one.Name, one.Value, one.Source = name, kmsg.StringPtr(value), source
+		out = append(out, one)
+	}
+	if s.source == kmsg.ConfigSourceDynamicTopicConfig {
+		say(s.name, s.value, s.source)
+	}
+	if s.broker != "" && s.set != "" {
+		say(s.broker, s.set, s.setBy)
+	}
+	if s.broker != "" && s.standard != "" {
+		say(s.broker, s.standard, kmsg.ConfigSourceDefaultConfig)
 	}
 	return out
 }

@@ -33,6 +33,7 @@ type rig struct {
 	listener *netx.Listener
 	addr     string
 	edit     func(*Options)
+	under    func(*broker.Options)
 	mode     store.Mode
 	policy   broker.Policy
 	memory   func() error // that there is enough; nil: always
@@ -62,7 +63,11 @@ func (r *rig) start() {
 	if r.store, err = local.Open(local.Options{Dir: "data", FS: r.mem, Mode: r.mode, SegmentBytes: 1 << 20, Logger: quiet()}); err != nil {
 		r.t.Fatal(err)
 	}
-	if r.broker, err = broker.Open(r.store, broker.Options{Log: quiet(), Policy: r.policy, Memory: r.memory, SaveEvery: r.saveEvery()}); err != nil {
+	under := broker.Options{Log: quiet(), Policy: r.policy, Memory: r.memory, SaveEvery: r.saveEvery()}
+	if r.under != nil {
+		r.under(&under)
+	}
+	if r.broker, err = broker.Open(r.store, under); err != nil {
 		r.t.Fatal(err)
 	}
 	o := Options{Broker: r.broker, Logger: quiet()}

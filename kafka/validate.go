@@ -92,8 +92,11 @@ func (a *arrival) gone() <-chan struct{} {
 //	too far before or behind our clock (message.timestamp.before.max.ms
 //	and .after.max.ms), unless the topic keeps the broker's time 32
 //	a record without a key, where the topic is compacted         87
+//	a record of a compressed batch that is larger than
+//	max.decompressed.message.bytes                               87
 //
-// Compressed records are not looked into when the server trusts its producers, but for a compacted topic.
+// Compressed records are not looked into when the server trusts its producers, but for a compacted topic, and one
+// whose records have a limit.
 //
 // A message set of older versions is made a batch first; whoever calls this calls release when the batch is stored.
 func (a *arrival) check(records []byte, set *broker.Settings) (batch.Batch, wire.Code, string) {
@@ -177,7 +180,7 @@ func (a *arrival) checkRecords(b batch.Batch, set *broker.Settings) (message.Che
 		if used, err = c.Records(b.Records()); err == nil {
 			err = c.End(len(b.Records()) - used)
 		}
-	case a.trust && !set.Compact:
+	case a.trust && !set.Compact && set.MaxRecordBytes == 0:
 		c = message.Claimed(b.BaseTimestamp(), b.MaxTimestamp())
 	default:
 		c, err = a.unpack(b, set)
@@ -201,6 +204,8 @@ func verdict(err error, set *broker.Settings) (wire.Code, string) {
 		return wire.CorruptMessage, err.Error()
 	case errors.Is(err, message.ErrNoKey):
 		return wire.InvalidRecord, "a compacted topic takes no record without a key (" + err.Error() + "): give the record a key, or set cleanup.policy=delete"
+	case errors.Is(err, message.ErrRecordSize):
+		return wire.InvalidRecord, err.Error() + ": send smaller records, or raise the topic's max.decompressed.message.bytes"
 	}
 	return wire.InvalidRecord, err.Error()
 }
@@ -218,6 +223,9 @@ func newCheck(b batch.Batch, set *broker.Settings) message.Check {
 func (a *arrival) unpack(b batch.Batch, set *broker.Settings) (c message.Check, err error) {
 	fresh := func() message.Walker {
 		c = newCheck(b, set)
+		if set.MaxRecordBytes > 0 {
+			c.AtMost(set.MaxRecordBytes)
+		}
 		return &c
 	}
 	a.unpacked, err = a.walk(fresh, b.Codec(), b.Records(), unpackedBytes(set))

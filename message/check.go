@@ -18,6 +18,8 @@ var (
 	ErrNumber = errors.New("the records are not numbered from 0 on")
 	// ErrNoKey says that a record has none and must have.
 	ErrNoKey = errors.New("record without a key")
+	// ErrRecordSize says that a record is larger than it may be.
+	ErrRecordSize = errors.New("a record is too large")
 )
 
 // A Check walks the records of one batch before it is stored, once, and holds them
@@ -32,14 +34,18 @@ type Check struct {
 	oldest int64 // the earliest time of a record that has one; MaxInt64 without
 	latest int64
 	keyed  bool // see WantKeys
+	most   int  // see AtMost
 }
 
 // WantKeys has a record without a key be an error.
 func (c *Check) WantKeys() { c.keyed = true }
 
+// AtMost has a record of more bytes, without the number of them before it, be an error.
+func (c *Check) AtMost(bytes int) { c.most = bytes }
+
 // NewCheck begins with a batch of count records whose times count from baseMs.
 func NewCheck(count int32, baseMs int64) Check {
-	return Check{baseMs: baseMs, count: uint32(max(count, 0)), oldest: math.MaxInt64, latest: NoTime}
+	return Check{baseMs: baseMs, count: uint32(max(count, 0)), oldest: math.MaxInt64, latest: NoTime, most: math.MaxInt32}
 }
 
 // Claimed is a Check that was not made: it repeats what a header says of the times.
@@ -91,6 +97,12 @@ func (c *Check) Records(b []byte) (used int, err error) {
 		if c.keyed && !hasKey(b[used:used+n]) {
 			err = c.noKey(next)
 			break
+		}
+		if n > c.most {
+			if size, _ := varint(b[used:]); size > int64(c.most) {
+				err = c.tooLarge(next, size)
+				break
+			}
 		}
 		ms := c.baseMs + delta
 		latest = max(latest, ms)
@@ -205,6 +217,9 @@ func (c *Check) any(b []byte, number uint32) (ms int64, n int, err error) {
 // Long implements Walker.
 func (c *Check) Long(s *Stretch) error {
 	end := s.record()
+	if size := end - s.taken; size > int64(c.most) && s.err == nil {
+		return c.tooLarge(c.next, size)
+	}
 	s.skip(1, end) // attributes
 	ms := c.baseMs + s.varint()
 	if s.varint() != int64(c.next) && s.err == nil {
@@ -253,6 +268,10 @@ func hasKey(rec []byte) bool {
 
 func (c *Check) noKey(record uint32) error {
 	return fmt.Errorf("%w: record %d of its batch", ErrNoKey, record)
+}
+
+func (c *Check) tooLarge(record uint32, bytes int64) error {
+	return fmt.Errorf("%w: record %d of its batch, %d bytes of %d", ErrRecordSize, record, bytes, c.most)
 }
 
 const badNumber = "number"
