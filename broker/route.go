@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/leveret-mq/leveret/exchange"
 )
@@ -284,12 +283,13 @@ func (p *Publisher) visitAlternate(x *Exchange) (there bool) {
 	return there
 }
 
-// addPart picks the queue's partition for a key and adds it if it is new.
+// addPart picks the queue's partition for a key, the one that Kafka's producers pick for it: so what has one key stands
+// in one order, whoever sends it. It adds the partition if it is new.
 func (p *Publisher) addPart(q *Queue, key []byte) {
 	parts := q.Partitions()
 	part := parts[0]
 	if len(parts) > 1 && q.Topic { // of a queue with levels Publish finds the right one
-		part = parts[xxhash.Sum64(key)%uint64(len(parts))]
+		part = parts[keyHash(key)%uint32(len(parts))]
 	}
 	for _, have := range p.parts {
 		if have == part {

@@ -18,7 +18,8 @@ type stomper struct {
 	t    testing.TB
 	conn net.Conn
 	r    *bufio.Reader
-	last map[string]string // headers of the frame that was read last
+	last map[string]string // headers of the frame that was read last,
+	body string            // and its body
 }
 
 func dialSTOMP(t testing.TB, s *testkit.Server) *stomper {
@@ -48,6 +49,15 @@ func (c *stomper) send(command, body string, headers ...string) {
 
 // frame reads the next frame, which has to be of that command, and returns its body.
 func (c *stomper) frame(command string) string {
+	c.t.Helper()
+	if got := c.any(); got != command {
+		c.t.Fatalf("%s, not %s: %v %s", got, command, c.last, c.body)
+	}
+	return c.body
+}
+
+// any reads the next frame and returns its command.
+func (c *stomper) any() string {
 	c.t.Helper()
 	_ = c.conn.SetReadDeadline(time.Now().Add(15 * time.Second))
 	line := func() string {
@@ -79,10 +89,8 @@ func (c *stomper) frame(command string) string {
 	if b, err := c.r.ReadByte(); err != nil || b != 0 {
 		c.t.Fatalf("no end of the frame: %q %v", b, err)
 	}
-	if got != command {
-		c.t.Fatalf("%s, not %s: %v %s", got, command, c.last, body)
-	}
-	return string(body)
+	c.body = string(body)
+	return got
 }
 
 func (c *stomper) publish(queue string, m message) {

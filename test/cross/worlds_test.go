@@ -31,7 +31,7 @@ type world struct {
 
 func newWorld(t *testing.T, s *testkit.Server) *world {
 	t.Helper()
-	k, err := kgo.NewClient(kgo.SeedBrokers(s.Addr("kafka")), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	k, err := kgo.NewClient(kgo.SeedBrokers(s.Addr("kafka")), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	if err != nil {
 		t.Fatal(err)
 	}
