@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 
-
 	"github.com/leveret-mq/leveret/exchange"
 )
 
