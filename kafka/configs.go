@@ -181,8 +181,8 @@ func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting,
 		}
 		return describeSettings(t.queue.Settings()), nil
 	case kmsg.ConfigResourceTypeBroker:
-		if name != "" && name != strconv.Itoa(NodeID) {
-			return nil, faultf(wire.InvalidRequest, "there is one broker, number %d", NodeID)
+		if err := thisNode(name); err != nil {
+			return nil, err
 		}
 		if err := c.session.May(broker.Look, broker.OnCluster, ""); err != nil {
 			return nil, err
@@ -256,6 +256,9 @@ func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, 
 		}
 		return c.alterGroup(asked.ResourceName, change)
 	}
+	if asked.ResourceType == kmsg.ConfigResourceTypeBroker {
+		return c.alterNode(asked)
+	}
 	q, err := c.alterable(asked.ResourceType, asked.ResourceName)
 	if err != nil {
 		return err
@@ -267,6 +270,32 @@ func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, 
 		}
 	}
 	return c.applyConfig(q, change, validateOnly)
+}
+
+// alterNode changes settings of the broker, of which there are none that can be while it
+// runs. To take away one is no fault: kafka-reassign-partitions does it with its throttles
+// each time, whether somebody set them or not.
+func (c *conn) alterNode(asked *kmsg.IncrementalAlterConfigsRequestResource) error {
+	if err := c.session.May(broker.Alter, broker.OnCluster, ""); err != nil {
+		return err
+	}
+	if err := thisNode(asked.ResourceName); err != nil {
+		return err
+	}
+	for _, kv := range asked.Configs {
+		if kv.Op != kmsg.IncrementalAlterConfigOpDelete {
+			return faultf(wire.InvalidRequest, "'%s' can't be set while the broker runs; its settings are given to it at its start", kv.Name)
+		}
+	}
+	return nil
+}
+
+// thisNode is a fault when a resource of type broker is neither this one nor the defaults of all.
+func thisNode(name string) error {
+	if name != "" && name != strconv.Itoa(NodeID) {
+		return faultf(wire.InvalidRequest, "there is one broker, number %d", NodeID)
+	}
+	return nil
 }
 
 // alterable finds the topic whose settings are to be changed.

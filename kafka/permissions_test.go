@@ -166,6 +166,9 @@ var needed = []struct {
 	{"DescribeConfigs of a group", wire.DescribeConfigs, func() kmsg.Request { return describeConfigsOf(kmsg.ConfigResourceTypeGroupConfig, "g") }, []need{{"any group 'g'", 30}}},
 	{"AlterConfigs", wire.AlterConfigs, nil, []need{{"configure queue 't'", 29}}},
 	{"IncrementalAlterConfigs", wire.IncrementalAlterConfigs, nil, []need{{"configure queue 't'", 29}}},
+	{"IncrementalAlterConfigs of the broker", wire.IncrementalAlterConfigs, func() kmsg.Request {
+		return alterNodeOf("1", kmsg.IncrementalAlterConfigOpDelete)
+	}, []need{{"configure cluster ''", 31}}},
 	{"CreatePartitions", wire.CreatePartitions, nil, []need{{"configure queue 't'", 29}}},
 	{"DeleteGroups", wire.DeleteGroups, nil, []need{{"configure group 'g'", 30}}},
 	{"DescribeLogDirs", wire.DescribeLogDirs, nil, []need{{"any cluster ''", 31}}},
