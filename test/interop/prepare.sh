@@ -57,6 +57,7 @@ prepare() {
     php) prepare_python && prepare_debian php php-cli php-amqplib ;;
     ruby-stomp) prepare_debian ruby ruby ruby-stomp ;;
     chromium) prepare_npm js js/package.json && prepare_debian chromium chromium ;;
+    spring-kafka) prepare_java spring-kafka java/springkafka/pom.xml java/springkafka/*.java java/src/Check.java ;;
     spring-relay) prepare_java spring-relay java/springstomp/pom.xml java/springstomp/*.java java/src/Check.java ;;
     smack) prepare_java smack java/smack/pom.xml java/smack/*.java java/src/Check.java ;;
     ruby) prepare_debian ruby ruby ruby-bunny ;;
