@@ -8,7 +8,7 @@ func TestGroupsAreKeptByTheirNames(t *testing.T) {
 		{"/", "", "g/%2F/"},
 		{"a b", "x/y/z", "g/a%20b/x%2Fy%2Fz"},
 	} {
-		key := groupKey(c.vhost, c.group)
+		key := groupKey(groupPrefix, c.vhost, c.group)
 		if key != c.key {
 			t.Errorf("key %q, want %q", key, c.key)
 		}

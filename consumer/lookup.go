@@ -106,6 +106,7 @@ func (c *Cursor) ask() {
 func (c *Cursor) learn(l lookup) {
 	switch {
 	case c.known(): // another has asked too
+	case l.from > c.next: // the cursor went back meanwhile
 	case l.err != nil:
 		c.err = l.err
 	case !l.ok:

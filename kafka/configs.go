@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"errors"
 	"math"
 	"net"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -92,6 +94,8 @@ func (c *conn) nodeSettings() []setting {
 		fixed("broker.id", strconv.Itoa(NodeID), kmsg.ConfigTypeInt),
 		fixed("compression.type", "producer", kmsg.ConfigTypeString),
 		fixed("default.replication.factor", "1", kmsg.ConfigTypeInt),
+		fixed("group.consumer.assignors", strings.Join(group.AssignorNames(), ","), kmsg.ConfigTypeList),
+		fixed("group.consumer.migration.policy", "bidirectional", kmsg.ConfigTypeString),
 		fixed("log.cleanup.policy", "delete", kmsg.ConfigTypeList),
 		fixed("log.retention.ms", retention, kmsg.ConfigTypeLong),
 		fixed("message.max.bytes", strconv.Itoa(defaults.MaxBatchBytes), kmsg.ConfigTypeInt),
@@ -106,37 +110,48 @@ func (c *conn) nodeSettings() []setting {
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// groupSettings are those of every group. They are what they are: tools set some before they begin, and are told whether that holds.
-func (c *conn) groupSettings() []setting {
-	fixed := func(name, value string, typ kmsg.ConfigType) setting {
-		return setting{name: name, broker: "group." + name, value: value, standard: value, source: kmsg.ConfigSourceDefaultConfig, typ: typ}
+// groupSettings are those of a group, whether it is there or not.
+func (c *conn) groupSettings(name string) []setting {
+	set := c.groups.Settings(name)
+	out := make([]setting, len(group.GroupSettings))
+	for i := range out {
+		t := &group.GroupSettings[i]
+		s := setting{name: t.Name, value: t.Default, standard: t.Default, source: kmsg.ConfigSourceDefaultConfig, typ: kmsg.ConfigTypeString}
+		if t.Max > 0 { // those that brokers have a setting for
+			s.broker = "group." + t.Name
+		}
+		switch {
+		case t.Name == "share.record.lock.duration.ms":
+			s.standard = milliseconds(c.s.opts.ShareLock)
+			s.value, s.typ = s.standard, kmsg.ConfigTypeInt
+		case t.Max > 0:
+			s.typ = kmsg.ConfigTypeInt
+		case t.Default == "true" || t.Default == "false":
+			s.typ = kmsg.ConfigTypeBoolean
+		}
+		if v, own := set.Values[t.Name]; own {
+			s.value, s.source = v, kmsg.ConfigSourceGroupConfig
+		}
+		out[i] = s
 	}
-	return []setting{
-		fixed("consumer.heartbeat.interval.ms", "5000", kmsg.ConfigTypeInt),
-		fixed("consumer.session.timeout.ms", "45000", kmsg.ConfigTypeInt),
-		fixed("share.auto.offset.reset", "earliest", kmsg.ConfigTypeString),
-		fixed("share.delivery.count.limit", strconv.Itoa(shareDeliveries), kmsg.ConfigTypeInt),
-		fixed("share.heartbeat.interval.ms", "5000", kmsg.ConfigTypeInt),
-		fixed("share.isolation.level", "read_committed", kmsg.ConfigTypeString),
-		fixed("share.record.lock.duration.ms", milliseconds(c.s.opts.ShareLock), kmsg.ConfigTypeInt),
-		fixed("share.session.timeout.ms", "45000", kmsg.ConfigTypeInt),
-	}
+	return out
 }
 
-// alterGroup takes settings of a group that are what they are to be, and no others.
-func (c *conn) alterGroup(name string, change map[string]*string) error {
+// alterGroup changes settings of a group.
+func (c *conn) alterGroup(name string, change map[string]*string, validateOnly bool) error {
+	if len(name) > maxGroupBytes {
+		return faultf(wire.InvalidGroupID, "a group's name has %d bytes at most", maxGroupBytes)
+	}
 	if err := c.session.May(broker.Consume, broker.OnGroup, name); err != nil {
 		return err
 	}
-	for key, value := range change {
-		list := c.groupSettings()
-		at := slices.IndexFunc(list, func(s setting) bool { return s.name == key })
-		switch {
-		case at < 0:
-			return faultf(wire.InvalidConfig, "groups have no setting '%s'", key)
-		case value != nil && *value != list[at].value:
-			return faultf(wire.InvalidConfig, "'%s' of a group is %s, and can't be changed", key, list[at].value)
-		}
+	err := c.groups.AlterSettings(name, change, validateOnly)
+	var wrong group.SettingError
+	switch {
+	case errors.As(err, &wrong):
+		return faultf(wire.InvalidConfig, "%s", wire.Text(err.Error()))
+	case err != nil:
+		return faultf(wire.CoordinatorNotAvailable, "%s", err)
 	}
 	return nil
 }
@@ -195,7 +210,7 @@ func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting,
 		if err := c.session.May(broker.Look, broker.OnGroup, name); err != nil {
 			return nil, err
 		}
-		return c.groupSettings(), nil
+		return c.groupSettings(name), nil
 	}
 	return nil, faultf(wire.InvalidRequest, "resources of type %d have no settings", kind)
 }
@@ -252,9 +267,19 @@ func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, 
 	if asked.ResourceType == kmsg.ConfigResourceTypeGroupConfig {
 		change := map[string]*string{}
 		for _, kv := range asked.Configs {
-			change[kv.Name] = kv.Value
+			switch kv.Op {
+			case kmsg.IncrementalAlterConfigOpSet:
+				if kv.Value == nil {
+					return faultf(wire.InvalidConfig, "no value for '%s'", kv.Name)
+				}
+				change[kv.Name] = kv.Value
+			case kmsg.IncrementalAlterConfigOpDelete:
+				change[kv.Name] = nil
+			default:
+				return faultf(wire.InvalidConfig, "'%s' is not a list that could be added to or taken from", kv.Name)
+			}
 		}
-		return c.alterGroup(asked.ResourceName, change)
+		return c.alterGroup(asked.ResourceName, change, validateOnly)
 	}
 	if asked.ResourceType == kmsg.ConfigResourceTypeBroker {
 		return c.alterNode(asked)

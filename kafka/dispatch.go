@@ -80,6 +80,12 @@ func (c *conn) handle(h wire.Header, req kmsg.Request) (kmsg.Response, error) {
 		return c.shareGroupDescribe(r), nil
 	case *kmsg.ShareFetchRequest:
 		return c.shareFetch(r)
+	case *kmsg.DescribeShareGroupOffsetsRequest:
+		return c.describeShareOffsets(r), nil
+	case *kmsg.AlterShareGroupOffsetsRequest:
+		return c.alterShareOffsets(r), nil
+	case *kmsg.DeleteShareGroupOffsetsRequest:
+		return c.deleteShareOffsets(r), nil
 	case *kmsg.ShareAcknowledgeRequest:
 		return c.shareAcknowledge(r), nil
 	case *kmsg.DescribeGroupsRequest:

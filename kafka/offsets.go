@@ -23,6 +23,15 @@ func (s *Server) restoreGroups() error {
 	})
 }
 
+// restoreSettings gives the groups their settings back.
+func (s *Server) restoreSettings() error {
+	return s.broker.GroupSettings(func(v *broker.VHost, name string, settings []byte) {
+		if err := s.groupsOf(v).RestoreSettings(name, settings); err != nil {
+			s.opts.Logger.Warn("a group's settings could not be restored; it has the defaults", "listener", "kafka", "vhost", v.Name, "error", err)
+		}
+	})
+}
+
 // forgetTopic drops what groups committed for a queue that was deleted.
 func (s *Server) forgetTopic(q *broker.Queue) {
 	if v := q.VHost(); !v.Gone() { // else all that its groups have goes
@@ -87,6 +96,15 @@ func (w housekeeper) Keep(name string, state []byte) error {
 	err := w.vhost.KeepGroup(name, state)
 	if err != nil {
 		w.s.opts.Logger.Error("can't store the members of a consumer group", "listener", "kafka", "group", name, "error", err)
+	}
+	return err
+}
+
+// KeepSettings implements group.SettingsKeeper.
+func (w housekeeper) KeepSettings(name string, settings []byte) error {
+	err := w.vhost.KeepGroupSettings(name, settings)
+	if err != nil {
+		w.s.opts.Logger.Error("can't store the settings of a group", "listener", "kafka", "group", name, "error", err)
 	}
 	return err
 }

@@ -267,6 +267,29 @@ var refusedRequests = map[wire.Key]refusedRequest{
 		q.GroupIDs = []string{"shared"}
 		return q
 	}},
+	wire.DescribeShareGroupOffsets: {30, func() kmsg.Request {
+		q := kmsg.NewPtrDescribeShareGroupOffsetsRequest()
+		g := kmsg.NewDescribeShareGroupOffsetsRequestGroup()
+		g.GroupID = "shared"
+		q.Groups = append(q.Groups, g)
+		return q
+	}},
+	wire.AlterShareGroupOffsets: {30, func() kmsg.Request {
+		q := kmsg.NewPtrAlterShareGroupOffsetsRequest()
+		q.GroupID = "shared"
+		t := kmsg.NewAlterShareGroupOffsetsRequestTopic()
+		t.Topic, t.Partitions = "t", append(t.Partitions, kmsg.NewAlterShareGroupOffsetsRequestTopicPartition())
+		q.Topics = append(q.Topics, t)
+		return q
+	}},
+	wire.DeleteShareGroupOffsets: {30, func() kmsg.Request {
+		q := kmsg.NewPtrDeleteShareGroupOffsetsRequest()
+		q.GroupID = "shared"
+		t := kmsg.NewDeleteShareGroupOffsetsRequestTopic()
+		t.Topic = "t"
+		q.Topics = append(q.Topics, t)
+		return q
+	}},
 	wire.ShareFetch: {30, func() kmsg.Request {
 		q := kmsg.NewPtrShareFetchRequest()
 		q.GroupID, q.MemberID, q.MaxRecords = kmsg.StringPtr("shared"), kmsg.StringPtr("m"), 1

@@ -125,7 +125,7 @@ func New(o Options) (*Server, error) {
 	s.stop = s.stopping.Done()
 	queues, vhosts := s.broker.OnDeleted(s.forgetTopic), s.broker.OnVHostDeleted(s.forgetVHost)
 	s.unsubscribe = func() { queues(); vhosts() }
-	if err := errors.Join(s.restoreOffsets(), s.restoreGroups(), s.restoreTransactions()); err != nil {
+	if err := errors.Join(s.restoreSettings(), s.restoreOffsets(), s.restoreGroups(), s.restoreTransactions()); err != nil {
 		s.unsubscribe()
 		return nil, fmt.Errorf("kafka: read the groups and what they committed: %w", err)
 	}
@@ -190,7 +190,7 @@ func (s *Server) groupsOf(v *broker.VHost) *group.Coordinator {
 	defer s.mu.Unlock()
 	c := s.groups[v]
 	if c == nil {
-		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: housekeeper{s, v}, Keeper: housekeeper{s, v}, Memory: memory{s.members}, Topics: assignable{v},
+		c = group.New(group.Options{InitialDelay: s.opts.InitialRebalanceDelay, Journal: housekeeper{s, v}, Keeper: housekeeper{s, v}, Memory: memory{s.members}, Topics: assignable{v}, ShareLock: s.opts.ShareLock,
 			MaxOffsetBytes: s.members.Share()})
 		if s.closed.Load() || v.Gone() {
 			c.Close()

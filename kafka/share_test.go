@@ -529,7 +529,12 @@ func TestSettingsOfGroupsAreTakenWhereTheyHold(t *testing.T) {
 	for _, tc := range []struct {
 		name, value string
 		want        wire.Code
-	}{{"share.auto.offset.reset", "earliest", wire.None}, {"share.auto.offset.reset", "latest", wire.InvalidConfig}, {"none", "1", wire.InvalidConfig}} {
+	}{{"share.auto.offset.reset", "earliest", wire.None}, {"share.auto.offset.reset", "latest", wire.None},
+		{"share.auto.offset.reset", "by_duration:PT1H", wire.None}, {"share.auto.offset.reset", "by_duration:1h", wire.InvalidConfig}, {"share.auto.offset.reset", "by_duration:-PT1S", wire.InvalidConfig},
+		{"none", "1", wire.InvalidConfig}, {"share.isolation.level", "read_uncommitted", wire.InvalidConfig}, {"share.isolation.level", "read_committed", wire.None},
+		{"share.record.lock.duration.ms", " 15000 ", wire.None}, {"share.record.lock.duration.ms", "14999", wire.InvalidConfig}, {"share.record.lock.duration.ms", "60001", wire.InvalidConfig},
+		{"share.delivery.count.limit", "2", wire.None}, {"share.delivery.count.limit", "x", wire.InvalidConfig}, {"errors.deadletterqueue.topic.name", "dead", wire.InvalidConfig},
+		{"consumer.heartbeat.interval.ms", "7000", wire.None}, {"share.renew.acknowledge.enable", "maybe", wire.InvalidConfig}} {
 		q := kmsg.NewPtrIncrementalAlterConfigsRequest()
 		x := kmsg.NewIncrementalAlterConfigsRequestResource()
 		one := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
@@ -548,8 +553,36 @@ func TestSettingsOfGroupsAreTakenWhereTheyHold(t *testing.T) {
 	q.Resources = append(q.Resources, x)
 	c.send(q, 4)
 	var res kmsg.DescribeConfigsResponse
-	if c.receive(&res, 4); len(res.Resources[0].Configs) < 8 {
-		t.Errorf("%+v", res.Resources)
+	c.receive(&res, 4)
+	told := map[string]string{}
+	for _, one := range res.Resources[0].Configs {
+		told[one.Name] = fmt.Sprint(*one.Value, " ", one.Source, " ", one.ConfigType)
+	}
+	for name, want := range map[string]string{
+		"share.auto.offset.reset": "by_duration:PT1H GROUP_CONFIG STRING", "share.record.lock.duration.ms": "15000 GROUP_CONFIG INT", "share.delivery.count.limit": "2 GROUP_CONFIG INT",
+		"consumer.heartbeat.interval.ms": "7000 GROUP_CONFIG INT", "consumer.session.timeout.ms": "45000 DEFAULT_CONFIG INT", "share.renew.acknowledge.enable": "true DEFAULT_CONFIG BOOLEAN",
+	} {
+		if told[name] != want {
+			t.Errorf("%s is told as %q, not %q", name, told[name], want)
+		}
+	}
+}
+
+// alterGroup sets a group's setting, or removes it where value is "".
+func (c *raw) alterGroup(name, key, value string) {
+	c.t.Helper()
+	q := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	x := kmsg.NewIncrementalAlterConfigsRequestResource()
+	one := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	if one.Name, one.Value = key, &value; value == "" {
+		one.Op = kmsg.IncrementalAlterConfigOpDelete
+	}
+	x.ResourceType, x.ResourceName, x.Configs = kmsg.ConfigResourceTypeGroupConfig, name, append(x.Configs, one)
+	q.Resources = append(q.Resources, x)
+	c.send(q, 1)
+	var res kmsg.IncrementalAlterConfigsResponse
+	if c.receive(&res, 1); res.Resources[0].ErrorCode != 0 {
+		c.t.Fatalf("%s=%s: %s", key, value, *res.Resources[0].ErrorMessage)
 	}
 }
 

@@ -118,7 +118,8 @@ func (c *conn) settleShare(x *shareSession, a *shareAsked) wire.Code {
 
 // Key 79, ShareAcknowledge, versions 1 and 2: what became of messages, outside of a fetch.
 func (c *conn) shareAcknowledge(r *kmsg.ShareAcknowledgeRequest) kmsg.Response {
-	q := shareRequest{group: r.GroupID, member: r.MemberID, epoch: r.ShareSessionEpoch, renews: r.IsRenewAck}
+	set := c.groups.Settings(deref(r.GroupID))
+	q := shareRequest{group: r.GroupID, member: r.MemberID, epoch: r.ShareSessionEpoch, renews: r.IsRenewAck && !set.NoRenewals}
 	for _, t := range r.Topics {
 		for _, p := range t.Partitions {
 			a := shareAsked{id: t.TopicID, n: p.Partition}
@@ -129,7 +130,7 @@ func (c *conn) shareAcknowledge(r *kmsg.ShareAcknowledgeRequest) kmsg.Response {
 		}
 	}
 	res := kmsg.NewPtrShareAcknowledgeResponse()
-	res.AcquisitionLockTimeoutMillis = int32(c.s.opts.ShareLock.Milliseconds())
+	res.AcquisitionLockTimeoutMillis = int32(set.ShareLock.Milliseconds())
 	x, code := c.enterShare(&q)
 	if code != wire.None {
 		res.ErrorCode = int16(code)
@@ -157,7 +158,8 @@ func (c *conn) shareAcknowledge(r *kmsg.ShareAcknowledgeRequest) kmsg.Response {
 // that serves AMQP consumers too. Nothing is handed out beyond what was asked for. Batches hold the records that were acquired, and
 // no others.
 func (c *conn) shareFetch(r *kmsg.ShareFetchRequest) (kmsg.Response, error) {
-	q := shareRequest{group: r.GroupID, member: r.MemberID, epoch: r.ShareSessionEpoch, renews: r.IsRenewAck, fetch: true}
+	set := c.groups.Settings(deref(r.GroupID))
+	q := shareRequest{group: r.GroupID, member: r.MemberID, epoch: r.ShareSessionEpoch, renews: r.IsRenewAck && !set.NoRenewals, fetch: true}
 	for _, t := range r.Topics {
 		for _, p := range t.Partitions {
 			a := shareAsked{id: t.TopicID, n: p.Partition}
@@ -168,7 +170,7 @@ func (c *conn) shareFetch(r *kmsg.ShareFetchRequest) (kmsg.Response, error) {
 		}
 	}
 	res := kmsg.NewPtrShareFetchResponse()
-	res.AcquisitionLockTimeoutMillis = int32(c.s.opts.ShareLock.Milliseconds())
+	res.AcquisitionLockTimeoutMillis = int32(set.ShareLock.Milliseconds())
 	if len(r.ForgottenTopicsData) > maxShareParts {
 		res.ErrorCode = int16(wire.InvalidRequest)
 		return res, nil
@@ -222,32 +224,44 @@ func (x *shareSession) shape(q *shareRequest, forgotten []kmsg.ShareFetchRequest
 	var gone []*sharePart
 	x.mu.Lock()
 	for _, t := range forgotten {
-		x.parts = slices.DeleteFunc(x.parts, func(p *sharePart) bool {
-			if p.id != t.TopicID || !slices.Contains(t.Partitions, p.n) {
-				return false
+		for _, n := range t.Partitions {
+			if p := x.find(t.TopicID, n); p != nil {
+				delete(x.byID, partName{p.id, p.n})
+				p.forgotten = true
+				gone = append(gone, p)
 			}
-			gone = append(gone, p)
-			return true
-		})
+		}
+	}
+	if len(gone) > 0 {
+		x.parts = slices.DeleteFunc(slices.Clone(x.parts), func(p *sharePart) bool { return p.forgotten }) // who fetches has the old list
 	}
 	x.memory.Give(int64(len(gone)) * sharePartBytes)
 	code := wire.None
 	for i := range q.parts {
 		a := &q.parts[i]
-		if x.find(a.id, a.n) != nil || slices.ContainsFunc(gone, func(p *sharePart) bool { return p.id == a.id && p.n == a.n }) {
+		if x.find(a.id, a.n) != nil || len(gone) > 0 && forgets(forgotten, a) {
 			continue
 		}
 		if len(x.parts) >= maxShareParts || x.memory.Try(sharePartBytes) != nil {
 			code = wire.ShareSessionLimitReached
 			break
 		}
-		x.parts = append(x.parts, &sharePart{id: a.id, n: a.n})
+		p := &sharePart{id: a.id, n: a.n}
+		x.parts = append(x.parts, p)
+		x.byID[partName{a.id, a.n}] = p
 	}
 	x.mu.Unlock()
 	for _, p := range gone {
 		x.part(p)
 	}
 	return code
+}
+
+// forgets says whether a request that names a partition forgets it, too.
+func forgets(forgotten []kmsg.ShareFetchRequestForgottenTopicsData, a *shareAsked) bool {
+	return slices.ContainsFunc(forgotten, func(t kmsg.ShareFetchRequestForgottenTopicsData) bool {
+		return t.TopicID == a.id && slices.Contains(t.Partitions, a.n)
+	})
 }
 
 func (x *shareSession) pause() {
@@ -266,25 +280,30 @@ type shareAnswer struct {
 	res    *kmsg.ShareFetchResponse
 	failed bool // some partition has an error that the client is to hear now
 	n      int  // records
+	topics map[wire.TopicID]int
+	parts  map[partName]int // where they stand in their topic
 }
 
 // part is what the answer says of a partition.
 func (s *shareAnswer) part(id wire.TopicID, n int32) *kmsg.ShareFetchResponseTopicPartition {
-	at := slices.IndexFunc(s.res.Topics, func(t kmsg.ShareFetchResponseTopic) bool { return t.TopicID == id })
-	if at < 0 {
+	if s.parts == nil {
+		s.topics, s.parts = map[wire.TopicID]int{}, map[partName]int{}
+	}
+	at, named := s.topics[id]
+	if !named {
 		t := kmsg.NewShareFetchResponseTopic()
 		t.TopicID = id
 		at = len(s.res.Topics)
+		s.topics[id] = at
 		s.res.Topics = append(s.res.Topics, t)
 	}
 	t := &s.res.Topics[at]
-	for i := range t.Partitions {
-		if t.Partitions[i].Partition == n {
-			return &t.Partitions[i]
-		}
+	if at, named := s.parts[partName{id, n}]; named {
+		return &t.Partitions[at]
 	}
 	p := kmsg.NewShareFetchResponseTopicPartition()
 	p.Partition, p.Records = n, []byte{}
+	s.parts[partName{id, n}] = len(t.Partitions)
 	t.Partitions = append(t.Partitions, p)
 	return &t.Partitions[len(t.Partitions)-1]
 }
@@ -323,6 +342,9 @@ func (c *conn) awaitShare(x *shareSession, r *kmsg.ShareFetchRequest, out *share
 
 // acquire takes what there is for the member, from one partition after the other.
 func (c *conn) acquire(x *shareSession, r *kmsg.ShareFetchRequest, out *shareAnswer) {
+	if x.short() {
+		return // until it settles some of what it holds
+	}
 	bytes := int(min(r.MaxBytes, maxShareBytes))
 	if c.memory.Try(int64(2*bytes)) != nil {
 		if bytes = min(bytes, smallFetchBytes/2); c.memory.Try(int64(2*bytes)) != nil {

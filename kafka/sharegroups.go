@@ -29,6 +29,7 @@ func (c *conn) shareGroupHeartbeat(h wire.Header, r *kmsg.ShareGroupHeartbeatReq
 	if got.Err != wire.None {
 		return res
 	}
+	c.beginShare(r.GroupID, got.Begun)
 	res.MemberID, res.MemberEpoch, res.HeartbeatIntervalMillis = &got.MemberID, got.Epoch, int32(got.Interval.Milliseconds())
 	if got.Assignment {
 		a := kmsg.NewShareGroupHeartbeatResponseAssignment()

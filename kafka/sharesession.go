@@ -2,12 +2,13 @@ package kafka
 
 import (
 	"maps"
-	"slices"
+	"math"
 	"sync"
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -17,9 +18,7 @@ const (
 	maxShareSessions = 10_000
 	// maxShareParts bounds the partitions of a session, and those that a request names. sharePartBytes is the memory for one.
 	maxShareParts  = 10_000
-	sharePartBytes = 160
-	// shareDeliveries is how often a message is delivered at most, where its queue does not say.
-	shareDeliveries = 5
+	sharePartBytes = 240
 )
 
 // shares are the share sessions of a server. A session is a member's, and lives as long as the connection that opened it: what the
@@ -47,7 +46,7 @@ func (s *shares) open(c *conn, name shareName) (*shareSession, wire.Code) {
 	if s.byName == nil {
 		s.byName = map[shareName]*shareSession{}
 	}
-	x := &shareSession{name: name, of: c, session: c.session, lock: c.s.opts.ShareLock, memory: c.s.members, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	x := &shareSession{name: name, of: c, session: c.session, groups: c.groups, byID: map[partName]*sharePart{}, memory: c.s.members, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	s.byName[name] = x
 	s.mu.Unlock()
 	old.close()
@@ -99,7 +98,7 @@ type shareSession struct {
 	name    shareName
 	of      *conn
 	session *broker.Session
-	lock    time.Duration
+	groups  *group.Coordinator
 	memory  *budget.Account // of what groups have
 	wake    chan struct{}
 	ended   chan struct{} // closed with it
@@ -108,27 +107,32 @@ type shareSession struct {
 
 	turn int
 
-	mu     sync.Mutex // guards the rest, and what the parts hold; a leaf but for the timer
-	epoch  int32      // of the next request
-	parts  []*sharePart
+	mu     sync.Mutex   // guards the rest, and what the parts hold; a leaf but for the timer
+	epoch  int32        // of the next request
+	parts  []*sharePart // never changed in place but at its end
+	byID   map[partName]*sharePart
 	timer  *time.Timer
 	closed bool
+	runs   int   // that are held of all parts
+	bytes  int64 // of memory that is taken for them
+}
+
+type partName struct {
+	id wire.TopicID
+	n  int32
 }
 
 // sharePart is a partition of a session.
 type sharePart struct {
-	id   wire.TopicID
-	n    int32
-	sub  *broker.Subscription // nil until it is fetched from
-	held []heldRun            // in order
+	id        wire.TopicID
+	n         int32
+	forgotten bool
+	sub       *broker.Subscription // nil until it is fetched from
+	held      heldRuns
 }
 
-// heldRun are messages that the member has, and has not settled.
-type heldRun struct {
-	first, last message.Offset
-	lease       *broker.Lease
-	until       time.Time
-}
+// settings are the group's, as they are now.
+func (x *shareSession) settings() *group.Settings { return x.groups.Settings(x.name.group) }
 
 func (x *shareSession) notify() {
 	select {
@@ -158,32 +162,46 @@ func (x *shareSession) over() bool {
 }
 
 // find is the part of a partition, nil if it has none.
-func (x *shareSession) find(id wire.TopicID, n int32) *sharePart {
-	for _, p := range x.parts {
-		if p.n == n && p.id == id {
-			return p
-		}
-	}
-	return nil
-}
+func (x *shareSession) find(id wire.TopicID, n int32) *sharePart { return x.byID[partName{id, n}] }
 
 // hold notes what the member was handed.
 func (x *shareSession) hold(p *sharePart, runs []broker.Acquired) {
-	until := time.Now().Add(x.lock)
+	lock := x.settings().ShareLock
+	until := time.Now().Add(lock)
 	x.mu.Lock()
+	before := p.held.n
 	for i := range runs {
-		r := heldRun{runs[i].First, runs[i].Last, runs[i].Lease, until}
-		at, _ := slices.BinarySearchFunc(p.held, r.first, func(h heldRun, o message.Offset) int { return int(min(max(h.first-o, -1), 1)) })
-		p.held = slices.Insert(p.held, at, r)
+		p.held.add(heldRun{runs[i].First, runs[i].Last, runs[i].Lease, until})
 	}
+	x.counts(p, before)
 	if x.timer == nil {
-		x.timer = time.AfterFunc(x.lock, x.expire)
+		x.timer = time.AfterFunc(lock, x.expire)
 	}
 	closed := x.closed
 	x.mu.Unlock()
 	if closed { // it ended while they were taken
 		x.dropAll(p)
 	}
+}
+
+// counts takes memory for what a part holds now, or gives it back. Where there is none the session acquires nothing more until it
+// holds less. mu is held.
+func (x *shareSession) counts(p *sharePart, before int) {
+	x.runs += p.held.n - before
+	switch want := int64(x.runs) * heldRunBytes; {
+	case want < x.bytes:
+		x.memory.Give(x.bytes - want)
+		x.bytes = want
+	case want > x.bytes && x.memory.Try(want-x.bytes) == nil:
+		x.bytes = want
+	}
+}
+
+// short says whether there is no memory for what the member holds.
+func (x *shareSession) short() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.bytes < int64(x.runs)*heldRunBytes
 }
 
 // expire gives back what the member holds for too long, and comes again when the next is due.
@@ -193,16 +211,12 @@ func (x *shareSession) expire() {
 	x.mu.Lock()
 	next := time.Time{}
 	for _, p := range x.parts {
-		p.held = slices.DeleteFunc(p.held, func(h heldRun) bool {
-			if !h.until.After(now) {
-				late = append(late, h)
-				return true
-			}
-			if next.IsZero() || h.until.Before(next) {
-				next = h.until
-			}
-			return false
-		})
+		var first time.Time
+		before := p.held.n
+		if late, first = p.held.takeLate(now, late); !first.IsZero() && (next.IsZero() || first.Before(next)) {
+			next = first
+		}
+		x.counts(p, before)
 	}
 	switch {
 	case x.closed || next.IsZero():
@@ -211,23 +225,25 @@ func (x *shareSession) expire() {
 		x.timer.Reset(max(next.Sub(now), 10*time.Millisecond))
 	}
 	x.mu.Unlock()
-	release(late)
+	x.release(late)
 }
 
 // release gives messages back to whoever comes next.
-func release(list []heldRun) {
+func (x *shareSession) release(list []heldRun) {
+	limit := x.settings().Deliveries
 	for _, h := range list {
-		_ = h.lease.Release(h.first, h.last, shareDeliveries) // an error is that the queue is going
+		_ = h.lease.Release(h.first, h.last, limit) // an error is that the queue is going
 	}
 }
 
 // dropAll gives back what of a partition is held.
 func (x *shareSession) dropAll(p *sharePart) {
 	x.mu.Lock()
-	list := p.held
-	p.held = nil
+	before := p.held.n
+	list := p.held.take(0, math.MaxInt64, nil)
+	x.counts(p, before)
 	x.mu.Unlock()
-	release(list)
+	x.release(list)
 }
 
 // close ends the session: what it holds goes to others.
@@ -253,7 +269,7 @@ func (x *shareSession) close() {
 	}
 	x.memory.Give(int64(len(x.parts)) * sharePartBytes)
 	x.mu.Lock()
-	x.parts = nil
+	x.parts, x.byID = nil, nil
 	x.mu.Unlock()
 }
 
@@ -291,9 +307,10 @@ type shareVerdict struct {
 
 // settle carries out verdicts on messages of a partition: all of them, or none where one is on what the member does not hold.
 func (x *shareSession) settle(p *sharePart, verdicts []shareVerdict) wire.Code {
+	set := x.settings()
 	x.mu.Lock()
 	for _, v := range verdicts {
-		if v.kind != shareGap && !p.holds(v.first, v.last) {
+		if v.kind != shareGap && !p.held.holds(v.first, v.last) {
 			x.mu.Unlock()
 			return wire.InvalidRecordState
 		}
@@ -303,19 +320,21 @@ func (x *shareSession) settle(p *sharePart, verdicts []shareVerdict) wire.Code {
 		kind int8
 	}
 	var all []settling
-	until := time.Now().Add(x.lock)
+	var taken []heldRun
+	until := time.Now().Add(set.ShareLock)
+	before := p.held.n
 	for _, v := range verdicts {
-		for _, h := range p.take(v.first, v.last) {
+		taken = p.held.take(v.first, v.last, taken[:0])
+		for _, h := range taken {
+			if v.kind == shareRenew {
+				h.until = until
+				p.held.add(h)
+				continue
+			}
 			all = append(all, settling{h, v.kind})
 		}
 	}
-	for _, s := range all {
-		if s.kind == shareRenew {
-			s.until = until
-			at, _ := slices.BinarySearchFunc(p.held, s.first, func(h heldRun, o message.Offset) int { return int(min(max(h.first-o, -1), 1)) })
-			p.held = slices.Insert(p.held, at, s.heldRun)
-		}
-	}
+	x.counts(p, before)
 	x.mu.Unlock()
 	code := wire.None
 	for _, s := range all {
@@ -324,7 +343,7 @@ func (x *shareSession) settle(p *sharePart, verdicts []shareVerdict) wire.Code {
 		case shareAccept, shareGap:
 			err = s.lease.Ack(s.first, s.last)
 		case shareRelease:
-			err = s.lease.Release(s.first, s.last, shareDeliveries)
+			err = s.lease.Release(s.first, s.last, set.Deliveries)
 		case shareReject:
 			err = s.lease.Reject(s.first, s.last)
 		}
@@ -333,44 +352,4 @@ func (x *shareSession) settle(p *sharePart, verdicts []shareVerdict) wire.Code {
 		}
 	}
 	return code
-}
-
-// from is the place of the first run that ends at or behind an offset.
-func (p *sharePart) from(first message.Offset) int {
-	at, _ := slices.BinarySearchFunc(p.held, first, func(h heldRun, o message.Offset) int { return int(min(max(h.last-o, -1), 1)) })
-	return at
-}
-
-// holds says whether all of the messages are held.
-func (p *sharePart) holds(first, last message.Offset) bool {
-	for at := p.from(first); at < len(p.held); at++ {
-		h := &p.held[at]
-		if h.first > first {
-			return false
-		}
-		if h.last >= last {
-			return true
-		}
-		first = h.last + 1
-	}
-	return false
-}
-
-// take takes those of the messages off the list that are on it.
-func (p *sharePart) take(first, last message.Offset) []heldRun {
-	at := p.from(first)
-	end := at
-	var taken, left []heldRun
-	for ; end < len(p.held) && p.held[end].first <= last; end++ {
-		h := p.held[end]
-		if h.first < first {
-			left = append(left, heldRun{h.first, first - 1, h.lease, h.until})
-		}
-		if h.last > last {
-			left = append(left, heldRun{last + 1, h.last, h.lease, h.until})
-		}
-		taken = append(taken, heldRun{max(h.first, first), min(h.last, last), h.lease, h.until})
-	}
-	p.held = slices.Replace(p.held, at, end, left...)
-	return taken
 }

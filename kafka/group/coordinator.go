@@ -19,6 +19,11 @@ type Coordinator struct {
 	offsetBytes atomic.Int64 // of what groups have committed
 	log         atomic.Pointer[OffsetLog]
 
+	altering   sync.Mutex   // one who alters settings at a time; before settingsMu
+	settingsMu sync.RWMutex // guards settings; a leaf
+	settings   map[string]*Settings
+	standard   *Settings // of groups that have none of their own
+
 	mu     sync.Mutex // guards groups, sweep and closed; never held while a group's is waited for
 	groups map[string]*group
 	sweep  *time.Timer
@@ -29,7 +34,8 @@ type Coordinator struct {
 // before, Close ends it.
 func New(o Options) *Coordinator {
 	o.defaults()
-	c := &Coordinator{opts: o, groups: map[string]*group{}}
+	c := &Coordinator{opts: o, groups: map[string]*group{}, settings: map[string]*Settings{}}
+	c.standard = c.opts.settingsOf(nil)
 	c.sweep = time.AfterFunc(o.SweepEvery, c.sweepAndRearm)
 	return c
 }
@@ -42,6 +48,7 @@ func (o *Options) defaults() {
 	setDuration(&o.SweepEvery, 10*time.Minute)
 	setDuration(&o.EpochSession, 45*time.Second)
 	setDuration(&o.EpochInterval, 5*time.Second)
+	setDuration(&o.ShareLock, 30*time.Second)
 	if o.MaxMembers == 0 {
 		o.MaxMembers = 5000
 	}
@@ -253,6 +260,9 @@ func (c *Coordinator) Delete(j Journal, id string) wire.Code {
 		g.mu.Unlock()
 		return wire.GroupNotEmpty
 	}
+	if g.modern != nil {
+		g.modern.begun = nil
+	}
 	g.mu.Unlock()
 	if code := c.remove(j, g, func(string, int32, Offset) bool { return true }); code != wire.None {
 		return code
@@ -271,7 +281,7 @@ func (c *Coordinator) forgetIfUnused(id string) wire.Code {
 	g.commit.Lock()
 	defer g.commit.Unlock()
 	g.mu.Lock()
-	unused, stored := g.size() == 0 && len(g.pending) == 0 && len(g.offsets) == 0, g.stored
+	unused, stored := g.size() == 0 && len(g.pending) == 0 && len(g.offsets) == 0 && (g.modern == nil || len(g.modern.begun) == 0), g.stored
 	if !unused || g.dead {
 		g.mu.Unlock()
 		return wire.None

@@ -38,6 +38,7 @@ type EpochReply struct {
 	Interval   time.Duration
 	Assigned   Partitions // if
 	Assignment bool       // it is told
+	Begun      []string   // topics that the Share group did not read before
 }
 
 func refused(code wire.Code, format string, args ...any) EpochReply {
@@ -185,13 +186,19 @@ func (g *group) heartbeat(r *EpochHeartbeat) EpochReply {
 	if changed = changed || anew; changed || g.opts.Topics != nil && m.version != g.opts.Topics.Version() {
 		g.refreshTopics(changed)
 	}
+	var begun []string
+	if m.kind == Share {
+		if begun = m.begin(); begun != nil {
+			g.changedNow()
+		}
+	}
 	g.assignTargets()
 	has := r.Owned
 	if r.Epoch == 0 && m.kind == Consumer {
 		has = Partitions{}
 	}
 	g.reconcile(x, has)
-	reply := EpochReply{MemberID: x.id, Epoch: x.epoch}
+	reply := EpochReply{MemberID: x.id, Epoch: x.epoch, Begun: begun}
 	full := r.Owned != nil && r.RebalanceTimeout >= 0 && (r.Names != nil || r.Regex != nil)
 	if r.Epoch == 0 || full || !before.equal(x.assigned) {
 		reply.Assigned, reply.Assignment = x.assigned, true
@@ -377,10 +384,15 @@ func (c *Coordinator) MayFetch(group, member string, epoch int32) wire.Code {
 // interval is when a member is to be heard again: the larger the group, the later, and soon if it waits for others.
 func (g *group) interval(id string) time.Duration {
 	const least, each = time.Second, 10 * time.Millisecond
+	most := g.opts.EpochInterval
+	set := g.c.Settings(g.id).interval(g.modern.kind)
 	if x := g.modern.members[id]; x != nil && x.progress == receiving {
-		return min(least/2, g.opts.EpochInterval)
+		return min(least/2, most)
 	}
-	return min(max(least, time.Duration(len(g.modern.members))*each), g.opts.EpochInterval)
+	if set > 0 {
+		return set
+	}
+	return min(max(least, time.Duration(len(g.modern.members))*each), most)
 }
 
 // EpochDescription is a group that is assigned by the broker, as it is shown.

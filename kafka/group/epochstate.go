@@ -26,7 +26,8 @@ import (
 //	           its partitions: a number, and as numbers the difference of each to the one before
 //
 // A number is an unsigned varint, a text its number of bytes and the bytes; the rest is big-endian. Topics that are gone, and are
-// in what a member has still, stand in the list without a name. type 1 is a Consumer group, 2 a Share group.
+// in what a member has still, stand in the list without a name. type 1 is a Consumer group, 2 a Share group, of which the topics that
+// it has begun with follow: a number, and 16 bytes of each one's id. Older versions wrote none.
 const epochStateVersion = 2
 
 var epochKinds = []Type{1: Consumer, 2: Share}
@@ -84,6 +85,12 @@ func (g *group) appendEpochs(dst []byte) []byte {
 					last = n
 				}
 			}
+		}
+	}
+	if m.kind == Share {
+		dst = binary.AppendUvarint(dst, uint64(len(m.begun)))
+		for _, id := range m.beginnings() {
+			dst = append(dst, id[:]...)
 		}
 	}
 	return dst
@@ -195,6 +202,13 @@ func parseEpochs(b []byte) (m *modern, since time.Time, err error) {
 			m.static[x.instance] = x
 		}
 		m.own(x, assigned, revoked, x.epoch)
+	}
+	if m.kind == Share && len(r.rest) > 0 {
+		m.begun = map[TopicID]bool{}
+		for n := r.count(16); n > 0 && !r.bad; n-- {
+			m.begun[TopicID(r.rest[:16])] = true
+			r.rest = r.rest[16:]
+		}
 	}
 	if r.bad || len(r.rest) > 0 {
 		return nil, since, malformed

@@ -52,6 +52,7 @@ type modern struct {
 	static      map[string]*epochMember // by instance id
 	topics      map[string]TopicInfo    // that members read, and that were there when the epoch was counted
 	version     uint64                  // of the topics, when that was looked at
+	begun       map[TopicID]bool        // topics that a Share group has begun with
 	owners      map[owned]ownership     // who has a partition, or has still to give it back; of a Consumer group
 }
 
@@ -203,7 +204,7 @@ func (x *epochMember) stopSlow() {
 
 // beat begins a member's session anew.
 func (g *group) beat(x *epochMember) {
-	session := g.opts.EpochSession
+	session := g.c.Settings(g.id).session(g.modern.kind)
 	x.deadline = time.Now().Add(session)
 	if x.expiry == nil {
 		x.expiry = time.AfterFunc(session, func() { g.modernExpiry(x) })

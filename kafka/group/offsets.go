@@ -355,6 +355,7 @@ func (c *Coordinator) DeleteOffsets(j Journal, group string, positions []Positio
 func (c *Coordinator) ForgetTopic(topic string, id [16]byte) {
 	for _, g := range c.all() {
 		c.remove(c.opts.Journal, g, func(t string, _ int32, o Offset) bool { return t == topic && o.TopicID == id })
+		g.forgetShareTopic(id)
 	}
 }
 
@@ -376,6 +377,11 @@ func (c *Coordinator) sweepAndRearm() {
 		c.remove(c.opts.Journal, g, func(_ string, _ int32, o Offset) bool {
 			return g.state == Empty && o.Committed.Before(limit) && g.since.Before(limit)
 		})
+		g.mu.Lock()
+		if g.modern != nil && g.state == Empty && g.since.Before(limit) {
+			g.modern.begun = nil
+		}
+		g.mu.Unlock()
 		c.forgetIfUnused(g.id)
 	}
 	c.mu.Lock()

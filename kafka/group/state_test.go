@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -320,4 +321,79 @@ func FuzzState(f *testing.F) {
 			t.Fatalf("what was restored is not taken again: %v", err)
 		}
 	})
+}
+
+func FuzzGroupSettings(f *testing.F) {
+	f.Add(appendSettings(map[string]string{"share.auto.offset.reset": "by_duration:P1DT2H3M4.5S", "share.record.lock.duration.ms": "20000"}))
+	f.Add([]byte{settingsVersion, 1, 1, 'x', 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		values, err := parseSettings(b)
+		if err != nil {
+			return
+		}
+		c := New(Options{})
+		defer c.Close()
+		c.set("g", values)
+		again, err := parseSettings(appendSettings(values))
+		if len(values) > 0 && (err != nil || !maps.Equal(values, again)) {
+			t.Fatalf("%v became %v (%v)", values, again, err)
+		}
+	})
+}
+
+func TestPlacesToBeginAtAreUnderstoodAsKafkaDoes(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"by_duration:PT1H": time.Hour, "by_duration:P1DT2H3M4.5S": 26*time.Hour + 3*time.Minute + 4500*time.Millisecond, "by_duration:pt30m": 30 * time.Minute,
+		"by_duration:P2D": 48 * time.Hour, "by_duration:PT0S": 1, "by_duration:-PT-5S": 5 * time.Second,
+		"by_duration:P": 0, "by_duration:PT": 0, "by_duration:": 0, "by_duration:5s": 0, "by_duration:-PT1S": 0, "by_duration:PT1.5M": 0, "latest ": 0, "": 0,
+	} {
+		r, err := parseReset(value)
+		if (err == nil) != (want != 0) || r.Since != want {
+			t.Errorf("%q: %v (%v), want %v", value, r.Since, err, want)
+		}
+	}
+}
+
+// What is kept of settings is there after a restart, and only where it differs from the default.
+func TestSettingsOfAGroupSurviveARestart(t *testing.T) {
+	shelf := &settingsShelf{}
+	c := New(Options{Keeper: shelf})
+	defer c.Close()
+	lock, none := "20000", "x"
+	if err := c.AlterSettings("g", map[string]*string{"share.record.lock.duration.ms": &lock}, true); err != nil || c.Settings("g").ShareLock != 30*time.Second {
+		t.Errorf("only validated: %v, %v", c.Settings("g").ShareLock, err)
+	}
+	if err := c.AlterSettings("g", map[string]*string{"share.record.lock.duration.ms": &lock}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AlterSettings("g", map[string]*string{"share.record.lock.duration.ms": nil, "share.delivery.count.limit": &none}, false); err == nil || c.Settings("g").ShareLock != 20*time.Second {
+		t.Errorf("half of a change was made: %v, %v", c.Settings("g").ShareLock, err)
+	}
+	d := New(Options{})
+	defer d.Close()
+	if err := d.RestoreSettings("g", shelf.kept); err != nil || d.Settings("g").ShareLock != 20*time.Second || d.Settings("h").ShareLock != 30*time.Second {
+		t.Errorf("%v, %v", d.Settings("g").ShareLock, err)
+	}
+	if err := c.AlterSettings("g", map[string]*string{"share.record.lock.duration.ms": nil}, false); err != nil || shelf.kept != nil || c.Settings("g").ShareLock != 30*time.Second {
+		t.Errorf("taken back: %v, %v, %v", err, shelf.kept, c.Settings("g").ShareLock)
+	}
+	shelf.fails = true
+	if err := c.AlterSettings("g", map[string]*string{"share.record.lock.duration.ms": &lock}, false); !errors.Is(err, ErrSettingsKept) || c.Settings("g").ShareLock != 30*time.Second {
+		t.Errorf("what could not be written holds: %v, %v", err, c.Settings("g").ShareLock)
+	}
+}
+
+type settingsShelf struct {
+	kept  []byte
+	fails bool
+}
+
+func (s *settingsShelf) Keep(string, []byte) error { return nil }
+
+func (s *settingsShelf) KeepSettings(_ string, b []byte) error {
+	if s.fails {
+		return errors.New("disk")
+	}
+	s.kept = b
+	return nil
 }

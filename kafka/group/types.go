@@ -43,6 +43,8 @@ type Options struct {
 	// EpochSession is how long a member of a consumer or share group may be silent; default 45 s. EpochInterval is how often
 	// one of a large group is to be heard; default 5 s.
 	EpochSession, EpochInterval time.Duration
+	// ShareLock is how long a member of a share group may keep a message, where the group does not say; default 30 s.
+	ShareLock time.Duration
 	// NewID returns the random part of a member id; default 128 random bits.
 	NewID func() string
 }

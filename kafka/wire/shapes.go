@@ -98,5 +98,8 @@ var shapes = map[Key][]shape{
 	ShareGroupDescribe:    {plain(text), i8},
 	ShareFetch: {text, text, i32, i32, i32, i32, i32, i32, from(2, i8), from(2, i8),
 		list(uuid, list(i32, list(i64, i64, plain(i8)))), list(uuid, plain(i32))},
-	ShareAcknowledge: {text, text, i32, from(2, i8), list(uuid, list(i32, list(i64, i64, plain(i8))))},
+	DescribeShareGroupOffsets: {list(text, list(text, plain(i32)))},
+	AlterShareGroupOffsets:    {text, list(text, list(i32, i64))},
+	DeleteShareGroupOffsets:   {text, list(text)},
+	ShareAcknowledge:          {text, text, i32, from(2, i8), list(uuid, list(i32, list(i64, i64, plain(i8))))},
 }

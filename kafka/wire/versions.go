@@ -55,6 +55,10 @@ const (
 	ShareFetch              Key = 78
 	ShareAcknowledge        Key = 79
 	ListTransactions        Key = 66
+
+	DescribeShareGroupOffsets Key = 90
+	AlterShareGroupOffsets    Key = 91
+	DeleteShareGroupOffsets   Key = 92
 )
 
 // Support says which versions of one key are answered.
@@ -123,6 +127,9 @@ var Supported = []Support{
 	{ShareGroupDescribe, 1, 1, 0, "ShareGroupDescribe"},
 	{ShareFetch, 1, 2, 0, "ShareFetch"},
 	{ShareAcknowledge, 1, 2, 0, "ShareAcknowledge"},
+	{DescribeShareGroupOffsets, 0, 1, 0, "DescribeShareGroupOffsets"},
+	{AlterShareGroupOffsets, 0, 0, 0, "AlterShareGroupOffsets"},
+	{DeleteShareGroupOffsets, 0, 0, 0, "DeleteShareGroupOffsets"},
 }
 
 // byKey finds a key's entry without searching; nil where a key is not served.
