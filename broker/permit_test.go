@@ -12,6 +12,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/alloc"
+	"github.com/leveret-mq/leveret/message"
 )
 
 // Every verb of a session is refused to one who may nothing, by itself: no listener
@@ -96,6 +97,9 @@ func TestEveryVerbOfASessionAsks(t *testing.T) {
 			_, _, _, err := s.LatestOffset(part)
 			return err
 		},
+		"WorkPlace": func() error { return last(s.WorkPlace(part)) },
+		"MoveWork":  func() error { return s.MoveWork(part, 0) },
+		"BeginWork": func() error { return s.BeginWork(part, func() (message.Offset, error) { return 0, nil }) },
 		"NewPublisher": func() error {
 			p := s.NewPublisher()
 			if _, err := publishBatch(p, x, produced(-1, -1, -1, "v")); KindOf(err) != Refused {

@@ -193,6 +193,9 @@ func (c *conn) describeConsumers(name string, out *kmsg.ConsumerGroupDescribeRes
 		one.MemberID, one.InstanceID, one.RackID, one.MemberEpoch = m.ID, ref(m.InstanceID), ref(m.RackID), m.Epoch
 		one.ClientID, one.ClientHost, one.SubscribedTopics, one.SubscribedTopicRegex = m.ClientID, m.ClientHost, m.Names, ref(m.Regex)
 		one.Assignment, one.TargetAssignment, one.MemberType = assignment(m.Assigned), assignment(m.Target), 1
+		if m.Classic {
+			one.MemberType = 0
+		}
 		out.Members = append(out.Members, one)
 	}
 	return wire.None

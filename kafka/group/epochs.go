@@ -121,12 +121,28 @@ func (c *Coordinator) lockFor(r *EpochHeartbeat) (*group, EpochReply) {
 	if g.kind() == r.Type {
 		return g, EpochReply{}
 	}
-	if r.Epoch == 0 && g.size() == 0 && len(g.pending) == 0 && (r.Type == Consumer || len(g.offsets) == 0) {
+	if r.Epoch == 0 && g.size() == 0 && (r.Type == Consumer || len(g.pending) == 0 && len(g.offsets) == 0) {
 		if g.modern != nil {
 			g.becomeClassic()
 		}
 		g.becomeModern(r.Type)
 		return g, EpochReply{}
+	}
+	if r.Type == Consumer && g.modern == nil && g.protocolType == ConsumerProtocol {
+		upgraded, code := false, wire.UnknownMemberID // of a member that was in it before it became a classic one: it is to join anew
+		if r.Epoch == 0 {
+			upgraded, code = g.upgrade()
+		}
+		switch {
+		case upgraded:
+			return g, EpochReply{}
+		case code == wire.CoordinatorLoadInProgress:
+			g.mu.Unlock()
+			return nil, refused(code, "Group %s is in a rebalance. Try again when it is over.", wire.Text(r.Group))
+		case code == wire.UnknownMemberID:
+			g.mu.Unlock()
+			return nil, refused(code, "Member %s is not a member of group %s.", wire.Text(r.MemberID), wire.Text(r.Group))
+		}
 	}
 	is := g.kind()
 	g.mu.Unlock()
@@ -179,6 +195,7 @@ func (g *group) heartbeat(r *EpochHeartbeat) EpochReply {
 			if g.size() == 0 {
 				g.state, g.since = Empty, time.Now()
 			}
+			g.settleKind()
 		}
 		return refused(code, "There is no room for the member.")
 	}
@@ -220,7 +237,7 @@ func (g *group) callerOf(r *EpochHeartbeat) (x *epochMember, anew bool, _ EpochR
 			return nil, false, refused(wire.InvalidRequest, "The instance id of a member can't change.")
 		case at != nil && at.id != r.MemberID && r.Epoch != 0:
 			return nil, false, refused(wire.FencedInstanceID, "Static member with instance id %s has been replaced by another.", wire.Text(r.InstanceID))
-		case at != nil && at.id != r.MemberID && at.epoch != leftForNow:
+		case at != nil && at.id != r.MemberID && at.epoch != leftForNow && at.classic == nil:
 			return nil, false, refused(wire.UnreleasedInstanceID, "Static member with instance id %s is held by another: it has to leave first.", wire.Text(r.InstanceID))
 		case at != nil && at.id != r.MemberID:
 			delete(m.members, at.id)
@@ -231,6 +248,10 @@ func (g *group) callerOf(r *EpochHeartbeat) (x *epochMember, anew bool, _ EpochR
 			m.members[at.id] = at
 		}
 		x = at
+		if x != nil && x.classic != nil && r.Epoch == 0 { // it speaks the other protocol from now on
+			x.stopPatience()
+			x.classic = nil
+		}
 	}
 	switch {
 	case x == nil && r.Epoch != 0:
@@ -346,6 +367,9 @@ func (g *group) mayCommitByEpoch(id Identity, positions []Position) wire.Code {
 	if code == wire.StaleMemberEpoch && id.Generation >= 0 && id.Generation < x.epoch && m.allHad(x, id.Generation, positions) {
 		return wire.None
 	}
+	if code == wire.StaleMemberEpoch && x.classic != nil {
+		return wire.IllegalGeneration
+	}
 	if code == wire.StaleMemberEpoch && id.NoEpochs {
 		code = wire.UnsupportedVersion
 	}
@@ -385,6 +409,9 @@ func (c *Coordinator) MayFetch(group, member string, epoch int32) wire.Code {
 func (g *group) interval(id string) time.Duration {
 	const least, each = time.Second, 10 * time.Millisecond
 	most := g.opts.EpochInterval
+	if g.modern == nil { // it is a classic one now
+		return most
+	}
 	set := g.c.Settings(g.id).interval(g.modern.kind)
 	if x := g.modern.members[id]; x != nil && x.progress == receiving {
 		return min(least/2, most)
@@ -412,6 +439,7 @@ type EpochMember struct {
 	Names                  []string
 	Regex                  string
 	Assigned, Target       Partitions
+	Classic                bool // it speaks the classic protocol
 }
 
 // DescribeEpochs shows a group of that type; ok is false if there is none.
@@ -434,7 +462,7 @@ func (c *Coordinator) DescribeEpochs(id string, kind Type) (d EpochDescription, 
 	}
 	for _, x := range m.order {
 		d.Members = append(d.Members, EpochMember{ID: x.id, InstanceID: x.instance, RackID: x.rack, ClientID: x.clientID, ClientHost: x.clientHost,
-			Epoch: x.epoch, Names: x.names, Regex: x.regex, Assigned: x.assigned, Target: x.target})
+			Epoch: x.epoch, Names: x.names, Regex: x.regex, Assigned: x.assigned, Target: x.target, Classic: x.classic != nil})
 	}
 	return d, true
 }

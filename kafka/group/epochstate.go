@@ -28,13 +28,23 @@ import (
 // A number is an unsigned varint, a text its number of bytes and the bytes; the rest is big-endian. Topics that are gone, and are
 // in what a member has still, stand in the list without a name. type 1 is a Consumer group, 2 a Share group, of which the topics that
 // it has begun with follow: a number, and 16 bytes of each one's id. Older versions wrote none.
-const epochStateVersion = 2
+//
+// Version 3 has, for each member behind the rest, how it speaks the classic protocol: a number of protocols, 0 if it does not; and if it does,
+// each one's name and what it says, texts, the version of that, a number, and the session, a number of ms.
+const (
+	epochStateVersion = 2
+	mixedStateVersion = 3
+)
 
 var epochKinds = []Type{1: Consumer, 2: Share}
 
 func (g *group) appendEpochs(dst []byte) []byte {
 	m := g.modern
-	dst = append(dst, epochStateVersion, byte(slices.Index(epochKinds, m.kind)))
+	version := byte(epochStateVersion)
+	if slices.ContainsFunc(m.order, func(x *epochMember) bool { return x.classic != nil }) {
+		version = mixedStateVersion
+	}
+	dst = append(dst, version, byte(slices.Index(epochKinds, m.kind)))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(g.since.UnixMilli()))
 	dst = binary.AppendUvarint(dst, uint64(m.epoch))
 	dst = binary.AppendUvarint(dst, uint64(m.targetEpoch))
@@ -87,6 +97,11 @@ func (g *group) appendEpochs(dst []byte) []byte {
 			}
 		}
 	}
+	if version == mixedStateVersion {
+		for _, x := range m.order {
+			dst = x.appendClassic(dst)
+		}
+	}
 	if m.kind == Share {
 		dst = binary.AppendUvarint(dst, uint64(len(m.begun)))
 		for _, id := range m.beginnings() {
@@ -94,6 +109,31 @@ func (g *group) appendEpochs(dst []byte) []byte {
 		}
 	}
 	return dst
+}
+
+func (x *epochMember) appendClassic(dst []byte) []byte {
+	if x.classic == nil {
+		return append(dst, 0)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(x.classic.protocols)))
+	for _, p := range x.classic.protocols {
+		dst = appendText(appendText(dst, p.Name), p.Metadata)
+	}
+	dst = binary.AppendUvarint(dst, uint64(x.classic.version))
+	return binary.AppendUvarint(dst, uint64(x.classic.session.Milliseconds()))
+}
+
+// classic reads what appendClassic writes.
+func (r *stateDecoder) classic() *spoken {
+	s := &spoken{}
+	for n := r.count(2); n > 0 && !r.bad; n-- {
+		s.protocols = append(s.protocols, Protocol{Name: r.text(), Metadata: []byte(r.text())})
+	}
+	if r.bad || s.protocols == nil {
+		return nil
+	}
+	s.version, s.session = int16(r.small(1<<15-1)), r.millis()
+	return s
 }
 
 func appendTexts(dst []byte, list []string) []byte {
@@ -157,7 +197,7 @@ func (r *stateDecoder) partitions(topics []TopicID) Partitions {
 // parseEpochs reads a state back; the members are on the lists of m, without timers.
 func parseEpochs(b []byte) (m *modern, since time.Time, err error) {
 	malformed := fmt.Errorf("%w: %d bytes", errStateRecord, len(b))
-	if len(b) < 10 || b[0] != epochStateVersion || b[1] == 0 || int(b[1]) >= len(epochKinds) {
+	if len(b) < 10 || b[0] != epochStateVersion && b[0] != mixedStateVersion || b[1] == 0 || int(b[1]) >= len(epochKinds) {
 		return nil, since, malformed
 	}
 	m = &modern{kind: epochKinds[b[1]], members: map[string]*epochMember{}, static: map[string]*epochMember{},
@@ -203,6 +243,13 @@ func parseEpochs(b []byte) (m *modern, since time.Time, err error) {
 		}
 		m.own(x, assigned, revoked, x.epoch)
 	}
+	if b[0] == mixedStateVersion {
+		for _, x := range m.order {
+			if x.classic = r.classic(); x.classic != nil && m.kind == Share {
+				r.bad = true
+			}
+		}
+	}
 	if m.kind == Share && len(r.rest) > 0 {
 		m.begun = map[TopicID]bool{}
 		for n := r.count(16); n > 0 && !r.bad; n-- {
@@ -233,6 +280,9 @@ func (c *Coordinator) restoreEpochs(id string, state []byte) error {
 		if code := g.opts.take(x.bytes); code != wire.None {
 			x.bytes = 0
 		}
+		if x.classic != nil {
+			x.classic.session = min(max(x.classic.session, g.opts.MinSession), g.opts.MaxSession)
+		}
 		g.beat(x)
 		if x.progress == revoking {
 			g.giveBackIn(x)
@@ -240,6 +290,7 @@ func (c *Coordinator) restoreEpochs(id string, state []byte) error {
 	}
 	if len(m.order) > 0 {
 		g.state = Stable
+		g.settleKind() // none that was written is of classic members alone
 	}
 	// What is there of the topics is looked at when the first member is heard: m.version is none that there is.
 	return nil

@@ -22,6 +22,17 @@ func (c *Coordinator) Join(r JoinRequest, reply func(JoinReply)) *Parked {
 	if code != wire.None {
 		return refuse(code)
 	}
+	if g.mixes() {
+		answer := g.joinMixed(&r)
+		g.settleKind() // it may have taken the place of the last member of the other protocol
+		wanted := g.changes
+		g.mu.Unlock()
+		if c.keepUpTo(g, wanted) != nil && answer.Err == wire.None {
+			answer = JoinReply{Err: wire.CoordinatorNotAvailable, Generation: -1, MemberID: r.MemberID}
+		}
+		reply(answer)
+		return nil
+	}
 	defer c.unlock(g)
 	if code := g.admit(&r); code != wire.None {
 		return refuse(code)

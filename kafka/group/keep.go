@@ -78,7 +78,7 @@ func (c *Coordinator) unlock(g *group) {
 // RestoreGroup puts back a group's last generation. Its members get their session
 // timeouts anew; those who ask first find the generation as they left it.
 func (c *Coordinator) RestoreGroup(id string, state []byte) error {
-	if len(state) > 0 && state[0] == epochStateVersion {
+	if len(state) > 0 && (state[0] == epochStateVersion || state[0] == mixedStateVersion) {
 		return c.restoreEpochs(id, state)
 	}
 	k, err := parseState(state)
@@ -106,6 +106,9 @@ func (c *Coordinator) RestoreGroup(id string, state []byte) error {
 		g.removeAll(func(*member) bool { return true })
 		g.state, g.protocol = Empty, ""
 		return fmt.Errorf("group %q: %w: no leader, or a protocol that not all know", id, errStateRecord)
+	}
+	if g.protocolType == ConsumerProtocol && !slices.ContainsFunc(g.members, func(m *member) bool { return len(m.assignment) > 0 }) {
+		g.prepare() // it was in a rebalance, which goes on: nobody knows what they have
 	}
 	return nil
 }

@@ -97,6 +97,7 @@ type epochMember struct {
 	expiry               *time.Timer // of the session
 	slow                 *time.Timer // of the time for giving back; nil: none
 	gone                 bool
+	classic              *spoken // of one that speaks the classic protocol
 }
 
 // leftForNow is the epoch of a static member that has left, and whose place is kept.
@@ -178,6 +179,7 @@ func (g *group) dismiss(x *epochMember) {
 		g.state, g.since = Empty, time.Now()
 	}
 	g.refreshTopics(true)
+	g.settleKind()
 }
 
 // unlist is dismiss without consequences.
@@ -186,6 +188,7 @@ func (g *group) unlist(x *epochMember) {
 	x.gone = true
 	x.expiry.Stop()
 	x.stopSlow()
+	x.stopPatience()
 	g.opts.give(x.bytes)
 	m.release(x)
 	delete(m.members, x.id)
@@ -205,6 +208,9 @@ func (x *epochMember) stopSlow() {
 // beat begins a member's session anew.
 func (g *group) beat(x *epochMember) {
 	session := g.c.Settings(g.id).session(g.modern.kind)
+	if x.classic != nil {
+		session = x.classic.session
+	}
 	x.deadline = time.Now().Add(session)
 	if x.expiry == nil {
 		x.expiry = time.AfterFunc(session, func() { g.modernExpiry(x) })

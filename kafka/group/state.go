@@ -47,8 +47,12 @@ func (g *group) appendState(dst []byte) []byte {
 	dst = appendText(dst, g.protocolType)
 	dst = appendText(dst, g.protocol)
 	dst = appendText(dst, g.leader)
-	dst = binary.AppendUvarint(dst, uint64(len(g.members)))
-	for _, m := range g.members {
+	members := g.members
+	if g.protocol == "" {
+		members = nil // of a group whose first generation does not stand yet there is nothing to go on with
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(members)))
+	for _, m := range members {
 		dst = appendText(dst, m.id)
 		dst = appendText(dst, m.instance)
 		dst = appendText(dst, m.clientID)

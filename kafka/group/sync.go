@@ -16,6 +16,10 @@ func (c *Coordinator) Sync(r SyncRequest, reply func(SyncReply)) *Parked {
 		return nil
 	}
 	defer g.mu.Unlock()
+	if g.mixes() {
+		reply(g.syncMixed(&r))
+		return nil
+	}
 	m, code := g.check(r.MemberID, r.InstanceID)
 	if code == wire.None {
 		code = g.checkSync(&r)
@@ -116,6 +120,10 @@ func (c *Coordinator) Heartbeat(id Identity) wire.Code {
 	if g == nil {
 		return c.missing(wire.UnknownMemberID)
 	}
+	if g.mixes() {
+		defer c.unlock(g)
+		return g.beatMixed(id)
+	}
 	defer g.mu.Unlock()
 	m, code := g.check(id.MemberID, id.InstanceID)
 	if code != wire.None {
@@ -172,7 +180,7 @@ func (c *Coordinator) Expel(group, member string) {
 }
 
 func (g *group) leave(l Leaver) wire.Code {
-	if g.modern != nil {
+	if g.modern != nil && !(l.InstanceID == "" && g.pending[l.MemberID] != nil) {
 		return g.sendAway(l)
 	}
 	if l.InstanceID == "" && g.keepPromise(l.MemberID) {
