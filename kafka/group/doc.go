@@ -21,6 +21,8 @@
 //	                                                             ▼   │
 //	                                                           receiving
 //
+// While clients go over from one to the other a group has members of both: see mixed.go.
+//
 // Join and Sync answer through a callback, because their answer may have to wait
 // for other members. Every callback is called exactly once, perhaps before the
 // call returns, with the group's lock held: it must not block nor call back. Only

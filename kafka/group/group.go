@@ -61,6 +61,12 @@ type member struct {
 	deadline             time.Time   // of the session
 	expiry               *time.Timer // fires at or before deadline
 	gone                 bool
+	epoch                int32 // of one that was in a group which the broker assigned, until it has joined again; else 0
+}
+
+// knows says whether a generation is the one that the member is in.
+func (g *group) knows(m *member, generation int32) bool {
+	return generation == g.generation || m.epoch != 0 && generation == m.epoch
 }
 
 func newGroup(id string, c *Coordinator) *group {

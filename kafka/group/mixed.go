@@ -150,7 +150,7 @@ func (g *group) settleKind() {
 		x.stopSlow()
 		x.stopPatience()
 		old := &member{id: x.id, instance: x.instance, clientID: x.clientID, clientHost: x.clientHost, protocols: x.classic.protocols,
-			session: x.classic.session, rebalance: x.rebalance, bytes: x.bytes, told: true, synced: true}
+			session: x.classic.session, rebalance: x.rebalance, bytes: x.bytes, epoch: x.epoch, told: true, synced: true}
 		for _, p := range old.protocols {
 			g.knowing[p.Name]++
 		}

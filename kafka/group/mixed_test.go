@@ -387,10 +387,20 @@ func TestAGroupGoesOverToTheOtherProtocolAndBack(t *testing.T) {
 			if r := n.beat(); r.Err != wire.UnknownMemberID {
 				t.Errorf("who has left goes on: %+v", r)
 			}
+			id := Identity{Group: "g", MemberID: old[0].id, Generation: old[0].generation}
+			if code := c.Commit(nil, id, []Position{{Topic: "t", Offset: Offset{Offset: 7}}}); code != wire.None {
+				t.Errorf("a commit before it has joined again: %v", code)
+			}
+			if code := c.Heartbeat(id); code != wire.RebalanceInProgress {
+				t.Errorf("a heartbeat before it has joined again: %v", code)
+			}
 			epoch := d.Epoch
 			rest(old)
 			if old[0].held.Count() != 3 || old[1].held.Count() != 3 || old[0].generation <= epoch {
 				t.Errorf("%v and %v in generation %d after epoch %d", old[0].held, old[1].held, old[0].generation, epoch)
+			}
+			if code := c.Heartbeat(id); code != wire.IllegalGeneration {
+				t.Errorf("a heartbeat of the epoch before that: %v", code)
 			}
 		})
 	}

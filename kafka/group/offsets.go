@@ -184,7 +184,7 @@ func (g *group) mayCommit(id Identity, positions []Position) wire.Code {
 	switch {
 	case code != wire.None:
 		return code
-	case id.Generation != g.generation:
+	case !g.knows(m, id.Generation):
 		return wire.IllegalGeneration
 	}
 	g.touch(m)

@@ -86,6 +86,7 @@ func (g *group) complete() {
 	g.state = Completing
 	g.protocol = g.choose()
 	for _, m := range g.members {
+		m.epoch = 0
 		g.touch(m)
 		g.answerJoin(m, g.currentReply(m))
 	}

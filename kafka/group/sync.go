@@ -129,7 +129,7 @@ func (c *Coordinator) Heartbeat(id Identity) wire.Code {
 	if code != wire.None {
 		return code
 	}
-	if id.Generation != g.generation {
+	if !g.knows(m, id.Generation) {
 		return wire.IllegalGeneration
 	}
 	g.touch(m)

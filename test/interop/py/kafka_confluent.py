@@ -1,6 +1,7 @@
 """librdkafka, through confluent-kafka."""
 
 import json
+import threading
 import time
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
@@ -265,6 +266,112 @@ def errors():
         except KafkaException as error:
             equal(error.args[0].code(), want, "code")
     adapter.delete_topic(topic)
+
+
+class Migrant(threading.Thread):
+    """A member of a group under migration. It commits what it has taken now and then, and before it gives a partition back."""
+
+    def __init__(self, group, topic, got, **how):
+        super().__init__()
+        self.topic, self.got, self.leaves, self.failed = topic, got, threading.Event(), None
+        self.held, self.taken, self.lost = set(), {}, 0
+        self.consumer = Consumer(config(group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, **how))
+        self.consumer.subscribe([topic], on_assign=self.on_assign, on_revoke=self.on_revoke, on_lost=self.on_lost)
+        self.start()
+
+    def on_assign(self, _consumer, partitions):
+        self.held |= {p.partition for p in partitions}
+
+    def on_revoke(self, _consumer, partitions):
+        self.commit({p.partition for p in partitions})
+        self.held -= {p.partition for p in partitions}
+
+    def on_lost(self, _consumer, partitions):
+        self.lost += 1
+        self.held -= {p.partition for p in partitions}
+
+    def run(self):
+        try:
+            while not self.leaves.is_set():
+                message = self.consumer.poll(0.05)
+                if message is not None and not message.error():
+                    self.got.append((message.partition(), message.offset()))
+                    self.taken[message.partition()] = message.offset() + 1
+                    if message.offset() % 100 == 0:
+                        self.commit(self.held)
+            self.consumer.close()
+        except Exception as error:  # told by stop
+            self.failed = error
+
+    def commit(self, partitions):
+        for attempt in range(50):  # a member that does not know of its newest epoch yet is told so
+            ends = [TopicPartition(self.topic, p, o) for p, o in self.taken.items() if p in partitions]
+            try:
+                if ends:
+                    self.consumer.commit(offsets=ends, asynchronous=False)
+                self.taken = {p: o for p, o in self.taken.items() if p not in partitions}
+                return
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.STALE_MEMBER_EPOCH or attempt == 49:
+                    raise
+                time.sleep(0.1)
+
+    def stop(self):
+        self.leaves.set()
+        self.join(15)
+        equal((self.is_alive(), self.failed, self.lost), (False, None, 0), "the member's end")
+
+
+def migrate(assignor):
+    topic, group = name(f"migrate-{assignor}"), name(f"migrants-{assignor}")
+    adapter.create_topic(topic, 6)
+    got, sent, over = [], [], threading.Event()
+
+    def produce():
+        producer = Producer(config(linger_ms=5))
+        while not over.is_set():
+            for partition in range(6):
+                producer.produce(topic, b"x", partition=partition, on_delivery=lambda _error, m: sent.append((m.partition(), m.offset())))
+            producer.poll(0)
+            time.sleep(0.01)
+        producer.flush(15)
+
+    source = threading.Thread(target=produce)
+    source.start()
+    classic = {"session_timeout_ms": 10000, "heartbeat_interval_ms": 300, "partition_assignment_strategy": assignor}
+    anew = {"group_protocol": "consumer"}
+
+    def settled(members):
+        until(lambda: all(m.held for m in members) and sum(len(m.held) for m in members) == 6, "partitions", seconds=20)
+
+    members = [Migrant(group, topic, got, **classic) for _ in range(2)]
+    settled(members)
+    for how, kind in ((anew, "CONSUMER"), (classic, "CLASSIC")):  # over, one by one, and back
+        for _ in range(2):
+            members.append(Migrant(group, topic, got, **how))
+            settled(members)
+            members.pop(0).stop()
+            settled(members)
+        described = adapter.admin.describe_consumer_groups([group])[group].result(10)
+        equal((described.type.name, len(described.members)), (kind, 2), "the group")
+    over.set()
+    source.join()
+    until(lambda: len(set(got)) >= len(sent), "what was sent", seconds=20)
+    for m in members:
+        m.stop()
+    equal(len(set(sent) - set(got)), 0, "lost")
+    equal(len(got) - len(set(got)), 0, "delivered twice")
+    adapter.delete_topic(topic)
+
+
+@check("a group goes over to the consumer protocol and back, eagerly", limit=60)
+def migrate_eagerly():
+    migrate("range")
+
+
+@check("a group goes over to the consumer protocol and back, cooperating", limit=60)
+def migrate_cooperating():
+    migrate("cooperative-sticky")
 
 
 adapter = Confluent()
