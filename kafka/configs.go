@@ -117,7 +117,7 @@ func (c *conn) groupSettings(name string) []setting {
 	for i := range out {
 		t := &group.GroupSettings[i]
 		s := setting{name: t.Name, value: t.Default, standard: t.Default, source: kmsg.ConfigSourceDefaultConfig, typ: kmsg.ConfigTypeString}
-		if t.Max > 0 { // those that brokers have a setting for
+		if s.doc, s.broker = t.Doc, t.Name; t.Max > 0 { // those of which a broker has its own setting
 			s.broker = "group." + t.Name
 		}
 		switch {
