@@ -62,34 +62,71 @@ func advertised(s wire.Support) kmsg.ApiVersionsResponseApiKey {
 	return k
 }
 
-// answerUnsupported answers a key or a version that is not served.
+// answerUnsupported answers a key or a version that is not served. The connection goes on, but where no answer can be meant.
 //
 //	ApiVersions of a newer version        in the oldest shape, error 35 and the versions of this
 //	                                      key alone, so that the client asks again: who gets
 //	                                      anything else waits for ever
-//	a request that Kafka has, with an     error 35 there, and nothing else
-//	error for all of it in its answer
-//	anything else                         no answer, as of Kafka: the connection ends, since
-//	                                      the shape of an answer is not known
-func (c *conn) answerUnsupported(h wire.Header, refused *wire.Refused) error {
-	var res kmsg.Response
-	if h.Key == wire.APIVersions {
-		answer := kmsg.NewPtrApiVersionsResponse()
-		answer.ErrorCode = int16(wire.UnsupportedVersion)
-		answer.ApiKeys = append(answer.ApiKeys, advertised(*wire.Lookup(wire.APIVersions)))
-		h.Version = 0
-		res = answer
-	} else if c.in {
-		res = wire.Unsupported(h)
-	}
-	if res == nil {
+//	Produce of a newer version            as the newest: error 35 for each partition, or nothing
+//	                                      where no answer is wanted (acks=0)
+//	a request that Kafka has              in that version, or the newest there is: error 35 where
+//	                                      there is a place for it, else an answer without parts
+//	one that nobody knows                 error 35 where answers mostly have it
+//	what is no request, or comes before   no answer: the connection ends
+//	the login
+func (c *conn) answerUnsupported(h wire.Header, frame []byte, refused *wire.Refused) error {
+	signsIn := h.Key == wire.SASLHandshake || h.Key == wire.SASLAuthenticate
+	switch {
+	case !h.Plausible() && h.Key != wire.APIVersions, !c.in && !signsIn && h.Key != wire.APIVersions:
 		return refused
 	}
 	if err := c.out.drain(); err != nil {
 		return err
 	}
-	if h.Key != wire.APIVersions {
-		c.log.Refused("request", refused, "ask ApiVersions for what is served, or update the client")
+	if h.Key == wire.APIVersions {
+		answer := kmsg.NewPtrApiVersionsResponse()
+		answer.ErrorCode = int16(wire.UnsupportedVersion)
+		answer.ApiKeys = append(answer.ApiKeys, advertised(*wire.Lookup(wire.APIVersions)))
+		h.Version = 0
+		return c.addAnswer(h, answer)
 	}
+	c.log.Refused("request", refused, "ask ApiVersions for what is served, or update the client")
+	if h.Key == wire.Produce {
+		return c.refuseProduce(frame, refused)
+	}
+	res, version := wire.Unsupported(h)
+	if res == nil {
+		return c.out.add(wire.Finish(wire.AppendUnknown(nil, h), 0, 0))
+	}
+	h.Version = version
+	return c.addAnswer(h, res)
+}
+
+func (c *conn) addAnswer(h wire.Header, res kmsg.Response) error {
 	return c.out.add(wire.Finish(res.AppendTo(wire.AppendResponseHeader(nil, h)), 0, 0))
+}
+
+// refuseProduce answers a Produce request of a version that is newer than those that are served.
+func (c *conn) refuseProduce(frame []byte, refused *wire.Refused) error {
+	h, body, err := wire.ParseAsNewest(frame)
+	if err == nil {
+		err = c.produce.Parse(h.Version, body)
+	}
+	if err != nil {
+		return refused
+	}
+	q := &c.produce
+	if len(q.Partitions) > fewPartitions {
+		defer c.releaseMany()
+		if err := c.charge(len(q.Partitions) * producedBytes); err != nil {
+			return err
+		}
+	}
+	if q.Acks == 0 {
+		return errProduceUnanswered
+	}
+	for i := range q.Partitions {
+		q.Partitions[i].Fail(wire.UnsupportedVersion, refused.Error())
+	}
+	return c.out.add(wire.Finish(q.AppendResponse(wire.AppendResponseHeader(nil, h)), 0, 0))
 }

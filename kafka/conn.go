@@ -207,13 +207,13 @@ func (c *conn) limit(k wire.Key) int {
 var errBeforeLogin = errors.New("a request before the login")
 
 // serve answers one request. An error ends the connection: the protocol has no
-// answer to what is unknown or malformed.
+// answer to what is malformed.
 func (c *conn) serve(frame []byte) error {
 	h, body, err := wire.ParseHeader(frame)
 	c.requests.Add(1)
 	var refused *wire.Refused
 	if errors.As(err, &refused) {
-		return c.answerUnsupported(h, refused)
+		return c.answerUnsupported(h, frame, refused)
 	}
 	if err != nil {
 		return err

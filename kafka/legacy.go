@@ -40,6 +40,9 @@ func (a *arrival) upConvert(set []byte, settings *broker.Settings) ([]byte, erro
 		if len(rest) > 0 {
 			return nil, fmt.Errorf("%w: a packed message must stand alone", message.ErrLegacy)
 		}
+		if codec == message.CodecLZ4 && first.Magic == 0 {
+			message.MendLZ4(first.Value)
+		}
 		if set, err = a.unpackLegacy(first.Value, codec, unpackedBytes(settings)); err != nil {
 			return nil, err
 		}

@@ -2,10 +2,13 @@ package kafka
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"strings"
 	"testing"
 
+	"github.com/pierrec/lz4/v4"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -174,6 +177,64 @@ func TestOldMessagesThatAreWrongAreRefused(t *testing.T) {
 	if p := c.produceIn(2, "t", makeBatch(nil, "new")); p.ErrorCode != 0 {
 		t.Errorf("a batch in an old request: %d", p.ErrorCode)
 	}
+}
+
+// In messages of format 0 clients have a wrong checksum in the header of an LZ4 frame: over its first four bytes too. Some
+// have the right one.
+func TestLZ4OfFormat0IsTakenWithTheChecksumThatItsClientsHave(t *testing.T) {
+	r := newRig(t, nil)
+	for name, tc := range map[string]struct {
+		magic int8
+		size  bool // the frame says how long it is unpacked
+		sum   func(frame []byte, end int)
+		want  wire.Code
+	}{
+		"as clients have it":            {0, false, func(f []byte, end int) { f[end] = byte(xxh32(f[:end]) >> 8) }, wire.None},
+		"with a size":                   {0, true, func(f []byte, end int) { f[end] = byte(xxh32(f[:end]) >> 8) }, wire.None},
+		"as it should be":               {0, false, func([]byte, int) {}, wire.None},
+		"wrong in format 1":             {1, false, func(f []byte, end int) { f[end] = byte(xxh32(f[:end]) >> 8) }, wire.InvalidRecord},
+		"too short to have a checksum":  {0, false, func(f []byte, end int) { clear(f[4:]) }, wire.InvalidRecord},
+		"a header that is not complete": {0, false, func(f []byte, end int) { f[4] |= 0x09 }, wire.InvalidRecord},
+	} {
+		topic := strings.ReplaceAll(name, " ", "-")
+		r.topic(topic, 1, nil)
+		var packed bytes.Buffer
+		w, set := lz4.NewWriter(&packed), oldSet(t, tc.magic, 0, "one", "two")
+		options, end := []lz4.Option{lz4.BlockSizeOption(lz4.Block64Kb)}, 6
+		if tc.size {
+			options, end = append(options, lz4.SizeOption(uint64(len(set)))), 14
+		}
+		if err := w.Apply(options...); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = w.Write(set)
+		w.Close()
+		frame := packed.Bytes()
+		tc.sum(frame, end)
+		c := r.raw()
+		if p := c.produceIn(int16(tc.magic), topic, oldMessage(tc.magic, message.CodecLZ4, 1, 0, nil, frame)); wire.Code(p.ErrorCode) != tc.want {
+			t.Errorf("%s: %+v", name, p)
+		}
+		if tc.want != wire.None {
+			continue
+		}
+		for i, rec := range consume(t, r.client(kgo.ConsumeTopics(topic)), 2) {
+			if string(rec.Value) != []string{"one", "two"}[i] {
+				t.Errorf("%s: %q", name, rec.Value)
+			}
+		}
+	}
+}
+
+// xxh32 is of one of the examples' headers, with four bytes before it or without: the LZ4 library's own, through a frame's
+// checksum of what it holds.
+func xxh32(b []byte) uint32 {
+	var out bytes.Buffer
+	w := lz4.NewWriter(&out)
+	_ = w.Apply(lz4.ChecksumOption(true))
+	_, _ = w.Write(b)
+	w.Close()
+	return binary.LittleEndian.Uint32(out.Bytes()[out.Len()-4:])
 }
 
 func TestMemoryOfConversionsIsGivenBack(t *testing.T) {

@@ -137,6 +137,7 @@ func (c *conn) produceOne(sl *slot, name []byte, t *topic, denied error, p *wire
 	b, code, why := a.check(p.Records, set)
 	if code != wire.None {
 		p.Fail(code, why)
+		p.Faults = c.chargeFaults(a.faults)
 		return
 	}
 	switch {
@@ -158,6 +159,17 @@ func (c *conn) produceOne(sl *slot, name []byte, t *topic, denied error, p *wire
 	}
 	c.produceToLog(sl, t, set, b, p)
 }
+
+// chargeFaults are those that there is memory to tell of.
+func (c *conn) chargeFaults(faults []wire.RecordFault) []wire.RecordFault {
+	if len(faults) == 0 || c.charge(len(faults)*faultBytes) != nil {
+		return nil
+	}
+	return faults
+}
+
+// faultBytes is what it takes to tell of one record: what is kept of it, and its place in the answer.
+const faultBytes = 400
 
 func (c *conn) produceToLog(sl *slot, t *topic, set *broker.Settings, b batch.Batch, p *wire.ProducePartition) {
 	part := t.partition(p.Index)

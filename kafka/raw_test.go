@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -579,23 +580,57 @@ func TestAPIVersions(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotServedIsAnsweredWhereThereIsAPlaceForIt(t *testing.T) {
+// header is a frame of a request without a body.
+func header(key, version int16, correlation int32) []byte {
+	b := []byte{0, 0, 0, 10}
+	b = binary.BigEndian.AppendUint16(b, uint16(key))
+	b = binary.BigEndian.AppendUint16(b, uint16(version))
+	return append(binary.BigEndian.AppendUint32(b, uint32(correlation)), 0xff, 0xff)
+}
+
+// Every key and version, on one connection.
+func TestWhatIsNotServedIsAnsweredAndTheConnectionGoesOn(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.raw()
-	for _, req := range []kmsg.Request{kmsg.NewPtrDescribeTopicPartitionsRequest(), kmsg.NewPtrGetTelemetrySubscriptionsRequest(), kmsg.NewPtrStreamsGroupHeartbeatRequest()} {
-		for version := int16(0); version <= req.MaxVersion(); version++ {
-			req.SetVersion(version)
-			if wire.Unsupported(wire.Header{Key: wire.Key(req.Key()), Version: version}) == nil {
+	said := 0
+	for key := int16(0); key < 130; key++ {
+		for version := int16(0); version < 25; version++ {
+			if s := wire.Lookup(wire.Key(key)); key == 0 || s != nil && s.Serves(version) {
 				continue
 			}
-			c.send(req, version)
+			correlation := int32(key)<<16 | int32(version)
+			c.write(header(key, version, correlation))
+			got, body, err := c.frame()
+			if err != nil || got != correlation {
+				t.Fatalf("key %d version %d: correlation %d, %v", key, version, got, err)
+			}
+			req := kmsg.RequestForKey(key)
+			if req == nil {
+				if !bytes.Equal(body, []byte{0, 0, 0, 0, 0, 0, 35}) {
+					t.Errorf("key %d version %d: %x", key, version, body)
+				}
+				continue
+			}
 			res := req.ResponseKind()
-			c.receive(res, version)
-			codes := map[wire.Code]bool{}
-			if codesIn(reflect.ValueOf(res), codes); !codes[wire.UnsupportedVersion] {
-				t.Errorf("key %d version %d: %+v", req.Key(), version, res)
+			res.SetVersion(min(version, req.MaxVersion()))
+			if key == 18 {
+				res.SetVersion(0)
+			} else if res.IsFlexible() {
+				body = body[1:]
+			}
+			if err := res.ReadFrom(body); err != nil {
+				t.Errorf("key %d version %d: %v", key, version, err)
+			}
+			if codes := (map[wire.Code]bool{}); true {
+				codesIn(reflect.ValueOf(res), codes)
+				if codes[wire.UnsupportedVersion] {
+					said++
+				}
 			}
 		}
+	}
+	if said < 1000 {
+		t.Errorf("%d answers say so", said)
 	}
 	q := kmsg.NewPtrMetadataRequest()
 	c.send(q, 9)
@@ -605,25 +640,49 @@ func TestWhatIsNotServedIsAnsweredWhereThereIsAPlaceForIt(t *testing.T) {
 	}
 }
 
+func TestAProduceOfANewerVersionIsRefusedForEachPartition(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("t", 1, nil)
+	newer := func(acks int16) []byte {
+		req := produceRequest("t", 0, acks, makeBatch(nil, "x"))
+		req.Topics[0].TopicID = r.idOf("t")
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, req.Topics[0].Partitions[0])
+		req.SetVersion(13)
+		b := formatter.AppendRequest(nil, req, 7)
+		b[7] = 14
+		return b
+	}
+	c := r.raw()
+	c.write(newer(1))
+	var res kmsg.ProduceResponse
+	c.receive(&res, 13)
+	if parts := res.Topics[0].Partitions; len(parts) != 2 || parts[0].ErrorCode != 35 || parts[1].ErrorCode != 35 {
+		t.Errorf("%+v", res)
+	}
+	if got := c.produce("t", 1, makeBatch(nil, "y")); got.ErrorCode != 0 || got.BaseOffset != 0 {
+		t.Errorf("the connection does not go on: %+v", got)
+	}
+	c.write(newer(0))
+	c.closed("acks 0")
+	c = r.raw()
+	c.write(header(0, 14, 1))
+	c.closed("one without a body")
+}
+
 func TestWhatHasNoAnswerClosesTheConnection(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.MaxFrameBytes = 1 << 20 })
-	header := func(key, version int16) []byte {
-		b := []byte{0, 0, 0, 10}
-		b = binary.BigEndian.AppendUint16(b, uint16(key))
-		b = binary.BigEndian.AppendUint16(b, uint16(version))
-		return append(b, 0, 0, 0, 1, 0xff, 0xff)
-	}
 	for name, bytes := range map[string][]byte{
-		"garbage":             []byte("\x00\x00\x00\x20 this is not a Kafka request at all"),
-		"HTTP":                []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-		"unknown key":         header(999, 0),
-		"transactions":        header(24, 0),
-		"newer produce":       header(0, 14),
-		"newer fetch":         header(1, 19),
-		"negative size":       {0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-		"tiny size":           {0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0},
-		"frame too large":     {0, 0x20, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0},
-		"body cut in a frame": append(header(3, 9), 0),
+		"garbage":              []byte("\x00\x00\x00\x20 this is not a Kafka request at all"),
+		"HTTP":                 []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+		"a key beyond all":     header(1000, 0, 1),
+		"a negative key":       header(-1, 0, 1),
+		"a negative version":   header(3, -1, 1),
+		"a version beyond all": header(3, 100, 1),
+		"cut transactions":     header(24, 0, 1),
+		"negative size":        {0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+		"tiny size":            {0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0},
+		"frame too large":      {0, 0x20, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0},
+		"body cut in a frame":  append(header(3, 9, 1), 0),
 	} {
 		c := r.raw()
 		c.write(bytes)

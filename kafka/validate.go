@@ -3,6 +3,7 @@ package kafka
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
@@ -33,6 +34,7 @@ type arrival struct {
 	client  interface{ patient() <-chan struct{} } // nil: one that waits
 
 	unpacked int // bytes of the records when they are unpacked, once they were checked
+	faults   []wire.RecordFault
 }
 
 func (c *conn) arrived(version int16) arrival {
@@ -121,6 +123,7 @@ func (a *arrival) check(records []byte, set *broker.Settings) (batch.Batch, wire
 		return b, wire.None, ""
 	}
 	if times.Latest()-set.TimeAfterMs > now || set.TimeBeforeMs < now && times.Oldest() < now-set.TimeBeforeMs {
+		a.findFaults(b, set)
 		return nil, wire.InvalidTimestamp, "a timestamp is too far from the broker's: see message.timestamp.after.max.ms and message.timestamp.before.max.ms"
 	}
 	b.SetTimes(false, times.Latest())
@@ -185,6 +188,9 @@ func (a *arrival) checkRecords(b batch.Batch, set *broker.Settings) (message.Che
 	default:
 		c, err = a.unpack(b, set)
 	}
+	if errors.Is(err, message.ErrNoKey) {
+		a.findFaults(b, set)
+	}
 	code, why := verdict(err, set)
 	return c, code, why
 }
@@ -209,6 +215,42 @@ func verdict(err error, set *broker.Settings) (wire.Code, string) {
 	}
 	return wire.InvalidRecord, err.Error()
 }
+
+// maxFaults is how many records of a batch that was refused are told.
+const maxFaults = 100
+
+// findFaults looks for the records for which a batch is refused. What it can't look into for want of memory it says nothing of.
+func (a *arrival) findFaults(b batch.Batch, set *broker.Settings) {
+	if a.version < faultsSince {
+		return
+	}
+	now := a.now.UnixMilli()
+	oldest, latest := int64(math.MinInt64), int64(math.MaxInt64)
+	if !set.LogAppendTime {
+		oldest = now - min(set.TimeBeforeMs, now)
+		latest = now + min(set.TimeAfterMs, math.MaxInt64-now)
+	}
+	var f message.Faults
+	fresh := func() message.Walker {
+		f = message.NewFaults(b.Count(), b.BaseTimestamp(), set.Compact, oldest, latest, maxFaults)
+		return &f
+	}
+	if b.Codec() == message.CodecNone {
+		_, _ = fresh().Records(b.Records())
+	} else {
+		_, _ = a.walk(fresh, b.Codec(), b.Records(), unpackedBytes(set))
+	}
+	for _, one := range f.Found {
+		fault := wire.RecordFault{Record: one.Record, Message: "a compacted topic takes no record without a key"}
+		if !one.NoKey {
+			fault.Message = fmt.Sprintf("its timestamp %d is not from %d to %d, which the topic takes", one.TimestampMs, oldest, latest)
+		}
+		a.faults = append(a.faults, fault)
+	}
+}
+
+// faultsSince is the version of Produce whose answer has a place for them.
+const faultsSince = 8
 
 // newCheck is of a batch for a topic with these settings.
 func newCheck(b batch.Batch, set *broker.Settings) message.Check {

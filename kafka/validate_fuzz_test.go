@@ -51,3 +51,43 @@ func FuzzCheckBatch(f *testing.F) {
 		}
 	})
 }
+
+// Whatever an old producer's message holds, as a set or packed, becomes a batch that can be read, or is refused.
+func FuzzUpConvert(f *testing.F) {
+	inner := oldMessage(0, 0, 0, 1, []byte("k"), []byte("v"))
+	for codec := message.CodecNone; codec <= message.CodecZstd; codec++ {
+		packed := inner
+		if codec != message.CodecNone {
+			packed = pack(codec, inner)
+		}
+		f.Add(byte(0), byte(codec), packed)
+		f.Add(byte(1), byte(codec), packed)
+	}
+	set := testSettings()
+	f.Fuzz(func(t *testing.T, magic, attributes byte, value []byte) {
+		a := anArrival()
+		a.version = 2
+		b, code, why := a.check(oldMessage(int8(magic&1), int8(attributes&0xf), 0, 1, nil, value), set)
+		defer a.release()
+		if code != wire.None {
+			if why == "" {
+				t.Error("refused without a reason")
+			}
+			return
+		}
+		if err := b.Check(); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := message.Unpack(nil, b.Codec(), b.Records(), message.MaxUnpackedBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := message.NewRecords(raw)
+		var rec message.Record
+		for n := int32(0); n < b.Count(); n++ {
+			if more, err := r.Next(&rec); err != nil || !more || rec.OffsetDelta != n {
+				t.Fatalf("record %d of %d: %v %v", n, b.Count(), more, err)
+			}
+		}
+	})
+}

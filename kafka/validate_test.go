@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -330,4 +332,71 @@ func TestZstdCameWithProduceSeven(t *testing.T) {
 			}
 		}
 	})
+}
+
+// keyedRecord is a record with a key, or none, so much later than its batch.
+func keyedRecord(delta int, key string, ms int64, value string) []byte {
+	body := binary.AppendVarint([]byte{0}, ms)
+	body = binary.AppendVarint(body, int64(delta))
+	if key == "" {
+		body = append(body, 1)
+	} else {
+		body = append(binary.AppendVarint(body, int64(len(key))), key...)
+	}
+	body = append(binary.AppendVarint(body, int64(len(value))), value...)
+	return append(binary.AppendVarint(nil, int64(len(body)+1)), append(body, 0)...)
+}
+
+func TestAProducerIsToldWhichRecordsAreNotTaken(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("keys", 1, map[string]string{"cleanup.policy": "compact"})
+	r.topic("times", 1, map[string]string{"message.timestamp.before.max.ms": "60000", "message.timestamp.after.max.ms": "60000"})
+	long := strings.Repeat("long", 400_000) // comes in pieces
+	for _, tc := range []struct {
+		topic string
+		codec int
+		value string
+		code  wire.Code
+		want  []int32
+	}{
+		{"keys", message.CodecNone, "v", wire.InvalidRecord, []int32{1, 3}},
+		{"keys", message.CodecGzip, "v", wire.InvalidRecord, []int32{1, 3}},
+		{"keys", message.CodecZstd, long, wire.InvalidRecord, []int32{1, 3}},
+		{"times", message.CodecNone, "v", wire.InvalidTimestamp, []int32{2, 3}},
+		{"times", message.CodecSnappy, "v", wire.InvalidTimestamp, []int32{2, 3}},
+	} {
+		var raw []byte
+		for i := range 4 {
+			raw = append(raw, keyedRecord(i, []string{"k", "", "k", ""}[i], []int64{0, 1, 3600_000, -3600_000}[i], tc.value)...)
+		}
+		records := sealed(tc.codec, pack(tc.codec, raw), 4, nil)
+		if tc.codec == message.CodecNone {
+			records = sealed(tc.codec, raw, 4, nil)
+		}
+		for _, version := range []int16{7, 8, 9} {
+			p := r.raw().produceIn(version, tc.topic, records)
+			var got []int32
+			for _, f := range p.ErrorRecords {
+				if got = append(got, f.RelativeOffset); f.ErrorMessage == nil || len(*f.ErrorMessage) < 20 {
+					t.Errorf("%+v", f)
+				}
+			}
+			want := tc.want
+			if version < 8 {
+				want = nil
+			}
+			if wire.Code(p.ErrorCode) != tc.code || !slices.Equal(got, want) || (version >= 8) != (p.ErrorMessage != nil) {
+				t.Errorf("%s, codec %d, version %d: %+v", tc.topic, tc.codec, version, p)
+			}
+		}
+	}
+}
+
+func TestNoMoreRecordsAreToldThanThereIsMemoryFor(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("keys", 1, map[string]string{"cleanup.policy": "compact"})
+	p := r.raw().produce("keys", -1, makeBatch(nil, make([]string, 5000)...))
+	if p.ErrorCode != 87 || len(p.ErrorRecords) != maxFaults || p.ErrorRecords[maxFaults-1].RelativeOffset != maxFaults-1 {
+		t.Errorf("%d records are told", len(p.ErrorRecords))
+	}
 }

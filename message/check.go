@@ -216,18 +216,30 @@ func (c *Check) any(b []byte, number uint32) (ms int64, n int, err error) {
 
 // Long implements Walker.
 func (c *Check) Long(s *Stretch) error {
-	end := s.record()
-	if size := end - s.taken; size > int64(c.most) && s.err == nil {
-		return c.tooLarge(c.next, size)
-	}
-	s.skip(1, end) // attributes
-	ms := c.baseMs + s.varint()
-	if s.varint() != int64(c.next) && s.err == nil {
-		return c.malformed(c.next, badNumber)
-	}
-	if !s.nullable(end) && c.keyed && s.err == nil {
+	ms, keyed, err := c.long(s)
+	switch {
+	case err != nil:
+		return err
+	case c.keyed && !keyed:
 		return c.noKey(c.next)
 	}
+	c.note(ms)
+	c.next++
+	return nil
+}
+
+// long checks a record that comes in pieces.
+func (c *Check) long(s *Stretch) (ms int64, keyed bool, err error) {
+	end := s.record()
+	if size := end - s.taken; size > int64(c.most) && s.err == nil {
+		return 0, false, c.tooLarge(c.next, size)
+	}
+	s.skip(1, end) // attributes
+	ms = c.baseMs + s.varint()
+	if s.varint() != int64(c.next) && s.err == nil {
+		return 0, false, c.malformed(c.next, badNumber)
+	}
+	keyed = s.nullable(end)
 	s.nullable(end) // value
 	count := s.varint()
 	if count < 0 || count > (end-s.taken)/2 {
@@ -241,11 +253,9 @@ func (c *Check) Long(s *Stretch) error {
 		s.fail(ErrRecord)
 	}
 	if s.err != nil {
-		return fmt.Errorf("record %d: %w", c.next, s.err)
+		return 0, false, fmt.Errorf("record %d: %w", c.next, s.err)
 	}
-	c.note(ms)
-	c.next++
-	return nil
+	return ms, keyed, nil
 }
 
 func (c *Check) note(ms int64) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -380,6 +381,17 @@ func FuzzCheck(f *testing.F) {
 		}
 		if err != nil {
 			return
+		}
+		faults := func(buf int) []Fault {
+			f := NewFaults(int32(count), 0, true, 0, 1000, 100)
+			in := inspector{buf: make([]byte, buf)}
+			if _, err := in.walk(&f, bytes.NewReader(raw), len(raw)); err != nil {
+				t.Fatalf("what is at fault in a good batch: %v", err)
+			}
+			return f.Found
+		}
+		if whole, stretched := faults(1+len(raw)), faults(piece); !slices.Equal(whole, stretched) {
+			t.Fatalf("at fault: %v, in %d bytes of memory: %v", whole, piece, stretched)
 		}
 		r := NewRecords(raw)
 		var rec Record

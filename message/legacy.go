@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math/bits"
 )
 
 // Before record batches (Kafka 0.11) messages stood back to back in a message set, each with a
@@ -115,6 +116,46 @@ func (b *Builder) AddLegacy(set []byte) error {
 		set = rest
 	}
 	return nil
+}
+
+// MendLZ4 gives the LZ4 frame that a message of format 0 is packed as the checksum of its header that the format of the frame
+// asks for. All clients computed another one in such messages, over the number in front of the header too, since the first
+// did (KAFKA-3160); brokers take either.
+func MendLZ4(frame []byte) {
+	if len(frame) < 7 || binary.LittleEndian.Uint32(frame) != lz4Magic {
+		return
+	}
+	end := 6
+	if frame[4]&lz4Size != 0 {
+		end += 8
+	}
+	if frame[4]&lz4Dictionary != 0 {
+		end += 4
+	}
+	if end < len(frame) {
+		frame[end] = byte(xxHash32(frame[4:end]) >> 8)
+	}
+}
+
+// xxHash32 is the hash that LZ4 frames have, of fewer than 16 bytes, with the seed 0.
+func xxHash32(b []byte) uint32 {
+	const (
+		prime1 = 2654435761
+		prime2 = 2246822519
+		prime3 = 3266489917
+		prime4 = 668265263
+		prime5 = 374761393
+	)
+	h := uint32(prime5) + uint32(len(b))
+	for ; len(b) >= 4; b = b[4:] {
+		h = bits.RotateLeft32(h+binary.LittleEndian.Uint32(b)*prime3, 17) * prime4
+	}
+	for _, c := range b {
+		h = bits.RotateLeft32(h+uint32(c)*prime5, 11) * prime1
+	}
+	h = (h ^ h>>15) * prime2
+	h = (h ^ h>>13) * prime3
+	return h ^ h>>16
 }
 
 // LegacyBytes is what a record takes as a message of that magic.

@@ -311,6 +311,7 @@ func TestProduceResponseCanFailAfterwards(t *testing.T) {
 			t.Fatal(err)
 		}
 		q.Partitions[2].Fail(CorruptMessage, "was wrong before")
+		q.Partitions[2].Faults = []RecordFault{{3, "its time"}, {70_000, ""}}
 		body := q.AppendResponse(nil)
 		FailResponse(body, version, StorageError)
 		got := kmsg.ProduceResponse{Version: version}
@@ -322,6 +323,9 @@ func TestProduceResponseCanFailAfterwards(t *testing.T) {
 				want := int16(StorageError)
 				if i == 0 && j == 2 {
 					want = int16(CorruptMessage)
+				}
+				if told := len(p.ErrorRecords); told > 0 != (version >= 8 && want == int16(CorruptMessage)) || told > 0 && (p.ErrorRecords[0].RelativeOffset != 3 || *p.ErrorRecords[0].ErrorMessage != "its time") {
+					t.Errorf("version %d topic %d partition %d: %+v", version, i, j, p.ErrorRecords)
 				}
 				if p.ErrorCode != want || p.BaseOffset != -1 {
 					t.Errorf("version %d topic %d partition %d: %+v", version, i, j, p)

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"fmt"
 	"reflect"
 
@@ -23,24 +22,28 @@ func Decode(h Header, body []byte) (kmsg.Request, error) {
 	return req, nil
 }
 
-// Unsupported is the answer to a request that is not served, in the version asked for: error
-// 35 for all of it. It is nil where Kafka's protocol has no such answer, or no such request.
-func Unsupported(h Header) kmsg.Response {
+// Unsupported is the answer to a request that is not served: error 35 for all of it, where an answer to that request has a
+// place for one, and else an answer in which nothing stands. It is in the version that was asked for, or in the newest one that
+// is known, which is then told. It is nil where nothing is known of such a request.
+func Unsupported(h Header) (res kmsg.Response, version int16) {
 	req := kmsg.RequestForKey(int16(h.Key))
-	if req == nil || h.Version < 0 || h.Version > req.MaxVersion() {
-		return nil
+	if req == nil {
+		return nil, 0
 	}
-	req.SetVersion(h.Version)
-	res := req.ResponseKind()
-	res.SetVersion(h.Version)
-	code := reflect.ValueOf(res).Elem().FieldByName("ErrorCode")
-	if !code.IsValid() || code.Kind() != reflect.Int16 {
-		return nil
+	version = min(h.Version, req.MaxVersion())
+	req.SetVersion(version)
+	res = req.ResponseKind()
+	res.SetVersion(version)
+	if code := reflect.ValueOf(res).Elem().FieldByName("ErrorCode"); code.IsValid() && code.Kind() == reflect.Int16 {
+		code.SetInt(int64(UnsupportedVersion))
 	}
-	without := res.AppendTo(nil)
-	code.SetInt(int64(UnsupportedVersion))
-	if bytes.Equal(without, res.AppendTo(nil)) {
-		return nil // this version has no place for it
-	}
-	return res
+	return res, version
+}
+
+// AppendUnknown appends the whole answer to a request of which nothing is known, behind four bytes for its size. All requests that
+// Kafka has got since 2.4 are flexible, and nearly all answers begin with a time and an error.
+func AppendUnknown(dst []byte, h Header) []byte {
+	dst = appendInt32(append(dst, 0, 0, 0, 0), h.Correlation)
+	dst = appendInt32(appendTags(dst, true), 0)
+	return appendInt16(dst, int16(UnsupportedVersion))
 }

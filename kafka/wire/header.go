@@ -74,6 +74,27 @@ func ParseHeader(frame []byte) (h Header, body []byte, err error) {
 	return h, r.src, r.done()
 }
 
+// Bounds of what may be a request of a Kafka that is newer than this, and is no garbage.
+const (
+	maxKey     = 999
+	maxVersion = 99
+)
+
+// Plausible says whether a frame with this header may be a request of Kafka's protocol, of a key or version that is not served.
+// Other protocols' bytes are no answer's worth.
+func (h Header) Plausible() bool {
+	return h.Key >= 0 && h.Key <= maxKey && h.Version >= 0 && h.Version <= maxVersion
+}
+
+// ParseAsNewest is ParseHeader for a version beyond those that are served, which is taken for the newest of them. It changes the
+// frame.
+func ParseAsNewest(frame []byte) (h Header, body []byte, err error) {
+	if s := Lookup(Key(binary.BigEndian.Uint16(frame))); s != nil {
+		binary.BigEndian.PutUint16(frame[2:], uint16(s.Max))
+	}
+	return ParseHeader(frame)
+}
+
 // Refused says that a key or version is not served.
 type Refused struct {
 	Key     Key

@@ -49,12 +49,20 @@ type ProducePartition struct {
 	LogAppendTimeMillis int64
 	LogStartOffset      int64
 	Message             string // for people, sent from version 8 on; empty = none
+	Faults              []RecordFault
+}
+
+// RecordFault says of one record of a batch that was refused why it was (KIP-467, from version 8 on).
+type RecordFault struct {
+	Record  int32 // of its batch, from 0 on
+	Message string
 }
 
 // Smallest encodings of one topic and one partition in a request.
 const (
 	minProduceTopicBytes     = 3 // empty compact name, empty array, tags
 	minProducePartitionBytes = 6 // index, records length, tags
+	minRecordFaultBytes      = 6
 	minFetchTopicBytes       = 3
 	minFetchPartitionBytes   = 16
 )
@@ -121,7 +129,11 @@ func (p *ProducePartition) appendTo(dst []byte, version int16, flexible bool) []
 		dst = appendInt64(dst, p.LogStartOffset)
 	}
 	if version >= 8 {
-		dst = appendArray(dst, flexible, 0) // no errors of single records
+		dst = appendArray(dst, flexible, len(p.Faults))
+		for i := range p.Faults {
+			dst = appendString(appendInt32(dst, p.Faults[i].Record), flexible, p.Faults[i].Message)
+			dst = appendTags(dst, flexible)
+		}
 		if p.Message == "" {
 			dst = appendNullString(dst, flexible)
 		} else {
@@ -170,7 +182,11 @@ func skipProducedRest(r *decoder, version int16, flexible bool) {
 		r.int64()
 	}
 	if version >= 8 {
-		r.array(flexible, 1)
+		for n := r.array(flexible, minRecordFaultBytes); n > 0 && !r.bad; n-- {
+			r.int32()
+			r.str(flexible)
+			r.tags(flexible)
+		}
 		r.str(flexible)
 	}
 	r.tags(flexible)
