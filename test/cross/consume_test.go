@@ -234,6 +234,12 @@ func TestOneConsumerAloneHasATopic(t *testing.T) {
 			_, err := ch.Consume(name, "b", false, false, false, false, nil)
 			return err
 		})
+		urgent := p.make(w, "urgent", nil)
+		low, high := w.consume(urgent, 2, amqp.Table{"x-priority": int32(-1)}), w.consume(urgent, 2, amqp.Table{"x-priority": int32(5)})
+		w.produce(urgent, "0", "1", "2")
+		for _, d := range append(high.get(2), low.get(1)...) {
+			w.must(d.Ack(false))
+		}
 		if p.isTopic() {
 			return
 		}

@@ -178,6 +178,17 @@ func TestDuplicatesReachATopicOnce(t *testing.T) {
 		if got := sorted(w.bodies(name)); got != "a b" {
 			t.Errorf("%s: %s", name, got)
 		}
+		if p.isTopic() {
+			return
+		}
+		// The queue's own names are those of messages.
+		if again := w.publish("", name, amqp.Publishing{Body: []byte("a"), Headers: amqp.Table{"x-deduplication-header": "1"}}); again {
+			t.Error("a duplicate is confirmed")
+		}
+		w.must(w.put(&kgo.Record{Topic: name, Value: []byte("record"), Headers: []kgo.RecordHeader{{Key: "x-deduplication-header", Value: []byte("1")}}}))
+		if got := sorted(w.bodies(name)); got != "a b record" {
+			t.Errorf("%s: %s", name, got)
+		}
 	})
 }
 
