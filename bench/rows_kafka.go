@@ -61,6 +61,10 @@ func kafkaRows() []row {
 	}
 	add("kafka-fetch-1k-p8", "catch-up-p8", "raw Fetch requests, reading a topic from its start", false,
 		func(ctx context.Context, x *running) error { return fetch(ctx, x, x.kafkaLoad(manyParts, 1024)) })
+	for _, n := range []int{1, 4} {
+		add(fmt.Sprintf("kafka-share-1k-m%d", n), "share", fmt.Sprintf("raw ShareFetch requests of %d members of a share group, which accept all they get", n), false,
+			func(ctx context.Context, x *running) error { return share(ctx, x, x.kafkaLoad(1, 1024), n) })
+	}
 	for _, s := range sizes {
 		add("kafka-tail-"+s.name, "tail", "raw Produce requests, batches of 64 KiB, a raw reader at the tail", s.short("1k"),
 			func(ctx context.Context, x *running) error {
@@ -239,6 +243,23 @@ func fetch(ctx context.Context, x *running, l *kafkaload.Load) error {
 				w.elapsed += f.Elapsed
 			}
 			return w, nil
+		})
+	})
+}
+
+// share has a share group work a topic off once.
+func share(ctx context.Context, x *running, l *kafkaload.Load, members int) error {
+	return x.withTopic(ctx, l.Partitions, nil, func(*kafkaload.Admin) error {
+		p, err := produceAll(ctx, l)
+		if err != nil {
+			return fmt.Errorf("fill the topic: %w", err)
+		}
+		return x.measured(ctx, func() (work, error) {
+			r, err := l.Reader().Share(ctx, l.Topic+"-shared", members, p.Ends())
+			if r.Again > 0 {
+				err = errors.Join(err, fmt.Errorf("%d records were given out more than once", r.Again))
+			}
+			return work{messages: r.Records, bodyBytes: l.ValueBytes, elapsed: r.Elapsed}, err
 		})
 	})
 }

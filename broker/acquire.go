@@ -35,7 +35,7 @@ type Acquisition struct {
 	of     int32        // of how many
 	base   int64        // its base offset
 	header batch.Header // and the rest, but for the count
-	whole  bool         // it is all of it, as it was packed
+	whole  bool         // it is all of it, as it is stored
 }
 
 // Reset forgets everything.
@@ -111,10 +111,12 @@ func (a *Acquisition) add(r *reader, d *Delivery) {
 		a.Batches = append(a.Batches, b[:batch.HeaderBytes]...)
 	}
 	a.Batches = append(a.Batches, r.src.record...)
-	if a.count+1 == a.of && b.Codec() != message.CodecNone {
-		whole := append(a.Batches, b...)
-		a.Batches = append(whole[:a.open], whole[len(a.Batches):]...)
-		a.whole = true
+	if a.count+1 == a.of {
+		if b.Codec() != message.CodecNone {
+			whole := append(a.Batches, b...)
+			a.Batches = append(whole[:a.open], whole[len(a.Batches):]...)
+		}
+		a.whole = true // its own header stands before it, checksum and all
 	}
 	a.count++
 	a.header.LastOffsetDelta = int32(int64(d.Offset) - a.base)

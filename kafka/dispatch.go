@@ -26,12 +26,17 @@ func (c *conn) serveGenerated(h wire.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
+	defer c.share.done()
 	res, err := c.handle(h, req)
 	if err != nil {
 		return err
 	}
 	c.refusedIn(h.Key, res)
 	res.SetVersion(h.Version)
+	shared := h.Key == wire.ShareFetch
+	if n := len(c.share.acquired.Batches); shared && n > keptBodyBytes {
+		c.body = bigBody(n + n/16)
+	}
 	c.body = wire.Finish(res.AppendTo(wire.AppendResponseHeader(c.body[:0], h)), 0, 0)
 	if len(c.body) >= sendBytes {
 		err = c.out.vector([][]byte{c.body}) // not gathered: that would be a copy
@@ -39,6 +44,9 @@ func (c *conn) serveGenerated(h wire.Header, body []byte) error {
 		err = c.out.add(c.body)
 	}
 	if cap(c.body) > keptBodyBytes {
+		if shared {
+			recycleBody(c.body)
+		}
 		c.body = nil
 	}
 	if err == nil && c.over {

@@ -352,6 +352,7 @@ func (c *conn) acquire(x *shareSession, r *kmsg.ShareFetchRequest, out *shareAns
 		}
 	}
 	c.bill.taken += int64(2 * bytes)
+	c.share.begin(bytes)
 	records := int(min(r.MaxRecords, maxShareRecords))
 	x.mu.Lock()
 	parts := x.parts
@@ -376,6 +377,7 @@ func (c *conn) acquire(x *shareSession, r *kmsg.ShareFetchRequest, out *shareAns
 		bytes -= took
 	}
 	if out.n == 0 {
+		c.share.done()
 		c.releaseBill()
 	}
 }
@@ -396,13 +398,14 @@ func (c *conn) acquireFrom(x *shareSession, p *sharePart, records, bytes int, ou
 		}
 	}
 	a := &c.share.acquired
-	a.Reset()
+	begins := len(a.Batches)
+	a.Runs = a.Runs[:0]
 	n, err := p.sub.Acquire(records, bytes, a)
 	if n == 0 {
 		return 0, err
 	}
 	one := out.part(p.id, p.n)
-	one.Records = slices.Clone(a.Batches)
+	one.Records = a.Batches[begins:len(a.Batches):len(a.Batches)] // good until the answer is encoded
 	one.AcquiredRecords = make([]kmsg.ShareFetchResponseTopicPartitionAcquiredRecord, len(a.Runs))
 	for i := range a.Runs {
 		run := &one.AcquiredRecords[i]
@@ -410,8 +413,5 @@ func (c *conn) acquireFrom(x *shareSession, p *sharePart, records, bytes int, ou
 	}
 	x.hold(p, a.Runs)
 	out.n += n
-	if cap(a.Batches) > keptBodyBytes {
-		a.Batches = nil
-	}
 	return max(len(one.Records), 1), nil
 }

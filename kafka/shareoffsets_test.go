@@ -2,14 +2,18 @@ package kafka
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/kafka/wire"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // shareBeat is a heartbeat of a member of group "s"; epoch 0 joins, -1 leaves.
@@ -192,4 +196,49 @@ func TestAShareGroupBeginsWhereItsSettingSays(t *testing.T) {
 	c.alterGroup("s", "share.auto.offset.reset", "latest")
 	c.shareBeat("m", 0, "t")
 	c.wants("of whom somebody has taken", a.peek(), "2-9:1")
+}
+
+// What a share group has settled stays settled after a kill, how often messages were delivered is known, and so is the group.
+func TestAShareGroupGoesOnAfterAKill(t *testing.T) {
+	r := newRigWith(t, store.ModeGroup, func(r *rig) { r.memory = func() error { return nil } })
+	r.filled(t, "t", 20)
+	c := r.raw()
+	c.shareBeat("m", 0, "t")
+	c.alterGroup("s", "share.record.lock.duration.ms", "20000")
+	a := r.sharer(t, "m", "t")
+	a.got("ten", a.fetch(10), []string{"0-9:1"})
+	a.fetch(0, verdictsAt{0, 4, []int8{shareAccept}}, verdictsAt{5, 5, []int8{shareRelease}}, verdictsAt{7, 7, []int8{shareAccept}})
+	var after *rig
+	eventually(t, "what is ahead is saved", func() bool {
+		disk := r.mem.(*fs.Mem)
+		disk.Writeback()
+		after = &rig{t: t, mem: disk.Crash(rand.New(rand.NewPCG(1, 1))), mode: store.ModeGroup}
+		after.start()
+		c := after.raw()
+		c.wants("how far it is", strings.Split(c.shareOffsets(), ",")[0], "t/0=5")
+		c.nc.Close()
+		b := after.sharer(t, "m", "t")
+		p := b.fetch(100)
+		runs := strings.Join(runsOf(p), " ")
+		if len(runs) < 3 || runs[:2] != "5-" {
+			t.Errorf("what comes begins with %s", runs)
+		}
+		saved := strings.HasPrefix(runs, "5-5:2 6-6:") && !strings.Contains(runs, " 7-")
+		if !saved {
+			after.stop()
+		}
+		return saved
+	})
+	defer after.stop()
+	d := after.raw()
+	if lock := after.server.groupsOf(mustVHost(t, after)).Settings("s").ShareLock; lock != 20*time.Second {
+		t.Errorf("locks last %v", lock)
+	}
+	beat := kmsg.NewPtrShareGroupHeartbeatRequest()
+	beat.GroupID, beat.MemberID, beat.MemberEpoch = "s", "m", 1
+	d.send(beat, 1)
+	var res kmsg.ShareGroupHeartbeatResponse
+	if d.receive(&res, 1); res.ErrorCode != 0 {
+		t.Errorf("the member goes on: %+v", res)
+	}
 }

@@ -93,6 +93,39 @@ type sharing struct {
 	acquired broker.Acquisition
 }
 
+// bigBodies are what answers with records are gathered and encoded in; there are as many as are worked on at a time.
+var bigBodies = sync.Pool{New: func() any { return new([]byte) }}
+
+// bigBody has room for n bytes.
+func bigBody(n int) []byte {
+	b := *bigBodies.Get().(*[]byte)
+	if cap(b) < n {
+		b = make([]byte, 0, n)
+	}
+	return b[:0]
+}
+
+func recycleBody(b []byte) {
+	if cap(b) > keptBodyBytes {
+		bigBodies.Put(&b)
+	}
+}
+
+// begin has the next records gathered in memory for about so many bytes of them.
+func (s *sharing) begin(bytes int) {
+	if s.acquired.Reset(); cap(s.acquired.Batches) < bytes {
+		s.acquired.Batches = bigBody(bytes + bytes/8)
+	}
+}
+
+// done gives that memory back when the answer is encoded.
+func (s *sharing) done() {
+	if b := s.acquired.Batches; cap(b) > 0 {
+		recycleBody(b)
+		s.acquired.Batches = nil
+	}
+}
+
 // shareSession is one member's. Its requests come one after the other, as their epochs do, but not over one connection always.
 type shareSession struct {
 	name    shareName
