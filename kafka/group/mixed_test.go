@@ -181,7 +181,7 @@ func (m *classicClient) leave() {
 // TestMembersOfBothProtocolsShareAGroup has clients of both come and go in one group, vanish, and the broker be restarted, by seed: at
 // no time do two of them hold a partition, and when all is quiet every partition has a reader.
 func TestMembersOfBothProtocolsShareAGroup(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(120) {
 		fakeclock.Test(t, func(t *testing.T) { bothProtocols(t, seed) })
 	}
 }
@@ -368,6 +368,13 @@ func TestAGroupGoesOverToTheOtherProtocolAndBack(t *testing.T) {
 			}
 			if code := c.Commit(nil, Identity{Group: "g", MemberID: old[0].id, Generation: before}, []Position{{Topic: "t", Offset: Offset{Offset: 6}}}); code != wire.None {
 				t.Errorf("a commit of what is still its own: %v", code)
+			}
+			for generation, want := range map[int32]wire.Code{before: wire.RebalanceInProgress, before + 1: wire.IllegalGeneration} {
+				c.Sync(SyncRequest{Group: "g", MemberID: old[0].id, Generation: generation}, func(r SyncReply) {
+					if r.Err != want {
+						t.Errorf("a sync of generation %d while it is behind %d: %v", generation, before, r.Err)
+					}
+				})
 			}
 			rest(old, n)
 			d, _ := c.DescribeEpochs("g", Consumer)
