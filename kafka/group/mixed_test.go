@@ -440,6 +440,32 @@ func TestAClassicMemberThatDoesNotJoinAgainIsDismissed(t *testing.T) {
 	})
 }
 
+// What a cooperating member had when it joined last, and was not assigned again, is given to nobody before it has joined once more.
+func TestWhatACooperatingMemberMayStillHoldIsNotGivenAway(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		c, topics := newEpochs(t, Options{Keeper: &stateKeeper{}})
+		topics.put("t", 6)
+		a := &classicClient{c: c, catalog: topics, names: []string{"t"}, cooperates: true, generation: -1, held: Partitions{}}
+		b := &classicClient{c: c, catalog: topics, names: []string{"t"}, cooperates: true, generation: -1, held: Partitions{}}
+		rest([]*classicClient{a})
+		b.step()
+		b.step()
+		a.step()
+		a.step() // leads, and is to give half of it back
+		b.step()
+		if a.held.Count() != 3 || b.held.Count() != 0 || a.stage != "" {
+			t.Fatalf("%v and %v, %s", a.held, b.held, a.stage)
+		}
+		n := &epochClient{t: t, c: c, catalog: topics, id: "n", names: []string{"t"}}
+		if n.mustBeat(); n.held.Count() != 0 {
+			t.Errorf("%v of what may still be held is given away", n.held)
+		}
+		if rest([]*classicClient{a, b}, n); a.held.Count() != 2 || b.held.Count() != 2 || n.held.Count() != 2 {
+			t.Errorf("%v, %v and %v", a.held, b.held, n.held)
+		}
+	})
+}
+
 // What can't be understood stays a classic group, and what is not stable is to be asked later.
 func TestAGroupThatCantGoOverSaysSo(t *testing.T) {
 	fakeclock.Test(t, func(t *testing.T) {
