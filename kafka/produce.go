@@ -142,7 +142,7 @@ func (c *conn) produceOne(sl *slot, name []byte, t *topic, denied error, p *wire
 	}
 	switch {
 	case c.entered != nil && t.exchange != nil:
-		p.Fail(wire.InvalidTxnState, "an exchange takes no transactions: produce to a queue or a topic")
+		p.Fail(notPart(q.Version), errFeedInTransaction.Error())
 		return
 	case c.entered != nil:
 		if code, why := c.entered.admits(b, t.partition(p.Index), q.Version); code != wire.None {

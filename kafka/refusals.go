@@ -44,7 +44,8 @@ var advice = map[wire.Code]string{
 	wire.InvalidProducerEpoch:       "let one producer use the id",
 	wire.InvalidTxnState:            "mend or update the client: what it asks for does not fit its transaction",
 	wire.InvalidProducerIDMapping:   "start the producer anew: its transactional id was not used for long, or is another's",
-	wire.InvalidTransactionTimeout:  "set transaction.timeout.ms to 15 min or less",
+	wire.InvalidTransactionTimeout:  "set the producer's transaction.timeout.ms to --kafka-transaction-timeout (15m) or less, or raise that",
+	wire.TransactionAbortable:       "produce to what was added to the transaction, and to exchanges without one",
 	wire.ProducerFenced:             "let one producer at a time use the transactional id, and give its transactions time enough",
 	wire.TransactionalIDAuthFailed:  "use a transactional id or a user for which it is allowed; give a producer of transactions a transactional id",
 	wire.SecurityDisabled:           "give the broker users",
@@ -117,6 +118,23 @@ func (c *conn) refusedIn(key wire.Key, res kmsg.Response) {
 		one("", r.ErrorCode, nil)
 	case *kmsg.InitProducerIDResponse:
 		one("", r.ErrorCode, nil)
+	case *kmsg.EndTxnResponse:
+		one("", r.ErrorCode, nil)
+	case *kmsg.AddOffsetsToTxnResponse:
+		one("", r.ErrorCode, nil)
+	case *kmsg.AddPartitionsToTxnResponse:
+		for i := range r.Topics {
+			for j := range r.Topics[i].Partitions {
+				one(r.Topics[i].Topic, r.Topics[i].Partitions[j].ErrorCode, nil)
+			}
+		}
+		c.deniedIn(key.String(), "", reflect.ValueOf(r.Transactions))
+	case *kmsg.TxnOffsetCommitResponse:
+		for i := range r.Topics {
+			for j := range r.Topics[i].Partitions {
+				one(r.Topics[i].Topic, r.Topics[i].Partitions[j].ErrorCode, nil)
+			}
+		}
 	case *kmsg.OffsetCommitResponse:
 		for i := range r.Topics {
 			for j := range r.Topics[i].Partitions {

@@ -177,12 +177,17 @@ func (e *entered) admits(b batch.Batch, part *broker.Partition, version int16) (
 	case b.ProducerID() != e.producer || b.ProducerEpoch() != e.epoch:
 		return wire.InvalidProducerIDMapping, "batches of several producers in one transaction"
 	case part != nil && !e.Has(placeOf(part)):
-		if version >= abortableSince {
-			return wire.TransactionAbortable, "the partition is not part of the transaction"
-		}
-		return wire.InvalidTxnState, "the partition is not part of the transaction: add it first"
+		return notPart(version), "the partition is not part of the transaction: add it first"
 	}
 	return wire.None, ""
+}
+
+// notPart is what a producer is told of what can't be part of its transaction.
+func notPart(version int16) wire.Code {
+	if version >= abortableSince {
+		return wire.TransactionAbortable
+	}
+	return wire.InvalidTxnState
 }
 
 // mayTransact asks whether the client may do that with a transactional id.
@@ -244,6 +249,11 @@ func (c *conn) addPartitionsToTxn(r *kmsg.AddPartitionsToTxnRequest) kmsg.Respon
 	return res
 }
 
+// errFeedInTransaction is told to who would produce to the topic of an exchange in a transaction. What is routed is one message among
+// others in each queue, held against its limits, delays and priorities when it comes: it can't be taken back. The code is one after which
+// clients abort and may go on, be they older than it or not.
+var errFeedInTransaction = faultf(wire.TransactionAbortable, "an exchange takes no transactions: produce to a queue or a topic, or without a transaction")
+
 // added is what AddPartitionsToTxn adds to one transaction.
 type added struct {
 	c        *conn
@@ -254,10 +264,14 @@ type added struct {
 	places   []txn.Place
 	codes    []wire.Code
 	bad      bool
+	feed     bool
 }
 
 func (a *added) topic(name string, partitions []int32) {
 	known, err := a.c.lookup(broker.Publish, name)
+	if err == nil && known.exchange != nil {
+		err, a.feed = errFeedInTransaction, true
+	}
 	if err != nil && slices.Contains(internalTopics, name) {
 		err = faultf(wire.TopicAuthorizationFailed, "nobody writes to '%s'", name)
 	}
@@ -283,6 +297,11 @@ func (a *added) add(version int16) {
 	switch {
 	case all != wire.None:
 	case a.bad:
+		if a.feed { // there is something to abort then, which librdkafka does
+			if all = a.c.txns.Add(a.id, a.producer, a.epoch, nil); all != wire.None {
+				break
+			}
+		}
 		for i := range a.codes {
 			a.codes[i] = cmp.Or(a.codes[i], wire.OperationNotAttempted)
 		}

@@ -606,3 +606,32 @@ func TestADeletedGroupIsNotMadeByATransaction(t *testing.T) {
 		t.Errorf("%+v %v", o, err)
 	}
 }
+
+// The topic of an exchange takes part in no transaction, and its producer learns why instead of asking for ever.
+func TestAnExchangeTakesNoTransactions(t *testing.T) {
+	for name, age := range clientAges {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.topic("t", 1, nil)
+			s := r.feedInto()
+			cl := r.transactional("tx", age)
+			if err := cl.BeginTransaction(); err != nil {
+				t.Fatal(err)
+			}
+			sendAll(t, cl, "lost")
+			if err := cl.ProduceSync(testContext(t), &kgo.Record{Topic: "ingest", Value: []byte("v")}).FirstErr(); !errors.Is(err, map[string]error{"new": kerr.TransactionAbortable, "old": kerr.InvalidTxnState}[name]) {
+				t.Errorf("it hears %v", err)
+			}
+			if err := cl.EndTransaction(testContext(t), kgo.TryAbort); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.Get("q", true); err != nil || got != nil {
+				t.Errorf("routed was %+v %v", got, err)
+			}
+			transact(t, cl, true, "kept")
+			if got := r.committedValues(0, 1); !slices.Equal(got, []string{"kept"}) {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}
