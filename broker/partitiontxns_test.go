@@ -317,3 +317,72 @@ func TestReadersAreWokenOnceTheEndIsKnown(t *testing.T) {
 		t.Errorf("the last who was woken saw an end of %d", seen)
 	}
 }
+
+// A replay, and who looks through a queue, see what is committed, and end where that ends.
+func TestAReplayAndABrowseStopAtTheLastStableOffset(t *testing.T) {
+	r := startWith(t, 0)
+	q := r.queue("t", QueueOptions{Durable: true, Args: arguments(argRetention, "1h")})
+	r.queue("copy", QueueOptions{Durable: true})
+	p := q.Partitions()[0]
+	put := func(b batch.Batch) {
+		t.Helper()
+		if _, err := r.s.Produce(p, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := func(id int64, commit bool) {
+		t.Helper()
+		if err := r.v.EndTransaction(p, id, 0, 0, commit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	see := func(want ...string) {
+		t.Helper()
+		var browsed []string
+		for from, end := message.Offset(0), message.Offset(1); from < end; {
+			var err error
+			if from, end, err = r.s.Browse(p, from, 1<<20, func(d *Delivery) bool { browsed = append(browsed, string(d.Body)); return true }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !slices.Equal(browsed, want) {
+			t.Errorf("browsed %q, want %q", browsed, want)
+		}
+		if j := r.job(ReplayJob, spec("t", intoQueue("copy"))); j.State != JobDone || int(j.Copied) != len(want) {
+			t.Errorf("replayed: %+v", j)
+		}
+		var replayed []string
+		for {
+			got, err := r.s.Get("copy", true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got == nil {
+				break
+			}
+			replayed = append(replayed, string(got.Body))
+		}
+		if !slices.Equal(replayed, want) {
+			t.Errorf("replayed %q, want %q", replayed, want)
+		}
+	}
+	put(transactionally(1, 0, 0, "a"))
+	put(transactionally(2, 0, 0, "aborted"))
+	end(1, true)
+	end(2, false)
+	put(transactionally(1, 0, 1, "b"))
+	put(transactionally(2, 0, 1, "aborted, too"))
+	put(produced(-1, -1, -1, "plain"))
+	see("a")
+	end(2, false)
+	see("a")
+	end(1, true)
+	see("a", "b", "plain")
+	r.restart()
+	if q, err := r.v.Queue("t"); err != nil {
+		t.Fatal(err)
+	} else {
+		p = q.Partitions()[0]
+	}
+	see("a", "b", "plain")
+}
