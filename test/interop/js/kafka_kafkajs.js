@@ -169,6 +169,29 @@ check('bounds and offsets by time', async () => {
   await admin.deleteTopics({topics: [topic]});
 });
 
+check('transactions: what is committed is read, with the offset of its group; what is aborted is not', async () => {
+  const topic = name('transactions'), group = name('transactions-group');
+  await createTopic(topic, 2);
+  const producer = kafka.producer({transactionalId: topic, idempotent: true, maxInFlightRequests: 1, transactionTimeout: 10000});
+  await producer.connect();
+  for (let turn = 0; turn < 6; turn++) {
+    const transaction = await producer.transaction();
+    await transaction.send({topic, messages: [0, 1].map(partition => ({partition, value: `${turn % 3 ? 'kept' : 'lost'}-${turn}`}))});
+    await transaction.sendOffsets({consumerGroupId: group, topics: [{topic, partitions: [{partition: 0, offset: String(turn + 1)}]}]});
+    await (turn % 3 ? transaction.commit() : transaction.abort());
+  }
+  await producer.disconnect();
+  const [{partitions}] = await admin.fetchOffsets({groupId: group, topics: [topic]});
+  assert.deepEqual(partitions.find(p => p.partition === 0).offset, '6', 'the offset of the last that was committed');
+  const a = await join(group + '-reader', topic);
+  await until(() => a.got.length >= 8, 'what is committed');
+  await sleep(200);
+  assert.deepEqual(a.got.filter(m => m.partition === 1).map(m => String(m.value)), [1, 2, 4, 5].map(turn => `kept-${turn}`));
+  assert.equal(a.got.length, 8, 'messages');
+  await a.leave();
+  await admin.deleteTopics({topics: [topic]});
+}, 60);
+
 for (const mechanism of kafkaSCRAM ? ['scram-sha-256', 'scram-sha-512'] : []) { // only a broker that is Leveret has them as it comes
   check(`${mechanism.toUpperCase()}: the right password gets in, a wrong one does not`, async () => {
     const [username, right] = kafkaSCRAM.split(':');

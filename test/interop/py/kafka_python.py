@@ -1,11 +1,11 @@
 """kafka-python (pure Python)."""
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import NewTopic
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 
 import scenario
-from check import KAFKA_ADDR, KAFKA_SASL, main
+from check import KAFKA_ADDR, KAFKA_SASL, check, equal, main, name, until
 from scenario import Record
 
 
@@ -121,4 +121,31 @@ class KafkaPython(scenario.Adapter):
 
 
 scenario.register(KafkaPython())
+
+
+@check("transactions: what is committed is read, with the offset of its group; what is aborted is not", 60)
+def transactions():
+    adapter, topic, group = KafkaPython(), name("transactions"), name("transactions-group")
+    adapter.create_topic(topic, 2)
+    producer = KafkaProducer(**config(transactional_id=topic, transaction_timeout_ms=10000, linger_ms=5))
+    producer.init_transactions()
+    for turn in range(6):
+        producer.begin_transaction()
+        for partition in (0, 1):
+            producer.send(topic, f"{'kept' if turn % 3 else 'lost'}-{turn}".encode(), partition=partition)
+        producer.send_offsets_to_transaction({TopicPartition(topic, 0): OffsetAndMetadata(turn + 1, "", -1)}, group)
+        producer.commit_transaction() if turn % 3 else producer.abort_transaction()
+    producer.close()
+    equal(adapter.committed(group, topic), {0: 6}, "the offset of the last that was committed")
+    consumer = KafkaConsumer(**config(enable_auto_commit=False, group_id=None, isolation_level="read_committed", auto_offset_reset="earliest"))
+    consumer.assign([TopicPartition(topic, p) for p in (0, 1)])
+    got = []
+    until(lambda: got.extend(m for list in consumer.poll(timeout_ms=200).values() for m in list) or len(got) >= 8, "what is committed")
+    consumer.poll(timeout_ms=200)
+    for partition in (0, 1):
+        equal([m.value.decode() for m in got if m.partition == partition], [f"kept-{turn}" for turn in (1, 2, 4, 5)], f"partition {partition}")
+    consumer.close()
+    adapter.delete_topic(topic)
+
+
 main()

@@ -29,8 +29,58 @@ func main() {
 	c.Transport = c.transport
 	// Its producer has no idempotence, and its reader makes empty values of nulls.
 	scenario.Register(&c, scenario.Options{Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}})
+	check.Add("transactions: offsets are committed with one, and not with one that is aborted; an older epoch is fenced", 40*time.Second, c.transactions)
 	check.Logins(login)
 	check.Main()
+}
+
+// transactions is all that kafka-go has of them: its requests to coordinators. The batches that it writes have no producer, and so
+// can't be part of one.
+func (c *client) transactions(ctx context.Context) {
+	topic, group := check.Name("transactions"), check.Name("transactions-group")
+	check.OK(c.CreateTopic(ctx, topic, 2), "create the topic")
+	begin := func() *kafka.ProducerSession {
+		res := check.Get(c.InitProducerID(ctx, &kafka.InitProducerIDRequest{TransactionalID: topic, TransactionTimeoutMs: 10_000, ProducerID: -1, ProducerEpoch: -1}))
+		check.OK(res.Error, "InitProducerId")
+		return res.Producer
+	}
+	run := func(p *kafka.ProducerSession, offset int64, commit bool) error {
+		parts := map[string][]kafka.AddPartitionToTxn{topic: {{Partition: 0}, {Partition: 1}}}
+		added := check.Get(c.AddPartitionsToTxn(ctx, &kafka.AddPartitionsToTxnRequest{TransactionalID: topic, ProducerID: p.ProducerID, ProducerEpoch: p.ProducerEpoch, Topics: parts}))
+		for _, a := range added.Topics[topic] {
+			if a.Error != nil {
+				return a.Error
+			}
+		}
+		with := check.Get(c.AddOffsetsToTxn(ctx, &kafka.AddOffsetsToTxnRequest{TransactionalID: topic, ProducerID: p.ProducerID, ProducerEpoch: p.ProducerEpoch, GroupID: group}))
+		check.OK(with.Error, "AddOffsetsToTxn")
+		offsets := map[string][]kafka.TxnOffsetCommit{topic: {{Partition: 1, Offset: offset}}}
+		sent := check.Get(c.TxnOffsetCommit(ctx, &kafka.TxnOffsetCommitRequest{TransactionalID: topic, GroupID: group, ProducerID: p.ProducerID, ProducerEpoch: p.ProducerEpoch,
+			GenerationID: -1, Topics: offsets}))
+		check.OK(sent.Topics[topic][0].Error, "TxnOffsetCommit")
+		ended := check.Get(c.EndTxn(ctx, &kafka.EndTxnRequest{TransactionalID: topic, ProducerID: p.ProducerID, ProducerEpoch: p.ProducerEpoch, Committed: commit}))
+		return ended.Error
+	}
+	committed := func() int64 {
+		res := check.Get(c.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: {1}}}))
+		return res.Topics[topic][0].CommittedOffset
+	}
+	old := begin()
+	check.OK(run(old, 3, true), "commit")
+	for range 100 { // a real Kafka answers before the offsets are there
+		if committed() == 3 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	check.Equal(committed(), int64(3), "committed offset")
+	p := begin()
+	check.OK(run(p, 5, false), "abort")
+	check.Equal(committed(), int64(3), "committed offset after an abort")
+	if err := run(old, 7, true); !errors.Is(err, kafka.ProducerFenced) && !errors.Is(err, kafka.InvalidProducerEpoch) {
+		check.Fail("the older epoch hears %v", err)
+	}
+	check.OK(c.DeleteTopic(ctx, topic), "delete the topic")
 }
 
 func login(ctx context.Context, mechanism, user, password string) error {
