@@ -14,6 +14,11 @@ import (
 // ErrInTransaction says that a producer which has a transaction in a partition sends a batch without it.
 var ErrInTransaction = errors.New("the producer has a transaction there, and the batch is not of it")
 
+var errNoTransactions = fail(Unsupported, "where this broker stores its messages it can't have transactions of Kafka's producers")
+
+// Transactional says whether the broker can have transactions of Kafka's producers.
+func (b *Broker) Transactional() bool { return b.store.Caps().Transactions }
+
 // Transactions of Kafka's producers. Their batches stand in the log as all others; what a reader of what is
 // committed may see ends at the last stable offset, the first one of a transaction that is neither committed nor aborted:
 //
@@ -286,6 +291,9 @@ func (p *Partition) enteredTxn(b batch.Batch, fresh bool, at store.Position, err
 func (p *Partition) makeTransactional() error {
 	if p.txns() != nil {
 		return nil
+	}
+	if !p.q.vhost.b.Transactional() {
+		return errNoTransactions
 	}
 	if p.q.lives() {
 		if err := p.q.vhost.putGroups([]store.Entry{{Key: txnPartKey(p), Value: p.q.TopicID[:]}}); err != nil {

@@ -42,6 +42,10 @@ func (c *conn) mayFind(r *kmsg.FindCoordinatorRequest, key string) (wire.Code, *
 	case 0:
 		return c.mayGroup(broker.Look, key), nil
 	case 1:
+		if !c.s.broker.Transactional() { // all that a transaction takes begins with this, and clients show the reason
+			why := noTransactions
+			return wire.UnsupportedVersion, &why
+		}
 		return c.mayTransact(broker.Look, key), nil
 	}
 	return wire.InvalidRequest, nil

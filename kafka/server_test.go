@@ -36,7 +36,8 @@ type rig struct {
 	under    func(*broker.Options)
 	mode     store.Mode
 	policy   broker.Policy
-	memory   func() error // that there is enough; nil: always
+	memory   func() error                  // that there is enough; nil: always
+	wrap     func(store.Store) store.Store // for the broker; nil: as it is
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
@@ -63,11 +64,15 @@ func (r *rig) start() {
 	if r.store, err = local.Open(local.Options{Dir: "data", FS: r.mem, Mode: r.mode, SegmentBytes: 1 << 20, Logger: quiet()}); err != nil {
 		r.t.Fatal(err)
 	}
+	st := store.Store(r.store)
+	if r.wrap != nil {
+		st = r.wrap(st)
+	}
 	under := broker.Options{Log: quiet(), Policy: r.policy, Memory: r.memory, SaveEvery: r.saveEvery()}
 	if r.under != nil {
 		r.under(&under)
 	}
-	if r.broker, err = broker.Open(r.store, under); err != nil {
+	if r.broker, err = broker.Open(st, under); err != nil {
 		r.t.Fatal(err)
 	}
 	o := Options{Broker: r.broker, Logger: quiet()}

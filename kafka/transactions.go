@@ -119,6 +119,10 @@ type entered struct {
 func (c *conn) enterTransaction(q *wire.ProduceRequest) *entered {
 	e := &entered{producer: batch.NoProducer}
 	id := string(q.TransactionID)
+	if !c.s.broker.Transactional() {
+		e.code, e.why = wire.UnsupportedVersion, noTransactions
+		return e
+	}
 	if err := c.session.May(broker.Publish, broker.OnTransaction, id); err != nil {
 		e.code, e.why = codeOf(err), err.Error()
 		return e
@@ -190,8 +194,13 @@ func notPart(version int16) wire.Code {
 	return wire.InvalidTxnState
 }
 
+const noTransactions = "this broker keeps its messages where there are no transactions: produce without a transactional id"
+
 // mayTransact asks whether the client may do that with a transactional id.
 func (c *conn) mayTransact(verb broker.Verb, id string) wire.Code {
+	if verb == broker.Publish && !c.s.broker.Transactional() {
+		return wire.UnsupportedVersion
+	}
 	return codeOf(c.session.May(verb, broker.OnTransaction, id))
 }
 

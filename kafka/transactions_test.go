@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,8 +15,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/kafka/group"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // clientAges are franz-go as it is, with the implicit protocol of KIP-890, and as before that.
@@ -633,5 +637,47 @@ func TestAnExchangeTakesNoTransactions(t *testing.T) {
 				t.Errorf("%v", got)
 			}
 		})
+	}
+}
+
+// plainStore is one that keeps records and not what their batches say of producers, as a cluster does.
+type plainStore struct{ store.Store }
+
+func (s plainStore) Caps() store.Caps {
+	c := s.Store.Caps()
+	c.Transactions = false
+	return c
+}
+
+func TestAStoreWithoutTransactionsRefusesThemWithTheReason(t *testing.T) {
+	r := &rig{t: t, mem: fs.NewMem(1), mode: store.ModeOS, wrap: func(s store.Store) store.Store { return plainStore{s} }}
+	r.start()
+	t.Cleanup(r.stop)
+	r.topic("t", 1, nil)
+	c := r.raw()
+	find, found := kmsg.NewPtrFindCoordinatorRequest(), new(kmsg.FindCoordinatorResponse)
+	find.CoordinatorType, find.CoordinatorKeys = 1, []string{"tx"}
+	if c.ask(find, 4, found); found.Coordinators[0].ErrorCode != 35 || !strings.Contains(deref(found.Coordinators[0].ErrorMessage), "no transactions") {
+		t.Errorf("%+v", found)
+	}
+	if res := initialized(c, "tx"); res.ErrorCode != 35 {
+		t.Errorf("%+v", res)
+	}
+	if code := inTransaction(c, "tx", 12, transactionalBatch(7, 0, 0, "v")); code != 35 {
+		t.Errorf("produce: %d", code)
+	}
+	v, err := r.broker.VHost("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := v.Queue("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.owner().Produce(q.Partitions()[0], transactionalBatch(7, 0, 0, "v")); broker.KindOf(err) != broker.Unsupported {
+		t.Errorf("a batch all the same: %v", err)
+	}
+	if got := c.produce("t", -1, makeBatch(nil, "plain")); got.ErrorCode != 0 || got.BaseOffset != 0 {
+		t.Errorf("%+v", got)
 	}
 }

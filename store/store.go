@@ -357,6 +357,9 @@ type Caps struct {
 	// Shared says that other processes may use the same store: names that are free
 	// here may be taken there, and definitions change by their hands.
 	Shared bool
+	// Transactions says that batches keep what their headers say of producers and transactions, and that control batches can be
+	// appended. Where they don't, what a transaction has not committed would be seen.
+	Transactions bool
 	// MaxBatchBytes is the longest batch that Append takes.
 	MaxBatchBytes int
 	// MaxCursorBytes is the most that SaveCursor keeps; 0: whatever there may be.
