@@ -324,6 +324,31 @@ func TestOffsetsWaitForTheEnd(t *testing.T) {
 	}
 }
 
+// A producer that did not hear of its new epoch is told of it by Init, but only before it has used that.
+func TestInitTellsOfTheEpochThatAnEndGave(t *testing.T) {
+	w := newWorld()
+	c := w.coordinator()
+	p, e := begin(t, c, "x")
+	w.produce(t, c, "x", p, e, at(0))
+	if _, _, code := c.End("x", p, e, true, true); code != wire.None {
+		t.Fatal(code)
+	}
+	if _, e2, code := c.Init("x", time.Minute, p, e); code != wire.None || e2 != e+1 {
+		t.Errorf("%d %v", e2, code)
+	}
+	c = w.restart(t, c)
+	if _, _, code := c.End("x", p, e, false, true); code != wire.ProducerFenced {
+		t.Errorf("with the epoch from before, of which it knows by now: %v", code)
+	}
+	w.produce(t, c, "x", p, e+1, at(0))
+	_, e, _ = c.End("x", p, e+1, true, true)
+	w.produce(t, c, "x", p, e, at(0))
+	if _, _, code := c.Init("x", time.Minute, p, e-1); code != wire.ProducerFenced || len(w.open) != 1 {
+		t.Errorf("when the next transaction is open: %v, %v", code, w.open)
+	}
+	c.Close()
+}
+
 func TestADeletedGroupGetsNoOffsets(t *testing.T) {
 	w := newWorld()
 	c := w.coordinator()
@@ -375,6 +400,14 @@ func TestACoordinatorAskedForTheWrongThingSaysWhich(t *testing.T) {
 	}
 	if _, _, code := c.End("", p, e, true, false); code != wire.InvalidRequest {
 		t.Errorf("end, no id: %v", code)
+	}
+	if entered, code := c.Enter("x", p, e, nil, true); code != wire.None {
+		t.Error(code)
+	} else {
+		entered.Leave()
+	}
+	if d, _ := c.Describe("x"); d.State != Empty {
+		t.Errorf("nothing was produced, and it is %v", d.State)
 	}
 	if code := c.Add("x", p, e, nil); code != wire.None {
 		t.Error(code)
