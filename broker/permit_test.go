@@ -167,7 +167,7 @@ func TestTheSessionIsTheOneDoor(t *testing.T) {
 		"ClusterID", "MaxMessageBytes", "TopicConfig", "TopicDefaults", "Alarm", "Alarms", "OnAlarm", "OnDeleted", "OnExchangeDeleted", "Attachments", "GroupOffsets", "Groups", "GroupSettings", "Transactions", "OpenTransactions", "Policies", "Parameters", "GlobalParameters", "Defined",
 		"GlobalParameter", "Type", "Predeclared", "BindingsTo", "BindingsToExchange"}
 	looks = append(looks, "ConsumerInfos", "ActiveConsumer", "Owner", "Flow", "Churn", "KeepsAcked", "Job", "Jobs", "Oldest", "Age", "Attached", "OnPurged") // of who manages the broker
-	looks = append(looks, "Whither")
+	looks = append(looks, "Whither", "Transactional")
 	keeps := []string{
 		"NewSession", "NewInnerSession", "Clients", // how clients come to the door
 		"PolicyChanged", "LimitMessages", "Close", // the server's

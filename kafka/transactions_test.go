@@ -681,3 +681,77 @@ func TestAStoreWithoutTransactionsRefusesThemWithTheReason(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestToolsSeeHowLongTransactionsAreOpenAndWhatEndedThem(t *testing.T) {
+	r := newRig(t, nil)
+	r.topic("t", 1, nil)
+	c := r.raw()
+	tx := initialized(c, "tx-a")
+	initialized(c, "tx-b")
+	if code := inTransaction(c, "tx-a", 12, transactionalBatch(tx.ProducerID, 0, 0, "v")); code != 0 {
+		t.Fatal(code)
+	}
+	list := func(duration int64, pattern string, states ...string) (ids, unknown []string) {
+		req, res := kmsg.NewPtrListTransactionsRequest(), new(kmsg.ListTransactionsResponse)
+		req.DurationFilterMillis, req.TransactionalIDPattern, req.StateFilters = duration, &pattern, states
+		c.ask(req, 2, res)
+		for _, x := range res.TransactionStates {
+			ids = append(ids, x.TransactionalID)
+		}
+		return ids, res.UnknownStateFilters
+	}
+	ended := func(want int32) {
+		t.Helper()
+		var set kadm.TopicsSet
+		set.Add("t", 0)
+		producers, err := r.admin().DescribeProducers(testContext(t), set)
+		if p := producers["t"].Partitions[0].ActiveProducers[tx.ProducerID]; err != nil || p.CoordinatorEpoch != want {
+			t.Errorf("coordinator's epoch: %+v %v, want %d", p, err, want)
+		}
+	}
+	both := []string{"tx-a", "tx-b"}
+	for _, asked := range []struct {
+		duration int64
+		pattern  string
+		states   []string
+		want     []string
+	}{{-1, "", nil, both}, {0, "", nil, both[:1]}, {3_600_000, "", nil, nil}, {-1, ".*-b", nil, both[1:]}, {-1, "-b", nil, nil}, {-1, "", []string{"Empty", "Dead"}, both[1:]}} {
+		if got, unknown := list(asked.duration, asked.pattern, asked.states...); !slices.Equal(got, asked.want) || unknown != nil {
+			t.Errorf("%+v: %v, unknown %v", asked, got, unknown)
+		}
+	}
+	if _, unknown := list(-1, "", "Fine"); !slices.Equal(unknown, []string{"Fine"}) {
+		t.Errorf("unknown: %v", unknown)
+	}
+	ended(-1)
+	end, res := kmsg.NewPtrEndTxnRequest(), new(kmsg.EndTxnResponse)
+	end.TransactionalID, end.ProducerID, end.Commit = "tx-a", tx.ProducerID, true
+	if c.ask(end, 5, res); res.ErrorCode != 0 {
+		t.Fatal(res.ErrorCode)
+	}
+	ended(0)
+	if got, _ := list(0, ""); got != nil {
+		t.Errorf("open is %v", got)
+	}
+}
+
+// librdkafka aborts what it could add nothing to, and there has to be something.
+func TestATransactionCanBeAbortedToWhichAnExchangeWasToBeAdded(t *testing.T) {
+	r := newRig(t, nil)
+	r.feedInto()
+	c := r.raw()
+	tx := initialized(c, "tx")
+	add, added := kmsg.NewPtrAddPartitionsToTxnRequest(), new(kmsg.AddPartitionsToTxnResponse)
+	add.TransactionalID, add.ProducerID, add.ProducerEpoch = "tx", tx.ProducerID, tx.ProducerEpoch
+	topic := kmsg.NewAddPartitionsToTxnRequestTopic()
+	topic.Topic, topic.Partitions = "ingest", []int32{0}
+	add.Topics = append(add.Topics, topic)
+	if c.ask(add, 0, added); added.Topics[0].Partitions[0].ErrorCode != 120 {
+		t.Errorf("%+v", added)
+	}
+	end, res := kmsg.NewPtrEndTxnRequest(), new(kmsg.EndTxnResponse)
+	end.TransactionalID, end.ProducerID, end.ProducerEpoch = "tx", tx.ProducerID, tx.ProducerEpoch
+	if c.ask(end, 1, res); res.ErrorCode != 0 {
+		t.Errorf("the abort: %d", res.ErrorCode)
+	}
+}
