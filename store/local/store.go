@@ -272,7 +272,9 @@ func (s *Store) makeHashDir(id LogNumber, transient bool) error {
 }
 
 // Caps are those of a store that is alone with its disk.
-func (s *Store) Caps() store.Caps { return store.Caps{Exact: true, Transactions: true, MaxBatchBytes: s.o.MaxBatchBytes} }
+func (s *Store) Caps() store.Caps {
+	return store.Caps{Exact: true, Transactions: true, MaxBatchBytes: s.o.MaxBatchBytes}
+}
 
 // Leases are all here.
 func (s *Store) Leases() store.Leases { return store.Sole{} }
