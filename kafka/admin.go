@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"crypto/rand"
 	"fmt"
 	"slices"
 
@@ -43,8 +44,8 @@ func (c *conn) createTopics(r *kmsg.CreateTopicsRequest) kmsg.Response {
 	for _, t := range r.Topics {
 		named[t.Topic]++
 	}
-	for i := range r.Topics {
-		t := &r.Topics[i]
+	for _, asked := range onlyOnce(r.Topics, func(t *kmsg.CreateTopicsRequestTopic) string { return t.Topic }) {
+		t := &asked
 		out := kmsg.NewCreateTopicsResponseTopic()
 		out.Topic = t.Topic
 		var err error
@@ -71,6 +72,9 @@ func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, 
 	}
 	if !broker.LegalTopicName(t.Topic) {
 		return faultf(wire.InvalidTopic, "topic name '%s' is illegal", t.Topic)
+	}
+	if t.Topic == offsetsTopic {
+		return faultf(wire.TopicAlreadyExists, "topic '%s' already exists", t.Topic)
 	}
 	if slices.Contains(internalTopics, t.Topic) {
 		return faultf(wire.InvalidTopic, "topic name '%s' belongs to the broker, which does without the topic", t.Topic)
@@ -101,6 +105,7 @@ func (c *conn) createTopic(t *kmsg.CreateTopicsRequestTopic, validateOnly bool, 
 		if other := c.vhost.LikeTopic(t.Topic); other != "" {
 			return faultf(wire.InvalidTopic, "topic '%s' collides with existing topic '%s'", t.Topic, other)
 		}
+		rand.Read(out.TopicID[:]) // of a topic that won't be, as Kafka has it; never fails
 	} else {
 		q, err := c.session.CreateTopic(t.Topic, partitions, config)
 		if err != nil {
@@ -126,8 +131,10 @@ func (c *conn) partitionsOf(t *kmsg.CreateTopicsRequestTopic) (int, error) {
 		n = c.s.made.Load().Partitions
 	}
 	switch {
-	case n < 1 || n > maxPartitions:
+	case n < 1:
 		return 0, faultf(wire.InvalidPartitions, "the number of partitions must be 1 to %d", maxPartitions)
+	case n > maxPartitions:
+		return 0, faultf(wire.PolicyViolation, "the number of partitions must be 1 to %d", maxPartitions)
 	case t.ReplicationFactor != -1 && t.ReplicationFactor != 1:
 		return 0, faultf(wire.InvalidReplicationFactor, "replication factor %d: there is one broker", t.ReplicationFactor)
 	}
@@ -138,7 +145,7 @@ func (c *conn) partitionsOf(t *kmsg.CreateTopicsRequestTopic) (int, error) {
 func assigned(t *kmsg.CreateTopicsRequestTopic) (int, error) {
 	n := len(t.ReplicaAssignment)
 	if n > maxPartitions {
-		return 0, faultf(wire.InvalidPartitions, "the number of partitions must be 1 to %d", maxPartitions)
+		return 0, faultf(wire.PolicyViolation, "the number of partitions must be 1 to %d", maxPartitions)
 	}
 	if t.NumPartitions != -1 || t.ReplicationFactor != -1 {
 		return 0, faultf(wire.InvalidRequest, "an assignment leaves no choice of partitions and replication factor")
@@ -165,28 +172,48 @@ func (c *conn) deleteTopics(r *kmsg.DeleteTopicsRequest) kmsg.Response {
 		asked = append(asked, kmsg.DeleteTopicsRequestTopic{Topic: kmsg.StringPtr(name)})
 	}
 	ids := c.topicIDs()
-	for _, t := range asked {
-		out := kmsg.NewDeleteTopicsResponseTopic()
-		out.Topic, out.TopicID = t.Topic, t.TopicID
-		var q *broker.Queue
-		var err error
+	named := map[string]int{} // how often a topic is, by its name or its id
+	found := make([]*broker.Queue, len(asked))
+	wrong := make([]error, len(asked))
+	for i, t := range asked {
 		switch name := nameOf(t.Topic, t.TopicID); {
 		case name.byID && deref(t.Topic) != "":
-			err = faultf(wire.InvalidRequest, "topic '%s' is named by an id too: one of them must do", *t.Topic)
+			wrong[i] = faultf(wire.InvalidRequest, "topic '%s' is named by an id too: one of them must do", *t.Topic)
+		case name.byID && name.id == [16]byte{}:
+			wrong[i] = faultf(wire.InvalidRequest, "neither a name nor an id")
 		case name.byID:
-			q, err = ids(name.id)
+			found[i], wrong[i] = ids(name.id)
 		default:
-			q, err = c.queueFor(broker.Delete, name.name)
+			found[i], wrong[i] = c.queueFor(broker.Delete, name.name)
 		}
+		if q := found[i]; q != nil {
+			named[q.Name]++
+		}
+	}
+	for i, t := range asked {
+		out := kmsg.NewDeleteTopicsResponseTopic()
+		out.Topic, out.TopicID = t.Topic, t.TopicID
+		q, err := found[i], wrong[i]
 		if err == nil {
-			out.Topic = kmsg.StringPtr(q.Name)
-			err = c.deleteTopic(q)
+			switch n := named[q.Name]; {
+			case n == answeredOnce:
+				continue
+			case n > 1:
+				err = faultf(wire.InvalidRequest, "topic '%s' is named twice in the request", q.Name)
+			default:
+				err = c.deleteTopic(q)
+				out.Topic, out.TopicID = kmsg.StringPtr(q.Name), q.TopicID
+			}
+			named[q.Name] = answeredOnce
 		}
 		out.ErrorCode, out.ErrorMessage = outcome(err)
 		res.Topics = append(res.Topics, out)
 	}
 	return res
 }
+
+// answeredOnce stands for a topic whose answer is given.
+const answeredOnce = -1
 
 func (c *conn) deleteTopic(q *broker.Queue) error {
 	_, err := c.session.DeleteQueue(q.Name, false, false)
@@ -200,7 +227,7 @@ func (c *conn) createPartitions(r *kmsg.CreatePartitionsRequest) kmsg.Response {
 	for _, t := range r.Topics {
 		named[t.Topic]++
 	}
-	for _, t := range r.Topics {
+	for _, t := range onlyOnce(r.Topics, func(t *kmsg.CreatePartitionsRequestTopic) string { return t.Topic }) {
 		out := kmsg.NewCreatePartitionsResponseTopic()
 		out.Topic = t.Topic
 		err := error(nil)
@@ -224,7 +251,9 @@ func (c *conn) addPartitions(t *kmsg.CreatePartitionsRequestTopic, validateOnly 
 	switch {
 	case !q.OfKafka():
 		return faultf(wire.InvalidPartitions, "'%s' is a queue, which has one partition", t.Topic)
-	case want <= have || want > maxPartitions:
+	case want > maxPartitions:
+		return faultf(wire.PolicyViolation, "the number of partitions is %d at most", maxPartitions)
+	case want <= have:
 		return faultf(wire.InvalidPartitions, "topic '%s' has %d partitions; the new number must be larger, and at most %d", t.Topic, have, maxPartitions)
 	case t.Assignment != nil && len(t.Assignment) != want-have:
 		return faultf(wire.InvalidReplicaAssignment, "%d partitions are new, %d are assigned", want-have, len(t.Assignment))
@@ -244,11 +273,24 @@ func (c *conn) addPartitions(t *kmsg.CreatePartitionsRequestTopic, validateOnly 
 // consumers, so only topics can be cut, and of these, as in Kafka, none that is only compacted.
 func (c *conn) deleteRecords(r *kmsg.DeleteRecordsRequest) kmsg.Response {
 	res := kmsg.NewPtrDeleteRecordsResponse()
+	at := map[string]int{}
+	done := map[place]bool{}
 	for _, t := range r.Topics {
-		out := kmsg.NewDeleteRecordsResponseTopic()
-		out.Topic = t.Topic
 		known, err := c.lookup(broker.Truncate, t.Topic)
+		i, named := at[t.Topic]
+		if !named {
+			i = len(res.Topics)
+			at[t.Topic] = i
+			out := kmsg.NewDeleteRecordsResponseTopic()
+			out.Topic = t.Topic
+			res.Topics = append(res.Topics, out)
+		}
+		out := &res.Topics[i]
 		for _, p := range t.Partitions {
+			if done[place{t.Topic, p.Partition}] {
+				continue
+			}
+			done[place{t.Topic, p.Partition}] = true
 			one := kmsg.NewDeleteRecordsResponseTopicPartition()
 			one.Partition, one.LowWatermark = p.Partition, -1
 			low, code := int64(-1), codeOf(err)
@@ -261,7 +303,6 @@ func (c *conn) deleteRecords(r *kmsg.DeleteRecordsRequest) kmsg.Response {
 			}
 			out.Partitions = append(out.Partitions, one)
 		}
-		res.Topics = append(res.Topics, out)
 	}
 	return res
 }

@@ -36,11 +36,15 @@ func (c *conn) apiVersions(r *kmsg.ApiVersionsRequest) kmsg.Response {
 		res.ApiKeys = append(res.ApiKeys, advertised(s))
 	}
 	for _, f := range features {
-		supported, final := kmsg.NewApiVersionsResponseSupportedFeature(), kmsg.NewApiVersionsResponseFinalizedFeature()
-		supported.Name, supported.MaxVersion = f.name, f.level
+		final := kmsg.NewApiVersionsResponseFinalizedFeature()
 		final.Name, final.MinVersionLevel, final.MaxVersionLevel = f.name, f.level, f.level
-		res.SupportedFeatures = append(res.SupportedFeatures, supported)
 		res.FinalizedFeatures = append(res.FinalizedFeatures, final)
+		if r.Version == 3 {
+			continue // whose clients do not take 0 for the least level (KAFKA-17011)
+		}
+		supported := kmsg.NewApiVersionsResponseSupportedFeature()
+		supported.Name, supported.MaxVersion = f.name, f.level
+		res.SupportedFeatures = append(res.SupportedFeatures, supported)
 	}
 	res.FinalizedFeaturesEpoch = 1
 	return res

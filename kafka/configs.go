@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"net"
@@ -82,29 +83,50 @@ func configSource(t *broker.Setting, from broker.SettingSource) kmsg.ConfigSourc
 // nodeSettings are what tools ask of a broker. They are set where the server is
 // started and can't be changed from here.
 func (c *conn) nodeSettings() []setting {
-	fixed := func(name, value string, typ kmsg.ConfigType) setting {
-		return setting{name: name, broker: name, value: value, set: value, setBy: kmsg.ConfigSourceStaticBrokerConfig, source: kmsg.ConfigSourceStaticBrokerConfig, typ: typ, readOnly: true}
+	fixed := func(name, value, standard string, typ kmsg.ConfigType) setting {
+		s := setting{name: name, broker: name, value: value, standard: standard, source: kmsg.ConfigSourceDefaultConfig, typ: typ, readOnly: true}
+		if value != standard {
+			s.set, s.setBy, s.source = value, kmsg.ConfigSourceStaticBrokerConfig, kmsg.ConfigSourceStaticBrokerConfig
+		}
+		return s
 	}
 	defaults := c.s.broker.TopicDefaults()
-	retention, _ := defaults.Value(broker.TopicSetting("retention.ms"))
+	of := func(config string) (value, standard string) {
+		t := broker.TopicSetting(config)
+		value, _ = defaults.Value(t)
+		return value, t.Default
+	}
+	retention, usual := of("retention.ms")
+	segment, usualSegment := of("segment.bytes")
+	disk, _ := c.s.opts.Disk() // whose directory is known
 	host, port := c.address()
+	hours := func(ms string) string {
+		n, _ := strconv.ParseInt(ms, 10, 64)
+		return strconv.FormatInt(n/time.Hour.Milliseconds(), 10)
+	}
 	return []setting{
-		fixed("advertised.listeners", "PLAINTEXT://"+net.JoinHostPort(host, strconv.Itoa(int(port))), kmsg.ConfigTypeString),
-		fixed("auto.create.topics.enable", strconv.FormatBool(!c.s.made.Load().NoAutoCreate), kmsg.ConfigTypeBoolean),
-		fixed("broker.id", strconv.Itoa(NodeID), kmsg.ConfigTypeInt),
-		fixed("compression.type", "producer", kmsg.ConfigTypeString),
-		fixed("default.replication.factor", "1", kmsg.ConfigTypeInt),
-		fixed("group.consumer.assignors", strings.Join(group.AssignorNames(), ","), kmsg.ConfigTypeList),
-		fixed("group.consumer.migration.policy", "bidirectional", kmsg.ConfigTypeString),
-		fixed("log.cleanup.policy", "delete", kmsg.ConfigTypeList),
-		fixed("log.retention.ms", retention, kmsg.ConfigTypeLong),
-		fixed("message.max.bytes", strconv.Itoa(defaults.MaxBatchBytes), kmsg.ConfigTypeInt),
-		fixed("min.insync.replicas", "1", kmsg.ConfigTypeInt),
-		fixed("num.partitions", strconv.Itoa(c.s.made.Load().Partitions), kmsg.ConfigTypeInt),
-		fixed("offsets.topic.replication.factor", "1", kmsg.ConfigTypeShort),
-		fixed("transaction.max.timeout.ms", milliseconds(c.s.opts.MaxTransactionTimeout), kmsg.ConfigTypeInt),
-		fixed("transaction.two.phase.commit.enable", "false", kmsg.ConfigTypeBoolean),
-		fixed("transactional.id.expiration.ms", milliseconds(c.s.opts.TransactionalIDExpiration), kmsg.ConfigTypeInt),
+		fixed("advertised.listeners", "PLAINTEXT://"+net.JoinHostPort(host, strconv.Itoa(int(port))), "", kmsg.ConfigTypeList),
+		fixed("auto.create.topics.enable", strconv.FormatBool(!c.s.made.Load().NoAutoCreate), "true", kmsg.ConfigTypeBoolean),
+		fixed("broker.id", strconv.Itoa(NodeID), "-1", kmsg.ConfigTypeInt),
+		fixed("compression.type", "producer", "producer", kmsg.ConfigTypeString),
+		fixed("default.replication.factor", "1", "1", kmsg.ConfigTypeInt),
+		fixed("delete.topic.enable", "true", "true", kmsg.ConfigTypeBoolean),
+		fixed("group.consumer.assignors", strings.Join(group.AssignorNames(), ","), "uniform,range", kmsg.ConfigTypeList),
+		fixed("group.consumer.migration.policy", "bidirectional", "bidirectional", kmsg.ConfigTypeString),
+		fixed("group.initial.rebalance.delay.ms", strconv.FormatInt(c.s.opts.InitialRebalanceDelay.Milliseconds(), 10), "3000", kmsg.ConfigTypeInt),
+		fixed("log.cleanup.policy", "delete", "delete", kmsg.ConfigTypeList),
+		fixed("log.dirs", disk.Dir, "", kmsg.ConfigTypeList),
+		fixed("log.retention.hours", hours(retention), hours(usual), kmsg.ConfigTypeInt),
+		fixed("log.retention.ms", retention, usual, kmsg.ConfigTypeLong),
+		fixed("log.segment.bytes", segment, usualSegment, kmsg.ConfigTypeInt),
+		fixed("message.max.bytes", strconv.Itoa(defaults.MaxBatchBytes), "1048588", kmsg.ConfigTypeInt),
+		{name: "min.insync.replicas", broker: "min.insync.replicas", value: "1", set: "1", standard: "1", source: kmsg.ConfigSourceDynamicDefaultBrokerConfig, setBy: kmsg.ConfigSourceDynamicDefaultBrokerConfig, typ: kmsg.ConfigTypeInt},
+		fixed("num.partitions", strconv.Itoa(c.s.made.Load().Partitions), "1", kmsg.ConfigTypeInt),
+		fixed("offsets.topic.replication.factor", "1", "3", kmsg.ConfigTypeShort),
+		fixed("transaction.max.timeout.ms", milliseconds(c.s.opts.MaxTransactionTimeout), "900000", kmsg.ConfigTypeInt),
+		fixed("transaction.state.log.replication.factor", "1", "3", kmsg.ConfigTypeShort),
+		fixed("transaction.two.phase.commit.enable", "false", "false", kmsg.ConfigTypeBoolean),
+		fixed("transactional.id.expiration.ms", milliseconds(c.s.opts.TransactionalIDExpiration), "604800000", kmsg.ConfigTypeInt),
 	}
 }
 
@@ -139,6 +161,9 @@ func (c *conn) groupSettings(name string) []setting {
 
 // alterGroup changes settings of a group.
 func (c *conn) alterGroup(name string, change map[string]*string, validateOnly bool) error {
+	if name == "" {
+		return faultf(wire.InvalidRequest, "a group has a name")
+	}
 	if len(name) > maxGroupBytes {
 		return faultf(wire.InvalidGroupID, "a group's name has %d bytes at most", maxGroupBytes)
 	}
@@ -156,13 +181,18 @@ func (c *conn) alterGroup(name string, change map[string]*string, validateOnly b
 	return nil
 }
 
+// resource is what has settings.
+type resource struct {
+	kind kmsg.ConfigResourceType
+	name string
+}
+
+// errTwice refuses what a request asks for in two ways.
+var errTwice = faultf(wire.InvalidRequest, "it is named twice in the request")
+
 // Key 32, DescribeConfigs, versions 0 to 4: topics, this broker, and groups.
 func (c *conn) describeConfigs(r *kmsg.DescribeConfigsRequest) kmsg.Response {
 	res := kmsg.NewPtrDescribeConfigsResponse()
-	type resource struct {
-		kind kmsg.ConfigResourceType
-		name string
-	}
 	for _, asked := range onlyOnce(r.Resources, func(a *kmsg.DescribeConfigsRequestResource) resource { return resource{a.ResourceType, a.ResourceName} }) {
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = asked.ResourceType, asked.ResourceName
@@ -175,7 +205,7 @@ func (c *conn) describeConfigs(r *kmsg.DescribeConfigsRequest) kmsg.Response {
 		}
 		out.ErrorCode, out.ErrorMessage = outcome(err)
 		for _, s := range list {
-			if asked.ConfigNames == nil || slices.Contains(asked.ConfigNames, s.name) {
+			if len(asked.ConfigNames) == 0 || slices.Contains(asked.ConfigNames, s.name) {
 				out.Configs = append(out.Configs, s.describe(r.IncludeSynonyms, r.IncludeDocumentation))
 			}
 		}
@@ -188,6 +218,9 @@ func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting,
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
 		t, err := c.lookup(broker.Look, name)
+		if codeOf(err) == wire.UnknownTopicOrPartition {
+			err = cmp.Or(legal(name), err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -202,9 +235,16 @@ func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting,
 		if err := c.session.May(broker.Look, broker.OnCluster, ""); err != nil {
 			return nil, err
 		}
-		return c.nodeSettings(), nil
+		all := c.nodeSettings()
+		if name == "" { // what is set for all brokers
+			all = slices.DeleteFunc(all, func(s setting) bool { return s.source != kmsg.ConfigSourceDynamicDefaultBrokerConfig })
+		}
+		return all, nil
 	case kmsg.ConfigResourceTypeGroupConfig:
-		if len(name) > maxGroupBytes {
+		switch {
+		case name == "":
+			return nil, faultf(wire.InvalidRequest, "a group has a name")
+		case len(name) > maxGroupBytes:
 			return nil, faultf(wire.InvalidGroupID, "a group's name has %d bytes at most", maxGroupBytes)
 		}
 		if err := c.session.May(broker.Look, broker.OnGroup, name); err != nil {
@@ -253,17 +293,35 @@ func (s *setting) synonyms() (out []kmsg.DescribeConfigsResponseResourceConfigCo
 // and subtract work on lists, of which cleanup.policy is the only one.
 func (c *conn) incrementalAlterConfigs(r *kmsg.IncrementalAlterConfigsRequest) kmsg.Response {
 	res := kmsg.NewPtrIncrementalAlterConfigsResponse()
+	named := map[resource]int{}
+	for i := range r.Resources {
+		named[resource{r.Resources[i].ResourceType, r.Resources[i].ResourceName}]++
+	}
 	for i := range r.Resources {
 		asked := &r.Resources[i]
 		out := kmsg.NewIncrementalAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = asked.ResourceType, asked.ResourceName
-		out.ErrorCode, out.ErrorMessage = outcome(c.alterConfigs(asked, r.ValidateOnly))
+		err := error(errTwice)
+		if named[resource{asked.ResourceType, asked.ResourceName}] == 1 {
+			err = c.alterConfigs(asked, r.ValidateOnly)
+		}
+		out.ErrorCode, out.ErrorMessage = outcome(err)
 		res.Resources = append(res.Resources, out)
 	}
 	return res
 }
 
 func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, validateOnly bool) error {
+	seen := map[string]bool{}
+	for _, kv := range asked.Configs {
+		switch {
+		case seen[kv.Name]:
+			return faultf(wire.InvalidRequest, "'%s' is named twice in the request", kv.Name)
+		case kv.Value == nil && kv.Op != kmsg.IncrementalAlterConfigOpDelete:
+			return faultf(wire.InvalidRequest, "no value for '%s'", kv.Name)
+		}
+		seen[kv.Name] = true
+	}
 	if asked.ResourceType == kmsg.ConfigResourceTypeGroupConfig {
 		change := map[string]*string{}
 		for _, kv := range asked.Configs {
@@ -290,6 +348,9 @@ func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, 
 	}
 	change := map[string]*string{}
 	for _, kv := range asked.Configs {
+		if kv.Op == kmsg.IncrementalAlterConfigOpDelete && broker.TopicSetting(kv.Name) == nil {
+			continue // it is not there
+		}
 		if change[kv.Name], err = alterOne(q.Settings(), change, kv.Name, kv.Op, kv.Value); err != nil {
 			return err
 		}
@@ -331,7 +392,13 @@ func (c *conn) alterable(kind kmsg.ConfigResourceType, name string) (*broker.Que
 		}
 		return nil, faultf(wire.InvalidRequest, "only topics have settings that can be changed here")
 	}
+	if name == "" {
+		return nil, faultf(wire.InvalidRequest, "a topic has a name")
+	}
 	q, err := c.queueFor(broker.Alter, name)
+	if codeOf(err) == wire.UnknownTopicOrPartition {
+		err = cmp.Or(legal(name), err)
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -345,11 +412,19 @@ func (c *conn) alterable(kind kmsg.ConfigResourceType, name string) (*broker.Que
 // clients, kafkajs and kafka-go among them, have nothing else.
 func (c *conn) alterAllConfigs(r *kmsg.AlterConfigsRequest) kmsg.Response {
 	res := kmsg.NewPtrAlterConfigsResponse()
+	named := map[resource]int{}
+	for i := range r.Resources {
+		named[resource{r.Resources[i].ResourceType, r.Resources[i].ResourceName}]++
+	}
 	for i := range r.Resources {
 		asked := &r.Resources[i]
 		out := kmsg.NewAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = asked.ResourceType, asked.ResourceName
-		out.ErrorCode, out.ErrorMessage = outcome(c.replaceConfigs(asked, r.ValidateOnly))
+		err := error(errTwice)
+		if named[resource{asked.ResourceType, asked.ResourceName}] == 1 {
+			err = c.replaceConfigs(asked, r.ValidateOnly)
+		}
+		out.ErrorCode, out.ErrorMessage = outcome(err)
 		res.Resources = append(res.Resources, out)
 	}
 	return res
@@ -366,7 +441,15 @@ func (c *conn) replaceConfigs(asked *kmsg.AlterConfigsRequestResource, validateO
 			change[t.Config] = nil // what is not named goes back to its default
 		}
 	}
+	seen := map[string]bool{}
 	for _, kv := range asked.Configs {
+		switch {
+		case seen[kv.Name]:
+			return faultf(wire.InvalidRequest, "'%s' is named twice in the request", kv.Name)
+		case kv.Value == nil:
+			return faultf(wire.InvalidRequest, "no value for '%s'", kv.Name)
+		}
+		seen[kv.Name] = true
 		change[kv.Name] = kv.Value
 	}
 	return c.applyConfig(q, change, validateOnly)
@@ -376,12 +459,12 @@ func (c *conn) replaceConfigs(asked *kmsg.AlterConfigsRequestResource, validateO
 func alterOne(set *broker.Settings, change map[string]*string, name string, op kmsg.IncrementalAlterConfigOp, value *string) (*string, error) {
 	switch op {
 	case kmsg.IncrementalAlterConfigOpSet:
-		if value == nil {
-			return nil, faultf(wire.InvalidConfig, "no value for '%s'", name)
-		}
 		return value, nil
 	case kmsg.IncrementalAlterConfigOpDelete:
 		return nil, nil
+	case kmsg.IncrementalAlterConfigOpAppend, kmsg.IncrementalAlterConfigOpSubtract:
+	default:
+		return nil, faultf(wire.InvalidRequest, "there is no operation %d", op)
 	}
 	t := broker.TopicSetting(name)
 	if t == nil || t.Type != broker.List && t.Type != broker.Places {

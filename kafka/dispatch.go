@@ -162,6 +162,28 @@ func (c *conn) handleAdmin(req kmsg.Request) (kmsg.Response, error) {
 		return c.alterQuotas(r), nil
 	case *kmsg.DescribeClusterRequest:
 		return c.describeCluster(r), nil
+	case *kmsg.ElectLeadersRequest:
+		return c.electLeaders(r), nil
+	case *kmsg.AlterPartitionAssignmentsRequest:
+		return c.alterAssignments(r), nil
+	case *kmsg.ListPartitionReassignmentsRequest:
+		return c.listReassignments(r), nil
+	case *kmsg.AlterReplicaLogDirsRequest:
+		return c.alterLogDirs(r), nil
+	case *kmsg.DescribeQuorumRequest:
+		return c.describeQuorum(r), nil
+	case *kmsg.DescribeTopicPartitionsRequest:
+		return c.describePartitions(r), nil
+	case *kmsg.ListConfigResourcesRequest:
+		return c.listResources(r), nil
+	case *kmsg.CreateDelegationTokenRequest:
+		return c.createToken(r), nil
+	case *kmsg.RenewDelegationTokenRequest:
+		return c.renewToken(), nil
+	case *kmsg.ExpireDelegationTokenRequest:
+		return c.expireToken(), nil
+	case *kmsg.DescribeDelegationTokenRequest:
+		return c.describeTokens(), nil
 	case *kmsg.DescribeACLsRequest:
 		return c.describeACLs(r), nil
 	case *kmsg.CreateACLsRequest:

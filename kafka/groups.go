@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,13 +21,19 @@ func (c *conn) findCoordinator(r *kmsg.FindCoordinatorRequest) kmsg.Response {
 	host, port := c.address()
 	if r.Version < 4 {
 		code, why := c.mayFind(r, r.CoordinatorKey)
-		res.ErrorCode, res.ErrorMessage, res.NodeID, res.Host, res.Port = int16(code), why, NodeID, host, port
+		res.ErrorCode, res.NodeID, res.Host, res.Port = int16(code), NodeID, host, port
+		if code != wire.None {
+			res.ErrorMessage, res.NodeID, res.Host, res.Port = cmp.Or(why, kmsg.StringPtr(meaning(code))), -1, "", -1
+		}
 		return res
 	}
 	for _, key := range onlyOnce(r.CoordinatorKeys, itself) {
 		one := kmsg.NewFindCoordinatorResponseCoordinator()
 		code, why := c.mayFind(r, key)
-		one.Key, one.ErrorCode, one.ErrorMessage, one.NodeID, one.Host, one.Port = key, int16(code), why, NodeID, host, port
+		one.Key, one.ErrorCode, one.NodeID, one.Host, one.Port = key, int16(code), NodeID, host, port
+		if code != wire.None {
+			one.ErrorMessage, one.NodeID, one.Host, one.Port = cmp.Or(why, kmsg.StringPtr(meaning(code))), -1, "", -1
+		}
 		res.Coordinators = append(res.Coordinators, one)
 	}
 	return res
@@ -165,7 +172,7 @@ func deleteGroup(groups *group.Coordinator, txns *txn.Coordinator, j group.Journ
 	return txns.ForgetGroup(name)
 }
 
-// Key 42, DeleteGroups, versions 0 to 2.
+// Key 42, DeleteGroups, versions 0 to 3.
 func (c *conn) deleteGroups(r *kmsg.DeleteGroupsRequest) kmsg.Response {
 	res := kmsg.NewPtrDeleteGroupsResponse()
 	for _, name := range onlyOnce(r.Groups, itself) {
@@ -175,6 +182,9 @@ func (c *conn) deleteGroups(r *kmsg.DeleteGroupsRequest) kmsg.Response {
 			code = deleteGroup(c.groups, c.txns, c.journal(), name)
 		}
 		out.Group, out.ErrorCode = name, int16(code)
+		if code != wire.None {
+			out.ErrorMessage = kmsg.StringPtr(meaning(code))
+		}
 		res.Groups = append(res.Groups, out)
 	}
 	return res

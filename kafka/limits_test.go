@@ -148,9 +148,9 @@ func greedy(r *rig) map[string]struct {
 		"OffsetFetch of groups": {groups, 8, committed, 500},
 		"OffsetFetch of lists":  {lists, 8, committed, 1},
 		"DescribeConfigs":       {configs, 4, func(r kmsg.Response) int { return len(r.(*kmsg.DescribeConfigsResponse).Resources) }, 1},
-		"ListOffsets":           {times2, 5, func(r kmsg.Response) int { return len(r.(*kmsg.ListOffsetsResponse).Topics[0].Partitions) }, n},
-		"CreateTopics":          {create, 5, func(r kmsg.Response) int { return len(r.(*kmsg.CreateTopicsResponse).Topics) }, n},
-		"CreatePartitions":      {widen, 1, func(r kmsg.Response) int { return len(r.(*kmsg.CreatePartitionsResponse).Topics) }, n},
+		"ListOffsets":           {times2, 5, func(r kmsg.Response) int { return len(r.(*kmsg.ListOffsetsResponse).Topics[0].Partitions) }, 1},
+		"CreateTopics":          {create, 5, func(r kmsg.Response) int { return len(r.(*kmsg.CreateTopicsResponse).Topics) }, 1},
+		"CreatePartitions":      {widen, 1, func(r kmsg.Response) int { return len(r.(*kmsg.CreatePartitionsResponse).Topics) }, 1},
 		"DeleteTopics by id":    {ids, 6, func(r kmsg.Response) int { return len(r.(*kmsg.DeleteTopicsResponse).Topics) }, n},
 	}
 }

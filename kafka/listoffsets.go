@@ -44,17 +44,22 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 		for _, p := range t.Partitions {
 			one := kmsg.NewListOffsetsResponseTopicPartition()
 			one.Partition, one.Timestamp, one.Offset = p.Partition, -1, -1
-			switch {
+			switch n := named[place{t.Topic, p.Partition}]; {
+			case n == answeredOnce:
+				continue
 			case err != nil:
 				one.ErrorCode = int16(codeOf(err))
-			case named[place{t.Topic, p.Partition}] > 1:
+			case n > 1:
+				named[place{t.Topic, p.Partition}] = answeredOnce
 				one.ErrorCode = int16(wire.InvalidRequest) // as Kafka has it: which one is meant?
 			default:
 				one.ErrorCode = int16(c.listOne(r, known, &p, &one))
 			}
 			out.Partitions = append(out.Partitions, one)
 		}
-		res.Topics = append(res.Topics, out)
+		if len(out.Partitions) > 0 || len(t.Partitions) == 0 {
+			res.Topics = append(res.Topics, out)
+		}
 	}
 	return res
 }
@@ -151,6 +156,11 @@ func (c *conn) offsetForLeaderEpoch(r *kmsg.OffsetForLeaderEpochRequest) kmsg.Re
 				code = wire.UnknownTopicOrPartition
 			case p.CurrentLeaderEpoch > leaderEpoch:
 				code = wire.UnknownLeaderEpoch
+			case p.LeaderEpoch < -1: // before the first one: it ended where that began
+				start, _, err := c.session.Bounds(part)
+				if code = codeOf(err); err == nil {
+					one.LeaderEpoch, one.EndOffset = p.LeaderEpoch, int64(start)
+				}
 			case p.LeaderEpoch == leaderEpoch:
 				_, end, err := c.session.Bounds(part)
 				if code = codeOf(err); err == nil {

@@ -260,10 +260,12 @@ var onlyNode = []int32{NodeID}
 // Key 60, DescribeCluster, versions 0 to 2. No broker is fenced.
 func (c *conn) describeCluster(r *kmsg.DescribeClusterRequest) kmsg.Response {
 	res := kmsg.NewPtrDescribeClusterResponse()
-	res.EndpointType = r.EndpointType
 	if r.Version >= 1 && r.EndpointType != 1 {
-		res.ErrorCode = int16(wire.InvalidRequest) // controllers have no address of their own
-		res.ErrorMessage = kmsg.StringPtr("only brokers (endpoint type 1) can be described")
+		code := wire.UnsupportedEndpointType
+		if r.EndpointType == 2 {
+			code = wire.MismatchedEndpointType // controllers have no address of their own
+		}
+		res.ErrorCode, res.ErrorMessage = outcome(faultf(code, "only brokers (endpoint type 1) can be described"))
 		return res
 	}
 	host, port := c.address()

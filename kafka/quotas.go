@@ -87,8 +87,10 @@ func quotaFilter(r *kmsg.DescribeClientQuotasRequest) (wanted func(user string) 
 			return nil, wire.InvalidRequest, "Duplicate filter component entity type '" + wire.Text(f.EntityType) + "'"
 		case f.EntityType != userEntity && f.EntityType != "client-id" && f.EntityType != "ip":
 			return nil, wire.UnsupportedVersion, "Custom entity type '" + wire.Text(f.EntityType) + "' not supported"
-		case f.MatchType < 0 || f.MatchType > 2 || f.MatchType == kmsg.QuotasMatchTypeExact && f.Match == nil:
+		case f.MatchType < 0 || f.MatchType > 2 || (f.MatchType == kmsg.QuotasMatchTypeExact) != (f.Match != nil):
 			return nil, wire.InvalidRequest, "Unexpected match type or name"
+		case f.EntityType == "ip" && len(r.Components) > 1:
+			return nil, wire.InvalidRequest, "Invalid entity filter component combination"
 		}
 		seen[f.EntityType] = true
 		if f.EntityType != userEntity || f.MatchType == kmsg.QuotasMatchTypeDefault {
@@ -149,6 +151,8 @@ func (c *conn) alterQuota(e *kmsg.AlterClientQuotasRequestEntry, dry bool) (wire
 		op := &e.Ops[i]
 		_, twice := set[op.Key]
 		switch {
+		case op.Remove && (op.Key == "request_percentage" || op.Key == "controller_mutation_rate"):
+			continue // Kafka's others, of which there are none
 		case !slices.Contains(quotaKeys, op.Key):
 			return wire.InvalidRequest, "Invalid configuration key " + wire.Text(op.Key)
 		case twice || slices.Contains(clear, op.Key):

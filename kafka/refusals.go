@@ -67,10 +67,7 @@ func (c *conn) refused(what, name string, code wire.Code, why string) {
 		return
 	}
 	if why == "" {
-		why = "code " + fmt.Sprint(int16(code))
-		if e := kerr.TypedErrorForCode(int16(code)); e != nil {
-			why = e.Message
-		}
+		why = meaning(code)
 	}
 	if denies(code) {
 		c.log.Denied(what, name, refusal(why), do, "code", int16(code))
@@ -80,6 +77,14 @@ func (c *conn) refused(what, name string, code wire.Code, why string) {
 		why = "'" + name + "': " + why
 	}
 	c.log.Refused(what, refusal(why), do, "code", int16(code))
+}
+
+// meaning is what Kafka calls a code.
+func meaning(code wire.Code) string {
+	if e := kerr.TypedErrorForCode(int16(code)); e != nil {
+		return e.Message
+	}
+	return "code " + fmt.Sprint(int16(code))
 }
 
 // unstored is called by the store, on any goroutine, when what an answer waits

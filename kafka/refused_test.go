@@ -317,6 +317,29 @@ var refusedRequests = map[wire.Key]refusedRequest{
 		q.Entries = append(q.Entries, quotaOf("guest", "producer_byte_rate", 5))
 		return q
 	}},
+	wire.AlterReplicaLogDirs: {31, func() kmsg.Request {
+		q := kmsg.NewPtrAlterReplicaLogDirsRequest()
+		q.Dirs = []kmsg.AlterReplicaLogDirsRequestDir{{Dir: "/", Topics: []kmsg.AlterReplicaLogDirsRequestDirTopic{{Topic: "t", Partitions: []int32{0}}}}}
+		return q
+	}},
+	wire.ElectLeaders: {31, func() kmsg.Request {
+		q := kmsg.NewPtrElectLeadersRequest()
+		q.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: "t", Partitions: []int32{0}}}
+		return q
+	}},
+	wire.AlterReassignments: {31, func() kmsg.Request { return kmsg.NewPtrAlterPartitionAssignmentsRequest() }},
+	wire.ListReassignments:  {31, func() kmsg.Request { return kmsg.NewPtrListPartitionReassignmentsRequest() }},
+	wire.DescribeQuorum:     {31, func() kmsg.Request { return kmsg.NewPtrDescribeQuorumRequest() }},
+	wire.ListConfigResources: {31, func() kmsg.Request {
+		q := kmsg.NewPtrListConfigResourcesRequest()
+		q.Version = 1
+		return q
+	}},
+	wire.DescribeTopicPartitions: {29, func() kmsg.Request {
+		q := kmsg.NewPtrDescribeTopicPartitionsRequest()
+		q.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: "t"}}
+		return q
+	}},
 	wire.DescribeUserSCRAM: {31, func() kmsg.Request { return kmsg.NewPtrDescribeUserSCRAMCredentialsRequest() }},
 	wire.AlterUserSCRAM: {31, func() kmsg.Request {
 		q := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
@@ -326,7 +349,8 @@ var refusedRequests = map[wire.Key]refusedRequest{
 }
 
 // harmlessKeys say who is asked and what can be asked; Kafka answers them to everybody.
-var harmlessKeys = []wire.Key{wire.APIVersions, wire.SASLHandshake, wire.SASLAuthenticate, wire.DescribeCluster}
+var harmlessKeys = []wire.Key{wire.APIVersions, wire.SASLHandshake, wire.SASLAuthenticate, wire.DescribeCluster,
+	wire.CreateToken, wire.RenewToken, wire.ExpireToken, wire.DescribeTokens}
 
 // codesIn collects every error code of an answer.
 func codesIn(v reflect.Value, into map[wire.Code]bool) {

@@ -139,6 +139,9 @@ func (o *Options) defaults() {
 	if o.Partitions == 0 {
 		o.Partitions = 1
 	}
+	if o.InitialRebalanceDelay == 0 {
+		o.InitialRebalanceDelay = 20 * time.Millisecond
+	}
 	if o.ShareLock == 0 {
 		o.ShareLock = 30 * time.Second
 	}

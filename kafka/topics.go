@@ -179,6 +179,14 @@ func (c *conn) queueFor(verb broker.Verb, name string) (*broker.Queue, error) {
 	return nil, faultf(wire.UnknownTopicOrPartition, "topic '%s' does not exist", name)
 }
 
+// legal says what is wrong with a name that no topic can have.
+func legal(name string) error {
+	if broker.LegalTopicName(name) {
+		return nil
+	}
+	return faultf(wire.InvalidTopic, "topic name '%s' is illegal", wire.Text(name[:min(len(name), maxTopicBytes)]))
+}
+
 // place names a partition.
 type place struct {
 	topic     string

@@ -486,6 +486,9 @@ func (c *conn) describeProducers(r *kmsg.DescribeProducersRequest) kmsg.Response
 		out := kmsg.NewDescribeProducersResponseTopic()
 		out.Topic = t.Topic
 		known, err := c.lookup(broker.Consume, t.Topic)
+		if codeOf(err) == wire.UnknownTopicOrPartition {
+			err = cmp.Or(legal(t.Topic), err)
+		}
 		for _, n := range t.Partitions {
 			one := kmsg.NewDescribeProducersResponseTopicPartition()
 			one.Partition = n

@@ -60,7 +60,10 @@ const (
 	InvalidRegularExpression   Code = 128
 	SecurityDisabled           Code = 54
 	StorageError               Code = 56
+	LogDirNotFound             Code = 57
 	SASLAuthenticationFailed   Code = 58
+	TokensDisabled             Code = 61
+	InvalidPrincipalType       Code = 67
 	GroupNotEmpty              Code = 68
 	GroupIDNotFound            Code = 69
 	FetchSessionIDNotFound     Code = 70
@@ -70,12 +73,16 @@ const (
 	MemberIDRequired           Code = 79
 	GroupMaxSizeReached        Code = 81
 	FencedInstanceID           Code = 82
+	ElectionNotNeeded          Code = 84
+	NoReassignment             Code = 85
 	GroupSubscribedToTopic     Code = 86
 	InvalidRecord              Code = 87
 	ResourceNotFound           Code = 91
 	DuplicateResource          Code = 92
 	UnacceptableCredential     Code = 93
 	PolicyViolation            Code = 44
+	MismatchedEndpointType     Code = 114
+	UnsupportedEndpointType    Code = 115
 	RebootstrapRequired        Code = 129
 	InvalidRecordState         Code = 121
 	ShareSessionNotFound       Code = 122

@@ -61,6 +61,10 @@ func (s *scanner) fields(fields []shape, tagged bool) {
 			s.decoder.bytes(s.flexible)
 		case listed:
 			s.list(f)
+		case optional:
+			if there := s.span(1); len(there) == 1 && int8(there[0]) >= 0 {
+				s.fields(f.of, true)
+			}
 		}
 	}
 	if tagged {
@@ -87,6 +91,8 @@ func (s *scanner) least(fields []shape, tagged bool) int {
 		switch {
 		case f.kind == fixedSize:
 			n += f.bytes
+		case f.kind == optional:
+			n++
 		case s.flexible:
 			n++
 		case f.kind == textual:

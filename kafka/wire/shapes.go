@@ -18,6 +18,7 @@ const (
 	textual             // a string
 	binary32            // bytes with a length of 32 bits
 	listed
+	optional // a structure behind a byte that says whether it is there
 )
 
 func fixed(bytes int) shape { return shape{kind: fixedSize, bytes: bytes, upto: math.MaxInt16} }
@@ -31,6 +32,9 @@ var (
 
 // list is an array of structures.
 func list(of ...shape) shape { return shape{kind: listed, of: of, upto: math.MaxInt16} }
+
+// perhaps is a structure that may be null.
+func perhaps(of ...shape) shape { return shape{kind: optional, of: of, upto: math.MaxInt16} }
 
 // plain is an array of values.
 func plain(of shape) shape {
@@ -80,7 +84,18 @@ var shapes = map[Key][]shape{
 	DeleteACLs:              {list(i8, text, i8, text, text, i8, i8)},
 	DescribeConfigs:         {list(i8, text, plain(text)), from(1, i8), from(3, i8)},
 	AlterConfigs:            {list(i8, text, list(text, text)), i8},
+	AlterReplicaLogDirs:     {list(text, list(text, plain(i32)))},
 	DescribeLogDirs:         {list(text, plain(i32))},
+	CreateToken:             {from(3, text), from(3, text), list(text, text), i64},
+	RenewToken:              {blob, i64},
+	ExpireToken:             {blob, i64},
+	DescribeTokens:          {list(text, text)},
+	ElectLeaders:            {from(1, i8), list(text, plain(i32)), i32},
+	AlterReassignments:      {i32, from(1, i8), list(text, list(i32, plain(i32)))},
+	ListReassignments:       {i32, list(text, plain(i32))},
+	DescribeQuorum:          {list(text, list(i32))},
+	ListConfigResources:     {from(1, plain(i8))},
+	DescribeTopicPartitions: {list(text), i32, perhaps(text, i32)},
 	SASLAuthenticate:        {blob},
 	CreatePartitions:        {list(text, i32, list(plain(i32))), i32, i8},
 	DeleteGroups:            {plain(text)},

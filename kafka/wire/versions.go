@@ -35,16 +35,25 @@ const (
 	DeleteACLs              Key = 31
 	DescribeConfigs         Key = 32
 	AlterConfigs            Key = 33
+	AlterReplicaLogDirs     Key = 34
 	DescribeLogDirs         Key = 35
 	SASLAuthenticate        Key = 36
 	CreatePartitions        Key = 37
+	CreateToken             Key = 38
+	RenewToken              Key = 39
+	ExpireToken             Key = 40
+	DescribeTokens          Key = 41
 	DeleteGroups            Key = 42
+	ElectLeaders            Key = 43
 	IncrementalAlterConfigs Key = 44
+	AlterReassignments      Key = 45
+	ListReassignments       Key = 46
 	OffsetDelete            Key = 47
 	DescribeClientQuotas    Key = 48
 	AlterClientQuotas       Key = 49
 	DescribeUserSCRAM       Key = 50
 	AlterUserSCRAM          Key = 51
+	DescribeQuorum          Key = 55
 	DescribeCluster         Key = 60
 	DescribeProducers       Key = 61
 	DescribeTransactions    Key = 65
@@ -55,6 +64,8 @@ const (
 	ShareFetch              Key = 78
 	ShareAcknowledge        Key = 79
 	ListTransactions        Key = 66
+	ListConfigResources     Key = 74
+	DescribeTopicPartitions Key = 75
 
 	DescribeShareGroupOffsets Key = 90
 	AlterShareGroupOffsets    Key = 91
@@ -107,22 +118,33 @@ var Supported = []Support{
 	{DeleteACLs, 1, 3, 2, "DeleteAcls"},
 	{DescribeConfigs, 0, 4, 4, "DescribeConfigs"},
 	{AlterConfigs, 0, 2, 2, "AlterConfigs"},
+	{AlterReplicaLogDirs, 1, 2, 2, "AlterReplicaLogDirs"},
 	{DescribeLogDirs, 0, 5, 2, "DescribeLogDirs"},
 	{SASLAuthenticate, 0, 2, 2, "SaslAuthenticate"},
 	{CreatePartitions, 0, 3, 2, "CreatePartitions"},
-	{DeleteGroups, 0, 2, 2, "DeleteGroups"},
+	{CreateToken, 1, 3, 2, "CreateDelegationToken"},
+	{RenewToken, 1, 2, 2, "RenewDelegationToken"},
+	{ExpireToken, 1, 2, 2, "ExpireDelegationToken"},
+	{DescribeTokens, 1, 3, 2, "DescribeDelegationToken"},
+	{DeleteGroups, 0, 3, 2, "DeleteGroups"},
+	{ElectLeaders, 0, 2, 2, "ElectLeaders"},
 	{IncrementalAlterConfigs, 0, 1, 1, "IncrementalAlterConfigs"},
+	{AlterReassignments, 0, 1, 0, "AlterPartitionReassignments"},
+	{ListReassignments, 0, 0, 0, "ListPartitionReassignments"},
 	{OffsetDelete, 0, 0, noFlexible, "OffsetDelete"},
 	{DescribeClientQuotas, 0, 1, 1, "DescribeClientQuotas"},
 	{AlterClientQuotas, 0, 1, 1, "AlterClientQuotas"},
 	{DescribeUserSCRAM, 0, 0, 0, "DescribeUserScramCredentials"},
 	{AlterUserSCRAM, 0, 0, 0, "AlterUserScramCredentials"},
+	{DescribeQuorum, 0, 2, 0, "DescribeQuorum"},
 	{DescribeCluster, 0, 2, 0, "DescribeCluster"},
 	{DescribeProducers, 0, 0, 0, "DescribeProducers"},
 	{DescribeTransactions, 0, 0, 0, "DescribeTransactions"},
 	{ListTransactions, 0, 2, 0, "ListTransactions"},
 	{ConsumerGroupHeartbeat, 0, 1, 0, "ConsumerGroupHeartbeat"},
 	{ConsumerGroupDescribe, 0, 1, 0, "ConsumerGroupDescribe"},
+	{ListConfigResources, 0, 1, 0, "ListConfigResources"},
+	{DescribeTopicPartitions, 0, 0, 0, "DescribeTopicPartitions"},
 	{ShareGroupHeartbeat, 1, 1, 0, "ShareGroupHeartbeat"},
 	{ShareGroupDescribe, 1, 1, 0, "ShareGroupDescribe"},
 	{ShareFetch, 1, 2, 0, "ShareFetch"},
