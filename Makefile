@@ -32,7 +32,7 @@ RACE := ./auth ./access ./internal/netx ./internal/tlsconf ./metrics ./server ./
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race cross fmt interop interop-more reports diff-rabbitmq crash torture weight fuzz bench bench-curves bench-compare bench-guard bench-peers demo demo-images demo-campaign demo-video release clean need-go need-cc
+.PHONY: help run build test check lint race cross fmt interop interop-more reports diff-rabbitmq diff-kafka crash torture weight fuzz bench bench-curves bench-compare bench-guard bench-peers demo demo-images demo-campaign demo-video release clean need-go need-cc
 
 help: ## print this list
 	@echo "Leveret $(VERSION). Targets:"
@@ -81,7 +81,10 @@ reports: build ## situations from bug reports, as programs that others keep (REP
 	test/reports/run '$(REPORTS)'
 
 diff-rabbitmq: build ## the same conversations with RabbitMQ, which it installs, and with this broker (as root)
-	test/diff/run --live
+	test/diff/run rabbitmq --live
+
+diff-kafka: build ## the same conversations with Kafka, which it installs, and with this broker (Java 17, Maven)
+	test/diff/run kafka --live
 
 crash: build ## kill -9 loop under confirmed load (ROUNDS=200, SEED=)
 	$(GO) build -o bin/crash ./test/crash

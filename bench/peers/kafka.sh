@@ -3,7 +3,8 @@
 #
 #   KAFKA_VERSION  the broker's version
 #   KAFKA_HEAP     its heap (1g, as its own start script has it)
-: "${KAFKA_VERSION:=4.4.0}" "${KAFKA_HEAP:=1g}"
+#   KAFKA_CONF     further lines of server.properties, which win over what is there
+: "${KAFKA_VERSION:=4.4.0}" "${KAFKA_HEAP:=1g}" "${KAFKA_CONF:=}"
 
 needs() { need_maven; }
 
@@ -46,6 +47,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 # A topic that a row has deleted is not to be on the disk while a later row runs.
 log.segment.delete.delay.ms=1000
+$KAFKA_CONF
 CONF
   [ "$MODE" = os ] || echo 'log.flush.interval.messages=1' >>"$conf"
   kafka_java kafka.tools.StorageTool format -c "$conf" -t "$(kafka_java kafka.tools.StorageTool random-uuid)"
