@@ -33,6 +33,12 @@ func conversations() []conversation {
 		{"quotas", quotas},
 		{"credentials", credentials},
 		{"logins", logins},
+		{"offsets", offsets},
+		{"classic", classic},
+		{"consumer", consumer},
+		{"shared", shared},
+		{"transactions", transactions},
+		{"implicit", implicit},
 	}
 }
 
