@@ -65,6 +65,12 @@ func (c *conn) clientHost() string {
 // From version 1 on members name themselves, and topics may be an expression.
 func (c *conn) consumerGroupHeartbeat(h wire.Header, r *kmsg.ConsumerGroupHeartbeatRequest) kmsg.Response {
 	res := kmsg.NewPtrConsumerGroupHeartbeatResponse()
+	for field, said := range map[string]*string{"InstanceId": r.InstanceID, "RackId": r.RackID} {
+		if said != nil && *said == "" {
+			res.ErrorCode, res.ErrorMessage = outcome(faultf(wire.InvalidRequest, "%s can't be empty.", field))
+			return res
+		}
+	}
 	code := c.mayGroup(broker.Consume, r.Group)
 	if code == wire.None {
 		code = c.mayAssign(r.SubscribedTopicNames)
@@ -138,6 +144,9 @@ func (c *conn) consumerGroupDescribe(r *kmsg.ConsumerGroupDescribeRequest) kmsg.
 
 // described has the memory for the description of a group, or says what it is told in place of it.
 func (c *conn) described(name string, kind group.Type) (d group.EpochDescription, code wire.Code, why *string) {
+	if name == "" {
+		return d, wire.InvalidGroupID, kmsg.StringPtr("The group id can't be empty.")
+	}
 	d, ok := c.groups.DescribeEpochs(name, kind)
 	if !ok {
 		text := fmt.Sprintf("Group %s not found.", name)

@@ -22,6 +22,7 @@ func (c *conn) findCoordinator(r *kmsg.FindCoordinatorRequest) kmsg.Response {
 	if r.Version < 4 {
 		code, why := c.mayFind(r, r.CoordinatorKey)
 		res.ErrorCode, res.NodeID, res.Host, res.Port = int16(code), NodeID, host, port
+		res.ErrorMessage = kmsg.StringPtr(meaning(code)) // of none, too, as Kafka has it
 		if code != wire.None {
 			res.ErrorMessage, res.NodeID, res.Host, res.Port = cmp.Or(why, kmsg.StringPtr(meaning(code))), -1, "", -1
 		}
@@ -134,7 +135,7 @@ func (c *conn) listGroups(r *kmsg.ListGroupsRequest) kmsg.Response {
 			continue
 		}
 		out := kmsg.NewListGroupsResponseGroup()
-		out.Group, out.ProtocolType, out.GroupState, out.GroupType = g.Group, g.ProtocolType, string(g.State), string(g.Type)
+		out.Group, out.ProtocolType, out.GroupState, out.GroupType = g.Group, g.ProtocolType, string(g.State), strings.ToLower(string(g.Type))
 		res.Groups = append(res.Groups, out)
 	}
 	return res

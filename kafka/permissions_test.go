@@ -396,9 +396,9 @@ func TestAuthorizedOperationsFollowRights(t *testing.T) {
 		t, feed, cluster, group int32
 	}{
 		{nil, notAsked, notAsked, 0, notAsked},
-		{[]string{"read"}, read | describe | describeConfigs, read | describe | describeConfigs, describe | describeConfigs, read | describe},
+		{[]string{"read"}, read | describe | describeConfigs, read | describe | describeConfigs, describe | describeConfigs, read | describe | describeConfigs},
 		{[]string{"write queue 't'", "configure exchange 'x'", "configure group 'g'", "write cluster ''"}, write | describe | describeConfigs,
-			create | remove | alter | alterConfigs | describe | describeConfigs, idempotentWrite | describe | describeConfigs, remove | describe},
+			create | remove | alter | alterConfigs | describe | describeConfigs, idempotentWrite | describe | describeConfigs, remove | alterConfigs | describe | describeConfigs},
 	} {
 		have.set(c.have...)
 		topics, cluster, group := ask()

@@ -81,6 +81,9 @@ func (c *conn) refused(what, name string, code wire.Code, why string) {
 
 // meaning is what Kafka calls a code.
 func meaning(code wire.Code) string {
+	if code == wire.None {
+		return "NONE"
+	}
 	if e := kerr.TypedErrorForCode(int16(code)); e != nil {
 		return e.Message
 	}

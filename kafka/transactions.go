@@ -538,7 +538,10 @@ func (c *conn) describeTransactions(r *kmsg.DescribeTransactionsRequest) kmsg.Re
 		one := kmsg.NewDescribeTransactionsResponseTransactionState()
 		one.TransactionalID = id
 		code := c.mayTransact(broker.Look, id)
-		if code == wire.None {
+		switch {
+		case code == wire.None && id == "":
+			code = wire.InvalidRequest
+		case code == wire.None:
 			code = c.describeTransaction(id, &one)
 		}
 		one.ErrorCode = int16(code)

@@ -50,7 +50,7 @@ func (r *EpochHeartbeat) check() EpochReply {
 	invalid := func(why string) EpochReply { return refused(wire.InvalidRequest, "%s", why) }
 	switch {
 	case r.Group == "":
-		return refused(wire.InvalidGroupID, "GroupId can't be empty.")
+		return invalid("GroupId can't be empty.")
 	case r.MemberID == "" && (r.Epoch != 0 || !r.MayMakeID):
 		return invalid("MemberId can't be empty.")
 	case r.Epoch < leftForNow:

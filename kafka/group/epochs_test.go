@@ -298,7 +298,7 @@ func TestAMalformedHeartbeatSaysWhy(t *testing.T) {
 			edit func(*EpochHeartbeat)
 			want wire.Code
 		}{
-			"no group":              {func(r *EpochHeartbeat) { r.Group = "" }, wire.InvalidGroupID},
+			"no group":              {func(r *EpochHeartbeat) { r.Group = "" }, wire.InvalidRequest},
 			"no member":             {func(r *EpochHeartbeat) { r.MemberID = "" }, wire.InvalidRequest},
 			"no time":               {func(r *EpochHeartbeat) { r.RebalanceTimeout = -1 }, wire.InvalidRequest},
 			"no topics":             {func(r *EpochHeartbeat) { r.Names = nil }, wire.InvalidRequest},

@@ -136,6 +136,9 @@ func (l *lines) list(path string, v reflect.Value) {
 		key, field := l.key(e)
 		all = append(all, element{key, field, e})
 	}
+	if len(all) == 0 && v.Len() > 0 {
+		return // all are others'
+	}
 	slices.SortStableFunc(all, func(a, b element) int { return strings.Compare(a.key, b.key) })
 	names := make([]string, len(all))
 	times := map[string]int{}

@@ -225,7 +225,7 @@ func (t *talk) settled(req kmsg.Request) (kmsg.Response, error) {
 	}
 }
 
-// unready tells whether an answer says anywhere that a coordinator is not there yet.
+// unready tells whether an answer says anywhere that a coordinator is not there yet, or not done with what it was told before.
 func unready(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -240,7 +240,7 @@ func unready(v reflect.Value) bool {
 			}
 		}
 	case reflect.Struct:
-		if f := v.FieldByName("ErrorCode"); f.IsValid() && (f.Int() == 14 || f.Int() == 15 || f.Int() == 16) {
+		if f := v.FieldByName("ErrorCode"); f.IsValid() && (f.Int() == 14 || f.Int() == 15 || f.Int() == 16 || f.Int() == 51) {
 			return true
 		}
 		for i := range v.NumField() {
