@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -84,7 +83,7 @@ func notServed(t *talk) {
 		t.raw("which is no client's", key, 0, false, make([]byte, 16))
 	}
 	t.raw("a body that is cut", 3, 1, false, []byte{0, 0, 0, 1, 0, 9, 'a'})
-	t.raw("more in a body than there should be", 16, 1, false, binary.BigEndian.AppendUint64(nil, 0))
+	t.raw("more in a body than there should be", 12, 0, false, append([]byte{0, 1, 'g', 0, 0, 0, 1, 0, 1, 'm'}, make([]byte, 8)...))
 	t.raw("a list of more than there is", 3, 1, false, []byte{0x7f, 0xff, 0xff, 0xff})
 }
 
