@@ -51,7 +51,7 @@ func standard(t reflect.Type) reflect.Value {
 }
 
 // keyFields name an element of a list.
-var keyFields = []string{"Topic", "Group", "GroupID", "TransactionalID", "ResourceName", "Principal", "User", "Name", "Key", "ApiKey", "Partition", "PartitionIndex", "ProducerID", "ReplicaID", "NodeID", "Type", "MemberID", "TopicID", "Dir", "Index"}
+var keyFields = []string{"Topic", "Group", "GroupID", "TransactionalID", "ResourceName", "Principal", "User", "Name", "Key", "ApiKey", "Partition", "PartitionIndex", "ProducerID", "ReplicaID", "NodeID", "Type", "MemberID", "TopicID", "Dir", "Index", "Mechanism"}
 
 // key is the name of an element, and the field that has it; "" of one without.
 func (l *lines) key(v reflect.Value) (key, field string) {
