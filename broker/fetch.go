@@ -39,16 +39,17 @@ type Aborted struct {
 type Batches struct {
 	part *Partition
 	view store.View
-	n    int // bytes of it
+	at   int // bytes of it before them
+	n    int // bytes of it that they are
 }
 
 // Raw is the bytes, for a system call and nothing else: they may lie in a file that
 // can't be read any more, which Check explains when the call fails with EFAULT.
-func (b *Batches) Raw() []byte { return b.view.Raw()[:b.n] }
+func (b *Batches) Raw() []byte { return b.view.Raw()[b.at:][:b.n] }
 
 // Use has fn look at the bytes, under the guard that makes an error of what can't be read.
 func (b *Batches) Use(fn func(data []byte) error) error {
-	return b.view.Use(func(data []byte) error { return fn(data[:b.n]) })
+	return b.view.Use(func(data []byte) error { return fn(data[b.at:][:b.n]) })
 }
 
 // Check looks whether the bytes can be read. If not, it says what has failed.
@@ -64,6 +65,10 @@ func (b *Batches) Release() {
 	b.view.Done()
 	*b = Batches{}
 }
+
+// mostPassed is how many runs of empty batches a Fetch passes over to find a record. Nothing but an empty batch is an answer that
+// some clients do not get on behind (segmentio/kafka-go #1416).
+const mostPassed = 1000
 
 // Fetch reads record batches by offset, appends them to into and returns that,
 // beginning with the batch that holds From. It ends when half of MaxBytes is
@@ -98,7 +103,7 @@ func (s *Session) Fetch(p *Partition, f Fetch, into []Batches) (Fetched, []Batch
 	if f.Committed {
 		stop = got.Stable
 	}
-	from := f.From
+	from, passed := f.From, 0
 	for from < stop && got.Bytes*2 < max(f.MaxBytes, 1) {
 		room, whole := f.MaxBytes-got.Bytes, f.Whole && got.Bytes == 0
 		if room < batch.HeaderBytes && !whole {
@@ -113,6 +118,12 @@ func (s *Session) Fetch(p *Partition, f Fetch, into []Batches) (Fetched, []Batch
 		}
 		if run.n == 0 {
 			break
+		}
+		if n == 0 && (got.Bytes > 0 || next < stop) && passed < mostPassed { // nothing but empty ones
+			run.Release()
+			from = next
+			passed++
+			continue
 		}
 		into = append(into, run)
 		got.Bytes += run.n
@@ -149,7 +160,7 @@ func (p *Partition) borrow(from, stop message.Offset, room int, whole bool) (run
 		return Batches{}, from, 0, nil
 	}
 	err = v.Use(func(data []byte) (err error) {
-		next, n, run.n, err = behind(data, stop)
+		run, next, n, err = behind(data, stop)
 		return err
 	})
 	if err != nil {
@@ -160,26 +171,36 @@ func (p *Partition) borrow(from, stop message.Offset, room int, whole bool) (run
 		v.Done()
 		return Batches{}, from, 0, nil
 	}
-	return Batches{p, v, run.n}, next, n, nil
+	run.part, run.view = p, v
+	return run, next, n, nil
 }
 
-// behind walks the headers of whole batches that begin before stop: the offset behind the last one,
-// how many records there are, and how long they are.
-func behind(data []byte, stop message.Offset) (next message.Offset, records int64, bytes int, err error) {
+// behind walks the headers of whole batches that begin before stop: where in data they are that a reader gets, the offset behind the last
+// one, how many records there are.
+//
+// Of empty batches, which compaction leaves, no reader gets two in a row, as several clients can't read those (segmentio/kafka-go
+// #874): they are passed over before the first record, the last one apart if there is none, and elsewhere the run ends between them.
+func behind(data []byte, stop message.Offset) (run Batches, next message.Offset, records int64, err error) {
+	end, empty := 0, false
 	for len(data) > 0 {
 		b, rest, err := batch.Next(data)
 		if err != nil {
-			return 0, 0, 0, err
+			return Batches{}, 0, 0, err
 		}
-		if message.Offset(b.BaseOffset()) >= stop {
+		if message.Offset(b.BaseOffset()) >= stop || b.Count() == 0 && empty && records > 0 {
 			break
+		}
+		if records == 0 {
+			run.at = end
 		}
 		next = message.Offset(b.LastOffset()) + 1
 		records += int64(b.Count())
-		bytes += len(b)
+		end += len(b)
+		empty = b.Count() == 0
 		data = rest
 	}
-	return next, records, bytes, nil
+	run.n = end - run.at
+	return run, next, records, nil
 }
 
 func (p *Partition) outOfRange(at message.Offset) error {
