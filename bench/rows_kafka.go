@@ -100,6 +100,10 @@ func kafkaRows() []row {
 		add(name, "paced", "franz-go, 5,000 records a second, each produced when due, no linger", s.short("1k"),
 			func(ctx context.Context, x *running) error { return clientEndToEnd(ctx, x, s.bytes) })
 	}
+	add("kafka-keyed-5k", "paced-keyed", "franz-go, 5,000 records of 1 KiB with keys a second, behind 256 MiB of such", false,
+		func(ctx context.Context, x *running) error { return keyedProduce(ctx, x, false) })
+	add("kafka-compacted-5k", "paced-compacted", "the same to a topic that is being compacted (its broker must look every second: --start-args='--compaction-interval 1s')", false,
+		func(ctx context.Context, x *running) error { return keyedProduce(ctx, x, true) })
 	return out
 }
 
@@ -376,6 +380,50 @@ func clientEndToEnd(ctx context.Context, x *running, valueBytes int) error {
 			r, err := c.EndToEnd(ctx)
 			return work{messages: r.Records, bodyBytes: c.ValueBytes, elapsed: r.Elapsed, latency: r.Latency, latencyName: "due to consumer", late: r.Late}, err
 		})
+	})
+}
+
+// Of keyedProduce: what is there before, and of how many keys.
+const (
+	keyedBefore = 256 << 20
+	keyedKeys   = 50_000
+)
+
+// keyedProduce measures what producers notice of the compaction of their topic: it begins with what was there before, and goes on
+// with what comes. That some of it went is looked at behind the load.
+func keyedProduce(ctx context.Context, x *running, compacted bool) error {
+	c := x.client(1024)
+	c.Linger, c.Rate, c.For, c.Keys, c.Acks = 0, pacedRate, 4*x.options.time, keyedKeys, -1
+	configs := map[string]*string{}
+	set := func(name, value string) { configs[name] = &value }
+	set("segment.bytes", "8388608")
+	if compacted {
+		set("cleanup.policy", "compact")
+		set("min.cleanable.dirty.ratio", "0.01")
+	}
+	return x.withTopic(ctx, 1, configs, func(*kafkaload.Admin) error {
+		p, err := c.Producer(ctx)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		before := min(keyedBefore/1024, x.messages(1024))
+		if err := p.Fill(ctx, before); err != nil {
+			return fmt.Errorf("fill the topic: %w", err)
+		}
+		var r kafkaload.ClientResult
+		err = x.measured(ctx, func() (work, error) {
+			r, err = p.Paced(ctx)
+			return work{messages: r.Records, bodyBytes: c.ValueBytes, elapsed: r.Elapsed, latency: r.Latency, latencyName: "due to acknowledgement", late: r.Late}, err
+		})
+		if err != nil || !compacted || before < keyedBefore/1024 { // a short load of a test ends before anything is compacted
+			return err
+		}
+		left, err := c.Count(ctx, before+r.Records)
+		if err == nil && left == before+r.Records {
+			err = fmt.Errorf("nothing of %d records was compacted: see how often the broker looks", left)
+		}
+		return err
 	})
 }
 

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +35,7 @@ type Client struct {
 	Idempotent bool
 	// Transaction is how long each transaction takes that an idempotent producer produces in; 0: it has none.
 	Transaction time.Duration
+	Keys        int // of which each record has one, in a random order; 0: none has any
 }
 
 // ClientResult is what a load with franz-go did.
@@ -245,6 +249,21 @@ func (c *Client) ReadCommitted(ctx context.Context, records int64, with func(val
 	return err
 }
 
+// Count is how many records there are up to an offset, of a load with one partition: the last one is among them.
+func (c *Client) Count(ctx context.Context, end int64) (n int64, err error) {
+	cl, err := kgo.NewClient(c.consumerOptions()...)
+	if err != nil {
+		return 0, fmt.Errorf("kafka consumer: %w", err)
+	}
+	defer cl.Close()
+	for last := int64(-1); last < end-1 && err == nil; {
+		fetches := cl.PollFetches(ctx)
+		fetches.EachError(func(_ string, _ int32, e error) { err = e })
+		fetches.EachRecord(func(r *kgo.Record) { last, n = r.Offset, n+1 })
+	}
+	return n, err
+}
+
 // EndToEnd produces at the load's rate on one goroutine and consumes on another. Latency
 // is from when a record was due to when the consumer has it, without the first tenth.
 func (c *Client) EndToEnd(ctx context.Context) (ClientResult, error) {
@@ -274,7 +293,7 @@ func (c *Client) EndToEnd(ctx context.Context) (ClientResult, error) {
 			cancel(err)
 		}
 	}()
-	late, err := p.paced(ctx, epoch)
+	late, err := p.paced(ctx, epoch, nil)
 	if err != nil {
 		cancel(err)
 	}
@@ -315,9 +334,55 @@ func (r *receiving) run(ctx context.Context, cl *kgo.Client, c *Client, epoch ti
 	return err
 }
 
-// paced produces each record when it is due.
-func (p *Producer) paced(ctx context.Context, epoch time.Time) (late time.Duration, err error) {
+// Paced produces at the load's rate. Latency is from when a record was due to its acknowledgement, without the first tenth.
+func (p *Producer) Paced(ctx context.Context) (ClientResult, error) {
+	c := p.load
+	c.Records = min(c.Records, int64(c.For.Seconds()*c.Rate))
+	var mu sync.Mutex
+	r := ClientResult{Latency: measure.NewLatencies()}
+	epoch := time.Now()
+	late, err := p.paced(ctx, epoch, func(due time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		r.Elapsed = time.Since(epoch)
+		if r.Records++; r.Records > c.Records/10 {
+			r.Latency.AddDuration(r.Elapsed - due)
+		}
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	r.Late = late
+	return r, err
+}
+
+// Fill produces records without looking at the clock.
+func (p *Producer) Fill(ctx context.Context, records int64) error {
 	var s sending
+	values, keys := slab{valueBytes: p.load.ValueBytes}, keys(p.load.Keys)
+	for i := int64(0); i < records && ctx.Err() == nil; i++ {
+		p.client.Produce(ctx, &kgo.Record{Key: keys.next(), Value: values.next()}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				s.done(err)
+			}
+		})
+	}
+	return errors.Join(p.client.Flush(ctx), s.err())
+}
+
+// keys is how many there are.
+type keys int
+
+func (k keys) next() []byte {
+	if k == 0 {
+		return nil
+	}
+	return strconv.AppendInt([]byte("key-"), int64(rand.IntN(int(k))), 10)
+}
+
+// paced produces each record when it is due, and calls acked, if that is not nil, with when it was.
+func (p *Producer) paced(ctx context.Context, epoch time.Time, acked func(due time.Duration)) (late time.Duration, err error) {
+	var s sending
+	keys := keys(p.load.Keys)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -329,9 +394,11 @@ func (p *Producer) paced(ctx context.Context, epoch time.Time) (late time.Durati
 			due := pace.Wait(i)
 			v := values.next()
 			measure.PutStamp(v, uint64(i), measure.Micros(due))
-			p.client.Produce(ctx, &kgo.Record{Value: v}, func(_ *kgo.Record, err error) {
+			p.client.Produce(ctx, &kgo.Record{Key: keys.next(), Value: v}, func(_ *kgo.Record, err error) {
 				if err != nil {
 					s.done(err)
+				} else if acked != nil {
+					acked(due)
 				}
 			})
 		}
