@@ -325,3 +325,30 @@ func TestATopicThatCantBeCompactedIsToldOfOnceAMinute(t *testing.T) {
 		t.Errorf("%d failed", n)
 	}
 }
+
+// TestWhatIsReadyIsCountedAnewBehindACompaction, also where it was counted and a run of it was looked up before.
+func TestWhatIsReadyIsCountedAnewBehindACompaction(t *testing.T) {
+	c := newCompacting(t)
+	c.put(0, nobody, keyedRecord{key: "first", value: "1"}, keyedRecord{key: "a", value: "1"}, keyedRecord{key: "a", value: "2"}, keyedRecord{key: "b", value: "1"}, keyedRecord{key: "a", value: "3"})
+	if one, err := c.s.Get("c", true); err != nil || string(one.Key) != "first" {
+		t.Fatalf("%v %v", one, err)
+	}
+	q := c.part().q
+	if n := q.Ready(); n != 4 {
+		t.Fatalf("%d are ready", n)
+	}
+	c.puts("b=2", "c=1")
+	c.compact(time.Second)
+	if n := q.Ready(); n != 3 {
+		t.Errorf("%d are ready, want a, b and c", n)
+	}
+	for _, want := range []string{"a3", "b2", "c1"} {
+		one, err := c.s.Get("c", true)
+		if err != nil || one == nil || string(one.Key)+string(one.Body) != want {
+			t.Fatalf("%v %v, want %s", one, err, want)
+		}
+	}
+	if n := q.Ready(); n != 0 {
+		t.Errorf("%d are ready behind all of them", n)
+	}
+}

@@ -3,7 +3,6 @@ package log
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -35,39 +34,58 @@ func wholeTo(t *testing.T, l *Log) int64 {
 	return list[len(list)-1].End
 }
 
-func TestANearlyFullSegmentIsNotCopiedForWhatCameBehindIt(t *testing.T) {
-	l, _ := stragglers(t, fine)
+func TestANearlyFullSegmentIsNotCopiedForWhatIsBesideIt(t *testing.T) {
+	m := fs.NewMem(1)
+	l := open(t, Options{FS: m, Dir: "/q", Pool: newPool(t, m, "/", 1<<20), FirstSegmentBytes: 64 << 10, SegmentBytes: 64 << 10, IndexIntervalBytes: 1024})
 	defer l.Close()
-	end := wholeTo(t, l)
-	same := func(b batch.Batch) (batch.Batch, error) { return b, nil }
-	if _, _, err := l.Compact(end, same); err != nil {
-		t.Fatal(err)
-	}
-	before := l.segments()
-	for _, s := range before[:len(before)-1] {
-		if n := s.Position(); n <= 32<<10 && s.Base() != 0 {
-			t.Errorf("a segment of %d bytes is alone", n)
-		}
-	}
-	for round := range 3 { // a little comes behind each time, of which nothing goes
-		for i := range 50 {
-			appendBatch(t, l, makeBatch(1, 67, byte(i), int64(50_000+i)))
+	add := func(kib int) {
+		t.Helper()
+		for i := range kib * 8 { // of 128 bytes
+			appendBatch(t, l, makeBatch(1, 67, byte(i), int64(i)))
 		}
 		if err := errors.Join(l.Sync(), l.Roll(1<<62)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	compact := func() {
+		t.Helper()
 		list := l.WholeSegments()
-		if _, _, err := l.Compact(list[len(list)-1].End, same); err != nil {
-			t.Fatal(err)
+		end := list[len(list)-1].End
+		if reached, _, err := l.Compact(end, func(b batch.Batch) (batch.Batch, error) { return b, nil }); err != nil || reached != end {
+			t.Fatalf("%d of %d: %v", reached, end, err)
 		}
-		for i, s := range before[1 : len(before)-1] {
+	}
+	add(4)
+	add(40)
+	before := slices.Clone(l.segments()[:2])
+	for range 5 {
+		add(4)
+		compact()
+		for i, s := range before {
 			if !slices.Contains(l.segments(), s) {
-				t.Errorf("round %d: segment %d of %d bytes was copied", round, i+1, s.Position())
+				t.Errorf("segment %d of %d bytes was copied", i, s.Position())
 			}
 		}
 	}
-	if n := len(l.segments()); n > len(before)+2 {
-		t.Errorf("%d segments, there were %d: the small ones do not become one", n, len(before))
+	if n := len(l.segments()); n != 4 {
+		t.Errorf("%d segments, want 4: the small ones become one", n)
+	}
+}
+
+func TestWhatNobodyCanReadAnyMoreIsNotAskedAboutAndGoes(t *testing.T) {
+	l, _ := stragglers(t, fine)
+	defer l.Close()
+	end := wholeTo(t, l)
+	if err := l.Truncate(100); err != nil {
+		t.Fatal(err)
+	}
+	asked := int64(1 << 40)
+	reached, freed, err := l.Compact(end, func(b batch.Batch) (batch.Batch, error) {
+		asked = min(asked, b.BaseOffset())
+		return b, nil
+	})
+	if err != nil || reached != end || asked != 100 || freed <= 0 {
+		t.Errorf("reached %d of %d, asked from %d on, %d bytes freed: %v", reached, end, asked, freed, err)
 	}
 }
 
@@ -187,43 +205,44 @@ func TestACompactionThatFailsAtAnyStepChangesNothingThatIsRead(t *testing.T) {
 
 // TestRetentionMayTakeWhatIsBeingCompacted: what it took stays away, and it is told how far the rest is done.
 func TestRetentionMayTakeWhatIsBeingCompacted(t *testing.T) {
-	for _, when := range []string{"while it is read", "before it is put in place"} {
+	for when, step := range map[string]fs.Op{"while it is read": "", "while it is written": fs.OpSync, "while it is put in place": fs.OpRename} {
 		var l *Log
 		var cut int64
-		done := false
 		drop := func() {
-			if cut > 0 && !done {
-				done = true
+			if cut > 0 {
 				if err := l.Truncate(cut); err != nil {
 					t.Error(err)
 				}
 			}
 		}
 		l, o := stragglers(t, func(op fs.Op, _ string) error {
-			if op == fs.OpRename && when == "before it is put in place" {
+			if op == step {
 				drop()
 			}
 			return nil
 		})
 		end := wholeTo(t, l)
-		cut = l.segments()[2].Base()
+		// The first of those that become one: the others are left, and not compacted.
+		if n := len(l.group(0, end)); n < 2 {
+			t.Fatalf("the first is alone")
+		}
+		cut = l.segments()[1].Base()
 		reached, _, err := l.Compact(end, func(b batch.Batch) (batch.Batch, error) {
-			if b.BaseOffset() == 10 && when == "while it is read" {
+			if step == "" && b.BaseOffset() == 10 {
 				drop()
 			}
 			return eachTenth()(b)
 		})
-		if err != nil {
-			t.Errorf("%s: %v", when, err)
+		if start, _ := l.Bounds(); err != nil || start != cut {
+			t.Errorf("%s: it begins at %d, want %d: %v", when, start, cut, err)
 		}
-		start, _ := l.Bounds()
-		if start != cut || l.segments()[0].Base() != cut && l.segments()[0].Next() <= cut {
-			t.Errorf("%s: it begins at %d, want %d; reached %d", when, start, cut, reached)
+		left := kept(t, l, cut)
+		whole := slices.ContainsFunc(left, func(at int64) bool { return at < end && at%10 != 0 })
+		if whole != (reached < end) {
+			t.Errorf("%s: reached %d of %d, and what is to go is left: %v", when, reached, end, whole)
 		}
-		if reached < end {
-			if reached, _, err = l.Compact(end, eachTenth()); err != nil || reached != end {
-				t.Errorf("%s: again: %d of %d, %v", when, reached, end, err)
-			}
+		if reached, _, err = l.Compact(end, eachTenth()); err != nil || reached != end {
+			t.Errorf("%s: again: %d of %d, %v", when, reached, end, err)
 		}
 		l.o.Pool.Wait()
 		for _, at := range kept(t, l, cut) {
@@ -231,12 +250,14 @@ func TestRetentionMayTakeWhatIsBeingCompacted(t *testing.T) {
 				t.Fatalf("%s: %d is left", when, at)
 			}
 		}
+		cut = 0
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
 		again := open(t, o)
-		if start, _ := again.Bounds(); start > cut || kept(t, again, cut)[0] != (cut+9)/10*10 {
-			t.Errorf("%s: then it begins at %d with %v", when, start, fmt.Sprint(kept(t, again, cut)[0]))
+		start, _ := again.Bounds()
+		if first := kept(t, again, start)[0]; first%10 != 0 || start > first {
+			t.Errorf("%s: then it begins at %d with %d", when, start, first)
 		}
 		_ = again.Close()
 	}
