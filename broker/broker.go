@@ -62,6 +62,8 @@ type Options struct {
 	CompactEvery time.Duration
 	// CompactMemory is how many bytes the compaction of a log may take for its keys; default 64 MiB.
 	CompactMemory int64
+	// Pages makes memory that is all zero and the collector does not count, for keys, and what gives it back; default is the heap's.
+	Pages func(bytes int) (memory []byte, free func())
 	// CompactShare is in how many percent of its time compaction works; default 25.
 	CompactShare int
 	// Log gets what an operator should read; default slog.Default().
@@ -95,6 +97,9 @@ func (o *Options) defaults() {
 	}
 	if o.CompactMemory == 0 {
 		o.CompactMemory = compactMemory
+	}
+	if o.Pages == nil {
+		o.Pages = func(bytes int) ([]byte, func()) { return make([]byte, bytes), func() {} }
 	}
 	if o.CompactShare == 0 {
 		o.CompactShare = compactShare

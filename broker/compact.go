@@ -48,8 +48,9 @@ type compactor struct {
 	topics map[*Queue]struct{}
 
 	// Of the goroutine alone.
-	parts map[*Partition]*compacted
-	keys  *keyMap // of one round
+	parts  map[*Partition]*compacted
+	memory []byte // for keys, of one round
+	free   func() // gives it back
 
 	mostUnpacked int // bytes that the records of a batch may come to
 	looks        int // at logs
@@ -150,22 +151,29 @@ func (c *compactor) round() (topics int) {
 			}
 		}
 	}
-	c.keys = nil
+	c.giveBack()
 	return len(list)
 }
 
-// keysFor is a map of a cleaning, in the memory of the last one's if that is enough: what that leaves stays until the
-// collector runs.
+// keysFor is a map of a cleaning, in the memory of the one before in this round if that is enough. The memory is not the
+// collector's: at 64 MiB that would let three times as much garbage gather beside it.
 func (c *compactor) keysFor(first message.Offset, records int64) *keyMap {
-	places := keyPlaces(records, c.b.opts.CompactMemory)
-	if c.keys == nil || len(c.keys.places) < places {
-		c.keys = nil
-		c.keys = newKeyMap(first, records, c.b.opts.CompactMemory)
-		return c.keys
+	bytes := keyPlaces(records, c.b.opts.CompactMemory) * keyPlaceBytes
+	if len(c.memory) < bytes {
+		c.giveBack()
+		c.memory, c.free = c.b.opts.Pages(bytes)
+	} else {
+		clear(c.memory[:bytes])
 	}
-	m := &keyMap{places: c.keys.places[:places], most: mostKeys(places)}
-	m.reset(first)
-	return m
+	return newKeyMap(first, c.memory[:bytes])
+}
+
+// giveBack ends the use of all maps that keysFor made.
+func (c *compactor) giveBack() {
+	if c.free != nil {
+		c.free()
+	}
+	c.memory, c.free = nil, nil
 }
 
 func (c *compactor) stopping() bool {

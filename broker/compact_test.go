@@ -393,7 +393,7 @@ func TestKeysThatDoNotFitMemoryTakeSeveralPasses(t *testing.T) {
 func TestAKeyMapKnowsTheLastPlaceOfEachKey(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	const first = 1 << 40
-	m := newKeyMap(first, math.MaxInt64/4, 1000*keyPlaceBytes)
+	m := newKeyMap(first, make([]byte, 1000*keyPlaceBytes))
 	want := map[message.KeyDigest]message.Offset{}
 	digests := make([]message.KeyDigest, 900)
 	for i := range digests {

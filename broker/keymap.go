@@ -15,31 +15,27 @@ import (
 //	│ digest   │ at   │   at: the record's offset less the first one, and 1; 0: the place is free
 //	└──────────┴──────┘
 type keyMap struct {
-	places []keyPlace
+	places []byte
 	keys   int
 	most   int            // keys
 	first  message.Offset // none is below
 }
 
-type keyPlace struct {
-	digest [12]byte
-	at     uint32
-}
-
-const keyPlaceBytes = 16
+const (
+	keyPlaceBytes = 16
+	keyPlaceAt    = 12 // where at is in it
+)
 
 // keyPlaces is how many places a map for so many records has, in no more than memory bytes.
 func keyPlaces(records, memory int64) int {
 	return int(max(min(records+records/3, memory/keyPlaceBytes), 16))
 }
 
-// mostKeys is how many keys are noted in so many places: with more, looking for one takes long.
-func mostKeys(places int) int { return places - places/4 }
-
-// newKeyMap makes a map for records from an offset on, up to so many, that takes no more than memory bytes.
-func newKeyMap(first message.Offset, records, memory int64) *keyMap {
-	places := keyPlaces(records, memory)
-	return &keyMap{places: make([]keyPlace, places), most: mostKeys(places), first: first}
+// newKeyMap makes a map for records from an offset on in memory that is all zero. More than three quarters of its places are
+// not filled: looking for a key would take long.
+func newKeyMap(first message.Offset, memory []byte) *keyMap {
+	places := len(memory) / keyPlaceBytes
+	return &keyMap{places: memory, most: places - places/4, first: first}
 }
 
 // reset forgets all keys, for records from another offset on.
@@ -49,15 +45,15 @@ func (m *keyMap) reset(first message.Offset) {
 }
 
 // find returns the place of a key, or the free one where it would be.
-func (m *keyMap) find(key *message.KeyDigest) *keyPlace {
-	i := int(uint64(binary.LittleEndian.Uint32(key[:4])) * uint64(len(m.places)) >> 32)
+func (m *keyMap) find(key *message.KeyDigest) (place []byte, free bool) {
+	at := int(uint64(binary.LittleEndian.Uint32(key[:4]))*uint64(len(m.places)/keyPlaceBytes)>>32) * keyPlaceBytes
 	for {
-		p := &m.places[i]
-		if p.at == 0 || p.digest == [12]byte(key[4:]) {
-			return p
+		p := m.places[at:][:keyPlaceBytes]
+		if free = binary.LittleEndian.Uint32(p[keyPlaceAt:]) == 0; free || [keyPlaceAt]byte(p) == [keyPlaceAt]byte(key[4:]) {
+			return p, free
 		}
-		if i++; i == len(m.places) {
-			i = 0
+		if at += keyPlaceBytes; at == len(m.places) {
+			at = 0
 		}
 	}
 }
@@ -68,20 +64,20 @@ func (m *keyMap) put(key *message.KeyDigest, o message.Offset) bool {
 	if at > math.MaxUint32 {
 		return false
 	}
-	p := m.find(key)
-	if p.at == 0 {
+	p, free := m.find(key)
+	if free {
 		if m.keys == m.most {
 			return false
 		}
 		m.keys++
-		p.digest = [12]byte(key[4:])
+		copy(p, key[4:])
 	}
-	p.at = uint32(at)
+	binary.LittleEndian.PutUint32(p[keyPlaceAt:], uint32(at))
 	return true
 }
 
 // behind says whether a key has a record behind an offset.
 func (m *keyMap) behind(key *message.KeyDigest, o message.Offset) bool {
-	p := m.find(key)
-	return p.at != 0 && m.first+message.Offset(p.at)-1 > o
+	p, free := m.find(key)
+	return !free && m.first+message.Offset(binary.LittleEndian.Uint32(p[keyPlaceAt:]))-1 > o
 }

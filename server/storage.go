@@ -10,6 +10,7 @@ import (
 	"github.com/leveret-mq/leveret/access"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/config"
+	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
 )
@@ -95,6 +96,7 @@ func (s *Server) openBroker() error {
 		CompactEvery:    s.config.CompactionInterval,
 		CompactMemory:   int64(s.config.CompactionMemory),
 		CompactShare:    s.config.CompactionShare,
+		Pages:           fs.Pages,
 		Scratch:         s.scratch,
 		ScratchBytes:    requestDisk(int64(s.config.RequestDisk), total),
 		UnpackBytes:     s.budget.Stats().Bytes / 2,
