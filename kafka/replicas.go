@@ -323,7 +323,7 @@ func (c *conn) listResources(r *kmsg.ListConfigResourcesRequest) kmsg.Response {
 	}
 	types := onlyOnce(r.ResourceTypes, func(t *int8) int8 { return *t })
 	if len(types) == 0 {
-		types = []int8{int8(kmsg.ConfigResourceTypeTopic), int8(kmsg.ConfigResourceTypeBroker)}
+		types = []int8{int8(kmsg.ConfigResourceTypeTopic), int8(kmsg.ConfigResourceTypeBroker), int8(kmsg.ConfigResourceTypeGroupConfig)}
 	}
 	for _, kind := range types {
 		var err error
@@ -332,7 +332,9 @@ func (c *conn) listResources(r *kmsg.ListConfigResourcesRequest) kmsg.Response {
 			err = add(kind, c.namesOf(&kmsg.DescribeTopicPartitionsRequest{})...)
 		case kmsg.ConfigResourceTypeBroker:
 			err = add(kind, fmt.Sprint(NodeID))
-		case kmsg.ConfigResourceTypeBrokerLogger, configMetrics, kmsg.ConfigResourceTypeGroupConfig:
+		case kmsg.ConfigResourceTypeGroupConfig:
+			err = add(kind, c.groups.Configured()...)
+		case kmsg.ConfigResourceTypeBrokerLogger, configMetrics:
 			// None has any of its own.
 		default:
 			err = faultf(wire.UnsupportedVersion, "resources of type %d have no settings", kind)

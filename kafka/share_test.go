@@ -568,6 +568,34 @@ func TestSettingsOfGroupsAreTakenWhereTheyHold(t *testing.T) {
 	}
 }
 
+// kafka-configs asks for the groups that have settings, and takes what is in neither list for a group that nobody knows.
+func TestGroupsWithSettingsAreListedWithoutMembers(t *testing.T) {
+	c := newRig(t, nil).raw()
+	list := func() (names []string) {
+		q := kmsg.NewPtrListConfigResourcesRequest()
+		q.ResourceTypes = []int8{int8(kmsg.ConfigResourceTypeGroupConfig)}
+		c.send(q, 1)
+		var res kmsg.ListConfigResourcesResponse
+		c.receive(&res, 1)
+		for _, one := range res.ConfigResources {
+			names = append(names, fmt.Sprint(one.Name, " ", one.Type))
+		}
+		return names
+	}
+	if got := list(); len(got) != 0 {
+		t.Errorf("before any has a setting: %q", got)
+	}
+	c.alterGroup("b", "share.auto.offset.reset", "earliest")
+	c.alterGroup("a", "share.auto.offset.reset", "earliest")
+	if got := list(); !slices.Equal(got, []string{"a 32", "b 32"}) {
+		t.Errorf("groups with settings: %q", got)
+	}
+	c.alterGroup("b", "share.auto.offset.reset", "")
+	if got := list(); !slices.Equal(got, []string{"a 32"}) {
+		t.Errorf("after one went back to the defaults: %q", got)
+	}
+}
+
 // alterGroup sets a group's setting, or removes it where value is "".
 func (c *raw) alterGroup(name, key, value string) {
 	c.t.Helper()

@@ -198,6 +198,13 @@ func (c *Coordinator) Settings(group string) *Settings {
 	return c.standard
 }
 
+// Configured lists the groups that have settings of their own, by name; they need not be there.
+func (c *Coordinator) Configured() []string {
+	c.settingsMu.RLock()
+	defer c.settingsMu.RUnlock()
+	return slices.Sorted(maps.Keys(c.settings))
+}
+
 // SettingsKeeper is a Keeper that keeps settings as well.
 type SettingsKeeper interface {
 	// KeepSettings replaces the settings of a group; nil removes them. It returns when that is durable.
