@@ -98,6 +98,7 @@ public final class KafkaCommands {
             Tools.says(Tools.run(CONFIGS, "--describe", "--all", "--entity-type", "topics", "--entity-name", topic("all", 1)), "exit 0", "retention.ms=", "max.message.bytes=", "compression.type=producer");
             String group = Check.name("settings");
             Tools.says(Tools.run(CONFIGS, "--alter", "--entity-type", "groups", "--entity-name", group, "--add-config", "share.auto.offset.reset=earliest"), "exit 0", "Completed updating config for group " + group);
+            Tools.says(Tools.run(CONFIGS, "--describe", "--entity-type", "groups", "--entity-name", group), "exit 0", "share.auto.offset.reset=earliest");
             Tools.says(Tools.run(CONFIGS, "--alter", "--entity-type", "groups", "--entity-name", group, "--add-config", "share.no.such=1"), "exit 1");
         });
         Check.add("kafka-console-producer and -consumer: keys, headers, partitions, offsets", 60, () -> {
@@ -237,8 +238,9 @@ public final class KafkaCommands {
             Tools.says(Tools.run(SHARES, "--list"), "exit 0", group);
             Tools.says(Tools.run(GroupsCommand::main, "--list", "--share"), "exit 0", group);
             Tools.says(Tools.run(SHARES, "--describe", "--group", group, "--state"), "exit 0", "Empty");
+            Tools.line(Tools.run(SHARES, "--describe", "--group", group), group, topic, "0");
         });
-        Check.add("kafka-verifiable-share-consumer, kafka-share-groups: members, the group deleted", 90, () -> {
+        Check.add("kafka-share-groups: members, offsets moved and deleted, the group deleted", 90, () -> {
             String topic = topic("shared", 1);
             String group = Check.name("shared");
             Tools.says(Tools.run(CONFIGS, "--alter", "--entity-type", "groups", "--entity-name", group, "--add-config", "share.auto.offset.reset=earliest"), "exit 0");
@@ -256,6 +258,9 @@ public final class KafkaCommands {
                 share.process.destroy();
                 share.end();
             }
+            Tools.says(Tools.run(SHARES, "--reset-offsets", "--group", group, "--topic", topic, "--to-earliest", "--execute"), "exit 0");
+            Tools.says(Tools.run(ConsoleShareConsumer::main, "--topic", topic, "--group", group, "--max-messages", "500", "--timeout-ms", "15000"), "exit 0", "v0\n", "v499\n");
+            Tools.says(Tools.run(SHARES, "--delete-offsets", "--group", group, "--topic", topic), "exit 0", "Successful");
             Tools.says(Tools.run(SHARES, "--delete", "--group", group), "exit 0", "was successful");
         });
     }
