@@ -5,16 +5,20 @@ import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.kafka.tools.BrokerApiVersionsCommand;
+import org.apache.kafka.tools.ClientMetricsCommand;
 import org.apache.kafka.tools.ClusterTool;
 import org.apache.kafka.tools.ConfigCommand;
 import org.apache.kafka.tools.ConsoleProducer;
 import org.apache.kafka.tools.ConsumerPerformance;
+import org.apache.kafka.tools.DelegationTokenCommand;
 import org.apache.kafka.tools.DeleteRecordsCommand;
 import org.apache.kafka.tools.EndToEndLatency;
 import org.apache.kafka.tools.FeatureCommand;
 import org.apache.kafka.tools.GetOffsetShell;
 import org.apache.kafka.tools.GroupsCommand;
+import org.apache.kafka.tools.LeaderElectionCommand;
 import org.apache.kafka.tools.LogDirsCommand;
+import org.apache.kafka.tools.MetadataQuorumCommand;
 import org.apache.kafka.tools.ProducerPerformance;
 import org.apache.kafka.tools.ShareConsumerPerformance;
 import org.apache.kafka.tools.StreamsResetter;
@@ -24,6 +28,7 @@ import org.apache.kafka.tools.consumer.ConsoleConsumer;
 import org.apache.kafka.tools.consumer.ConsoleShareConsumer;
 import org.apache.kafka.tools.consumer.group.ConsumerGroupCommand;
 import org.apache.kafka.tools.consumer.group.ShareGroupCommand;
+import org.apache.kafka.tools.reassign.ReassignPartitionsCommand;
 import org.apache.kafka.tools.streams.StreamsGroupCommand;
 
 /** What an operator does with Kafka's tools: topics, groups of each kind, offsets, transactions, the cluster; and the producers and consumers that come with them. */
@@ -158,10 +163,38 @@ public final class KafkaCommands {
                 throw new AssertionError("bytes: " + size);
             }
         });
+        Check.add("kafka-leader-election and kafka-reassign-partitions: on one broker nothing is to be moved", 60, () -> {
+            String topic = topic("move", 2);
+            String broker = broker();
+            Tools.says(Tools.run(LeaderElectionCommand::main, "--election-type", "preferred", "--topic", topic, "--partition", "0"), "exit 0", "Valid replica already elected for partitions " + topic + "-0");
+            Tools.says(Tools.run(LeaderElectionCommand::main, "--election-type", "preferred", "--all-topic-partitions"), "exit 0");
+            Tools.says(Tools.run(LeaderElectionCommand::main, "--election-type", "preferred", "--topic", topic, "--partition", "9"), "exit 1");
+            String said = Tools.run(ReassignPartitionsCommand::main, "--generate", "--broker-list", broker, "--topics-to-move-json-file", Tools.file("{\"version\":1,\"topics\":[{\"topic\":\"" + topic + "\"}]}"));
+            Tools.says(said, "exit 0", "Current partition replica assignment", "Proposed partition reassignment configuration");
+            String plan = Tools.file(group("Proposed partition reassignment configuration\\s+(\\{.*\\})", said));
+            Tools.says(Tools.run(ReassignPartitionsCommand::main, "--execute", "--reassignment-json-file", plan), "exit 0", "Successfully started partition reassignments for " + topic + "-0," + topic + "-1");
+            Tools.says(Tools.run(ReassignPartitionsCommand::main, "--verify", "--reassignment-json-file", plan), "exit 0", "Reassignment of partition " + topic + "-0 is completed.");
+            Tools.says(Tools.run(ReassignPartitionsCommand::main, "--list"), "exit 0", "No partition reassignments found.");
+            String nowhere = Tools.file("{\"version\":1,\"partitions\":[{\"topic\":\"" + topic + "\",\"partition\":0,\"replicas\":[77]}]}");
+            Tools.says(Tools.run(ReassignPartitionsCommand::main, "--execute", "--reassignment-json-file", nowhere), "exit 1", "77");
+        });
+        Check.add("kafka-metadata-quorum: one voter, which leads", 60, () -> {
+            String said = Tools.run(MetadataQuorumCommand::main, "describe", "--status");
+            Tools.says(said, "exit 0", "ClusterId:", "LeaderId:", "MaxFollowerLag:", "CurrentVoters:");
+            String leader = group("LeaderId:\\s+(\\d+)", said);
+            Tools.line(Tools.run(MetadataQuorumCommand::main, "describe", "--replication"), leader);
+            Tools.says(Tools.run(MetadataQuorumCommand::main, "describe", "--replication", "--human-readable"), "exit 0", "Leader");
+        });
         Check.add("kafka-features: what is finalized is told", 60, () -> {
             String said = Tools.run(FeatureCommand::main, "describe");
             Tools.says(said, "exit 0", "Feature: group.version", "Feature: transaction.version", "Feature: share.version");
             Tools.says(Tools.run(FeatureCommand::main, "upgrade", "--feature", "no.such=1"), "exit 1");
+        });
+        Check.add("kafka-client-metrics, kafka-delegation-tokens: listed, or refused with the reason", 60, () -> {
+            Tools.says(Tools.run(ClientMetricsCommand::main, "--list"), "exit 0");
+            Tools.says(Tools.run(ClientMetricsCommand::main, "--describe"), "exit 0");
+            Tools.says(Tools.run(DelegationTokenCommand::main, "--describe", "--command-config", Tools.file("")), "exit 1", "elegation");
+            Tools.says(Tools.run(DelegationTokenCommand::main, "--create", "--max-life-time-period", "-1", "--command-config", Tools.file("")), "exit 1", "elegation");
         });
     }
 
