@@ -24,6 +24,7 @@ type Writer struct {
 	patience func() bool
 	stalled  func() // nil: nobody asks
 	slow     bool   // the last vectored write took long
+	sized    bool   // the kernel's buffer was looked after
 	deadline deadline
 	memory   [][]byte    // of WriteVector
 	call     net.Buffers // under way, in memory
@@ -158,6 +159,10 @@ func (w *Writer) WriteVector(pieces [][]byte) error {
 			bytes += len(p)
 		}
 		w.memory = w.call
+		if len(pieces) > 0 && !w.sized {
+			w.sized = true
+			shorten(w.nc)
+		}
 		err := w.writeCall()
 		clear(w.memory)
 		if err != nil {
