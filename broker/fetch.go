@@ -27,6 +27,7 @@ type Fetched struct {
 	Aborted    []Aborted      // of what was read, by their first offsets; for who asked for what is committed
 	Bytes      int
 	Records    int64
+	More       bool // there is more behind what was read
 }
 
 // Aborted is a transaction of a producer that was aborted: nothing of it from an offset on up to its marker counts.
@@ -130,6 +131,7 @@ func (s *Session) Fetch(p *Partition, f Fetch, into []Batches) (Fetched, []Batch
 		got.Records += n
 		from = next
 	}
+	got.More = from < stop
 	if f.Committed && t != nil && from > f.From {
 		for a := range t.abortedIn(f.From, from) {
 			got.Aborted = append(got.Aborted, Aborted{a.producer, a.first})

@@ -45,6 +45,8 @@ type conn struct {
 	topics        map[string]*topic // of this connection's producing and fetching
 	byID          map[wire.TopicID][]byte
 	noID          map[wire.TopicID]time.Time // ids that there are not, and when that was looked for
+	scans         int                        // of all topics for an id, by the request under way
+	allIDs        map[wire.TopicID]string    // the names of all, once there were many
 	produce       wire.ProduceRequest
 	entered       *entered // the transaction of the Produce request under way, nil if it has none
 	fetch         fetcher
@@ -135,6 +137,7 @@ func (c *conn) admit(who auth.Identity, vhost string) error {
 	}
 	if c.session != nil { // it has no place beside the next one
 		c.s.shares.left(c)
+		c.endFetchSessions()
 		c.session.Close()
 		c.session = nil
 	}
@@ -164,6 +167,7 @@ func (c *conn) close() {
 		c.publisher.Abandon()
 	}
 	c.s.shares.left(c)
+	c.endFetchSessions()
 	if c.session != nil {
 		c.session.Close()
 	}
@@ -224,6 +228,7 @@ func (c *conn) serve(frame []byte) error {
 	if id := h.ClientID[:min(len(h.ClientID), maxAboutBytes)]; c.client != string(id) {
 		c.introduce(string(id))
 	}
+	defer c.forgetIDs()
 	if h.Key == wire.Produce {
 		return c.serveProduce(h, body)
 	}

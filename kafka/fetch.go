@@ -19,6 +19,8 @@ const (
 	smallFetchBytes = 256 << 10
 	// readCommitted is the isolation level of who reads what is committed only.
 	readCommitted = 1
+	// sessionsSince is the first version that has sessions.
+	sessionsSince = 7
 	// leaderEpoch never changes: there is one node.
 	leaderEpoch = 0
 )
@@ -27,7 +29,8 @@ const (
 type fetched struct {
 	state    wire.FetchState
 	first, n int
-	sets     []byte // in place of pieces: the message set that a client of old gets
+	sets     []byte     // in place of pieces: the message set that a client of old gets
+	of       *fetchPart // in a session
 }
 
 // fetcher is a connection's memory for fetching. The zero value is ready.
@@ -37,13 +40,18 @@ type fetcher struct {
 	found   []fetched // of all partitions, in request order
 	pieces  []broker.Batches
 	bytes   int
-	taken   int64 // of the connection's memory, for bytes
+	due     int   // bytes, with those that there is no room for: what is held against min bytes
+	most    int   // bytes that an answer may have now
+	taken   int64 // of the connection's memory, for bytes and found
 	count   int64 // of records in pieces
 	failed  bool  // an answer that must not wait
 	wake    chan struct{}
 	notify  func()
 	stops   []func()
 	watched []*broker.Partition // what stops end the watching of
+
+	session  *fetchSession           // of the request under way; nil without one
+	sessions map[int32]*fetchSession // of the connection
 }
 
 // Key 1, Fetch, versions 0 to 18: up to version 3 records leave as message sets (legacy.go), from version 13
@@ -53,29 +61,48 @@ type fetcher struct {
 // first batch of an answer is always whole, even beyond the limits; otherwise
 // the answer is cut at batch borders. With fewer than min bytes it waits for
 // appends, up to max wait; an error of any partition, or no partition, answers at once. Fetch
-// sessions are declined by answering id 0. Offsets are readable once appended, for who reads what is committed
+// sessions: fetchsession.go. Offsets are readable once appended, for who reads what is committed
 // up to the last stable offset; what was aborted there the client leaves out by the list that it gets.
+// There is one node, so the rack of the client leads nowhere, and no other replica is preferred.
 func (c *conn) serveFetch(h wire.Header, body []byte) error {
 	f := &c.fetch
 	if err := f.req.Parse(h.Version, body); err != nil {
 		return err
 	}
-	code := wire.None
-	if f.req.SessionID != 0 && f.req.SessionEpoch > 0 {
-		code = wire.FetchSessionIDNotFound
-		f.req.Topics, f.req.Partitions = f.req.Topics[:0], f.req.Partitions[:0]
-	}
-	if len(f.req.Partitions) > fewPartitions {
-		defer c.releaseMany()
-		if err := c.charge(len(f.req.Partitions) * fetchedBytes); err != nil {
-			return fmt.Errorf("%s of %d partitions: %w", h.Key, len(f.req.Partitions), err)
+	if f.wake == nil {
+		f.wake = make(chan struct{}, 1)
+		f.notify = func() {
+			select {
+			case f.wake <- struct{}{}:
+			default:
+			}
 		}
 	}
-	defer c.releaseFetched()
-	c.collect()
-	if code == wire.None && !c.enough() && f.req.MaxWaitMillis > 0 {
-		if err := c.waitForMore(); err != nil {
+	if n := len(f.req.Partitions) + len(f.req.ForgottenOf); n > fewPartitions {
+		defer c.releaseMany()
+		if err := c.charge(n * fetchedBytes); err != nil {
+			return fmt.Errorf("%s of %d partitions: %w", h.Key, n, err)
+		}
+	}
+	defer c.endFetch()
+	var code wire.Code
+	var opened int32
+	f.session, code = c.enterFetchSession()
+	if f.session != nil || code != wire.None {
+		f.req.Topics, f.req.Partitions = f.req.Topics[:0], f.req.Partitions[:0]
+	}
+	if code == wire.None {
+		if err := c.find(); err != nil {
 			return err
+		}
+		switch {
+		case f.session != nil && f.session.gone.Load() && len(f.found) == 0:
+			c.endFetchSession(f.session.id)
+			f.session, code = nil, wire.FetchSessionIDNotFound
+		case f.session != nil:
+			f.session.told(f.found)
+		case f.req.Version >= sessionsSince && f.req.SessionEpoch == 0:
+			opened = c.openFetchSession()
 		}
 	}
 	counters := c.s.broker.Counters()
@@ -86,7 +113,7 @@ func (c *conn) serveFetch(h wire.Header, body []byte) error {
 		throttle = p.Left(f.bytes, time.Now())
 		f.res.ThrottleMillis = throttleMillis(throttle)
 	}
-	err := c.out.vector(c.encodeFetch(h, code))
+	err := c.out.vector(c.encodeFetch(h, code, opened))
 	if errors.Is(err, syscall.EFAULT) {
 		c.unreadable()
 	}
@@ -95,6 +122,17 @@ func (c *conn) serveFetch(h wire.Header, body []byte) error {
 	}
 	c.releaseFetched() // nothing is borrowed while the client waits
 	return c.mute(throttle)
+}
+
+// endFetch lets go of everything, of what is kept for the next one unless it is large, too.
+func (c *conn) endFetch() {
+	f := &c.fetch
+	large := len(f.found) > fewPartitions
+	c.releaseFetched()
+	f.session = nil
+	if large {
+		c.releaseMany()
+	}
 }
 
 // unreadable finds out and says whose bytes the kernel could not read. Part of the
@@ -107,10 +145,24 @@ func (c *conn) unreadable() {
 	}
 }
 
+// find collects what is there, and waits for more if that is not enough.
+func (c *conn) find() error {
+	f := &c.fetch
+	c.collect()
+	if c.enough() || f.req.MaxWaitMillis <= 0 {
+		return nil
+	}
+	return c.waitForMore()
+}
+
 // enough reports whether the answer need not wait.
 func (c *conn) enough() bool {
 	f := &c.fetch
-	return f.failed || f.bytes >= int(f.req.MinBytes) || len(f.req.Partitions) == 0
+	least := min(int(f.req.MinBytes), f.most)
+	if f.req.MaxBytes >= 0 {
+		least = min(least, int(f.req.MaxBytes)) // more will not be answered, however long it waits
+	}
+	return f.failed || f.due >= least || f.session == nil && len(f.req.Partitions) == 0
 }
 
 // collect reads what is there for every partition asked for. A large answer is
@@ -127,7 +179,7 @@ func (c *conn) collect() {
 		return
 	}
 	if c.memory.Try(int64(f.bytes)) == nil {
-		f.taken = int64(f.bytes)
+		f.taken += int64(f.bytes)
 	} else {
 		c.gather(smallFetchBytes)
 	}
@@ -154,26 +206,39 @@ func (c *conn) gather(left int) {
 // look is gather once nothing is borrowed.
 func (c *conn) look(left int) {
 	f := &c.fetch
+	f.most = left
 	if f.req.MaxBytes >= 0 {
 		left = min(left, int(f.req.MaxBytes))
+	}
+	if f.session != nil {
+		c.lookInSession(f.session, left)
+		return
 	}
 	for _, t := range f.req.Topics {
 		known, err := c.topicNamed(broker.Consume, t.Name, t.ID)
 		for _, p := range f.req.Of(t) {
-			got := fetched{state: wire.FetchState{Index: p.Index, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1}, first: len(f.pieces)}
-			if got.state.Err = codeOf(err); err == nil {
-				got.sets, got.state.Err = c.readPartition(known, p, left, &got.state)
-			}
-			if got.state.Err != wire.None {
-				c.refused(wire.Fetch.String(), called(t.Name, t.ID), got.state.Err, "")
-			}
-			got.n = len(f.pieces) - got.first
-			f.failed = f.failed || got.state.Err != wire.None
+			got := c.lookAt(known, err, t, p, left)
 			left -= got.state.Records
-			f.bytes += got.state.Records
 			f.found = append(f.found, got)
 		}
 	}
+}
+
+// lookAt reads what is there for one partition of a topic, or says what is in the way, as err is.
+func (c *conn) lookAt(known *topic, err error, t wire.FetchTopic, p wire.FetchPartition, left int) fetched {
+	f := &c.fetch
+	got := fetched{state: wire.FetchState{Index: p.Index, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1}, first: len(f.pieces)}
+	if got.state.Err = codeOf(err); err == nil {
+		got.sets, got.state.Err = c.readPartition(known, p, left, &got.state)
+	}
+	if got.state.Err != wire.None {
+		c.refused(wire.Fetch.String(), called(t.Name, t.ID), got.state.Err, "")
+		f.failed = true
+	}
+	got.n = len(f.pieces) - got.first
+	f.bytes += got.state.Records
+	f.due += got.state.Records
+	return got
 }
 
 // readPartition borrows the batches of one partition and fills in its state. The
@@ -216,30 +281,34 @@ func (c *conn) readPartition(t *topic, p wire.FetchPartition, left int, state *w
 	}
 	state.Records = got.Bytes
 	f.count += got.Records
+	if got.More {
+		f.due += max(0, min(int(p.MaxBytes), left)-got.Bytes)
+	}
 	return nil, wire.None
 }
 
 var errStopping = errors.New("the server is stopping")
 
+// moreAfter is how long a request waits that has found something, and not enough, before it looks again: with
+// small batches it would go through all of them at each.
+const moreAfter = 5 * time.Millisecond
+
 // waitForMore parks until enough was appended, a topic changed so that there is an
 // error to tell, the request's time is up, or the client is gone.
 func (c *conn) waitForMore() error {
 	f := &c.fetch
-	if f.wake == nil {
-		f.wake = make(chan struct{}, 1)
-		f.notify = func() {
-			select {
-			case f.wake <- struct{}{}:
-			default:
-			}
-		}
-	}
 	if err := c.out.send(); err != nil {
 		return err
 	}
-	c.watch()
-	defer c.unwatch()
-	timer := time.NewTimer(min(time.Duration(f.req.MaxWaitMillis)*time.Millisecond, c.s.opts.IdleTimeout))
+	if x := f.session; x != nil {
+		x.waiting.Store(true)
+		defer x.waiting.Store(false)
+	} else {
+		c.watch()
+		defer c.unwatch()
+	}
+	end := time.Now().Add(min(time.Duration(f.req.MaxWaitMillis)*time.Millisecond, c.s.opts.IdleTimeout))
+	timer := time.NewTimer(time.Until(end))
 	defer timer.Stop()
 	gone := c.frames.gone()
 	defer c.frames.Touch()
@@ -249,15 +318,24 @@ func (c *conn) waitForMore() error {
 		if c.enough() {
 			return nil
 		}
+		wake, pause := f.wake, f.bytes > 0
 		c.releaseFetched()
+		if pause {
+			wake = nil
+			timer.Reset(min(moreAfter, time.Until(end)))
+		}
 		select {
 		case <-changed: // what it may fetch is looked at anew
-		case <-f.wake:
+		case <-wake:
 			if f.replaced() {
 				c.collect()
 				return nil
 			}
 		case <-timer.C:
+			if left := time.Until(end); left > 0 && !f.replaced() {
+				timer.Reset(left)
+				continue
+			}
 			c.collect()
 			return nil
 		case <-c.s.stop:
@@ -318,25 +396,73 @@ func (f *fetcher) replaced() bool {
 	return slices.ContainsFunc(f.watched, func(p *broker.Partition) bool { return p.Queue().Deleted() })
 }
 
-// encodeFetch builds the answer's pieces, valid until releaseFetched.
-func (c *conn) encodeFetch(h wire.Header, code wire.Code) [][]byte {
+// encodeFetch builds the answer's pieces, valid until releaseFetched. opened is the session that begins with it.
+func (c *conn) encodeFetch(h wire.Header, code wire.Code, opened int32) [][]byte {
 	f := &c.fetch
-	f.res.Begin(h, code, len(f.req.Topics))
+	if f.session != nil {
+		return c.encodeInSession(h)
+	}
+	f.res.Begin(h, code, opened, len(f.req.Topics))
 	for _, t := range f.req.Topics {
 		f.res.Topic(t.Name, t.ID, t.Len)
-		for _, got := range f.found[t.First : t.First+t.Len] {
-			f.res.Partition(got.state)
-			if len(got.sets) > 0 {
-				f.res.Records(got.sets)
-			}
-			for _, p := range f.pieces[got.first : got.first+got.n] {
-				f.res.Records(p.Raw())
-			}
-			f.res.EndPartition()
+		for i := range f.found[t.First : t.First+t.Len] {
+			c.encodePart(&f.found[t.First+i])
 		}
 		f.res.EndTopic()
 	}
 	return f.res.Finish()
+}
+
+// encodeInSession is encodeFetch for what was found in a session: neighbours of a topic stand together.
+func (c *conn) encodeInSession(h wire.Header) [][]byte {
+	f := &c.fetch
+	begins := func(i int) bool { return i == 0 || f.found[i].of.of != f.found[i-1].of.of }
+	topics := 0
+	for i := range f.found {
+		if begins(i) {
+			topics++
+		}
+	}
+	f.res.Begin(h, wire.None, f.session.id, topics)
+	for i := 0; i < len(f.found); {
+		n := 1
+		for i+n < len(f.found) && !begins(i+n) {
+			n++
+		}
+		t := f.found[i].of.of
+		f.res.Topic(t.name, t.id, n)
+		for range n {
+			c.encodePart(&f.found[i])
+			i++
+		}
+		f.res.EndTopic()
+	}
+	return f.res.Finish()
+}
+
+func (c *conn) encodePart(got *fetched) {
+	f := &c.fetch
+	f.res.Partition(got.state)
+	if len(got.sets) > 0 {
+		f.res.Records(got.sets)
+	}
+	for _, p := range f.pieces[got.first : got.first+got.n] {
+		f.res.Records(p.Raw())
+	}
+	f.res.EndPartition()
+}
+
+// roomForFound says whether what is found may take more memory. What an answer of a session holds is not known before.
+func (c *conn) roomForFound() bool {
+	f := &c.fetch
+	if n := len(f.found); n == 0 || n%fewPartitions != 0 {
+		return true
+	}
+	if c.memory.Try(fewPartitions*fetchedBytes) != nil {
+		return false
+	}
+	f.taken += fewPartitions * fetchedBytes
+	return true
 }
 
 // releaseFetched gives back everything that collect borrowed.
@@ -345,11 +471,9 @@ func (c *conn) releaseFetched() {
 	for i := range f.pieces {
 		f.pieces[i].Release()
 	}
-	if f.req.Version < format2Since {
-		clear(f.found) // they hold what was made for the answer
-	}
+	clear(f.found) // what was made for the answer, and partitions of sessions
 	f.pieces, f.found = f.pieces[:0], f.found[:0]
-	f.bytes, f.count, f.failed = 0, 0, false
+	f.bytes, f.due, f.count, f.failed = 0, 0, 0, false
 	c.memory.Give(f.taken)
 	f.taken = 0
 	f.res.Forget()

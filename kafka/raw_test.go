@@ -522,24 +522,6 @@ func TestAFetchOfNothingDoesNotWait(t *testing.T) {
 	c.receive(&res, 11) // within the client's 20 s
 }
 
-func TestFetchSessionsAreDeclined(t *testing.T) {
-	r := newRig(t, nil)
-	for _, tc := range []struct {
-		id, epoch int32
-		want      wire.Code
-	}{{0, 0, wire.None}, {0, -1, wire.None}, {5, 1, wire.FetchSessionIDNotFound}, {5, -1, wire.None}} {
-		q := kmsg.NewPtrFetchRequest()
-		q.SessionID, q.SessionEpoch = tc.id, tc.epoch
-		c := r.raw()
-		c.send(q, 11)
-		var res kmsg.FetchResponse
-		c.receive(&res, 11)
-		if wire.Code(res.ErrorCode) != tc.want || res.SessionID != 0 {
-			t.Errorf("session %d epoch %d: %+v", tc.id, tc.epoch, res)
-		}
-	}
-}
-
 func TestAPIVersions(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.raw()

@@ -90,9 +90,10 @@ type Server struct {
 
 	made atomic.Pointer[Topics]
 
-	shares  shares
-	members *budget.Account // of what members of groups say of themselves
-	wide    wide
+	shares        shares
+	fetchSessions fetchSessions
+	members       *budget.Account // of what members of groups say of themselves
+	wide          wide
 
 	mu     sync.Mutex // guards the rest of this block
 	groups map[*broker.VHost]*group.Coordinator

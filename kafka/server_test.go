@@ -38,6 +38,7 @@ type rig struct {
 	policy   broker.Policy
 	memory   func() error                  // that there is enough; nil: always
 	wrap     func(store.Store) store.Store // for the broker; nil: as it is
+	producer *raw                          // of appendTo
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }

@@ -77,22 +77,24 @@ func (c *conn) topicNamed(verb broker.Verb, name []byte, id wire.TopicID) (*topi
 	return c.findID(verb, id)
 }
 
+// manyScans is how often one request looks through all topics for an id, until it makes a list of them.
+const manyScans = 8
+
 // findID looks through all topics for one of that id. Ids that there are not are remembered for a
 // while, since who reads a topic that was deleted asks for it again and again.
 func (c *conn) findID(verb broker.Verb, id wire.TopicID) (*topic, error) {
 	name := ""
-	if id == offsetsID {
-		name = offsetsTopic
-	}
-	for _, q := range c.vhost.Queues() {
-		if q.TopicID == id && q.Readable() {
-			name = q.Name
+	if c.scans++; c.scans > manyScans {
+		if err := c.listIDs(); err != nil {
+			return nil, err
 		}
-	}
-	for _, feed := range c.vhost.FeedTopics() {
-		if feedID(feed) == id {
-			name = feed
-		}
+		name = c.allIDs[id]
+	} else {
+		c.eachID(func(of wire.TopicID, called string) {
+			if of == id {
+				name = called
+			}
+		})
 	}
 	if name == "" {
 		if c.noID == nil || len(c.noID) > 1000 {
@@ -110,6 +112,40 @@ func (c *conn) findID(verb broker.Verb, id wire.TopicID) (*topic, error) {
 	}
 	c.byID[id] = []byte(name)
 	return t, nil
+}
+
+// eachID goes through the ids of all topics.
+func (c *conn) eachID(each func(id wire.TopicID, name string)) {
+	each(offsetsID, offsetsTopic)
+	for _, q := range c.vhost.Queues() {
+		if q.Readable() {
+			each(q.TopicID, q.Name)
+		}
+	}
+	for _, feed := range c.vhost.FeedTopics() {
+		each(feedID(feed), feed)
+	}
+}
+
+// forgetIDs ends what findID knows for one request.
+func (c *conn) forgetIDs() {
+	if c.scans = 0; c.allIDs != nil {
+		c.allIDs = nil
+		c.releaseBill()
+	}
+}
+
+// listIDs makes the list of the request under way.
+func (c *conn) listIDs() error {
+	if c.allIDs != nil {
+		return nil
+	}
+	if err := c.charge(idBytes * len(c.vhost.Queues())); err != nil {
+		return err
+	}
+	c.allIDs = map[wire.TopicID]string{}
+	c.eachID(func(id wire.TopicID, name string) { c.allIDs[id] = name })
+	return nil
 }
 
 var errNoSuchID = faultf(wire.UnknownTopicID, "there is no topic of that id")

@@ -34,7 +34,7 @@ func BenchmarkFetchResponse100Partitions(b *testing.B) {
 	data, name := make([]byte, 16<<10), []byte("logs")
 	b.ReportAllocs()
 	for b.Loop() {
-		res.Begin(h, None, 1)
+		res.Begin(h, None, 0, 1)
 		res.Topic(name, TopicID{}, 100)
 		for i := range int32(100) {
 			res.Partition(FetchState{Index: i, HighWatermark: 1, Records: len(data)})

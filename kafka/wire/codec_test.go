@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -117,7 +118,7 @@ func fetchSample(version int16) *kmsg.FetchRequest {
 		q.Topics = append(q.Topics, topic)
 	}
 	forgotten := kmsg.NewFetchRequestForgottenTopic()
-	forgotten.Topic, forgotten.Partitions = "gone", []int32{1, 2}
+	forgotten.Topic, forgotten.TopicID, forgotten.Partitions = "gone", [16]byte{6}, []int32{1, 2}
 	q.ForgottenTopics = append(q.ForgottenTopics, forgotten)
 	return q
 }
@@ -141,6 +142,12 @@ func TestFetchRequestParsesWhatAnotherEncoderWrote(t *testing.T) {
 		if version >= 7 && (got.SessionID != 3 || got.SessionEpoch != 4) {
 			t.Errorf("version %d: session %d %d", version, got.SessionID, got.SessionEpoch)
 		}
+		if version >= 7 && (len(got.Forgotten) != 1 || !slices.Equal(got.ForgottenOf, []int32{1, 2}) || got.Forgotten[0].Len != 2) {
+			t.Errorf("version %d: forgets %+v of %v", version, got.Forgotten, got.ForgottenOf)
+		}
+		if f := got.Forgotten; version >= 7 && (version < 13 && string(f[0].Name) != "gone" || version >= 13 && f[0].ID != TopicID{6}) {
+			t.Errorf("version %d: forgets of topic %+v", version, f)
+		}
 		wantEpoch := int32(-1)
 		if version >= 9 {
 			wantEpoch = 0
@@ -157,7 +164,7 @@ func TestFetchResponseIsReadByAnotherDecoder(t *testing.T) {
 		h := Header{Key: Fetch, Version: version, Correlation: 99}
 		var b FetchResponse
 		for range 2 { // the second time over reused memory
-			b.Begin(h, None, 1)
+			b.Begin(h, None, 77, 1)
 			b.Topic([]byte("logs"), TopicID{9}, 3)
 			b.Partition(FetchState{Index: 0, HighWatermark: 10, LastStableOffset: 8, LogStartOffset: 2, Records: 5, Aborted: []Aborted{{4, 3}, {5, 6}}})
 			b.Records([]byte("abc"))
@@ -182,6 +189,9 @@ func TestFetchResponseIsReadByAnotherDecoder(t *testing.T) {
 		got.Version = version
 		if err := got.ReadFrom(body); err != nil {
 			t.Fatalf("version %d: %v", version, err)
+		}
+		if version >= 7 && got.SessionID != 77 {
+			t.Errorf("version %d: session %d", version, got.SessionID)
 		}
 		p := got.Topics[0].Partitions
 		if len(p) != 3 || string(p[0].RecordBatches) != "abcde" || string(p[2].RecordBatches) != "f" {

@@ -67,6 +67,8 @@ const (
 	GroupNotEmpty              Code = 68
 	GroupIDNotFound            Code = 69
 	FetchSessionIDNotFound     Code = 70
+	InvalidFetchSessionEpoch   Code = 71
+	FetchSessionTopicIDError   Code = 106
 	UnknownLeaderEpoch         Code = 75
 	UnsupportedCompression     Code = 76
 	UnknownTopicID             Code = 100

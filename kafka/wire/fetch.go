@@ -22,6 +22,8 @@ type FetchRequest struct {
 	SessionEpoch  int32 // -1 when the client wants no session
 	Topics        []FetchTopic
 	Partitions    []FetchPartition // of all topics, in request order
+	Forgotten     []FetchTopic     // what leaves the session: runs inside ForgottenOf
+	ForgottenOf   []int32          // partitions, by their numbers
 }
 
 // FetchTopic is one topic's run inside FetchRequest.Partitions.
@@ -45,6 +47,7 @@ func (q *FetchRequest) Parse(version int16, body []byte) error {
 	r := decoder{src: body}
 	q.Version = version
 	q.Topics, q.Partitions = q.Topics[:0], q.Partitions[:0]
+	q.Forgotten, q.ForgottenOf = q.Forgotten[:0], q.ForgottenOf[:0]
 	if version <= 14 {
 		r.int32() // replica, which is a tagged field later
 	}
@@ -61,14 +64,14 @@ func (q *FetchRequest) Parse(version int16, body []byte) error {
 	}
 	for n := r.array(flexible, minFetchTopicBytes); n > 0 && !r.bad; n-- {
 		t := FetchTopic{First: len(q.Partitions)}
-		t.Name, t.ID = r.topic(flexible, version >= idsInFetch)
+		t.Name, t.ID = r.topic(flexible, version >= IDsInFetch)
 		q.parsePartitions(&r, flexible)
 		t.Len = len(q.Partitions) - t.First
 		q.Topics = append(q.Topics, t)
 		r.bound(len(q.Topics), len(q.Partitions))
 	}
 	if version >= 7 {
-		skipForgotten(&r, flexible, version >= idsInFetch)
+		q.parseForgotten(&r, flexible)
 	}
 	if version >= 11 {
 		r.str(flexible) // rack
@@ -97,15 +100,18 @@ func (q *FetchRequest) parsePartitions(r *decoder, flexible bool) {
 	r.tags(flexible)
 }
 
-// skipForgotten passes over the partitions to be dropped from a session:
-// sessions are declined, so there is nothing to drop.
-func skipForgotten(r *decoder, flexible, byID bool) {
+// parseForgotten reads the partitions to be dropped from a session.
+func (q *FetchRequest) parseForgotten(r *decoder, flexible bool) {
 	for n := r.array(flexible, minFetchTopicBytes); n > 0 && !r.bad; n-- {
-		r.topic(flexible, byID)
+		t := FetchTopic{First: len(q.ForgottenOf)}
+		t.Name, t.ID = r.topic(flexible, q.Version >= IDsInFetch)
 		for m := r.array(flexible, 4); m > 0 && !r.bad; m-- {
-			r.int32()
+			q.ForgottenOf = append(q.ForgottenOf, r.int32())
 		}
 		r.tags(flexible)
+		t.Len = len(q.ForgottenOf) - t.First
+		q.Forgotten = append(q.Forgotten, t)
+		r.bound(len(q.Forgotten), len(q.ForgottenOf))
 	}
 }
 

@@ -30,8 +30,8 @@ type cut struct {
 	data []byte
 }
 
-// Begin starts a response to h with a number of topics.
-func (b *FetchResponse) Begin(h Header, code Code, topics int) {
+// Begin starts a response to h with a number of topics, in a session or, with 0, in none.
+func (b *FetchResponse) Begin(h Header, code Code, session int32, topics int) {
 	b.version, b.flexible = h.Version, Lookup(Fetch).IsFlexible(h.Version)
 	clear(b.cuts) // no reference to a view may outlive its response
 	b.cuts, b.records = b.cuts[:0], 0
@@ -42,14 +42,14 @@ func (b *FetchResponse) Begin(h Header, code Code, topics int) {
 	b.ThrottleMillis = 0
 	if b.version >= 7 {
 		b.head = appendInt16(b.head, int16(code))
-		b.head = appendInt32(b.head, 0) // the session is declined
+		b.head = appendInt32(b.head, session)
 	}
 	b.head = appendArray(b.head, b.flexible, topics)
 }
 
 // Topic starts the next topic, as the request named it, which has a number of partitions.
 func (b *FetchResponse) Topic(name []byte, id TopicID, partitions int) {
-	b.head = appendTopic(b.head, b.flexible, b.version >= idsInFetch, name, id)
+	b.head = appendTopic(b.head, b.flexible, b.version >= IDsInFetch, name, id)
 	b.head = appendArray(b.head, b.flexible, partitions)
 }
 

@@ -47,7 +47,7 @@ func FuzzFetchRequest(f *testing.F) {
 		}
 		var b FetchResponse
 		h := Header{Key: Fetch, Version: version}
-		b.Begin(h, None, len(q.Topics))
+		b.Begin(h, None, q.SessionID, len(q.Topics))
 		for _, topic := range q.Topics {
 			b.Topic(topic.Name, topic.ID, topic.Len)
 			for _, p := range q.Of(topic) {

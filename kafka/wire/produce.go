@@ -25,10 +25,10 @@ type ProduceRequest struct {
 // TopicID names a topic, and no other that has its name later.
 type TopicID [16]byte
 
-// idsInProduce and idsInFetch are the first versions that name topics by ids.
+// idsInProduce and IDsInFetch are the first versions that name topics by ids.
 const (
 	idsInProduce = 13
-	idsInFetch   = 13
+	IDsInFetch   = 13
 )
 
 // ProduceTopic is one topic's run inside ProduceRequest.Partitions.
