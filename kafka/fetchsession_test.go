@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/budget"
@@ -68,8 +69,11 @@ func (c *sessionClient) answer() (wire.Code, map[part]kmsg.FetchResponseTopicPar
 	var res kmsg.FetchResponse
 	c.receive(&res, c.version)
 	got := map[part]kmsg.FetchResponseTopicPartition{}
-	for _, t := range res.Topics {
+	for i, t := range res.Topics {
 		name := t.Topic
+		if i > 0 && name == res.Topics[i-1].Topic && t.TopicID == res.Topics[i-1].TopicID {
+			c.t.Errorf("topic %s %x begins again behind itself", name, t.TopicID)
+		}
 		for of, id := range c.ids {
 			if c.version >= wire.IDsInFetch && id == t.TopicID {
 				name = of
@@ -152,7 +156,9 @@ func TestAFetchSessionTellsWhatHasChanged(t *testing.T) {
 				t.Fatalf("session %d: %+v", c.id, got)
 			}
 			c.expect("what was not read yet comes again", nil, nil, p1)
-			c.expect("nothing is new", map[part]int64{p1: 1}, nil)
+			r.appendTo(p0, "two of a topic")
+			c.expect("two of a topic", nil, nil, p0, p1)
+			c.expect("nothing is new", map[part]int64{p0: 1, p1: 1}, nil)
 			c.expect("nothing is new still", nil, nil)
 			r.appendTo(u5, "b", "c")
 			got = c.expect("one has something", nil, nil, u5)
@@ -164,11 +170,11 @@ func TestAFetchSessionTellsWhatHasChanged(t *testing.T) {
 			r.appendTo(p0, "d")
 			c.expect("what was forgotten is not told", nil, []part{p0, {"u", 3}, {"t", 77}})
 			c.expect("nor later", nil, nil)
-			c.expect("until it is named again", map[part]int64{p0: 0}, nil, p0)
+			c.expect("until it is named again", map[part]int64{p0: 1}, nil, p0)
 			if _, err := r.session().Truncate(r.partition(p1), 1); err != nil {
 				t.Fatal(err)
 			}
-			got = c.expect("a start that has moved is told", map[part]int64{p0: 1}, nil, p1)
+			got = c.expect("a start that has moved is told", map[part]int64{p0: 2}, nil, p1)
 			if got[p1].LogStartOffset != 1 || len(got[p1].RecordBatches) > 0 {
 				t.Errorf("%+v", got[p1])
 			}
@@ -708,6 +714,38 @@ func TestAFetchSessionMissesNothing(t *testing.T) {
 		return m
 	}()) {
 		t.Errorf("written %v, read %v", written, next)
+	}
+}
+
+// What was in a session and is not any more hears nothing of appends.
+func TestAFetchSessionThatIsOverIsNotWokenAnyMore(t *testing.T) {
+	for name, end := range map[string]func(p *polling, x *fetchSession){
+		"all forgotten": func(p *polling, x *fetchSession) {
+			t0 := wire.FetchTopic{Name: []byte("t0"), Len: 5}
+			x.update(&wire.FetchRequest{Forgotten: []wire.FetchTopic{t0}, ForgottenOf: []int32{0, 1, 2, 3, 4}}, time.Now())
+		},
+		"ended":                func(p *polling, x *fetchSession) { p.c.endFetchSession(x.id) },
+		"gave way":             func(p *polling, x *fetchSession) { x.evict() },
+		"gave way at a look":   func(p *polling, x *fetchSession) { x.gone.Store(true); p.c.lookInSession(x, 1) },
+		"another user's login": func(p *polling, x *fetchSession) { _ = p.c.admit(auth.Identity{Name: "other"}, "") },
+	} {
+		p := newPolling(t, 5)
+		p.open()
+		x := p.c.fetch.sessions[p.id]
+		p.add(makeBatch(nil, "v"))
+		first, _ := x.changed.take()
+		if first == nil {
+			t.Fatal("an append is not heard")
+		}
+		first.unlist()
+		end(p, x)
+		x.changed.take()
+		if p.add(makeBatch(nil, "v")); x.changed.first != nil {
+			t.Errorf("%s: an append is heard", name)
+		}
+		if held := p.c.s.members.Held(); held != 0 {
+			t.Errorf("%s: %d bytes are held", name, held)
+		}
 	}
 }
 
