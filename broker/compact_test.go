@@ -481,3 +481,33 @@ func TestALogThatWasCutInTheMiddleOfASegmentIsCompacted(t *testing.T) {
 		}
 	}
 }
+
+// What a reader has borrowed stays as it was while the topic is compacted, and what is stored behind that comes to lie elsewhere.
+func TestWhatIsBorrowedOutlivesACompaction(t *testing.T) {
+	c := newCompacting(t)
+	for i := range 300 {
+		c.puts(fmt.Sprintf("k%d=%d", i%3, i))
+	}
+	got, pieces, err := c.s.Fetch(c.part(), Fetch{MaxBytes: 1 << 20, Whole: true}, nil)
+	if err != nil || got.Records < 100 || got.More != (got.Records < 300) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	var before [][]byte
+	for i := range pieces {
+		before = append(before, slices.Clone(pieces[i].Raw()))
+	}
+	c.compact(time.Hour)
+	c.compact(time.Hour)
+	if n := len(c.records()); n >= 300 {
+		t.Fatalf("%d records are left of 300: nothing was compacted", n)
+	}
+	for i := range 300 {
+		c.puts(fmt.Sprintf("k%d=other %d", i%3, i))
+	}
+	for i := range pieces {
+		if !slices.Equal(before[i], pieces[i].Raw()) {
+			t.Errorf("run %d of %d is not what it was", i, len(pieces))
+		}
+		pieces[i].Release()
+	}
+}
