@@ -262,10 +262,10 @@ func TestAFetchSessionIsHeldToItsRules(t *testing.T) {
 	})
 	t.Run("the one that is named anew replaces the old one", func(t *testing.T) {
 		c := open(16)
-		old, n := *c, len(r.server.fetchSessions.byID)
+		old, n := *c, r.fetchSessions()
 		c.epoch = 0
 		c.expect("opens", at, nil, part{"t", 0})
-		if code, _ := old.poll(nil); c.id == old.id || code != wire.FetchSessionIDNotFound || len(r.server.fetchSessions.byID) != n {
+		if code, _ := old.poll(nil); c.id == old.id || code != wire.FetchSessionIDNotFound || r.fetchSessions() != n {
 			t.Errorf("session %d after %d, which answers code %d", c.id, old.id, code)
 		}
 	})
@@ -383,6 +383,14 @@ func TestAFetchInASessionWaitsForWhatComes(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	})
+}
+
+// fetchSessions is how many there are.
+func (r *rig) fetchSessions() int {
+	s := &r.server.fetchSessions
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.byID)
 }
 
 // waits says whether a request of a session is parked.
@@ -524,11 +532,7 @@ func TestAFetchSessionEndsWithItsConnectionAndLeavesNothing(t *testing.T) {
 			eventually(t, "the fetch waits", func() bool { return r.waits(c.id) })
 		}
 		c.nc.Close()
-		eventually(t, "the session ends", func() bool {
-			r.server.fetchSessions.mu.Lock()
-			defer r.server.fetchSessions.mu.Unlock()
-			return len(r.server.fetchSessions.byID) == 0 && r.server.members.Held() == held
-		})
+		eventually(t, "the session ends", func() bool { return r.fetchSessions() == 0 && r.server.members.Held() == held })
 	}
 }
 
