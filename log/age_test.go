@@ -19,6 +19,28 @@ func aging(t *testing.T, f fs.FS, now *int64) *Log {
 	return open(t, o)
 }
 
+// later is when no segment of a test is a newcomer any more.
+func later() time.Time { return time.Now().Add(newcomer + time.Second) }
+
+func TestRecordsThatCameWithOldTimesStayForAWhile(t *testing.T) {
+	for age, stays := range map[int64]int64{7 * 24 * 3600 * 1000: newcomer.Milliseconds(), 1000: 1000} {
+		now := int64(1 << 40)
+		l := aging(t, fs.NewMem(1), &now)
+		appendBatch(t, l, makeBatch(7, 100, 1, 5))
+		for _, at := range []int64{0, stays - 1} {
+			now = 1<<40 + at
+			if n, err := l.DropExpired(now-age, 0, math.MaxInt64); n != 0 || err != nil {
+				t.Fatalf("with %d ms to keep, dropped %d after %d ms, %v", age, n, at, err)
+			}
+		}
+		now = 1<<40 + stays
+		if n, err := l.DropExpired(now-age, 0, math.MaxInt64); n != 1 || err != nil {
+			t.Fatalf("with %d ms to keep, dropped %d after %d ms, %v", age, n, stays, err)
+		}
+		bounds(t, l, 7, 7)
+	}
+}
+
 func bounds(t *testing.T, l *Log, start, end int64) {
 	t.Helper()
 	if s, e := l.Bounds(); s != start || e != end {
@@ -115,7 +137,7 @@ func TestAnEmptySegmentThatIsTooSmallIsReplaced(t *testing.T) {
 
 func TestASegmentFoundAtTheStartGoesWhenItsTimeIsUp(t *testing.T) {
 	m := tableDisk(t, "closed")
-	now := int64(5000)
+	now := time.Now().Add(newcomer + time.Second).UnixMilli()
 	l := aging(t, m, &now)
 	_, before := l.Size()
 	n, err := l.DropExpired(5000, 0, tableCount-1)
@@ -227,6 +249,7 @@ func TestAFullDiskDoesNotKeepOldSegments(t *testing.T) {
 	}
 	_, files := l.Size()
 	full = true
+	l.o.Now = later
 	n, err := l.DropExpired(1<<40, 0, math.MaxInt64)
 	if n < files-1 {
 		t.Errorf("dropped %d of %d, %v", n, files, err)

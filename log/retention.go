@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/leveret-mq/leveret/segment"
 )
@@ -95,11 +96,19 @@ func ageTime(s *segment.Segment, behind []*segment.Segment) int64 {
 	return math.MaxInt64
 }
 
+// newcomer is for how long the segment being written stays whatever times its records have.
+const newcomer = 5 * time.Minute
+
 // renew begins a segment behind the last one when the last one's time is up, so that
 // it can go although nothing more is written:
 //
-//	all of it is older than olderThanMs, and below below     it goes now
+//	all of it is older than olderThanMs, and below below,    it goes now
+//	and it is no newcomer
 //	it is being written, and was begun before olderThanMs    it goes as a whole that much later
+//
+// A newcomer was begun less than that age, and less than five minutes, ago: its records
+// came with old times. Kafka looks for what is too old every five minutes; who writes a
+// history anew and reads it back at once finds it there.
 //
 // Otherwise a log of which little is written would keep that for as long as it takes
 // to fill a segment. The new one is empty, small and on disk before the old one goes,
@@ -108,8 +117,10 @@ func (l *Log) renew(olderThanMs, below int64) error {
 	if olderThanMs <= 0 || olderThanMs == math.MaxInt64 {
 		return nil // nothing has a time that could be up
 	}
+	now := l.o.Now().UnixMilli()
+	settled := now - min(now-olderThanMs, newcomer.Milliseconds())
 	return l.beginNext(func(last *segment.Segment, end int64) bool {
-		due := ageTime(last, nil) < olderThanMs && end <= below
+		due := ageTime(last, nil) < olderThanMs && last.CreatedMs() <= settled && end <= below
 		return due || last == l.active && last.CreatedMs() < olderThanMs
 	})
 }

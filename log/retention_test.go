@@ -102,6 +102,7 @@ func TestExpiredSegmentsAreDropped(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := fourSegments(t, fs.NewMem(1))
+			l.o.Now = later
 			n, err := l.DropExpired(tt.old, tt.max, tt.below)
 			start, _ := l.Bounds()
 			if err != nil || int64(n) != tt.dropped || start != tt.toStart {
