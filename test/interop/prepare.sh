@@ -42,6 +42,12 @@ prepare() {
     frameworks) prepare_venv frameworks py/requirements-frameworks.txt ;;
     celery44) prepare_celery44 ;;
     kcat) prepare_python && prepare_debian kcat kcat ;;
+    kafka-old) prepare_kafka_old ;;
+    kafka-ng) prepare_venv kafka-ng py/requirements-ng.txt ;;
+    platformatic) prepare_npm js-platformatic js/package-platformatic.json ;;
+    telegraf) prepare_python && prepare_go_program telegraf ./cmd/telegraf -tags custom,inputs.kafka_consumer,inputs.file,outputs.file,outputs.kafka,parsers.influx,serializers.influx ;;
+    rsyslog) prepare_python && prepare_debian rsyslogd rsyslog rsyslog-kafka ;;
+    burrow) prepare_python && prepare_debian Burrow burrow zookeeper ;;
     node) prepare_npm js js/package.json ;;
     node-frameworks) prepare_npm js-frameworks js/package-frameworks.json ;;
     java) prepare_java java java/pom.xml java/src/*.java ;;
@@ -113,6 +119,12 @@ prepare_celery44() {
   once celery44 py/requirements-celery44.txt && return
   old_python 8 9 7 10 || { REASON="Celery 4.4 needs a Python 3.7 to 3.10; run: pyenv install 3.8"; return 1; }
   prepare_venv celery44 py/requirements-celery44.txt "$PYTHON"
+}
+
+prepare_kafka_old() {
+  once kafka-old py/requirements-old.txt && return
+  old_python 7 6 || { REASON="confluent-kafka 0.11 needs a Python 3.6 or 3.7; run: pyenv install 3.7"; return 1; }
+  prepare_venv kafka-old py/requirements-old.txt "$PYTHON"
 }
 
 # old_python MINOR...: sets PYTHON to the first of these Python 3 that is here, pyenv's among them
@@ -202,7 +214,7 @@ prepare_go() {
   need go "apt-get install golang-go (or see https://go.dev/doc/install)" || return
   mkdir -p "$CACHE/bin"
   fetch go-modules sh -c "cd go && go mod download" || return
-  (cd go && go build -o "$CACHE/bin/" ./amqp091 ./machinery ./franz ./sarama ./kafkago ./stomp ./tls ./management) >"$CACHE/go.log" 2>&1 ||
+  (cd go && go build -o "$CACHE/bin/" ./amqp091 ./machinery ./franz ./sarama ./saramaold ./kafkago ./stomp ./tls ./management) >"$CACHE/go.log" 2>&1 ||
     { REASON="go build: $(tail -n 5 "$CACHE/go.log" | tr '\n' ' ')"; return 1; }
   GO_BUILT=1
 }
@@ -212,19 +224,35 @@ prepare_go_examples() {
     >"$CACHE/go-examples.log" 2>&1 || { REASON="go build: $(tail -n 5 "$CACHE/go-examples.log" | tr '\n' ' ')"; return 1; }
 }
 
-# prepare_go_tests NAME PACKAGE [FLAG...]: builds the tests that come with a module of go/own.txt,
-# in a copy of it: what the module proxy serves is read-only.
-prepare_go_tests() {
-  local name=$1 package=$2 module version dir
-  shift 2
+# copy_module NAME: a copy of a module of go/own.txt in the cache: what the module proxy serves is read-only.
+copy_module() {
+  local name=$1 module dir
   module=$(awk -v name="$name" '$1 == name {print $2}' go/own.txt)
-  once "go-$name" - <<<"$module $package $*" && return
   need go "apt-get install golang-go (or see https://go.dev/doc/install)" || return
   fetch "go-$name" sh -c "cd / && go mod download -json $module" || return
   dir=$(sed -n 's/.*"Dir": "\(.*\)".*/\1/p' "$CACHE/go-$name.log")
   chmod -R u+w "$CACHE/$name" 2>/dev/null
   rm -rf "${CACHE:?}/$name"
   cp -r "$dir" "$CACHE/$name" && chmod -R u+w "$CACHE/$name" || { REASON="cannot copy $module"; return 1; }
+}
+
+# prepare_go_program NAME PACKAGE [FLAG...]: builds a program of a module of go/own.txt.
+prepare_go_program() {
+  local name=$1 package=$2
+  shift 2
+  once "go-$name" go/own.txt - <<<"$package $*" && return
+  copy_module "$name" || return
+  fetch "go-$name-build" sh -c 'cd "$0" && GOWORK=off go build -o program "$@"' "$CACHE/$name" "$@" "$package" || return
+  did "go-$name" go/own.txt - <<<"$package $*"
+}
+
+# prepare_go_tests NAME PACKAGE [FLAG...]: builds the tests that come with a module of go/own.txt.
+prepare_go_tests() {
+  local name=$1 package=$2 module
+  shift 2
+  module=$(awk -v name="$name" '$1 == name {print $2}' go/own.txt)
+  once "go-$name" - <<<"$module $package $*" && return
+  copy_module "$name" || return
   (cd "$CACHE/$name" && GOWORK=off go test -c -o own.test "$@" "$package") >"$CACHE/go-$name-build.log" 2>&1 ||
     { REASON="go test -c in $module: $(tail -n 5 "$CACHE/go-$name-build.log" | tr '\n' ' ')"; return 1; }
   did "go-$name" - <<<"$module $package $*"

@@ -4,8 +4,8 @@ import json
 import threading
 import time
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import AcknowledgeType, Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, ShareConsumer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 import scenario
 from check import KAFKA_ADDR, KAFKA_SASL, check, equal, main, name, until
@@ -248,6 +248,47 @@ def transactions():
     consumer.close()
     for topic in (source, target):
         adapter.delete_topic(topic)
+
+
+@check("share group of two: each record to one of them, what is released comes again, what is rejected does not")
+def share_group():
+    topic, group = name("share"), name("share-group")
+    adapter.create_topic(topic, 2)
+    earliest = ConfigResource(ConfigResource.Type.GROUP, group, incremental_configs=[ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)])
+    adapter.admin.incremental_alter_configs([earliest])[earliest].result(10)
+    members = [ShareConsumer(config(group_id=group, share_acknowledgement_mode="explicit")) for _ in range(2)]
+    for member in members:
+        member.subscribe([topic])
+    producer = Producer(config())
+    for i in range(200):
+        producer.produce(topic, str(i), partition=i % 2)
+    equal(producer.flush(15), 0, "records that were not sent")
+    accepted, released, rejected = [], set(), set()
+
+    def work():
+        for member in members:
+            for message in member.poll(0.3):
+                if message.error():
+                    raise KafkaException(message.error())
+                value = int(message.value())
+                if value % 10 == 3 and value not in released:
+                    released.add(value)
+                    member.acknowledge(message, AcknowledgeType.RELEASE)
+                elif value % 10 == 7:
+                    equal(value in rejected, False, f"{value} was rejected before")
+                    rejected.add(value)
+                    member.acknowledge(message, AcknowledgeType.REJECT)
+                else:
+                    accepted.append(value)
+                    member.acknowledge(message)
+        return len(accepted) + len(rejected) >= 200
+
+    until(work, "all records", 30)
+    for member in members:
+        member.close()
+    equal(sorted(accepted), [i for i in range(200) if i % 10 != 7], "taken, each once")
+    equal((len(released), len(rejected)), (20, 20), "released and rejected")
+    adapter.delete_topic(topic)
 
 
 @check("errors carry Kafka's codes")

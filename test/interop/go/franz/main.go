@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
@@ -33,6 +35,8 @@ func main() {
 		},
 	})
 	transactions()
+	shares()
+	lag()
 	check.Logins(login)
 	check.Main()
 }
@@ -105,6 +109,125 @@ func transactions() {
 			want(301)
 		})
 	}
+}
+
+// shares has two members of a share group work a topic off: what one releases comes again, what is rejected does not.
+func shares() {
+	check.Add("share group of two: each record to one of them, what is released comes again, what is rejected does not", 40*time.Second, func(ctx context.Context) {
+		const count = 300
+		topic, group := check.Name("share"), check.Name("share-group")
+		admin := check.Get(newClient(kgo.DefaultProduceTopic(topic)))
+		defer admin.Close()
+		check.Get(kadm.NewClient(admin).CreateTopic(ctx, 2, 1, nil, topic))
+		earliest := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		earliest.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeGroupConfig, ResourceName: group,
+			Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "share.auto.offset.reset", Op: kmsg.IncrementalAlterConfigOpSet, Value: kmsg.StringPtr("earliest")}}}}
+		check.Equal(check.Get(earliest.RequestWith(ctx, admin)).Resources[0].ErrorCode, int16(0), "share.auto.offset.reset")
+		var members []*kgo.Client
+		for range 2 {
+			member := check.Get(newClient(kgo.ShareGroup(group), kgo.ConsumeTopics(topic), kgo.ShareMaxRecords(20), kgo.FetchMaxWait(100*time.Millisecond)))
+			defer member.Close()
+			members = append(members, member)
+		}
+		var records []*kgo.Record
+		for i := range count {
+			records = append(records, &kgo.Record{Key: fmt.Append(nil, i), Value: fmt.Append(nil, i)})
+		}
+		check.OK(admin.ProduceSync(ctx, records...).FirstErr(), "produce")
+		accepted, released, rejected := map[string]int{}, map[string]bool{}, map[string]bool{}
+		check.Until(ctx, "all records", func() bool {
+			for _, member := range members {
+				short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+				fetches := member.PollFetches(short)
+				cancel()
+				fetches.EachRecord(func(r *kgo.Record) {
+					value := string(r.Value)
+					switch {
+					case len(value)%3 == 0 && value[2] == '0' && !released[value]:
+						released[value] = true
+						r.Ack(kgo.AckRelease)
+					case len(value)%3 == 0 && value[2] == '1':
+						check.Equal(rejected[value], false, value+" was rejected before")
+						rejected[value] = true
+						r.Ack(kgo.AckReject)
+					default:
+						accepted[value]++
+						r.Ack(kgo.AckAccept)
+					}
+				})
+			}
+			return len(accepted)+len(rejected) == count
+		})
+		for value, n := range accepted {
+			check.Equal(n, 1, "times that "+value+" was taken")
+		}
+		check.Equal([]int{len(released), len(rejected)}, []int{20, 20}, "released, rejected")
+	})
+}
+
+// lag is taken as kminion and Burrow take it: from the records of __consumer_offsets, and the ends of partitions.
+func lag() {
+	check.Add("__consumer_offsets, read as lag exporters do: offsets and members of groups as they come, and that a group is gone", 40*time.Second, func(ctx context.Context) {
+		topic, group := check.Name("lag"), check.Name("lag-group")
+		cl := check.Get(newClient(kgo.DefaultProduceTopic(topic)))
+		defer cl.Close()
+		admin := kadm.NewClient(cl)
+		check.Get(admin.CreateTopic(ctx, 1, 1, nil, topic))
+		var records []*kgo.Record
+		for range 100 {
+			records = append(records, kgo.StringRecord("x"))
+		}
+		check.OK(cl.ProduceSync(ctx, records...).FirstErr(), "produce")
+		commit := func(at int64) {
+			check.OK(check.Get(admin.CommitOffsets(ctx, group, kadm.OffsetsFromRecords(kgo.Record{Topic: topic, Offset: at - 1}))).Error(), "commit")
+		}
+		commit(40)
+		reader := check.Get(newClient(kgo.ConsumeTopics("__consumer_offsets"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond)))
+		defer reader.Close()
+		at, gone, members := int64(-1), false, map[string]int{}
+		follow := func(what string, until func() bool) {
+			check.Until(ctx, what, func() bool {
+				short, cancel := context.WithTimeout(ctx, time.Second)
+				defer cancel()
+				reader.PollFetches(short).EachRecord(func(r *kgo.Record) {
+					switch binary.BigEndian.Uint16(r.Key) {
+					case 0, 1:
+						var key kmsg.OffsetCommitKey
+						check.OK(key.ReadFrom(r.Key), "key of an offset")
+						if key.Group != group || key.Topic != topic {
+							return
+						}
+						if gone = r.Value == nil; !gone {
+							var value kmsg.OffsetCommitValue
+							check.OK(value.ReadFrom(r.Value), "an offset")
+							at = value.Offset
+						}
+					case 2:
+						var key kmsg.GroupMetadataKey
+						check.OK(key.ReadFrom(r.Key), "key of a group")
+						if r.Value != nil {
+							var value kmsg.GroupMetadataValue
+							check.OK(value.ReadFrom(r.Value), "a group")
+							members[key.Group] = len(value.Members)
+						}
+					}
+				})
+				return until()
+			})
+		}
+		follow("the offset that was there", func() bool { return at == 40 })
+		ends := check.Get(admin.ListEndOffsets(ctx, topic))
+		end, _ := ends.Lookup(topic, 0)
+		check.Equal(end.Offset-at, int64(60), "lag")
+		commit(75)
+		follow("the next offset", func() bool { return at == 75 })
+		worker := check.Name("lag-worker")
+		member := check.Get(newClient(kgo.ConsumerGroup(worker), kgo.ConsumeTopics(topic)))
+		follow("a member", func() bool { return members[worker] == 1 })
+		member.Close()
+		check.Get(admin.DeleteGroup(ctx, group))
+		follow("that the group is gone", func() bool { return gone })
+	})
 }
 
 func login(ctx context.Context, mechanism, user, password string) error {

@@ -25,6 +25,7 @@ func main() {
 	})
 	old()
 	transactions()
+	scalers()
 	check.Logins(login)
 	check.Main()
 }
@@ -83,6 +84,48 @@ func old() {
 			offset, text := check.Get(manager.ManagePartition(topic, 0)).NextOffset()
 			check.Equal(fmt.Sprint(offset, text), "7seven", "committed")
 			check.OK(cl.Close(), "close")
+		})
+	}
+}
+
+// scalers ask as KEDA does (as of 1.0, its default) and lag exporters (as of 2.0): for topics, committed offsets and ends.
+func scalers() {
+	for _, version := range []sarama.KafkaVersion{sarama.V1_0_0_0, sarama.V2_0_0_0} {
+		check.Add("as of "+version.String()+", lag as KEDA and kafka_exporter take it", 40*time.Second, func(ctx context.Context) {
+			topic, group := check.Name("scaled"+version.String()), check.Name("scaled-group"+version.String())
+			c := config()
+			c.Version, c.ApiVersionsRequest = version, false
+			c.Producer.RequiredAcks, c.Producer.Return.Successes = sarama.WaitForAll, true
+			cl := check.Get(sarama.NewClient([]string{check.Kafka}, c))
+			defer cl.Close()
+			admin := check.Get(sarama.NewClusterAdminFromClient(cl))
+			check.OK(client{admin}.CreateTopic(ctx, topic, 2), "create")
+			producer := check.Get(sarama.NewSyncProducerFromClient(cl))
+			for range 30 {
+				_, _, err := producer.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.StringEncoder("x")})
+				check.OK(err, "send")
+			}
+			described := check.Get(admin.DescribeTopics([]string{topic, check.Name("missing")}))
+			check.Equal([]int{len(described[0].Partitions), int(described[1].Err)}, []int{2, int(sarama.ErrUnknownTopicOrPartition)}, "topics")
+			unset := check.Get(admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: {0, 1}}))
+			check.Equal([]any{unset.Err, unset.GetBlock(topic, 0).Offset, unset.GetBlock(topic, 0).Err}, []any{sarama.ErrNoError, int64(-1), sarama.ErrNoError}, "a group that is not there")
+			manager := check.Get(sarama.NewOffsetManagerFromClient(group, cl))
+			for p := range int32(2) {
+				at := check.Get(manager.ManagePartition(topic, p))
+				at.MarkOffset(4, "")
+				defer at.AsyncClose()
+			}
+			manager.Commit()
+			lag := int64(0)
+			offsets := check.Get(admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: {0, 1}}))
+			for p := range int32(2) {
+				lag += check.Get(cl.GetOffset(topic, p, sarama.OffsetNewest)) - offsets.GetBlock(topic, p).Offset
+			}
+			check.Equal(lag, int64(30-2*4), "lag")
+			groups := check.Get(admin.DescribeConsumerGroups([]string{group}))
+			check.Equal([]any{groups[0].Err, groups[0].State}, []any{sarama.ErrNoError, "Empty"}, "the group as described")
+			_, listed := check.Get(admin.ListConsumerGroups())[group]
+			check.Equal(listed, true, "the group is listed")
 		})
 	}
 }
