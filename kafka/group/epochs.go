@@ -91,6 +91,9 @@ func (c *Coordinator) EpochHeartbeat(r EpochHeartbeat) EpochReply {
 	} else {
 		reply = g.heartbeat(&r)
 	}
+	if reply.Err != wire.None {
+		g.settleKind() // it may have been made another kind of group for who did not get in
+	}
 	reply.Interval = g.interval(reply.MemberID)
 	wanted := g.changes
 	g.mu.Unlock()
@@ -195,7 +198,6 @@ func (g *group) heartbeat(r *EpochHeartbeat) EpochReply {
 			if g.size() == 0 {
 				g.state, g.since = Empty, time.Now()
 			}
-			g.settleKind()
 		}
 		return refused(code, "There is no room for the member.")
 	}
@@ -248,10 +250,10 @@ func (g *group) callerOf(r *EpochHeartbeat) (x *epochMember, anew bool, _ EpochR
 			m.members[at.id] = at
 		}
 		x = at
-		if x != nil && x.classic != nil && r.Epoch == 0 { // it speaks the other protocol from now on
-			x.stopPatience()
-			x.classic = nil
-		}
+	}
+	if x != nil && x.classic != nil && r.Epoch == 0 { // it speaks the other protocol from now on
+		x.stopPatience()
+		x.classic = nil
 	}
 	switch {
 	case x == nil && r.Epoch != 0:

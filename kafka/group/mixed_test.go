@@ -512,6 +512,46 @@ func TestAGroupThatCantGoOverSaysSo(t *testing.T) {
 	})
 }
 
+// A group into which the member that it went over for did not get is a classic one again.
+func TestAGroupDoesNotGoOverForWhoIsRefused(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		c, topics := newEpochs(t, Options{Keeper: &stateKeeper{}, MaxMembers: 2})
+		topics.put("t", 4)
+		a := &classicClient{c: c, catalog: topics, names: []string{"t"}, generation: -1, held: Partitions{}}
+		b := &classicClient{c: c, catalog: topics, names: []string{"t"}, generation: -1, held: Partitions{}}
+		rest([]*classicClient{a, b})
+		n := &epochClient{t: t, c: c, catalog: topics, id: "n", names: []string{"t"}}
+		if r := n.beat(); r.Err != wire.GroupMaxSizeReached {
+			t.Fatalf("%+v", r)
+		}
+		if is, _ := c.TypeOf("g"); is != Classic {
+			t.Errorf("it is a %s group", is)
+		}
+		if rest([]*classicClient{a, b}); a.held.Count() != 2 || b.held.Count() != 2 {
+			t.Errorf("%v and %v", a.held, b.held)
+		}
+	})
+}
+
+// A member without an instance id may go over by the id that it has; nothing classic is left of it.
+func TestAMemberGoesOverByItsOwnID(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		c, topics := newEpochs(t, Options{Keeper: &stateKeeper{}})
+		topics.put("t", 4)
+		a := &classicClient{c: c, catalog: topics, names: []string{"t"}, generation: -1, held: Partitions{}}
+		b := &classicClient{c: c, catalog: topics, names: []string{"t"}, generation: -1, held: Partitions{}}
+		rest([]*classicClient{a, b})
+		n := &epochClient{t: t, c: c, catalog: topics, id: a.id, names: []string{"t"}}
+		n.mustBeat()
+		if rest([]*classicClient{b}, n); n.held.Count() != 2 || b.held.Count() != 2 {
+			t.Errorf("%v and %v", n.held, b.held)
+		}
+		if code := c.Heartbeat(Identity{Group: "g", MemberID: a.id, Generation: a.generation}); code != wire.UnknownMemberID {
+			t.Errorf("as a classic member it is heard: %v", code)
+		}
+	})
+}
+
 // Static members change the protocol in place, one process after the other, and keep what they have.
 func TestAStaticMemberChangesItsProtocol(t *testing.T) {
 	fakeclock.Test(t, func(t *testing.T) {
