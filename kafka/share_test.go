@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -12,7 +13,10 @@ import (
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/batch"
+	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/field"
+	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
@@ -732,6 +736,58 @@ func TestAShareSessionIsBounded(t *testing.T) {
 	if code := x.begin(); code != wire.ShareSessionNotFound {
 		t.Errorf("a fetch begins in a session that was closed: %d", code)
 	}
+}
+
+// What a request both names and forgets is not in its session, whether it was before or not.
+func TestWhatIsNamedAndForgottenIsForgotten(t *testing.T) {
+	r := newRig(t, nil)
+	r.filled(t, "t", 4)
+	a := r.sharer(t, "a", "t")
+	before := r.server.members.Held()
+	forget := func(partitions ...int32) *kmsg.ShareFetchRequest {
+		q := a.request(1)
+		f := kmsg.NewShareFetchRequestForgottenTopicsData()
+		f.TopicID, f.Partitions = a.topic, partitions
+		q.ForgottenTopicsData = append(q.ForgottenTopicsData, f, f)
+		return q
+	}
+	a.got("named first", a.do(forget(0, 0)), nil)
+	a.asked = false
+	a.got("named", a.fetch(1), []string{"0-0:1"})
+	a.asked = false
+	a.got("named again", a.do(forget(1, 0)), nil)
+	a.got("nothing of it", a.fetch(1), nil)
+	if n := r.server.members.Held(); n != before {
+		t.Errorf("%d bytes are counted", n-before)
+	}
+	b := r.sharer(t, "b", "t")
+	b.got("it went back", b.fetch(4), []string{"0-0:2", "1-3:1"})
+}
+
+// A group's time that is made shorter holds for what is handed out from then on.
+func TestALockIsNoLongerThanTheGroupSays(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		groups := group.New(group.Options{ShareLock: time.Minute})
+		defer groups.Close()
+		x := &shareSession{name: shareName{group: "g"}, groups: groups, memory: budget.New(budget.Options{}).Open()}
+		p := &sharePart{}
+		x.parts = append(x.parts, p)
+		x.hold(p, []broker.Acquired{{First: 1, Last: 1}})
+		short := "15000"
+		if err := groups.AlterSettings("g", map[string]*string{"share.record.lock.duration.ms": &short}, false); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		x.hold(p, []broker.Acquired{{First: 2, Last: 2}})
+		x.mu.Lock()
+		p.held = heldRuns{} // whose leases are none
+		x.mu.Unlock()
+		time.Sleep(15*time.Second + time.Millisecond)
+		synctest.Wait()
+		if x.timer != nil {
+			t.Errorf("nobody looks before %v", x.due)
+		}
+	})
 }
 
 // A connection that opens one session after the other keeps those that are there.

@@ -219,11 +219,35 @@ func (x *shareSession) begin() wire.Code {
 	return wire.None
 }
 
-// shape forgets and adds partitions of a session, as far as it may have them. fetching is held.
+// shape forgets and adds partitions of a session, as far as it may have them; what is both is not there then. fetching is held.
 func (x *shareSession) shape(q *shareRequest, forgotten []kmsg.ShareFetchRequestForgottenTopicsData) wire.Code {
-	var gone []*sharePart
 	x.mu.Lock()
-	for _, t := range forgotten {
+	gone := x.forget(forgotten)
+	code := wire.None
+	for i := range q.parts {
+		a := &q.parts[i]
+		if x.find(a.id, a.n) != nil {
+			continue
+		}
+		if len(x.parts) >= maxShareParts || x.memory.Try(sharePartBytes) != nil {
+			code = wire.ShareSessionLimitReached
+			break
+		}
+		p := &sharePart{id: a.id, n: a.n}
+		x.parts = append(x.parts, p)
+		x.byID[partName{a.id, a.n}] = p
+	}
+	x.forget(forgotten) // those that were just added, of which nothing is held
+	x.mu.Unlock()
+	for _, p := range gone {
+		x.part(p)
+	}
+	return code
+}
+
+// forget takes partitions off the session's lists, and returns those that were there. mu is held.
+func (x *shareSession) forget(list []kmsg.ShareFetchRequestForgottenTopicsData) (gone []*sharePart) {
+	for _, t := range list {
 		for _, n := range t.Partitions {
 			if p := x.find(t.TopicID, n); p != nil {
 				delete(x.byID, partName{p.id, p.n})
@@ -236,32 +260,7 @@ func (x *shareSession) shape(q *shareRequest, forgotten []kmsg.ShareFetchRequest
 		x.parts = slices.DeleteFunc(slices.Clone(x.parts), func(p *sharePart) bool { return p.forgotten }) // who fetches has the old list
 	}
 	x.memory.Give(int64(len(gone)) * sharePartBytes)
-	code := wire.None
-	for i := range q.parts {
-		a := &q.parts[i]
-		if x.find(a.id, a.n) != nil || len(gone) > 0 && forgets(forgotten, a) {
-			continue
-		}
-		if len(x.parts) >= maxShareParts || x.memory.Try(sharePartBytes) != nil {
-			code = wire.ShareSessionLimitReached
-			break
-		}
-		p := &sharePart{id: a.id, n: a.n}
-		x.parts = append(x.parts, p)
-		x.byID[partName{a.id, a.n}] = p
-	}
-	x.mu.Unlock()
-	for _, p := range gone {
-		x.part(p)
-	}
-	return code
-}
-
-// forgets says whether a request that names a partition forgets it, too.
-func forgets(forgotten []kmsg.ShareFetchRequestForgottenTopicsData, a *shareAsked) bool {
-	return slices.ContainsFunc(forgotten, func(t kmsg.ShareFetchRequestForgottenTopicsData) bool {
-		return t.TopicID == a.id && slices.Contains(t.Partitions, a.n)
-	})
+	return gone
 }
 
 func (x *shareSession) pause() {

@@ -145,6 +145,7 @@ type shareSession struct {
 	parts  []*sharePart // never changed in place but at its end
 	byID   map[partName]*sharePart
 	timer  *time.Timer
+	due    time.Time // when it fires
 	closed bool
 	runs   int   // that are held of all parts
 	bytes  int64 // of memory that is taken for them
@@ -207,8 +208,12 @@ func (x *shareSession) hold(p *sharePart, runs []broker.Acquired) {
 		p.held.add(heldRun{runs[i].First, runs[i].Last, runs[i].Lease, until})
 	}
 	x.counts(p, before)
-	if x.timer == nil {
-		x.timer = time.AfterFunc(lock, x.expire)
+	switch {
+	case x.timer == nil:
+		x.timer, x.due = time.AfterFunc(lock, x.expire), until
+	case until.Before(x.due): // the group's time has been made shorter
+		x.timer.Reset(lock)
+		x.due = until
 	}
 	closed := x.closed
 	x.mu.Unlock()
@@ -255,7 +260,9 @@ func (x *shareSession) expire() {
 	case x.closed || next.IsZero():
 		x.timer = nil
 	default:
-		x.timer.Reset(max(next.Sub(now), 10*time.Millisecond))
+		wait := max(next.Sub(now), 10*time.Millisecond)
+		x.timer.Reset(wait)
+		x.due = now.Add(wait)
 	}
 	x.mu.Unlock()
 	x.release(late)
