@@ -24,12 +24,12 @@ func (c *conn) shareGroupHeartbeat(h wire.Header, r *kmsg.ShareGroupHeartbeatReq
 		Type: group.Share, Group: r.GroupID, MemberID: r.MemberID, RackID: deref(r.RackID), ClientID: string(h.ClientID), ClientHost: c.clientHost(),
 		Epoch: r.MemberEpoch, RebalanceTimeout: -1, Names: r.SubscribedTopicNames,
 	})
+	c.beginShare(r.GroupID, got.Begun) // whatever this member is told: the next one is not asked to
 	got = c.heard(r.GroupID, r.MemberID, r.MemberEpoch, got)
 	res.ErrorCode, res.ErrorMessage = int16(got.Err), ref(got.Why)
 	if got.Err != wire.None {
 		return res
 	}
-	c.beginShare(r.GroupID, got.Begun)
 	res.MemberID, res.MemberEpoch, res.HeartbeatIntervalMillis = &got.MemberID, got.Epoch, int32(got.Interval.Milliseconds())
 	if got.Assignment {
 		a := kmsg.NewShareGroupHeartbeatResponseAssignment()

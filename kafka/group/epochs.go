@@ -38,7 +38,7 @@ type EpochReply struct {
 	Interval   time.Duration
 	Assigned   Partitions // if
 	Assignment bool       // it is told
-	Begun      []string   // topics that the Share group did not read before
+	Begun      []string   // topics that the Share group did not read before; each is told once, beside an error too
 }
 
 func refused(code wire.Code, format string, args ...any) EpochReply {
@@ -98,7 +98,7 @@ func (c *Coordinator) EpochHeartbeat(r EpochHeartbeat) EpochReply {
 	wanted := g.changes
 	g.mu.Unlock()
 	if err := c.keepUpTo(g, wanted); err != nil && reply.Err == wire.None {
-		return EpochReply{Err: wire.CoordinatorNotAvailable, Why: "The members of the group can't be stored."}
+		return EpochReply{Err: wire.CoordinatorNotAvailable, Why: "The members of the group can't be stored.", Begun: reply.Begun}
 	}
 	return reply
 }

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -573,6 +574,25 @@ func (k *stateKeeper) Keep(name string, state []byte) error {
 		k.states[name] = state
 	}
 	return nil
+}
+
+// Which topics a share group begins with is told once, to whom it can't be kept for too: nobody else is told.
+func TestWhatAShareGroupBeginsWithIsToldBesideAnError(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		k := &stateKeeper{fail: errors.New("no disk")}
+		c, topics := newEpochs(t, Options{Keeper: k})
+		topics.put("t", 1)
+		a := &epochClient{t: t, c: c, catalog: topics, kind: Share, id: "a", names: []string{"t"}}
+		if r := a.beat(); r.Err != wire.CoordinatorNotAvailable || !slices.Equal(r.Begun, []string{"t"}) {
+			t.Errorf("%+v", r)
+		}
+		k.mu.Lock()
+		k.fail = nil
+		k.mu.Unlock()
+		if r := a.mustBeat(); r.Begun != nil {
+			t.Errorf("it is told again: %+v", r)
+		}
+	})
 }
 
 // A member that says nothing new does not wait for what others of its group have written.
