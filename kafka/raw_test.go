@@ -31,6 +31,7 @@ type raw struct {
 	t           testing.TB
 	nc          net.Conn
 	correlation int32
+	asked       time.Time // when the last request was sent
 }
 
 func (r *rig) raw() *raw {
@@ -56,6 +57,7 @@ var formatter = kmsg.NewRequestFormatter(kmsg.FormatterClientID("raw"))
 func (c *raw) send(req kmsg.Request, version int16) {
 	c.t.Helper()
 	c.correlation++
+	c.asked = time.Now()
 	req.SetVersion(version)
 	c.write(formatter.AppendRequest(nil, req, c.correlation))
 }

@@ -291,7 +291,7 @@ func TestShareSessionsAreHeldByTheirEpochs(t *testing.T) {
 }
 
 func TestMessagesHeldForTooLongComeAgainUntilTheirLimit(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.ShareLock = 50 * time.Millisecond })
+	r := newRig(t, func(o *Options) { o.ShareLock = 300 * time.Millisecond })
 	r.filled(t, "t", 2)
 	a, b := r.sharer(t, "a", "t"), r.sharer(t, "b", "t")
 	a.got("taken and kept", a.fetch(1), []string{"0-0:1"})
