@@ -10,6 +10,7 @@ import (
 
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // transactionally is a batch of a producer's transaction.
@@ -385,4 +386,49 @@ func TestAReplayAndABrowseStopAtTheLastStableOffset(t *testing.T) {
 		p = q.Partitions()[0]
 	}
 	see("a", "b", "plain")
+}
+
+// hurriedLog is a log to which something is appended at the last moment before it is read.
+type hurriedLog struct {
+	store.Log
+	first func()
+}
+
+func (l *hurriedLog) Read(from message.Offset, maxBytes int) (store.View, error) {
+	l.first()
+	return l.Log.Read(from, maxBytes)
+}
+
+// A transaction that begins while a consumer looks for its next messages is not among them.
+func TestATransactionThatBeginsInTheMeantimeIsNotHandedOut(t *testing.T) {
+	for name, before := range map[string]bool{"the first one": false, "another": true} {
+		t.Run(name, func(t *testing.T) {
+			r := startWith(t, 0)
+			q, err := r.s.CreateTopic("t", 1, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := q.Partitions()[0]
+			produce := func(b batch.Batch) message.Offset {
+				t.Helper()
+				got, err := r.s.Produce(p, b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return got.Base
+			}
+			if before {
+				produce(transactionally(2, 0, 0, "committed"))
+				if err := r.v.EndTransaction(p, 2, 0, 0, true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			plain := produce(produced(-1, -1, -1, "plain"))
+			src := source{part: p, log: &hurriedLog{p.log, func() { produce(transactionally(1, 0, 0, "open")) }}}
+			first, last, ok, err := src.Next(plain, true)
+			if first != plain || last != plain || !ok || err != nil {
+				t.Errorf("%d to %d, %v, %v; want %d alone", first, last, ok, err, plain)
+			}
+		})
+	}
 }
