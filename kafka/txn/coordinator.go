@@ -25,7 +25,7 @@ type Options struct {
 	MaxTimeout time.Duration
 	// MaxIDs bounds the transactional ids; default 100,000.
 	MaxIDs int
-	// MaxOffsets bounds the offsets that wait for one decision; default 100,000.
+	// MaxOffsets bounds the offsets that wait for one decision, and the groups that these are of; default 100,000.
 	MaxOffsets int
 	// Expiration is how long an id without a transaction is remembered; default 7 days.
 	Expiration time.Duration
@@ -234,7 +234,7 @@ func (c *Coordinator) sweepAndRearm() {
 	limit := time.Now().Add(-c.opts.Expiration)
 	for _, t := range list {
 		t.mu.Lock()
-		if (t.state == Empty || t.state == CompleteCommit || t.state == CompleteAbort) && t.used.Before(limit) && t.await() == nil {
+		if (t.state == Empty || t.state == CompleteCommit || t.state == CompleteAbort) && t.used.Before(limit) && c.await(t) == nil {
 			if err := c.opts.Keep(t.id, nil, nil); err == nil {
 				c.forget(t)
 			}

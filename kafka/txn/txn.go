@@ -52,8 +52,9 @@ type txn struct {
 	used    time.Time
 	goesOn  bool // after a restart
 
-	flushed chan error  // hears of the markers' flush; nil: they are flushed
-	timer   *time.Timer // of the timeout, or of another try
+	flushed   chan error  // hears of the markers' flush; nil: they are flushed
+	unflushed []Place     // where these are
+	timer     *time.Timer // of the timeout, or of another try
 }
 
 func newTxn() *txn {
@@ -80,22 +81,33 @@ func (t *txn) stop() {
 }
 
 // await waits until the markers of the last decision are durable: it may be replaced then.
-func (t *txn) await() error {
+func (c *Coordinator) await(t *txn) error {
 	if t.flushed == nil {
 		return nil
 	}
 	err := <-t.flushed
-	if err == nil {
-		t.flushed = nil
-	} else {
-		t.flushed <- err // and whoever asks next
+	if err != nil { // once more: what was wrong may be over, or the partition gone
+		c.flush(t, t.unflushed)
+		err = <-t.flushed
 	}
-	return err
+	if err != nil {
+		t.flushed <- err // and whoever asks next
+		return err
+	}
+	t.flushed, t.unflushed = nil, nil
+	return nil
+}
+
+// flush has the markers in these partitions made durable, which await waits for.
+func (c *Coordinator) flush(t *txn, parts []Place) {
+	flushed := make(chan error, 1)
+	t.flushed, t.unflushed = flushed, parts
+	c.opts.Flush(parts, func(err error) { flushed <- err })
 }
 
 // keep writes the state of an id that has no decision pending.
 func (c *Coordinator) keep(t *txn, state State, offsets []group.Change) error {
-	if err := t.await(); err != nil {
+	if err := c.await(t); err != nil {
 		return err
 	}
 	return c.opts.Keep(t.id, t.appendState(nil, state), offsets)
@@ -380,6 +392,14 @@ func (c *Coordinator) AddGroup(id string, producer int64, epoch int16, group str
 	if code := c.begin(t); code != wire.None {
 		return code
 	}
+	return c.join(t, group)
+}
+
+// join has a group's offsets take part.
+func (c *Coordinator) join(t *txn, group string) wire.Code {
+	if _, in := t.groups[group]; !in && len(t.groups) >= c.opts.MaxOffsets {
+		return wire.InvalidCommitOffsetSize
+	}
 	t.groups[group] = struct{}{}
 	return wire.None
 }
@@ -401,7 +421,9 @@ func (c *Coordinator) CommitOffsets(id string, producer int64, epoch int16, grou
 	if code := c.begin(t); code != wire.None {
 		return code
 	}
-	t.groups[groupID] = struct{}{}
+	if code := c.join(t, groupID); code != wire.None {
+		return code
+	}
 	before, decided := t.offsets, t.decided
 	t.offsets = maps.Clone(before)
 	fresh := map[key]group.Change{}
@@ -469,7 +491,7 @@ func (c *Coordinator) end(t *txn, producer int64, epoch int16, commit, bump bool
 
 // decide decides about the transaction under way, and writes its markers. With bump the producer's epoch goes up.
 func (c *Coordinator) decide(t *txn, commit, bump bool) wire.Code {
-	if err := t.await(); err != nil {
+	if err := c.await(t); err != nil {
 		return c.failed(t, err)
 	}
 	epoch, decided, committed, offsets := t.epoch, t.decided, t.committed, t.offsets
@@ -527,9 +549,7 @@ func (c *Coordinator) finish(t *txn) wire.Code {
 	clear(t.parts)
 	t.goesOn = false
 	if len(done) > 0 {
-		flushed := make(chan error, 1)
-		t.flushed = flushed
-		c.opts.Flush(done, func(err error) { flushed <- err })
+		c.flush(t, done)
 	}
 	if t.state = CompleteAbort; commit {
 		t.state = CompleteCommit

@@ -590,3 +590,63 @@ func TestADecisionStaysUntilItsMarkersAreSafe(t *testing.T) {
 		}
 	})
 }
+
+// What a flush failed for may pass, or go with its partition: the id is of use again then.
+func TestMarkersThatCouldNotBeFlushedAreFlushedAgain(t *testing.T) {
+	w := newWorld()
+	c := w.coordinator()
+	defer c.Close()
+	var flushed [][]Place
+	bad := true
+	c.opts.Flush = func(parts []Place, done func(error)) {
+		flushed = append(flushed, parts)
+		if bad {
+			done(errors.New("too many open files"))
+			return
+		}
+		done(nil)
+	}
+	p, e := begin(t, c, "x")
+	w.produce(t, c, "x", p, e, at(0))
+	_, e, code := c.End("x", p, e, true, true)
+	if code != wire.None {
+		t.Fatal(code)
+	}
+	w.produce(t, c, "x", p, e, at(1))
+	before := string(w.kept["x"])
+	for range 2 {
+		if _, _, code := c.End("x", p, e, true, true); code != wire.CoordinatorNotAvailable || string(w.kept["x"]) != before {
+			t.Errorf("while the markers can't be flushed: %v", code)
+		}
+	}
+	bad = false
+	if _, _, code := c.End("x", p, e, true, true); code != wire.None {
+		t.Errorf("when they can be: %v", code)
+	}
+	want := [][]Place{{at(0)}, {at(0)}, {at(0)}, {at(0)}, {at(1)}}
+	if !reflect.DeepEqual(flushed, want) {
+		t.Errorf("flushed %v, want %v", flushed, want)
+	}
+}
+
+func TestATransactionHasSoManyGroups(t *testing.T) {
+	w := newWorld()
+	c := w.coordinator()
+	defer c.Close()
+	c.opts.MaxOffsets = 2
+	p, e := begin(t, c, "x")
+	for _, id := range []string{"a", "b", "a"} {
+		if code := c.AddGroup("x", p, e, id); code != wire.None {
+			t.Error(id, code)
+		}
+	}
+	if code := c.AddGroup("x", p, e, "c"); code != wire.InvalidCommitOffsetSize {
+		t.Errorf("announced: %v", code)
+	}
+	if code := c.CommitOffsets("x", p, e, "c", nil, true); code != wire.InvalidCommitOffsetSize {
+		t.Errorf("committed: %v", code)
+	}
+	if d, _ := c.Describe("x"); len(d.Groups) != 2 {
+		t.Error(d.Groups)
+	}
+}
