@@ -344,6 +344,10 @@ func (p *Partition) endTxn(producer int64, upTo, epoch int16, commit bool) (ende
 		return false, err
 	}
 	p.log.Wake() // who was woken by the append found it undecided
+	if p.expiry.Load() != nil {
+		p.expects(false) // what was not decided had no time that was looked for
+	}
+	p.cameBack()
 	return true, nil
 }
 

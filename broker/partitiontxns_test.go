@@ -432,3 +432,52 @@ func TestATransactionThatBeginsInTheMeantimeIsNotHandedOut(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatATransactionCommitsIsHeldAgainstTheLimit(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		q := r.limited("q", "x-max-length", 2)
+		p := q.Partitions()[0]
+		if _, err := r.s.Produce(p, transactionally(1, 0, 0, "a", "b", "c", "d", "e")); err != nil {
+			t.Fatal(err)
+		}
+		if n := q.Ready(); n != 0 {
+			t.Fatalf("%d ready of an open one", n)
+		}
+		if err := r.v.EndTransaction(p, 1, 0, 0, true); err != nil {
+			t.Fatal(err)
+		}
+		if n := q.Ready(); n != 2 {
+			t.Errorf("%d ready", n)
+		}
+	})
+}
+
+// Messages whose time is over while a transaction is open before them expire with its end, without anybody who asks.
+func TestWhatATransactionHeldUpExpiresWithItsEnd(t *testing.T) {
+	for name, own := range map[string]bool{"the queue's time": false, "its own time": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				q, want := r.lasting("q", 1000), uint64(5)
+				if own {
+					q, want = r.limited("own"), 3
+				}
+				p := q.Partitions()[0]
+				if _, err := r.s.Produce(p, transactionally(1, 0, 0, "a", "b")); err != nil {
+					t.Fatal(err)
+				}
+				r.put(q.Name, 3, expiring("1000"), time.Now())
+				time.Sleep(5 * time.Second)
+				if n := q.Ready(); n != 0 {
+					t.Fatalf("%d ready while it is open", n)
+				}
+				if err := r.v.EndTransaction(p, 1, 0, 0, !own); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Second)
+				if got := r.leftBy(); got[Expired] != want {
+					t.Errorf("left %v, want %d that expired", got, want)
+				}
+			})
+		})
+	}
+}
