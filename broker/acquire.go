@@ -103,21 +103,28 @@ func (s *Subscription) readerOf(l *Lease) *reader {
 // add appends a record. The bytes may turn out to be unreadable while they are copied: then nothing was added.
 func (a *Acquisition) add(r *reader, d *Delivery) {
 	b := r.src.batch
-	if a.count == 0 || a.base != b.BaseOffset() {
+	if a.count > 0 && a.base != b.BaseOffset() {
 		a.seal()
-		a.open, a.base, a.of = len(a.Batches), b.BaseOffset(), b.Count()
+	}
+	dst, fresh := a.Batches, a.count == 0
+	open, of := a.open, a.of
+	if fresh {
+		open, of = len(dst), b.Count()
+		dst = append(dst, b[:batch.HeaderBytes]...)
+	}
+	dst = append(dst, r.src.record...)
+	whole := a.count+1 == of
+	if whole && b.Codec() != message.CodecNone {
+		all := append(dst, b...)
+		dst = append(all[:open], all[len(dst):]...)
+	}
+	if fresh {
 		a.header = batch.Header{Attributes: b.Attributes() &^ batch.CodecMask, BaseTimestamp: b.BaseTimestamp(),
 			MaxTimestamp: b.MaxTimestamp(), ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence()}
-		a.Batches = append(a.Batches, b[:batch.HeaderBytes]...)
 	}
-	a.Batches = append(a.Batches, r.src.record...)
-	if a.count+1 == a.of {
-		if b.Codec() != message.CodecNone {
-			whole := append(a.Batches, b...)
-			a.Batches = append(whole[:a.open], whole[len(a.Batches):]...)
-		}
-		a.whole = true // its own header stands before it, checksum and all
-	}
+	// What could fail is behind us: before, only the end of the batch before was noted.
+	a.Batches, a.open, a.base, a.of = dst, open, b.BaseOffset(), of
+	a.whole = whole // its own header stands before it, checksum and all
 	a.count++
 	a.header.LastOffsetDelta = int32(int64(d.Offset) - a.base)
 	deliveries := r.times + 1

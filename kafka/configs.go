@@ -390,7 +390,7 @@ func (c *conn) alterable(kind kmsg.ConfigResourceType, name string) (*broker.Que
 		if err := c.session.May(broker.Alter, broker.OnCluster, ""); err != nil {
 			return nil, err
 		}
-		return nil, faultf(wire.InvalidRequest, "only topics have settings that can be changed here")
+		return nil, faultf(wire.InvalidRequest, "only settings of topics and of groups can be changed here, groups' with IncrementalAlterConfigs")
 	}
 	if name == "" {
 		return nil, faultf(wire.InvalidRequest, "a topic has a name")

@@ -113,9 +113,14 @@ func (c *Coordinator) lock(id string) *group {
 }
 
 // lockOrMake finds or makes a group and locks it.
-func (c *Coordinator) lockOrMake(id string) (*group, wire.Code) {
+func (c *Coordinator) lockOrMake(id string) (*group, wire.Code) { return c.lockNamed(id, false) }
+
+// lockKept is lockOrMake for a group of which something is kept: it is there, whether there is memory for it or not.
+func (c *Coordinator) lockKept(id string) (*group, wire.Code) { return c.lockNamed(id, true) }
+
+func (c *Coordinator) lockNamed(id string, kept bool) (*group, wire.Code) {
 	for {
-		g, code := c.findOrMake(id)
+		g, code := c.findOrMake(id, kept)
 		if code != wire.None {
 			return nil, code
 		}
@@ -134,7 +139,7 @@ func (g *group) over() {
 	defer g.commit.Unlock()
 }
 
-func (c *Coordinator) findOrMake(id string) (*group, wire.Code) {
+func (c *Coordinator) findOrMake(id string, kept bool) (*group, wire.Code) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -145,7 +150,15 @@ func (c *Coordinator) findOrMake(id string) (*group, wire.Code) {
 		if len(c.groups) >= c.opts.MaxGroups {
 			return nil, wire.CoordinatorNotAvailable
 		}
+		bytes := int64(groupBytes + len(id))
+		if code := c.opts.take(bytes); code != wire.None {
+			if !kept {
+				return nil, code
+			}
+			bytes = 0
+		}
 		g = newGroup(id, c)
+		g.bytes = bytes
 		c.groups[id] = g
 	}
 	return g, wire.None
@@ -164,6 +177,7 @@ func (c *Coordinator) drop(g *group) {
 	defer c.mu.Unlock()
 	if c.groups[g.id] == g {
 		delete(c.groups, g.id)
+		c.opts.give(g.bytes)
 	}
 }
 
@@ -260,11 +274,17 @@ func (c *Coordinator) Delete(j Journal, id string) wire.Code {
 		g.mu.Unlock()
 		return wire.GroupNotEmpty
 	}
+	var begun map[TopicID]bool
 	if g.modern != nil {
-		g.modern.begun = nil
+		begun, g.modern.begun = g.modern.begun, nil
 	}
 	g.mu.Unlock()
 	if code := c.remove(j, g, func(string, int32, Offset) bool { return true }); code != wire.None {
+		g.mu.Lock()
+		if g.modern != nil && g.modern.begun == nil { // it is there still, as what is kept of it says
+			g.modern.begun = begun
+		}
+		g.mu.Unlock()
 		return code
 	}
 	return c.forgetIfUnused(id)

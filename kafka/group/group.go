@@ -13,6 +13,7 @@ import (
 // serialises writes to the journal, so that it and memory agree on the order.
 type group struct {
 	id     string
+	bytes  int64 // of memory that it takes, beside members and offsets
 	c      *Coordinator
 	opts   *Options // of c
 	commit sync.Mutex
@@ -148,6 +149,9 @@ func (g *group) place(m *member) {
 	}
 	g.touch(m)
 }
+
+// groupBytes is about what a group takes beside its name, members and offsets.
+const groupBytes = 512
 
 // memberBytes is about what a member takes beside what it says.
 const memberBytes = 1 << 10

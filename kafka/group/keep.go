@@ -85,7 +85,7 @@ func (c *Coordinator) RestoreGroup(id string, state []byte) error {
 	if err != nil {
 		return fmt.Errorf("group %q: %w", id, err)
 	}
-	g, code := c.lockOrMake(id)
+	g, code := c.lockKept(id)
 	if code != wire.None {
 		return fmt.Errorf("group %q: %w", id, code)
 	}

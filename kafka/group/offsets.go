@@ -19,7 +19,7 @@ type Position struct {
 
 // Restore puts back an offset that was committed before a restart.
 func (c *Coordinator) Restore(ch Change) {
-	g, code := c.lockOrMake(ch.Group)
+	g, code := c.lockKept(ch.Group)
 	if code != wire.None {
 		return
 	}

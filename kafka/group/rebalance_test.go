@@ -3,6 +3,8 @@ package group
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -333,7 +335,7 @@ func TestWhatMembersSayIsCounted(t *testing.T) {
 		}
 		time.Sleep(time.Minute) // its session ends
 		synctest.Wait()
-		if p.held() != 0 {
+		if p.held() != groupBytes+1 { // the group is there still, and its name
 			t.Errorf("%d bytes are counted for nobody", p.held())
 		}
 	})
@@ -362,7 +364,7 @@ func TestAssignmentsAreCounted(t *testing.T) {
 		_ = c.Leave("g", []Leaver{{MemberID: m.id}})
 		m.id = other.took(<-ch).MemberID
 		_ = c.Leave("g", []Leaver{{MemberID: m.id}})
-		if p.held() != 0 {
+		if p.held() != groupBytes+1 { // the group is there still, and its name
 			t.Errorf("%d bytes are counted for nobody", p.held())
 		}
 	})
@@ -402,9 +404,52 @@ func TestMembersComeAgainWhenOthersHoldTheMemory(t *testing.T) {
 	})
 }
 
+func TestGroupsAndTheirSettingsAreCounted(t *testing.T) {
+	p := &purse{limit: 64 << 10}
+	c := newCoordinator(t, Options{Memory: p})
+	long := strings.Repeat("g", 20<<10)
+	var last error
+	interval := func(value *string) map[string]*string {
+		return map[string]*string{"consumer.heartbeat.interval.ms": value}
+	}
+	six := "6000"
+	if err := c.AlterSettings(long, interval(&six), false); err != nil {
+		t.Fatal(err)
+	}
+	one := p.held()
+	if one < 20<<10 {
+		t.Errorf("%d bytes are counted for settings", one)
+	}
+	if last = c.AlterSettings(long+"2", interval(&six), false); last == nil {
+		t.Error("settings of any number of groups are kept")
+	}
+	if err := c.AlterSettings(long, interval(&six), false); err != nil || p.held() != one {
+		t.Errorf("the same once more: %v, %d bytes of %d", err, p.held(), one)
+	}
+	if err := c.AlterSettings(long, interval(nil), false); err != nil || p.held() != 0 {
+		t.Errorf("taken away: %v, %d bytes", err, p.held())
+	}
+	share := func(id string) wire.Code {
+		_, code := c.ChangeShareTopics(id, []TopicID{{1}}, false)
+		return code
+	}
+	codes := []wire.Code{share(long), share(long + "2"), share(long + "3"), share(long + "4")}
+	if want := []wire.Code{0, 0, 0, wire.GroupMaxSizeReached}; !slices.Equal(codes, want) {
+		t.Errorf("share groups that nobody is in: %v, want %v", codes, want)
+	}
+	for _, id := range []string{long, long + "2", long + "3"} {
+		if code := c.Delete(nil, id); code != wire.None {
+			t.Error(code)
+		}
+	}
+	if p.held() != 0 {
+		t.Errorf("%d bytes are counted for groups that are gone", p.held())
+	}
+}
+
 func TestPromisedIDsAreCounted(t *testing.T) {
 	fakeclock.Test(t, func(t *testing.T) {
-		p := &purse{limit: 10 * promiseBytes}
+		p := &purse{limit: 10*promiseBytes + groupBytes + 1}
 		c := newCoordinator(t, Options{Memory: p})
 		ask := func(id string) JoinReply {
 			m := &client{t: t, c: c, id: id}
@@ -420,7 +465,7 @@ func TestPromisedIDsAreCounted(t *testing.T) {
 		for _, id := range ids[:4] {
 			_ = c.Leave("g", []Leaver{{MemberID: id}})
 		}
-		if p.held() != 6*promiseBytes {
+		if p.held() != 6*promiseBytes+groupBytes+1 {
 			t.Errorf("%d bytes after four were given back", p.held())
 		}
 		if r := ask(ids[5]); r.Err != wire.None {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
 // Setting is one of the settings that a group may have of its own.
@@ -250,13 +252,31 @@ func (c *Coordinator) AlterSettings(group string, change map[string]*string, val
 	if full {
 		return settingError("There are settings of %d groups, and can't be of more.", c.opts.MaxGroups)
 	}
+	more := settingsBytes(group, values) - settingsBytes(group, c.Settings(group).Values)
+	if c.opts.take(max(more, 0)) != wire.None {
+		return settingError("There is no memory for settings of more groups.")
+	}
 	if k, ok := c.opts.Keeper.(SettingsKeeper); ok {
 		if err := k.KeepSettings(group, appendSettings(values)); err != nil {
+			c.opts.give(max(more, 0))
 			return ErrSettingsKept
 		}
 	}
+	c.opts.give(max(-more, 0))
 	c.set(group, values)
 	return nil
+}
+
+// settingsBytes is about what a group's settings take, here and in the table that keeps them.
+func settingsBytes(group string, values map[string]string) int64 {
+	if len(values) == 0 {
+		return 0
+	}
+	n := groupBytes + 2*len(group)
+	for name, value := range values {
+		n += 64 + 2*len(name) + 2*len(value)
+	}
+	return int64(n)
 }
 
 func (c *Coordinator) set(group string, values map[string]string) {
@@ -315,6 +335,7 @@ func (c *Coordinator) RestoreSettings(group string, b []byte) error {
 	if err != nil {
 		return fmt.Errorf("settings of group %q: %w", group, err)
 	}
+	_ = c.opts.take(settingsBytes(group, values)) // it was taken once, and stays
 	c.set(group, values)
 	return nil
 }
