@@ -352,3 +352,34 @@ func TestWhatIsReadyIsCountedAnewBehindACompaction(t *testing.T) {
 		t.Errorf("%d are ready behind all of them", n)
 	}
 }
+
+// TestKeysOfOneTopicAreNothingToTheNext, which is compacted in the same memory; it goes back behind the round.
+func TestKeysOfOneTopicAreNothingToTheNext(t *testing.T) {
+	c := newCompacting(t)
+	made, held := 0, 0
+	c.opts.Pages = func(bytes int) ([]byte, func()) {
+		made++
+		held += bytes
+		return make([]byte, bytes), func() { held -= bytes }
+	}
+	c.puts("x=1", "a=1") // is compacted before, and so less of it is dirty the next time
+	c.compact(time.Second)
+	for i := range 50 {
+		c.puts(fmt.Sprint("a=", i))
+	}
+	dirtier, err := c.s.CreateTopic("dirtier", 1, configs("cleanup.policy", "compact", "min.cleanable.dirty.ratio", "0", "segment.ms", "10"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		if _, err := c.s.Produce(dirtier.Partitions()[0], keyedBatch(t, 0, nobody, keyedRecord{key: "x", value: fmt.Sprint(i), ms: c.now.Load()})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made = 0
+	c.compact(time.Second)
+	c.want("its own", "0:x=1", "51:a=49")
+	if made != 1 || held != 0 {
+		t.Errorf("memory was made %d times, want once; %d bytes are held", made, held)
+	}
+}
