@@ -191,14 +191,14 @@ func (p *Partition) cantLook(e *expiry, nowMs int64, err error) {
 // rests says whether it is too early to look again where the disk failed.
 func (e *expiry) rests(nowMs int64) bool { return nowMs < e.restMs.Load() }
 
-// drained says that nothing is left in the log for its cursor.
+// drained says that nothing is left in the log for its cursor, nor will be once transactions are decided.
 func (p *Partition) drained() bool {
 	c := p.cursor.Load()
 	if c == nil {
 		return false
 	}
 	floor, _ := c.Progress()
-	_, end, err := p.bounds()
+	_, end, err := p.log.Bounds()
 	return err == nil && floor >= end
 }
 

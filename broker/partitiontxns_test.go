@@ -481,3 +481,19 @@ func TestWhatATransactionHeldUpExpiresWithItsEnd(t *testing.T) {
 		})
 	}
 }
+
+// Names of what stands behind a transaction that is open are not forgotten, although there is nothing to be had from the queue.
+func TestNamesBehindATransactionStay(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		q := r.limited("q", argDistinct, true)
+		if _, err := r.s.Produce(q.Partitions()[0], transactionally(1, 0, 0, "open")); err != nil {
+			t.Fatal(err)
+		}
+		r.refuses(numbers(0, 2*fewNames))
+		if n := q.Ready(); n != 0 {
+			t.Fatalf("%d ready while it is open", n)
+		}
+		time.Sleep(2 * restNames)
+		r.refuses(numbers(0, 2*fewNames), numbers(0, 2*fewNames)...)
+	})
+}
