@@ -591,10 +591,10 @@ func (c *conn) describeTransaction(id string, out *kmsg.DescribeTransactionsResp
 // ids (version 2).
 func (c *conn) listTransactions(r *kmsg.ListTransactionsRequest) kmsg.Response {
 	res := kmsg.NewPtrListTransactionsResponse()
-	var pattern *regexp.Regexp
+	var re *regexp.Regexp
 	if p := deref(r.TransactionalIDPattern); r.Version >= 2 && p != "" {
 		var err error
-		if pattern, err = regexp.Compile("^(?:" + p + ")$"); err != nil {
+		if re, err = txn.Pattern(p); err != nil {
 			res.ErrorCode = int16(wire.InvalidRegularExpression)
 			return res
 		}
@@ -612,8 +612,8 @@ func (c *conn) listTransactions(r *kmsg.ListTransactionsRequest) kmsg.Response {
 		switch {
 		case len(r.StateFilters) > 0 && !slices.Contains(r.StateFilters, d.State.String()),
 			len(r.ProducerIDFilters) > 0 && !slices.Contains(r.ProducerIDFilters, d.Producer),
-			r.Version >= 1 && r.DurationFilterMillis >= 0 && (!d.Open() || time.Since(d.Started) < time.Duration(r.DurationFilterMillis)*time.Millisecond),
-			pattern != nil && !pattern.MatchString(d.ID),
+			r.Version >= 1 && r.DurationFilterMillis >= 0 && (!d.Open() || time.Since(d.Started).Milliseconds() < r.DurationFilterMillis),
+			re != nil && !re.MatchString(d.ID),
 			c.mayTransact(broker.Look, d.ID) != wire.None:
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/kafka/group"
+	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -715,10 +717,15 @@ func TestToolsSeeHowLongTransactionsAreOpenAndWhatEndedThem(t *testing.T) {
 		pattern  string
 		states   []string
 		want     []string
-	}{{-1, "", nil, both}, {0, "", nil, both[:1]}, {3_600_000, "", nil, nil}, {-1, ".*-b", nil, both[1:]}, {-1, "-b", nil, nil}, {-1, "", []string{"Empty", "Dead"}, both[1:]}} {
+	}{{-1, "", nil, both}, {0, "", nil, both[:1]}, {3_600_000, "", nil, nil}, {math.MaxInt64, "", nil, nil}, {-1, ".*-b", nil, both[1:]}, {-1, "-b", nil, nil}, {-1, "", []string{"Empty", "Dead"}, both[1:]}} {
 		if got, unknown := list(asked.duration, asked.pattern, asked.states...); !slices.Equal(got, asked.want) || unknown != nil {
 			t.Errorf("%+v: %v, unknown %v", asked, got, unknown)
 		}
+	}
+	long, refused := kmsg.NewPtrListTransactionsRequest(), new(kmsg.ListTransactionsResponse)
+	long.TransactionalIDPattern = kmsg.StringPtr(strings.Repeat("x?", 1<<16)) // which would take much memory
+	if c.ask(long, 2, refused); refused.ErrorCode != int16(wire.InvalidRegularExpression) {
+		t.Errorf("a long pattern: %d", refused.ErrorCode)
 	}
 	if _, unknown := list(-1, "", "Fine"); !slices.Equal(unknown, []string{"Fine"}) {
 		t.Errorf("unknown: %v", unknown)

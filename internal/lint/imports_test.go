@@ -24,7 +24,7 @@ var imports = map[string][]string{
 	"kafka":            {"kafka/wire", "kafka/group", "kafka/txn", "kafka/acl", "broker", "message", "auth", "internal/netx", "internal/batch", "internal/budget"},
 	"kafka/wire":       {"internal/batch"},
 	"kafka/group":      {"kafka/wire", "internal/pattern"},
-	"kafka/txn":        {"kafka/wire", "kafka/group"},
+	"kafka/txn":        {"kafka/wire", "kafka/group", "internal/pattern"},
 	"kafka/acl":        {"access", "internal/audit", "internal/pattern"},
 	"stomp":            {"stomp/frame", "broker", "auth", "internal/netx", "internal/websocket", "internal/budget", "internal/spool", "internal/unacked", "internal/deliver", "internal/field"},
 	"stomp/frame":      {},

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/leveret-mq/leveret/internal/pattern"
 	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
@@ -365,3 +367,6 @@ func (c *Coordinator) Count() int {
 	defer c.mu.Unlock()
 	return len(c.byID)
 }
+
+// Pattern reads an expression that is for the ids of which it matches the whole.
+func Pattern(text string) (*regexp.Regexp, error) { return pattern.Compile("^(?:" + text + ")$") }
