@@ -136,13 +136,13 @@ func TestKafkasToolsAreToldWhatIsWrongWithCredentials(t *testing.T) {
 		"many iterations":      {put: []put{with(func(p *put) { p.Iterations = 16385 })}, code: 93},
 		"no name":              {put: []put{with(func(p *put) { p.Name = "" })}, code: 93},
 		"a long name":          {put: []put{with(func(p *put) { p.Name = strings.Repeat("x", 256) })}, code: 93},
-		"a short salt":         {put: []put{with(func(p *put) { p.Salt = p.Salt[:7] })}, code: 93},
-		"another's key":        {put: []put{with(func(p *put) { p.Mechanism = 2 })}, code: 93},
+		"no salt":              {put: []put{with(func(p *put) { p.Salt = nil })}, code: 93},
+		"no key":               {put: []put{with(func(p *put) { p.SaltedPassword = nil })}, code: 93},
 		"an unknown mechanism": {put: []put{with(func(p *put) { p.Mechanism = 3 })}, code: 33},
 		"twice":                {put: []put{good, good}, code: 92},
 		"put and dropped":      {put: []put{good}, drop: []drop{{Name: "joe", Mechanism: 1}}, code: 92},
 		"none to drop":         {drop: []drop{{Name: "nobody", Mechanism: 1}}, code: 91},
-		"one of two is wrong":  {put: []put{good, with(func(p *put) { p.Mechanism = 2 })}, code: 93},
+		"one of two is wrong":  {put: []put{good, with(func(p *put) { p.Mechanism, p.Iterations = 2, 1 })}, code: 93},
 	} {
 		req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
 		req.Upsertions, req.Deletions = q.put, q.drop
