@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,8 +27,8 @@ type classicClient struct {
 	generation int32
 	held       Partitions
 	stage      string // "", joining, syncing, stable
-	joined     *JoinReply
-	synced     *SyncReply
+	joined     atomic.Pointer[JoinReply]
+	synced     atomic.Pointer[SyncReply]
 	parked     *Parked
 	session    time.Duration
 }
@@ -59,26 +60,27 @@ func (m *classicClient) step() {
 		if !m.cooperates {
 			m.held = Partitions{}
 		}
-		m.joined = nil
+		m.joined.Store(nil)
 		m.stage = "joining"
 		m.parked = m.c.Join(JoinRequest{Group: "g", MemberID: m.id, InstanceID: m.instance, ClientID: "k", ProtocolType: ConsumerProtocol,
 			Protocols: []Protocol{{Name: "p", Metadata: m.subscription()}}, SessionTimeout: max(m.session, 30*time.Second), RebalanceTimeout: max(m.session, time.Minute),
-			MustKnowID: true}, func(r JoinReply) { m.joined = &r })
+			MustKnowID: true}, func(r JoinReply) { m.joined.Store(&r) })
 		m.step()
 	case "joining":
-		r := m.joined
+		r := m.joined.Load()
 		if r == nil {
 			return
 		}
 		m.stage = ""
 		switch r.Err {
 		case wire.None:
-			m.id, m.generation, m.stage, m.synced = r.MemberID, r.Generation, "syncing", nil
+			m.id, m.generation, m.stage = r.MemberID, r.Generation, "syncing"
+			m.synced.Store(nil)
 			q := SyncRequest{Group: "g", MemberID: m.id, InstanceID: m.instance, Generation: m.generation, ProtocolType: ConsumerProtocol, Protocol: r.Protocol}
 			if r.Leader == r.MemberID {
 				q.Assignments = m.lead(r.Members)
 			}
-			m.parked = m.c.Sync(q, func(r SyncReply) { m.synced = &r })
+			m.parked = m.c.Sync(q, func(r SyncReply) { m.synced.Store(&r) })
 			m.step()
 		case wire.MemberIDRequired:
 			m.id = r.MemberID
@@ -86,7 +88,7 @@ func (m *classicClient) step() {
 			m.lost()
 		}
 	case "syncing":
-		r := m.synced
+		r := m.synced.Load()
 		if r == nil {
 			return
 		}
@@ -473,16 +475,17 @@ func TestAGroupThatCantGoOverSaysSo(t *testing.T) {
 		topics.put("t", 2)
 		n := &epochClient{t: t, c: c, catalog: topics, id: "n", names: []string{"t"}}
 		join := func(kind string, said []byte) string {
-			var id string
+			var id atomic.Pointer[string]
+			id.Store(new(string))
 			c.Join(JoinRequest{Group: "g", ClientID: "k", ProtocolType: kind, Protocols: []Protocol{{Name: "p", Metadata: said}}, SessionTimeout: 30 * time.Second},
-				func(r JoinReply) { id = r.MemberID })
+				func(r JoinReply) { id.Store(&r.MemberID) })
 			if r := n.beat(); kind == ConsumerProtocol && len(said) > 8 && r.Err != wire.CoordinatorLoadInProgress {
 				t.Errorf("while it is in a rebalance: %+v", r)
 			}
 			time.Sleep(time.Second)
-			c.Sync(SyncRequest{Group: "g", MemberID: id, Generation: 1}, func(SyncReply) {})
+			c.Sync(SyncRequest{Group: "g", MemberID: *id.Load(), Generation: 1}, func(SyncReply) {})
 			synctest.Wait()
-			return id
+			return *id.Load()
 		}
 		for kind, said := range map[string][]byte{"connect": {0, 0, 0, 0, 0, 0}, ConsumerProtocol: {0, 0, 0, 0, 0, 9}} {
 			id := join(kind, said)
