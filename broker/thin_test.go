@@ -291,3 +291,36 @@ func TestWhatIsThinnedIsKnownToBeAckedAfterAKill(t *testing.T) {
 		t.Errorf("%d messages are counted where one was not acked", n)
 	}
 }
+
+// What was acked ahead of the floor is not counted as ready, though no checkpoint knew of it when the broker was killed.
+func TestAcksAheadCountAfterAKillBeforeTheNextCheckpoint(t *testing.T) {
+	const messages = 1000
+	r := &rig{t: t, dir: t.TempDir()}
+	st, err := local.Open(local.Options{Dir: r.dir, Mode: store.ModeOS, FlushInterval: time.Hour})
+	must(t, err)
+	r.Broker, err = Open(st, Options{SaveEvery: time.Hour})
+	must(t, err)
+	r.store = st
+	t.Cleanup(func() { // by then it is another one
+		r.Close()
+		r.store.Close()
+	})
+	r.v, _ = r.Broker.VHost("/")
+	r.s = r.v.NewSession(auth.Identity{Name: "guest"})
+	q := r.queue("q", QueueOptions{Durable: true})
+	fill(t, r, "q", messages)
+	sub := r.subscribe("q", SubscribeOptions{})
+	for i, d := range pull(t, sub, messages, 1<<30) {
+		if i > 0 {
+			must(t, d.Lease.Ack(d.Offset, d.Offset))
+		}
+	}
+	must(t, q.Partitions()[0].saveCursor())
+	r.kill()
+	if q, err = r.v.Queue("q"); err != nil {
+		t.Fatal(err)
+	}
+	if n := q.Ready(); n != 1 {
+		t.Errorf("%d messages are counted where one was not acked", n)
+	}
+}

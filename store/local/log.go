@@ -28,6 +28,7 @@ type Log struct {
 	watch   atomic.Pointer[watchers]
 	rest    atomic.Pointer[rest] // what the last checkpoint says; nil when nothing
 	left    atomic.Pointer[left] // what the consumer said with its state
+	ahead   atomic.Bool          // the consumer had kept more than its floor when the log was opened: acks ahead of it are not counted before it says so
 	end     atomic.Pointer[endMark]
 	floor   atomic.Int64 // what Release said last
 	grown   atomic.Int64 // bytes appended since a limit in bytes was looked at
@@ -164,6 +165,7 @@ func (l *Log) open() (*log.Log, error) {
 		return nil, errors.Join(fmt.Errorf("open log %d (%s): %w", l.id, l.name(), err), inner.Close())
 	}
 	l.floor.Store(c.state.Floor)
+	l.ahead.Store(c.state.BlobLen > 0)
 	l.inner.Store(inner)
 	l.opened()
 	return inner, nil

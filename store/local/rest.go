@@ -12,7 +12,7 @@ func (l *Log) Figures() store.Figures {
 	if inner == nil {
 		return l.figuresAtRest()
 	}
-	f := store.Figures{Waiting: l.waiting(inner), Certain: true}
+	f := store.Figures{Waiting: l.waiting(inner), Certain: l.counted()}
 	start, end := inner.Bounds()
 	f.Start, f.End = message.Offset(start), message.Offset(end)
 	f.Bytes, f.Segments = inner.Size()
@@ -36,9 +36,22 @@ func (l *Log) figuresAtRest() store.Figures {
 
 // waiting is how many messages consumers have before them.
 func (l *Log) waiting(inner *log.Log) int64 {
+	for {
+		left := l.left.Load()
+		n := l.waitingBehind(inner, left)
+		if l.left.Load() == left { // else what was acked may have gone since, and what is there now would be counted as open
+			return n
+		}
+	}
+}
+
+// counted says whether waiting is right: not where all that is known of acks ahead of the floor is that there may be some.
+func (l *Log) counted() bool { return l.left.Load() != nil || !l.ahead.Load() }
+
+func (l *Log) waitingBehind(inner *log.Log, left *left) int64 {
 	start, end := inner.Bounds()
 	floor := max(l.floor.Load(), start)
-	if left := l.left.Load(); left != nil && floor < left.next {
+	if left != nil && floor < left.next {
 		n, _ := inner.Records(left.next, end) // with an error what can be read
 		return left.open + n
 	}
@@ -70,7 +83,7 @@ func (l *Log) atRest(inner *log.Log, waiting int64) *rest {
 	e := inner.Extent()
 	r := &rest{
 		First: e.First, Last: e.Last, Start: e.Start, End: e.End, Flushed: e.Flushed,
-		Bytes: e.Bytes, Segments: int64(e.Segments), Oldest: e.Oldest, Waiting: waiting,
+		Bytes: e.Bytes, Segments: int64(e.Segments), Oldest: e.Oldest, Waiting: waiting, Uncertain: !l.counted(),
 	}
 	l.rest.Store(r)
 	return r
