@@ -292,25 +292,35 @@ func TestWhatIsThinnedIsKnownToBeAckedAfterAKill(t *testing.T) {
 	}
 }
 
-// What was acked ahead of the floor is not counted as ready, though no checkpoint knew of it when the broker was killed.
+// What was acked ahead of the floor is not counted as ready, though the last checkpoint did not know of it when the broker was
+// killed.
 func TestAcksAheadCountAfterAKillBeforeTheNextCheckpoint(t *testing.T) {
 	const messages = 1000
 	r := &rig{t: t, dir: t.TempDir()}
-	st, err := local.Open(local.Options{Dir: r.dir, Mode: store.ModeOS, FlushInterval: time.Hour})
-	must(t, err)
-	r.Broker, err = Open(st, Options{SaveEvery: time.Hour})
-	must(t, err)
-	r.store = st
+	open := func() {
+		st, err := local.Open(local.Options{Dir: r.dir, Mode: store.ModeOS, FlushInterval: time.Hour})
+		must(t, err)
+		r.Broker, err = Open(st, Options{SaveEvery: time.Hour})
+		must(t, err)
+		r.store = st
+		r.v, _ = r.Broker.VHost("/")
+		r.s = r.v.NewSession(auth.Identity{Name: "guest"})
+	}
+	open()
 	t.Cleanup(func() { // by then it is another one
 		r.Close()
 		r.store.Close()
 	})
-	r.v, _ = r.Broker.VHost("/")
-	r.s = r.v.NewSession(auth.Identity{Name: "guest"})
-	q := r.queue("q", QueueOptions{Durable: true})
+	r.queue("q", QueueOptions{Durable: true})
 	fill(t, r, "q", messages)
+	must(t, r.Close())
+	must(t, r.store.Close()) // which writes a checkpoint
+	open()
+	fill(t, r, "q", 1)
+	q, err := r.v.Queue("q")
+	must(t, err)
 	sub := r.subscribe("q", SubscribeOptions{})
-	for i, d := range pull(t, sub, messages, 1<<30) {
+	for i, d := range pull(t, sub, messages+1, 1<<30) {
 		if i > 0 {
 			must(t, d.Lease.Ack(d.Offset, d.Offset))
 		}
