@@ -294,19 +294,24 @@ func followTail(ctx context.Context, x *running, l *kafkaload.Load, readers int)
 	})
 }
 
+// clientProduced measures a producer at full speed.
+func clientProduced(ctx context.Context, x *running, c *kafkaload.Client) (r kafkaload.ClientResult, err error) {
+	p, err := c.Producer(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer p.Close()
+	err = x.measured(ctx, func() (work, error) {
+		r, err = p.Run(ctx)
+		return work{messages: r.Records, bodyBytes: c.ValueBytes, elapsed: r.Elapsed, latency: r.Latency, latencyName: "produce to acknowledgement"}, err
+	})
+	return r, err
+}
+
 func clientProduce(ctx context.Context, x *running, valueBytes int) error {
 	c := x.client(valueBytes)
 	return x.withTopic(ctx, 1, nil, func(a *kafkaload.Admin) error {
-		p, err := c.Producer(ctx)
-		if err != nil {
-			return err
-		}
-		defer p.Close()
-		var r kafkaload.ClientResult
-		err = x.measured(ctx, func() (work, error) {
-			r, err = p.Run(ctx)
-			return work{messages: r.Records, bodyBytes: valueBytes, elapsed: r.Elapsed, latency: r.Latency, latencyName: "produce to acknowledgement"}, err
-		})
+		r, err := clientProduced(ctx, x, c)
 		if err != nil {
 			return err
 		}
@@ -333,16 +338,7 @@ func exactlyOnce(ctx context.Context, x *running, valueBytes int, transaction ti
 	c := x.client(valueBytes)
 	c.Idempotent, c.Transaction = true, transaction
 	return x.withTopic(ctx, 1, nil, func(a *kafkaload.Admin) error {
-		p, err := c.Producer(ctx)
-		if err != nil {
-			return err
-		}
-		defer p.Close()
-		var r kafkaload.ClientResult
-		err = x.measured(ctx, func() (work, error) {
-			r, err = p.Run(ctx)
-			return work{messages: r.Records, bodyBytes: valueBytes, elapsed: r.Elapsed, latency: r.Latency, latencyName: "produce to acknowledgement"}, err
-		})
+		r, err := clientProduced(ctx, x, c)
 		if err != nil {
 			return err
 		}

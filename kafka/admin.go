@@ -40,11 +40,9 @@ func outcome(err error) (int16, *string) {
 // are the defaults; there is one node, so the factor can only be 1.
 func (c *conn) createTopics(r *kmsg.CreateTopicsRequest) kmsg.Response {
 	res := kmsg.NewPtrCreateTopicsResponse()
-	named := map[string]int{}
-	for _, t := range r.Topics {
-		named[t.Topic]++
-	}
-	for _, asked := range onlyOnce(r.Topics, func(t *kmsg.CreateTopicsRequestTopic) string { return t.Topic }) {
+	name := func(t *kmsg.CreateTopicsRequestTopic) string { return t.Topic }
+	named := timesNamed(r.Topics, name)
+	for _, asked := range onlyOnce(r.Topics, name) {
 		t := &asked
 		out := kmsg.NewCreateTopicsResponseTopic()
 		out.Topic = t.Topic
@@ -223,11 +221,9 @@ func (c *conn) deleteTopic(q *broker.Queue) error {
 // Key 37, CreatePartitions, versions 0 to 3.
 func (c *conn) createPartitions(r *kmsg.CreatePartitionsRequest) kmsg.Response {
 	res := kmsg.NewPtrCreatePartitionsResponse()
-	named := map[string]int{}
-	for _, t := range r.Topics {
-		named[t.Topic]++
-	}
-	for _, t := range onlyOnce(r.Topics, func(t *kmsg.CreatePartitionsRequestTopic) string { return t.Topic }) {
+	name := func(t *kmsg.CreatePartitionsRequestTopic) string { return t.Topic }
+	named := timesNamed(r.Topics, name)
+	for _, t := range onlyOnce(r.Topics, name) {
 		out := kmsg.NewCreatePartitionsResponseTopic()
 		out.Topic = t.Topic
 		err := error(nil)

@@ -86,6 +86,15 @@ func onlyOnce[T any, K comparable](list []T, name func(*T) K) []T {
 	return kept
 }
 
+// timesNamed says how often each is named.
+func timesNamed[T any, K comparable](list []T, name func(*T) K) map[K]int {
+	named := make(map[K]int, len(list))
+	for i := range list {
+		named[name(&list[i])]++
+	}
+	return named
+}
+
 func itself(s *string) string { return *s }
 
 // About what parts of answers take: the generated structure, its encoding, and some

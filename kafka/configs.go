@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"cmp"
 	"errors"
 	"math"
 	"net"
@@ -159,15 +158,20 @@ func (c *conn) groupSettings(name string) []setting {
 	return out
 }
 
-// alterGroup changes settings of a group.
-func (c *conn) alterGroup(name string, change map[string]*string, validateOnly bool) error {
-	if name == "" {
+// mayConfigure asks whether the client may do that with the settings of a group.
+func (c *conn) mayConfigure(verb broker.Verb, name string) error {
+	switch {
+	case name == "":
 		return faultf(wire.InvalidRequest, "a group has a name")
-	}
-	if len(name) > maxGroupBytes {
+	case len(name) > maxGroupBytes:
 		return faultf(wire.InvalidGroupID, "a group's name has %d bytes at most", maxGroupBytes)
 	}
-	if err := c.session.May(broker.Consume, broker.OnGroup, name); err != nil {
+	return c.session.May(verb, broker.OnGroup, name)
+}
+
+// alterGroup changes settings of a group.
+func (c *conn) alterGroup(name string, change map[string]*string, validateOnly bool) error {
+	if err := c.mayConfigure(broker.Consume, name); err != nil {
 		return err
 	}
 	err := c.groups.AlterSettings(name, change, validateOnly)
@@ -218,11 +222,8 @@ func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting,
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
 		t, err := c.lookup(broker.Look, name)
-		if codeOf(err) == wire.UnknownTopicOrPartition {
-			err = cmp.Or(legal(name), err)
-		}
 		if err != nil {
-			return nil, err
+			return nil, orIllegal(err, name)
 		}
 		if t.queue == nil {
 			return describeSettings(c.s.broker.TopicDefaults()), nil
@@ -241,13 +242,7 @@ func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting,
 		}
 		return all, nil
 	case kmsg.ConfigResourceTypeGroupConfig:
-		switch {
-		case name == "":
-			return nil, faultf(wire.InvalidRequest, "a group has a name")
-		case len(name) > maxGroupBytes:
-			return nil, faultf(wire.InvalidGroupID, "a group's name has %d bytes at most", maxGroupBytes)
-		}
-		if err := c.session.May(broker.Look, broker.OnGroup, name); err != nil {
+		if err := c.mayConfigure(broker.Look, name); err != nil {
 			return nil, err
 		}
 		return c.groupSettings(name), nil
@@ -293,16 +288,16 @@ func (s *setting) synonyms() (out []kmsg.DescribeConfigsResponseResourceConfigCo
 // and subtract work on lists, of which cleanup.policy is the only one.
 func (c *conn) incrementalAlterConfigs(r *kmsg.IncrementalAlterConfigsRequest) kmsg.Response {
 	res := kmsg.NewPtrIncrementalAlterConfigsResponse()
-	named := map[resource]int{}
-	for i := range r.Resources {
-		named[resource{r.Resources[i].ResourceType, r.Resources[i].ResourceName}]++
+	name := func(a *kmsg.IncrementalAlterConfigsRequestResource) resource {
+		return resource{a.ResourceType, a.ResourceName}
 	}
+	named := timesNamed(r.Resources, name)
 	for i := range r.Resources {
 		asked := &r.Resources[i]
 		out := kmsg.NewIncrementalAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = asked.ResourceType, asked.ResourceName
 		err := error(errTwice)
-		if named[resource{asked.ResourceType, asked.ResourceName}] == 1 {
+		if named[name(asked)] == 1 {
 			err = c.alterConfigs(asked, r.ValidateOnly)
 		}
 		out.ErrorCode, out.ErrorMessage = outcome(err)
@@ -327,9 +322,6 @@ func (c *conn) alterConfigs(asked *kmsg.IncrementalAlterConfigsRequestResource, 
 		for _, kv := range asked.Configs {
 			switch kv.Op {
 			case kmsg.IncrementalAlterConfigOpSet:
-				if kv.Value == nil {
-					return faultf(wire.InvalidConfig, "no value for '%s'", kv.Name)
-				}
 				change[kv.Name] = kv.Value
 			case kmsg.IncrementalAlterConfigOpDelete:
 				change[kv.Name] = nil
@@ -396,12 +388,9 @@ func (c *conn) alterable(kind kmsg.ConfigResourceType, name string) (*broker.Que
 		return nil, faultf(wire.InvalidRequest, "a topic has a name")
 	}
 	q, err := c.queueFor(broker.Alter, name)
-	if codeOf(err) == wire.UnknownTopicOrPartition {
-		err = cmp.Or(legal(name), err)
-	}
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, orIllegal(err, name)
 	case !q.OfKafka():
 		return nil, faultf(wire.InvalidConfig, "'%s' is a queue; its settings are arguments of its declaration", name)
 	}
@@ -412,16 +401,14 @@ func (c *conn) alterable(kind kmsg.ConfigResourceType, name string) (*broker.Que
 // clients, kafkajs and kafka-go among them, have nothing else.
 func (c *conn) alterAllConfigs(r *kmsg.AlterConfigsRequest) kmsg.Response {
 	res := kmsg.NewPtrAlterConfigsResponse()
-	named := map[resource]int{}
-	for i := range r.Resources {
-		named[resource{r.Resources[i].ResourceType, r.Resources[i].ResourceName}]++
-	}
+	name := func(a *kmsg.AlterConfigsRequestResource) resource { return resource{a.ResourceType, a.ResourceName} }
+	named := timesNamed(r.Resources, name)
 	for i := range r.Resources {
 		asked := &r.Resources[i]
 		out := kmsg.NewAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = asked.ResourceType, asked.ResourceName
 		err := error(errTwice)
-		if named[resource{asked.ResourceType, asked.ResourceName}] == 1 {
+		if named[name(asked)] == 1 {
 			err = c.replaceConfigs(asked, r.ValidateOnly)
 		}
 		out.ErrorCode, out.ErrorMessage = outcome(err)

@@ -215,10 +215,10 @@ func (c *conn) queueFor(verb broker.Verb, name string) (*broker.Queue, error) {
 	return nil, faultf(wire.UnknownTopicOrPartition, "topic '%s' does not exist", name)
 }
 
-// legal says what is wrong with a name that no topic can have.
-func legal(name string) error {
-	if broker.LegalTopicName(name) {
-		return nil
+// orIllegal is err, or what is wrong with the name of a topic that is not there and can't be.
+func orIllegal(err error, name string) error {
+	if codeOf(err) != wire.UnknownTopicOrPartition || broker.LegalTopicName(name) {
+		return err
 	}
 	return faultf(wire.InvalidTopic, "topic name '%s' is illegal", wire.Text(name[:min(len(name), maxTopicBytes)]))
 }

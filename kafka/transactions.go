@@ -486,9 +486,7 @@ func (c *conn) describeProducers(r *kmsg.DescribeProducersRequest) kmsg.Response
 		out := kmsg.NewDescribeProducersResponseTopic()
 		out.Topic = t.Topic
 		known, err := c.lookup(broker.Consume, t.Topic)
-		if codeOf(err) == wire.UnknownTopicOrPartition {
-			err = cmp.Or(legal(t.Topic), err)
-		}
+		err = orIllegal(err, t.Topic)
 		for _, n := range t.Partitions {
 			one := kmsg.NewDescribeProducersResponseTopicPartition()
 			one.Partition = n

@@ -195,11 +195,11 @@ func TestATurnFitsItsBuffer(t *testing.T) {
 	}
 	r.until(func() bool { return k.offsets == n })
 	for i, b := range r.conn.writes[1:] { // the first is before anybody knows how long frames are
-		if len(b) > WriteBytes+WriteBytes/8 {
+		if len(b) > writeBytes+writeBytes/8 {
 			t.Errorf("write %d has %d bytes", i+1, len(b))
 		}
 	}
-	if len(r.conn.writes) > 2*n*62/WriteBytes+20 {
+	if len(r.conn.writes) > 2*n*62/writeBytes+20 {
 		t.Errorf("%d writes", len(r.conn.writes))
 	}
 }
@@ -210,7 +210,7 @@ func TestNobodyWaitsForAllOfAnothersMessages(t *testing.T) {
 	r.publish("long", slices.Repeat([]string{strings.Repeat("x", 100)}, 20_000)...)
 	r.publish("short", "1", "2")
 	r.until(func() bool { return a.offsets == 20_000 && b.offsets == 2 })
-	if at := strings.Index(r.written(), "b2\n"); at < 0 || at > 8*WriteBytes {
+	if at := strings.Index(r.written(), "b2\n"); at < 0 || at > 8*writeBytes {
 		t.Errorf("the second of two came behind %d bytes of the other's", at)
 	}
 }

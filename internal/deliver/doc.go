@@ -13,13 +13,13 @@ import (
 
 // Bounds of a turn.
 const (
-	// WriteBytes is how much a turn gathers before it is written.
-	WriteBytes = netx.GatherBytes
+	// writeBytes is how much a turn gathers before it is written.
+	writeBytes = netx.GatherBytes
 	// InPlaceBytes is the body size from which the log's own bytes are written instead of a copy.
 	InPlaceBytes = 16 << 10
-	// PullMessages is the most that one consumer gets in a turn, so that others get theirs. Of messages
-	// whose frames are longer it gets what WriteBytes holds, but always pullFewest.
-	PullMessages = 1024
+	// pullMessages is the most that one consumer gets in a turn, so that others get theirs. Of messages
+	// whose frames are longer it gets what writeBytes holds, but always pullFewest.
+	pullMessages = 1024
 	pullFewest   = 16
 	// smallTurnBytes is what makes a turn not worth its system call: before the next one the writer lets
 	// others run once, so that more acks and publishes can join it.

@@ -94,7 +94,7 @@ func (w *Writer) Deliver(s *broker.Session) (more bool, err error) {
 				more = true
 			}
 		}
-		if w.Turn.Len() >= WriteBytes-WriteBytes/4 {
+		if w.Turn.Len() >= writeBytes-writeBytes/4 {
 			if err := w.send(s); err != nil {
 				return false, err
 			}
@@ -123,8 +123,8 @@ func (w *Writer) pull(k *Lane) (more bool) {
 	}
 	w.sized = 0
 	before := w.Turn.Len()
-	room := max(WriteBytes-before, 1)
-	most := PullMessages
+	room := max(writeBytes-before, 1)
+	most := pullMessages
 	if k.mean > 0 {
 		most = min(most, max(room/k.mean, pullFewest))
 	}

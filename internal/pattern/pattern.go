@@ -60,6 +60,12 @@ func Compile(text string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
+// CompileWhole is Compile for an expression that is for the names of which it matches the whole.
+func CompileWhole(text string) (*regexp.Regexp, error) { return Compile(whole(text)) }
+
+// whole is an expression between ^ and $.
+func whole(text string) string { return "^(?:" + text + ")$" }
+
 func shorten(text string) string {
 	if len(text) <= 64 {
 		return text

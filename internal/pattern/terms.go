@@ -114,7 +114,7 @@ func anchored(part string) string {
 	if _, ok := literal(strings.TrimSuffix(part, ".*")); ok {
 		return "^" + part + "$"
 	}
-	return "^(?:" + part + ")$"
+	return whole(part)
 }
 
 // termOf reads one alternative.

@@ -174,7 +174,7 @@ func (c *Coordinator) resolve(r *EpochHeartbeat) EpochReply {
 	if at == now {
 		return EpochReply{}
 	}
-	re, err := pattern.Compile("^(?:" + text + ")$")
+	re, err := pattern.CompileWhole(text)
 	if err != nil {
 		return refused(wire.InvalidRegularExpression, "%s", wire.Text("SubscribedTopicRegex is not a valid regular expression: "+err.Error()))
 	}

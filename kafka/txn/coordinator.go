@@ -369,4 +369,4 @@ func (c *Coordinator) Count() int {
 }
 
 // Pattern reads an expression that is for the ids of which it matches the whole.
-func Pattern(text string) (*regexp.Regexp, error) { return pattern.Compile("^(?:" + text + ")$") }
+func Pattern(text string) (*regexp.Regexp, error) { return pattern.CompileWhole(text) }
