@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,8 +22,6 @@ const (
 	startLimit = 15 * time.Second
 	stopLimit  = time.Minute // a hundred thousand logs are flushed, sealed and trimmed first
 	idleAfter  = 500 * time.Millisecond
-	firstPort  = 22000 // of the range in which free ports are looked for
-	lastPort   = 22999
 	tailBytes  = 4 << 10
 )
 
@@ -65,7 +61,7 @@ func launch(ctx context.Context, o *options, mode, dir string) (*started, error)
 			return nil, fmt.Errorf("find the broker, to start it (or --binary PATH): %w", err)
 		}
 	}
-	ports, err := freePorts(7)
+	ports, err := program.FreeAddresses(7)
 	if err != nil {
 		return nil, err
 	}
@@ -187,24 +183,6 @@ func (s *started) halt() error {
 		s.exited <- <-s.exited
 		return fmt.Errorf("the broker did not stop within %s and was killed", stopLimit)
 	}
-}
-
-// freePorts are loopback addresses on which nothing listens now.
-func freePorts(n int) ([]string, error) {
-	var out []string
-	for p := firstPort + os.Getpid()%500; p <= lastPort && len(out) < n; p++ {
-		a := net.JoinHostPort("127.0.0.1", strconv.Itoa(p))
-		l, err := net.Listen("tcp", a)
-		if err != nil {
-			continue
-		}
-		l.Close()
-		out = append(out, a)
-	}
-	if len(out) < n {
-		return nil, fmt.Errorf("fewer than %d free ports between %d and %d", n, firstPort, lastPort)
-	}
-	return out, nil
 }
 
 // tail keeps the last output of a process.

@@ -88,13 +88,13 @@ var imports = map[string][]string{
 	"test/crash":         {"test/process", "xmpp/stanza"},
 	"test/torture":       {"test/process"},
 	"test/weight":        {"test/process", "bench/measure"},
-	"test/process":       {},
+	"test/process":       {"internal/program"},
 	"test/interop":       {"internal/testkit"},
 }
 
 // treeRules are the lines for folders that hold any number of programs.
 var treeRules = map[string][]string{
-	"examples/": {"examples/internal/demo", "examples/internal/demotest"},
+	"examples/": {"examples/internal/demo", "examples/internal/demotest", "internal/program"},
 	"test/":     {"internal/testkit"},
 	"bench/":    {"bench", "server", "config", "internal/batch", "internal/netx"},
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/program"
 )
 
 // startTimeout bounds a start, recovery included.
@@ -25,10 +27,11 @@ type Broker struct {
 	XMPP                 string // "off" unless WithXMPP was called
 	DataDir, LogFile     string
 
-	binary  string
-	process *exec.Cmd
-	exited  chan struct{}
-	log     *os.File
+	binary     string
+	http, xmpp string // where the two would be served
+	process    *exec.Cmd
+	exited     chan struct{}
+	log        *os.File
 }
 
 // New prepares a broker with its data and its log below dir.
@@ -44,35 +47,19 @@ func New(binary, dir string) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{binary: path, HTTP: "off", XMPP: "off", DataDir: filepath.Join(dir, "data"), LogFile: filepath.Join(dir, "broker.log")}
-	for _, addr := range []*string{&b.AMQP, &b.Kafka, &b.Metrics} {
-		if *addr, err = freeAddress(); err != nil {
-			return nil, err
-		}
+	addrs, err := program.FreeAddresses(5)
+	if err != nil {
+		return nil, err
 	}
+	b.AMQP, b.Kafka, b.Metrics, b.http, b.xmpp = addrs[0], addrs[1], addrs[2], addrs[3], addrs[4]
 	return b, nil
 }
 
 // WithHTTP has the HTTP management API served as well, in all lives that begin from now on.
-func (b *Broker) WithHTTP() (err error) {
-	b.HTTP, err = freeAddress()
-	return err
-}
+func (b *Broker) WithHTTP() { b.HTTP = b.http }
 
 // WithXMPP has XMPP served as well, in all lives that begin from now on.
-func (b *Broker) WithXMPP() (err error) {
-	b.XMPP, err = freeAddress()
-	return err
-}
-
-// freeAddress asks the system for a port that nobody uses.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String(), nil
-}
+func (b *Broker) WithXMPP() { b.XMPP = b.xmpp }
 
 // Begin starts the process with further flags and does not wait until it is ready.
 func (b *Broker) Begin(flags ...string) error {

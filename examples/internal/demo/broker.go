@@ -9,7 +9,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/leveret-mq/leveret/internal/program"
 )
 
 // Broker is where the clients connect; one that was started here is stopped by Stop.
@@ -72,7 +73,7 @@ func (f *Flags) Open(ctx context.Context) (*Broker, error) {
 // Start runs the binary on free ports of the loopback interface, with a data
 // directory of its own that Stop removes. An empty durability is the broker's default.
 func Start(ctx context.Context, binary, durability string) (*Broker, error) {
-	ports, err := freePorts(4)
+	ports, err := program.FreeAddresses(4)
 	if err != nil {
 		return nil, err
 	}
@@ -146,19 +147,6 @@ func (b *Broker) end() {
 
 // Dir is the directory of a broker that was started here; what is put into it goes with the broker.
 func (b *Broker) Dir() string { return b.dir }
-
-func freePorts(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close() // held until all are found, so that they differ
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
-}
 
 // Dial opens an AMQP connection.
 func (b *Broker) Dial() (*amqp.Connection, error) {

@@ -11,7 +11,9 @@ runs against any broker:
 """
 
 import os
+import random
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -63,6 +65,19 @@ def until(condition, what, seconds=15, step=0.02):
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {seconds} s")
         time.sleep(step)
+
+
+def free_port():
+    """A port that nothing listens on, below those that the system gives to connections."""
+    while True:
+        port = random.randint(16000, 23999)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def _expired(_signal, _frame):

@@ -3,12 +3,11 @@
 import base64
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
 
-from check import AMQP_HOST, AMQP_PORT, check, equal, main, name, until
+from check import AMQP_HOST, AMQP_PORT, check, equal, free_port, main, name, until
 
 HTTP = os.environ["HTTP_ADDR"]
 os.environ["CELERY_QUEUE"] = name("tasks")
@@ -16,9 +15,7 @@ os.environ["CELERY_QUEUE"] = name("tasks")
 from celery_tasks import add, app
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-with socket.socket() as s:
-    s.bind(("127.0.0.1", 0))
-    PORT = s.getsockname()[1]
+PORT = free_port()
 
 flower = subprocess.Popen(
     [sys.executable, "-m", "celery", "-A", "celery_tasks", "flower", "--address=127.0.0.1", f"--port={PORT}", f"--broker-api=http://guest:guest@{HTTP}/api/", "--logging=warning"],

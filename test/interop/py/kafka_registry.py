@@ -4,7 +4,6 @@ The first argument is the folder of the registry.
 """
 
 import json
-import socket
 import sys
 import urllib.error
 import urllib.request
@@ -16,12 +15,10 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from check import KAFKA_ADDR, check, equal, main, name, until
+from check import KAFKA_ADDR, check, equal, free_port, main, name, until
 from java import Java
 
-with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    PORT = free.getsockname()[1]
+PORT = free_port()
 URL = f"http://127.0.0.1:{PORT}/apis/ccompat/v7"
 SETTINGS = {
     "APICURIO_STORAGE_KIND": "kafkasql",

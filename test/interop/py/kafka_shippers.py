@@ -15,7 +15,7 @@ import urllib.request
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from check import KAFKA_ADDR, KAFKA_SASL, check, equal, main, name, until
+from check import KAFKA_ADDR, KAFKA_SASL, check, equal, free_port, main, name, until
 
 CONF = {"bootstrap.servers": KAFKA_ADDR}
 USER, PASSWORD = (KAFKA_SASL or ":").split(":", 1)
@@ -49,12 +49,6 @@ def write(file, text):
     with open(os.path.join(WHERE, file), "w") as f:
         f.write(text)
     return f.name
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def listening(port, process):
