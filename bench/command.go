@@ -29,7 +29,7 @@ Leveret of its own.`,
   leveret-bench --kafka 127.0.0.1:9092 --mode os --data-dir DIR --only 'ingest.*1k'
   leveret-bench --curves --only 'queues|bindings' --curve-max 10000
   leveret-bench --compare ours.jsonl rabbitmq.jsonl kafka.jsonl`,
-		SilenceUsage: true,
+		SilenceUsage: true, SilenceErrors: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			return o.checkFiles(args)
 		},

@@ -134,11 +134,14 @@ func (b *browsing) query(now time.Time) (url.Values, error) {
 	case b.last > maxBrowsed:
 		return nil, usagef("--last is %d at most; --from and --offset go further back", maxBrowsed)
 	}
-	for _, m := range []struct{ flag, text, name string }{{"from", b.from, "time"}, {"to", b.to, "until"}} {
+	for _, m := range []struct {
+		flag, text, name string
+		parse            func(string, time.Time) (time.Time, error)
+	}{{"from", b.from, "time", parseStart}, {"to", b.to, "until", parseMoment}} {
 		if m.text == "" {
 			continue
 		}
-		t, err := parseMoment(m.text, now)
+		t, err := m.parse(m.text, now)
 		if err != nil {
 			return nil, usagef("--%s: %v", m.flag, err)
 		}

@@ -59,6 +59,11 @@ func execute(root *cobra.Command, line []string) error {
 		line = []string{} // nil would be those of the process
 	}
 	root.SetArgs(line)
+	root.InitDefaultCompletionCmd() // here, since it takes where to write to
+	if c, _, err := root.Find([]string{"completion"}); err == nil {
+		c.Short = "Print a script that completes commands in your shell"
+		checkWords(c)
+	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%v; %s --help lists what there is", err, c.CommandPath())
 	})
@@ -106,14 +111,25 @@ func Add(root *cobra.Command, offline Offline) {
 	teach(root)
 }
 
-// checkWords has a command say that a wrong number of words is misuse.
+// checkWords has a command say that a wrong number of words is misuse, and which word is missing or too many.
 func checkWords(c *cobra.Command) {
-	if check := c.Args; check != nil {
-		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usagef("%v; %s --help shows how it is written", err, c.CommandPath())
-			}
+	names := strings.Fields(c.Use)[1:]
+	check := c.Args
+	c.Args = func(c *cobra.Command, args []string) error {
+		switch {
+		case check == nil || check(c, args) == nil:
 			return nil
+		case len(args) < len(names):
+			return usagef("%s: %s is missing; %s --help shows how it is written", c.CommandPath(), strings.TrimSuffix(names[len(args)], "…"), c.CommandPath())
+		case c.HasSubCommands():
+			return usagef("there is no command %q of %s; %s --help lists what there is", args[0], c.CommandPath(), c.CommandPath())
+		}
+		return usagef("%s: %q is one word too many; %s --help shows how it is written", c.CommandPath(), args[len(names)], c.CommandPath())
+	}
+	if c.HasSubCommands() && !c.Runnable() {
+		c.RunE = func(c *cobra.Command, _ []string) error {
+			_ = c.Help()
+			return usagef("%s what?", c.CommandPath())
 		}
 	}
 	for _, sub := range c.Commands() {

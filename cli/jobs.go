@@ -134,15 +134,18 @@ cancels it, and leveret job resume goes on. Copies have headers that say where t
 			return err
 		}
 		now := time.Now()
-		for name, text := range map[string]string{"from": from, "to": to} {
-			if text == "" {
+		for _, one := range []struct {
+			name, text string
+			parse      func(string, time.Time) (time.Time, error)
+		}{{"from", from, parseStart}, {"to", to, parseMoment}} {
+			if one.text == "" {
 				continue
 			}
-			m, err := parseMoment(text, now)
+			m, err := one.parse(one.text, now)
 			if err != nil {
-				return usagef("--%s: %v", name, err)
+				return usagef("--%s: %v", one.name, err)
 			}
-			body[name] = m.UnixMilli()
+			body[one.name] = m.UnixMilli()
 		}
 		for name, n := range map[string]int64{"from_offset": fromOffset, "to_offset": toOffset, "partition": partition} {
 			if n >= 0 {

@@ -164,11 +164,11 @@ func group(use, short, long, singularVerb string, commands ...*cobra.Command) *c
 		if len(args) == 0 {
 			return nil
 		}
-		hint := ""
+		hint := ";"
 		if list := c.SuggestionsFor(args[0]); len(list) > 0 {
 			hint = ": did you mean " + list[0] + "?"
 		}
-		return usagef("there is nothing called %q to %s%s; %s --help lists what there is", args[0], singularVerb, hint, c.CommandPath())
+		return usagef("there is nothing called %q to %s%s %s --help lists what there is", args[0], singularVerb, hint, c.CommandPath())
 	}
 	c.SuggestionsMinimumDistance = 2
 	c.RunE = func(c *cobra.Command, _ []string) error {

@@ -93,6 +93,11 @@ func TestTimesAreReadAsPeopleWriteThem(t *testing.T) {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
+	for text, want := range map[string]string{"10:20": "", "12:30:15": "", "2026-11-30T10:00": "", "13:00": "yesterday's is 2026-11-28T13:00:00"} {
+		if _, err := parseStart(text, now); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("a start at %s: %v", text, err)
+		}
+	}
 	for _, text := range []string{"-5m", "d", "99999999999999999999d", "1x"} {
 		if got, err := parseSpan(text); err == nil {
 			t.Errorf("%q: %v", text, got)

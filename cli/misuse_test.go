@@ -26,7 +26,7 @@ func TestMisuseIsSaidBeforeAnybodyIsAsked(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"lst", "did you mean list?"},
 		{"list", "list what?"},
-		{"list quues", "did you mean queues?"},
+		{"list quues", "did you mean queues? leveret list --help"},
 		{"list queues --colour", "unknown flag: --colour; leveret list queues --help"},
 		{"list queues --output yaml", `"yaml" is none of table, json`},
 		{"list queues --match (", "--match"},
@@ -86,6 +86,7 @@ func TestMisuseIsSaidBeforeAnybodyIsAsked(t *testing.T) {
 		{"job cancel", "the id of the job is missing"},
 		{"list jobs --sort id", "in one order only"},
 		{"import", "the file"},
+		{"completion tcsh", "there is no command \"tcsh\" of leveret completion"},
 		{"status now", `"now" is one word too many`},
 		{"list queues --user ann", "the password of user ann is missing"},
 	} {

@@ -36,6 +36,15 @@ func parseSpan(text string) (time.Duration, error) {
 	return total + d, nil
 }
 
+// parseStart is parseMoment of where something begins: a time of the clock that is still to come today is a mistake.
+func parseStart(text string, now time.Time) (time.Time, error) {
+	t, err := parseMoment(text, now)
+	if err == nil && t.After(now) && len(text) <= len("15:04:05") {
+		return t, fmt.Errorf("%s is still to come today; yesterday's is %s", text, t.AddDate(0, 0, -1).Format("2006-01-02T15:04:05"))
+	}
+	return t, err
+}
+
 func badSpan(text string) error {
 	return fmt.Errorf("%q is no length of time; one is written 90s, 10m, 1h30m or 7d", text)
 }

@@ -189,7 +189,7 @@ func parseFile(name string, text []byte) (map[string]entry, error) {
 		case kindOf(value) == "a table", kindOf(value) == "a list" && tables(value):
 			wrong = append(wrong, e.errorf(name, "%s is a table; settings stand without one, as in amqp-addr = \":5672\"", key))
 		case known[flag] == "":
-			wrong = append(wrong, e.errorf(name, "%q is not a setting; did you mean %s? docs/configuration.md lists them all", clip(key), nearest(flag, known)))
+			wrong = append(wrong, e.errorf(name, "%q is not a setting; %sdocs/configuration.md lists them all", clip(key), meant(flag, known)))
 		case twice:
 			wrong = append(wrong, e.errorf(name, "%s stands in line %d, too, as %s", key, other.line, other.key))
 		default:
@@ -234,6 +234,9 @@ func parseError(name string, err error) error {
 	var at *toml.DecodeError
 	if errors.As(err, &at) {
 		row, column := at.Position()
+		if strings.HasSuffix(text, "at start of value") {
+			text += "; texts stand in quotes"
+		}
 		return fmt.Errorf("%s:%d:%d: %s", name, row, column, text)
 	}
 	return fmt.Errorf("%s: %s", name, text)

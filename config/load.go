@@ -30,9 +30,9 @@ func (c *Config) bind(flags *pflag.FlagSet) {
 		case *bool:
 			flags.BoolVar(p, s.Flag, s.Default == "true", s.help())
 		case *int:
-			flags.IntVar(p, s.Flag, 0, s.help())
+			flags.Var((*number)(p), s.Flag, s.help())
 		case *time.Duration:
-			flags.DurationVar(p, s.Flag, 0, s.help())
+			flags.Var((*span)(p), s.Flag, s.help())
 		case *Size:
 			flags.Var(p, s.Flag, s.help())
 		case *Watermark:
@@ -182,7 +182,7 @@ func environment(environ []string) (map[string]variable, error) {
 		}
 		flag, ok := known[name]
 		if !ok {
-			return nil, fmt.Errorf("environment variable %s is not a setting; did you mean %s? docs/configuration.md lists them all", name, nearest(name, known))
+			return nil, fmt.Errorf("environment variable %s is not a setting; %sdocs/configuration.md lists them all", name, meant(name, known))
 		}
 		found[flag] = variable{name, value}
 	}
@@ -245,7 +245,15 @@ func settings(c *Config) []Setting {
 	return list
 }
 
-// nearest returns the known variable that differs least from name.
+// meant asks whether the known name that is like this one was meant, if there is one.
+func meant(name string, known map[string]string) string {
+	if like := nearest(name, known); editDistance(name, like) <= max(2, len(name)/2) {
+		return "did you mean " + like + "? "
+	}
+	return ""
+}
+
+// nearest returns the known name that differs least from name.
 func nearest(name string, known map[string]string) string {
 	names := make([]string, 0, len(known))
 	for k := range known {

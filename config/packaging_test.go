@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -25,5 +26,27 @@ func TestThePackagedFileIsOneOfSettings(t *testing.T) {
 	}
 	if _, err := load([]string{"--config", fileWith(t, all)}, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// A container that is looked into has every port that a broker listens at by default, or as soon as it has a certificate.
+func TestTheContainerExposesWhatListens(t *testing.T) {
+	text, err := os.ReadFile("../packaging/Containerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exposed := strings.Fields(regexp.MustCompile(`(?m)^EXPOSE (.*)$`).FindStringSubmatch(string(text))[1])
+	var listens []string
+	for _, s := range settings(new(Config)) {
+		if port := regexp.MustCompile(`^:(\d+)$`).FindStringSubmatch(s.Default); port != nil {
+			listens = append(listens, port[1])
+		} else if port := regexp.MustCompile(`auto is :(\d+)`).FindStringSubmatch(s.Usage); port != nil {
+			listens = append(listens, port[1])
+		}
+	}
+	slices.Sort(exposed)
+	slices.Sort(listens)
+	if !slices.Equal(exposed, listens) {
+		t.Errorf("exposed are %v, of what listens %v", exposed, listens)
 	}
 }

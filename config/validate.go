@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -108,7 +109,7 @@ func oneOf(got string, want ...string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is not one of %q", got, want)
+	return fmt.Errorf("%q is none of %s", got, strings.Join(want, ", "))
 }
 
 func between(got, low, high int64) error {

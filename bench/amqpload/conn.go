@@ -221,6 +221,9 @@ func serverName(p []byte) (product, version, platform string) {
 	if n := int(binary.BigEndian.Uint32(p[2:])); n < len(t) {
 		t = t[:n]
 	}
+	if name := longString(t, "broker"); name != "" { // Leveret: its product is RabbitMQ, for client code that decides by it
+		return name, longString(t, "broker_version"), longString(t, "platform")
+	}
 	return longString(t, "product"), longString(t, "version"), longString(t, "platform")
 }
 

@@ -138,6 +138,10 @@ func TestServerName(t *testing.T) {
 	for n := range start {
 		serverName(start[:n]) // must not panic
 	}
+	props = table("broker", "Leveret", "broker_version", "1.2", "product", "RabbitMQ", "version", "3.13.7")
+	if p, v, _ := serverName(args(nil).u8(0).u8(9).long(props)); p != "Leveret" || v != "1.2" {
+		t.Errorf("a broker that says who it is beside what it behaves like: %q, %q", p, v)
+	}
 }
 
 func TestClosedTellsTheBrokersReason(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 )
 
 // ErrUnknownFile means that a file is none of this package's.
-var ErrUnknownFile = errors.New("not a file that this package writes")
+var ErrUnknownFile = errors.New("no file of a data directory")
 
 // Inspect prints what any file of a data directory holds: the lock, a table, cursor, meta or layout file, a segment and its index. It
 // changes nothing and needs no lock. What is damaged is printed as such, and an
