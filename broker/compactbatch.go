@@ -42,7 +42,7 @@ type cleaning struct {
 	removed int64 // records
 }
 
-var errCompactStopped = errors.New("the broker is stopping, or the topic is gone")
+var errCompactStopped = errors.New("the broker is stopping, or the topic is gone or not compacted any more")
 
 const (
 	compactView    = 1 << 20 // is read at a time
@@ -150,7 +150,8 @@ func (w *cleaning) collect() error {
 				}
 				switch {
 				case full && message.Offset(b.BaseOffset()) > w.from:
-					return nil // it is the next pass's; what is noted of it does no harm
+					w.end = message.Offset(b.BaseOffset()) // what was lost before it has no batch that would have brought the end here
+					return nil                             // it is the next pass's; what is noted of it does no harm
 				case full:
 					w.end = reached
 				default:
@@ -408,7 +409,7 @@ func (p *Partition) newestOfProducers() (map[int64]message.Offset, error) {
 
 // work notes that so many bytes were gone through, and pauses so that others get on.
 func (w *cleaning) work(bytes int) error {
-	if w.p.removed.Load() {
+	if w.p.removed.Load() || !w.p.q.Settings().Compact {
 		return errCompactStopped
 	}
 	return w.pacer.did(bytes, w.c.b.opts.CompactShare, w.c.b.stop)

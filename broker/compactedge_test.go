@@ -17,6 +17,7 @@ import (
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/logged"
 	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // set changes the topic's configuration.
@@ -52,6 +53,66 @@ func TestABatchWithMoreKeysThanThereIsMemoryForIsCompacted(t *testing.T) {
 		if st := c.compactor.parts[c.part()]; st.clean != 901 {
 			t.Errorf("codec %d: clean up to %d", codec, st.clean)
 		}
+	}
+}
+
+// behindAGap is a log of which all before a batch was lost.
+type behindAGap struct {
+	store.Log
+	b batch.Batch
+}
+
+func (l behindAGap) Read(message.Offset, int) (store.View, error) {
+	return store.NewView(l.b, nil, nil), nil
+}
+
+func TestCompactionGetsOverAGapOfMoreOffsetsThanAKeyMapReaches(t *testing.T) {
+	c := newCompacting(t)
+	const base = 1 << 33
+	b := keyedBatch(t, message.CodecNone, nobody, keyedRecord{key: "a", value: "1"})
+	b.SetBaseOffset(base)
+	c.part().log = behindAGap{c.part().log, b}
+	w := &cleaning{c: &c.compactor, p: c.part(), to: base + 1, keys: newKeyMap(0, make([]byte, 16*keyPlaceBytes))}
+	if err := w.collect(); err != nil || w.end != base {
+		t.Fatalf("the first pass ends at %d, %v; want %d", w.end, err, base)
+	}
+	w.from = w.end
+	w.keys.reset(w.from)
+	if err := w.collect(); err != nil || w.end != w.to {
+		t.Errorf("the next pass ends at %d, %v; want %d", w.end, err, w.to)
+	}
+}
+
+// TestACompactionEndsWhenTheTopicIsNotCompactedAnyMore: who takes the policy away keeps what is there.
+func TestACompactionEndsWhenTheTopicIsNotCompactedAnyMore(t *testing.T) {
+	c := newCompacting(t)
+	var want []keyedRecord
+	for i := range 50 {
+		want = append(want, c.put(message.CodecNone, nobody, keyedRecord{key: "a", value: fmt.Sprint(i)})...)
+	}
+	c.now.Add(20)
+	if err := c.part().log.EndSegment(time.UnixMilli(c.now.Load())); err != nil {
+		t.Fatal(err)
+	}
+	c.puts("b=1")
+	want = append(want, keyedRecord{offset: 50, key: "b", value: "1", ms: c.now.Load()})
+	_, w := c.compactor.look(c.part())
+	if w == nil {
+		t.Fatal("nothing is due")
+	}
+	c.set("cleanup.policy", "delete")
+	if err := w.run(); err != nil {
+		t.Error(err)
+	}
+	c.compactor.giveBack()
+	if got := c.records(); !slices.Equal(got, want) {
+		t.Errorf("%d records are left, want %d", len(got), len(want))
+	}
+	c.set("cleanup.policy", "compact")
+	c.now.Add(time.Minute.Milliseconds()) // it rests
+	c.compact(time.Second)
+	if got := c.records(); len(got) != 2 {
+		t.Errorf("compacted again: %d records are left, want 2", len(got))
 	}
 }
 

@@ -332,7 +332,7 @@ func (p *Partition) endTxn(producer int64, upTo, epoch int16, commit bool) (ende
 		var base message.Offset
 		if base, err = p.base(at); err == nil {
 			t.end(producer, base, commit)
-			ps.fence(producer, epoch)
+			ps.fence(producer, epoch, base)
 			p.sentMore(len(b))
 		}
 	}
@@ -352,7 +352,8 @@ func (p *Partition) endTxn(producer int64, upTo, epoch int16, commit bool) (ende
 }
 
 // fence notes a marker of a producer, which may have it go on with a newer epoch. mu is held.
-func (ps *producers) fence(id int64, epoch int16) {
+func (ps *producers) fence(id int64, epoch int16, at message.Offset) {
+	ps.reaches(batchMark{base: at, end: at + 1, producer: id, epoch: epoch, sequence: batch.NoSequence})
 	pr := ps.byID[id]
 	if pr == nil {
 		return

@@ -33,6 +33,7 @@ type producers struct {
 	mu     sync.Mutex // held over check and append; guards the following
 	loaded bool
 	byID   map[int64]*producer
+	mark   batchMark // the last of what is known
 	// underWay are the last batches of those who have not heard yet where these went.
 	underWay map[int64]*underWay
 	unsaved  int64 // bytes of batches that are not in what was saved
@@ -308,6 +309,9 @@ func (pr *producer) check(epoch int16, s sent, begins bool) (*sent, error) {
 	return nil, nil
 }
 
+// count is how many offsets it has.
+func (s *sent) count() int64 { return (int64(s.last)-int64(s.first)+sequences)%sequences + 1 }
+
 // newest is the last batch that the producer sent, if it sent one.
 func (pr *producer) newest() *sent { return &pr.last[(pr.next+keptBatches-1)%keptBatches] }
 
@@ -319,6 +323,7 @@ func (ps *producers) note(id int64, epoch int16, s sent, now time.Time) {
 		ps.byID[id] = pr
 	}
 	pr.seen = now
+	ps.reaches(batchMark{base: s.base, end: s.base + message.Offset(s.count()), producer: id, epoch: epoch, sequence: s.first})
 	pr.last[pr.next] = s
 	pr.next = (pr.next + 1) % keptBatches
 	pr.n = min(pr.n+1, keptBatches)
@@ -355,7 +360,7 @@ func (p *Partition) loadProducers() error {
 	if err != nil {
 		return err
 	}
-	ps.byID = map[int64]*producer{}
+	ps.byID, ps.mark = map[int64]*producer{}, batchMark{}
 	t := p.txns()
 	if t != nil {
 		t.open = map[int64]openTxn{}
@@ -403,11 +408,12 @@ func (ps *producers) scan(data []byte, t *partTxns, now time.Time) (next message
 		}
 		data = rest
 		next = message.Offset(b.LastOffset()) + 1
+		ps.reaches(markOf(b))
 		if t != nil {
 			t.scan(b)
 		}
 		if b.IsControl() {
-			ps.fence(b.ProducerID(), b.ProducerEpoch())
+			ps.fence(b.ProducerID(), b.ProducerEpoch(), message.Offset(b.BaseOffset()))
 		}
 		if b.ProducerID() >= 0 && !b.IsControl() {
 			ps.note(b.ProducerID(), b.ProducerEpoch(), sent{b.BaseSequence(), lastSequence(b), message.Offset(b.BaseOffset()), b.MaxTimestamp()}, now)

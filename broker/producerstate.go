@@ -14,35 +14,45 @@ import (
 )
 
 // What a partition knows of its idempotent producers is saved beside its log now and then,
-// so that a start reads only what came since. The state, version 1; integers are
+// so that a start reads only what came since. The state, version 3; integers are
 // little-endian:
 //
-//	0       4      5      8      16      20
-//	┌───────┬──────┬──────┬──────┬───────┬───────────┬──────┐
-//	│"LVPS" │ vers │ zero │ end  │ count │ producers │ hash │   end: batches below it are in here
-//	│       │ u8   │      │ i64  │ u32   │           │ u64  │   the hash is xxhash64 of all before
-//	└───────┴──────┴──────┴──────┴───────┴───────────┴──────┘
+//	0       4      5      6      8      16      20
+//	┌───────┬──────┬──────┬──────┬──────┬───────┬───────────┬──────┬──────┐
+//	│"LVPS" │ vers │ txns │ zero │ end  │ count │ producers │ mark │ hash │   end: batches below it are in here
+//	│       │ u8   │ 0, 1 │      │ i64  │ u32   │           │      │ u64  │   the hash is xxhash64 of all before
+//	└───────┴──────┴──────┴──────┴──────┴───────┴───────────┴──────┴──────┘
 //
 //	a producer   0    8       10      11     19
-//	             ┌────┬───────┬───────┬──────┬────────────────┐
-//	             │ id │ epoch │ sent  │ seen │ sent batches,  │   seen: ms since 1970
-//	             │ i64│ i16   │ u8, n │ i64  │ oldest first   │
+//	             ┌────┬───────┬───────┬──────┬────────────────┐   seen: ms since 1970
+//	             │ id │ epoch │ sent  │ seen │ sent batches,  │   n: how many; its highest bit: the end of a transaction
+//	             │ i64│ i16   │ u8, n │ i64  │ oldest first   │   of it came
 //	             └────┴───────┴───────┴──────┴────────────────┘
 //	a batch      first sequence i32 · last sequence i32 · base offset i64 · time i64 ms
 //
-// A partition that has transactions has version 2, with these behind the producers:
+// The mark is the last batch that is in here, which ends at end, by which the log is known again: a power cut may take the log's end
+// and leave the state, and what comes then has the same offsets.
+//
+//	mark       base offset i64 · producer i64, -1 for none · epoch i16 · first sequence i32, -1 of a transaction's end · CRC u32, of one without a producer
+//
+// A partition that has transactions (txns is 1) has these behind the producers:
 //
 //	open       count u32, { producer i64 · first offset i64 · epoch i16 }
 //	aborted    count u32, { producer i64 · first offset i64 · last i64 · stable i64 }, by their last offsets
 //
-// It is a help: what can't be read, or does not fit the log, which may have lost its end in
-// a power cut, is made again from the log's batch headers.
+// Versions 1 and 2, without and with transactions, have no mark and no highest bit: their end is the log's, and they are
+// known by the newest batch that a producer sent.
+//
+// It is a help: what can't be read, or does not fit the log, is made again from the log's batch headers.
 const (
 	producersName    = "producers"
 	producersMagic   = "LVPS"
-	producersVersion = 1
-	txnsVersion      = 2
+	producersVersion = 3
+	markedVersion    = 3 // the first with a mark
+	txnsVersion      = 2 // has transactions; version 1 has none
 	producersHead    = 20
+	markBytes        = 26
+	endedBit         = 1 << 7
 	producerBytes    = 19
 	sentBytes        = 24
 	openBytes        = 18
@@ -58,15 +68,15 @@ const (
 var errProducers = errors.New("state of producers is damaged")
 
 // appendState appends what is known, in the order of ids. mu is held.
-func (ps *producers) appendState(buf []byte, end message.Offset, t *partTxns) []byte {
+func (ps *producers) appendState(buf []byte, t *partTxns) []byte {
 	at := len(buf)
 	buf = append(buf, producersMagic...)
-	version := byte(producersVersion)
+	has := byte(0)
 	if t != nil {
-		version = txnsVersion
+		has = 1
 	}
-	buf = append(buf, version, 0, 0, 0)
-	buf = binary.LittleEndian.AppendUint64(buf, uint64(end))
+	buf = append(buf, producersVersion, has, 0, 0)
+	buf = binary.LittleEndian.AppendUint64(buf, uint64(ps.mark.end))
 	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(ps.byID)))
 	ids := make([]int64, 0, len(ps.byID))
 	for id := range ps.byID {
@@ -77,7 +87,11 @@ func (ps *producers) appendState(buf []byte, end message.Offset, t *partTxns) []
 		pr := ps.byID[id]
 		buf = binary.LittleEndian.AppendUint64(buf, uint64(id))
 		buf = binary.LittleEndian.AppendUint16(buf, uint16(pr.epoch))
-		buf = append(buf, byte(pr.n))
+		n := byte(pr.n)
+		if pr.ended {
+			n |= endedBit
+		}
+		buf = append(buf, n)
 		buf = binary.LittleEndian.AppendUint64(buf, uint64(pr.seen.UnixMilli()))
 		for i := range pr.n {
 			s := &pr.last[(pr.next+keptBatches-pr.n+i)%keptBatches]
@@ -90,6 +104,11 @@ func (ps *producers) appendState(buf []byte, end message.Offset, t *partTxns) []
 	if t != nil {
 		buf = t.appendState(buf)
 	}
+	buf = binary.LittleEndian.AppendUint64(buf, uint64(ps.mark.base))
+	buf = binary.LittleEndian.AppendUint64(buf, uint64(ps.mark.producer))
+	buf = binary.LittleEndian.AppendUint16(buf, uint16(ps.mark.epoch))
+	buf = binary.LittleEndian.AppendUint32(buf, uint32(ps.mark.sequence))
+	buf = binary.LittleEndian.AppendUint32(buf, ps.mark.crc)
 	return binary.LittleEndian.AppendUint64(buf, xxhash.Sum64(buf[at:]))
 }
 
@@ -155,36 +174,89 @@ func decodeTxns(b []byte) (*partTxns, error) {
 }
 
 // decodeProducers reads a state.
-func decodeProducers(data []byte) (byID map[int64]*producer, t *partTxns, end message.Offset, err error) {
-	if len(data) < producersHead+hashBytes || string(data[:4]) != producersMagic || data[4] != producersVersion && data[4] != txnsVersion {
-		return nil, nil, 0, fmt.Errorf("%w: %d bytes are none of version %d or %d", errProducers, len(data), producersVersion, txnsVersion)
+func decodeProducers(data []byte) (byID map[int64]*producer, t *partTxns, m batchMark, err error) {
+	if len(data) < producersHead+hashBytes || string(data[:4]) != producersMagic || data[4] == 0 || data[4] > producersVersion {
+		return nil, nil, m, fmt.Errorf("%w: %d bytes are none of version 1 to %d", errProducers, len(data), producersVersion)
 	}
 	body := data[:len(data)-hashBytes]
 	if xxhash.Sum64(body) != binary.LittleEndian.Uint64(data[len(body):]) {
-		return nil, nil, 0, fmt.Errorf("%w: its hash differs", errProducers)
+		return nil, nil, m, fmt.Errorf("%w: its hash differs", errProducers)
 	}
-	end = message.Offset(binary.LittleEndian.Uint64(body[8:]))
+	m.end = message.Offset(binary.LittleEndian.Uint64(body[8:]))
 	count := int(binary.LittleEndian.Uint32(body[16:]))
 	b := body[producersHead:]
 	if count > maxProducers || count > len(b)/producerBytes {
-		return nil, nil, 0, fmt.Errorf("%w: %d producers in %d bytes", errProducers, count, len(b))
+		return nil, nil, m, fmt.Errorf("%w: %d producers in %d bytes", errProducers, count, len(b))
 	}
 	byID = make(map[int64]*producer, count)
 	for range count {
 		if b, err = decodeProducer(b, byID); err != nil {
-			return nil, nil, 0, err
+			return nil, nil, m, err
 		}
 	}
-	if data[4] == txnsVersion {
+	marked := data[4] >= markedVersion
+	if marked {
+		if len(b) < markBytes {
+			return nil, nil, m, fmt.Errorf("%w: no mark in %d bytes", errProducers, len(b))
+		}
+		m.read(b[len(b)-markBytes:])
+		b = b[:len(b)-markBytes]
+	} else {
+		m.newestOf(byID)
+	}
+	if marked && data[5] == 1 || data[4] == txnsVersion {
 		if t, err = decodeTxns(b); err != nil {
-			return nil, nil, 0, err
+			return nil, nil, m, err
 		}
 		b = nil
 	}
-	if len(b) > 0 || len(byID) != count || end < 0 {
-		return nil, nil, 0, fmt.Errorf("%w: %d producers, %d bytes behind them", errProducers, len(byID), len(b))
+	if len(b) > 0 || len(byID) != count || m.end < 0 || marked && (m.base < 0 || m.base >= m.end || m.producer < batch.NoProducer) {
+		return nil, nil, m, fmt.Errorf("%w: %d producers, %d bytes behind them, from %d to %d", errProducers, len(byID), len(b), m.base, m.end)
 	}
-	return byID, t, end, nil
+	return byID, t, m, nil
+}
+
+// batchMark is what one batch is known by: its producer and sequence, which compaction leaves it, or all of it where it has none.
+type batchMark struct {
+	base, end message.Offset // [base, end)
+	producer  int64
+	epoch     int16
+	sequence  int32
+	crc       uint32
+}
+
+func markOf(b batch.Batch) batchMark {
+	m := batchMark{base: message.Offset(b.BaseOffset()), end: message.Offset(b.LastOffset()) + 1, producer: b.ProducerID(), epoch: b.ProducerEpoch(), sequence: b.BaseSequence()}
+	if m.producer < 0 {
+		m.crc = b.CRC()
+	}
+	return m
+}
+
+func (m *batchMark) read(b []byte) {
+	m.base, m.producer = message.Offset(binary.LittleEndian.Uint64(b)), int64(binary.LittleEndian.Uint64(b[8:]))
+	m.epoch, m.sequence = int16(binary.LittleEndian.Uint16(b[16:])), int32(binary.LittleEndian.Uint32(b[18:]))
+	m.crc = binary.LittleEndian.Uint32(b[22:])
+}
+
+// newestOf makes it the newest batch that is known of producers, for states that have none, and keeps end.
+func (m *batchMark) newestOf(byID map[int64]*producer) {
+	m.base = -1
+	for id, pr := range byID {
+		if pr.n == 0 {
+			continue
+		}
+		if s := pr.newest(); s.base > m.base {
+			m.base, m.producer, m.epoch, m.sequence = s.base, id, pr.epoch, s.first
+		}
+	}
+}
+
+// reaches notes the last batch that is in what is known. mu is held.
+func (ps *producers) reaches(m batchMark) {
+	if m.base >= ps.mark.base {
+		ps.mark = m
+	}
 }
 
 func decodeProducer(b []byte, into map[int64]*producer) (rest []byte, err error) {
@@ -192,7 +264,7 @@ func decodeProducer(b []byte, into map[int64]*producer) (rest []byte, err error)
 		return nil, fmt.Errorf("%w: a producer is cut short", errProducers)
 	}
 	pr := &producer{
-		epoch: int16(binary.LittleEndian.Uint16(b[8:])), n: int(b[10]),
+		epoch: int16(binary.LittleEndian.Uint16(b[8:])), n: int(b[10] &^ endedBit), ended: b[10]&endedBit != 0,
 		seen: time.UnixMilli(int64(binary.LittleEndian.Uint64(b[11:]))),
 	}
 	id := int64(binary.LittleEndian.Uint64(b))
@@ -223,21 +295,23 @@ func (p *Partition) restoreProducers(start, end message.Offset) (from message.Of
 	}
 	var byID map[int64]*producer
 	var saved *partTxns
+	var m batchMark
 	t := p.txns()
 	if err == nil {
-		byID, saved, from, err = decodeProducers(data)
+		byID, saved, m, err = decodeProducers(data)
 	}
-	if err == nil && t != nil && saved == nil && from > start {
+	if err == nil && t != nil && saved == nil && m.end > start {
 		err = fmt.Errorf("%w: it says nothing of transactions", errProducers)
 	}
-	if err == nil && (from > end || !p.holdsNewest(byID, start)) {
-		err = fmt.Errorf("%w: it ends at %d and the log does not hold what it says", errProducers, from)
+	if err == nil && (m.end > end || !p.holds(m, start)) {
+		err = fmt.Errorf("%w: it ends at %d and the log does not hold what it says", errProducers, m.end)
 	}
 	if err != nil {
 		p.q.vhost.b.opts.Log.Info("what was saved of a topic's producers is of no use; its log is read instead", "topic", p.q.Name, "partition", p.index, "error", err)
 		return start
 	}
-	p.active().producers.byID = byID
+	ps := &p.active().producers
+	ps.byID, ps.mark = byID, m
 	if t != nil && saved != nil {
 		t.open = saved.open
 		t.aborted.Store(saved.aborted.Load())
@@ -245,27 +319,15 @@ func (p *Partition) restoreProducers(start, end message.Offset) (from message.Of
 			t.dropUnmarked(p)
 		}
 	}
-	return max(from, start)
+	return max(m.end, start)
 }
 
-// holdsNewest reports whether the newest batch that the producers sent stands in the log:
-// then all do. After a power cut others may stand there.
-func (p *Partition) holdsNewest(byID map[int64]*producer, start message.Offset) bool {
-	var id int64
-	var epoch int16
-	newest := sent{base: -1}
-	for i, pr := range byID {
-		if pr.n == 0 {
-			continue
-		}
-		if s := pr.newest(); s.base > newest.base {
-			id, epoch, newest = i, pr.epoch, *s
-		}
-	}
-	if newest.base < start {
+// holds reports whether a batch stands in the log: then all before it do. After a power cut others may stand there.
+func (p *Partition) holds(m batchMark, start message.Offset) bool {
+	if m.base < start {
 		return true // nothing of them is left to compare with
 	}
-	v, err := await(p.log, newest.base, 1)
+	v, err := await(p.log, m.base, 1)
 	if err != nil {
 		return false
 	}
@@ -274,7 +336,9 @@ func (p *Partition) holdsNewest(byID map[int64]*producer, start message.Offset) 
 	err = v.Use(func(data []byte) error {
 		b, _, err := batch.Next(data)
 		if err == nil {
-			same = message.Offset(b.BaseOffset()) == newest.base && b.ProducerID() == id && b.ProducerEpoch() == epoch && b.BaseSequence() == newest.first
+			there := markOf(b)
+			there.end = m.end // of a state without a mark it is not the batch's
+			same = there == m
 		}
 		return err
 	})
@@ -326,15 +390,15 @@ func (ps *producers) toSave(p *Partition) (data []byte, unsaved int64) {
 	if ps.unsaved == 0 {
 		return nil, 0
 	}
-	start, end, err := p.log.Bounds() // all below it that idempotent producers sent is known
-	if err != nil || !ps.loaded {
+	start, _, err := p.log.Bounds()
+	if err != nil || !ps.loaded || ps.mark.end == 0 {
 		return nil, 0
 	}
 	t := p.txns()
 	if t != nil {
 		t.prune(start)
 	}
-	data = ps.appendState(nil, end, t)
+	data = ps.appendState(nil, t)
 	unsaved = ps.unsaved
 	ps.unsaved, ps.saved = 0, int64(len(data))
 	ps.due.Store(false)

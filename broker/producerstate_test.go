@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,12 +27,15 @@ func sampleProducers() *producers {
 		a.next = (a.next + 1) % keptBatches
 		a.n = min(a.n+1, keptBatches)
 	}
-	return &producers{byID: map[int64]*producer{1000: a, 1001: {seen: time.UnixMilli(1_700_000_000_000)}}}
+	return &producers{
+		byID: map[int64]*producer{1000: a, 1001: {seen: time.UnixMilli(1_700_000_000_000), ended: true}},
+		mark: batchMark{base: 160, end: 170, producer: 1000, epoch: 3, sequence: 60},
+	}
 }
 
 func TestStateOfProducersIsAsReleased(t *testing.T) {
-	got := hex.Dump(sampleProducers().appendState(nil, 170, nil))
-	path := filepath.Join("testdata", "producers-v1.hex")
+	got := hex.Dump(sampleProducers().appendState(nil, sampleTxns()))
+	path := filepath.Join("testdata", "producers-v3.hex")
 	if *update {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -43,13 +47,41 @@ func TestStateOfProducersIsAsReleased(t *testing.T) {
 	}
 }
 
-func TestStateOfProducersComesBack(t *testing.T) {
-	good := sampleProducers().appendState(nil, 170, nil)
-	byID, _, end, err := decodeProducers(good)
-	if err != nil || end != 170 || len(byID) != 2 {
-		t.Fatalf("%d producers up to %d, %v", len(byID), end, err)
+func TestStateOfProducersOfAnOlderReleaseIsRead(t *testing.T) {
+	dump, err := os.ReadFile(filepath.Join("testdata", "producers-v1.hex"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if again := (&producers{byID: byID}).appendState(nil, end, nil); !bytes.Equal(again, good) {
+	byID, txns, m, err := decodeProducers(undump(t, string(dump)))
+	if err != nil || txns != nil || len(byID) != 2 || m != sampleProducers().mark {
+		t.Errorf("%d producers, %+v, %v", len(byID), m, err)
+	}
+	if s := byID[1000]; s.check3(60, 69) == nil || s.check3(20, 29) == nil || s.check3(10, 19) != nil || byID[1001].ended {
+		t.Error("its batches are others")
+	}
+}
+
+// undump is what hex.Dump has shown.
+func undump(t *testing.T, text string) (out []byte) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line[10:], "|")
+		b, err := hex.DecodeString(strings.ReplaceAll(line, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, b...)
+	}
+	return out
+}
+
+func TestStateOfProducersComesBack(t *testing.T) {
+	good := sampleProducers().appendState(nil, nil)
+	byID, _, m, err := decodeProducers(good)
+	if err != nil || m.end != 170 || len(byID) != 2 || !byID[1001].ended {
+		t.Fatalf("%d producers up to %d, %v", len(byID), m.end, err)
+	}
+	if again := (&producers{byID: byID, mark: m}).appendState(nil, nil); !bytes.Equal(again, good) {
 		t.Error("it comes back different")
 	}
 	if s := byID[1000]; s.check3(60, 69) == nil || s.check3(20, 29) == nil || s.check3(10, 19) != nil {
@@ -83,16 +115,16 @@ func sampleTxns() *partTxns {
 }
 
 func FuzzDecodeProducers(f *testing.F) {
-	f.Add(sampleProducers().appendState(nil, 170, nil))
-	f.Add((&producers{}).appendState(nil, 0, nil))
-	f.Add(sampleProducers().appendState(nil, 170, sampleTxns()))
+	f.Add(sampleProducers().appendState(nil, nil))
+	f.Add((&producers{}).appendState(nil, nil))
+	f.Add(sampleProducers().appendState(nil, sampleTxns()))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		byID, txns, end, err := decodeProducers(data)
-		if err != nil {
+		byID, txns, m, err := decodeProducers(data)
+		if err != nil || data[4] < markedVersion { // an older one may have no mark
 			return
 		}
-		again, txns2, end2, err := decodeProducers((&producers{byID: byID}).appendState(nil, end, txns))
-		if err != nil || end2 != end || !reflect.DeepEqual(again, byID) || (txns == nil) != (txns2 == nil) || txns != nil && !bytes.Equal(txns.appendState(nil), txns2.appendState(nil)) {
+		again, txns2, m2, err := decodeProducers((&producers{byID: byID, mark: m}).appendState(nil, txns))
+		if err != nil || m2 != m || !reflect.DeepEqual(again, byID) || (txns == nil) != (txns2 == nil) || txns != nil && !bytes.Equal(txns.appendState(nil), txns2.appendState(nil)) {
 			t.Errorf("comes back different: %v", err)
 		}
 	})
@@ -189,11 +221,11 @@ func TestTheFirstIdempotentProduceReadsWhatChangedSinceTheLastSaving(t *testing.
 func TestStateOfProducersThatDoesNotFitTheLogIsNotBelieved(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		end  message.Offset
+		mark batchMark
 		sent sent
 	}{
-		{"its end is behind the log's", 9, sent{first: 0, last: 0, base: 1}},
-		{"its newest batch is another's", 2, sent{first: 5, last: 5, base: 1}},
+		{"its end is behind the log's", batchMark{base: 8, end: 9, producer: 7}, sent{first: 0, last: 0, base: 1}},
+		{"its newest batch is another's", batchMark{base: 1, end: 2, producer: 7, sequence: 5}, sent{first: 5, last: 5, base: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := startWith(t, 0)
@@ -207,8 +239,8 @@ func TestStateOfProducersThatDoesNotFitTheLogIsNotBelieved(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			state := &producers{byID: map[int64]*producer{7: {n: 1, next: 1, last: [keptBatches]sent{c.sent}}}}
-			if err := p.log.SaveState(t.Context(), producersName, state.appendState(nil, c.end, nil)); err != nil {
+			state := &producers{byID: map[int64]*producer{7: {n: 1, next: 1, last: [keptBatches]sent{c.sent}}}, mark: c.mark}
+			if err := p.log.SaveState(t.Context(), producersName, state.appendState(nil, nil)); err != nil {
 				t.Fatal(err)
 			}
 			if out, err := r.s.Produce(p, produced(7, 0, 2, "v")); err != nil || out.Duplicate {
@@ -216,6 +248,48 @@ func TestStateOfProducersThatDoesNotFitTheLogIsNotBelieved(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStateOfProducersOutlivesTwoPowerCutsInARow has a state that was saved when more stood in the log than the first cut left of
+// it. At the second one the log is longer again, and the state as it was.
+func TestStateOfProducersOutlivesTwoPowerCutsInARow(t *testing.T) {
+	r := startWith(t, 0)
+	topic := func(name string) *Partition {
+		q, err := r.s.CreateTopic(name, 1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q.Partitions()[0]
+	}
+	put := func(p *Partition, id int64, epoch int16, sequence int32, duplicate bool) {
+		t.Helper()
+		if out, err := r.s.Produce(p, produced(id, epoch, sequence, "v")); err != nil || out.Duplicate != duplicate {
+			t.Fatalf("sequence %d of %d: %+v, %v", sequence, id, out, err)
+		}
+	}
+	plain := func(p *Partition) { put(p, batch.NoProducer, batch.NoProducerEpoch, batch.NoSequence, false) }
+
+	before := topic("before")
+	put(before, 7, 0, 0, false)
+	plain(before)
+	plain(before)
+	state, _ := before.active().producers.toSave(before)
+
+	after := topic("after") // what the first cut left, and what came behind it
+	for sequence := range int32(3) {
+		put(after, 7, 0, sequence, false)
+	}
+	plain(after)
+	if err := after.log.SaveState(t.Context(), producersName, state); err != nil {
+		t.Fatal(err)
+	}
+	r.kill()
+	q, err := r.v.Queue("after")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(q.Partitions()[0], 7, 0, 2, true)
+	put(q.Partitions()[0], 7, 0, 3, false)
 }
 
 // unsaving is a log that can't save a state while broken.

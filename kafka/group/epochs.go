@@ -299,12 +299,12 @@ func (g *group) hear(x *epochMember, r *EpochHeartbeat) (changed bool, _ wire.Co
 		match = r.resolved
 		slices.Sort(match)
 	}
-	bytes := int64(memberBytes + len(x.id) + len(x.instance) + len(r.ClientID) + len(r.RackID) + 2*len(regex))
-	for _, list := range [2][]string{names, match} {
-		for _, name := range list {
-			bytes += int64(2*len(name) + 64)
-		}
+	said := *x
+	said.names, said.regex, said.match, said.clientID = names, regex, match, r.ClientID
+	if r.RackID != "" {
+		said.rack = r.RackID
 	}
+	bytes := said.size()
 	if code := g.opts.take(bytes - x.bytes); code != wire.None {
 		return false, code
 	}
@@ -320,9 +320,7 @@ func (g *group) hear(x *epochMember, r *EpochHeartbeat) (changed bool, _ wire.Co
 	if r.RebalanceTimeout >= 0 {
 		x.rebalance = max(r.RebalanceTimeout, minRebalance)
 	}
-	if r.RackID != "" {
-		x.rack = r.RackID
-	}
+	x.rack = said.rack
 	if x.clientID != r.ClientID || x.clientHost != r.ClientHost {
 		x.clientID, x.clientHost = r.ClientID, r.ClientHost
 		g.changedNow()

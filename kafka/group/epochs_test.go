@@ -623,7 +623,8 @@ func TestAHeartbeatThatChangesNothingWaitsForNobodysCommit(t *testing.T) {
 func TestMembersGoOnAfterARestart(t *testing.T) {
 	fakeclock.Test(t, func(t *testing.T) {
 		keeper := &stateKeeper{}
-		c, topics := newEpochs(t, Options{Keeper: keeper})
+		memory, again := &purse{limit: 1 << 20}, &purse{limit: 1 << 20}
+		c, topics := newEpochs(t, Options{Keeper: keeper, Memory: memory})
 		topics.put("t", 5)
 		text := "t|u"
 		a := &epochClient{t: t, c: c, catalog: topics, id: "a", names: []string{"t"}, assignor: "range"}
@@ -636,14 +637,17 @@ func TestMembersGoOnAfterARestart(t *testing.T) {
 			t.Error("a heartbeat that changes nothing is written")
 		}
 		before, _ := c.DescribeEpochs("g", Consumer)
-		epochs, held := []int32{a.epoch, b.epoch}, []Partitions{a.held, b.held}
+		epochs, held, counted := []int32{a.epoch, b.epoch}, []Partitions{a.held, b.held}, memory.held()
 		c.Close()
 
-		o := Options{Keeper: keeper, Topics: topics}
+		o := Options{Keeper: keeper, Topics: topics, Memory: again}
 		next := New(o)
 		t.Cleanup(next.Close)
 		if err := next.RestoreGroup("g", keeper.states["g"]); err != nil {
 			t.Fatal(err)
+		}
+		if again.held() != counted {
+			t.Errorf("%d bytes are counted for the same members, %d before", again.held(), counted)
 		}
 		if after, _ := next.DescribeEpochs("g", Consumer); !reflect.DeepEqual(before, after) {
 			t.Errorf("before %+v\nafter %+v", before, after)

@@ -276,7 +276,7 @@ func (c *Coordinator) restoreEpochs(id string, state []byte) error {
 	defer g.mu.Unlock()
 	g.modern, g.stored, g.since = m, true, since
 	for _, x := range m.order {
-		x.bytes = int64(memberBytes + len(x.id) + len(x.instance) + len(x.clientID) + len(x.rack))
+		x.bytes = x.size()
 		if code := g.opts.take(x.bytes); code != wire.None {
 			x.bytes = 0
 		}

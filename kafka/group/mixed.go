@@ -263,13 +263,8 @@ func (g *group) shareProtocol(x *epochMember, list []Protocol) bool {
 
 // hearClassic takes over what a classic member says; changed is whether the target depends on it.
 func (g *group) hearClassic(x *epochMember, r *JoinRequest, said *subscription) (changed bool, _ wire.Code) {
-	bytes := int64(memberBytes + len(x.id) + len(x.instance) + len(r.ClientID) + len(said.rack))
-	for _, p := range r.Protocols {
-		bytes += int64(len(p.Name) + len(p.Metadata))
-	}
-	for _, name := range said.topics {
-		bytes += int64(2*len(name) + 64)
-	}
+	speaks := &spoken{protocols: r.Protocols, version: said.version, session: r.SessionTimeout}
+	bytes := (&epochMember{id: x.id, instance: x.instance, clientID: r.ClientID, rack: said.rack, names: said.topics, classic: speaks}).size()
 	if code := g.opts.take(bytes - x.bytes); code != wire.None {
 		return false, code
 	}
@@ -279,7 +274,7 @@ func (g *group) hearClassic(x *epochMember, r *JoinRequest, said *subscription) 
 	x.names, x.regex, x.match, x.assignor, x.rack = said.topics, "", nil, "", said.rack
 	x.rebalance = r.RebalanceTimeout
 	x.clientID, x.clientHost = r.ClientID, r.ClientHost
-	x.classic = &spoken{protocols: r.Protocols, version: said.version, session: r.SessionTimeout}
+	x.classic = speaks
 	if x.epoch < 0 { // a static one that was away
 		x.epoch = 0
 	}

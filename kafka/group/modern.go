@@ -100,6 +100,22 @@ type epochMember struct {
 	classic              *spoken // of one that speaks the classic protocol
 }
 
+// size is about how many bytes it takes with what it said.
+func (x *epochMember) size() int64 {
+	n := memberBytes + len(x.id) + len(x.instance) + len(x.clientID) + len(x.rack) + 2*len(x.regex)
+	for _, list := range [2][]string{x.names, x.match} {
+		for _, name := range list {
+			n += 2*len(name) + 64
+		}
+	}
+	if x.classic != nil {
+		for _, p := range x.classic.protocols {
+			n += len(p.Name) + len(p.Metadata)
+		}
+	}
+	return int64(n)
+}
+
 // leftForNow is the epoch of a static member that has left, and whose place is kept.
 const leftForNow = -2
 
