@@ -26,6 +26,7 @@ func (s *Server) txnsOf(v *broker.VHost) *txn.Coordinator {
 		ends := ender{v}
 		c = txn.New(txn.Options{
 			MaxTimeout: s.opts.MaxTransactionTimeout, Expiration: s.opts.TransactionalIDExpiration,
+			MaxBytes: s.members.Share() / 2, Memory: memory{s.members},
 			Keep: func(id string, state []byte, offsets []group.Change) error {
 				return v.KeepTransaction(id, state, ends.committed(offsets))
 			},
@@ -150,6 +151,10 @@ func (c *conn) enterTransaction(q *wire.ProduceRequest) *entered {
 		e.code, e.why = wire.InvalidProducerEpoch, "another producer has the transactional id, or the transaction's time was up"
 	case wire.InvalidRequest:
 		e.why = "the transactional id is empty"
+	case wire.TransactionAbortable:
+		e.code, e.why = notPart(q.Version), "there is no memory for more partitions in transactions of this virtual host: abort, and try with fewer"
+	case wire.CoordinatorLoadInProgress:
+		e.why = "there is no memory for more partitions in transactions just now: try again"
 	default:
 		e.why = "the transactional id has no such producer"
 	}

@@ -92,6 +92,7 @@ func (c *Coordinator) Close() {
 	for _, g := range groups {
 		g.mu.Lock()
 		g.close()
+		c.opts.give(g.bytes)
 		g.mu.Unlock()
 	}
 }

@@ -67,9 +67,9 @@ func (g *group) fit(positions []Position) {
 			p.Err = wire.OffsetMetadataTooLarge
 			continue
 		}
-		more := p.Offset.bytes()
+		more := p.Offset.Bytes()
 		if old, ok := g.offsets[p.Topic][p.Partition]; ok {
-			more -= old.bytes()
+			more -= old.Bytes()
 		}
 		if more > 0 && more > left {
 			p.Err = wire.InvalidCommitOffsetSize
@@ -79,8 +79,8 @@ func (g *group) fit(positions []Position) {
 	}
 }
 
-// bytes is about what an offset takes in memory, here and in the table that keeps it.
-func (o *Offset) bytes() int64 { return int64(400 + 2*len(o.Metadata)) }
+// Bytes is about what an offset takes in memory, here and in the table that keeps it.
+func (o *Offset) Bytes() int64 { return int64(400 + 2*len(o.Metadata)) }
 
 // lockForCommit locks the group that a commit is for. Whoever is no member may
 // commit to a group that does not exist yet.
@@ -240,7 +240,7 @@ func (g *group) apply(ch Change) {
 	}
 	partitions := g.offsets[ch.Topic]
 	if old, ok := partitions[ch.Partition]; ok {
-		g.c.offsetBytes.Add(-old.bytes())
+		g.c.offsetBytes.Add(-old.Bytes())
 	}
 	if ch.Delete {
 		delete(partitions, ch.Partition)
@@ -254,7 +254,7 @@ func (g *group) apply(ch Change) {
 		g.offsets[ch.Topic] = partitions
 	}
 	partitions[ch.Partition] = ch.Offset
-	g.c.offsetBytes.Add(ch.Offset.bytes())
+	g.c.offsetBytes.Add(ch.Offset.Bytes())
 }
 
 // removals lists the deletions of all offsets for which which is true.

@@ -29,6 +29,11 @@ type Options struct {
 	MaxIDs int
 	// MaxOffsets bounds the offsets that wait for one decision, and the groups that these are of; default 100,000.
 	MaxOffsets int
+	// MaxBytes bounds what ids and their transactions take in memory (see memory.go), of which what was kept before a
+	// restart is never refused; default 64 MiB.
+	MaxBytes int64
+	// Memory counts that, too; nil counts nothing.
+	Memory group.Memory
 	// Expiration is how long an id without a transaction is remembered; default 7 days.
 	Expiration time.Duration
 	// SweepEvery is the time between two looks for ids to forget; default 10 min, or Expiration where that is less.
@@ -60,6 +65,9 @@ func (o *Options) defaults() {
 	if o.MaxOffsets == 0 {
 		o.MaxOffsets = 100_000
 	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 64 << 20
+	}
 	if o.Expiration == 0 {
 		o.Expiration = 7 * 24 * time.Hour
 	}
@@ -78,6 +86,8 @@ type Coordinator struct {
 	mu      sync.Mutex // guards the rest
 	byID    map[string]*txn
 	pending map[key]int // offsets that wait for a decision, by how many ids
+	bytes   int64       // of all ids
+	told    time.Time   // when it was last logged that there is no room
 	sweep   *time.Timer
 	closed  bool
 }
@@ -108,6 +118,7 @@ func (c *Coordinator) Close() {
 	for _, t := range list {
 		t.mu.Lock()
 		t.stop()
+		c.give(t, t.bytes)
 		t.mu.Unlock()
 	}
 }
@@ -129,28 +140,35 @@ func (c *Coordinator) lock(id string) *txn {
 	}
 }
 
-// lockOrMake is lock for an id that may be new.
+// lockOrMake is lock for an id that may be new. Where there is no room for it, it says so in the log, since the answer has no text.
 func (c *Coordinator) lockOrMake(id string) (*txn, wire.Code) {
 	for {
 		if t := c.lock(id); t != nil {
 			return t, wire.None
 		}
-		c.mu.Lock()
-		if c.closed {
-			c.mu.Unlock()
-			return nil, wire.CoordinatorNotAvailable
+		if code := c.make(id); code != wire.None {
+			return nil, code
 		}
-		if len(c.byID) >= c.opts.MaxIDs {
-			c.mu.Unlock()
-			return nil, wire.PolicyViolation
-		}
-		if c.byID[id] == nil {
-			t := newTxn()
-			t.id = id
-			c.byID[id] = t
-		}
-		c.mu.Unlock()
 	}
+}
+
+func (c *Coordinator) make(id string) wire.Code {
+	t := newTxn()
+	t.id = id
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.byID[id] != nil:
+		return wire.None
+	case !c.closed && len(c.byID) >= c.opts.MaxIDs:
+		c.full(id)
+		return wire.PolicyViolation
+	}
+	if code := c.take(t, t.size(), wire.PolicyViolation); code != wire.None {
+		return code
+	}
+	c.byID[id] = t
+	return wire.None
 }
 
 // Restore puts back what was kept of an id.
@@ -163,6 +181,7 @@ func (c *Coordinator) Restore(id string, state []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.byID[id] = t
+	c.insist(t)
 	for k := range t.offsets {
 		c.pending[k]++
 	}
@@ -206,6 +225,9 @@ func (c *Coordinator) Recover(open []Open) {
 	}
 	for _, t := range list {
 		t.mu.Lock()
+		c.mu.Lock()
+		c.insist(t)
+		c.mu.Unlock()
 		c.goOn(t)
 		t.mu.Unlock()
 	}
@@ -253,6 +275,7 @@ func (c *Coordinator) sweepAndRearm() {
 // forget drops an id, which is locked.
 func (c *Coordinator) forget(t *txn) {
 	t.dead = true
+	c.give(t, t.bytes)
 	c.mu.Lock()
 	delete(c.byID, t.id)
 	c.mu.Unlock()
@@ -306,6 +329,7 @@ func (c *Coordinator) forgetGroup(t *txn, groupID string) wire.Code {
 		return c.failed(t, err)
 	}
 	c.waits(gone, -1)
+	c.recount(t)
 	return wire.None
 }
 

@@ -50,7 +50,8 @@ type txn struct {
 	offsets map[key]group.Change
 	started time.Time
 	used    time.Time
-	goesOn  bool // after a restart
+	goesOn  bool  // after a restart
+	bytes   int64 // of memory that is counted
 
 	flushed   chan error  // hears of the markers' flush; nil: they are flushed
 	unflushed []Place     // where these are
@@ -333,6 +334,15 @@ func (c *Coordinator) add(t *txn, parts []Place) wire.Code {
 	if code := c.begin(t); code != wire.None {
 		return code
 	}
+	fresh := int64(0)
+	for _, p := range parts {
+		if _, in := t.parts[p]; !in {
+			fresh++ // one that is named twice is counted twice, until the end
+		}
+	}
+	if code := c.mayTake(t, fresh*partBytes, wire.TransactionAbortable); code != wire.None {
+		return code
+	}
 	for _, p := range parts {
 		t.parts[p] = struct{}{}
 	}
@@ -397,8 +407,13 @@ func (c *Coordinator) AddGroup(id string, producer int64, epoch int16, group str
 
 // join has a group's offsets take part.
 func (c *Coordinator) join(t *txn, group string) wire.Code {
-	if _, in := t.groups[group]; !in && len(t.groups) >= c.opts.MaxOffsets {
-		return wire.InvalidCommitOffsetSize
+	if _, in := t.groups[group]; !in {
+		if len(t.groups) >= c.opts.MaxOffsets {
+			return wire.InvalidCommitOffsetSize
+		}
+		if code := c.mayTake(t, groupBytes(group), wire.InvalidCommitOffsetSize); code != wire.None {
+			return code
+		}
 	}
 	t.groups[group] = struct{}{}
 	return wire.None
@@ -424,6 +439,17 @@ func (c *Coordinator) CommitOffsets(id string, producer int64, epoch int16, grou
 	if code := c.join(t, groupID); code != wire.None {
 		return code
 	}
+	more := int64(0)
+	for i := range offsets {
+		more += offsetBytes(&offsets[i])
+	}
+	if t.bytes+more > maxTxnBytes {
+		return wire.InvalidCommitOffsetSize
+	}
+	if code := c.mayTake(t, more, wire.InvalidCommitOffsetSize); code != wire.None {
+		return code
+	}
+	defer c.recount(t) // it was counted as if all were new
 	before, decided := t.offsets, t.decided
 	t.offsets = maps.Clone(before)
 	fresh := map[key]group.Change{}
@@ -523,6 +549,7 @@ func (c *Coordinator) decide(t *txn, commit, bump bool) wire.Code {
 	}
 	t.offsets, t.groups = map[key]group.Change{}, map[string]struct{}{}
 	c.waits(offsets, -1)
+	c.recount(t)
 	t.state = state
 	t.stop()
 	return c.finish(t)
@@ -546,7 +573,8 @@ func (c *Coordinator) finish(t *txn) wire.Code {
 		c.later(t, retryEvery, func() { _ = c.settled(t) })
 		return wire.ConcurrentTransactions
 	}
-	clear(t.parts)
+	t.parts = map[Place]struct{}{} // a map keeps what it once took
+	c.recount(t)
 	t.goesOn = false
 	if len(done) > 0 {
 		c.flush(t, done)

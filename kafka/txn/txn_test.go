@@ -1,12 +1,15 @@
 package txn
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -516,6 +519,7 @@ func campaign(t *testing.T, seed uint64) {
 				t.Fatalf("seed %d: %s has committed %d, want %d", seed, id, got, want)
 			}
 		}
+		wantCounted(t, c)
 	}
 	failing = false
 	c = w.restart(t, c)
@@ -528,6 +532,134 @@ func campaign(t *testing.T, seed uint64) {
 		t.Fatalf("seed %d: %v is open for ever", seed, w.open)
 	}
 	c.Close()
+}
+
+// wantCounted holds what is counted against what is there.
+func wantCounted(t *testing.T, c *Coordinator) {
+	t.Helper()
+	c.mu.Lock()
+	list, all := slices.Collect(maps.Values(c.byID)), c.bytes
+	c.mu.Unlock()
+	for _, x := range list {
+		x.mu.Lock()
+		if all -= x.bytes; x.bytes != x.size() {
+			t.Errorf("%q: %d bytes are counted, %d are there", x.id, x.bytes, x.size())
+		}
+		x.mu.Unlock()
+	}
+	if all != 0 {
+		t.Errorf("%d bytes are counted for nobody", all)
+	}
+}
+
+// purse is a group.Memory with a limit.
+type purse struct{ used, limit int64 }
+
+func (p *purse) Try(n int64) error {
+	if p.used+n > p.limit {
+		return errors.New("there are no more")
+	}
+	p.used += n
+	return nil
+}
+
+func (p *purse) Give(n int64) { p.used -= n }
+
+func TestOneWhoMakesMillionsOfIDsIsRefusedInTime(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		w := newWorld()
+		memory, lines := &purse{limit: 1 << 30}, &bytes.Buffer{}
+		c := w.coordinator()
+		defer func() {
+			if c.Close(); memory.used != 0 {
+				t.Errorf("%d bytes are counted for what is closed", memory.used)
+			}
+		}()
+		c.opts.MaxBytes, c.opts.Memory, c.opts.Logger = 1<<20, memory, slog.New(slog.NewTextHandler(lines, nil))
+		long := strings.Repeat("x", 10<<10)
+		refused := 0
+		for i := range 1000 {
+			switch _, _, code := c.Init(fmt.Sprint(i, long), time.Minute, -1, -1); code {
+			case wire.None:
+			case wire.PolicyViolation:
+				refused++
+			default:
+				t.Fatal(code)
+			}
+		}
+		if n := c.Count(); n != 1000-refused || n < 10 || n > 100 || len(w.kept) != n {
+			t.Errorf("%d ids, %d kept, %d refused", n, len(w.kept), refused)
+		}
+		if n := strings.Count(lines.String(), "too much memory"); n != 1 {
+			t.Errorf("%d lines of the log", n)
+		}
+		wantCounted(t, c)
+		time.Sleep(8 * 24 * time.Hour)
+		synctest.Wait()
+		if c.Count() != 0 || memory.used != 0 {
+			t.Errorf("when their time is over: %d ids, %d bytes", c.Count(), memory.used)
+		}
+		if _, _, code := c.Init("later", time.Minute, -1, -1); code != wire.None {
+			t.Errorf("there is room again: %v", code)
+		}
+		memory.limit = memory.used
+		if _, _, code := c.Init("others have it", time.Minute, -1, -1); code != wire.PolicyViolation {
+			t.Errorf("the memory is used by others: %v", code)
+		}
+	})
+}
+
+func TestWhatIsInATransactionIsCountedAndGivenBack(t *testing.T) {
+	w := newWorld()
+	memory := &purse{limit: 64 << 10}
+	c := w.coordinator()
+	c.opts.Memory = memory
+	p, e := begin(t, c, "x")
+	idle := memory.used
+	round := func(commit bool) {
+		t.Helper()
+		parts, offsets, groups := 0, 0, 0
+		for code := wire.None; code == wire.None; parts++ {
+			if code = c.Add("x", p, e, []Place{at(int32(parts))}); code != wire.None && code != wire.TransactionAbortable {
+				t.Fatalf("partition %d: %v", parts, code)
+			}
+		}
+		if parts < 100 {
+			t.Errorf("%d partitions", parts)
+		}
+		_, next, code := c.End("x", p, e, commit, true)
+		if e = next; code != wire.None || memory.used != idle {
+			t.Fatalf("%v, %d bytes of %d", code, memory.used, idle)
+		}
+		for code := wire.None; code == wire.None; groups++ {
+			if code = c.AddGroup("x", p, e, fmt.Sprint("group", groups)); code != wire.None && code != wire.InvalidCommitOffsetSize {
+				t.Fatalf("group %d: %v", groups, code)
+			}
+		}
+		_, next, _ = c.End("x", p, e, commit, true)
+		for e, code = next, wire.None; code == wire.None; offsets++ {
+			for range 2 { // the second takes the place of the first
+				ch := change(fmt.Sprint("t", offsets), 1)
+				ch.Offset.Metadata = strings.Repeat("m", 1000)
+				if code = c.CommitOffsets("x", p, e, "g", []group.Change{ch}, true); code != wire.None && code != wire.InvalidCommitOffsetSize {
+					t.Fatalf("offset %d: %v", offsets, code)
+				}
+			}
+			wantCounted(t, c)
+		}
+		if groups < 100 || offsets < 10 || offsets > 40 {
+			t.Errorf("%d groups, %d offsets", groups, offsets)
+		}
+		if _, next, code = c.End("x", p, e, commit, true); code != wire.None || memory.used != idle {
+			t.Fatalf("%v, %d bytes of %d", code, memory.used, idle)
+		}
+		e = next
+	}
+	round(true)
+	round(false)
+	if c.Close(); memory.used != 0 {
+		t.Errorf("%d bytes are counted for what is closed", memory.used)
+	}
 }
 
 func FuzzState(f *testing.F) {
