@@ -58,6 +58,8 @@ prepare() {
     kafka-connect) prepare_python && need java "apt-get install openjdk-17-jre-headless" && prepare_jars kafka-connect java/connect/pom.xml ;;
     kafka-registry) prepare_venv registry py/requirements-registry.txt && prepare_apicurio 3.3.3 ;;
     go) prepare_go ;;
+    balancers) prepare_python && prepare_go ;;
+    balancers-all) prepare_python && prepare_go && prepare_npm js js/package.json && prepare_java java java/pom.xml java/src/*.java ;;
     amqp091-go-own) prepare_go_tests amqp091-go . -tags integration && prepare_python && prepare_go_examples ;;
     watermill) prepare_go_tests watermill-amqp ./pkg/amqp ;;
     php) prepare_python && prepare_debian php php-cli php-amqplib ;;
@@ -214,7 +216,7 @@ prepare_go() {
   need go "apt-get install golang-go (or see https://go.dev/doc/install)" || return
   mkdir -p "$CACHE/bin"
   fetch go-modules sh -c "cd go && go mod download" || return
-  (cd go && go build -o "$CACHE/bin/" ./amqp091 ./machinery ./franz ./sarama ./saramaold ./kafkago ./stomp ./tls ./management) >"$CACHE/go.log" 2>&1 ||
+  (cd go && go build -o "$CACHE/bin/" ./amqp091 ./machinery ./franz ./sarama ./saramaold ./kafkago ./balance ./stomp ./tls ./management) >"$CACHE/go.log" 2>&1 ||
     { REASON="go build: $(tail -n 5 "$CACHE/go.log" | tr '\n' ' ')"; return 1; }
   GO_BUILT=1
 }
