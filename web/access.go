@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -17,6 +18,9 @@ type userRow struct {
 
 	Rights []right `json:"-"`
 }
+
+// allLimits are the limits that users and virtual hosts can have.
+var allLimits = []string{"max-connections", "max-channels", "max-queues", "max-consumers", "max-message-size", "producer_byte_rate", "consumer_byte_rate"}
 
 // Settings are the user's limits.
 func (u *userRow) Settings() []setting { return settingsOf(u.Limits) }
@@ -34,7 +38,12 @@ type vhostRow struct {
 	Protected         bool    `json:"protected_from_deletion"`
 	Ready             float64 `json:"messages_ready"`
 	Unacked           float64 `json:"messages_unacknowledged"`
+
+	Limits map[string]any `json:"-"`
 }
+
+// Settings are the limits of the virtual host.
+func (h *vhostRow) Settings() []setting { return settingsOf(h.Limits) }
 
 // usersData is what the page of users shows.
 type usersData struct {
@@ -43,6 +52,7 @@ type usersData struct {
 	Hosts  []vhostRow
 	Admin  bool
 	Choice []string // tags
+	Limits []string
 }
 
 var allTags = []string{"management", "policymaker", "monitoring", "administrator"}
@@ -52,7 +62,7 @@ func (v *visit) users() (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	d := &usersData{listing: l, Admin: v.has("administrator"), Choice: allTags, List: &paged[userRow]{}}
+	d := &usersData{listing: l, Admin: v.has("administrator"), Choice: allTags, Limits: allLimits, List: &paged[userRow]{}}
 	l.VHost = ""
 	if d.Admin {
 		if d.List, err = pagedList[userRow](v, l, "users"); err != nil {
@@ -62,7 +72,22 @@ func (v *visit) users() (string, any, error) {
 			return "", nil, err
 		}
 	}
-	return "Users", d, v.get(&d.Hosts, "vhosts", "columns", "name,description,tags,default_queue_type,protected_from_deletion,messages_ready,messages_unacknowledged")
+	if err := v.get(&d.Hosts, "vhosts", "columns", "name,description,tags,default_queue_type,protected_from_deletion,messages_ready,messages_unacknowledged"); err != nil {
+		return "", nil, err
+	}
+	var limits []struct {
+		VHost string
+		Value map[string]any
+	}
+	if err := v.get(&limits, "vhost-limits"); err != nil {
+		return "", nil, err
+	}
+	for _, l := range limits {
+		if i := slices.IndexFunc(d.Hosts, func(h vhostRow) bool { return h.Name == l.VHost }); i >= 0 {
+			d.Hosts[i].Limits = l.Value
+		}
+	}
+	return "Users", d, nil
 }
 
 // rightsOf adds what users may do.
@@ -81,12 +106,13 @@ type userData struct {
 	Topics []struct{ VHost, Exchange, Write, Read string } `json:"-"`
 	VHosts []string                                        `json:"-"`
 	Choice []string                                        `json:"-"`
+	All    []string                                        `json:"-"` // limits
 	Self   bool                                            `json:"-"`
 }
 
 func (v *visit) user() (string, any, error) {
 	name := v.r.URL.Query().Get("name")
-	d := &userData{Choice: allTags, Self: name == v.name}
+	d := &userData{Choice: allTags, All: allLimits, Self: name == v.name}
 	if err := v.get(d, api("users", name)); err != nil {
 		return "", nil, err
 	}
@@ -160,6 +186,48 @@ func (v *visit) dropRight() (string, string, error) {
 		return "", "", err
 	}
 	return userPlace(name), fmt.Sprintf("%s may not enter %s any more.", name, vhost), nil
+}
+
+// putTopicRight bounds the routing keys that a user publishes with to a topic exchange, and binds with.
+func (v *visit) putTopicRight() (string, string, error) {
+	name, exchange := v.r.URL.Query().Get("name"), v.r.PostFormValue("exchange")
+	body := map[string]string{"exchange": exchange, "write": v.r.PostFormValue("write"), "read": v.r.PostFormValue("read")}
+	if err := v.act(http.MethodPut, api("topic-permissions", v.r.PostFormValue("vhost"), name), body, nil); err != nil {
+		return "", "", err
+	}
+	return userPlace(name), fmt.Sprintf("The routing keys of %s at %s are bounded from now on.", name, exchange), nil
+}
+
+func (v *visit) dropTopicRight() (string, string, error) {
+	name, exchange := v.r.URL.Query().Get("name"), v.r.PostFormValue("exchange")
+	if err := v.act(http.MethodDelete, api("topic-permissions", v.r.PostFormValue("vhost"), name, exchange), nil, nil); err != nil {
+		return "", "", err
+	}
+	return userPlace(name), fmt.Sprintf("The routing keys of %s at %s are not bounded any more.", name, exchange), nil
+}
+
+func (v *visit) putUserLimit() (string, string, error) {
+	name := v.r.URL.Query().Get("name")
+	done, err := v.setLimit("user-limits", name)
+	return userPlace(name), done, err
+}
+
+func (v *visit) putVHostLimit() (string, string, error) {
+	done, err := v.setLimit("vhost-limits", v.r.PostFormValue("vhost"))
+	return "/users", done, err
+}
+
+// setLimit sets a limit of a user or a virtual host, or takes it away where no number was typed.
+func (v *visit) setLimit(kind, name string) (done string, err error) {
+	limit, text := v.form("limit"), v.form("value")
+	if text == "" {
+		return fmt.Sprintf("%s has no limit %s any more.", name, limit), v.act(http.MethodDelete, api(kind, name, limit), nil, nil)
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return "", wrong("a limit is a whole number, it is %q", text)
+	}
+	return fmt.Sprintf("The limit %s of %s is %d from now on.", limit, name, n), v.act(http.MethodPut, api(kind, name, limit), map[string]int64{"value": n}, nil)
 }
 
 // putVHost makes a virtual host.

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"context"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,53 @@ func TestUsersAreAddedChangedAndDeleted(t *testing.T) {
 	b.post("/vhosts/delete", "vhost", "shop", "confirm", "/").want(400)
 	b.post("/vhosts/delete", "vhost", "shop", "confirm", "shop").to("/users")
 	b.get("/users").want(200).without("The shop")
+}
+
+func TestLimitsAreSetAndTakenAway(t *testing.T) {
+	b := start(t).signIn("guest", "guest")
+	b.api("PUT", "users/ann", `{"password":"x","tags":"management"}`)
+	b.api("PUT", "permissions/%2F/ann", `{"configure":".*","write":".*","read":".*"}`)
+	page := b.get("/user?name=ann").want(200, `<option>max-connections</option>`)
+	names := regexp.MustCompile(`<option>(m[a-z-]+|[a-z_]+)</option>`).FindAllStringSubmatch(page.body, -1)
+	if len(names) != 7 {
+		t.Fatalf("the limits to choose from are %v", names)
+	}
+	for _, n := range names { // of each the API knows the name, for both
+		b.post("/user/limit?name=ann", "limit", n[1], "value", "5000").to("/user?name=ann")
+		b.post("/vhosts/limit", "vhost", "/", "limit", n[1], "value", "6000").to("/users")
+	}
+	b.get("/user?name=ann").want(200, "max-channels", "5000")
+	b.get("/users").want(200, "max-queues 6000")
+	b.post("/user/limit?name=ann", "limit", "max-channels", "value", "many").want(400, "limit is a whole number", `value="many"`)
+	b.post("/user/limit?name=ann", "limit", "max-channels", "value", "-5").want(400)
+	b.post("/vhosts/limit", "vhost", "/", "limit", "max-queues").to("/users")
+	b.get("/users").want(200, "max-channels 6000").without("max-queues 6000")
+	for _, n := range names {
+		b.post("/user/limit?name=ann", "limit", n[1]).to("/user?name=ann")
+	}
+	b.get("/user?name=ann").want(200, `<p class="none">None.</p>`)
+	ann := b.another().signIn("ann", "x")
+	ann.get("/users").want(200, "max-channels 6000").without("Limit one")
+	ann.post("/vhosts/limit", "vhost", "/", "limit", "max-queues", "value", "1").want(403)
+	ann.post("/user/limit?name=ann", "limit", "max-queues", "value", "1").want(403)
+}
+
+func TestRoutingKeysOfAUserAreBounded(t *testing.T) {
+	b := start(t).signIn("guest", "guest")
+	b.api("PUT", "users/ann", `{"password":"x","tags":"management"}`)
+	b.api("PUT", "permissions/%2F/ann", `{"configure":".*","write":".*","read":".*"}`)
+	b.post("/user/topic?name=ann", "vhost", "/", "exchange", "amq.topic", "write", "(", "read", ".*").want(400, `value="amq.topic"`, `value="("`)
+	b.post("/user/topic?name=ann", "vhost", "/", "exchange", "amq.topic", "write", `^eu\.`, "read", ".*").to("/user?name=ann")
+	b.get("/user?name=ann").want(200, `^eu\.`)
+	ann := b.another().signIn("ann", "x")
+	at := "/exchange/publish?vhost=%2F&name=amq.topic"
+	b.api("PUT", "queues/%2F/all", "{}")
+	b.api("POST", "bindings/%2F/e/amq.topic/q/all", `{"routing_key":"#"}`)
+	ann.post(at, "key", "eu.x", "payload", "x").want(303)
+	ann.post(at, "key", "us.x", "payload", "x").want(403)
+	ann.post("/user/droptopic?name=ann", "vhost", "/", "exchange", "amq.topic").want(403)
+	b.post("/user/droptopic?name=ann", "vhost", "/", "exchange", "amq.topic").to("/user?name=ann")
+	ann.post(at, "key", "us.x", "payload", "x").want(303)
 }
 
 func TestPoliciesTellWhatTheyMatch(t *testing.T) {

@@ -58,7 +58,7 @@ func draught(d *exchangeData) *picture {
 	n := min(len(out), maxEdges)
 	for i := range n {
 		b := &out[i]
-		e := edge{Y: at(i, n), Name: cut(26, b.Destination), Conditions: cut(28, b.conditions()), Exchange: b.Kind == "exchange", Hit: d.Try.Asked && d.Try.goesTo(b), From: p.Middle}
+		e := edge{Y: at(i, n), Name: cut(26, b.Destination), Conditions: cut(20, b.conditions()), Exchange: b.Kind == "exchange", Hit: d.Try.Asked && d.Try.goesTo(b), From: p.Middle}
 		e.Place = query("/queue", "vhost", b.VHost, "name", b.Destination)
 		if e.Exchange {
 			e.Place = exchangePlace(b.VHost, b.Destination)
