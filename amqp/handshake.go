@@ -166,6 +166,7 @@ func (c *conn) login(mechanism string, response []byte) error {
 	}
 	if err == nil {
 		c.log.LoggedIn(c.user.Name)
+		netx.Known(c.nc)
 		c.mechanism = mechanism
 		return c.bound(time.Now().Add(c.s.opts.HandshakeTimeout)) // a check may have waited for others
 	}

@@ -175,6 +175,7 @@ func (c *conn) close() {
 
 // run serves requests in order until one can't be answered.
 func (c *conn) run() error {
+	known := false
 	for {
 		if !c.frames.buffered() {
 			if err := c.out.send(); err != nil {
@@ -195,6 +196,10 @@ func (c *conn) run() error {
 			// What was answered before still goes out.
 			_ = c.out.send()
 			return err
+		}
+		if c.in && !known {
+			known = true
+			netx.Known(c.nc) // not before it has asked for something: it may be in without a login
 		}
 	}
 }

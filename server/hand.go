@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -8,8 +10,8 @@ import (
 	"github.com/leveret-mq/leveret/internal/netx"
 )
 
-// maxWebConnections bounds those of a listener for HTTP, which have no slots: who looks after a broker that is full
-// must get in.
+// maxWebConnections bounds those of a listener for HTTP, which share no slots with the others: who looks after a broker that
+// is full must get in.
 const maxWebConnections = 1024
 
 // hand is a net.Listener for http.Server, of connections that a netx.Listener accepted.
@@ -85,4 +87,46 @@ func (c *handed) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(func() { close(c.ended) })
 	return err
+}
+
+// socketKey is where the context of a request has its connection, as it was accepted.
+type socketKey struct{}
+
+func withSocket(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, socketKey{}, c.(*handed).Conn)
+}
+
+// owing has the connection of a request make room for nobody while the handler answers it: from when the request is there as a
+// whole, which its client may take its time for.
+func owing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		nc := r.Context().Value(socketKey{}).(net.Conn)
+		if r.Body == http.NoBody {
+			defer netx.Busy(nc)()
+			next.ServeHTTP(w, r)
+			return
+		}
+		body := &arriving{ReadCloser: r.Body, nc: nc, done: func() {}}
+		defer func() { body.done() }()
+		r = r.WithContext(r.Context()) // the server looks at what it has itself for what is left of the body
+		r.Body = body
+		next.ServeHTTP(w, r)
+	})
+}
+
+// arriving is the body of a request, of one goroutine at a time.
+type arriving struct {
+	io.ReadCloser
+	nc    net.Conn
+	there bool
+	done  func() // of netx.Busy
+}
+
+// Read sees when all is there.
+func (a *arriving) Read(b []byte) (int, error) {
+	n, err := a.ReadCloser.Read(b)
+	if err == io.EOF && !a.there {
+		a.there, a.done = true, netx.Busy(a.nc)
+	}
+	return n, err
 }

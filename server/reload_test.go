@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -156,7 +155,7 @@ var takesHold = map[string]func(*testing.T, *Server) bool{
 	},
 	"max-connections": func(t *testing.T, s *Server) bool {
 		reload(t, s, func(c *config.Config) { c.MaxConnections = 1 })
-		first, err := net.Dial("tcp", s.Addr("amqp"))
+		first, err := amqp.Dial("amqp://guest:guest@" + s.Addr("amqp") + "/")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -169,7 +169,7 @@ func (s *Server) serveHTTP(at config.Listener, handler http.Handler) error {
 	l.tls = at.TLS
 	s.listens(l, accept)
 	web := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: owing(handler), ConnContext: withSocket, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	served := make(chan struct{})

@@ -189,6 +189,7 @@ func (c *conn) login(f *frame.Frame) error {
 	}
 	c.user = user
 	c.log.LoggedIn(user.Name)
+	netx.Known(c.nc)
 	return c.bound(time.Now().Add(c.s.opts.ConnectTimeout)) // a check may have waited for others
 }
 
@@ -217,6 +218,7 @@ func (c *conn) byCertificate(cert *x509.Certificate) error {
 		return &failure{message: "Bad CONNECT", detail: "Access refused for the certificate of the client", login: err}
 	}
 	c.log.LoggedIn(c.user.Name)
+	netx.Known(c.nc)
 	return nil
 }
 

@@ -238,6 +238,7 @@ func (c *conn) authenticate() error {
 func (c *conn) signedIn(who auth.Identity, answer []byte) error {
 	c.user = who
 	c.log.LoggedIn(who.Name)
+	netx.Known(c.nc())
 	text := "<success xmlns='" + nsSASL + "'/>"
 	if len(answer) > 0 {
 		text = "<success xmlns='" + nsSASL + "'>" + base64.StdEncoding.EncodeToString(answer) + "</success>"

@@ -7,6 +7,8 @@
 //	             ├─ Close      stops accepting; open connections go on
 //	             └─ Shutdown   also waits for handlers, then cuts what is left
 //
+// When all Slots are taken, one whose client is not Known yet, nor Busy waiting for us, makes room for the next.
+//
 // A handler reads with a ReadBuffer, which knows the time and how long a peer may be
 // silent, and writes with a Writer, which has patience with one that does not read.
 // What must wait for a flush of the disk before it leaves stands in Answers. What a turn of

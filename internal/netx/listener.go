@@ -16,8 +16,8 @@ import (
 type Options struct {
 	// Name is the protocol, for log lines and errors.
 	Name string
-	// MaxConns bounds the connections that are open at a time; more are closed
-	// as soon as they are accepted. Zero is no bound.
+	// MaxConns bounds the connections that are open at a time; for more, those make room whose
+	// clients are not known (see Slots), or they are closed as soon as they are accepted. Zero is no bound.
 	MaxConns int
 	// Slots, if not nil, bounds the connections of several listeners together.
 	Slots *Slots
@@ -34,6 +34,7 @@ type Options struct {
 // from any goroutine.
 type Listener struct {
 	name    string
+	own     *Slots // those of this listener
 	slots   *Slots
 	logger  *slog.Logger
 	tls     func() *tls.Config
@@ -44,11 +45,10 @@ type Listener struct {
 
 	greetsDone, greetsFailed atomic.Uint64
 
-	mu       sync.Mutex        // guards conns, maxConns and closed
-	conns    map[net.Conn]bool // whether the handshake is under way
-	maxConns int
-	closed   bool
-	wg       sync.WaitGroup // one for each handler
+	mu     sync.Mutex        // guards conns and closed
+	conns  map[net.Conn]bool // whether the handshake is under way
+	closed bool
+	wg     sync.WaitGroup // one for each handler
 }
 
 // Wrap makes a Listener of one that is open already, and owns it from then on.
@@ -58,7 +58,7 @@ func Wrap(inner net.Listener, o Options) *Listener {
 		logger = slog.Default()
 	}
 	l := &Listener{
-		name: o.Name, maxConns: o.MaxConns, slots: o.Slots, inner: inner, conns: map[net.Conn]bool{},
+		name: o.Name, own: NewSlots(o.MaxConns), slots: o.Slots, inner: inner, conns: map[net.Conn]bool{},
 		tls: o.TLS, greets: o.Handshakes, log: NewLog(o.Name, logger), logger: logger.With("listener", o.Name),
 	}
 	if l.greets == nil {
@@ -91,31 +91,32 @@ func (l *Listener) Serve(handle func(net.Conn)) error {
 			continue
 		}
 		pause = 0
-		conn = l.ready(conn)
-		if !l.add(conn) {
+		g := newGuest(l, conn)
+		conn = l.ready(conn, g)
+		if !l.add(conn, g) {
 			continue
 		}
-		var g *greeting
+		var hello *greeting
 		if l.tls != nil {
-			g = l.greets.begin(conn)
+			hello = l.greets.begin(conn)
 		}
-		go l.run(conn, g, handle)
+		go l.run(conn, g, hello, handle)
 	}
 }
 
-func (l *Listener) run(conn net.Conn, g *greeting, handle func(net.Conn)) {
-	defer l.remove(conn)
+func (l *Listener) run(conn net.Conn, g *guest, hello *greeting, handle func(net.Conn)) {
+	defer l.remove(conn, g)
 	defer func() {
 		if broken := recover(); broken != nil {
 			l.logger.Error("a connection's handler panicked", "client", conn.RemoteAddr(), "panic", broken, "stack", string(debug.Stack()))
 		}
 	}()
-	if g == nil {
+	if hello == nil {
 		handle(conn)
 		return
 	}
-	defer g.end() // after a panic, too
-	secured, err := l.greet(conn, g)
+	defer hello.end() // after a panic, too
+	secured, err := l.greet(conn, hello)
 	if err != nil {
 		l.greetsFailed.Add(1)
 		l.refuse(conn, err)
@@ -126,11 +127,18 @@ func (l *Listener) run(conn net.Conn, g *greeting, handle func(net.Conn)) {
 }
 
 // add takes the connection in, or closes it when there is no place for it.
-func (l *Listener) add(conn net.Conn) bool {
+func (l *Listener) add(conn net.Conn, g *guest) bool {
+	g.conn = conn
+	if err := g.enter(l.own, l.slots); err != nil {
+		_ = conn.Close()
+		l.log.Client(conn.RemoteAddr()).Refused("connection", err, roomAdvice)
+		return false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || (l.maxConns > 0 && len(l.conns) >= l.maxConns) || !l.slots.take() {
+	if l.closed {
 		_ = conn.Close()
+		g.leave()
 		return false
 	}
 	l.conns[conn] = l.tls != nil
@@ -146,21 +154,17 @@ func (l *Listener) greeted(conn net.Conn) bool {
 	return !l.closed
 }
 
-func (l *Listener) remove(conn net.Conn) {
+func (l *Listener) remove(conn net.Conn, g *guest) {
 	_ = conn.Close() // the handler may have closed it before
 	l.mu.Lock()
 	delete(l.conns, conn)
 	l.mu.Unlock()
-	l.slots.give()
+	g.leave()
 	l.wg.Done()
 }
 
 // Bound changes how many connections may be open; 0 is no bound. Those that are open stay.
-func (l *Listener) Bound(maxConns int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.maxConns = maxConns
-}
+func (l *Listener) Bound(maxConns int) { l.own.bound(maxConns) }
 
 // Open is how many connections there are.
 func (l *Listener) Open() int {

@@ -48,21 +48,6 @@ func roundTrip(c net.Conn) error {
 	return err
 }
 
-func TestConnectionsAboveTheLimitAreClosed(t *testing.T) {
-	l := quiet(t, Options{Name: "test", MaxConns: 1})
-	go func() { _ = l.Serve(echo) }()
-	first := dial(t, l)
-	if err := roundTrip(first); err != nil {
-		t.Fatal(err)
-	}
-	if err := roundTrip(dial(t, l)); err == nil {
-		t.Fatal("the second connection was served")
-	}
-	if err := roundTrip(first); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestPanicCostsOneConnection(t *testing.T) {
 	var said logged.Lines
 	l := quiet(t, Options{Name: "test", Logger: said.Logger()})

@@ -27,7 +27,7 @@ func loopback(t *testing.T) (client, server net.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close(); server.Close() })
-	return client, new(Listener).ready(server)
+	return client, new(Listener).ready(server, nil)
 }
 
 // A peer that reads only when it has sent everything still gets the last word.

@@ -145,6 +145,9 @@ func (c *secure) Gone() <-chan struct{} {
 	return nil
 }
 
+// theGuest is that of the accepted connection.
+func (c *secure) theGuest() *guest { return guestOf(c.inner) }
+
 // ConnectionState says how the connection is secured, and by what certificate who is at its other end.
 func (c *secure) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
 

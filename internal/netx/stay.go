@@ -3,12 +3,15 @@ package netx
 import (
 	"context"
 	"net"
+	"sync"
 )
 
 // Stay is a context that ends with ctx or when the client is gone, where the
-// connection can tell, although nobody reads from it. leave ends it.
+// connection can tell, although nobody reads from it. leave ends it. Until then the connection is Busy.
 func Stay(ctx context.Context, nc net.Conn) (stay context.Context, leave context.CancelFunc) {
-	stay, leave = context.WithCancel(ctx)
+	stay, cancel := context.WithCancel(ctx)
+	done := sync.OnceFunc(Busy(nc))
+	leave = func() { cancel(); done() }
 	watched, ok := nc.(interface{ Gone() <-chan struct{} })
 	if !ok {
 		return stay, leave
@@ -17,7 +20,7 @@ func Stay(ctx context.Context, nc net.Conn) (stay context.Context, leave context
 		go func() {
 			select {
 			case <-gone:
-				leave()
+				cancel()
 			case <-stay.Done():
 			}
 		}()

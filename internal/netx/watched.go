@@ -10,6 +10,7 @@ import (
 type watched struct {
 	*net.TCPConn
 	of      *Listener
+	guest   *guest
 	hangups *hangups
 
 	mu     sync.Mutex // guards the rest
@@ -19,16 +20,19 @@ type watched struct {
 }
 
 // ready makes the connection the one to use in place of an accepted one.
-func (l *Listener) ready(c net.Conn) net.Conn {
+func (l *Listener) ready(c net.Conn, g *guest) net.Conn {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return c
 	}
-	return quick(&watched{TCPConn: tcp, of: l, hangups: &l.hangups})
+	return quick(&watched{TCPConn: tcp, of: l, guest: g, hangups: &l.hangups})
 }
 
 // listener is who accepted it.
 func (w *watched) listener() *Listener { return w.of }
+
+// theGuest is the connection as far as it takes places.
+func (w *watched) theGuest() *guest { return w.guest }
 
 // Gone is closed when the client has closed its end, or lost it, or the connection
 // was closed here. Bytes that came before may still be unread. It is nil where
