@@ -52,7 +52,7 @@ func checkUser(r *userRecord) error {
 		return bad("user '%s': %v", r.Name, err)
 	}
 	if len(r.Tags) > maxTags {
-		return bad("user '%s' has %d tags, more than %d", r.Name, len(r.Tags), maxTags)
+		return bad("user '%s' has more than %d tags", r.Name, maxTags)
 	}
 	for _, tag := range r.Tags {
 		if err := checkName("tag", tag); err != nil {
@@ -67,10 +67,13 @@ func checkUser(r *userRecord) error {
 	return nil
 }
 
-// tidyTags drops what people leave between commas.
+// tidyTags drops what people leave between commas. Of more than there may be it returns one too many.
 func tidyTags(tags []string) []string {
 	var out []string
 	for _, tag := range tags {
+		if len(out) > maxTags {
+			break // each is looked for among those before it
+		}
 		if tag = strings.TrimSpace(tag); tag != "" && !slices.Contains(out, tag) {
 			out = append(out, tag)
 		}
