@@ -23,7 +23,7 @@ import (
 //
 // What consumers hold does not count, nor does what one that is free would be handed:
 // that is dealt to it before anybody counts. What came back and waits (retry.go) counts as
-// what is ready, but is not dropped.
+// what is ready, but is not dropped. What stands behind an open transaction: undecided.go.
 
 // Overflow says what a queue does that is at its limit.
 type Overflow uint8
@@ -59,7 +59,9 @@ type limiter struct {
 	runs    []consumer.Run
 	names   distinct // with x-message-deduplication
 
-	keylessTold time.Time // when somebody was told of messages without a key, of a compacted topic
+	keylessTold time.Time   // when somebody was told of messages without a key, of a compacted topic
+	heldTold    time.Time   // or that too much is undecided
+	held        []heldBytes // of the queue's logs
 
 	searching sync.Mutex   // guards search; a leaf
 	search    *queueSearch // for names and bytes, under way
@@ -286,11 +288,19 @@ func (l *limiter) admit(p *Partition, sizes []int64) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	held, heldBytes, err := l.undecided(p, s)
+	if err != nil {
+		return 0, err
+	}
 	appetite := int64(0)
 	for _, part := range p.q.inTurn() {
 		if c := part.cursor.Load(); c != nil && messages == l.waits {
 			appetite = max(appetite, c.Appetite())
 		}
+	}
+	messages, bytes = messages+held, bytes+heldBytes
+	if held > 0 {
+		appetite = 0 // nobody is handed what comes behind it
 	}
 	for i, size := range sizes {
 		switch {
@@ -318,6 +328,11 @@ func (l *limiter) take(p *Partition, b batch.Batch) (store.Position, error) {
 	}
 	defer l.mu.Unlock()
 	if s.Overflow == DropHead {
+		if full, err := l.heldUp(p, s); err != nil {
+			return store.Position{}, err
+		} else if full {
+			return store.Position{}, fail(LimitReached, "queue '%s' in vhost '%s' is beyond its maximum length, and what waits there for the end of a transaction can't be dropped: end it first", p.q.Name, p.q.vhost.Name)
+		}
 		at, err := p.log.Append(b)
 		if err == nil {
 			l.appended(p)

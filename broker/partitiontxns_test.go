@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -452,6 +453,66 @@ func TestWhatATransactionCommitsIsHeldAgainstTheLimit(t *testing.T) {
 	})
 }
 
+// What stands behind an open transaction takes room in a queue that refuses, and gives it back when it is aborted.
+func TestWhatIsUndecidedTakesRoomWhereMessagesAreRefused(t *testing.T) {
+	for name, limit := range map[string][]any{
+		"messages": {"x-max-length", 5}, "bytes": {"x-max-length-bytes", 5 * 1000}, "dead letters": {"x-max-length", 5, "x-overflow", "reject-publish-dlx"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startWith(t, 0)
+			q := r.limited("q", append([]any{"x-overflow", "reject-publish"}, limit...)...)
+			p, pub, body := q.Partitions()[0], r.s.NewPublisher(), strings.Repeat("b", 900)
+			for round := range int32(3) { // what came is read once, and taken off again
+				if _, err := r.s.Produce(p, transactionally(int64(round), 0, 0, body, body)); err != nil {
+					t.Fatal(err)
+				}
+				if refused := r.offer(pub, "", "q", body, body, body, body, body, body); len(refused) < 3 || len(refused) > 4 {
+					t.Errorf("round %d: refused %q behind an open transaction", round, refused)
+				}
+				_, err := r.s.Produce(p, transactionally(int64(round), 0, 2, body, body, body))
+				kind(t, err, LimitReached)
+				if err := r.v.EndTransaction(p, int64(round), 0, 0, false); err != nil {
+					t.Fatal(err)
+				}
+				if refused := r.offer(pub, "", "q", body); len(refused) != 0 {
+					t.Errorf("round %d: refused %q behind one that was aborted", round, refused)
+				}
+				if _, err := r.s.Purge("q"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// A queue that drops its oldest messages can't drop what is undecided, and grows by so much and no more.
+func TestAQueueThatDropsRefusesWhatComesBehindAVeryLargeTransaction(t *testing.T) {
+	r := startWith(t, 0)
+	q := r.limited("q", "x-max-length", 2)
+	p, pub := q.Partitions()[0], r.s.NewPublisher()
+	half := make([]string, undecidedMessages/2+1)
+	if _, err := r.s.Produce(p, transactionally(1, 0, 0, half...)); err != nil {
+		t.Fatal(err)
+	}
+	if refused := r.offer(pub, "", "q", "a", "b", "c"); len(refused) != 0 {
+		t.Errorf("refused %q behind half of what may be undecided", refused)
+	}
+	if _, err := r.s.Produce(p, transactionally(1, 0, int32(len(half)), half...)); err != nil {
+		t.Fatal(err)
+	}
+	if refused := r.offer(pub, "", "q", "d", "e"); strings.Join(refused, "") != "de" {
+		t.Errorf("refused %q, want d and e", refused)
+	}
+	_, err := r.s.Produce(p, produced(-1, -1, -1, "f"))
+	kind(t, err, LimitReached)
+	if err := r.v.EndTransaction(p, 1, 0, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	if refused := r.offer(pub, "", "q", "g"); len(refused) != 0 || q.Ready() != 2 {
+		t.Errorf("when it has ended: refused %q, %d ready", refused, q.Ready())
+	}
+}
+
 // Messages whose time is over while a transaction is open before them expire with its end, without anybody who asks.
 func TestWhatATransactionHeldUpExpiresWithItsEnd(t *testing.T) {
 	for name, own := range map[string]bool{"the queue's time": false, "its own time": true} {
@@ -496,4 +557,44 @@ func TestNamesBehindATransactionStay(t *testing.T) {
 		time.Sleep(2 * restNames)
 		r.refuses(numbers(0, 2*fewNames), numbers(0, 2*fewNames)...)
 	})
+}
+
+// What is decided before another open transaction is not counted any more.
+func TestWhatIsUndecidedIsCountedFromTheOldestOpenTransaction(t *testing.T) {
+	r := startWith(t, 0)
+	q := r.limited("q", "x-max-length-bytes", 100_000, "x-overflow", "reject-publish")
+	p := q.Partitions()[0]
+	put := func(b batch.Batch) int64 {
+		t.Helper()
+		if _, err := r.s.Produce(p, b); err != nil {
+			t.Fatal(err)
+		}
+		return int64(len(b))
+	}
+	l := p.limiter()
+	want := func(messages, bytes int64) {
+		t.Helper()
+		if m, b, err := l.undecided(p, q.Settings()); m != messages || b != bytes || err != nil {
+			t.Errorf("%d messages of %d bytes, %v; want %d of %d", m, b, err, messages, bytes)
+		}
+	}
+	first := put(transactionally(1, 0, 0, "a", "b"))
+	plain := put(produced(-1, -1, -1, "plain"))
+	second := put(transactionally(2, 0, 0, "c"))
+	want(4, first+plain+second)
+	if err := r.v.EndTransaction(p, 1, 0, 0, true); err != nil {
+		t.Fatal(err)
+	}
+	_, end, _ := p.log.Bounds()
+	marker, err := p.storedBytes(end-1, end)
+	if err != nil || marker == 0 {
+		t.Fatal(marker, err)
+	}
+	want(1, second+marker)
+	more := put(transactionally(2, 0, 1, "d"))
+	want(2, second+marker+more)
+	if err := r.v.EndTransaction(p, 2, 0, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	want(0, 0)
 }

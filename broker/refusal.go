@@ -57,7 +57,15 @@ func (l *limiter) append(p *Partition, data []byte, pub *Publisher) (n int, refu
 	b := batch.Batch(data)
 	n = int(b.Count())
 	l.sizes = l.sizes[:0]
-	if s.Distinct || s.Compact || s.refuses() {
+	full, err := l.heldUp(p, s)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	switch {
+	case full:
+		data, refused = nil, places(n)
+		n = 0
+	case s.Distinct || s.Compact || s.refuses():
 		if n, err = l.choose(p, s, b); err != nil {
 			l.names.drop()
 			return 0, nil, nil, err
@@ -83,6 +91,15 @@ func (l *limiter) append(p *Partition, data []byte, pub *Publisher) (n int, refu
 	}
 	l.names.drop()
 	return n, refused, dead, nil
+}
+
+// places are those of so many messages of a batch.
+func places(n int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = i
+	}
+	return list
 }
 
 // beginAppend begins a turn of one who appends; pub is nil of a Kafka producer.

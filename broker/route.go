@@ -349,6 +349,6 @@ func (p *Publisher) targetOf(part *Partition) *target {
 func (t *target) look() {
 	s := t.part.q.Settings()
 	t.settings = s
-	t.ttl, t.chooses, t.refuses, t.levels = s.MessageTTL >= 0, s.limited() || s.Distinct || s.Compact, s.refuses() || s.Distinct || s.Compact, t.part.q.levelled()
+	t.ttl, t.chooses, t.refuses, t.levels = s.MessageTTL >= 0, s.limited() || s.Distinct || s.Compact, s.refuses() || s.Distinct || s.Compact || s.limited() && t.part.txns() != nil, t.part.q.levelled()
 	t.self.levels = levelsOf(t.self.targets)
 }
