@@ -83,7 +83,7 @@ func (c *conn) metadata(r *kmsg.MetadataRequest) (kmsg.Response, error) {
 		if t := nameOf(r.Topics[i].Topic, r.Topics[i].TopicID); t.byID {
 			res.Topics = append(res.Topics, c.describeID(ids, t.id))
 		} else {
-			res.Topics = append(res.Topics, c.describeNamed(t.name, create, r.Version >= 9))
+			res.Topics = append(res.Topics, c.describeNamed(t.name, create, r.Version))
 		}
 	}
 	for i := range res.Topics {
@@ -147,8 +147,10 @@ func (c *conn) describeID(ids func([16]byte) (*broker.Queue, error), id [16]byte
 	return noted(out, err)
 }
 
-// describeNamed answers for a topic asked for by name.
-func (c *conn) describeNamed(name string, create, atOnce bool) kmsg.MetadataResponseTopic {
+// describeNamed answers for a topic asked for by name. One that is made by that is there at once since version 9. Before that a client
+// is told to ask again, as Kafka tells it, and before version 4 as Kafka did then: some clients of that time (pykafka) take another
+// answer for a refusal.
+func (c *conn) describeNamed(name string, create bool, version int16) kmsg.MetadataResponseTopic {
 	out := kmsg.NewMetadataResponseTopic()
 	out.Topic = &name
 	if !broker.LegalTopicName(name) {
@@ -159,8 +161,11 @@ func (c *conn) describeNamed(name string, create, atOnce bool) kmsg.MetadataResp
 	code := codeOf(err)
 	if code == wire.UnknownTopicOrPartition && create && !slices.Contains(internalTopics, name) {
 		code = c.autoCreate(name)
-		if atOnce {
+		switch {
+		case version >= 9:
 			t, err = c.lookup(broker.Look, name)
+		case version < 4 && code == wire.UnknownTopicOrPartition:
+			code = wire.LeaderNotAvailable
 		}
 	}
 	switch {

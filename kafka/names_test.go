@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -55,6 +56,26 @@ func TestNamesOfKafkasOwnTopicsAreNotMadeByAsking(t *testing.T) {
 	}
 	if got := r.raw().produce("unknown", -1, makeBatch(nil, "a")); wire.Code(got.ErrorCode) != wire.UnknownTopicOrPartition {
 		t.Errorf("any other: %d", got.ErrorCode)
+	}
+}
+
+func TestATopicThatIsMadeByAskingIsToldOfAsKafkaToldClientsOfThatAge(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.raw()
+	for version, want := range map[int16]wire.Code{0: wire.LeaderNotAvailable, 3: wire.LeaderNotAvailable, 4: wire.UnknownTopicOrPartition, 8: wire.UnknownTopicOrPartition,
+		9: wire.None, 13: wire.None} {
+		name := fmt.Sprint("made-by-", version)
+		req := kmsg.NewPtrMetadataRequest()
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = &name
+		req.Topics, req.AllowAutoTopicCreation = append(req.Topics, topic), true
+		for _, want := range []wire.Code{want, wire.None} { // at first, and when it asks again
+			c.send(req, version)
+			var res kmsg.MetadataResponse
+			if c.receive(&res, version); wire.Code(res.Topics[0].ErrorCode) != want {
+				t.Errorf("Metadata %d: %d, want %d", version, res.Topics[0].ErrorCode, want)
+			}
+		}
 	}
 }
 

@@ -246,7 +246,7 @@ func (c *conn) describePartitions(r *kmsg.DescribeTopicPartitionsRequest) kmsg.R
 			res.NextCursor = &next
 			return res
 		}
-		t := c.describeNamed(name, false, false)
+		t := c.describeNamed(name, false, 0)
 		one := kmsg.NewDescribeTopicPartitionsResponseTopic()
 		one.Topic, one.TopicID, one.ErrorCode, one.IsInternal = kmsg.StringPtr(name), t.TopicID, t.ErrorCode, t.IsInternal
 		one.AuthorizedOperations = c.topicOperations(&t)
