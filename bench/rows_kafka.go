@@ -61,10 +61,25 @@ func kafkaRows() []row {
 	}
 	add("kafka-fetch-1k-p8", "catch-up-p8", "raw Fetch requests, reading a topic from its start", false,
 		func(ctx context.Context, x *running) error { return fetch(ctx, x, x.kafkaLoad(manyParts, 1024)) })
-	for _, n := range []int{1, 4} {
-		add(fmt.Sprintf("kafka-share-1k-m%d", n), "share", fmt.Sprintf("raw ShareFetch requests of %d members of a share group, which accept all they get", n), false,
-			func(ctx context.Context, x *running) error { return share(ctx, x, x.kafkaLoad(1, 1024), n) })
+	for _, s := range sizes {
+		for _, n := range []int{1, 4} {
+			add(fmt.Sprintf("kafka-share-%s-m%d", s.name, n), "share", fmt.Sprintf("raw ShareFetch requests of %d members of a share group, which accept all they get", n), false,
+				func(ctx context.Context, x *running) error {
+					return share(ctx, x, x.kafkaLoad(1, s.bytes), kafkaload.Sharing{Members: n})
+				})
+		}
 	}
+	add("kafka-share-100b-m32", "share", "the same with 32 members on one partition", false, func(ctx context.Context, x *running) error {
+		return share(ctx, x, x.kafkaLoad(1, 100), kafkaload.Sharing{Members: 32})
+	})
+	add("kafka-share-100b-p8-m4", "share", "the same with 4 members on 8 partitions", false, func(ctx context.Context, x *running) error {
+		return share(ctx, x, x.kafkaLoad(manyParts, 100), kafkaload.Sharing{Members: 4})
+	})
+	add("kafka-share-100b-held", "share", "the same with 8 members on one partition, which hold what they get for 100 ms each time", false, func(ctx context.Context, x *running) error {
+		l := x.kafkaLoad(1, 100)
+		l.Records = min(l.Records, heldRecords)
+		return share(ctx, x, l, kafkaload.Sharing{Members: 8, Hold: 100 * time.Millisecond})
+	})
 	for _, s := range sizes {
 		add("kafka-tail-"+s.name, "tail", "raw Produce requests, batches of 64 KiB, a raw reader at the tail", s.short("1k"),
 			func(ctx context.Context, x *running) error {
@@ -251,15 +266,18 @@ func fetch(ctx context.Context, x *running, l *kafkaload.Load) error {
 	})
 }
 
+// heldRecords are few enough for a broker that gives out no more than 2,000 at a time.
+const heldRecords = 400_000
+
 // share has a share group work a topic off once.
-func share(ctx context.Context, x *running, l *kafkaload.Load, members int) error {
+func share(ctx context.Context, x *running, l *kafkaload.Load, s kafkaload.Sharing) error {
 	return x.withTopic(ctx, l.Partitions, nil, func(*kafkaload.Admin) error {
 		p, err := produceAll(ctx, l)
 		if err != nil {
 			return fmt.Errorf("fill the topic: %w", err)
 		}
 		return x.measured(ctx, func() (work, error) {
-			r, err := l.Reader().Share(ctx, l.Topic+"-shared", members, p.Ends())
+			r, err := l.Reader().Share(ctx, l.Topic+"-shared", s, p.Ends())
 			if r.Again > 0 {
 				err = errors.Join(err, fmt.Errorf("%d records were given out more than once", r.Again))
 			}

@@ -20,14 +20,17 @@ type reader struct {
 	wait        bool    // for what is not in memory; otherwise that is ErrNotYet
 	fetched     *errand // what was read meanwhile; nil: nothing
 	redelivered bool
-	late        bool         // what has expired is emitted, too
-	raw         bool         // emitted are the bytes of records; what they hold is looked at only where it decides
-	src         origin       // of the record that is emitted, if raw
-	returned    int32        // to be told with each message; 0: nothing
-	times       int32        // how often what is read was returned
-	gone        []gone       // what was left out, until settle
-	flagged     uint64       // messages emitted with redelivered set, until they are counted
-	views       []store.View // what was emitted lies in these
+	late        bool           // what has expired is emitted, too
+	raw         bool           // emitted are the bytes of records; what they hold is looked at only where it decides
+	src         origin         // of the record that is emitted, if raw
+	took        int            // messages emitted since Acquire began, if raw
+	cut         message.Offset // with which the last run ends, where it was cut for there were too many; else -1
+	full        bool           // what comes next would have to be cut
+	returned    int32          // to be told with each message; 0: nothing
+	times       int32          // how often what is read was returned
+	gone        []gone         // what was left out, until settle
+	flagged     uint64         // messages emitted with redelivered set, until they are counted
+	views       []store.View   // what was emitted lies in these
 
 	id       batchID        // of the batch that was read last
 	position int            // of the record after the last one read, in the records' bytes
@@ -160,7 +163,8 @@ func (r *reader) borrow(from message.Offset, maxBytes int) (store.View, error) {
 
 // batches emits what whole batches have of the stretch.
 func (r *reader) batches(data []byte, s *stretch, emit func(*Delivery)) error {
-	for len(data) > 0 && s.more() {
+	for all := len(data); len(data) > 0 && s.more(); {
+		at := all - len(data)
 		var b batch.Batch
 		var err error
 		if b, data, err = batch.Next(data); err != nil {
@@ -177,6 +181,7 @@ func (r *reader) batches(data []byte, s *stretch, emit func(*Delivery)) error {
 		case base > s.last:
 		case b.Count() == 0: // acked and thinned before a crash that lost the ack
 			r.drop(s, min(s.last, end), r.part.emptied())
+		case r.raw && r.asOne(b, at, s, emit):
 		default:
 			r.each = len(b)/int(b.Count()) + 1
 			if err = r.batch(b, s, emit); err != nil && !errors.Is(err, errUnpackMemory) {
@@ -355,7 +360,8 @@ func (r *reader) walk(b batch.Batch, records *message.Records, s *stretch, emit 
 			ms += rec.TimestampDelta
 		}
 		if r.raw {
-			r.src = origin{b, before[:len(before)-records.Len()]}
+			r.src = origin{batch: b, record: before[:len(before)-records.Len()]}
+			r.took++
 		}
 		r.deliver(&rec, o, ms)
 		if (r.queueTTL >= 0 || mayExpire(r.d.Properties)) && !r.late && r.expired() {

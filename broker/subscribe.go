@@ -326,6 +326,8 @@ func (pc *partitionConsumer) serve(o *SubscribeOptions, max, maxBytes int, emit 
 		n += got
 		size += bytes
 		switch {
+		case err == nil && pc.reader.full:
+			return n, size, nil
 		case err == nil:
 		case pc.part.removed.Load():
 			return n, size, nil // nothing more comes

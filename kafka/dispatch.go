@@ -33,9 +33,8 @@ func (c *conn) serveGenerated(h wire.Header, body []byte) error {
 	}
 	c.refusedIn(h.Key, res)
 	res.SetVersion(h.Version)
-	shared := h.Key == wire.ShareFetch
-	if n := len(c.share.acquired.Batches); shared && n > keptBodyBytes {
-		c.body = bigBody(n + n/16)
+	if r, ok := res.(*kmsg.ShareFetchResponse); ok && c.share.acquired.Bytes() > 0 {
+		return c.sendAcquired(h, r)
 	}
 	c.body = wire.Finish(res.AppendTo(wire.AppendResponseHeader(c.body[:0], h)), 0, 0)
 	if len(c.body) >= sendBytes {
@@ -44,9 +43,6 @@ func (c *conn) serveGenerated(h wire.Header, body []byte) error {
 		err = c.out.add(c.body)
 	}
 	if cap(c.body) > keptBodyBytes {
-		if shared {
-			recycleBody(c.body)
-		}
 		c.body = nil
 	}
 	if err == nil && c.over {

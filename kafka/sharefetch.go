@@ -285,6 +285,12 @@ type shareAnswer struct {
 
 // part is what the answer says of a partition.
 func (s *shareAnswer) part(id wire.TopicID, n int32) *kmsg.ShareFetchResponseTopicPartition {
+	at := s.place(id, n)
+	return &s.res.Topics[at.topic].Partitions[at.part]
+}
+
+// place is where the answer says it.
+func (s *shareAnswer) place(id wire.TopicID, n int32) sharePlace {
 	if s.parts == nil {
 		s.topics, s.parts = map[wire.TopicID]int{}, map[partName]int{}
 	}
@@ -297,14 +303,15 @@ func (s *shareAnswer) part(id wire.TopicID, n int32) *kmsg.ShareFetchResponseTop
 		s.res.Topics = append(s.res.Topics, t)
 	}
 	t := &s.res.Topics[at]
-	if at, named := s.parts[partName{id, n}]; named {
-		return &t.Partitions[at]
+	if part, named := s.parts[partName{id, n}]; named {
+		return sharePlace{at, part}
 	}
 	p := kmsg.NewShareFetchResponseTopicPartition()
 	p.Partition, p.Records = n, []byte{}
-	s.parts[partName{id, n}] = len(t.Partitions)
+	part := len(t.Partitions)
+	s.parts[partName{id, n}] = part
 	t.Partitions = append(t.Partitions, p)
-	return &t.Partitions[len(t.Partitions)-1]
+	return sharePlace{at, part}
 }
 
 // awaitShare acquires, and waits as long as the request allows while there is nothing.
@@ -397,14 +404,15 @@ func (c *conn) acquireFrom(x *shareSession, p *sharePart, records, bytes int, ou
 		}
 	}
 	a := &c.share.acquired
-	begins := len(a.Batches)
+	begins, before := a.Pieces(), a.Bytes()
 	a.Runs = a.Runs[:0]
 	n, err := p.sub.Acquire(records, bytes, a)
 	if n == 0 {
 		return 0, err
 	}
-	one := out.part(p.id, p.n)
-	one.Records = a.Batches[begins:len(a.Batches):len(a.Batches)] // good until the answer is encoded
+	at := out.place(p.id, p.n)
+	c.share.took(at, begins, a.Bytes()-before)
+	one := &out.res.Topics[at.topic].Partitions[at.part]
 	one.AcquiredRecords = make([]kmsg.ShareFetchResponseTopicPartitionAcquiredRecord, len(a.Runs))
 	for i := range a.Runs {
 		run := &one.AcquiredRecords[i]
@@ -412,5 +420,5 @@ func (c *conn) acquireFrom(x *shareSession, p *sharePart, records, bytes int, ou
 	}
 	x.hold(p, a.Runs)
 	out.n += n
-	return max(len(one.Records), 1), nil
+	return max(a.Bytes()-before, 1), nil
 }

@@ -1,10 +1,14 @@
 package kafka
 
 import (
+	"errors"
 	"maps"
 	"math"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
@@ -91,9 +95,16 @@ func (s *sharing) opens(x *shareSession) {
 type sharing struct {
 	opened   map[*shareSession]struct{}
 	acquired broker.Acquisition
+	batches  map[sharePlace]shareBatches // what of it is which partition's
+	pieces   wire.Pieces
 }
 
-// bigBodies are what answers with records are gathered and encoded in; there are as many as are worked on at a time.
+// sharePlace is where a partition stands in an answer, shareBatches its part of what was acquired.
+type sharePlace struct{ topic, part int }
+
+type shareBatches struct{ first, end, bytes int }
+
+// bigBodies are what batches are gathered in that do not leave as they are stored; there are as many as are worked on at a time.
 var bigBodies = sync.Pool{New: func() any { return new([]byte) }}
 
 // bigBody has room for n bytes.
@@ -111,19 +122,44 @@ func recycleBody(b []byte) {
 	}
 }
 
-// begin has the next records gathered in memory for about so many bytes of them.
+// begin has the next records gathered, in memory for about so many bytes of them where they can't be borrowed.
 func (s *sharing) begin(bytes int) {
-	if s.acquired.Reset(); cap(s.acquired.Batches) < bytes {
-		s.acquired.Batches = bigBody(bytes + bytes/8)
-	}
+	s.done()
+	s.acquired.Room = func() []byte { return bigBody(bytes + bytes/8) }
 }
 
-// done gives that memory back when the answer is encoded.
+// done gives back what was borrowed, and that memory, when the answer has left.
 func (s *sharing) done() {
-	if b := s.acquired.Batches; cap(b) > 0 {
-		recycleBody(b)
-		s.acquired.Batches = nil
+	if room := s.acquired.Reset(); cap(room) > 0 {
+		recycleBody(room)
 	}
+	clear(s.batches)
+	s.pieces.Forget()
+}
+
+// took notes that a partition, at a place in the answer, has the pieces of what was acquired from first on.
+func (s *sharing) took(at sharePlace, first, bytes int) {
+	if s.batches == nil {
+		s.batches = map[sharePlace]shareBatches{}
+	}
+	s.batches[at] = shareBatches{first, s.acquired.Pieces(), bytes}
+}
+
+// sendAcquired answers a ShareFetch with what was acquired. An error ends the connection, and what the member holds goes to others.
+func (c *conn) sendAcquired(h wire.Header, res *kmsg.ShareFetchResponse) error {
+	s := &c.share
+	err := c.out.vector(s.pieces.ShareFetch(h, res, func(topic, part int) int { return s.batches[sharePlace{topic, part}].bytes }, func(topic, part int) {
+		b := s.batches[sharePlace{topic, part}]
+		for i := b.first; i < b.end; i++ {
+			s.pieces.Records(s.acquired.Piece(i))
+		}
+	}))
+	if errors.Is(err, syscall.EFAULT) {
+		if why := s.acquired.Check(); why != nil {
+			c.log.Error("can't read what is being sent; the connection is closed", "error", why)
+		}
+	}
+	return err
 }
 
 // shareSession is one member's. Its requests come one after the other, as their epochs do, but not over one connection always.

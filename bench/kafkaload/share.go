@@ -36,14 +36,20 @@ type Shared struct {
 	Elapsed time.Duration
 }
 
+// Sharing says how a share group works.
+type Sharing struct {
+	Members int
+	Hold    time.Duration // how long a member keeps what a fetch got it before it accepts that
+}
+
 // Share has members of a share group, a connection each, work off the topic from its start, of which ends are the ends by partition.
-func (l *Load) Share(ctx context.Context, group string, members int, ends []int64) (Shared, error) {
+func (l *Load) Share(ctx context.Context, group string, how Sharing, ends []int64) (Shared, error) {
 	cl, err := kgo.NewClient(seeds(l.Address)...)
 	if err != nil {
 		return Shared{}, fmt.Errorf("connect to kafka broker: %w", err)
 	}
 	defer cl.Close()
-	s := &sharing{load: l, group: group, cl: cl}
+	s := &sharing{load: l, group: group, hold: how.Hold, cl: cl}
 	for _, end := range ends {
 		s.left.Add(end)
 	}
@@ -53,7 +59,7 @@ func (l *Load) Share(ctx context.Context, group string, members int, ends []int6
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var beats, runs sync.WaitGroup
-	list := make([]*sharer, members)
+	list := make([]*sharer, how.Members)
 	for i := range list {
 		var id [16]byte
 		_, _ = rand.Read(id[:])                                             // never fails
@@ -105,6 +111,7 @@ func (l *Load) Share(ctx context.Context, group string, members int, ends []int6
 type sharing struct {
 	load  *Load
 	group string
+	hold  time.Duration
 	cl    *kgo.Client
 	topic [16]byte
 	left  atomic.Int64 // records that nobody has acquired yet
@@ -236,6 +243,7 @@ func (x *sharer) run() error {
 		}
 		if empty++; len(x.all) > before {
 			empty = 0
+			time.Sleep(x.s.hold)
 		}
 		if empty > 10*emptyLimit {
 			return fmt.Errorf("%d records are not there", x.s.left.Load())

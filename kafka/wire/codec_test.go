@@ -344,3 +344,38 @@ func TestProduceResponseCanFailAfterwards(t *testing.T) {
 		}
 	}
 }
+
+func TestShareFetchResponseIsWhatAnotherEncoderWrites(t *testing.T) {
+	var b Pieces
+	for version := int16(1); version <= 2; version++ {
+		res := kmsg.NewPtrShareFetchResponse()
+		res.Version, res.ThrottleMillis, res.ErrorCode, res.ErrorMessage, res.AcquisitionLockTimeoutMillis = version, 7, 3, kmsg.StringPtr("why"), 30_000
+		for i := range 2 {
+			topic := kmsg.NewShareFetchResponseTopic()
+			topic.TopicID = [16]byte{byte(i), 9}
+			for k := range 3 {
+				part := kmsg.NewShareFetchResponseTopicPartition()
+				part.Partition, part.ErrorCode, part.AcknowledgeErrorCode, part.AcknowledgeErrorMessage = int32(k), int16(i), 121, kmsg.StringPtr("not held")
+				part.Records = bytes.Repeat([]byte{byte(k)}, 200*k)
+				for n := range k {
+					run := kmsg.NewShareFetchResponseTopicPartitionAcquiredRecord()
+					run.FirstOffset, run.LastOffset, run.DeliveryCount = int64(10*n), int64(10*n+5), int16(n+1)
+					part.AcquiredRecords = append(part.AcquiredRecords, run)
+				}
+				topic.Partitions = append(topic.Partitions, part)
+			}
+			res.Topics = append(res.Topics, topic)
+		}
+		h := Header{Key: ShareFetch, Version: version, Correlation: 5}
+		records := func(topic, part int) []byte { return res.Topics[topic].Partitions[part].Records }
+		got := bytes.Join(b.ShareFetch(h, res, func(topic, part int) int { return len(records(topic, part)) }, func(topic, part int) {
+			if data := records(topic, part); len(data) > 0 {
+				b.Records(data[:100])
+				b.Records(data[100:])
+			}
+		}), nil)
+		if want := Finish(res.AppendTo(AppendResponseHeader(nil, h)), 0, 0); !bytes.Equal(got, want) {
+			t.Errorf("version %d:\n%x\n%x", version, got, want)
+		}
+	}
+}

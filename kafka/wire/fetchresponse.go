@@ -1,6 +1,10 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
 
 // FetchResponse builds a Fetch response as a list of pieces for one vectored
 // write: small pieces that it encodes itself, and the records, which are
@@ -14,14 +18,19 @@ import "encoding/binary"
 //	   last stable i64 [4], log start i64 [5], aborted a(null)[ producer i64, first offset i64, t ] [4],
 //	   preferred replica i32 [11], records bytes, t ], t ], t
 type FetchResponse struct {
+	Pieces
 	version  int16
 	flexible bool
-	head     []byte   // everything but records
-	cuts     []cut    // where records stand between the bytes of head
-	records  int      // bytes of records in all
-	pieces   [][]byte // memory of the last Finish
 
 	ThrottleMillis int32 // how long the connection is not read; set before Begin, which forgets it
+}
+
+// Pieces is a response with records as a list of pieces. The zero value is ready.
+type Pieces struct {
+	head    []byte   // everything but records
+	cuts    []cut    // where records stand between the bytes of head
+	records int      // bytes of records in all
+	pieces  [][]byte // memory of the last Finish
 }
 
 // cut is a run of records behind head[:at].
@@ -33,9 +42,7 @@ type cut struct {
 // Begin starts a response to h with a number of topics, in a session or, with 0, in none.
 func (b *FetchResponse) Begin(h Header, code Code, session int32, topics int) {
 	b.version, b.flexible = h.Version, Lookup(Fetch).IsFlexible(h.Version)
-	clear(b.cuts) // no reference to a view may outlive its response
-	b.cuts, b.records = b.cuts[:0], 0
-	b.head = AppendResponseHeader(b.head[:0], h)
+	b.begin(h)
 	if b.version >= 1 {
 		b.head = appendInt32(b.head, b.ThrottleMillis)
 	}
@@ -114,9 +121,15 @@ func (b *FetchResponse) appendAborted(dst []byte, list []Aborted) []byte {
 	return dst
 }
 
+func (b *Pieces) begin(h Header) {
+	clear(b.cuts) // no reference to a view may outlive its response
+	b.cuts, b.records = b.cuts[:0], 0
+	b.head = AppendResponseHeader(b.head[:0], h)
+}
+
 // Records adds bytes of records by reference: they must stay valid until the
 // pieces returned by Finish have been written.
-func (b *FetchResponse) Records(data []byte) {
+func (b *Pieces) Records(data []byte) {
 	b.cuts = append(b.cuts, cut{len(b.head), data})
 	b.records += len(data)
 }
@@ -128,6 +141,10 @@ func (b *FetchResponse) EndPartition() { b.head = appendTags(b.head, b.flexible)
 // until Begin.
 func (b *FetchResponse) Finish() [][]byte {
 	b.head = appendTags(b.head, b.flexible)
+	return b.finish()
+}
+
+func (b *Pieces) finish() [][]byte {
 	Finish(b.head, 0, b.records)
 	clear(b.pieces)
 	b.pieces = b.pieces[:0]
@@ -145,8 +162,52 @@ func (b *FetchResponse) Finish() [][]byte {
 	return b.pieces
 }
 
+// ShareFetch encodes a ShareFetch response, in which the records of partitions are not: add calls Records for those of one, named by the
+// places of its topic and its own, which are size bytes. The pieces are valid until the next response.
+func (b *Pieces) ShareFetch(h Header, res *kmsg.ShareFetchResponse, size func(topic, part int) int, add func(topic, part int)) [][]byte {
+	b.begin(h)
+	dst := appendInt32(b.head, res.ThrottleMillis)
+	dst = appendInt16(dst, res.ErrorCode)
+	dst = appendNullable(dst, res.ErrorMessage)
+	dst = appendInt32(dst, res.AcquisitionLockTimeoutMillis)
+	dst = appendArray(dst, true, len(res.Topics))
+	for i := range res.Topics {
+		t := &res.Topics[i]
+		dst = append(dst, t.TopicID[:]...)
+		dst = appendArray(dst, true, len(t.Partitions))
+		for k := range t.Partitions {
+			p := &t.Partitions[k]
+			dst = appendInt32(dst, p.Partition)
+			dst = appendNullable(appendInt16(dst, p.ErrorCode), p.ErrorMessage)
+			dst = appendNullable(appendInt16(dst, p.AcknowledgeErrorCode), p.AcknowledgeErrorMessage)
+			dst = appendTags(appendInt32(appendInt32(dst, p.CurrentLeader.LeaderID), p.CurrentLeader.LeaderEpoch), true)
+			dst = binary.AppendUvarint(dst, uint64(size(i, k))+1)
+			b.head = dst
+			add(i, k)
+			dst = appendArray(dst, true, len(p.AcquiredRecords))
+			for n := range p.AcquiredRecords {
+				run := &p.AcquiredRecords[n]
+				dst = appendInt64(appendInt64(dst, run.FirstOffset), run.LastOffset)
+				dst = appendTags(appendInt16(dst, run.DeliveryCount), true)
+			}
+			dst = appendTags(dst, true)
+		}
+		dst = appendTags(dst, true)
+	}
+	dst = appendArray(dst, true, 0) // nodes that lead elsewhere
+	b.head = appendTags(dst, true)
+	return b.finish()
+}
+
+func appendNullable(dst []byte, v *string) []byte {
+	if v == nil {
+		return appendNullString(dst, true)
+	}
+	return appendString(dst, true, *v)
+}
+
 // Forget drops the references to records once the response was written.
-func (b *FetchResponse) Forget() {
+func (b *Pieces) Forget() {
 	clear(b.cuts)
 	clear(b.pieces[:cap(b.pieces)])
 	b.cuts, b.pieces = b.cuts[:0], b.pieces[:0]
