@@ -56,6 +56,9 @@ func (c *conn) createTopics(r *kmsg.CreateTopicsRequest) kmsg.Response {
 		if err != nil {
 			out.NumPartitions, out.ReplicationFactor = -1, -1
 		}
+		if wire.Code(out.ErrorCode) == wire.TopicAuthorizationFailed {
+			out.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // not null, which is of other errors
+		}
 		res.Topics = append(res.Topics, out)
 	}
 	return res

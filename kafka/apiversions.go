@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -58,6 +59,44 @@ var features = []struct {
 	{"share.version", 1},       // share groups (KIP-932)
 	{"group.version", 1},       // consumer groups that the broker assigns (KIP-848)
 	{"transaction.version", 2}, // partitions are added to transactions by what is produced, and each has an epoch (KIP-890)
+}
+
+// Key 57, UpdateFeatures, versions 0 to 2: the levels are what this program is, and can't be changed. One that is to be what it is
+// already is fine; another is 95 for all of the request.
+func (c *conn) updateFeatures(r *kmsg.UpdateFeaturesRequest) kmsg.Response {
+	res := kmsg.NewPtrUpdateFeaturesResponse()
+	err := c.session.May(broker.Alter, broker.OnCluster, "")
+	for i := range r.FeatureUpdates {
+		if err == nil {
+			err = featureStays(&r.FeatureUpdates[i])
+		}
+	}
+	named := r.Version < 2 // the features are told each
+	if named && err == nil {
+		err = c.charge(topicBytes * len(r.FeatureUpdates))
+	}
+	if res.ErrorCode, res.ErrorMessage = outcome(err); err != nil || !named {
+		return res
+	}
+	for i := range r.FeatureUpdates {
+		one := kmsg.NewUpdateFeaturesResponseResult()
+		one.Feature, one.ErrorMessage = r.FeatureUpdates[i].Feature, kmsg.StringPtr("it is at this level")
+		res.Results = append(res.Results, one)
+	}
+	return res
+}
+
+func featureStays(u *kmsg.UpdateFeaturesRequestFeatureUpdate) error {
+	for _, f := range features {
+		switch {
+		case f.name != u.Feature:
+		case f.level != u.MaxVersionLevel:
+			return faultf(wire.InvalidUpdateVersion, "feature '%s' is at level %d, and can't be at %d: it is what this broker's version has", f.name, f.level, u.MaxVersionLevel)
+		default:
+			return nil
+		}
+	}
+	return faultf(wire.InvalidUpdateVersion, "there is no feature '%s' here", u.Feature)
 }
 
 func advertised(s wire.Support) kmsg.ApiVersionsResponseApiKey {

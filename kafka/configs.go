@@ -218,6 +218,9 @@ func (c *conn) describeConfigs(r *kmsg.DescribeConfigsRequest) kmsg.Response {
 	return res
 }
 
+// clientMetrics is a resource that kmsg has no name for.
+const clientMetrics kmsg.ConfigResourceType = 16
+
 func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting, error) {
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
@@ -246,6 +249,10 @@ func (c *conn) settingsOf(kind kmsg.ConfigResourceType, name string) ([]setting,
 			return nil, err
 		}
 		return c.groupSettings(name), nil
+	case kmsg.ConfigResourceTypeBrokerLogger, clientMetrics:
+		if err := c.session.May(broker.Look, broker.OnCluster, ""); err != nil {
+			return nil, err
+		}
 	}
 	return nil, faultf(wire.InvalidRequest, "resources of type %d have no settings", kind)
 }

@@ -200,7 +200,7 @@ func (c *conn) describeConsumers(name string, out *kmsg.ConsumerGroupDescribeRes
 		m := &d.Members[i]
 		one := kmsg.NewConsumerGroupDescribeResponseGroupMember()
 		one.MemberID, one.InstanceID, one.RackID, one.MemberEpoch = m.ID, ref(m.InstanceID), ref(m.RackID), m.Epoch
-		one.ClientID, one.ClientHost, one.SubscribedTopics, one.SubscribedTopicRegex = m.ClientID, m.ClientHost, m.Names, ref(m.Regex)
+		one.ClientID, one.ClientHost, one.SubscribedTopics, one.SubscribedTopicRegex = m.ClientID, m.ClientHost, m.Names, &m.Regex
 		one.Assignment, one.TargetAssignment, one.MemberType = assignment(m.Assigned), assignment(m.Target), 1
 		if m.Classic {
 			one.MemberType = 0

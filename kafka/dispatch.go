@@ -156,6 +156,8 @@ func (c *conn) handleAdmin(req kmsg.Request) (kmsg.Response, error) {
 		return c.describeQuotas(r), nil
 	case *kmsg.AlterClientQuotasRequest:
 		return c.alterQuotas(r), nil
+	case *kmsg.UpdateFeaturesRequest:
+		return c.updateFeatures(r), nil
 	case *kmsg.DescribeClusterRequest:
 		return c.describeCluster(r), nil
 	case *kmsg.ElectLeadersRequest:

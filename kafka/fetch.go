@@ -231,6 +231,10 @@ func (c *conn) lookAt(known *topic, err error, t wire.FetchTopic, p wire.FetchPa
 	if got.state.Err = codeOf(err); err == nil {
 		got.sets, got.state.Err = c.readPartition(known, p, left, &got.state)
 	}
+	switch got.state.Err {
+	case wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.TopicAuthorizationFailed:
+		got.state.Aborted = []wire.Aborted{} // as Kafka has it of what there is nothing to read of
+	}
 	if got.state.Err != wire.None {
 		c.refused(wire.Fetch.String(), called(t.Name, t.ID), got.state.Err, "")
 		f.failed = true

@@ -100,11 +100,18 @@ func (f *frames) releaseBig() {
 // size allowed for a key. io.EOF is a client that went away between frames.
 func (f *frames) next(limit func(wire.Key) int) ([]byte, error) {
 	f.releaseBig()
-	if err := f.need(wire.HeadBytes); err != nil {
+	if err := f.need(4); err != nil {
 		return nil, err
 	}
+	_, err := wire.FrameBytes(f.Unread(), maxFrameBytes) // which no key is needed for: less than a header may be all that comes
+	if err == nil {
+		err = f.need(wire.HeadBytes)
+	}
 	head := f.Unread()
-	n, err := wire.FrameBytes(head, limit(wire.Key(int16(head[4])<<8|int16(head[5]))))
+	n := 0
+	if err == nil {
+		n, err = wire.FrameBytes(head, limit(wire.Key(int16(head[4])<<8|int16(head[5]))))
+	}
 	if err != nil && netx.SpeaksTLS(head) {
 		err = netx.ErrSpeaksTLS // as a size it would be of 353 MiB
 	}

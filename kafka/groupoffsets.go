@@ -154,13 +154,15 @@ func mergeGroups(list []kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestG
 // refuseOffsets answers for a group that the client may not look at. Version 1 has
 // no place for it but beside each partition.
 func (c *conn) refuseOffsets(r *kmsg.OffsetFetchRequest, res *kmsg.OffsetFetchResponse, code wire.Code) kmsg.Response {
-	res.ErrorCode = int16(code)
+	if res.ErrorCode = int16(code); r.Version >= 2 {
+		return res
+	}
 	for _, t := range r.Topics {
 		out := kmsg.NewOffsetFetchResponseTopic()
 		out.Topic = t.Topic
 		for _, p := range t.Partitions {
 			one := kmsg.NewOffsetFetchResponseTopicPartition()
-			one.Partition, one.Offset, one.LeaderEpoch, one.ErrorCode = p, -1, -1, int16(code)
+			one.Partition, one.Offset, one.LeaderEpoch, one.Metadata, one.ErrorCode = p, -1, -1, kmsg.StringPtr(""), int16(code)
 			out.Partitions = append(out.Partitions, one)
 		}
 		res.Topics = append(res.Topics, out)
@@ -187,7 +189,7 @@ func (c *conn) fetchGroupByID(byID bool, g kmsg.OffsetFetchRequestGroup) ([]kmsg
 		out.TopicID = t.TopicID
 		for _, p := range t.Partitions {
 			one := kmsg.NewOffsetFetchResponseGroupTopicPartition()
-			one.Partition, one.Offset, one.LeaderEpoch, one.ErrorCode = p, -1, -1, int16(codeOf(err))
+			one.Partition, one.Offset, one.LeaderEpoch, one.Metadata, one.ErrorCode = p, -1, -1, kmsg.StringPtr(""), int16(codeOf(err))
 			out.Partitions = append(out.Partitions, one)
 		}
 		unknown = append(unknown, out)

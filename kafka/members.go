@@ -79,13 +79,14 @@ const maxProtocols = 100
 // Key 11, JoinGroup, versions 0 to 9. The connection waits until the group's
 // next generation stands.
 func (c *conn) joinGroup(h wire.Header, r *kmsg.JoinGroupRequest) (kmsg.Response, error) {
-	code := c.mayGroup(broker.Consume, r.Group)
-	if code == wire.None && len(r.Protocols) > maxProtocols {
-		code = wire.InconsistentGroupProtocol
-	}
-	if code != wire.None {
+	if code := c.mayGroup(broker.Consume, r.Group); code != wire.None {
 		res := kmsg.NewPtrJoinGroupResponse()
-		res.ErrorCode, res.MemberID = int16(code), r.MemberID
+		res.ErrorCode = int16(code)
+		return res, nil
+	}
+	if len(r.Protocols) > maxProtocols {
+		res := kmsg.NewPtrJoinGroupResponse()
+		res.ErrorCode, res.MemberID = int16(wire.InconsistentGroupProtocol), r.MemberID
 		return res, nil
 	}
 	host, _, _ := net.SplitHostPort(c.nc.RemoteAddr().String())

@@ -126,6 +126,9 @@ func (c *conn) produceOne(sl *slot, name []byte, t *topic, denied error, p *wire
 	case q.Acks < -1 || q.Acks > 1:
 		p.Fail(wire.InvalidRequiredAcks, "")
 		return
+	case c.entered != nil && c.entered.code == wire.TransactionalIDAuthFailed:
+		p.Fail(c.entered.code, c.entered.why)
+		return
 	case denied != nil:
 		p.Fail(deniedCode(name, denied), denied.Error())
 		return

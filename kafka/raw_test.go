@@ -191,7 +191,7 @@ func TestProduceRules(t *testing.T) {
 		{"a few bytes", []byte("hello"), wire.InvalidRecord},
 		{"old format", bent(16, 1), wire.InvalidRecord},
 		{"checksum wrong", bent(len(good())-1, 'z'), wire.CorruptMessage},
-		{"cut short", good()[:70], wire.CorruptMessage},
+		{"cut short", good()[:70], wire.InvalidRecord},
 		{"two batches", append(good(), good()...), wire.InvalidRecord},
 		{"bytes behind", append(good(), 0), wire.InvalidRecord},
 		{"count too small", header(func(h *batch.Header) { h.Count = 1 }), wire.InvalidRecord},

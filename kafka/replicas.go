@@ -87,10 +87,8 @@ func (c *conn) allElected(res *kmsg.ElectLeadersResponse) error {
 func (c *conn) alterAssignments(r *kmsg.AlterPartitionAssignmentsRequest) kmsg.Response {
 	res := kmsg.NewPtrAlterPartitionAssignmentsResponse()
 	res.AllowReplicationFactorChange = r.AllowReplicationFactorChange
-	if err := c.session.May(broker.Alter, broker.OnCluster, ""); err != nil {
-		res.ErrorCode, res.ErrorMessage = outcome(err)
-		return res
-	}
+	denied := c.session.May(broker.Alter, broker.OnCluster, "")
+	res.ErrorCode, res.ErrorMessage = outcome(denied)
 	for _, t := range r.Topics {
 		out := kmsg.NewAlterPartitionAssignmentsResponseTopic()
 		out.Topic = t.Topic
@@ -102,7 +100,11 @@ func (c *conn) alterAssignments(r *kmsg.AlterPartitionAssignmentsRequest) kmsg.R
 		for _, p := range t.Partitions {
 			one := kmsg.NewAlterPartitionAssignmentsResponseTopicPartition()
 			one.Partition = p.Partition
-			one.ErrorCode, one.ErrorMessage = outcome(c.reassign(t.Topic, &p))
+			err := denied
+			if err == nil {
+				err = c.reassign(t.Topic, &p)
+			}
+			one.ErrorCode, one.ErrorMessage = outcome(err)
 			out.Partitions = append(out.Partitions, one)
 		}
 		res.Topics = append(res.Topics, out)

@@ -327,7 +327,7 @@ func TestARenewedMessageIsKept(t *testing.T) {
 	for range 4 {
 		time.Sleep(100 * time.Millisecond)
 		q := a.request(0, verdictsAt{0, 0, []int8{4}})
-		q.IsRenewAck = true
+		q.IsRenewAck, q.MaxBytes, q.MaxWaitMillis = true, 0, 0
 		if p := a.do(q); p.AcknowledgeErrorCode != 0 {
 			t.Fatalf("%+v", p)
 		}

@@ -32,19 +32,20 @@ type shareAsked struct {
 	id       wire.TopicID
 	n        int32
 	verdicts []shareVerdict
-	code     wire.Code // what became of them
-	settled  bool      // there were any
+	last     int64 // offset of those before
+	err      error // what became of them
+	settled  bool  // there were any
 	bad      bool
 }
 
 // verdictsOf reads what is said of a batch of messages, a shareVerdict each or one for all. Equal ones that follow each other become one.
 func (a *shareAsked) verdictsOf(first, last int64, kinds []int8, renews bool) {
 	n := last - first + 1
-	if first < 0 || n <= 0 || len(kinds) != 1 && int64(len(kinds)) != n {
+	if first < a.last || n <= 0 || len(kinds) != 1 && int64(len(kinds)) != n {
 		a.bad = true
 		return
 	}
-	a.settled = true
+	a.settled, a.last = true, last
 	for i, kind := range kinds {
 		if kind < shareGap || kind > shareRenew || kind == shareRenew && !renews {
 			a.bad = true
@@ -95,25 +96,33 @@ func (c *conn) enterShare(r *shareRequest) (*shareSession, wire.Code) {
 		a := &r.parts[i]
 		switch {
 		case a.bad:
-			a.code, a.settled = wire.InvalidRequest, true
+			a.err, a.settled = faultf(wire.InvalidRequest, "batches have to go up, with one kind of acknowledgement for all or one for each record, of those that there are"), true
 		case a.settled:
-			a.code = c.settleShare(x, a)
+			a.err = c.settleShare(x, a)
 		}
 	}
 	return x, wire.None
 }
 
-func (c *conn) settleShare(x *shareSession, a *shareAsked) wire.Code {
-	if _, err := c.topicNamed(broker.Consume, nil, a.id); err != nil {
-		return codeOf(err)
+func (c *conn) settleShare(x *shareSession, a *shareAsked) error {
+	t, err := c.topicNamed(broker.Consume, nil, a.id)
+	if err == nil && t.partition(a.n) == nil {
+		err = noPartition(t, a.n)
+	}
+	if err != nil {
+		return err
 	}
 	x.mu.Lock()
 	p := x.find(a.id, a.n)
 	x.mu.Unlock()
-	if p == nil {
-		return wire.InvalidRecordState
+	if p == nil || x.settle(p, a.verdicts) != wire.None {
+		return faultf(wire.InvalidRecordState, "not all of these records of '%s' are held by this member", t.name)
 	}
-	return x.settle(p, a.verdicts)
+	return nil
+}
+
+func noPartition(t *topic, n int32) error {
+	return faultf(wire.UnknownTopicOrPartition, "topic '%s' has no partition %d", t.name, n)
 }
 
 // Key 79, ShareAcknowledge, versions 1 and 2: what became of messages, outside of a fetch.
@@ -144,12 +153,17 @@ func (c *conn) shareAcknowledge(r *kmsg.ShareAcknowledgeRequest) kmsg.Response {
 		out := kmsg.NewShareAcknowledgeResponseTopic()
 		out.TopicID = t.TopicID
 		for _, p := range t.Partitions {
-			one := kmsg.NewShareAcknowledgeResponseTopicPartition()
-			one.Partition, one.ErrorCode = p.Partition, int16(q.parts[at].code)
+			if a := &q.parts[at]; a.settled {
+				one := kmsg.NewShareAcknowledgeResponseTopicPartition()
+				one.Partition = p.Partition
+				one.ErrorCode, one.ErrorMessage = outcome(a.err)
+				out.Partitions = append(out.Partitions, one)
+			}
 			at++
-			out.Partitions = append(out.Partitions, one)
 		}
-		res.Topics = append(res.Topics, out)
+		if len(out.Partitions) > 0 {
+			res.Topics = append(res.Topics, out)
+		}
 	}
 	return res
 }
@@ -171,7 +185,8 @@ func (c *conn) shareFetch(r *kmsg.ShareFetchRequest) (kmsg.Response, error) {
 	}
 	res := kmsg.NewPtrShareFetchResponse()
 	res.AcquisitionLockTimeoutMillis = int32(set.ShareLock.Milliseconds())
-	if len(r.ForgottenTopicsData) > maxShareParts {
+	asks := r.MaxBytes != 0 || r.MinBytes != 0 || r.MaxRecords != 0 || r.MaxWaitMillis != 0 // which who renews must not
+	if len(r.ForgottenTopicsData) > maxShareParts || r.IsRenewAck && asks || r.ShareAcquireMode < 0 || r.ShareAcquireMode > 1 {
 		res.ErrorCode = int16(wire.InvalidRequest)
 		return res, nil
 	}
@@ -183,7 +198,8 @@ func (c *conn) shareFetch(r *kmsg.ShareFetchRequest) (kmsg.Response, error) {
 	out := shareAnswer{res: res}
 	for i := range q.parts {
 		if a := &q.parts[i]; a.settled {
-			out.part(a.id, a.n).AcknowledgeErrorCode = int16(a.code)
+			p := out.part(a.id, a.n)
+			p.AcknowledgeErrorCode, p.AcknowledgeErrorMessage = outcome(a.err)
 		}
 	}
 	if r.ShareSessionEpoch == -1 {
@@ -392,7 +408,7 @@ func (c *conn) acquire(x *shareSession, r *kmsg.ShareFetchRequest, out *shareAns
 func (c *conn) acquireFrom(x *shareSession, p *sharePart, records, bytes int, out *shareAnswer) (int, error) {
 	t, err := c.topicNamed(broker.Consume, nil, p.id)
 	if err == nil && t.partition(p.n) == nil {
-		err = faultf(wire.UnknownTopicOrPartition, "topic '%s' has no partition %d", t.name, p.n)
+		err = noPartition(t, p.n)
 	}
 	if err != nil {
 		p.leave()

@@ -58,13 +58,17 @@ func (c *conn) describeShareOffsets(r *kmsg.DescribeShareGroupOffsetsRequest) km
 		out := kmsg.NewDescribeShareGroupOffsetsResponseGroup()
 		out.GroupID = asked.GroupID
 		code := c.mayGroup(broker.Look, asked.GroupID)
-		if code == wire.None {
+		switch {
+		case code != wire.None:
+		case asked.GroupID == "":
+			code = wire.InvalidGroupID
+		default:
 			var err error
 			if out.Topics, err = c.shareOffsets(asked); err != nil {
 				code, out.Topics = groupCode(err), nil
 			}
 		}
-		out.ErrorCode = int16(code)
+		out.ErrorCode, out.ErrorMessage = int16(code), notShare(asked.GroupID, code, c.groups)
 		res.Groups = append(res.Groups, out)
 	}
 	return res
@@ -123,6 +127,10 @@ func (c *conn) shareOffsets(asked kmsg.DescribeShareGroupOffsetsRequestGroup) (o
 func notShare(name string, code wire.Code, groups *group.Coordinator) *string {
 	var text string
 	switch code {
+	case wire.GroupAuthorizationFailed:
+		text = "Access to the group is refused."
+	case wire.InvalidGroupID:
+		text = "The group id is empty."
 	case wire.GroupNotEmpty:
 		text = "The group is not empty."
 	case wire.GroupIDNotFound:
@@ -190,7 +198,7 @@ func (c *conn) alterShareOffsets(r *kmsg.AlterShareGroupOffsetsRequest) kmsg.Res
 func (c *conn) moveShare(t *topic, p kmsg.AlterShareGroupOffsetsRequestTopicPartition) error {
 	part := t.partition(p.Partition)
 	if part == nil {
-		return faultf(wire.UnknownTopicOrPartition, "topic '%s' has no partition %d", t.name, p.Partition)
+		return noPartition(t, p.Partition)
 	}
 	return c.session.MoveWork(part, message.Offset(p.StartOffset))
 }
@@ -205,6 +213,9 @@ func (c *conn) deleteShareOffsets(r *kmsg.DeleteShareGroupOffsetsRequest) kmsg.R
 	}
 	if code := c.mayGroup(broker.Delete, r.GroupID); code != wire.None {
 		return refuse(code)
+	}
+	if r.GroupID == "" {
+		return refuse(wire.InvalidGroupID)
 	}
 	if _, code := c.groups.ShareTopics(r.GroupID); code != wire.None {
 		return refuse(code)

@@ -3,6 +3,7 @@ package kafka
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/kafka/wire"
 )
 
@@ -18,6 +19,11 @@ func (c *conn) createToken(r *kmsg.CreateDelegationTokenRequest) kmsg.Response {
 	res.TokenRequesterPrincipalType, res.TokenRequesterPrincipalName = userPrincipal, c.who.Name
 	if owner := deref(r.OwnerPrincipalName); r.Version >= 3 && owner != "" {
 		res.PrincipalType, res.PrincipalName = deref(r.OwnerPrincipalType), owner
+		if owner != c.who.Name && c.session.May(broker.Alter, broker.OnCluster, "") != nil {
+			res.ErrorCode = int16(wire.TokenAuthFailed)
+			res.IssueTimestamp, res.ExpiryTimestamp, res.MaxTimestamp = -1, -1, -1
+			return res
+		}
 	}
 	for i := range r.Renewers {
 		if r.Renewers[i].PrincipalType != userPrincipal {

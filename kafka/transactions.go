@@ -218,10 +218,14 @@ func olderFence(code wire.Code, version, since int16) wire.Code {
 }
 
 // Key 24, AddPartitionsToTxn, versions 0 to 5. All partitions are added or none: beside one that can't be the others are 55. From
-// version 4 on it is of several transactions, and may only ask.
+// version 4 on, which is for administrators, it is of several transactions, and may only ask.
 func (c *conn) addPartitionsToTxn(r *kmsg.AddPartitionsToTxnRequest) kmsg.Response {
 	res := kmsg.NewPtrAddPartitionsToTxnResponse()
 	if r.Version >= 4 {
+		if err := c.session.May(broker.Alter, broker.OnCluster, ""); err != nil { // it is what brokers ask each other
+			res.ErrorCode = int16(codeOf(err))
+			return res
+		}
 		for i := range r.Transactions {
 			t := &r.Transactions[i]
 			out := kmsg.NewAddPartitionsToTxnResponseTransaction()

@@ -80,12 +80,12 @@ func (a *arrival) gone() <-chan struct{} {
 // and returns the one batch they must be. What its header says of the records' times
 // is then what the records say: producers' claims are not believed (old ones leave -1).
 //
-//	null or empty records, several batches, magic 0 or 1 from
-//	version 3 of Produce on                                      87
+//	null or empty records, several batches, a batch that is cut,
+//	magic 0 or 1 from version 3 of Produce on                    87
 //	count 0, count not last delta + 1, control batch, a time at
 //	which what ends a key goes (attribute 0x40)                  87
 //	producer id without a sequence number                        87
-//	checksum wrong                                                2
+//	checksum wrong, magic 3 and up                                2
 //	larger than the topic's max.message.bytes, or 64 times that
 //	when it is unpacked                                          10
 //	unknown codec, zstd by a Produce request before version 7    76
@@ -132,15 +132,17 @@ func (a *arrival) check(records []byte, set *broker.Settings) (batch.Batch, wire
 
 // checkHeader is the part of check that looks at no record.
 func (a *arrival) checkHeader(records []byte, set *broker.Settings) (batch.Batch, wire.Code, string) {
-	if a.version >= noLegacySince && message.IsLegacy(records) {
+	switch {
+	case a.version >= noLegacySince && message.IsLegacy(records):
 		return nil, wire.InvalidRecord, "messages of format 0 or 1 in a Produce request from version 3 on"
-	}
-	if len(records) <= 16 || records[16] != batch.Magic {
+	case len(records) > 16 && records[16] > batch.Magic:
+		return nil, wire.CorruptMessage, "the records are of a format after 2"
+	case len(records) <= 16 || records[16] != batch.Magic:
 		return nil, wire.InvalidRecord, "the records are not one batch of format 2"
 	}
 	b, rest, err := batch.Next(records)
 	if err != nil {
-		return nil, wire.CorruptMessage, err.Error()
+		return nil, wire.InvalidRecord, err.Error()
 	}
 	switch {
 	case len(rest) > 0:

@@ -63,6 +63,7 @@ const (
 	LogDirNotFound             Code = 57
 	SASLAuthenticationFailed   Code = 58
 	TokensDisabled             Code = 61
+	TokenAuthFailed            Code = 65
 	InvalidPrincipalType       Code = 67
 	GroupNotEmpty              Code = 68
 	GroupIDNotFound            Code = 69
@@ -82,6 +83,7 @@ const (
 	ResourceNotFound           Code = 91
 	DuplicateResource          Code = 92
 	UnacceptableCredential     Code = 93
+	InvalidUpdateVersion       Code = 95
 	PolicyViolation            Code = 44
 	MismatchedEndpointType     Code = 114
 	UnsupportedEndpointType    Code = 115

@@ -105,6 +105,7 @@ var shapes = map[Key][]shape{
 	AlterClientQuotas:       {list(list(text, text), list(text, i64, i8)), i8},
 	DescribeUserSCRAM:       {list(text)},
 	AlterUserSCRAM:          {list(text, i8), list(text, i8, i32, blob, blob)},
+	UpdateFeatures:          {i32, list(text, i16, i8), from(1, i8)},
 	DescribeCluster:         {i8, from(1, i8), from(2, i8)},
 	ConsumerGroupHeartbeat: {text, text, i32, text, text, i32, plain(text), from(1, text), text,
 		list(uuid, plain(i32))},

@@ -54,6 +54,7 @@ const (
 	DescribeUserSCRAM       Key = 50
 	AlterUserSCRAM          Key = 51
 	DescribeQuorum          Key = 55
+	UpdateFeatures          Key = 57
 	DescribeCluster         Key = 60
 	DescribeProducers       Key = 61
 	DescribeTransactions    Key = 65
@@ -137,6 +138,7 @@ var Supported = []Support{
 	{DescribeUserSCRAM, 0, 0, 0, "DescribeUserScramCredentials"},
 	{AlterUserSCRAM, 0, 0, 0, "AlterUserScramCredentials"},
 	{DescribeQuorum, 0, 2, 0, "DescribeQuorum"},
+	{UpdateFeatures, 0, 2, 0, "UpdateFeatures"},
 	{DescribeCluster, 0, 2, 0, "DescribeCluster"},
 	{DescribeProducers, 0, 0, 0, "DescribeProducers"},
 	{DescribeTransactions, 0, 0, 0, "DescribeTransactions"},

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -11,6 +13,7 @@ func conversations() []conversation {
 	return []conversation{
 		{"api-versions", apiVersions},
 		{"not-served", notServed},
+		{"frames", frames},
 		{"metadata", metadata},
 		{"cluster", cluster},
 		{"produce", produce},
@@ -32,10 +35,13 @@ func conversations() []conversation {
 		{"quotas", quotas},
 		{"credentials", credentials},
 		{"logins", logins},
+		{"denied", denied},
+		{"partly", partly},
 		{"offsets", offsets},
 		{"classic", classic},
 		{"consumer", consumer},
 		{"shared", shared},
+		{"acquiring", acquiring},
 		{"transactions", transactions},
 		{"implicit", implicit},
 	}
@@ -75,11 +81,13 @@ func apiVersions(t *talk) {
 
 // notServed asks for what nobody serves.
 func notServed(t *talk) {
-	for _, key := range []int16{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32, 33, 35, 36, 37, 42, 44, 47, 48, 49, 50, 51, 60, 61, 65, 66, 68, 69, 76, 77, 78, 79} {
-		t.raw("of a version to come", key, offered[key][1]+1, true, make([]byte, 16))
+	for _, key := range slices.Sorted(maps.Keys(offered)) {
+		if key != 18 { // see the conversation api-versions
+			t.raw("of a version to come", key, offered[key][1]+1, true, make([]byte, 16))
+		}
 	}
 	t.raw("of a version below zero", 3, -1, false, make([]byte, 16))
-	for _, key := range []int16{4, 5, 6, 7, 52, 53, 54, 56, 58, 59, 62, 63, 67, 70, 73, 82, 95, 1000, -1} {
+	for _, key := range []int16{4, 5, 6, 7, 52, 53, 54, 56, 58, 59, 62, 63, 67, 70, 71, 72, 73, 82, 95, 1000, -1} {
 		t.raw("which is no client's", key, 0, false, make([]byte, 16))
 	}
 	t.raw("a body that is cut", 3, 1, false, []byte{0, 0, 0, 1, 0, 9, 'a'})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -161,10 +162,11 @@ func (t *talk) join(group, member string, change ...func(*kmsg.JoinGroupRequest)
 	return r
 }
 
-// classic is a group whose members assign partitions themselves, in an old, a middle and the newest version.
+// classic is a group whose members assign partitions themselves, in each version of JoinGroup.
 func classic(t *talk) {
 	name := t.topic(t.n("t"), 2)
-	for _, v := range []int16{0, 3, 9} {
+	for v := range offered[11][1] + 1 {
+		clear(t.lines.tokens) // members are told alike in all versions
 		g := versionedName(t.n("g"), v)
 		sync, beat, leave := min(v, 5), min(v, 4), min(v, 5)
 		bad := func(title string, change func(*kmsg.JoinGroupRequest)) {
@@ -247,7 +249,7 @@ func classic(t *talk) {
 			other = ask(t, "of a second", func(int16) *kmsg.JoinGroupRequest { return t.join(g, "") }, only(v)).(*kmsg.JoinGroupResponse).MemberID
 		}
 		second := t.begin(1, t.join(g, other), v)
-		for range 100 { // until it has come
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) { // until it has come
 			h := beatOf()(0)
 			if quietly[*kmsg.HeartbeatResponse](t, h, beat).ErrorCode == 27 {
 				break
@@ -397,72 +399,4 @@ func consumer(t *talk) {
 	ask(t, "that leaves", beat("m", -1), only(1), random)
 	ask(t, "that has left", beat("m", epoch), only(1), random)
 	ask(t, "after all left", describe(g), epochs)
-}
-
-// shared is a share group's conversation (KIP-932).
-func shared(t *talk) {
-	name := t.topic(t.n("t"), 1)
-	g := t.n("g")
-	beat := func(group, member string, epoch int32, topics ...string) func(int16) *kmsg.ShareGroupHeartbeatRequest {
-		return func(int16) *kmsg.ShareGroupHeartbeatRequest {
-			r := kmsg.NewPtrShareGroupHeartbeatRequest()
-			r.GroupID, r.MemberID, r.MemberEpoch, r.SubscribedTopicNames = group, member, epoch, topics
-			return r
-		}
-	}
-	random := without("HeartbeatIntervalMillis", "MemberEpoch", "Assignment")
-	ask(t, "without a group", beat("", "m", 0, name), random)
-	ask(t, "without a member", beat(g, "", 0, name), random)
-	ask(t, "without topics", beat(g, "m", 0), random)
-	ask(t, "of an epoch below", beat(g, "m", -3, name), random)
-	ask(t, "of a member that is not there", beat(g, "m", 5), random)
-	ask(t, "that joins", beat(g, "m", 0, name), random)
-	describe := func(names ...string) func(int16) *kmsg.ShareGroupDescribeRequest {
-		return func(int16) *kmsg.ShareGroupDescribeRequest {
-			r := kmsg.NewPtrShareGroupDescribeRequest()
-			r.GroupIDs = names
-			return r
-		}
-	}
-	ask(t, "that is not there", describe(t.n("none")))
-	ask(t, "in use", describe(g), without("GroupEpoch", "AssignmentEpoch", "MemberEpoch", "Assignment"))
-	ask(t, "in use", func(int16) *kmsg.ListGroupsRequest { return kmsg.NewPtrListGroupsRequest() }, mine, last)
-	ask(t, "that is a share group", func(int16) *kmsg.DescribeGroupsRequest {
-		r := kmsg.NewPtrDescribeGroupsRequest()
-		r.Groups = []string{g}
-		return r
-	}, last)
-	get := func(group, member *string, epoch int32, id [16]byte, partition int32) func(int16) *kmsg.ShareFetchRequest {
-		return func(int16) *kmsg.ShareFetchRequest {
-			r := kmsg.NewPtrShareFetchRequest()
-			r.GroupID, r.MemberID, r.ShareSessionEpoch = group, member, epoch
-			r.MaxWaitMillis, r.MinBytes, r.MaxBytes, r.MaxRecords, r.BatchSize = 50, 0, 1<<20, 100, 100
-			p := kmsg.NewShareFetchRequestTopicPartition()
-			p.Partition, p.PartitionMaxBytes = partition, 1<<20
-			r.Topics = []kmsg.ShareFetchRequestTopic{{TopicID: id, Partitions: []kmsg.ShareFetchRequestTopicPartition{p}}}
-			return r
-		}
-	}
-	m := ptr("AAAAAAAAAAAAAAAAAAAAAA")
-	lock := without("AcquisitionLockTimeoutMillis")
-	ask(t, "without a group", get(ptr(""), m, 0, t.ids[name], 0), lock, last)
-	ask(t, "of no session", get(&g, m, 7, t.ids[name], 0), lock, last)
-	ask(t, "that ends no session", get(&g, m, -1, t.ids[name], 0), lock, last)
-	ask(t, "of an id that is not there", get(&g, m, 0, [16]byte{7}, 0), lock, last)
-	ask(t, "of a session's wrong epoch", get(&g, m, 9, t.ids[name], 0), lock, last)
-	acknowledge := func(epoch int32, id [16]byte, first, last int64, kinds ...int8) func(int16) *kmsg.ShareAcknowledgeRequest {
-		return func(int16) *kmsg.ShareAcknowledgeRequest {
-			r := kmsg.NewPtrShareAcknowledgeRequest()
-			r.GroupID, r.MemberID, r.ShareSessionEpoch = &g, m, epoch
-			p := kmsg.NewShareAcknowledgeRequestTopicPartition()
-			b := kmsg.NewShareAcknowledgeRequestTopicPartitionAcknowledgementBatch()
-			b.FirstOffset, b.LastOffset, b.AcknowledgeTypes = first, last, kinds
-			p.AcknowledgementBatches = append(p.AcknowledgementBatches, b)
-			r.Topics = []kmsg.ShareAcknowledgeRequestTopic{{TopicID: id, Partitions: []kmsg.ShareAcknowledgeRequestTopicPartition{p}}}
-			return r
-		}
-	}
-	ask(t, "in no session", acknowledge(0, t.ids[name], 0, 0, 1), lock, last)
-	ask(t, "in a session's wrong epoch", acknowledge(9, t.ids[name], 0, 0, 1), lock, last)
-	ask(t, "that leaves", beat(g, "m", -1), random)
 }

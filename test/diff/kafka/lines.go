@@ -108,7 +108,7 @@ func (l *lines) field(path, name string, v, std reflect.Value) {
 	case v.Kind() == reflect.Struct:
 		l.walk(path+".", "", v, std)
 	case reflect.DeepEqual(v.Interface(), std.Interface()):
-	case name == "ErrorMessage" && v.Elem().String() == "":
+	case strings.HasSuffix(name, "ErrorMessage") && v.Elem().String() == "":
 	default:
 		l.say(path, l.value(name, v))
 	}
@@ -206,7 +206,7 @@ func (l *lines) value(name string, v reflect.Value) string {
 
 func (l *lines) text(name, s string) string {
 	switch name {
-	case "ErrorMessage":
+	case "ErrorMessage", "AcknowledgeErrorMessage":
 		return "words"
 	case "Host", "ClientHost", "ClusterID", "Dir":
 		if s == "" || s == "*" {
@@ -287,11 +287,39 @@ func (l *lines) batches(b []byte) string {
 			break
 		}
 		b = b[size:]
-		out = append(out, fmt.Sprintf("{offset %d records %d to +%d magic %d attributes %d times %s %s %s epoch %d sequence %d of %d bytes}", r.FirstOffset, r.NumRecords, r.LastOffsetDelta, r.Magic,
-			r.Attributes, l.time(r.FirstTimestamp), l.time(r.MaxTimestamp), l.number("ProducerID", r.ProducerID), r.ProducerEpoch, r.FirstSequence, size))
+		out = append(out, fmt.Sprintf("{offset %d records %d to +%d magic %d attributes %d times %s %s %s epoch %d sequence %d of %d bytes: %s}", r.FirstOffset, r.NumRecords, r.LastOffsetDelta, r.Magic,
+			r.Attributes, l.time(r.FirstTimestamp), l.time(r.MaxTimestamp), l.number("ProducerID", r.ProducerID), r.ProducerEpoch, r.FirstSequence, size, content(&r)))
 	}
 	if len(b) > 0 {
 		out = append(out, fmt.Sprintf("and %d bytes", len(b)))
 	}
 	return "[" + strings.Join(out, " ") + "]"
+}
+
+// content is what is in a batch: of each record its offset, time, key and value, of a compressed batch the length alone.
+func content(b *kmsg.RecordBatch) string {
+	if b.Attributes&7 != 0 {
+		return fmt.Sprintf("%d bytes", len(b.Records))
+	}
+	var out []string
+	for rest := b.Records; len(rest) > 0; {
+		size, n := binary.Varint(rest)
+		var r kmsg.Record
+		if n <= 0 || size < 0 || int(size) > len(rest)-n || r.ReadFrom(rest[:n+int(size)]) != nil {
+			return strings.Join(append(out, fmt.Sprintf("and %d bytes", len(rest))), " ")
+		}
+		rest = rest[n+int(size):]
+		out = append(out, fmt.Sprintf("+%d +%d %s %s", r.OffsetDelta, r.TimestampDelta64, quoted(r.Key), quoted(r.Value)))
+	}
+	return strings.Join(out, " ")
+}
+
+func quoted(b []byte) string {
+	switch {
+	case b == nil:
+		return "null"
+	case len(b) > 16:
+		return fmt.Sprintf("%d bytes", len(b))
+	}
+	return strconv.QuoteToASCII(string(b))
 }

@@ -201,6 +201,7 @@ func sessions(t *talk) {
 	t.fill(name, 0, "a")
 	t.fill(name, 1, "b")
 	for _, v := range []int16{7, 12, 13, 18} {
+		clear(t.lines.tokens) // sessions are told alike in all versions
 		var session int32
 		in := func(title string, epoch int32, change func(*kmsg.FetchRequest)) {
 			res := ask(t, title, func(int16) *kmsg.FetchRequest {

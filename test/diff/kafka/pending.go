@@ -30,7 +30,7 @@ func (p *pending) end(title string, options ...option) kmsg.Response {
 	for _, o := range options {
 		o(&a)
 	}
-	s := p.t.step(kmsg.NameForKey(a.key) + " " + title)
+	s := p.t.goesOn(kmsg.NameForKey(a.key)+" "+title, p.req.GetVersion(), p.req.GetVersion())
 	res, err := p.c.receive(p.req, p.corr)
 	if err != nil {
 		s.note(p.req.GetVersion(), []string{err.Error()})

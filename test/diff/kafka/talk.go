@@ -59,11 +59,13 @@ func (t *talk) text() string {
 // step is what was asked, in some versions, and what each of them was answered.
 type step struct {
 	title string
+	held  []int16            // versions
 	found map[string][]int16 // versions by line
 	order []string
 }
 
 func (s *step) note(version int16, lines []string) {
+	s.held = append(s.held, version)
 	for _, l := range lines {
 		if s.found[l] == nil {
 			s.order = append(s.order, l)
@@ -72,11 +74,19 @@ func (s *step) note(version int16, lines []string) {
 	}
 }
 
+// write writes the step down. A quotation mark stands for what the path of a line has in common, up to its last dot, with the line before.
 func (s *step) write(b *strings.Builder) {
 	fmt.Fprintf(b, "> %s\n", s.title)
 	slices.SortStableFunc(s.order, func(x, y string) int { return strings.Compare(pathOf(x), pathOf(y)) })
+	before := ""
 	for _, l := range s.order {
-		fmt.Fprintf(b, "%s %s\n", ranges(s.found[l]), l)
+		path, text := pathOf(l), l
+		place := path[:strings.LastIndex(path, ".")+1]
+		if place != "" && place == before {
+			text = `"` + l[len(place):]
+		}
+		before = place
+		fmt.Fprintf(b, "%s %s\n", ranges(s.found[l]), text)
 	}
 }
 
@@ -187,12 +197,23 @@ func ask[R kmsg.Request](t *talk, title string, build func(v int16) R, options .
 	for _, o := range options {
 		o(&a)
 	}
-	s := t.step(kmsg.NameForKey(key) + " " + title)
+	s := t.goesOn(kmsg.NameForKey(key)+" "+title, a.from, a.to)
 	var answer kmsg.Response
 	for v := a.from; v <= a.to; v++ {
 		answer = t.exchange(s, &a, build(v), v)
 	}
 	return answer
+}
+
+// goesOn is the step of a title that was not held in any of these versions yet, or a new one: what is asked in each version in its
+// turn is told as what is asked in all of them at once.
+func (t *talk) goesOn(title string, from, to int16) *step {
+	for _, s := range t.steps {
+		if s.title == title && !slices.ContainsFunc(s.held, func(v int16) bool { return v >= from && v <= to }) {
+			return s
+		}
+	}
+	return t.step(title)
 }
 
 func (t *talk) step(title string) *step {
