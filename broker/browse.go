@@ -19,7 +19,7 @@ func (s *Session) Extent(p *Partition) (start, end message.Offset, err error) {
 	if _, err := p.knowTxns(); err != nil {
 		return 0, 0, err
 	}
-	end = p.committedEnd(end)
+	end = p.committedEnd(start, end)
 	settings := p.q.Settings()
 	if p.q.Topic || settings.kind == stream || settings.History > 0 {
 		return start, end, nil

@@ -158,7 +158,7 @@ func (c *compactor) round() (topics int) {
 // keysFor is a map of a cleaning, in the memory of the one before in this round if that is enough. The memory is not the
 // collector's: at 64 MiB that would let three times as much garbage gather beside it.
 func (c *compactor) keysFor(first message.Offset, records int64) *keyMap {
-	bytes := keyPlaces(records, c.b.opts.CompactMemory) * keyPlaceBytes
+	bytes := keyMapBytes(records, c.b.opts.CompactMemory)
 	if len(c.memory) < bytes {
 		c.giveBack()
 		c.memory, c.free = c.b.opts.Pages(bytes)
@@ -237,7 +237,7 @@ func (c *compactor) due(p *Partition, st *compacted, now time.Time) (*cleaning, 
 	}
 	st.clean = max(st.clean, segments[0].Start, start) // what was cut off may end within a segment, and within a batch
 	w := &cleaning{c: c, p: p, st: st, set: s, now: now, from: st.clean, to: st.clean}
-	stable := p.committedEnd(end)
+	stable := p.committedEnd(start, end)
 	var clean, dirty int64
 	var first time.Time
 	for _, one := range segments {

@@ -356,7 +356,7 @@ func TestAWorkQueueOverACompactedTopicForgetsWhatWent(t *testing.T) {
 // TestKeysThatDoNotFitMemoryTakeSeveralPasses and come to the same.
 func TestKeysThatDoNotFitMemoryTakeSeveralPasses(t *testing.T) {
 	c := newCompacting(t)
-	c.opts.CompactMemory = 100 * keyPlaceBytes // 75 keys
+	c.opts.CompactMemory = 13 * keyBlockBytes // 78 keys
 	want := map[string]message.Offset{}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
@@ -393,7 +393,7 @@ func TestKeysThatDoNotFitMemoryTakeSeveralPasses(t *testing.T) {
 func TestAKeyMapKnowsTheLastPlaceOfEachKey(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	const first = 1 << 40
-	m := newKeyMap(first, make([]byte, 1000*keyPlaceBytes))
+	m := newKeyMap(first, make([]byte, 1000/8*keyBlockBytes))
 	want := map[message.KeyDigest]message.Offset{}
 	digests := make([]message.KeyDigest, 900)
 	for i := range digests {

@@ -31,7 +31,7 @@ func (c *compacting) set(config ...string) {
 func TestABatchWithMoreKeysThanThereIsMemoryForIsCompacted(t *testing.T) {
 	for codec := range 5 {
 		c := newCompacting(t)
-		c.opts.CompactMemory = 100 * keyPlaceBytes // 75 keys
+		c.opts.CompactMemory = 13 * keyBlockBytes // 78 keys
 		var list, want []keyedRecord
 		for i := range 300 {
 			one := keyedRecord{key: fmt.Sprint("k", i), value: "v"}
@@ -72,7 +72,7 @@ func TestCompactionGetsOverAGapOfMoreOffsetsThanAKeyMapReaches(t *testing.T) {
 	b := keyedBatch(t, message.CodecNone, nobody, keyedRecord{key: "a", value: "1"})
 	b.SetBaseOffset(base)
 	c.part().log = behindAGap{c.part().log, b}
-	w := &cleaning{c: &c.compactor, p: c.part(), to: base + 1, keys: newKeyMap(0, make([]byte, 16*keyPlaceBytes))}
+	w := &cleaning{c: &c.compactor, p: c.part(), to: base + 1, keys: newKeyMap(0, make([]byte, 2*keyBlockBytes))}
 	if err := w.collect(); err != nil || w.end != base {
 		t.Fatalf("the first pass ends at %d, %v; want %d", w.end, err, base)
 	}

@@ -47,7 +47,7 @@ func compactCampaign(t *testing.T, seed uint64) {
 	m := &compactModel{compacting: newCompacting(t, "segment.bytes", "65536"), rng: rand.New(rand.NewPCG(seed, 9)),
 		open: map[int64]int{}, seq: map[int64]int32{}, last: map[int64]batch.Batch{}, lastAt: map[int64]message.Offset{}, ends: map[message.Offset][]message.Offset{}}
 	if seed%3 == 0 {
-		m.opts.CompactMemory = 40 * keyPlaceBytes
+		m.opts.CompactMemory = 5 * keyBlockBytes
 	}
 	for range 200 {
 		m.step()

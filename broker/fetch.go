@@ -98,7 +98,7 @@ func (s *Session) Fetch(p *Partition, f Fetch, into []Batches) (Fetched, []Batch
 	}
 	got.Stable = got.End
 	if t != nil {
-		got.Stable = t.committedEnd(got.End)
+		got.Stable = t.committedEnd(got.Start, got.End)
 	}
 	stop := got.End
 	if f.Committed {

@@ -372,7 +372,7 @@ func recordsInside(data []byte, from, to message.Offset) (n int64, end message.O
 // Next finds the first run of consecutive messages at or after from.
 func (s *source) Next(from message.Offset, wait bool) (first, last message.Offset, ok bool, err error) {
 	for {
-		if from >= s.part.committedEnd(undecided) {
+		if from >= s.part.committedEnd(0, undecided) {
 			return 0, 0, false, nil
 		}
 		v, err := borrow(s.log, from, headBytes, wait)
@@ -397,7 +397,7 @@ func (s *source) Next(from message.Offset, wait bool) (first, last message.Offse
 			v.Done()
 			return 0, 0, false, nil
 		}
-		t, end := s.part.txns(), s.part.committedEnd(undecided) // as they are now: a transaction may have begun in what was read
+		t, end := s.part.txns(), s.part.committedEnd(0, undecided) // as they are now: a transaction may have begun in what was read
 		var past message.Offset
 		err = v.Use(func(data []byte) (err error) {
 			first, last, ok, past, err = nextRun(data, from, end, t)

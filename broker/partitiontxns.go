@@ -90,19 +90,20 @@ func (p *Partition) knowTxns() (*partTxns, error) {
 // bounds are those of the log as a reader of what is committed sees it.
 func (p *Partition) bounds() (start, end message.Offset, err error) {
 	start, end, err = p.log.Bounds()
-	return start, p.committedEnd(end), err
+	return start, p.committedEnd(start, end), err
 }
 
-// committedEnd is the last stable offset of a log that ends at end.
-func (p *Partition) committedEnd(end message.Offset) message.Offset {
+// committedEnd is the last stable offset of a log [start, end). Retention, and who deletes records, may take the first ones of an open
+// transaction, as in Kafka: it is the log's start then.
+func (p *Partition) committedEnd(start, end message.Offset) message.Offset {
 	if t := p.txns(); t != nil {
-		return t.committedEnd(end)
+		return t.committedEnd(start, end)
 	}
 	return end
 }
 
-func (t *partTxns) committedEnd(end message.Offset) message.Offset {
-	return min(end, message.Offset(t.stable.Load()))
+func (t *partTxns) committedEnd(start, end message.Offset) message.Offset {
+	return max(start, min(end, message.Offset(t.stable.Load())))
 }
 
 // hides says whether a batch is none that a reader of what is committed sees: a marker, or of a

@@ -559,6 +559,56 @@ func TestNamesBehindATransactionStay(t *testing.T) {
 	})
 }
 
+// Retention, and who deletes records, may take the beginning of an open transaction, as in Kafka.
+func TestTheBeginningOfAnOpenTransactionMayGo(t *testing.T) {
+	for name, commit := range map[string]bool{"committed": true, "aborted": false} {
+		t.Run(name, func(t *testing.T) {
+			r := startWith(t, 0)
+			q, err := r.s.CreateTopic("t", 1, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := q.Partitions()[0]
+			put := func(b batch.Batch) {
+				t.Helper()
+				if _, err := r.s.Produce(p, b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := q.Ready(); n != 0 { // its cursor is there
+				t.Fatal(n)
+			}
+			put(transactionally(1, 0, 0, "gone"))
+			put(produced(-1, -1, -1, "gone"))
+			put(transactionally(1, 0, 1, "left"))
+			put(produced(-1, -1, -1, "plain"))
+			if start, err := r.s.Truncate(p, 2); err != nil || start != 2 {
+				t.Fatal(start, err)
+			}
+			got, list, err := r.s.Fetch(p, Fetch{From: 2, MaxBytes: 1000, Whole: true, Committed: true}, nil)
+			if err != nil || len(list) != 0 || got.Start != 2 || got.Stable != 2 || got.End != 4 {
+				t.Errorf("%+v, %d runs, %v", got, len(list), err)
+			}
+			if n := q.Ready(); n != 0 {
+				t.Errorf("%d are ready while it is open", n)
+			}
+			if start, end, err := r.s.Extent(p); start != 2 || end != 2 || err != nil {
+				t.Errorf("from %d to %d, %v", start, end, err)
+			}
+			if err := r.v.EndTransaction(p, 1, 0, 0, commit); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"left", "plain"}
+			if !commit {
+				want = want[1:]
+			}
+			if bodies, _ := r.browse(q, 0, 10); !slices.Equal(bodies, want) || q.Ready() != int64(len(want)) {
+				t.Errorf("%q, %d ready; want %q", bodies, q.Ready(), want)
+			}
+		})
+	}
+}
+
 // What is decided before another open transaction is not counted any more.
 func TestWhatIsUndecidedIsCountedFromTheOldestOpenTransaction(t *testing.T) {
 	r := startWith(t, 0)

@@ -39,11 +39,11 @@ func (l *limiter) undecided(p *Partition, s *Settings) (messages, bytes int64, e
 		if t == nil || t.stable.Load() == undecided {
 			continue
 		}
-		_, end, err := part.log.Bounds()
+		start, end, err := part.log.Bounds()
 		if err != nil {
 			return 0, 0, err
 		}
-		stable := t.committedEnd(end)
+		stable := t.committedEnd(start, end)
 		n, err := part.log.Records(stable, end)
 		if err != nil {
 			return 0, 0, err

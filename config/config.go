@@ -37,7 +37,7 @@ type Config struct {
 	// CompactionInterval is how often compacted topics are looked at.
 	CompactionInterval time.Duration `flag:"compaction-interval" default:"15s" group:"Storage" usage:"how often topics with cleanup.policy=compact are looked at, one log at a time is compacted"`
 	// CompactionMemory is the most that the keys of the log take that is being compacted.
-	CompactionMemory Size `flag:"compaction-memory" default:"64MiB" group:"Storage" usage:"most memory that compaction takes for keys, 22 bytes each; a log with more keys takes several passes"`
+	CompactionMemory Size `flag:"compaction-memory" default:"64MiB" group:"Storage" usage:"most memory that compaction takes for keys, 23 bytes each; a log with more keys takes several passes"`
 	// CompactionShare is how much of one processor's time compaction takes.
 	CompactionShare int `flag:"compaction-share" default:"25" group:"Storage" usage:"percent of its time in which compaction works, on one processor; it rests in the others, so that clients wait little for it"`
 
