@@ -186,3 +186,24 @@ func (v *VHost) putGroups(entries []store.Entry) error {
 	defer cancel()
 	return v.b.groups.Put(ctx, entries...)
 }
+
+// GroupReset says where a Kafka group that has no members is to go on.
+type GroupReset struct {
+	Group, Topic string
+	// Partition is the one that is meant; -1 is all of the topic's.
+	Partition int
+	To        ResetTo
+	// At is the offset, or the time in milliseconds since 1970.
+	At int64
+}
+
+// ResetTo is a place in a topic.
+type ResetTo uint8
+
+// The places: the first message that is there, behind the last one, the first message of a time or later, an offset.
+const (
+	ResetToFirst ResetTo = iota
+	ResetToLast
+	ResetToTime
+	ResetToOffset
+)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -52,6 +53,13 @@ func (c *client) unreached(err error) error {
 		return &failure{reason: fmt.Sprintf("%s speaks no TLS: write http:// instead, or the port of https (15671)", at), cause: err}
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return &failure{reason: fmt.Sprintf("%s does not answer in time: --timeout gives it longer; leveret health says whether it is well", at), cause: err}
+	}
+	if errors.Is(err, io.EOF) && c.base.Scheme == "http" {
+		return &failure{reason: fmt.Sprintf("%s ends the connection without a word: where it speaks TLS, write https://", at), cause: err}
+	}
+	var asked *url.Error
+	if errors.As(err, &asked) { // which is told already, without the query
+		err = asked.Err
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {

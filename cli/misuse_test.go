@@ -1,9 +1,11 @@
 package cli_test
 
 import (
+	"bufio"
 	"encoding/pem"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -148,6 +150,7 @@ func TestWhatIsWrongWithTheBrokerIsSaid(t *testing.T) {
 		{"half an answer", "list queues --http " + broken.URL, 1, "not as a broker does"},
 		{"no events", "tail q --http " + answer(200, "text/event-stream", "id: 1\ndata: nonsense\n\n"), 1, "no message"},
 		{"wrong password", "list queues --http " + answer(401, "application/json", `{"error":"not_authorized","reason":"Not_Authorized"}`), 1, "guest works from the broker's own machine only"},
+		{"TLS only", "list queues --http " + hangsUp(t), 69, "where it speaks TLS, write https://"},
 		{"no TLS", "list queues --http " + strings.Replace(answer(200, "text/html", ""), "http", "https", 1), 69, "speaks no TLS"},
 		{"TLS", "list queues --http " + strings.Replace(secret.URL, "https", "http", 1), 1, "write https://"},
 		{"unknown authority", "list queues --http " + secret.URL, 69, "name the authority's file with --ca"},
@@ -297,4 +300,26 @@ func TestShellsCompleteNames(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		do(t, "completion "+shell).ok("leveret")
 	}
+}
+
+// hangsUp is the address of somebody who ends connections at the first byte, as this broker's ports for TLS do.
+func hangsUp(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = bufio.NewReader(c).ReadString('\n')
+			_ = c.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		}
+	}()
+	return l.Addr().String()
 }

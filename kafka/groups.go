@@ -157,9 +157,9 @@ func (s *Server) DeleteGroup(session *broker.Session, name string) error {
 	case wire.None:
 		return nil
 	case wire.GroupIDNotFound:
-		return &broker.Error{Kind: broker.NotFound, Text: fmt.Sprintf("no group '%s' in vhost '%s'", name, v.Name)}
+		return noGroup(name, v.Name)
 	case wire.GroupNotEmpty:
-		return &broker.Error{Kind: broker.Precondition, Text: fmt.Sprintf("group '%s' in vhost '%s' has members: stop its consumers first", name, v.Name)}
+		return hasMembers(name, v.Name)
 	default:
 		return &broker.Error{Kind: broker.Unavailable, Text: fmt.Sprintf("group '%s' in vhost '%s' can't be deleted now: %s", name, v.Name, code)}
 	}

@@ -2,8 +2,11 @@ package management
 
 import (
 	"cmp"
+	"encoding/json"
+	"math"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/leveret-mq/leveret/broker"
 )
@@ -13,6 +16,8 @@ var groupRows = []row{
 	{path: "groups", method: get, who: management, paged: true, do: (*call).allGroups, about: "The consumer groups of the virtual hosts that the user may enter, with how far they are"},
 	{path: "groups/{vhost}", method: get, who: management, paged: true, do: (*call).groupsOf, about: "Those of one virtual host"},
 	{path: "groups/{vhost}/{name}", method: get, who: management, do: (*call).oneGroup, about: "One consumer group"},
+	{path: "groups/{vhost}/{name}/reset", method: post, who: management, do: (*call).resetGroup, body: resetBody{}, gives: http.StatusNoContent,
+		about: "Has a consumer group that has no members go on elsewhere in a topic"},
 	{path: "groups/{vhost}/{name}", method: del, who: management, do: (*call).deleteGroup, about: "Deletes a consumer group that has no members, with what it has committed"},
 }
 
@@ -110,6 +115,52 @@ func (c *call) deleteGroup() error {
 		return err
 	}
 	if err := c.s.opts.DeleteGroup(s, c.arg("name")); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+// resetBody is where a group is to go on.
+type resetBody struct {
+	Topic     string          `json:"topic" needed:"true"`
+	To        json.RawMessage `json:"to"`
+	Offset    *int64          `json:"offset"`
+	Partition *int64          `json:"partition"`
+}
+
+func (c *call) resetGroup() error {
+	var b resetBody
+	if err := c.body(&b); err != nil {
+		return err
+	}
+	r := broker.GroupReset{Group: c.arg("name"), Topic: b.Topic, Partition: -1}
+	to := strings.Trim(string(b.To), `"`)
+	var err error
+	switch {
+	case (b.Offset == nil) == (to == "" || to == "null"):
+		return badRequest("either 'to' says where to go on (first, last, or a time), or 'offset'")
+	case b.Offset != nil && *b.Offset < 0, b.Partition != nil && (*b.Partition < 0 || *b.Partition > math.MaxInt32):
+		return badRequest("'offset' and 'partition' must not be negative nor very large")
+	case b.Offset != nil:
+		r.To, r.At = broker.ResetToOffset, *b.Offset
+	case to == "first":
+		r.To = broker.ResetToFirst
+	case to == "last":
+		r.To = broker.ResetToLast
+	default:
+		r.To = broker.ResetToTime
+		if r.At, err = readTime("to", to); err != nil {
+			return err
+		}
+	}
+	if b.Partition != nil {
+		r.Partition = int(*b.Partition)
+	}
+	s, err := c.session()
+	if err != nil {
+		return err
+	}
+	if err := c.s.opts.ResetGroup(s, r); err != nil {
 		return err
 	}
 	return c.empty(http.StatusNoContent)

@@ -42,6 +42,8 @@ type Options struct {
 	Groups func() []Group
 	// DeleteGroup removes a consumer group that has no members; nil has none.
 	DeleteGroup func(s *broker.Session, name string) error
+	// ResetGroup has one without members go on elsewhere in a topic; nil has none.
+	ResetGroup func(s *broker.Session, r broker.GroupReset) error
 	// Recent has the last lines of the log; nil is none.
 	Recent *audit.Recent
 	// Ready returns nil from when every listener accepts until the stop, else what the broker is about; nil is always ready.
@@ -109,6 +111,9 @@ func (o *Options) defaults() {
 	}
 	if o.DeleteGroup == nil {
 		o.DeleteGroup = func(*broker.Session, string) error { return missing() }
+	}
+	if o.ResetGroup == nil {
+		o.ResetGroup = func(*broker.Session, broker.GroupReset) error { return missing() }
 	}
 	if o.Recent == nil {
 		o.Recent = &audit.Recent{}

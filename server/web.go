@@ -79,10 +79,20 @@ func (s *Server) groups() []management.Group {
 func (s *Server) deleteGroup(session *broker.Session, name string) error {
 	k := s.kafka.Load()
 	if k == nil {
-		return &broker.Error{Kind: broker.Unavailable, Text: "groups are looked after by the Kafka listener, which is off"}
+		return errNoGroups
 	}
 	return k.DeleteGroup(session, name)
 }
+
+func (s *Server) resetGroup(session *broker.Session, r broker.GroupReset) error {
+	k := s.kafka.Load()
+	if k == nil {
+		return errNoGroups
+	}
+	return k.ResetGroup(session, r)
+}
+
+var errNoGroups = &broker.Error{Kind: broker.Unavailable, Text: "groups are looked after by the Kafka listener, which is off"}
 
 // openFiles is how many descriptors are open; elsewhere than on Linux nobody knows.
 func openFiles() int {
@@ -100,7 +110,7 @@ func (s *Server) openManagement() error {
 		return nil
 	}
 	api, err := management.New(management.Options{Broker: s.broker, Access: s.access, Users: s.users, Budget: s.budget, Logger: s.logger,
-		Version: s.version, Started: s.started, Listeners: s.listening, Machine: s.machine, Groups: s.groups, DeleteGroup: s.deleteGroup, Recent: s.recent, Ready: s.ready, CertificateEnd: s.certificateEnd(), Origins: s.config.Origins()})
+		Version: s.version, Started: s.started, Listeners: s.listening, Machine: s.machine, Groups: s.groups, DeleteGroup: s.deleteGroup, ResetGroup: s.resetGroup, Recent: s.recent, Ready: s.ready, CertificateEnd: s.certificateEnd(), Origins: s.config.Origins()})
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,10 @@
 package web
 
 import (
+	"fmt"
+	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -71,6 +74,39 @@ func (v *visit) group() (string, any, error) {
 	samples := v.note("group "+vhost+"\x00"+name, d.Lag, read)
 	d.Behind = draw("Lag", func(f float64) string { return count(f) }, drawn{"messages behind", "c4", gauges(samples, 0)})
 	return d.Name, d, nil
+}
+
+// resetGroup has a group go on elsewhere.
+func (v *visit) resetGroup() (string, string, error) {
+	vhost, name := v.at()
+	body := map[string]any{"topic": v.r.PostFormValue("topic")}
+	switch to := v.form("to"); to {
+	case "time":
+		body["to"] = moment(v.form("value"))
+	case "offset":
+		n, err := strconv.ParseInt(v.form("value"), 10, 64)
+		if err != nil {
+			return "", "", wrong("an offset is a whole number, it is %q", v.form("value"))
+		}
+		body["offset"] = n
+	default:
+		body["to"] = to
+	}
+	if err := v.act(http.MethodPost, api("groups", vhost, name, "reset"), body, nil); err != nil {
+		return "", "", err
+	}
+	return query("/group", "vhost", vhost, "name", name), fmt.Sprintf("The group %s goes on there when its consumers start.", name), nil
+}
+
+func (v *visit) deleteGroup() (string, string, error) {
+	vhost, name := v.at()
+	if v.r.PostFormValue("confirm") != name {
+		return "", "", wrong("type the group's name into the field to delete it")
+	}
+	if err := v.act(http.MethodDelete, api("groups", vhost, name), nil, nil); err != nil {
+		return "", "", err
+	}
+	return "/groups", fmt.Sprintf("The group %s is deleted, with how far it was.", name), nil
 }
 
 // logLine is a line of the log or of audit.

@@ -57,6 +57,9 @@ var acts = []*act{
 	{path: "/exchange/delete", form: "delete", on: exchangeView, do: (*visit).deleteExchange},
 	{path: "/connection/close", form: "close", on: connectionView, do: (*visit).closeConnection},
 
+	{path: "/group/reset", form: "reset", on: groupView, do: (*visit).resetGroup},
+	{path: "/group/delete", form: "delete", on: groupView, do: (*visit).deleteGroup},
+
 	{path: "/replay", form: "replay", on: replayView, do: (*visit).replay},
 	{path: "/redrive", form: "redrive", on: redriveView, do: (*visit).redrive},
 	{path: "/job/cancel", form: "job", on: jobView, do: (*visit).cancelJob},
