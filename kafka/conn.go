@@ -225,7 +225,7 @@ func (c *conn) serve(frame []byte) error {
 		return c.answerUnsupported(h, frame, refused)
 	}
 	if err != nil {
-		return err
+		return h.Malformed(err)
 	}
 	if !c.in && h.Key != wire.APIVersions && h.Key != wire.SASLHandshake && h.Key != wire.SASLAuthenticate {
 		return fmt.Errorf("%s: %w", h.Key, errBeforeLogin)

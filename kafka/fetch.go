@@ -67,7 +67,7 @@ type fetcher struct {
 func (c *conn) serveFetch(h wire.Header, body []byte) error {
 	f := &c.fetch
 	if err := f.req.Parse(h.Version, body); err != nil {
-		return err
+		return h.Malformed(err)
 	}
 	if f.wake == nil {
 		f.wake = make(chan struct{}, 1)

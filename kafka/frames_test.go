@@ -139,3 +139,19 @@ func TestALargeFrameThatHardlyComesIsNotWaitedFor(t *testing.T) {
 		})
 	}
 }
+
+func TestAFrameTooShortForAHeaderIsNotWaitedFor(t *testing.T) {
+	for _, size := range []uint32{0, 3, 7, 1 << 31} {
+		fakeclock.Test(t, func(t *testing.T) {
+			here, there := net.Pipe()
+			defer here.Close()
+			defer there.Close()
+			f := newFrames(here, budget.New(budget.Options{}).Open(), time.Hour)
+			go func() { _, _ = there.Write(binary.BigEndian.AppendUint32(nil, size)) }() // and nothing more
+			began := time.Now()
+			if _, err := f.next(anySize); !errors.Is(err, wire.ErrMalformed) || time.Since(began) > 0 {
+				t.Errorf("%d bytes: %v after %v", size, err, time.Since(began))
+			}
+		})
+	}
+}

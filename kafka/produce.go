@@ -24,7 +24,7 @@ import (
 func (c *conn) serveProduce(h wire.Header, body []byte) error {
 	q := &c.produce
 	if err := q.Parse(h.Version, body); err != nil {
-		return err
+		return h.Malformed(err)
 	}
 	if len(q.Partitions) > fewPartitions {
 		defer c.releaseMany()

@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"bytes"
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -73,5 +75,25 @@ func TestATopicThatIsMadeByAskingIsNoRefusal(t *testing.T) {
 	c.receive(&res, 9)
 	if got := log.Take(); got != "" {
 		t.Errorf("the log says\n%s", got)
+	}
+}
+
+func TestTheLogSaysWhichRequestWasMalformed(t *testing.T) {
+	log := &logged.Lines{}
+	r := newRig(t, func(o *Options) { o.Logger = log.Logger() })
+	for want, head := range map[string][]byte{
+		"Produce version 9: malformed request": {0, 0, 0, 9}, "Fetch version 12: malformed request": {0, 1, 0, 12}, "Metadata version 12: malformed request": {0, 3, 0, 12},
+	} {
+		for _, rest := range [][]byte{{0, 0, 0, 7, 0, 50, 'x'}, {0, 0, 0, 7, 0, 1, 'x', 0, 2}} { // within the header, and behind it
+			c := r.raw()
+			frame := append(bytes.Clone(head), rest...)
+			if _, err := c.nc.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...)); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := c.nc.Read(make([]byte, 1)); err == nil {
+				t.Errorf("%s: %d bytes come back", want, n)
+			}
+		}
+		eventually(t, want, func() bool { return strings.Contains(log.String(), want) })
 	}
 }

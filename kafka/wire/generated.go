@@ -17,7 +17,7 @@ func Decode(h Header, body []byte) (kmsg.Request, error) {
 	}
 	req.SetVersion(h.Version)
 	if err := req.ReadFrom(body); err != nil {
-		return nil, fmt.Errorf("%s version %d: %w (%v)", h.Key, h.Version, ErrMalformed, err)
+		return nil, h.Malformed(fmt.Errorf("%w (%v)", ErrMalformed, err))
 	}
 	return req, nil
 }

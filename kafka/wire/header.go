@@ -129,6 +129,11 @@ func flexible(h Header) bool {
 	return req.IsFlexible()
 }
 
+// Malformed says of an error which request it was.
+func (h Header) Malformed(err error) error {
+	return fmt.Errorf("%s version %d: %w", h.Key, h.Version, err)
+}
+
 // Finish writes the size of the frame that begins at dst[start:] into its
 // first four bytes; more is the number of bytes that follow outside dst.
 func Finish(dst []byte, start, more int) []byte {

@@ -1,7 +1,5 @@
 package wire
 
-import "fmt"
-
 // Measured is what a request's body turns out to hold.
 type Measured struct {
 	Bytes    int // of the body
@@ -32,7 +30,7 @@ func Measure(h Header, body []byte) (Measured, error) {
 	s.found.Bytes = len(body)
 	s.fields(fields, true)
 	if s.bad {
-		return Measured{}, fmt.Errorf("%s version %d: %w", h.Key, h.Version, ErrMalformed)
+		return Measured{}, h.Malformed(ErrMalformed)
 	}
 	return s.found, nil
 }
