@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"reflect"
@@ -81,6 +82,15 @@ func (l *lines) others(v reflect.Value) bool {
 	return false
 }
 
+// about is what tells access lists of one principal apart, which come in no order.
+func about(v reflect.Value) string {
+	host := v.FieldByName("Host")
+	if !v.FieldByName("PermissionType").IsValid() || !host.IsValid() {
+		return ""
+	}
+	return fmt.Sprint(host, v.FieldByName("Operation"), v.FieldByName("PermissionType"))
+}
+
 // walk writes down the fields of a struct but the one that named it.
 func (l *lines) walk(path, named string, v, standard reflect.Value) {
 	for i := range v.NumField() {
@@ -139,7 +149,9 @@ func (l *lines) list(path string, v reflect.Value) {
 	if len(all) == 0 && v.Len() > 0 {
 		return // all are others'
 	}
-	slices.SortStableFunc(all, func(a, b element) int { return strings.Compare(a.key, b.key) })
+	slices.SortStableFunc(all, func(a, b element) int {
+		return cmp.Or(strings.Compare(a.key, b.key), strings.Compare(about(a.v), about(b.v)))
+	})
 	names := make([]string, len(all))
 	times := map[string]int{}
 	for i := range all {
