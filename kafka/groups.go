@@ -167,10 +167,14 @@ func (s *Server) DeleteGroup(session *broker.Session, name string) error {
 
 // deleteGroup removes a group, and what transactions that are not decided would commit for it.
 func deleteGroup(groups *group.Coordinator, txns *txn.Coordinator, j group.Journal, name string) wire.Code {
-	if code := groups.Delete(j, name); code != wire.None {
+	code := groups.Delete(j, name)
+	if code != wire.None && code != wire.GroupIDNotFound {
 		return code
 	}
-	return txns.ForgetGroup(name)
+	if c := txns.ForgetGroup(name); c != wire.None { // who asks again, for it could not be written, finds no group any more
+		return c
+	}
+	return code
 }
 
 // Key 42, DeleteGroups, versions 0 to 3.

@@ -24,7 +24,11 @@ func (c *conn) shareGroupHeartbeat(h wire.Header, r *kmsg.ShareGroupHeartbeatReq
 		Type: group.Share, Group: r.GroupID, MemberID: r.MemberID, RackID: deref(r.RackID), ClientID: string(h.ClientID), ClientHost: c.clientHost(),
 		Epoch: r.MemberEpoch, RebalanceTimeout: -1, Names: r.SubscribedTopicNames,
 	})
-	c.beginShare(r.GroupID, got.Begun) // whatever this member is told: the next one is not asked to
+	if got.Err == wire.None && len(got.Begins) > 0 {
+		if code := c.beginShare(r.GroupID, got.Begins); code != wire.None {
+			got = group.EpochReply{Err: code, Why: "Where the group begins can't be stored."}
+		}
+	}
 	got = c.heard(r.GroupID, r.MemberID, r.MemberEpoch, got)
 	res.ErrorCode, res.ErrorMessage = int16(got.Err), ref(got.Why)
 	if got.Err != wire.None {

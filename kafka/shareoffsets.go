@@ -15,17 +15,17 @@ import (
 
 // A share group is as far as the work cursor of its topics, which AMQP consumers and other share groups have a part in.
 
-// beginShare has the work of topics that a share group has just begun with begin where the group's settings say, if nobody has taken
+// beginShare has the work of topics that a share group has not begun with begin where the group's settings say, if nobody has taken
 // anything of them before.
-func (c *conn) beginShare(name string, topics []string) {
+func (c *conn) beginShare(name string, topics []string) wire.Code {
 	reset := c.groups.Settings(name).Reset
-	if reset == (group.Reset{}) {
-		return
-	}
-	for _, topic := range topics {
+	return c.groups.BeginShare(name, topics, func(topic string) bool {
+		if reset == (group.Reset{}) {
+			return true
+		}
 		t, err := c.lookup(broker.Consume, topic)
 		if err != nil || t.queue == nil {
-			continue // its fetches are told
+			return false // its fetches are told; the next member may be one who may
 		}
 		for _, p := range t.queue.Partitions() {
 			err := c.session.BeginWork(p, func() (message.Offset, error) { return c.resetOffset(p, reset) })
@@ -34,7 +34,8 @@ func (c *conn) beginShare(name string, topics []string) {
 					"group", name, "topic", topic, "partition", p.Index(), "error", err)
 			}
 		}
-	}
+		return true
+	})
 }
 
 // resetOffset is where a share group begins.

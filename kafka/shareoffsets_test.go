@@ -12,6 +12,7 @@ import (
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/fs"
+	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/store"
 )
@@ -198,6 +199,30 @@ func TestAShareGroupBeginsWhereItsSettingSays(t *testing.T) {
 	c.alterGroup("s", "share.auto.offset.reset", "latest")
 	c.shareBeat("m", 0, "t")
 	c.wants("of whom somebody has taken", a.peek(), "2-9:1")
+}
+
+// A kill between a member's joining and the move of the work to where its group begins leaves that to be done.
+func TestAShareGroupBeginsAfterAKillWhereItsSettingSays(t *testing.T) {
+	r := newRigWith(t, store.ModeGroup, func(r *rig) { r.memory = func() error { return nil } })
+	r.filled(t, "t", 10)
+	r.raw().alterGroup("s", "share.auto.offset.reset", "latest")
+	groups := r.server.groupsOf(mustVHost(t, r))
+	if joined := groups.EpochHeartbeat(group.EpochHeartbeat{Type: group.Share, Group: "s", MemberID: "m", RebalanceTimeout: -1, Names: []string{"t"}}); joined.Err != wire.None {
+		t.Fatal(joined)
+	}
+	disk := r.mem.(*fs.Mem)
+	disk.Writeback()
+	after := &rig{t: t, mem: disk.Crash(rand.New(rand.NewPCG(1, 1))), mode: store.ModeGroup}
+	after.start()
+	defer after.stop()
+	c := after.raw()
+	c.shareBeat("m", 1, "t")
+	a := after.sharer(t, "m", "t")
+	c.wants("first", a.peek(), "")
+	if p := c.produce("t", -1, makeBatch(nil, "1", "2")); p.ErrorCode != 0 {
+		t.Fatal(p)
+	}
+	c.wants("what came then", a.peek(), "10-11:1")
 }
 
 // What a share group has settled stays settled after a kill, how often messages were delivered is known, and so is the group.

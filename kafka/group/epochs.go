@@ -38,7 +38,7 @@ type EpochReply struct {
 	Interval   time.Duration
 	Assigned   Partitions // if
 	Assignment bool       // it is told
-	Begun      []string   // topics that the Share group did not read before; each is told once, beside an error too
+	Begins     []string   // topics that the Share group has not begun with: see BeginShare
 }
 
 func refused(code wire.Code, format string, args ...any) EpochReply {
@@ -98,7 +98,7 @@ func (c *Coordinator) EpochHeartbeat(r EpochHeartbeat) EpochReply {
 	wanted := g.changes
 	g.mu.Unlock()
 	if err := c.keepUpTo(g, wanted); err != nil && reply.Err == wire.None {
-		return EpochReply{Err: wire.CoordinatorNotAvailable, Why: "The members of the group can't be stored.", Begun: reply.Begun}
+		return EpochReply{Err: wire.CoordinatorNotAvailable, Why: "The members of the group can't be stored."}
 	}
 	return reply
 }
@@ -205,11 +205,9 @@ func (g *group) heartbeat(r *EpochHeartbeat) EpochReply {
 	if changed = changed || anew; changed || g.opts.Topics != nil && m.version != g.opts.Topics.Version() {
 		g.refreshTopics(changed)
 	}
-	var begun []string
+	var begins []string
 	if m.kind == Share {
-		if begun = m.begin(); begun != nil {
-			g.changedNow()
-		}
+		begins = m.unbegun()
 	}
 	g.assignTargets()
 	has := r.Owned
@@ -217,7 +215,7 @@ func (g *group) heartbeat(r *EpochHeartbeat) EpochReply {
 		has = Partitions{}
 	}
 	g.reconcile(x, has)
-	reply := EpochReply{MemberID: x.id, Epoch: x.epoch, Begun: begun}
+	reply := EpochReply{MemberID: x.id, Epoch: x.epoch, Begins: begins}
 	full := r.Owned != nil && r.RebalanceTimeout >= 0 && (r.Names != nil || r.Regex != nil)
 	if r.Epoch == 0 || full || !before.equal(x.assigned) {
 		reply.Assigned, reply.Assignment = x.assigned, true

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -576,22 +577,126 @@ func (k *stateKeeper) Keep(name string, state []byte) error {
 	return nil
 }
 
-// Which topics a share group begins with is told once, to whom it can't be kept for too: nobody else is told.
-func TestWhatAShareGroupBeginsWithIsToldBesideAnError(t *testing.T) {
+// That a share group has begun with a topic is kept behind the move of its work and not before: a kill in between has it begin again.
+func TestAShareGroupHasBegunWhenItsWorkWasMoved(t *testing.T) {
 	fakeclock.Test(t, func(t *testing.T) {
 		k := &stateKeeper{fail: errors.New("no disk")}
 		c, topics := newEpochs(t, Options{Keeper: k})
 		topics.put("t", 1)
 		a := &epochClient{t: t, c: c, catalog: topics, kind: Share, id: "a", names: []string{"t"}}
-		if r := a.beat(); r.Err != wire.CoordinatorNotAvailable || !slices.Equal(r.Begun, []string{"t"}) {
+		if r := a.beat(); r.Err != wire.CoordinatorNotAvailable || r.Begins != nil {
 			t.Errorf("%+v", r)
 		}
 		k.mu.Lock()
 		k.fail = nil
 		k.mu.Unlock()
-		if r := a.mustBeat(); r.Begun != nil {
-			t.Errorf("it is told again: %+v", r)
+		if r := a.mustBeat(); !slices.Equal(r.Begins, []string{"t"}) {
+			t.Errorf("%+v", r)
 		}
+		state := func() []byte {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			return slices.Clone(k.states["g"])
+		}
+		moves, between, second := 0, []byte(nil), make(chan wire.Code)
+		move := func(topic string) bool {
+			if moves++; moves > 1 {
+				return topic == "t" && moves > 2 // the first of two can't decide it
+			}
+			return false
+		}
+		if code := c.BeginShare("g", []string{"t", "nobody's"}, move); code != wire.None || moves != 1 {
+			t.Errorf("error %d, %d moves", code, moves)
+		}
+		if r := a.mustBeat(); !slices.Equal(r.Begins, []string{"t"}) {
+			t.Errorf("it was not moved, and yet: %+v", r)
+		}
+		moves = 0
+		code := c.BeginShare("g", []string{"t"}, func(string) bool {
+			moves++
+			between = state()
+			go func() { second <- c.BeginShare("g", []string{"t"}, func(string) bool { moves++; return true }) }()
+			for range 100 { // it comes to wait for a mutex, which nobody sees
+				runtime.Gosched()
+			}
+			return true
+		})
+		if between == nil {
+			t.Fatal("it was not moved")
+		}
+		if other := <-second; code != wire.None || other != wire.None || moves != 1 {
+			t.Errorf("errors %d and %d, %d moves", code, other, moves)
+		}
+		if r := a.mustBeat(); r.Begins != nil {
+			t.Errorf("it has begun, and yet: %+v", r)
+		}
+		for _, tc := range []struct {
+			state []byte
+			want  []string
+		}{{between, []string{"t"}}, {state(), nil}} {
+			again, _ := newEpochs(t, Options{Topics: topics})
+			if err := again.RestoreGroup("g", tc.state); err != nil {
+				t.Fatal(err)
+			}
+			b := &epochClient{t: t, c: again, catalog: topics, kind: Share, id: "b", names: []string{"t"}}
+			if r := b.mustBeat(); !slices.Equal(r.Begins, tc.want) {
+				t.Errorf("after a kill it begins with %v, want %v", r.Begins, tc.want)
+			}
+		}
+	})
+}
+
+// A share group without members stays, as long as there is a topic that it has begun with.
+func TestAShareGroupWithoutMembersStays(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		c, topics := newEpochs(t, Options{OffsetRetention: time.Hour, SweepEvery: time.Minute})
+		topics.put("t", 1)
+		a := &epochClient{t: t, c: c, catalog: topics, kind: Share, id: "a", names: []string{"t"}}
+		a.mustBeat()
+		if code := c.BeginShare("g", []string{"t"}, func(string) bool { return true }); code != wire.None {
+			t.Fatal(code)
+		}
+		a.leave()
+		time.Sleep(30 * 24 * time.Hour)
+		if list, code := c.ShareTopics("g"); code != wire.None || len(list) != 1 {
+			t.Errorf("after a month: %v, error %d", list, code)
+		}
+		c.ForgetTopic("t", topics.topics["t"].ID)
+		time.Sleep(2 * time.Hour)
+		if _, code := c.ShareTopics("g"); code != wire.GroupIDNotFound {
+			t.Errorf("without its topic: error %d", code)
+		}
+	})
+}
+
+// A member of a share group is refused where a classic group of its name is there, whatever that is about to do, as by Kafka.
+func TestAShareMemberIsRefusedByAClassicGroup(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		c, topics := newEpochs(t, Options{})
+		topics.put("t", 1)
+		a := &epochClient{t: t, c: c, catalog: topics, kind: Share, id: "a", names: []string{"t"}}
+		refused := func(when string) {
+			t.Helper()
+			if r := a.beat(); r.Err != wire.GroupIDNotFound {
+				t.Errorf("%s: %+v", when, r)
+			}
+		}
+		one := &client{t: t, c: c}
+		if r := <-one.startJoin(func(r *JoinRequest) { r.MustKnowID = true }); r.Err != wire.MemberIDRequired {
+			t.Fatal(r)
+		} else {
+			refused("of whose member the id is known alone")
+			one.id = r.MemberID
+		}
+		joining := one.startJoin(nil)
+		refused("in a rebalance")
+		if r := <-joining; r.Err != wire.None {
+			t.Fatal(r)
+		}
+		refused("in which nobody has an assignment")
+		two := &client{t: t, c: c}
+		_ = two.startJoin(nil)
+		refused("in the next rebalance")
 	})
 }
 

@@ -17,6 +17,8 @@ type group struct {
 	c      *Coordinator
 	opts   *Options // of c
 	commit sync.Mutex
+	// beginning is held while a share group's work is moved to where it begins; before commit.
+	beginning sync.Mutex
 
 	mu           sync.Mutex
 	state        State

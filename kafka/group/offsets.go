@@ -377,12 +377,7 @@ func (c *Coordinator) sweepAndRearm() {
 		c.remove(c.opts.Journal, g, func(_ string, _ int32, o Offset) bool {
 			return g.state == Empty && o.Committed.Before(limit) && g.since.Before(limit)
 		})
-		g.mu.Lock()
-		if g.modern != nil && g.state == Empty && g.since.Before(limit) {
-			g.modern.begun = nil
-		}
-		g.mu.Unlock()
-		c.forgetIfUnused(g.id)
+		c.forgetIfUnused(g.id) // but not a share group that has begun with topics, as in Kafka
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

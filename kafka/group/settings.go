@@ -129,7 +129,7 @@ func (s *Setting) take(value string) (string, error) {
 	return value, nil
 }
 
-var isoDuration = regexp.MustCompile(`(?i)^([-+]?)P(?:([-+]?\d{1,9})D)?(?:T(?:([-+]?\d{1,9})H)?(?:([-+]?\d{1,9})M)?(?:([-+]?\d{1,9})(?:\.(\d{0,9}))?S)?)?$`)
+var isoDuration = regexp.MustCompile(`(?i)^([-+]?)P(?:([-+]?\d{1,9})D)?(?:T(?:([-+]?\d{1,9})H)?(?:([-+]?\d{1,9})M)?(?:([-+]?\d{1,9})(?:[.,](\d{0,9}))?S)?)?$`)
 
 // parseReset reads a value of share.auto.offset.reset.
 func parseReset(value string) (r Reset, _ error) {
@@ -140,8 +140,8 @@ func parseReset(value string) (r Reset, _ error) {
 		return Reset{Latest: true}, nil
 	case by:
 		m := isoDuration.FindStringSubmatch(duration)
-		if m == nil || strings.Trim(strings.ToUpper(duration), "+-PT") == "" {
-			break
+		if m == nil || strings.HasSuffix(strings.ToUpper(duration), "T") || strings.HasSuffix(strings.ToUpper(duration), "P") {
+			break // nothing is behind it
 		}
 		const day = 24 * 3600
 		seconds := int64(0)

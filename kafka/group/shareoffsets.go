@@ -11,19 +11,63 @@ import (
 // A share group has no offsets of its own: how far it is, is how far the work of its topics is. What is known of it is which topics
 // it has begun with.
 
-// begin notes the topics that members read from now on, and returns those that they did not before.
-func (m *modern) begin() (names []string) {
+// unbegun are the topics that members read and that the group has not begun with.
+func (m *modern) unbegun() (names []string) {
 	for name, t := range m.topics {
 		if !m.begun[t.ID] {
-			if m.begun == nil {
-				m.begun = map[TopicID]bool{}
-			}
-			m.begun[t.ID] = true
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	return names
+}
+
+// BeginShare has a share group begin with those of the topics that it has not begun with: move has a topic's work go where the group
+// begins, and says whether that was to be decided now. That is noted behind it, so that a kill in between has it decided again, and
+// whoever else comes for the topics meanwhile waits for it. It returns when what it noted is durable.
+func (c *Coordinator) BeginShare(id string, topics []string, move func(topic string) bool) wire.Code {
+	g, code := c.lockShare(id)
+	if code != wire.None {
+		return code
+	}
+	g.mu.Unlock()
+	g.beginning.Lock()
+	defer g.beginning.Unlock()
+	for _, name := range topics {
+		if !g.begins(name) || !move(name) {
+			continue
+		}
+		g.mu.Lock()
+		if m := g.modern; m != nil && m.kind == Share && !g.dead {
+			if t, there := m.topics[name]; there && !m.begun[t.ID] {
+				if m.begun == nil {
+					m.begun = map[TopicID]bool{}
+				}
+				m.begun[t.ID] = true
+				g.changedNow()
+			}
+		}
+		g.mu.Unlock()
+	}
+	g.mu.Lock()
+	wanted := g.changes
+	g.mu.Unlock()
+	if c.keepUpTo(g, wanted) != nil {
+		return wire.CoordinatorNotAvailable
+	}
+	return wire.None
+}
+
+// begins says whether the group is to begin with a topic.
+func (g *group) begins(name string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.modern
+	if m == nil || m.kind != Share || g.dead {
+		return false
+	}
+	t, there := m.topics[name]
+	return there && !m.begun[t.ID]
 }
 
 func (m *modern) beginnings() []TopicID {

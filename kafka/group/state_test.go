@@ -345,7 +345,8 @@ func TestPlacesToBeginAtAreUnderstoodAsKafkaDoes(t *testing.T) {
 	for value, want := range map[string]time.Duration{
 		"by_duration:PT1H": time.Hour, "by_duration:P1DT2H3M4.5S": 26*time.Hour + 3*time.Minute + 4500*time.Millisecond, "by_duration:pt30m": 30 * time.Minute,
 		"by_duration:P2D": 48 * time.Hour, "by_duration:PT0S": 1, "by_duration:-PT-5S": 5 * time.Second,
-		"by_duration:P": 0, "by_duration:PT": 0, "by_duration:": 0, "by_duration:5s": 0, "by_duration:-PT1S": 0, "by_duration:PT1.5M": 0, "latest ": 0, "": 0,
+		"by_duration:PT1,5S": 1500 * time.Millisecond,
+		"by_duration:P":      0, "by_duration:PT": 0, "by_duration:P1DT": 0, "by_duration:p1dt": 0, "by_duration:-P": 0, "by_duration:": 0, "by_duration:5s": 0, "by_duration:-PT1S": 0, "by_duration:PT1.5M": 0, "latest ": 0, "": 0,
 	} {
 		r, err := parseReset(value)
 		if (err == nil) != (want != 0) || r.Since != want {
