@@ -36,6 +36,7 @@ type shareAsked struct {
 	err      error // what became of them
 	settled  bool  // there were any
 	bad      bool
+	twice    bool // two batches have a message in common
 }
 
 // verdictsOf reads what is said of a batch of messages, a shareVerdict each or one for all. Equal ones that follow each other become one.
@@ -45,6 +46,7 @@ func (a *shareAsked) verdictsOf(first, last int64, kinds []int8, renews bool) {
 		a.bad = true
 		return
 	}
+	a.twice = a.twice || a.settled && first == a.last // neighbours: what goes down is no request
 	a.settled, a.last = true, last
 	for i, kind := range kinds {
 		if kind < shareGap || kind > shareRenew || kind == shareRenew && !renews {
@@ -97,6 +99,8 @@ func (c *conn) enterShare(r *shareRequest) (*shareSession, wire.Code) {
 		switch {
 		case a.bad:
 			a.err, a.settled = faultf(wire.InvalidRequest, "batches have to go up, with one kind of acknowledgement for all or one for each record, of those that there are"), true
+		case a.twice:
+			a.err = faultf(wire.InvalidRecordState, "two batches have a record in common: the second does not find it acquired")
 		case a.settled:
 			a.err = c.settleShare(x, a)
 		}
