@@ -112,11 +112,16 @@ func (s *Segment) account(run []byte, at int64) {
 	s.tail = t
 }
 
-// remap maps a segment again that the sweep had closed. The caller holds the
-// log's mutex.
+// remap maps a segment again that the sweep had closed, unless a reader has just
+// done so. The caller holds the log's mutex.
 func (s *Segment) remap() (*memory, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.gone.Load() {
 		return nil, ErrDropped
+	}
+	if m := s.mem.Load(); m != nil {
+		return m, nil
 	}
 	f, err := s.o.Pool.openFile(s.name, os.O_RDWR)
 	if err != nil {

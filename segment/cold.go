@@ -74,19 +74,24 @@ func (s *Segment) openCold() (*index.Index, *handle, error) {
 	return x, s.cold, nil
 }
 
-// trusted reports whether the segment's bytes need no check: they will not change,
-// this process has seen all their checksums, and none was wrong.
+// trusted reports whether the segment's bytes need no check: this process has seen
+// all their checksums, and none was wrong.
 func (s *Segment) trusted() bool {
-	return !s.o.wary.Load() && s.Sealed() && s.verified.Load() >= s.position.Load() && len(s.Damage()) == 0
+	return !s.o.wary.Load() && s.verified.Load() >= s.position.Load() && len(s.Damage()) == 0
 }
 
-// mapResident maps the open file if all of it is in memory now. It is looked at
+// mapResident maps the open file if all that is in it is in memory now. It is looked at
 // once for each time that the segment is opened. The file is not opened again: its
 // name may belong to the one that replaced it by now (see pin). The caller holds
 // s.mu; a failure leaves things to pread, which tells it.
 func (s *Segment) mapResident() {
-	end := s.position.Load()
-	mapping, err := s.cold.file.Map(end)
+	size := s.size // the next append goes on in this mapping
+	sealed := s.Sealed()
+	end := s.position.Load() // behind the other, so that it is the last one
+	if sealed {
+		size = end
+	}
+	mapping, err := s.cold.file.Map(size)
 	if err != nil {
 		return
 	}
@@ -96,7 +101,7 @@ func (s *Segment) mapResident() {
 	}
 	s.cold.refs.Add(1)
 	m := newMemory(&block{file: s.cold.file, mapping: mapping}, s.o.Pool)
-	m.second = true // shorter than the file, so of no use for another life
+	m.second = true // perhaps shorter than the file, so of no use for another life
 	m.cold = s.cold
 	s.mem.Store(m)
 }

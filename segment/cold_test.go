@@ -3,12 +3,14 @@ package segment
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
@@ -192,5 +194,81 @@ func TestChunksThatAreKeptAreBounded(t *testing.T) {
 	}
 	if len(s.chunks) > 0 || b.pool.chunks.Load() != maxChunkSum {
 		t.Error("a chunk was kept above the bound")
+	}
+}
+
+// restedTail is a segment that is not full, was closed by the sweep and is in memory.
+func restedTail(t *testing.T, count int) (*bed, *readsFS, *Segment) {
+	t.Helper()
+	m := fs.NewMem(1)
+	c := &readsFS{FS: m}
+	b := bedOn(t, c, m, 0)
+	s := b.create(t, 0, 1<<20)
+	fill(t, s, count)
+	mark := s.Mark()
+	if err := errors.Join(s.Sync(), s.Synced(mark)); err != nil {
+		t.Fatal(err)
+	}
+	b.cool(t, s)
+	m.Evict(false)
+	c.take()
+	return b, c, s
+}
+
+// noFiles fails unless all files were closed.
+func (b *bed) noFiles(t *testing.T) {
+	t.Helper()
+	for range 2 { // a mapping goes first, and then what it was of
+		b.pool.Wait()
+	}
+	if n := b.pool.files.Load(); n != 0 {
+		t.Fatalf("%d files are open", n)
+	}
+}
+
+func TestATailThatRestedAndIsInMemoryIsNotCopied(t *testing.T) {
+	b, c, s := restedTail(t, 100)
+	if got := offsets(t, s, 0, 4096); len(got) != 100 {
+		t.Fatalf("%d batches came", len(got))
+	}
+	if n := c.bytes(); n > 0 || s.mem.Load() == nil {
+		t.Errorf("%d bytes were read of what is in memory", n)
+	}
+	read := s.mem.Load()
+	fill(t, s, 1000) // behind what was there when it was mapped
+	if s.mem.Load() != read {
+		t.Error("an append made a mapping of its own")
+	}
+	if got := offsets(t, s, 0, 4096); len(got) != 1100 {
+		t.Errorf("%d batches came, 1100 were written", len(got))
+	}
+	s.Close()
+	b.noFiles(t)
+}
+
+// TestAReaderAndAnAppendOpenATailThatRestedOnce lets both find it closed.
+func TestAReaderAndAnAppendOpenATailThatRestedOnce(t *testing.T) {
+	for range 50 {
+		b, _, s := restedTail(t, 10)
+		var both sync.WaitGroup
+		both.Go(func() {
+			for from := int64(0); from < 40; {
+				v, err := s.Read(from, 300)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if len(v.Bytes()) > 0 {
+					from = batch.Batch(v.Bytes()).LastOffset() + 1
+				}
+				v.Release()
+			}
+		})
+		b.o.Owner.Lock()
+		fill(t, s, 10)
+		b.o.Owner.Unlock()
+		both.Wait()
+		s.Close()
+		b.noFiles(t)
 	}
 }
