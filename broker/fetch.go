@@ -48,6 +48,10 @@ type Batches struct {
 // can't be read any more, which Check explains when the call fails with EFAULT.
 func (b *Batches) Raw() []byte { return b.view.Raw()[b.at:][:b.n] }
 
+// Place says where in which file the bytes lie, for a system call that sends from there before Release and may refer to them for
+// longer; ok is false when they are to be copied.
+func (b *Batches) Place() (fd uintptr, at int64, ok bool) { return b.view.Place(b.at, b.n) }
+
 // Use has fn look at the bytes, under the guard that makes an error of what can't be read.
 func (b *Batches) Use(fn func(data []byte) error) error {
 	return b.view.Use(func(data []byte) error { return fn(data[b.at:][:b.n]) })

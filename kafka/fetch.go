@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -17,6 +18,10 @@ const (
 	maxFetchBytes = 64 << 20
 	// smallFetchBytes is an answer that is not counted, and that is always to be had.
 	smallFetchBytes = 256 << 10
+	// fewFetches is how many large answers may be on their way at once as copies. More leave by reference to the pages of their files.
+	// Copies of many fall out of the processor's cache before their readers come, and cost twice as much then; those of a few stay in
+	// it, and are cheaper for the reader. And a file that was referred to is not used again.
+	fewFetches = 8
 	// readCommitted is the isolation level of who reads what is committed only.
 	readCommitted = 1
 	// sessionsSince is the first version that has sessions.
@@ -57,7 +62,7 @@ type fetcher struct {
 // Key 1, Fetch, versions 0 to 18: up to version 3 records leave as message sets (legacy.go), from version 13
 // on topics are named by their ids.
 //
-// Whole batches leave as they are stored, by reference to the mapping. The
+// Whole batches leave as they are stored, from the mapping or the file under it. The
 // first batch of an answer is always whole, even beyond the limits; otherwise
 // the answer is cut at batch borders. With fewer than min bytes it waits for
 // appends, up to max wait; an error of any partition, or no partition, answers at once. Fetch
@@ -113,7 +118,7 @@ func (c *conn) serveFetch(h wire.Header, body []byte) error {
 		throttle = p.Left(f.bytes, time.Now())
 		f.res.ThrottleMillis = throttleMillis(throttle)
 	}
-	err := c.out.vector(c.encodeFetch(h, code, opened))
+	err := c.writeFetched(c.encodeFetch(h, code, opened))
 	if errors.Is(err, syscall.EFAULT) {
 		c.unreadable()
 	}
@@ -124,6 +129,19 @@ func (c *conn) serveFetch(h wire.Header, body []byte) error {
 	return c.mute(throttle)
 }
 
+// writeFetched writes an answer.
+func (c *conn) writeFetched(pieces [][]byte) error {
+	f := &c.fetch
+	if f.bytes <= smallFetchBytes {
+		return c.out.vector(pieces)
+	}
+	defer c.s.largeFetches.Add(-1)
+	if c.s.largeFetches.Add(1) <= fewFetches {
+		return c.out.vector(pieces)
+	}
+	return c.out.placed(pieces, f.places())
+}
+
 // endFetch lets go of everything, of what is kept for the next one unless it is large, too.
 func (c *conn) endFetch() {
 	f := &c.fetch
@@ -132,6 +150,20 @@ func (c *conn) endFetch() {
 	f.session = nil
 	if large {
 		c.releaseMany()
+	}
+}
+
+// places says where the pieces of an answer lie which are what was found, when asked in their order.
+func (f *fetcher) places() netx.Place {
+	next := 0
+	return func(piece []byte) (fd uintptr, at int64, ok bool) {
+		for i := next; i < len(f.pieces); i++ {
+			if found := f.pieces[i].Raw(); &found[0] == &piece[0] {
+				next = i + 1
+				return f.pieces[i].Place()
+			}
+		}
+		return 0, 0, false // what was made for the answer
 	}
 }
 

@@ -187,12 +187,15 @@ func (o *outbox) send() error {
 }
 
 // vector writes one answer that stands in pieces, behind what add gathered.
-func (o *outbox) vector(pieces [][]byte) error {
+func (o *outbox) vector(pieces [][]byte) error { return o.placed(pieces, nil) }
+
+// placed is vector of pieces some of which lie in files, as place says.
+func (o *outbox) placed(pieces [][]byte, place netx.Place) error {
 	if err := o.send(); err != nil {
 		return err
 	}
 	o.answers.Add(1)
-	return o.w.WriteVector(pieces)
+	return o.w.WritePlaced(pieces, place)
 }
 
 // run is the writer: it sleeps until the oldest answers are complete.

@@ -94,6 +94,7 @@ type Server struct {
 	fetchSessions fetchSessions
 	members       *budget.Account // of what members of groups say of themselves
 	wide          wide
+	largeFetches  atomic.Int32 // answers that are being written
 
 	mu     sync.Mutex // guards the rest of this block
 	groups map[*broker.VHost]*group.Coordinator

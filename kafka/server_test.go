@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ import (
 type rig struct {
 	t        testing.TB
 	mem      fs.FS
+	dir      string // in mem; default data
 	store    *local.Store
 	broker   *broker.Broker
 	server   *Server
@@ -62,7 +64,7 @@ func newRigWith(t testing.TB, mode store.Mode, with func(*rig)) *rig {
 func (r *rig) start() {
 	r.t.Helper()
 	var err error
-	if r.store, err = local.Open(local.Options{Dir: "data", FS: r.mem, Mode: r.mode, SegmentBytes: 1 << 20, Logger: quiet()}); err != nil {
+	if r.store, err = local.Open(local.Options{Dir: cmp.Or(r.dir, "data"), FS: r.mem, Mode: r.mode, SegmentBytes: 1 << 20, Logger: quiet()}); err != nil {
 		r.t.Fatal(err)
 	}
 	st := store.Store(r.store)

@@ -132,7 +132,7 @@ func (s *Segment) remap() (*memory, error) {
 		_ = s.o.Pool.closeFile(f)
 		return nil, fmt.Errorf("map segment again: %w", scarce(err))
 	}
-	m := newMemory(&block{file: f, mapping: mapping}, s.o.Pool)
+	m := newMemory(&block{file: f, mapping: mapping}, s.o)
 	s.tail.warm = 0
 	m.second = true
 	s.mem.Store(m)

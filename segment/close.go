@@ -22,6 +22,7 @@ func (s *Segment) Drop() {
 	s.dropChunks()
 	s.mu.Unlock()
 	if m != nil && !m.second && !s.replaced && p.wants(s.size) {
+		s.o.recycles.Store(true)
 		spare := &block{
 			size: s.size, file: m.file, mapping: m.mapping, index: s.index.Load(),
 			highest: s.tail.next, warm: max(s.tail.warm, s.position.Load()),

@@ -100,7 +100,7 @@ func (s *Segment) mapResident() {
 		return
 	}
 	s.cold.refs.Add(1)
-	m := newMemory(&block{file: s.cold.file, mapping: mapping}, s.o.Pool)
+	m := newMemory(&block{file: s.cold.file, mapping: mapping}, s.o)
 	m.second = true // perhaps shorter than the file, so of no use for another life
 	m.cold = s.cold
 	s.mem.Store(m)

@@ -34,6 +34,9 @@
 //   - Recovery accepts a batch only with exactly the next offset and a good CRC, and
 //     readers of recovered bytes check both once more.
 //
+// A fourth one holds while the process lives: a file from which the kernel was told to send (memory.Place) is deleted and not
+// used again, because what it sends it refers to until a peer's program has read it.
+//
 // # File
 //
 // All integers are big endian.

@@ -299,3 +299,79 @@ func TestASegmentThatCouldNotBeBegunTakesNothingFromTheNextOfItsName(t *testing.
 		t.Errorf("the new segment's file: %v", err)
 	}
 }
+
+// placedFS has files that the kernel can send from, as those of a disk are.
+type placedFS struct{ fs.FS }
+
+type placedFile struct{ fs.File }
+
+func (p placedFS) Open(name string, flag int) (fs.File, error) {
+	f, err := p.FS.Open(name, flag)
+	if err != nil {
+		return nil, err
+	}
+	return placedFile{f}, nil
+}
+
+func (placedFile) Fd() uintptr { return 7 }
+
+// TestAFileThatTheKernelMaySendFromIsNeverWrittenAgain: nobody is told when it is done.
+func TestAFileThatTheKernelMaySendFromIsNeverWrittenAgain(t *testing.T) {
+	m := fs.NewMem(1)
+	b := bedOn(t, placedFS{m}, m, 1<<20)
+	first := b.create(t, 0, 16<<10)
+	fill(t, first, 10)
+	v, err := first.Read(2, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := func(v View) (int64, bool) {
+		fd, at, ok := v.Holder().(interface {
+			Place([]byte) (uintptr, int64, bool)
+		}).Place(v.Bytes())
+		return at, ok && fd == 7
+	}
+	dropped := b.create(t, 20, 16<<10)
+	fill(t, dropped, 10)
+	late, err := dropped.Read(20, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at, ok := place(late); !ok || at != HeaderBytes {
+		t.Fatalf("at %d, %v", at, ok)
+	}
+	if at, ok := place(v); !ok || at != HeaderBytes+int64(len(makeBatch(2, 200, 0, 0))) {
+		t.Fatalf("the second batch is at %d, %v", at, ok)
+	}
+	v.Release() // the kernel may still look at it
+	for _, s := range []*Segment{first, dropped} {
+		s.Seal()
+		s.Drop()
+	}
+	b.pool.Wait()
+	late.Release()
+	b.pool.Wait()
+	if st := b.pool.Stats(); st.FreeFiles != 0 {
+		t.Errorf("to be used again: %+v", st)
+	}
+	if names, _ := b.fs.ReadDir("/pool"); len(names) != 0 {
+		t.Errorf("left over: %v", names)
+	}
+
+	// In this log files are worth to be used again from now on.
+	next := b.create(t, 40, 16<<10)
+	fill(t, next, 10)
+	if v, err = next.Read(40, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := place(v); ok {
+		t.Error("the kernel may send from a file that is to be used again")
+	}
+	v.Release()
+	next.Seal()
+	next.Drop()
+	b.pool.Wait()
+	if st := b.pool.Stats(); st.FreeFiles != 1 {
+		t.Errorf("thrown away: %+v", st)
+	}
+}

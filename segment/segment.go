@@ -40,8 +40,9 @@ type Options struct {
 	// Damage, if not nil, is told of each range that a reader had to skip.
 	Damage func(s *Segment, d Span)
 
-	trail trail       // who reads where, of what is not in memory
-	wary  atomic.Bool // see Distrust
+	trail    trail       // who reads where, of what is not in memory
+	wary     atomic.Bool // see Distrust
+	recycles atomic.Bool // a segment was dropped while it was mapped: its successors' files will be used again, too
 }
 
 // Distrust has all segments read from their files, and every batch checked: memory
@@ -169,7 +170,7 @@ func (p *Prepared) Create(o *Options, name string, base, nowMs int64) (*Segment,
 	s.position.Store(HeaderBytes)
 	s.next.Store(-1)
 	s.verified.Store(MaxBytes)
-	s.mem.Store(newMemory(b, o.Pool))
+	s.mem.Store(newMemory(b, o))
 	s.used.Store(true)
 	o.Pool.track(s)
 	return s, nil

@@ -18,6 +18,14 @@ type View struct {
 // a View costs no allocation.
 type Pin interface{ Release() }
 
+// PlacedPin is the Pin of bytes that may lie in a file which the kernel can send from.
+type PlacedPin interface {
+	Pin
+	// Place says where in which file bytes of the view lie. What was told may be referred to for ever after: they
+	// are never overwritten, though the file may go. ok is false if there is no such file, or not for that.
+	Place(data []byte) (fd uintptr, at int64, ok bool)
+}
+
 // Lender is the log that a view's bytes are from.
 type Lender interface {
 	// Distrust is told that bytes which the log lent can't be read or are not what
@@ -50,6 +58,15 @@ func (v View) Use(fn func(data []byte) error) error {
 // Raw is the bytes for a system call: the kernel answers EFAULT for those that it
 // can't read. Whoever gets that calls Check. Nothing else may touch them.
 func (v View) Raw() []byte { return v.data }
+
+// Place says where n bytes behind the first at lie in a file, for a system call that sends from there before Done; see PlacedPin.
+func (v View) Place(at, n int) (fd uintptr, position int64, ok bool) {
+	p, ok := v.pin.(PlacedPin)
+	if !ok {
+		return 0, 0, false
+	}
+	return p.Place(v.data[at:][:n])
+}
 
 // Check looks whether all bytes can be read now.
 func (v View) Check() error {

@@ -172,6 +172,82 @@ func (w *Writer) WriteVector(pieces [][]byte) error {
 	return nil
 }
 
+// fileBytes is from where on a piece of a file is sent by reference. The bytes of shorter ones, copied, are often still in the
+// processor's cache, as they came in just now; and each takes a system call of its own.
+const fileBytes = 128 << 10
+
+// Place says where in a file a piece lies; ok is false for one that lies in none.
+type Place func(piece []byte) (fd uintptr, at int64, ok bool)
+
+// fileSender is a connection that can send what lies in a file without copying it.
+type fileSender interface {
+	sendFile(fd uintptr, at int64, n int) (sent int, err error)
+	cork(on bool) error
+}
+
+// WritePlaced is WriteVector of pieces of which long ones, where the connection can do that, leave as references to the file's
+// pages. Those are with the kernel until the peer's program has read them, which nobody is told of: when place has said where a piece
+// lies, these bytes of the file may not be written to any more, ever. To delete it, or to cut it behind them, is no harm.
+func (w *Writer) WritePlaced(pieces [][]byte, place Place) error {
+	s, ok := w.nc.(fileSender)
+	if w.secure != nil || !ok || place == nil {
+		return w.WriteVector(pieces)
+	}
+	corked := false
+	for i := 0; i < len(pieces); i++ {
+		if len(pieces[i]) < fileBytes {
+			continue
+		}
+		fd, at, ok := place(pieces[i])
+		if !ok {
+			continue
+		}
+		if !corked { // what stands between the pieces leaves with them
+			if err := s.cork(true); err != nil {
+				return err
+			}
+			corked = true
+		}
+		if err := w.WriteVector(pieces[:i]); err != nil {
+			return err
+		}
+		if err := w.sendFile(s, fd, at, len(pieces[i])); err != nil {
+			return err
+		}
+		pieces, i = pieces[i+1:], -1
+	}
+	err := w.WriteVector(pieces)
+	if corked && err == nil {
+		err = s.cork(false)
+	}
+	return err
+}
+
+// sendFile sends one piece by reference.
+func (w *Writer) sendFile(s fileSender, fd uintptr, at int64, n int) error {
+	if w.slow && w.stalled != nil {
+		w.stalled()
+	}
+	if !w.sized {
+		w.sized = true
+		shorten(w.nc)
+	}
+	began := time.Now()
+	defer func() { w.slow = time.Since(began) > slowWrite }()
+	for n > 0 {
+		w.arm()
+		piece := min(n, pieceBytes)
+		sent, err := s.sendFile(fd, at, piece)
+		w.count(int64(sent))
+		at += int64(sent)
+		n -= sent
+		if err != nil && !w.goOn(err) {
+			return err
+		}
+	}
+	return nil
+}
+
 // vectorSealed is WriteVector with TLS. A piece that can't be read is EFAULT here as well.
 func (w *Writer) vectorSealed(pieces [][]byte) error {
 	plain := plainPool.Get().(*[]byte)
