@@ -148,8 +148,7 @@ func (c *conn) describeID(ids func([16]byte) (*broker.Queue, error), id [16]byte
 }
 
 // describeNamed answers for a topic asked for by name. One that is made by that is there at once since version 9. Before that a client
-// is told to ask again, as Kafka tells it, and before version 4 as Kafka did then: some clients of that time (pykafka) take another
-// answer for a refusal.
+// is told to ask again, as Kafka told it up to 2.7: some clients of that time (pykafka) take what it says today for a refusal.
 func (c *conn) describeNamed(name string, create bool, version int16) kmsg.MetadataResponseTopic {
 	out := kmsg.NewMetadataResponseTopic()
 	out.Topic = &name
@@ -164,7 +163,7 @@ func (c *conn) describeNamed(name string, create bool, version int16) kmsg.Metad
 		switch {
 		case version >= 9:
 			t, err = c.lookup(broker.Look, name)
-		case version < 4 && code == wire.UnknownTopicOrPartition:
+		case code == wire.UnknownTopicOrPartition:
 			code = wire.LeaderNotAvailable
 		}
 	}

@@ -62,7 +62,7 @@ func TestNamesOfKafkasOwnTopicsAreNotMadeByAsking(t *testing.T) {
 func TestATopicThatIsMadeByAskingIsToldOfAsKafkaToldClientsOfThatAge(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.raw()
-	for version, want := range map[int16]wire.Code{0: wire.LeaderNotAvailable, 3: wire.LeaderNotAvailable, 4: wire.UnknownTopicOrPartition, 8: wire.UnknownTopicOrPartition,
+	for version, want := range map[int16]wire.Code{0: wire.LeaderNotAvailable, 4: wire.LeaderNotAvailable, 8: wire.LeaderNotAvailable,
 		9: wire.None, 13: wire.None} {
 		name := fmt.Sprint("made-by-", version)
 		req := kmsg.NewPtrMetadataRequest()

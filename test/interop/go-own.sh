@@ -3,7 +3,7 @@
 #
 #   go-own.sh BINARY [--files FILE,...] [--skip PATTERN] [--again TEST] ARGUMENT...
 #
-# AMQP_ADDR says where the broker is. --files runs the tests of some source files beside the
+# AMQP_ADDR and KAFKA_ADDR say where the broker is. --files runs the tests of some source files beside the
 # binary only. --skip leaves out what wants more than a broker. --again names a test that its
 # own clock leaves to luck: it runs alone, and passes when one of five tries does. What a suite
 # skips by itself (a feature that it does not have) is not counted.
@@ -19,7 +19,7 @@ while :; do
   esac
   shift 2
 done
-export AMQP_URL=amqp://guest:guest@$AMQP_ADDR/ WATERMILL_TEST_AMQP_URI=amqp://guest:guest@$AMQP_ADDR/
+export AMQP_URL=amqp://guest:guest@$AMQP_ADDR/ WATERMILL_TEST_AMQP_URI=amqp://guest:guest@$AMQP_ADDR/ WATERMILL_TEST_KAFKA_BROKERS=$KAFKA_ADDR
 LOG=$(mktemp)
 cd "$(dirname "$BINARY")" || exit 2
 # shellcheck disable=SC2086 # a list

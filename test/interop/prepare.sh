@@ -45,6 +45,11 @@ prepare() {
     kafka-old) prepare_kafka_old ;;
     kafka-ng) prepare_venv kafka-ng py/requirements-ng.txt ;;
     platformatic) prepare_npm js-platformatic js/package-platformatic.json ;;
+    kafka-node) prepare_npm js-kafka-old js/package-kafka-old.json ;;
+    kafka-other) prepare_venv kafka-other py/requirements-other.txt ;;
+    rust-kafka) prepare_rust rust-kafka rust ;;
+    watermill-kafka) prepare_go_tests watermill-kafka ./pkg/kafka ;;
+    flink) prepare_java flink java/flink/pom.xml java/flink/*.java java/src/Check.java ;;
     telegraf) prepare_python && prepare_go_program telegraf ./cmd/telegraf -tags custom,inputs.kafka_consumer,inputs.file,outputs.file,outputs.kafka,parsers.influx,serializers.influx ;;
     rsyslog) prepare_python && prepare_debian rsyslogd rsyslog rsyslog-kafka ;;
     burrow) prepare_python && prepare_debian Burrow burrow zookeeper ;;
@@ -98,6 +103,15 @@ prepare_lapin() {
   fetch lapin-tests env "CARGO_TARGET_DIR=$CACHE/lapin/target" CARGO_PROFILE_TEST_DEBUG=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 \
     cargo test --manifest-path "$CACHE/lapin/Cargo.toml" --no-run "${LAPIN[@]}" || return
   did lapin - <<<"$1"
+}
+
+# prepare_rust NAME FOLDER: a program of FOLDER, compiled
+prepare_rust() {
+  once "$1" "$2/Cargo.toml" "$2"/src/*.rs && return
+  need cargo "apt-get install cargo (or see https://rustup.rs: rskafka wants Rust 1.85)" || return
+  mkdir -p "$CACHE/$1" && cp -r "$2/." "$CACHE/$1"
+  fetch "$1" env "CARGO_TARGET_DIR=$CACHE/$1" cargo build --quiet --manifest-path "$CACHE/$1/Cargo.toml" || return
+  did "$1" "$2/Cargo.toml" "$2"/src/*.rs
 }
 
 # prepare_ffmpeg: any ffmpeg will do; and the example, compiled
