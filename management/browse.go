@@ -16,7 +16,7 @@ import (
 
 // browseRows are about looking through a queue.
 var browseRows = []row{
-	{path: "queues/{vhost}/{name}/messages", method: get, who: management, do: (*call).browse, query: browseQuery,
+	{path: "queues/{vhost}/{name}/messages", method: get, who: management, scope: worked, do: (*call).browse, query: browseQuery,
 		about: "The messages of a queue, a topic or a stream from a place on, without taking any"},
 }
 

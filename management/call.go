@@ -158,7 +158,7 @@ func (c *call) findVHost() error {
 	if err != nil {
 		return missing()
 	}
-	if !c.mayEnter(v.Name) && !(c.row.scope == seen && monitoring.has(c.user.Tags)) {
+	if c.row.scope == worked && !c.mayEnter(v.Name) || !c.mayLook(v.Name, c.row.scope == seen) {
 		return notAuthorised("User not authorised to access virtual host")
 	}
 	c.vhost = v
@@ -169,6 +169,12 @@ func (c *call) findVHost() error {
 func (c *call) mayEnter(vhost string) bool {
 	_, ok := c.s.opts.Access.Permission(vhost, c.user.Name)
 	return ok
+}
+
+// mayLook says whether the user may be told of what there is in the virtual host: whoever may enter it, and administrators by
+// requests that change nothing; where all is set, whoever may look at everything by any.
+func (c *call) mayLook(vhost string, all bool) bool {
+	return c.mayEnter(vhost) || all && c.is(monitoring) || c.row.method == get && c.is(administrator)
 }
 
 // arg is an argument of the path, decoded.
@@ -201,7 +207,7 @@ func (c *call) vhosts(all bool) []*broker.VHost {
 		if narrowed && only[0] != "" && only[0] != v.Name {
 			return true
 		}
-		return !c.mayEnter(v.Name) && !(all && c.is(monitoring))
+		return !c.mayLook(v.Name, all)
 	})
 }
 

@@ -32,7 +32,7 @@ var healthRows = []row{
 	{path: "health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}", method: get, who: management, do: (*call).checkLeaders, about: "The same, of one virtual host"},
 	{path: "healthchecks/node", method: get, who: management, do: (*call).checkAlarms, about: "Is the node well?"},
 	{path: "healthchecks/node/{node}", method: get, who: management, do: (*call).checkAlarms, about: "The same"},
-	{path: "aliveness-test/{vhost}", method: get, who: management, do: (*call).aliveness, about: "Declares a queue, publishes to it and gets the message"},
+	{path: "aliveness-test/{vhost}", method: get, who: management, scope: worked, do: (*call).aliveness, about: "Declares a queue, publishes to it and gets the message"},
 }
 
 func (c *call) checkOK() error { return c.json(object{{"status", "ok"}}) }

@@ -97,8 +97,9 @@ func (k role) String() string {
 type scope uint8
 
 const (
-	entered scope = iota // it is there, and the user may enter it
+	entered scope = iota // it is there, and the user may enter it, or is an administrator and only looks
 	seen                 // it is there, and the user may enter it, or look at everything
+	worked               // it is there, and the user may enter it: messages are read or written, though it is a GET
 	unasked              // the row looks for itself
 )
 

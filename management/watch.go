@@ -12,7 +12,7 @@ import (
 
 // streamRows are answers that go on until the client has enough.
 var streamRows = []row{
-	{path: "queues/{vhost}/{name}/stream", method: get, who: management, free: true, do: (*call).watch,
+	{path: "queues/{vhost}/{name}/stream", method: get, who: management, scope: worked, free: true, do: (*call).watch,
 		about: "The messages of a queue as server-sent events, as they come; from=first begins with those that are there. Nothing is taken, unless take=true"},
 }
 
