@@ -168,6 +168,45 @@ func TestATimeToLiveOfZeroIsNowOrNever(t *testing.T) {
 	})
 }
 
+// TestWhoHasJustAckedIsFreeForAMessageOfNoTime: also when the message comes before anybody saw that.
+func TestWhoHasJustAckedIsFreeForAMessageOfNoTime(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.lasting("q", 0)
+		sub := r.subscribe("q", SubscribeOptions{Prefetch: 1})
+		pull(t, sub, 10, 1<<20)
+		for n := range 10 {
+			r.put("q", 1, field.NoProperties, time.Now())
+			time.Sleep(time.Millisecond)
+			got := pull(t, sub, 10, 1<<20)
+			if len(got) != 1 {
+				t.Fatalf("message %d: %d came to the consumer that was free for it", n, len(got))
+			}
+			if err := got[0].Lease.Ack(got[0].Offset, got[0].Offset); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sub.Close()
+	})
+}
+
+func TestAPurgeCountsNothingThatHasExpired(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.lasting("q", 0)
+		r.lasting("later", 1000)
+		for _, name := range []string{"q", "later"} {
+			r.put(name, 3, field.NoProperties, time.Now())
+		}
+		for name, want := range map[string]int64{"q": 0, "later": 3} {
+			if n, err := r.s.Purge(name); err != nil || n != want {
+				t.Errorf("%s: %d %v", name, n, err)
+			}
+		}
+		if got := r.leftBy(); got[Expired] != 3 || got[Purged] != 3 {
+			t.Errorf("left %v", got)
+		}
+	})
+}
+
 // TestTheFirstMessageOfNoTimeFindsItsConsumer has a plain queue, in which nobody
 // counted on messages that expire.
 func TestTheFirstMessageOfNoTimeFindsItsConsumer(t *testing.T) {

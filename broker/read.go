@@ -42,9 +42,10 @@ type reader struct {
 	nowMs      int64  // the time, once a message has asked for it
 	ttlNow     int64  // the queue's own time to live; negative: none
 	steps      []ttlStep
-	queueTTL   int64 // what it was when the batch came
-	freeSince  int64 // ms since when the consumer could have taken what came; 0: it could not
-	each       int   // bytes that a record of the last batch takes
+	queueTTL   int64          // what it was when the batch came
+	freeSince  int64          // ms since when the consumer could have taken what came; 0: it could not
+	freeFrom   message.Offset // one more than the first that came while it could; 0: nobody knows
+	each       int            // bytes that a record of the last batch takes
 	d          Delivery
 	known      known
 	heads      *uint64 // counts heads for all readers of a subscription
@@ -494,7 +495,8 @@ func (r *reader) expired() bool {
 		r.nowMs = r.part.q.vhost.b.opts.Now().UnixMilli()
 	}
 	age := r.nowMs - r.d.TimestampMs
-	if r.freeSince != 0 && !r.redelivered && r.d.TimestampMs >= r.freeSince && age <= ttl+transitMs {
+	free := r.freeSince != 0 && r.d.TimestampMs >= r.freeSince || r.freeFrom != 0 && r.d.Offset+1 >= r.freeFrom
+	if free && !r.redelivered && age <= ttl+transitMs {
 		return false
 	}
 	return over(age, ttl)

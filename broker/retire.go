@@ -110,6 +110,9 @@ func (p *Partition) purge(wanted func() bool) (int64, error) {
 		return 0, err
 	}
 	c.DealOut() // what a consumer is free for is its own
+	if err := p.expireIfDue(p.q.vhost.b.opts.Now().UnixMilli(), true); err != nil {
+		return 0, err // what has expired is a dead letter, and not counted
+	}
 	n := c.Purge(wanted)
 	p.left(Purged, n)
 	p.progress()

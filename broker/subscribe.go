@@ -309,6 +309,7 @@ func (pc *partitionConsumer) serve(o *SubscribeOptions, max, maxBytes int, emit 
 				return n, size, nil
 			}
 			pc.unnoted = !o.NoAck
+			pc.reader.freeFrom = pc.member.TookFrom() + 1
 		}
 		if pc.unnoted {
 			err := pc.part.note()

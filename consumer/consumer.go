@@ -5,6 +5,8 @@ import (
 	"container/list"
 	"slices"
 	"sync/atomic"
+
+	"github.com/leveret-mq/leveret/message"
 )
 
 // inboxLimit is how many messages may wait in a consumer's inbox.
@@ -52,6 +54,9 @@ type Consumer struct {
 	paused   bool        // takes no part, and keeps what it took
 	hasty    bool        // its last Take left what was ready to others; of its own goroutine
 	took     atomic.Bool // shared credit, since the credit's members were put in order
+
+	freeFrom message.Offset // where the log ended when it could take more again
+	tookFrom message.Offset // what that was at its last Take; of its own goroutine
 }
 
 // level is the consumers of one priority. Those that can take more are in the ring
@@ -228,6 +233,10 @@ func (k *Consumer) Free() bool {
 	return k.inRing
 }
 
+// TookFrom is from which offset on what the last Take gave came while the consumer could take it. Only who calls
+// Take may ask.
+func (k *Consumer) TookFrom() message.Offset { return k.tookFrom }
+
 // place puts the consumer into its level's ring or takes it out, as its state says.
 func (k *Consumer) place() {
 	l := k.level
@@ -246,6 +255,7 @@ func (k *Consumer) place() {
 	}
 	k.inRing = can
 	if can {
+		_, k.freeFrom = k.cursor.src.Bounds()
 		l.turns.push(k)
 		k.cursor.turning.add(l)
 	} else {
