@@ -34,6 +34,7 @@ type Partition struct {
 // first use, if most of those in use do without.
 type activePart struct {
 	notes    notes                       // of the cursor's progress
+	saves    saves                       // of the rest of its state
 	errands  errands                     // what has to be waited for
 	unwatch  func()                      // guarded by makeCursor
 	getter   Lease                       // settles what Get took; set with cursor
@@ -199,32 +200,6 @@ func (p *Partition) kept(wait bool) (int64, error) {
 		return 0, err
 	}
 	return p.log.Records(start, end)
-}
-
-// saveCursor keeps what Progress does not: acks ahead of the floor, delivery counts.
-func (p *Partition) saveCursor() error {
-	c := p.cursor.Load()
-	if c == nil || p.removed.Load() {
-		return nil
-	}
-	if p.active().notes.sent.Load() { // an errand may come too late at the end
-		_ = p.noteSlowly() // the log tells of a failure, or the saver tries again
-	}
-	data := c.AppendState(nil)
-	open, next := c.Left()
-	ctx, cancel := asking()
-	defer cancel()
-	err := p.log.SaveCursor(ctx, data, open, next)
-	switch {
-	case err == nil, p.removed.Load():
-		return nil
-	case errors.Is(err, store.ErrFenced):
-		p.lose(c)
-		return nil
-	case errors.Is(err, store.ErrTooLarge): // what was acked ahead comes again after a crash, and what is below the floor does not
-		return p.log.SaveCursor(ctx, nil, open, next)
-	}
-	return err
 }
 
 // unwatchLog lets the cursor hear of the log no more; the queue is gone.

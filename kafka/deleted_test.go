@@ -27,14 +27,16 @@ func (r *rig) commit(group, topic string, at int64) {
 func (r *rig) committed(group, topic string) (named, listed int64) {
 	r.t.Helper()
 	named, listed = -1, -1
-	got, err := r.admin().FetchOffsetsForTopics(r.t.Context(), group, topic)
+	admin := r.admin()
+	defer admin.Close() // an end of the server would wait for it
+	got, err := admin.FetchOffsetsForTopics(r.t.Context(), group, topic)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	if o, ok := got.Lookup(topic, 0); ok {
 		named = o.At
 	}
-	if got, err = r.admin().FetchOffsets(r.t.Context(), group); err != nil {
+	if got, err = admin.FetchOffsets(r.t.Context(), group); err != nil {
 		r.t.Fatal(err)
 	}
 	if o, ok := got.Lookup(topic, 0); ok {

@@ -381,7 +381,8 @@ type shareVerdict struct {
 	kind        int8
 }
 
-// settle carries out verdicts on messages of a partition: all of them, or none where one is on what the member does not hold.
+// settle carries out verdicts on messages of a partition: all of them, or none where one is on what the member does not hold. It returns
+// when they hold after a kill.
 func (x *shareSession) settle(p *sharePart, verdicts []shareVerdict) wire.Code {
 	set := x.settings()
 	x.mu.Lock()
@@ -413,6 +414,7 @@ func (x *shareSession) settle(p *sharePart, verdicts []shareVerdict) wire.Code {
 	x.counts(p, before)
 	x.mu.Unlock()
 	code := wire.None
+	kept := map[*broker.Lease]*settled{}
 	for _, s := range all {
 		var err error
 		switch s.kind {
@@ -425,7 +427,26 @@ func (x *shareSession) settle(p *sharePart, verdicts []shareVerdict) wire.Code {
 		}
 		if err != nil {
 			code = wire.InvalidRecordState
+			continue
+		}
+		k := kept[s.lease]
+		if k == nil {
+			k = new(settled)
+			kept[s.lease] = k
+		}
+		k.upTo, k.came = max(k.upTo, s.last), k.came || s.kind == shareRelease
+	}
+	for lease, k := range kept {
+		if err := lease.Keep(k.upTo, k.came); err != nil {
+			x.of.log.Error("can't keep what was settled", "group", x.name.group, "error", err)
+			code = codeOf(err)
 		}
 	}
 	return code
+}
+
+// settled is what a request settled of what was held under one lease.
+type settled struct {
+	upTo message.Offset
+	came bool // some came back
 }

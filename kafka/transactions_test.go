@@ -63,6 +63,7 @@ func sendAll(t *testing.T, cl *kgo.Client, values ...string) {
 func (r *rig) committedValues(partition int32, n int) []string {
 	r.t.Helper()
 	cl := r.client(kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {partition: kgo.NewOffset().AtStart()}}))
+	defer cl.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if n == 0 {

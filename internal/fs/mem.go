@@ -119,6 +119,25 @@ func (m *Mem) Crash(rng *rand.Rand) *Mem {
 	return c
 }
 
+// Kill returns the file system as the next process finds it when this one is killed: all that was written. The original lives on.
+func (m *Mem) Kill() *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := NewMem(m.rng.Uint64())
+	k.capacity = m.capacity
+	k.evicted.Store(m.evicted.Load())
+	for name, of := range m.live {
+		n := &node{dir: of.dir, modified: of.modified}
+		if !n.dir {
+			n.content = make([]byte, len(of.content))
+			copyRacing(n.content, of.content)
+			n.synced = slices.Clone(n.content) // what a power cut later on takes of it is not tried
+		}
+		k.live[name], k.durable[name] = n, n
+	}
+	return k
+}
+
 func (m *Mem) hasParent(tree map[string]*node, name string) bool {
 	for dir := path.Dir(name); dir != "/" && dir != "."; dir = path.Dir(dir) {
 		if n := tree[dir]; n == nil || !n.dir {

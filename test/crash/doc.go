@@ -20,6 +20,15 @@
 //     of their group or nowhere: what was answered as committed is there, what was aborted is not, what was under way is all there
 //     or not at all;
 //
+//   - of groups of each kind (classic.go, consumers.go) members go on in the generation or epoch that was answered, with the ids and
+//     assignments that they had, and who is of another is refused; of share groups (share.go) what was settled is not handed out again, and what
+//     was not is; settings of groups stay;
+//
+//   - a producer goes on with its sequence numbers (sequence.go), and each record is there once; sums of what was consumed, produced in
+//     transactions, add up (sums.go), and the producer of the life before is fenced;
+//
+//   - what was answered to Kafka's tools (tools.go) holds: topics with their settings and partitions, credentials, access lists, quotas;
+//
 //   - through dead letters (expired, rejected, over a limit), delays, limits, priorities and
 //     transactions (flows.go) each message that was confirmed is found in one of the queues
 //     where it may be, once and at most once more for each kill, in order on each priority;

@@ -89,8 +89,9 @@ const (
 type flowMessage struct {
 	kills  int // before it was sent
 	fate   fate
-	done   bool // a consumer acked it, or may have
-	moved  bool // its transaction out of crash.in was answered
+	done   bool      // a consumer acked it, or may have
+	moved  bool      // its transaction out of crash.in was answered, in good time
+	moving time.Time // when it was, in this life
 	level  int
 	dueMs  int64
 	tx     int
@@ -157,9 +158,13 @@ func (m *flowModel) move(numbers []int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, n := range numbers {
-		m.list[n].moved = true
+		m.list[n].moving = time.Now()
 	}
 }
+
+// ackPatience is how long an ack in order may wait for the disk, which a queue asks now and then before it hands on: no answer waits for
+// acks of AMQP.
+const ackPatience = 100 * time.Millisecond
 
 // unexpected fails for a message that must be nowhere.
 func (m *flowModel) unexpected(n int) {
@@ -177,7 +182,7 @@ func (m *flowModel) take(number int) bool {
 		m.fail("flow %s: message %d was never sent", m.name, number)
 	case m.list[number].fate == absent:
 		m.fail("flow %s: message %d was refused or not committed, and is delivered", m.name, number)
-	case m.list[number].moved:
+	case m.list[number].moved || !m.list[number].moving.IsZero():
 		m.fail("flow %s: message %d came back though the transaction with its ack was answered", m.name, number)
 	}
 	return m.wrong == nil
@@ -273,6 +278,21 @@ func (m *flowModel) killed() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.kills++
+	for i := range m.list {
+		m.list[i].moving = time.Time{}
+	}
+}
+
+// dying decides what of a life that is about to end must hold.
+func (m *flowModel) dying() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	sure := time.Now().Add(-ackPatience)
+	for i := range m.list {
+		if f := &m.list[i]; !f.moving.IsZero() && f.moving.Before(sure) {
+			f.moved = true
+		}
+	}
 }
 
 func (m *flowModel) violation() error {

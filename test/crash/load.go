@@ -62,6 +62,9 @@ func startLoad(ctx context.Context, h *harness, round int) (*load, error) {
 	if err := h.txns.startLoad(ctx, h.kafka, h.broker.Kafka, h, &l.wg); err != nil {
 		return nil, err
 	}
+	if err := l.startParts(h); err != nil {
+		return nil, err
+	}
 	return l, nil
 }
 

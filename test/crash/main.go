@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -56,12 +57,13 @@ func run(ctx context.Context, o options, out *os.File) error {
 		return err
 	}
 	defer b.Kill()
-	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), stream: &streamModel{}, xmpp: &xmppModel{}, admin: newAdminModel(), kafka: newKafkaModel(), txns: newTxnModel(), compact: newCompactModel(), out: out}
+	h := &harness{broker: b, rng: rng, model: newModel(), flows: newFlowModels(), stream: &streamModel{}, xmpp: &xmppModel{}, admin: newAdminModel(), kafka: newKafkaModel(), txns: newTxnModel(), compact: newCompactModel(), parts: newParts(), out: out}
 	if err := h.rounds(ctx, o.rounds); err != nil {
 		return fmt.Errorf("%w\ncrash: the data directory is kept in %s, the broker's last words are in %s", err, dir, b.LogFile)
 	}
 	fmt.Fprintf(out, "crash: %d rounds held: %s\n", o.rounds, h.summary())
 	if o.dir == "" {
+		b.Kill() // or it would write what is being removed
 		return os.RemoveAll(dir)
 	}
 	return nil
@@ -79,7 +81,10 @@ type harness struct {
 	kafka   *kafkaModel
 	txns    *txnModel
 	compact *compactModel
+	parts   []part
 	out     *os.File
+
+	txnsBefore int // transactions that were answered before this life
 
 	started  time.Time
 	slowest  time.Duration // start until connections are taken
@@ -107,6 +112,9 @@ func (h *harness) rounds(ctx context.Context, n int) error {
 		return fmt.Errorf("after the last round: %w", err)
 	}
 	if err := h.drain(ctx, n+1); err != nil {
+		return fmt.Errorf("after the last round: %w", err)
+	}
+	if err := h.each(func(p part, a *asker) error { return p.finish(a) }); err != nil {
 		return fmt.Errorf("after the last round: %w", err)
 	}
 	return h.kafka.finish(ctx, h.broker.Kafka)
@@ -137,6 +145,7 @@ func (h *harness) round(ctx context.Context, round int, drain bool) error {
 			return err
 		}
 	}
+	h.txnsBefore = h.txns.answers()
 	life, cancel := context.WithCancel(ctx)
 	defer cancel()
 	load, err := startLoad(life, h, round)
@@ -144,7 +153,11 @@ func (h *harness) round(ctx context.Context, round int, drain bool) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	time.Sleep(time.Duration(100+h.rng.IntN(300)) * time.Millisecond)
+	h.heardAll()
 	died := h.broker.Died()
+	for _, m := range h.flows {
+		m.dying()
+	}
 	h.broker.Kill()
 	cancel()
 	load.wait()
@@ -165,6 +178,11 @@ func (h *harness) round(ctx context.Context, round int, drain bool) error {
 	}
 	if err := h.admin.violation(); err != nil {
 		return err
+	}
+	for _, p := range h.parts {
+		if err := p.state().violation(); err != nil {
+			return err
+		}
 	}
 	return h.model.violation()
 }
@@ -187,7 +205,13 @@ func (h *harness) verify(ctx context.Context, round int) error {
 		if err := h.declare(ctx); err != nil {
 			return err
 		}
+		if err := h.each(func(p part, a *asker) error { return p.declare(a) }); err != nil {
+			return err
+		}
 		return h.declareXMPP()
+	}
+	if err := h.each(func(p part, a *asker) error { return p.verify(a) }); err != nil {
+		return err
 	}
 	if err := h.txns.verify(ctx, h.kafka, h.broker.Kafka); err != nil {
 		return err
@@ -199,6 +223,10 @@ func (h *harness) verify(ctx context.Context, round int) error {
 }
 
 func (h *harness) summary() string {
-	return fmt.Sprintf("%s; %s; %s; %s; %s; %s; %s; %s; slowest start %d ms, %d kills during start-up",
-		h.model.summary(), flowSummary(h.flows), h.stream.summary(), h.xmpp.summary(), h.admin.summary(), h.kafka.summary(), h.txns.summary(), h.compact.summary(), h.slowest.Milliseconds(), h.killedIn)
+	var parts strings.Builder
+	for _, p := range h.parts {
+		parts.WriteString(p.summary() + "; ")
+	}
+	return fmt.Sprintf("%s; %s; %s; %s; %s; %s; %s; %s; %sslowest start %d ms, %d kills during start-up",
+		h.model.summary(), flowSummary(h.flows), h.stream.summary(), h.xmpp.summary(), h.admin.summary(), h.kafka.summary(), h.txns.summary(), h.compact.summary(), parts.String(), h.slowest.Milliseconds(), h.killedIn)
 }

@@ -308,6 +308,13 @@ func (m *txnModel) compare(ctx context.Context, admin *kadm.Client, i int, seen 
 	return nil
 }
 
+// answers is how many transactions were.
+func (m *txnModel) answers() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.commits + m.aborts
+}
+
 func (m *txnModel) summary() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -3,6 +3,7 @@
 //
 //	damage   bytes, pages and files of the data directory are spoilt between two lives
 //	full     the disk fills up, with kills while it is full
+//	state    the disk is full, and Kafka's clients ask for what is to be kept
 //	device   a block device ends while it is read and written (a loop device that is cut)
 //	hostile  clients that send rubbish, too much, or nothing, and never read
 //
@@ -63,7 +64,7 @@ type campaign struct {
 }
 
 func campaigns() []campaign {
-	return []campaign{{"damage", damage}, {"full", full}, {"device", device}, {"hostile", hostile}}
+	return []campaign{{"damage", damage}, {"full", full}, {"state", state}, {"device", device}, {"hostile", hostile}}
 }
 
 // trial is one round: a broker, not started yet, and the choices.
