@@ -153,7 +153,7 @@ func (s *Server) DeleteGroup(session *broker.Session, name string) error {
 		return err
 	}
 	v := session.VHost()
-	switch code := deleteGroup(s.groupsOf(v), s.txnsOf(v), journal{session, s.opts.Logger}, name); code {
+	switch code := deleteGroup(s.groupsOf(v), s.txnsOf(v), journal{session, s.log}, name); code {
 	case wire.None:
 		return nil
 	case wire.GroupIDNotFound:

@@ -52,12 +52,12 @@ func committed(changes []group.Change) []broker.GroupOffset {
 // journal has the broker keep what a client's groups committed, through its session.
 type journal struct {
 	session *broker.Session
-	log     errorLog
+	log     failures
 }
 
-// errorLog is the log of a client, or the server's.
-type errorLog interface {
-	Error(what string, args ...any)
+// failures is the log of a client, or the server's.
+type failures interface {
+	Failed(what string, why error, args ...any)
 }
 
 func (c *conn) journal() journal { return journal{c.session, c.log} }
@@ -70,7 +70,7 @@ func (j journal) Save(changes []group.Change) error {
 	}
 	err := verb(changes[0].Group, committed(changes))
 	if err != nil {
-		j.log.Error("can't store committed offsets", "group", changes[0].Group, "error", err)
+		j.log.Failed("can't store committed offsets", err, "group", changes[0].Group)
 	}
 	return err
 }
@@ -86,7 +86,7 @@ type housekeeper struct {
 func (w housekeeper) Save(changes []group.Change) error {
 	err := w.vhost.ForgetOffsets(changes[0].Group, committed(changes))
 	if err != nil {
-		w.s.opts.Logger.Error("can't forget committed offsets", "listener", "kafka", "group", changes[0].Group, "error", err)
+		w.s.log.Failed("can't forget committed offsets", err, "group", changes[0].Group)
 	}
 	return err
 }
@@ -95,7 +95,7 @@ func (w housekeeper) Save(changes []group.Change) error {
 func (w housekeeper) Keep(name string, state []byte) error {
 	err := w.vhost.KeepGroup(name, state)
 	if err != nil {
-		w.s.opts.Logger.Error("can't store the members of a consumer group", "listener", "kafka", "group", name, "error", err)
+		w.s.log.Failed("can't store the members of a consumer group", err, "group", name)
 	}
 	return err
 }
@@ -104,7 +104,7 @@ func (w housekeeper) Keep(name string, state []byte) error {
 func (w housekeeper) KeepSettings(name string, settings []byte) error {
 	err := w.vhost.KeepGroupSettings(name, settings)
 	if err != nil {
-		w.s.opts.Logger.Error("can't store the settings of a group", "listener", "kafka", "group", name, "error", err)
+		w.s.log.Failed("can't store the settings of a group", err, "group", name)
 	}
 	return err
 }

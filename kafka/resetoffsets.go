@@ -39,7 +39,7 @@ func (s *Server) ResetGroup(session *broker.Session, r broker.GroupReset) error 
 		}
 		positions = append(positions, group.Position{Topic: r.Topic, Partition: int32(i), Offset: group.Offset{Offset: int64(at), LeaderEpoch: -1, TopicID: q.TopicID}})
 	}
-	code := groups.Commit(journal{session, s.opts.Logger}, group.Identity{Group: r.Group, Generation: -1}, positions)
+	code := groups.Commit(journal{session, s.log}, group.Identity{Group: r.Group, Generation: -1}, positions)
 	for i := range positions {
 		if code == wire.None {
 			code = positions[i].Err

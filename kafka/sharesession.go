@@ -438,7 +438,7 @@ func (x *shareSession) settle(p *sharePart, verdicts []shareVerdict) wire.Code {
 	}
 	for lease, k := range kept {
 		if err := lease.Keep(k.upTo, k.came); err != nil {
-			x.of.log.Error("can't keep what was settled", "group", x.name.group, "error", err)
+			x.of.log.Failed("can't keep what was settled", err, "group", x.name.group)
 			code = codeOf(err)
 		}
 	}

@@ -31,7 +31,7 @@ func (s *Server) txnsOf(v *broker.VHost) *txn.Coordinator {
 				return v.KeepTransaction(id, state, ends.committed(offsets))
 			},
 			Commit: groups.CommitAll, End: ends.end, Flush: ends.flush,
-			NewProducer: v.NewProducerID, Logger: s.opts.Logger.With("listener", "kafka", "vhost", v.Name),
+			NewProducer: v.NewProducerID, Logger: s.opts.Logger.With("listener", "kafka", "vhost", v.Name), Failed: s.log.Failed,
 		})
 		if s.closed.Load() || v.Gone() {
 			c.Close()

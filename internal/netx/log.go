@@ -108,6 +108,20 @@ func (c *Client) write(level slog.Level, text string, args []any) {
 	c.log.logger.Log(context.Background(), level, text, append(who, args...)...)
 }
 
+// Failed says that something that was asked for can't be kept, as on a disk that is full: once a cause and interval, whoever asks.
+// Further arguments do not make another cause.
+func (c *Client) Failed(what string, why error, args ...any) {
+	c.log.Failed(what, why, append(args, "client", addressText(c.addr))...)
+}
+
+// Failed is that of a client, for what none asks for.
+func (l *Log) Failed(what string, why error, args ...any) {
+	text := clip(why.Error())
+	if args, say := l.say(cause{what: what, why: text}, causeEvery, append(args, "error", text)); say {
+		l.logger.Error(what, args...)
+	}
+}
+
 // Refused says that something was refused to the client that ends its work: what
 // it asked, why not, and what to do about it. Further arguments do not make
 // another cause.

@@ -56,6 +56,26 @@ func TestARefusalIsSaidOnceACauseAndInterval(t *testing.T) {
 	})
 }
 
+func TestAFailureIsSaidOnceACauseWhoeverAsks(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		log, out := written()
+		full := errors.New("no space left")
+		for n := range 100 {
+			log.Client(at(fmt.Sprintf("192.0.2.%d", n), 1)).Failed("can't store offsets", full, "group", n)
+		}
+		log.Failed("can't store offsets", full)
+		log.Failed("can't store offsets", errors.New("the disk fails"))
+		if n := strings.Count(out.String(), "\n"); n != 2 || !strings.Contains(out.String(), `level=ERROR msg="can't store offsets" listener=amqp group=0 client=192.0.2.0:1 error="no space left"`) {
+			t.Errorf("%d lines of 2 causes:\n%s", n, out)
+		}
+		time.Sleep(causeEvery)
+		out.Reset()
+		if log.Failed("can't store offsets", full); !strings.Contains(out.String(), "left_out=100") {
+			t.Errorf("what was left out is not counted: %s", out)
+		}
+	})
+}
+
 func TestRefusedLoginsAreSaidOnceASecondAndSource(t *testing.T) {
 	fakeclock.Test(t, func(t *testing.T) {
 		log, out := written()

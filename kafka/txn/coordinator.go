@@ -53,6 +53,8 @@ type Options struct {
 	NewProducer func() (int64, error)
 	// Logger hears of what goes wrong behind the clients' backs.
 	Logger *slog.Logger
+	// Failed hears of what can't be kept, as often as clients try; default Logger.
+	Failed func(what string, why error, args ...any)
 }
 
 func (o *Options) defaults() {
@@ -76,6 +78,9 @@ func (o *Options) defaults() {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Failed == nil {
+		o.Failed = func(what string, why error, args ...any) { o.Logger.Error(what, append(args, "error", why)...) }
 	}
 }
 

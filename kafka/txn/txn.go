@@ -258,7 +258,7 @@ func (t *txn) kept() State {
 }
 
 func (c *Coordinator) failed(t *txn, err error) wire.Code {
-	c.opts.Logger.Error("what is known of a transactional id can't be stored", "id", t.id, "error", err)
+	c.opts.Failed("what is known of a transactional id can't be stored", err, "id", t.id)
 	return wire.CoordinatorNotAvailable
 }
 

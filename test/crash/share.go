@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -215,6 +216,7 @@ func (s *share) share(a *asker, i int, rng *rand.Rand) error {
 // decide draws verdicts on some of what a member holds, and notes them.
 func (s *share) decide(held *[]int64, rng *rand.Rand) (verdicts []verdict) {
 	var kept []int64
+	slices.Sort(*held) // verdicts come in order
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, at := range *held {

@@ -352,6 +352,7 @@ func (k *keeping) settle() (int16, error) {
 	t.TopicID = k.topic
 	p := kmsg.NewShareFetchRequestTopicPartition()
 	var told []int64
+	slices.Sort(k.shared)
 	for _, at := range k.shared {
 		if at%2 == 1 {
 			b := kmsg.NewShareFetchRequestTopicPartitionAcknowledgementBatch()
