@@ -87,7 +87,7 @@ var imports = map[string][]string{
 	"internal/testkit":   {"server", "config"},
 	"test/crash":         {"test/process", "xmpp/stanza"},
 	"test/torture":       {"test/process"},
-	"test/weight":        {"test/process", "bench/measure"},
+	"test/weight":        {"config", "test/process", "bench/measure"},
 	"test/process":       {"internal/program"},
 	"test/interop":       {"internal/testkit"},
 }

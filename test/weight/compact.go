@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/leveret-mq/leveret/config"
 )
 
 const (
@@ -120,6 +122,15 @@ func awaitCompacted(w *weighing) error {
 			return fmt.Errorf("after %v %d records went, of %d", keyedPatience, n, want)
 		}
 	}
+}
+
+// keysBound is what the keys may take, and beside them what a producer at full rate and its garbage do.
+func keysBound() (int64, error) {
+	var keys config.Size
+	if err := keys.Set(*keyMemory); err != nil {
+		return 0, fmt.Errorf("-memory: %w", err)
+	}
+	return int64(keys) + 64<<20, nil
 }
 
 // keyedPatience is for the largest load on a busy machine.
