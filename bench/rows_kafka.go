@@ -16,6 +16,7 @@ const (
 	largeBatch = 1 << 20
 	linger     = 5 * time.Millisecond
 	manyParts  = 8
+	crowdParts = 100
 
 	transactionLength = 100 * time.Millisecond
 )
@@ -59,8 +60,10 @@ func kafkaRows() []row {
 		add("kafka-fetch-"+s.name+"-p1", "catch-up", "raw Fetch requests, reading a topic from its start", s.short("100b", "1k"),
 			func(ctx context.Context, x *running) error { return fetch(ctx, x, x.kafkaLoad(1, s.bytes)) })
 	}
-	add("kafka-fetch-1k-p8", "catch-up-p8", "raw Fetch requests, reading a topic from its start", false,
-		func(ctx context.Context, x *running) error { return fetch(ctx, x, x.kafkaLoad(manyParts, 1024)) })
+	for _, n := range []int{manyParts, crowdParts} {
+		add(fmt.Sprintf("kafka-fetch-1k-p%d", n), fmt.Sprintf("catch-up-p%d", n), "raw Fetch requests, reading a topic from its start, a connection for each partition", false,
+			func(ctx context.Context, x *running) error { return fetch(ctx, x, x.kafkaLoad(n, 1024)) })
+	}
 	for _, s := range sizes {
 		for _, n := range []int{1, 4} {
 			add(fmt.Sprintf("kafka-share-%s-m%d", s.name, n), "share", fmt.Sprintf("raw ShareFetch requests of %d members of a share group, which accept all they get", n), false,
