@@ -119,10 +119,17 @@ func (c *conn) settleShare(x *shareSession, a *shareAsked) error {
 	x.mu.Lock()
 	p := x.find(a.id, a.n)
 	x.mu.Unlock()
-	if p == nil || x.settle(p, a.verdicts) != wire.None {
-		return faultf(wire.InvalidRecordState, "not all of these records of '%s' are held by this member", t.name)
+	code := wire.InvalidRecordState
+	if p != nil {
+		code = x.settle(p, a.verdicts)
 	}
-	return nil
+	switch code {
+	case wire.None:
+		return nil
+	case wire.InvalidRecordState:
+		return faultf(code, "not all of these records of '%s' are held by this member", t.name)
+	}
+	return faultf(code, "what is said of these records of '%s' can't be kept: they may come again if the broker is killed", t.name)
 }
 
 func noPartition(t *topic, n int32) error {

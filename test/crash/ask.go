@@ -174,7 +174,7 @@ func (l *load) startParts(h *harness) error {
 // heardAll waits until every part had an answer in this life, or is wrong: a life in which a client came to nothing tries nothing. On a machine
 // that has no time for them it does not wait for ever.
 func (h *harness) heardAll() {
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		waits := h.txns.answers() == h.txnsBefore
 		for _, p := range h.parts {
 			w := p.state()
