@@ -192,14 +192,14 @@ func (c *conn) run() error {
 		if err != nil {
 			return err
 		}
+		if c.in && !known { // not before it asks for something: it may be in without a login
+			known = true
+			netx.Known(c.nc)
+		}
 		if err := c.serve(frame); err != nil {
 			// What was answered before still goes out.
 			_ = c.out.send()
 			return err
-		}
-		if c.in && !known {
-			known = true
-			netx.Known(c.nc) // not before it has asked for something: it may be in without a login
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -120,6 +122,19 @@ func TestASyncThatWaitsEndsWithItsClient(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	client.nc.Close()
 	eventually(t, "the connection ends", func() bool { return len(r.broker.Connections()) == 1 })
+}
+
+// Clients that know one age of Kafka only ask for nothing before the request that waits.
+func TestWhoWaitsWithItsFirstRequestMakesNoRoom(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.InitialRebalanceDelay = time.Hour })
+	r.raw().send(joinOf("g", ""), 3)
+	eventually(t, "it waits", func() bool { return len(r.groups().Describe("g").Members) == 1 })
+	r.listener.Bound(1)
+	late := r.raw()
+	_ = late.nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := late.nc.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) || len(r.groups().Describe("g").Members) != 1 {
+		t.Errorf("it was closed for one that says nothing (%v)", err)
+	}
 }
 
 func TestAFetchThatWaitsHearsThatItsTopicIsDeleted(t *testing.T) {

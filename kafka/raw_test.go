@@ -682,8 +682,8 @@ func TestWhatHasNoAnswerClosesTheConnection(t *testing.T) {
 
 func TestHandshakeWithRawToken(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Users = usersWith(t, "joe", "secret") })
-	for password, ok := range map[string]bool{"secret": true, "wrong": false} {
-		c := r.raw()
+	for _, password := range []string{"secret", "wrong"} { // the first has nobody beside it
+		c, ok := r.raw(), password == "secret"
 		h := kmsg.NewPtrSASLHandshakeRequest()
 		h.Mechanism = "PLAIN"
 		c.send(h, 0)
@@ -698,6 +698,9 @@ func TestHandshakeWithRawToken(t *testing.T) {
 			t.Fatalf("%s: %v %v", password, size, err)
 		}
 		if ok {
+			r.listener.Bound(1)
+			r.raw().closed("it is known who has logged in, and makes no room")
+			r.listener.Bound(0)
 			c.send(kmsg.NewPtrMetadataRequest(), 4)
 			var md kmsg.MetadataResponse
 			if c.receive(&md, 4); len(md.Brokers) != 1 {

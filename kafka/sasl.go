@@ -106,7 +106,10 @@ func (c *conn) login(token []byte) (answer []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return answer, c.admit(*who, vhost)
+	if err = c.admit(*who, vhost); err == nil {
+		netx.Known(c.nc)
+	}
+	return answer, err
 }
 
 func (c *conn) plain(stay context.Context, token []byte) (*auth.Identity, error) {

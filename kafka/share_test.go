@@ -320,12 +320,14 @@ func TestMessagesHeldForTooLongComeAgainUntilTheirLimit(t *testing.T) {
 }
 
 func TestARenewedMessageIsKept(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.ShareLock = 300 * time.Millisecond })
+	const lock = 600 * time.Millisecond // for so long the machine may stall
+	r := newRig(t, func(o *Options) { o.ShareLock = lock })
 	r.filled(t, "t", 1)
 	a, b := r.sharer(t, "a", "t"), r.sharer(t, "b", "t")
+	began := time.Now()
 	a.got("taken", a.fetch(1), []string{"0-0:1"})
-	for range 4 {
-		time.Sleep(100 * time.Millisecond)
+	for time.Since(began) < lock+lock/4 {
+		time.Sleep(10 * time.Millisecond)
 		q := a.request(0, verdictsAt{0, 0, []int8{4}})
 		q.IsRenewAck, q.MaxBytes, q.MaxWaitMillis = true, 0, 0
 		if p := a.do(q); p.AcknowledgeErrorCode != 0 {

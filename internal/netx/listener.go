@@ -130,8 +130,8 @@ func (l *Listener) run(conn net.Conn, g *guest, hello *greeting, handle func(net
 func (l *Listener) add(conn net.Conn, g *guest) bool {
 	g.conn = conn
 	if err := g.enter(l.own, l.slots); err != nil {
-		_ = conn.Close()
 		l.log.Client(conn.RemoteAddr()).Refused("connection", err, roomAdvice)
+		_ = conn.Close()
 		return false
 	}
 	l.mu.Lock()

@@ -136,8 +136,8 @@ func (g *guest) enter(slots ...*Slots) error {
 		g.slots, g.places = append(g.slots, s), append(g.places, p)
 		g.mu.Unlock()
 		if gone != nil {
-			_ = gone.conn.Close()
 			gone.of.log.Client(gone.conn.RemoteAddr()).Refused("connection", errRoomMade, roomAdvice)
+			_ = gone.conn.Close()
 		}
 	}
 	g.change(func() {})
