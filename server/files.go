@@ -1,6 +1,11 @@
 package server
 
-import "github.com/leveret-mq/leveret/config"
+import (
+	"context"
+	"log/slog"
+
+	"github.com/leveret-mq/leveret/config"
+)
 
 // fileShares divides the descriptors that the process may have among those who hold many.
 // The Go runtime has raised the process's limit to the hard one when this is asked for.
@@ -25,13 +30,19 @@ func shareFiles(limit int) fileShares {
 	return f
 }
 
-// warnOfFewSlots says when less connections are held than was asked for: those of all
+// tellOfFewSlots says when less connections are held than there may be: those of all
 // listeners together are bounded below what the process may open, so that what must be
-// written always finds a descriptor.
-func (s *Server) warnOfFewSlots(c *config.Config) {
-	if f := s.files; f.connections < c.MaxConnections && s.warnedOf != c.MaxConnections {
-		s.warnedOf = c.MaxConnections
-		s.logger.Warn("fewer connections are held than --max-connections asks for, of all listeners together; let the process open more files (ulimit -n, LimitNOFILE)",
-			"connections", f.connections, "max_connections", c.MaxConnections, "open_files", f.limit)
+// written always finds a descriptor. It is a warning to who has asked for a number.
+func (s *Server) tellOfFewSlots(c *config.Config) {
+	f := s.files
+	if f.connections >= c.MaxConnections || s.toldOf == c.MaxConnections {
+		return
 	}
+	s.toldOf = c.MaxConnections
+	level := slog.LevelWarn
+	if c.MaxConnections == config.Default().MaxConnections {
+		level = slog.LevelInfo
+	}
+	s.logger.Log(context.Background(), level, "fewer connections are held than --max-connections, of all listeners together; let the process open more files (ulimit -n, LimitNOFILE)",
+		"connections", f.connections, "max_connections", c.MaxConnections, "open_files", f.limit)
 }

@@ -68,7 +68,7 @@ type Server struct {
 	running   *config.Config // what is in force
 	adjusts   []func(*config.Config)
 	rereads   []reread
-	warnedOf  int // --max-connections that are more than there can be
+	toldOf    int // --max-connections that are more than there can be
 
 	tls        *tlsconf.Source  // nil without a certificate
 	handshakes *netx.Handshakes // of all listeners with it
@@ -113,7 +113,7 @@ func Start(c *config.Config, o Options) (*Server, error) {
 	s.adjustBy(s.setWatermark)
 	s.files = shareFiles(fs.OpenFileLimit())
 	s.slots = netx.NewSlots(s.files.connections)
-	s.adjustBy(s.warnOfFewSlots)
+	s.adjustBy(s.tellOfFewSlots)
 	s.budget = budget.New(budget.Options{Bytes: requestMemory(int64(c.RequestMemory), memoryBytes())})
 	for _, step := range []func() error{s.openTLS, s.readDefinitions, s.openStore, s.openUsers, s.openBroker, s.loadDefinitions, s.openAdmin, s.openPprof, s.openManagement, s.openProtocols} {
 		if err := step(); err != nil {
