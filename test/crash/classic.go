@@ -15,14 +15,14 @@ import (
 
 // classic is a group of the classic protocol with a static member and another, who hold rebalances and commit. After a kill:
 // the generation whose assignment was answered stands, members go on in it without joining, with the ids and the assignments that they had;
-// who is of another generation, or somebody else, is refused; what was committed is there.
+// who is of another generation, or somebody else, is refused; what was committed is there. Nobody leaves: as with Kafka, that is
+// kept with the next generation only, and after a kill before it the others wait for who left, as long as a rebalance may take.
 type classic struct {
 	watched
 	ids         [2]string // of the members; the first is static
 	generation  int32     // that was answered to the leader last
 	assigned    [2]string
 	doubt       bool // a rebalance was under way
-	leaves      bool // and the second member was leaving
 	committed   int64
 	trying      int64
 	rounds      int // rebalances
@@ -71,7 +71,7 @@ func (c *classic) load(l *life) error {
 			c.mu.Unlock()
 			var err error
 			if rejoin {
-				err = c.rebalance([2]*asker{a, second}, rng)
+				err = c.rebalance([2]*asker{a, second})
 			} else {
 				err = c.commit(a, rng)
 			}
@@ -139,24 +139,10 @@ func committedAt(a *asker, group, topic string) (int64, error) {
 }
 
 // rebalance has both members join and takes their assignments to them.
-func (c *classic) rebalance(conns [2]*asker, rng *rand.Rand) error {
+func (c *classic) rebalance(conns [2]*asker) error {
 	c.mu.Lock()
-	leave := c.ids[1] != "" && !c.doubt && rng.IntN(3) == 0
-	c.doubt, c.leaves = true, c.leaves || leave
+	c.doubt = true
 	c.mu.Unlock()
-	if leave {
-		q := kmsg.NewPtrLeaveGroupRequest()
-		q.Group = classicGroup
-		q.Members = append(q.Members, kmsg.LeaveGroupRequestMember{MemberID: c.ids[1]})
-		res, err := process.Ask[*kmsg.LeaveGroupResponse](conns[1], q, 4)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(must("leave", res.ErrorCode), must("leave", res.Members[0].ErrorCode)); err != nil {
-			return err
-		}
-		c.ids[1] = ""
-	}
 	for {
 		joined, err := c.joinBoth(conns)
 		if err != nil {
@@ -227,7 +213,7 @@ func (c *classic) beat(a *asker, i int, member string, generation int32) (*kmsg.
 func (c *classic) join(a *asker, i int) (*kmsg.JoinGroupResponse, error) {
 	for {
 		c.mu.Lock()
-		id, left := c.ids[i], i == 1 && c.leaves
+		id := c.ids[i]
 		c.generations++
 		data := fmt.Appendf(nil, "\x00\x03\x00\x00\x00\x01\x00\x0d%s\x00\x00\x00\x04%04d\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff", classicTopic, c.generations%10000)
 		c.mu.Unlock()
@@ -244,7 +230,7 @@ func (c *classic) join(a *asker, i int) (*kmsg.JoinGroupResponse, error) {
 			c.ids[i] = res.MemberID
 			c.mu.Unlock()
 			continue
-		case res.ErrorCode == kerr.UnknownMemberID.Code && (left || c.unsettled(i, id)):
+		case res.ErrorCode == kerr.UnknownMemberID.Code && c.unsettled(i, id):
 			c.mu.Lock()
 			c.ids[i] = ""
 			c.mu.Unlock()
@@ -306,7 +292,7 @@ func (c *classic) syncBoth(conns [2]*asker, joined [2]*kmsg.JoinGroupResponse) (
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.generation, c.assigned, c.doubt, c.leaves, c.heard = joined[0].Generation, assigned, false, false, true
+	c.generation, c.assigned, c.doubt, c.heard = joined[0].Generation, assigned, false, true
 	c.rounds++
 	return false, nil
 }
