@@ -306,7 +306,9 @@ func (p *Partition) makeTransactional() error {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	t.loaded.Store(ps.loaded) // else it is with the producers
-	p.active().txns.CompareAndSwap(nil, t)
+	if p.active().txns.CompareAndSwap(nil, t) && p.q.Settings().limited() {
+		p.q.vhost.changed() // publishers are told from now on which of their messages it refuses (undecided.go)
+	}
 	return nil
 }
 

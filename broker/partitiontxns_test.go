@@ -490,6 +490,9 @@ func TestAQueueThatDropsRefusesWhatComesBehindAVeryLargeTransaction(t *testing.T
 	r := startWith(t, 0)
 	q := r.limited("q", "x-max-length", 2)
 	p, pub := q.Partitions()[0], r.s.NewPublisher()
+	if refused := r.offer(pub, "", "q", "its publisher knows it before there is any transaction"); len(refused) != 0 {
+		t.Fatal(refused)
+	}
 	half := make([]string, undecidedMessages/2+1)
 	if _, err := r.s.Produce(p, transactionally(1, 0, 0, half...)); err != nil {
 		t.Fatal(err)
