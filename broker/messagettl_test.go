@@ -355,3 +355,31 @@ func TestACompressedBatchExpiresAsAWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsDealtToAConsumerBeforeItAsksHasNoMoreTime: it came when the consumer was not there, or was busy.
+func TestWhatIsDealtToAConsumerBeforeItAsksHasNoMoreTime(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.lasting("q", 10)
+		busy := r.subscribe("q", SubscribeOptions{Prefetch: 1})
+		r.put("q", 1, field.NoProperties, time.Now())
+		held := pull(t, busy, 10, 1<<20)
+		if len(held) != 1 {
+			t.Fatal(len(held))
+		}
+		r.put("q", 3, field.NoProperties, time.Now())
+		time.Sleep(20 * time.Millisecond) // nobody looks for what expired just then
+		later := r.subscribe("q", SubscribeOptions{Prefetch: 1})
+		if err := held[0].Lease.Ack(held[0].Offset, held[0].Offset); err != nil {
+			t.Fatal(err)
+		}
+		for name, sub := range map[string]*Subscription{"busy": busy, "later": later} {
+			if got := pull(t, sub, 10, 1<<20); len(got) != 0 {
+				t.Errorf("%s: %d that had expired before it was free", name, len(got))
+			}
+			sub.Close()
+		}
+		if got := r.leftBy(); got[Expired] != 3 {
+			t.Errorf("left %v", got)
+		}
+	})
+}

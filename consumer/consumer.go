@@ -255,7 +255,9 @@ func (k *Consumer) place() {
 	}
 	k.inRing = can
 	if can {
-		_, k.freeFrom = k.cursor.src.Bounds()
+		if k.boxed == 0 { // what is in the inbox it could take before
+			_, k.freeFrom = k.cursor.src.Bounds()
+		}
 		l.turns.push(k)
 		k.cursor.turning.add(l)
 	} else {

@@ -40,9 +40,7 @@ func (k *Consumer) Take(max int, into []Run) []Run {
 	}
 	c.untold = false
 	c.look()
-	if k.inRing && k.boxed == 0 { // what is in the inbox it could take before
-		k.tookFrom = k.freeFrom
-	}
+	k.tookFrom = k.freeFrom
 	d.collect()
 	if k.opts.Ranked && k.starves() {
 		k.setWaiting(d.taken == 0)
