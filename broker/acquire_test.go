@@ -295,6 +295,47 @@ func acquiredAlive(t *testing.T, r *rig) {
 	}
 }
 
+// What has expired is nothing that what is behind it would have to fit beside.
+func TestBehindWhatHasExpiredTheFirstBatchIsCut(t *testing.T) { bubble(t, acquiredBehindExpired) }
+
+func acquiredBehindExpired(t *testing.T, r *rig) {
+	p := r.numbered("t")
+	in := &Inbound{Key: []byte("t"), Body: []byte("late"), Properties: expiring("10"), Persistent: true, TimestampMs: time.Now().UnixMilli()}
+	pub := r.s.NewPublisher()
+	if routed, err := pub.Publish(in); err != nil || !routed {
+		t.Fatal(routed, err)
+	}
+	flush(t, pub)
+	if _, err := r.s.Produce(p, produced(-1, -1, -1, "a", "b", "c")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1234 * time.Millisecond) // nobody looks for what expired just then
+	woken := 0
+	sub, err := r.s.SubscribePartition(p, func() { woken++ }, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	e := p.expiry.Swap(nil) // as it may be after a kill
+	defer p.expiry.Store(e)
+	var into Acquisition
+	for before := 0; ; before = woken {
+		n, err := sub.Acquire(100, 2, &into)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 {
+			break
+		}
+		if synctest.Wait(); woken == before {
+			t.Fatal("nothing was acquired, and nobody is woken")
+		}
+	}
+	if got := runsIn(&into); !slices.Equal(got, []string{"1-2:1"}) {
+		t.Errorf("%v", got)
+	}
+}
+
 // What it costs to acquire does not depend on how many records there are.
 func TestAcquiringWholeBatchesAllocatesNothingPerRecord(t *testing.T) { bubble(t, acquiredCheaply) }
 

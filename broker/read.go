@@ -23,7 +23,7 @@ type reader struct {
 	late        bool           // what has expired is emitted, too
 	raw         bool           // emitted are the bytes of records; what they hold is looked at only where it decides
 	src         origin         // of the record that is emitted, if raw
-	took        int            // messages emitted since Acquire began, if raw
+	took        int            // messages emitted since Acquire began
 	cut         message.Offset // with which the last run ends, where it was cut for there were too many; else -1
 	full        bool           // what comes next would have to be cut
 	returned    int32          // to be told with each message; 0: nothing
@@ -362,7 +362,6 @@ func (r *reader) walk(b batch.Batch, records *message.Records, s *stretch, emit 
 		}
 		if r.raw {
 			r.src = origin{batch: b, record: before[:len(before)-records.Len()]}
-			r.took++
 		}
 		r.deliver(&rec, o, ms)
 		if (r.queueTTL >= 0 || mayExpire(r.d.Properties)) && !r.late && r.expired() {
@@ -373,6 +372,7 @@ func (r *reader) walk(b batch.Batch, records *message.Records, s *stretch, emit 
 			r.tellReturned()
 		}
 		emit(&r.d)
+		r.took++
 		if r.redelivered {
 			r.flagged++
 		}
