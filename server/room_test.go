@@ -97,14 +97,14 @@ func raw(t *testing.T, addr string) net.Conn {
 }
 
 func TestClientsThatSayNothingMakeRoomForThoseWhoLogIn(t *testing.T) {
-	c := settings(t)
-	c.MaxConnections = 2
-	s, err := start(t, c)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for protocol, in := range signIn {
 		t.Run(protocol, func(t *testing.T) {
+			c := settings(t)
+			c.MaxConnections = 2
+			s, err := start(t, c) // of its own: the places of the others come back in their own time
+			if err != nil {
+				t.Fatal(err)
+			}
 			addr := s.Addr(protocol)
 			checks := []func(){in(t, addr)}
 			var idle []net.Conn
