@@ -200,6 +200,9 @@ func (v *visit) putTopicRight() (string, string, error) {
 
 func (v *visit) dropTopicRight() (string, string, error) {
 	name, exchange := v.r.URL.Query().Get("name"), v.r.PostFormValue("exchange")
+	if exchange == "" { // to the API this is all of them
+		return "", "", wrong("the exchange is missing; one without a name bounds nothing")
+	}
 	if err := v.act(http.MethodDelete, api("topic-permissions", v.r.PostFormValue("vhost"), name, exchange), nil, nil); err != nil {
 		return "", "", err
 	}

@@ -125,6 +125,8 @@ func TestRoutingKeysOfAUserAreBounded(t *testing.T) {
 	ann.post(at, "key", "eu.x", "payload", "x").want(303)
 	ann.post(at, "key", "us.x", "payload", "x").want(403)
 	ann.post("/user/droptopic?name=ann", "vhost", "/", "exchange", "amq.topic").want(403)
+	b.api("PUT", "topic-permissions/%2F/ann", `{"exchange":"","write":"^$","read":"^$"}`)
+	b.post("/user/droptopic?name=ann", "vhost", "/", "exchange", "").want(400, "exchange is missing", `^eu\.`)
 	b.post("/user/droptopic?name=ann", "vhost", "/", "exchange", "amq.topic").to("/user?name=ann")
 	ann.post(at, "key", "us.x", "payload", "x").want(303)
 }
