@@ -19,7 +19,9 @@ type Coordinator struct {
 	offsetBytes atomic.Int64 // of what groups have committed
 	log         atomic.Pointer[OffsetLog]
 
-	altering   sync.Mutex   // one who alters settings at a time; before settingsMu
+	altering     sync.Mutex // one who alters settings at a time; before settingsMu and mu; guards settingsHeld
+	settingsHeld int64      // bytes that are counted for settings
+
 	settingsMu sync.RWMutex // guards settings; a leaf
 	settings   map[string]*Settings
 	standard   *Settings // of groups that have none of their own
@@ -95,6 +97,10 @@ func (c *Coordinator) Close() {
 		c.opts.give(g.bytes)
 		g.mu.Unlock()
 	}
+	c.altering.Lock()
+	defer c.altering.Unlock()
+	c.opts.give(c.settingsHeld)
+	c.settingsHeld = 0
 }
 
 // lock finds a group and locks it; nil when it is not there.

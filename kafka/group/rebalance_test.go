@@ -404,6 +404,36 @@ func TestMembersComeAgainWhenOthersHoldTheMemory(t *testing.T) {
 	})
 }
 
+// A virtual host that goes gives back what the settings of its groups took, and nothing that was there and found no room.
+func TestTheMemoryOfSettingsIsGivenBackOnce(t *testing.T) {
+	p := &purse{limit: 64 << 10}
+	six := "6000"
+	change := map[string]*string{"consumer.heartbeat.interval.ms": &six}
+	for range 2 {
+		c := newCoordinator(t, Options{Memory: p})
+		p.limit = 64 << 10
+		if err := c.AlterSettings("g", change, false); err != nil || p.held() == 0 {
+			t.Fatal(err, p.held())
+		}
+		p.limit = 0
+		if err := c.RestoreSettings("restored", appendSettings(map[string]string{"consumer.heartbeat.interval.ms": six})); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.AlterSettings("restored", map[string]*string{"consumer.heartbeat.interval.ms": nil}, false); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		p.limit = 64 << 10
+		if err := c.AlterSettings("late", change, false); err == nil || p.held() != 0 {
+			t.Errorf("%v, %d bytes are counted for what is closed", err, p.held())
+		}
+		c.Close()
+		if p.held() != 0 {
+			t.Errorf("%d bytes when it is closed once more", p.held())
+		}
+	}
+}
+
 func TestGroupsAndTheirSettingsAreCounted(t *testing.T) {
 	p := &purse{limit: 64 << 10}
 	c := newCoordinator(t, Options{Memory: p})

@@ -253,7 +253,10 @@ func (c *Coordinator) AlterSettings(group string, change map[string]*string, val
 		return settingError("There are settings of %d groups, and can't be of more.", c.opts.MaxGroups)
 	}
 	more := settingsBytes(group, values) - settingsBytes(group, c.Settings(group).Values)
-	if c.opts.take(max(more, 0)) != wire.None {
+	if c.missing(wire.None) != wire.None {
+		return ErrSettingsKept // its virtual host is gone
+	}
+	if more > 0 && c.opts.take(more) != wire.None {
 		return settingError("There is no memory for settings of more groups.")
 	}
 	if k, ok := c.opts.Keeper.(SettingsKeeper); ok {
@@ -262,7 +265,9 @@ func (c *Coordinator) AlterSettings(group string, change map[string]*string, val
 			return ErrSettingsKept
 		}
 	}
-	c.opts.give(max(-more, 0))
+	less := min(max(-more, 0), c.settingsHeld) // what was restored may have found no room
+	c.settingsHeld += max(more, 0) - less
+	c.opts.give(less)
 	c.set(group, values)
 	return nil
 }
@@ -335,7 +340,11 @@ func (c *Coordinator) RestoreSettings(group string, b []byte) error {
 	if err != nil {
 		return fmt.Errorf("settings of group %q: %w", group, err)
 	}
-	_ = c.opts.take(settingsBytes(group, values)) // it was taken once, and stays
+	c.altering.Lock()
+	defer c.altering.Unlock()
+	if n := settingsBytes(group, values); c.opts.take(n) == wire.None { // else it is there all the same
+		c.settingsHeld += n
+	}
 	c.set(group, values)
 	return nil
 }
