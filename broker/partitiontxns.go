@@ -335,6 +335,7 @@ func (p *Partition) endTxn(producer int64, upTo, epoch int16, commit bool) (ende
 		var base message.Offset
 		if base, err = p.base(at); err == nil {
 			t.end(producer, base, commit)
+			ps.heard = ps.begun + 1 // all that are under way are before it
 			ps.fence(producer, epoch, base)
 			p.sentMore(len(b))
 		}

@@ -36,8 +36,10 @@ type producers struct {
 	mark   batchMark // the last of what is known
 	// underWay are the last batches of those who have not heard yet where these went.
 	underWay map[int64]*underWay
-	unsaved  int64 // bytes of batches that are not in what was saved
-	saved    int64 // bytes of the state
+	begun    uint64 // how many of them there were,
+	heard    uint64 // and the number of the newest of which anybody heard
+	unsaved  int64  // bytes of batches that are not in what was saved
+	saved    int64  // bytes of the state
 }
 
 type producer struct {
@@ -160,7 +162,8 @@ func (p *Partition) putNoted(b batch.Batch, s sent) (at store.Position, u *under
 	if ps.underWay == nil {
 		ps.underWay = map[int64]*underWay{}
 	}
-	u = &underWay{epoch: b.ProducerEpoch(), sent: s, at: at}
+	ps.begun++
+	u = &underWay{epoch: b.ProducerEpoch(), sent: s, at: at, number: ps.begun}
 	ps.underWay[b.ProducerID()] = u
 	return at, u, nil
 }
@@ -169,7 +172,21 @@ func (p *Partition) putNoted(b batch.Batch, s sent) (at store.Position, u *under
 type underWay struct {
 	epoch int16
 	sent
-	at store.Position
+	at     store.Position
+	number uint64
+}
+
+// passed are those of which nobody has heard although others behind them were heard of, by their producers. mu is held.
+func (ps *producers) passed() (list map[int64]*underWay) {
+	for id, u := range ps.underWay {
+		if u.number < ps.heard {
+			if list == nil {
+				list = map[int64]*underWay{}
+			}
+			list[id] = u
+		}
+	}
+	return list
 }
 
 // lockProducers locks what is known of the producers, once it is known of that one what
@@ -207,6 +224,7 @@ func (p *Partition) hearOf(id int64, u *underWay) error {
 		delete(ps.underWay, id)
 		if err == nil {
 			u.base = base
+			ps.heard = max(ps.heard, u.number)
 			ps.note(id, u.epoch, u.sent, p.q.vhost.b.opts.Now())
 		}
 	}

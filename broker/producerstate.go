@@ -11,6 +11,7 @@ import (
 
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
+	"github.com/leveret-mq/leveret/store"
 )
 
 // What a partition knows of its idempotent producers is saved beside its log now and then,
@@ -366,7 +367,18 @@ func (p *Partition) saveProducers(last bool) error {
 	if !ps.due.Load() && !last || !p.q.lives() {
 		return nil
 	}
+	ps.mu.Lock()
+	passed := ps.passed()
+	ps.mu.Unlock()
+	for id, u := range passed {
+		if err := p.hearOf(id, u); store.Retryable(err) {
+			break
+		}
+	}
 	data, unsaved := ps.toSave(p)
+	if data == nil && ps.due.Load() {
+		p.q.vhost.b.markDirty(p) // it is tried again
+	}
 	if data == nil || p.removed.Load() {
 		return nil
 	}
@@ -391,7 +403,7 @@ func (ps *producers) toSave(p *Partition) (data []byte, unsaved int64) {
 		return nil, 0
 	}
 	start, _, err := p.log.Bounds()
-	if err != nil || !ps.loaded || ps.mark.end == 0 {
+	if err != nil || !ps.loaded || ps.mark.end == 0 || ps.passed() != nil { // who was passed is before the mark, and not in what is known
 		return nil, 0
 	}
 	t := p.txns()

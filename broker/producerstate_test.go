@@ -327,3 +327,56 @@ func TestProducersThatCouldNotBeSavedAreSavedLater(t *testing.T) {
 		t.Errorf("not tried again: %d bytes, %v", len(l.saved), err)
 	}
 }
+
+// laterLog tells where a batch went when it is asked to.
+type laterLog struct {
+	store.Log
+}
+
+type toldLater struct{ at store.Position }
+
+func (l toldLater) Base(ctx context.Context) (message.Offset, error) { return l.at.Base(ctx) }
+
+func (l laterLog) Append(data []byte) (store.Position, error) {
+	at, err := l.Log.Append(data)
+	return store.Awaited(toldLater{at}), err
+}
+
+// TestWhatIsSavedOfProducersHasAllBeforeItsEnd: of two batches the later one was heard of first.
+func TestWhatIsSavedOfProducersHasAllBeforeItsEnd(t *testing.T) {
+	r := startWith(t, 0)
+	q, err := r.s.CreateTopic("t", 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := q.Partitions()[0]
+	if _, err := r.s.Produce(p, produced(1, 0, 0, "v")); err != nil {
+		t.Fatal(err)
+	}
+	p.log = laterLog{p.log}
+	ps := &p.active().producers
+	put := func(id int64, sequence int32) *underWay {
+		ps.mu.Lock()
+		defer ps.mu.Unlock()
+		_, u, err := p.putNoted(produced(id, 0, sequence, "v"), sent{first: sequence, last: sequence})
+		if err != nil || u == nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	put(1, 1)
+	if err := p.hearOf(2, put(2, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.saveProducers(true); err != nil {
+		t.Fatal(err)
+	}
+	data, err := p.log.LoadState(t.Context(), producersName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byID, _, m, err := decodeProducers(data)
+	if err != nil || m.end != 3 || byID[2] == nil || byID[1].newest().first != 1 {
+		t.Errorf("up to %d, %v: %+v", m.end, err, byID[1])
+	}
+}
