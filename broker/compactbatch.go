@@ -422,8 +422,8 @@ type workPace struct {
 }
 
 const (
-	paceBytes = 64 << 10             // between two looks at the clock
-	paceWork  = 2 * time.Millisecond // between two pauses
+	paceBytes = 64 << 10               // between two looks at the clock
+	paceWork  = 500 * time.Microsecond // between two pauses
 )
 
 // did notes work, and pauses for as long as keeps it to a share of so many percent.
