@@ -345,7 +345,7 @@ class Migrant(threading.Thread):
             self.failed = error
 
     def commit(self, partitions):
-        for attempt in range(50):  # a member that does not know of its newest epoch yet is told so
+        for attempt in range(50):  # a member that does not know of its newest epoch, or generation, yet is told so
             ends = [TopicPartition(self.topic, p, o) for p, o in self.taken.items() if p in partitions]
             try:
                 if ends:
@@ -353,7 +353,7 @@ class Migrant(threading.Thread):
                 self.taken = {p: o for p, o in self.taken.items() if p not in partitions}
                 return
             except KafkaException as error:
-                if error.args[0].code() != KafkaError.STALE_MEMBER_EPOCH or attempt == 49:
+                if error.args[0].code() not in (KafkaError.STALE_MEMBER_EPOCH, KafkaError.ILLEGAL_GENERATION) or attempt == 49:
                     raise
                 time.sleep(0.1)
 
@@ -383,7 +383,8 @@ def migrate(assignor):
     anew = {"group_protocol": "consumer"}
 
     def settled(members):
-        until(lambda: all(m.held for m in members) and sum(len(m.held) for m in members) == 6, "partitions", seconds=20)
+        until(lambda: any(m.failed for m in members) or all(m.held for m in members) and sum(len(m.held) for m in members) == 6, "partitions", seconds=20)
+        equal([m.failed for m in members if m.failed], [], "members that failed")
 
     members = [Migrant(group, topic, got, **classic) for _ in range(2)]
     settled(members)
