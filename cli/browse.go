@@ -134,18 +134,14 @@ func (b *browsing) query(now time.Time) (url.Values, error) {
 	case b.last > maxBrowsed:
 		return nil, usagef("--last is %d at most; --from and --offset go further back", maxBrowsed)
 	}
-	for _, m := range []struct {
-		flag, text, name string
-		parse            func(string, time.Time) (time.Time, error)
-	}{{"from", b.from, "time", parseStart}, {"to", b.to, "until", parseMoment}} {
-		if m.text == "" {
-			continue
+	from, to, err := parsePeriod(b.from, b.to, now)
+	if err != nil {
+		return nil, err
+	}
+	for name, at := range map[string]*time.Time{"time": from, "until": to} {
+		if at != nil {
+			q.Set(name, strconv.FormatInt(at.UnixMilli(), 10))
 		}
-		t, err := m.parse(m.text, now)
-		if err != nil {
-			return nil, usagef("--%s: %v", m.flag, err)
-		}
-		q.Set(m.name, strconv.FormatInt(t.UnixMilli(), 10))
 	}
 	for name, n := range map[string]int64{"offset": b.offset, "partition": b.partition} {
 		if n >= 0 {

@@ -133,19 +133,14 @@ cancels it, and leveret job resume goes on. Copies have headers that say where t
 		if err != nil {
 			return err
 		}
-		now := time.Now()
-		for _, one := range []struct {
-			name, text string
-			parse      func(string, time.Time) (time.Time, error)
-		}{{"from", from, parseStart}, {"to", to, parseMoment}} {
-			if one.text == "" {
-				continue
+		since, until, err := parsePeriod(from, to, time.Now())
+		if err != nil {
+			return err
+		}
+		for name, at := range map[string]*time.Time{"from": since, "to": until} {
+			if at != nil {
+				body[name] = at.UnixMilli()
 			}
-			m, err := one.parse(one.text, now)
-			if err != nil {
-				return usagef("--%s: %v", one.name, err)
-			}
-			body[one.name] = m.UnixMilli()
 		}
 		for name, n := range map[string]int64{"from_offset": fromOffset, "to_offset": toOffset, "partition": partition} {
 			if n >= 0 {

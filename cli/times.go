@@ -45,6 +45,25 @@ func parseStart(text string, now time.Time) (time.Time, error) {
 	return t, err
 }
 
+// parsePeriod reads the words of --from and --to; nil is what was not given.
+func parsePeriod(from, to string, now time.Time) (since, until *time.Time, err error) {
+	if since, err = parseGiven("from", from, now, parseStart); err == nil {
+		until, err = parseGiven("to", to, now, parseMoment)
+	}
+	return since, until, err
+}
+
+func parseGiven(flag, text string, now time.Time, parse func(string, time.Time) (time.Time, error)) (*time.Time, error) {
+	if text == "" {
+		return nil, nil
+	}
+	t, err := parse(text, now)
+	if err != nil {
+		return nil, usagef("--%s: %v", flag, err)
+	}
+	return &t, nil
+}
+
 func badSpan(text string) error {
 	return fmt.Errorf("%q is no length of time; one is written 90s, 10m, 1h30m or 7d", text)
 }
