@@ -67,15 +67,20 @@ func resetTo(session *broker.Session, p *broker.Partition, index int, r *broker.
 	case r.To == broker.ResetToLast:
 		return end, nil
 	case r.To == broker.ResetToTime:
-		at, _, ok, err := session.OffsetForTime(p, r.At)
-		if !ok || at > end { // nothing has come since
-			at = end
-		}
-		return at, err
+		return offsetSince(session, p, r.At, end)
 	case message.Offset(r.At) < start || message.Offset(r.At) > end:
 		return 0, &broker.Error{Kind: broker.Precondition, Text: fmt.Sprintf("offset %d is not in partition %d of '%s', which goes from %d to %d", r.At, index, r.Topic, start, end)}
 	}
 	return message.Offset(r.At), nil
+}
+
+// offsetSince is that of the first message of a time in milliseconds since 1970 or later, or end where there is none before that.
+func offsetSince(session *broker.Session, p *broker.Partition, ms int64, end message.Offset) (message.Offset, error) {
+	at, _, found, err := session.OffsetForTime(p, ms)
+	if err != nil || !found {
+		return end, err
+	}
+	return min(at, end), nil
 }
 
 func noGroup(name, vhost string) error {

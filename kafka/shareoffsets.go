@@ -44,11 +44,7 @@ func (c *conn) resetOffset(p *broker.Partition, reset group.Reset) (message.Offs
 	if err != nil || reset.Latest {
 		return end, err
 	}
-	offset, _, found, err := c.session.OffsetForTime(p, time.Now().Add(-reset.Since).UnixMilli())
-	if err != nil || !found {
-		return end, err
-	}
-	return min(offset, end), nil
+	return offsetSince(c.session, p, time.Now().Add(-reset.Since).UnixMilli(), end)
 }
 
 // Key 90, DescribeShareGroupOffsets, versions 0 and 1: how far share groups are. Of a partition that the group has not begun with

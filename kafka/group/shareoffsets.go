@@ -38,14 +38,12 @@ func (c *Coordinator) BeginShare(id string, topics []string, move func(topic str
 			continue
 		}
 		g.mu.Lock()
-		if m := g.modern; m != nil && m.kind == Share && !g.dead {
-			if t, there := m.topics[name]; there && !m.begun[t.ID] {
-				if m.begun == nil {
-					m.begun = map[TopicID]bool{}
-				}
-				m.begun[t.ID] = true
-				g.changedNow()
+		if id, ok := g.unbegunNamed(name); ok { // still
+			if g.modern.begun == nil {
+				g.modern.begun = map[TopicID]bool{}
 			}
+			g.modern.begun[id] = true
+			g.changedNow()
 		}
 		g.mu.Unlock()
 	}
@@ -62,12 +60,18 @@ func (c *Coordinator) BeginShare(id string, topics []string, move func(topic str
 func (g *group) begins(name string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	_, ok := g.unbegunNamed(name)
+	return ok
+}
+
+// unbegunNamed is the topic of a name that the share group has not begun with, if it is to. mu is held.
+func (g *group) unbegunNamed(name string) (id TopicID, ok bool) {
 	m := g.modern
 	if m == nil || m.kind != Share || g.dead {
-		return false
+		return id, false
 	}
 	t, there := m.topics[name]
-	return there && !m.begun[t.ID]
+	return t.ID, there && !m.begun[t.ID]
 }
 
 func (m *modern) beginnings() []TopicID {
