@@ -147,8 +147,8 @@ func (l *limiter) choose(p *Partition, s *Settings, b batch.Batch) (n int, err e
 // keyless is the size of a message that a compacted topic does not take.
 const keyless = -3
 
-// keylessEvery is how long nobody is told of further messages without a key.
-const keylessEvery = time.Minute
+// refusedEvery is how long nobody is told of further messages of a queue that were refused for the same reason.
+const refusedEvery = time.Minute
 
 // markKeyless has a compacted topic refuse what has no routing key, and so no key by which it could be compacted.
 func (l *limiter) markKeyless(p *Partition, b batch.Batch) {
@@ -162,7 +162,7 @@ func (l *limiter) markKeyless(p *Partition, b batch.Batch) {
 			continue
 		}
 		l.sizes[i] = keyless
-		if now := p.q.vhost.b.opts.Now(); now.Sub(l.keylessTold) >= keylessEvery {
+		if now := p.q.vhost.b.opts.Now(); now.Sub(l.keylessTold) >= refusedEvery {
 			l.keylessTold = now
 			p.q.vhost.b.opts.Log.Warn("a message without a routing key was refused: the topic is compacted and needs a key; "+
 				"publish with a routing key, or set cleanup.policy=delete", "topic", p.q.Name)

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"errors"
-	"time"
 
 	"github.com/leveret-mq/leveret/internal/batch"
 	"github.com/leveret-mq/leveret/message"
@@ -21,9 +20,6 @@ import (
 const (
 	undecidedMessages = 1 << 20
 	undecidedBytes    = 256 << 20 // as they are stored
-
-	// undecidedEvery is how long nobody is told of further messages that were refused for it.
-	undecidedEvery = time.Minute
 )
 
 // heldBytes are the bytes of a log's batches in [from, to).
@@ -123,7 +119,7 @@ func (l *limiter) heldUp(p *Partition, s *Settings) (bool, error) {
 	if err != nil || messages <= max(s.MaxLength, undecidedMessages) && bytes <= max(s.MaxLengthBytes, undecidedBytes) {
 		return false, err
 	}
-	if now := b.opts.Now(); now.Sub(l.heldTold) >= undecidedEvery {
+	if now := b.opts.Now(); now.Sub(l.heldTold) >= refusedEvery {
 		l.heldTold = now
 		b.opts.Log.Warn("a queue at its limit refuses what is published: more than the limit waits for the end of a transaction, and can't be dropped before",
 			"queue", p.q.Name, "vhost", p.q.vhost.Name, "messages", messages)
