@@ -71,11 +71,11 @@ cross: need-go ## vet for macOS and Windows what is built and tested on Linux
 fmt: ## format every Go file
 	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
 
-interop: build ## clients that others wrote, against the built binary
-	test/interop/run
+interop: build ## clients that others wrote, against the built binary (ARGS=--again and others of test/interop/run)
+	test/interop/run $(ARGS)
 
 interop-more: build ## the same, those that take too long for every run
-	test/interop/run --more
+	test/interop/run --more $(ARGS)
 
 reports: build ## situations from bug reports, as programs that others keep (REPORTS=folder)
 	test/reports/run '$(REPORTS)'
