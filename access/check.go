@@ -81,6 +81,16 @@ func tidyTags(tags []string) []string {
 	return out
 }
 
+// compiles says what is wrong with patterns, to who sets them: the record in which they are stored is not theirs to know.
+func compiles(texts ...string) error {
+	for _, text := range texts {
+		if _, err := compile(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // compile reads a pattern of names.
 func compile(text string) (*pattern.Names, error) {
 	names, err := pattern.NewNames(text)

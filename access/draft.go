@@ -206,6 +206,9 @@ func (d *Draft) SetPermission(p Permission) error {
 	if old := d.picture.permissions[grant{p.VHost, p.User}]; old != nil && old.Permission == p {
 		return d.unnoted()
 	}
+	if err := compiles(p.Configure, p.Write, p.Read); err != nil {
+		return err
+	}
 	return d.put(store.Key(prefixPermission, p.VHost, p.User), permissionRecord(p))
 }
 
@@ -233,6 +236,9 @@ func (d *Draft) SetTopicPermission(p TopicPermission) error {
 	}
 	if old := d.picture.topics[grant{p.VHost, p.User}][p.Exchange]; old != nil && old.TopicPermission == p {
 		return d.unnoted()
+	}
+	if err := compiles(p.Write, p.Read); err != nil {
+		return err
 	}
 	return d.put(store.Key(prefixTopic, p.VHost, p.User, p.Exchange), topicRecord(p))
 }

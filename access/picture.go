@@ -75,10 +75,8 @@ func (p *picture) putPermission(r Permission) error {
 }
 
 func (p *picture) putTopic(r TopicPermission) error {
-	for _, text := range []string{r.Write, r.Read} {
-		if _, err := compile(text); err != nil {
-			return err
-		}
+	if err := compiles(r.Write, r.Read); err != nil {
+		return err
 	}
 	key := grant{r.VHost, r.User}
 	of := maps.Clone(p.topics[key])

@@ -22,6 +22,8 @@ type Source struct {
 	VHost string
 	// ClusterName is what the broker is called; "" is not said.
 	ClusterName string
+	// Version is the broker's own; "" is not said.
+	Version string
 }
 
 // Forms of items, in the file's order of keys.
@@ -115,16 +117,21 @@ func Export(w io.Writer, s Source) (warnings []string, err error) {
 	x.key("rabbit_version", rabbitVersion)
 	x.key("rabbitmq_version", rabbitVersion)
 	x.key("product_name", "Leveret")
+	if s.Version != "" {
+		x.key("product_version", s.Version)
+	}
 	if s.VHost == "" {
 		x.key("rabbitmq_definition_format", "cluster")
 		if s.ClusterName != "" {
 			x.key("original_cluster_name", s.ClusterName)
+			x.key("explanation", "Definitions of cluster '"+s.ClusterName+"'")
 		}
 		x.users()
 		x.vhosts()
 		x.permissions()
 	} else {
 		x.key("rabbitmq_definition_format", "single_virtual_host")
+		x.key("explanation", "Definitions of virtual host '"+s.VHost+"'")
 		x.oneVHost()
 	}
 	x.perVHost()

@@ -172,9 +172,10 @@ func (c *call) mayEnter(vhost string) bool {
 }
 
 // mayLook says whether the user may be told of what there is in the virtual host: whoever may enter it, and administrators by
-// requests that change nothing; where all is set, whoever may look at everything by any.
+// requests that change nothing; where all is set, administrators by any, and by those that change nothing whoever may look at everything.
 func (c *call) mayLook(vhost string, all bool) bool {
-	return c.mayEnter(vhost) || all && c.is(monitoring) || c.row.method == get && c.is(administrator)
+	looks := c.row.method == get
+	return c.mayEnter(vhost) || (all || looks) && c.is(administrator) || all && looks && c.is(monitoring)
 }
 
 // arg is an argument of the path, decoded.

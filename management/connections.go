@@ -22,8 +22,8 @@ var connectionRows = []row{
 	{path: "channels", method: get, who: management, paged: true, do: (*call).allChannels, about: "The channels that are open"},
 	{path: "vhosts/{vhost}/channels", method: get, who: management, scope: seen, paged: true, do: (*call).allChannels, about: "Those of one virtual host"},
 	{path: "channels/{name}", method: get, who: management, do: (*call).oneChannel, about: "One channel, with its consumers"},
-	{path: "consumers", method: get, who: management, do: (*call).allConsumers, about: "All consumers of the virtual hosts that the user may enter"},
-	{path: "consumers/{vhost}", method: get, who: management, do: (*call).consumersOf, about: "Those of one virtual host"},
+	{path: "consumers", method: get, who: management, do: (*call).allConsumers, about: "All consumers of the virtual hosts that the user may see"},
+	{path: "consumers/{vhost}", method: get, who: management, scope: seen, do: (*call).consumersOf, about: "Those of one virtual host"},
 }
 
 // connections are those that the user may see, of the virtual host of the path, or of the one of the header, only.
@@ -352,7 +352,7 @@ func (c *call) consumersIn(vhosts []*broker.VHost) (out []broker.ConsumerInfo) {
 	return out
 }
 
-func (c *call) allConsumers() error { return c.listConsumers(c.vhosts(false)) }
+func (c *call) allConsumers() error { return c.listConsumers(c.vhosts(true)) }
 func (c *call) consumersOf() error  { return c.listConsumers([]*broker.VHost{c.vhost}) }
 
 func (c *call) listConsumers(vhosts []*broker.VHost) error {

@@ -58,7 +58,7 @@ func (c *call) export(vhost string) error {
 	if err := c.s.opts.Users.Awaited(c.r.Context()); err != nil { // who has no hash yet could not log in where the file is read
 		return unavailable("passwords are still being hashed behind the start: try again in a moment")
 	}
-	source := definitions.Source{Broker: c.s.opts.Broker.Defined(), Access: c.s.opts.Access.Stored(), VHost: vhost, ClusterName: c.s.nameOfCluster()}
+	source := definitions.Source{Broker: c.s.opts.Broker.Defined(), Access: c.s.opts.Access.Stored(), VHost: vhost, ClusterName: c.s.nameOfCluster(), Version: c.s.opts.Version}
 	tag, err := etagOf(source)
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ func TestDefinitionsGoInAndOut(t *testing.T) {
 	r.ask("GET", "vhost-limits/v", "").want(200, `"max-queues":10`)
 	r.ask("GET", "operator-policies/v/o", "").want(200)
 	r.ask("GET", "cluster-name", "").want(200, "imported")
-	out := r.ask("GET", "definitions", "").want(200)
+	out := r.ask("GET", "definitions", "").want(200, `"explanation": "Definitions of cluster 'imported'"`, `"product_version": "`)
 	var f struct {
 		Format  string           `json:"rabbitmq_definition_format"`
 		Cluster string           `json:"original_cluster_name"`
@@ -93,7 +93,7 @@ func TestDefinitionsOfOneVirtualHost(t *testing.T) {
 	r.ask("POST", "definitions", someDefinitions, sentAs, asJSON).want(204)
 	r.ask("GET", "definitions/none", "").want(400, "vhost_not_found")
 	r.ask("POST", "definitions/none", "{}", sentAs, asJSON).want(404)
-	out := r.ask("GET", "definitions/v", "").want(200, `"original_vhost_name": "v"`)
+	out := r.ask("GET", "definitions/v", "").want(200, `"original_vhost_name": "v"`, `"explanation": "Definitions of virtual host 'v'"`, `"product_version": "`)
 	var f map[string]json.RawMessage
 	out.into(&f)
 	for _, key := range []string{"users", "vhosts", "permissions", "topic_permissions", "global_parameters"} {

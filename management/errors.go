@@ -36,6 +36,14 @@ func notFound(format string, args ...any) *failure {
 	return &failure{status: http.StatusNotFound, err: "not_found", reason: fmt.Sprintf(format, args...)}
 }
 
+// parentMissing is what the path names before what is to be done with it, when it is not there: RabbitMQ says which, to who would do something.
+func (c *call) parentMissing(reason string) *failure {
+	if c.row.method == post {
+		return notFound("%s", reason)
+	}
+	return missing()
+}
+
 // notAuthorised is what the user may not do.
 func notAuthorised(format string, args ...any) *failure {
 	return &failure{status: http.StatusUnauthorized, err: "not_authorised", reason: fmt.Sprintf(format, args...), denied: true}

@@ -97,7 +97,7 @@ func (c *call) exchangeStats(v *broker.VHost, x *broker.Exchange) object {
 func (c *call) exchange() (*broker.Exchange, error) {
 	x, err := c.vhost.Exchange(exchangeName(c.arg("name")))
 	if err != nil {
-		return nil, missing()
+		return nil, c.parentMissing("exchange_not_found")
 	}
 	return x, nil
 }

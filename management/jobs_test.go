@@ -140,7 +140,7 @@ func TestAJobThatMakesNoSenseIsRefused(t *testing.T) {
 		{"q/redrive", `{"filter":{"properties":{"colour":"red"}}}`, 400, "no property 'colour'"},
 		{"q/redrive", `[]`, 400, "not_json"},
 		{"s/redrive", `{}`, 400, "replay it"},
-		{"none/redrive", `{}`, 404, "Not Found"},
+		{"none/redrive", `{}`, 404, "queue_not_found"},
 	} {
 		r.ask("POST", "queues/%2F/"+c.path, c.body).want(c.status, c.reason)
 	}

@@ -1,6 +1,7 @@
 package management
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"runtime/metrics"
@@ -88,17 +89,26 @@ var plugins = []string{"rabbitmq_management", "rabbitmq_management_agent", "rabb
 func (c *call) nodeObject() object {
 	m, s := c.s.opts.Machine(), c.s
 	disk, memory := s.opts.Broker.Alarms()
-	return object{
+	o := object{
 		{"name", s.opts.Node}, {"type", "disc"}, {"running", true}, {"os_pid", strconv.Itoa(os.Getpid())}, {"uptime", time.Since(s.opts.Started).Milliseconds()},
 		{"run_queue", runnable()}, {"processors", runtime.GOMAXPROCS(0)},
-		{"fd_used", m.OpenFiles}, {"fd_total", m.MaxFiles}, {"sockets_used", m.Sockets}, {"sockets_total", m.MaxFiles},
-		{"proc_used", runtime.NumGoroutine()}, {"proc_total", 1 << 20}, {"mem_used", m.Memory}, {"mem_limit", m.MemoryLimit}, {"mem_alarm", memory != ""},
-		{"mem_calculation_strategy", "rss"}, {"disk_free", m.DiskFree}, {"disk_free_limit", m.DiskFreeLimit}, {"disk_free_alarm", disk != ""},
+		{"fd_total", m.MaxFiles}, {"sockets_total", m.MaxFiles}, {"proc_total", 1 << 20}, {"mem_limit", m.MemoryLimit}, {"mem_alarm", memory != ""},
+		{"mem_calculation_strategy", "rss"}, {"disk_free_limit", m.DiskFreeLimit}, {"disk_free_alarm", disk != ""},
 		{"rates_mode", "basic"}, {"enabled_plugins", plugins}, {"being_drained", false}, {"exchange_types", exchangeTypes}, {"auth_mechanisms", mechanisms},
 		{"applications", []object{{{"name", "leveret"}, {"description", "Leveret"}, {"version", s.opts.Version}}, {{"name", "rabbit"}, {"description", "RabbitMQ's API, as Leveret answers it"}, {"version", apiVersion}}}},
 		{"partitions", []any{}}, {"contexts", c.contexts()}, {"cluster_links", []any{}}, {"metrics_gc_queue_length", object{}}, {"log_files", []any{}},
 		{"db_dir", m.DataDir}, {"config_files", configFiles(m.ConfigFile)}, {"net_ticktime", 60}, {"message_stats", object{}},
 	}
+	for _, g := range []struct {
+		name  string
+		value int64
+	}{
+		{"fd_used", int64(m.OpenFiles)}, {"sockets_used", int64(m.Sockets)}, {"proc_used", int64(runtime.NumGoroutine())},
+		{"mem_used", int64(m.Memory)}, {"disk_free", int64(min(m.DiskFree, math.MaxInt64))},
+	} {
+		o = append(o, c.gauge(rateKey{}, g.name, g.value)...)
+	}
+	return append(o, c.churn(s.opts.Broker.Churn())...)
 }
 
 // runnable is how many goroutines wait for a processor.

@@ -10,10 +10,10 @@ import (
 
 // parameterRows are about RabbitMQ's runtime parameters.
 var parameterRows = []row{
-	{path: "parameters", method: get, who: policymaker, do: (*call).listParameters, about: "The parameters of all components in the virtual hosts that the user may see"},
+	{path: "parameters", method: get, who: policymaker, do: (*call).listParameters, about: "The parameters of all components in the virtual hosts that the user may enter"},
 	{path: "parameters/{component}", method: get, who: policymaker, do: (*call).listComponent, about: "The parameters of a component"},
-	{path: "parameters/{component}/{vhost}", method: get, who: policymaker, scope: seen, do: (*call).listComponentIn, about: "The parameters of a component in a virtual host"},
-	{path: "parameters/{component}/{vhost}/{name}", method: get, who: policymaker, scope: seen, do: (*call).getParameter, about: "A parameter"},
+	{path: "parameters/{component}/{vhost}", method: get, who: policymaker, do: (*call).listComponentIn, about: "The parameters of a component in a virtual host"},
+	{path: "parameters/{component}/{vhost}/{name}", method: get, who: policymaker, do: (*call).getParameter, about: "A parameter"},
 	{path: "parameters/{component}/{vhost}/{name}", method: put, who: policymaker, scope: seen, do: (*call).putParameter, body: valueBody{},
 		about: "Sets a parameter of a component that is here: operator_policy, or vhost-limits with the name limits"},
 	{path: "parameters/{component}/{vhost}/{name}", method: del, who: policymaker, scope: seen, do: (*call).deleteParameter, gives: http.StatusNoContent,
@@ -35,10 +35,6 @@ const (
 	limitsName       = "limits"
 )
 
-// emptyComponents are those that RabbitMQ's plugins have, which tools ask for: there are none here, unless a file of definitions has
-// brought some, which are kept.
-var emptyComponents = []string{"shovel", "federation-upstream", "federation-upstream-set", "federation", "policy"}
-
 // parametersIn are the parameters of a virtual host, in the order of their components.
 func parametersIn(v *broker.VHost) []broker.Parameter {
 	out := v.Parameters()
@@ -58,26 +54,21 @@ func parameterObject(vhost string, p *broker.Parameter) object {
 	return object{{"value", p.Value}, {"vhost", vhost}, {"component", p.Component}, {"name", p.Name}}
 }
 
-// parameters answers with those of virtual hosts, of one component if it is named.
+// parameters answers with those of virtual hosts, of one component if it is named: of one that nobody knows there are none, as on RabbitMQ.
 func (c *call) parameters(component string, hosts ...*broker.VHost) error {
 	out := []object{}
-	known := component == "" || component == operatorPolicies || component == vhostLimits || slices.Contains(emptyComponents, component)
 	for _, v := range hosts {
 		for _, p := range parametersIn(v) {
 			if component == "" || component == p.Component {
-				known = true
 				out = append(out, parameterObject(v.Name, &p))
 			}
 		}
 	}
-	if !known {
-		return missing()
-	}
 	return c.list(out)
 }
 
-func (c *call) listParameters() error  { return c.parameters("", c.vhosts(true)...) }
-func (c *call) listComponent() error   { return c.parameters(c.arg("component"), c.vhosts(true)...) }
+func (c *call) listParameters() error  { return c.parameters("", c.vhosts(false)...) }
+func (c *call) listComponent() error   { return c.parameters(c.arg("component"), c.vhosts(false)...) }
 func (c *call) listComponentIn() error { return c.parameters(c.arg("component"), c.vhost) }
 
 // findParameter is the parameter of the path, false if there is none.

@@ -2,6 +2,7 @@ package management
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/leveret-mq/leveret/access"
 )
@@ -21,6 +22,8 @@ var permissionRows = []row{
 		about: "Says with which routing keys a user may publish to a topic exchange, and with which bind it"},
 	{path: "topic-permissions/{vhost}/{user}", method: del, who: administrator, scope: unasked, do: (*call).deleteTopicPermissions, gives: http.StatusNoContent,
 		about: "Takes a user's topic permissions in a virtual host away, which leaves all keys allowed"},
+	{path: "topic-permissions/{vhost}/{user}/{exchange}", method: get, who: administrator, scope: unasked, do: (*call).getTopicPermission,
+		about: "The topic permission of a user for one exchange, as a list"},
 	{path: "topic-permissions/{vhost}/{user}/{exchange}", method: del, who: administrator, scope: unasked, do: (*call).deleteTopicPermission, gives: http.StatusNoContent,
 		about: "Takes a user's topic permission for one exchange away"},
 }
@@ -148,6 +151,14 @@ func (c *call) deletePermission() error {
 
 func (c *call) getTopicPermissions() error {
 	list := c.topicPermissionsOf()
+	if len(list) == 0 {
+		return missing()
+	}
+	return c.list(list)
+}
+
+func (c *call) getTopicPermission() error {
+	list := slices.DeleteFunc(c.topicPermissionsOf(), func(o object) bool { return lookup(o, []string{"exchange"}) != c.arg("exchange") })
 	if len(list) == 0 {
 		return missing()
 	}

@@ -10,16 +10,16 @@ import (
 
 // policyRows are about policies, and operators' policies.
 var policyRows = []row{
-	{path: "policies", method: get, who: management, do: (*call).listPolicies, about: "All policies of the virtual hosts that the user may see"},
-	{path: "policies/{vhost}", method: get, who: management, scope: seen, do: (*call).listVHostPolicies, about: "The policies of a virtual host"},
-	{path: "policies/{vhost}/{name}", method: get, who: management, scope: seen, do: (*call).getPolicy, about: "A policy"},
+	{path: "policies", method: get, who: management, do: (*call).listPolicies, about: "All policies of the virtual hosts that the user may enter"},
+	{path: "policies/{vhost}", method: get, who: management, do: (*call).listVHostPolicies, about: "The policies of a virtual host"},
+	{path: "policies/{vhost}/{name}", method: get, who: management, do: (*call).getPolicy, about: "A policy"},
 	{path: "policies/{vhost}/{name}", method: put, who: policymaker, scope: seen, do: (*call).putPolicy, body: policyBody{},
 		about: "Makes a policy or changes it; it holds at once, for what is there too"},
 	{path: "policies/{vhost}/{name}", method: del, who: policymaker, scope: seen, do: (*call).deletePolicy, gives: http.StatusNoContent,
 		about: "Deletes a policy; what it changed is as it was before"},
-	{path: "operator-policies", method: get, who: management, do: (*call).listOperatorPolicies, about: "All operators' policies of the virtual hosts that the user may see"},
-	{path: "operator-policies/{vhost}", method: get, who: management, scope: seen, do: (*call).listVHostOperatorPolicies, about: "The operators' policies of a virtual host"},
-	{path: "operator-policies/{vhost}/{name}", method: get, who: management, scope: seen, do: (*call).getOperatorPolicy, about: "An operators' policy"},
+	{path: "operator-policies", method: get, who: management, do: (*call).listOperatorPolicies, about: "All operators' policies of the virtual hosts that the user may enter"},
+	{path: "operator-policies/{vhost}", method: get, who: management, do: (*call).listVHostOperatorPolicies, about: "The operators' policies of a virtual host"},
+	{path: "operator-policies/{vhost}/{name}", method: get, who: management, do: (*call).getOperatorPolicy, about: "An operators' policy"},
 	{path: "operator-policies/{vhost}/{name}", method: put, who: administrator, scope: seen, do: (*call).putOperatorPolicy, body: policyBody{},
 		about: "Makes an operators' policy or changes it: limits over those that others set"},
 	{path: "operator-policies/{vhost}/{name}", method: del, who: administrator, scope: seen, do: (*call).deleteOperatorPolicy, gives: http.StatusNoContent,
@@ -102,8 +102,8 @@ func policiesOf(operator bool, hosts ...*broker.VHost) []object {
 	return out
 }
 
-func (c *call) listPolicies() error              { return c.list(policiesOf(false, c.vhosts(true)...)) }
-func (c *call) listOperatorPolicies() error      { return c.list(policiesOf(true, c.vhosts(true)...)) }
+func (c *call) listPolicies() error              { return c.list(policiesOf(false, c.vhosts(false)...)) }
+func (c *call) listOperatorPolicies() error      { return c.list(policiesOf(true, c.vhosts(false)...)) }
 func (c *call) listVHostPolicies() error         { return c.list(policiesOf(false, c.vhost)) }
 func (c *call) listVHostOperatorPolicies() error { return c.list(policiesOf(true, c.vhost)) }
 func (c *call) getPolicy() error                 { return c.showPolicy(false) }

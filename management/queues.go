@@ -323,7 +323,7 @@ func (v *queueView) arguments() object {
 func (c *call) queue() (*broker.Queue, error) {
 	q, err := c.vhost.Queue(c.arg("name"))
 	if err != nil {
-		return nil, missing()
+		return nil, c.parentMissing("queue_not_found")
 	}
 	return q, nil
 }

@@ -142,6 +142,8 @@ func (c *call) history(what string) (age, step time.Duration, ok bool) {
 		prefix = "lengths"
 	case "recv_oct", "send_oct":
 		prefix = "data_rates"
+	case "fd_used", "sockets_used", "proc_used", "mem_used", "disk_free":
+		prefix = "node_stats"
 	}
 	a, okA := seconds(c.query(prefix + "_age"))
 	i, okI := seconds(c.query(prefix + "_incr"))

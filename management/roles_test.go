@@ -84,11 +84,19 @@ func TestAdministratorsSeeWhatIsInVirtualHostsThatTheyMayNotEnter(t *testing.T) 
 	for _, tag := range []string{"administrator", "monitoring"} {
 		r.ask("PUT", "users/"+tag, `{"password":"p","tags":"`+tag+`"}`).want(201)
 	}
+	_, ch, _ := r.dial("guest", "guest", "v")
+	if _, err := ch.Consume("q", "tag", false, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
 	sees, not := r.as("administrator", "p"), r.as("monitoring", "p")
-	for path, shows := range map[string]string{"queues": `"name":"q"`, "exchanges": `"name":"x"`, "bindings": `"routing_key":"k"`, "consumers": "[]"} {
+	for path, shows := range map[string]string{"queues": `"name":"q"`, "exchanges": `"name":"x"`, "bindings": `"routing_key":"k"`} {
 		sees.ask("GET", path, "").want(200, shows)
 		sees.ask("GET", path+"/v", "").want(200, shows)
 		not.ask("GET", path+"/v", "").want(401)
+	}
+	for _, u := range []*rig{sees, not} { // who may look at everything sees who consumes, too
+		u.ask("GET", "consumers", "").want(200, `"consumer_tag":"tag"`)
+		u.ask("GET", "consumers/v", "").want(200, `"consumer_tag":"tag"`)
 	}
 	sees.ask("GET", "queues?page=1", "").want(200, `"total_count":1`)
 	sees.ask("GET", "queues/v/q", "").want(200, `"name":"q"`)

@@ -98,7 +98,7 @@ type scope uint8
 
 const (
 	entered scope = iota // it is there, and the user may enter it, or is an administrator and only looks
-	seen                 // it is there, and the user may enter it, or look at everything
+	seen                 // it is there, and the user may enter it, or may look at everything and does not more, or is an administrator
 	worked               // it is there, and the user may enter it: messages are read or written, though it is a GET
 	unasked              // the row looks for itself
 )

@@ -3,19 +3,22 @@ package management
 import "github.com/leveret-mq/leveret/broker"
 
 // messageStats are the counters of a queue, a virtual host or all, in RabbitMQ's names; an empty object before there was any traffic.
+// What is 0 is there, too, as on RabbitMQ: of what came in where there are several queues, and of what went out as soon as something did. Tools
+// take what they do not find for a fault.
 func (c *call) messageStats(key rateKey, f broker.Flow) object {
 	if f == (broker.Flow{}) {
 		return object{}
 	}
+	several, out := key.queue == "", f.Handed() > 0 || f.GotNothing > 0
 	o := object{}
 	for _, k := range []struct {
 		name  string
 		value uint64
-		all   bool // also when it is 0: tools read them
+		all   bool // also when it is 0
 	}{
-		{"publish", f.Published, true}, {"confirm", f.Confirmed, false}, {"return_unroutable", f.Returned, false}, {"drop_unroutable", f.Dropped, false},
-		{"deliver", f.Delivered, false}, {"deliver_no_ack", f.DeliveredNoAck, false}, {"get", f.Got, false}, {"get_no_ack", f.GotNoAck, false},
-		{"get_empty", f.GotNothing, false}, {"deliver_get", f.Handed(), true}, {"redeliver", f.Redelivered, false}, {"ack", f.Acked, true},
+		{"publish", f.Published, true}, {"confirm", f.Confirmed, several}, {"return_unroutable", f.Returned, several}, {"drop_unroutable", f.Dropped, several},
+		{"deliver", f.Delivered, out}, {"deliver_no_ack", f.DeliveredNoAck, out}, {"get", f.Got, out}, {"get_no_ack", f.GotNoAck, out},
+		{"get_empty", f.GotNothing, out}, {"deliver_get", f.Handed(), true}, {"redeliver", f.Redelivered, out}, {"ack", f.Acked, true},
 	} {
 		if k.all && k.value == 0 {
 			o = append(o, pair{k.name, 0}, pair{k.name + "_details", object{{"rate", 0.0}}})

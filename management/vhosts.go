@@ -1,6 +1,7 @@
 package management
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -55,12 +56,8 @@ const defaultQueueType = "classic"
 // vhostObject is a virtual host as it is shown.
 func (c *call) vhostObject(v *broker.VHost) object {
 	m := v.Meta()
-	metadata := object{{"description", m.Description}, {"tags", tagList(m.Tags)}}
-	kind := defaultQueueType
-	if m.DefaultQueueType != "" {
-		kind = m.DefaultQueueType
-		metadata = append(metadata, pair{"default_queue_type", kind})
-	}
+	kind := cmp.Or(m.DefaultQueueType, defaultQueueType)
+	metadata := object{{"description", m.Description}, {"tags", tagList(m.Tags)}, {"default_queue_type", kind}}
 	o := object{
 		{"name", v.Name}, {"description", m.Description}, {"tags", tagList(m.Tags)}, {"default_queue_type", kind}, {"metadata", metadata},
 		{"tracing", false}, {"protected_from_deletion", m.Protected}, {"cluster_state", object{{c.s.opts.Node, "running"}}},
