@@ -3,7 +3,7 @@
 # real ffmpeg. It ends with 0 only if each video has one result, whatever happened to
 # workers; what it tells is looked at here.
 set -u
-report=$("$1" --amqp "$AMQP_ADDR" --kafka "$KAFKA_ADDR" --count 3 --length 6s --heartbeat 1s)
+report=$("$1" --amqp "$AMQP_ADDR" --kafka "$KAFKA_ADDR" --count 3 --length 6s --heartbeat 3s)
 code=$?
 echo "$report" >&2 # shown when something fails
 check() { # check WHAT PATTERN

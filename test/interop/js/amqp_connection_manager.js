@@ -46,7 +46,7 @@ check('after a lost connection: set up again, consumers back, nothing confirmed 
   await channel.consume(queue, message => { got.add(message.content.toString()); channel.ack(message); }, {prefetch: 10});
   const sent = [];
   for (let i = 0; i < 300; i++) {
-    sent.push(channel.publish(exchange, 'a.b', Buffer.from(`m${i}`), {persistent: true, timeout: 10000}));
+    sent.push(channel.publish(exchange, 'a.b', Buffer.from(`m${i}`), {persistent: true, timeout: 60000}));
     if (i === 100 || i === 200) {
       await sent[i - 20];
       cut(connection);

@@ -14,7 +14,7 @@ function group(label, options = {}) {
   const nodes = [];
   return {
     add(nodeID, ...services) {
-      const node = new ServiceBroker({namespace, nodeID, logger: false, requestTimeout: 10000,
+      const node = new ServiceBroker({namespace, nodeID, logger: false, requestTimeout: 60000,
         ...options, transporter: {type: 'AMQP', options: {url: amqpURL, ...options.amqp}}});
       for (const service of services) node.createService(service);
       nodes.push(node);
@@ -47,14 +47,14 @@ check('two nodes: discovery, calls, errors, metadata, streams', async () => {
   const a = nodes.add('a', {name: 'names', actions: {mine: ctx => `a for ${ctx.caller}`}});
   const b = nodes.add('b', math);
   await nodes.start();
-  await Promise.all([a.waitForServices('math', 5000), b.waitForServices('names', 5000)]);
+  await Promise.all([a.waitForServices('math', 60000), b.waitForServices('names', 60000)]);
   assert.equal(await a.call('math.add', {a: 2, b: 3}), 5);
   assert.deepEqual(await Promise.all([...Array(200).keys()].map(n => a.call('math.add', {a: n, b: 1}))), [...Array(200).keys()].map(n => n + 1));
   await assert.rejects(a.call('math.broken'), error => error.message === 'out of order' && error.nodeID === 'b');
   assert.equal(await a.call('math.nested', {}, {meta: {user: 'me'}}), 'a for math by way of b, me');
   const data = Buffer.alloc(300000, 'z');
   assert.equal(await a.call('math.length', Readable.from([data.subarray(0, 1000), data.subarray(1000, 200000), data.subarray(200000)]), {}), 300000);
-  const pong = await a.ping('b', 5000);
+  const pong = await a.ping('b', 60000);
   assert(pong && pong.nodeID === 'b', 'a ping');
   await b.stop();
   await until(() => !a.registry.nodes.get('b').available, 'the word that b has gone');
@@ -124,9 +124,9 @@ check('calls and events are spread by the queues; a node dies at work', async ()
   const a = nodes.add('a');
   const b = nodes.add('b', worker('b'));
   await nodes.start();
-  await a.waitForServices('work', 5000);
+  await a.waitForServices('work', 60000);
   await workers(1);
-  const answer = a.call('work.do', {n: 'stuck'}, {timeout: 20000});
+  const answer = a.call('work.do', {n: 'stuck'}, {timeout: 60000});
   await until(() => stuck, 'b to be at work');
   const c = nodes.add('c', worker('c'));
   await c.start();

@@ -40,12 +40,12 @@ async function client(options) {
   return proxy;
 }
 
-const call = (proxy, pattern, data) => lastValueFrom(proxy.send(pattern, data).pipe(timeout(10000)));
+const call = (proxy, pattern, data) => lastValueFrom(proxy.send(pattern, data).pipe(timeout(60000)));
 const emit = (proxy, pattern, data) => lastValueFrom(proxy.emit(pattern, data), {defaultValue: null});
 
 // confirmed waits for the confirms of responses, which come behind them: a connection or a server that
 // ends before that ends the program, by an error that nobody can catch.
-const confirmed = () => sleep(1500);
+const confirmed = (...managers) => Promise.all(managers.flatMap(manager => manager._channels.map(wrapper => wrapper._channel.waitForConfirms())));
 
 async function direct(work) {
   const connection = await amqp.connect(amqpURL);
@@ -90,12 +90,16 @@ check('events, acked by hand; a server that dies with one', async () => {
   await sleep(100);
   assert.deepEqual(doomed, [0], 'prefetch of one');
   await first.close();
+  let goOn;
+  const both = new Promise(resolve => { goOn = resolve; }); // each has one in hand before the other can have done all
   const workers = await Promise.all([1, 2].map(number => serve(options, {events: {
     job: async (data, ctx) => {
+      await both;
       await sleep(5);
       done.push([number, data, ctx.getMessage().fields.redelivered]);
       ctx.getChannelRef().ack(ctx.getMessage());
     }}})));
+  goOn();
   await until(() => done.length === 10, 'all events');
   assert.deepEqual(done.map(d => d[1]).sort(), [...Array(10).keys()]);
   assert.deepEqual(done.filter(d => d[2]).map(d => d[1]), [0], 'redelivered');
@@ -189,10 +193,11 @@ check('server and client come back after a lost connection', async () => {
   const app = await serve(options, {requests: {echo: data => data}});
   const proxy = await client({...options, socketOptions: {reconnectTimeInSeconds: 1}});
   assert.equal(await call(proxy, 'echo', 'before'), 'before');
-  await confirmed();
-  for (const manager of [proxy.unwrap(), app.unwrap()]) manager.connection.connection.stream.destroy(new Error('lost on purpose'));
+  const managers = [proxy.unwrap(), app.unwrap()];
+  await confirmed(...managers);
+  for (const manager of managers) manager.connection.connection.stream.destroy(new Error('lost on purpose'));
   await until(() => call(proxy, 'echo', 'after').then(answer => answer === 'after', () => false), 'an answer after it');
-  await confirmed();
+  await confirmed(...managers);
   await proxy.close();
   await app.close();
   await direct(ch => ch.deleteQueue(options.queue));

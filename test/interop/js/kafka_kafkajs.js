@@ -25,6 +25,7 @@ const [username, password] = kafkaSASL.split(':');
 const kafka = new Kafka({
   clientId: 'interop-kafkajs',
   brokers: [kafkaAddr],
+  connectionTimeout: 30000,
   logLevel: process.env.DEBUG ? logLevel.INFO : logLevel.NOTHING,
   retry: {initialRetryTime: 50, retries: 10},
   ...(kafkaSASL ? {ssl: false, sasl: {mechanism: 'plain', username, password}} : {}),
@@ -63,7 +64,7 @@ const plain = (prefix, count) => [...Array(count).keys()].map(i => ({partition: 
 // A group member that keeps what it got and commits each message's batch before the next.
 async function join(groupId, topic, fromBeginning = true) {
   const consumer = kafka.consumer({
-    groupId, sessionTimeout: 10000, rebalanceTimeout: 10000, heartbeatInterval: 500, maxWaitTimeInMs: 100, allowAutoTopicCreation: false,
+    groupId, sessionTimeout: 30000, rebalanceTimeout: 30000, heartbeatInterval: 500, maxWaitTimeInMs: 100, allowAutoTopicCreation: false,
     partitionAssigners: [PartitionAssigners.roundRobin],
   });
   const member = {got: [], held: [], consumer};
@@ -172,7 +173,7 @@ check('bounds and offsets by time', async () => {
 check('transactions: what is committed is read, with the offset of its group; what is aborted is not', async () => {
   const topic = name('transactions'), group = name('transactions-group');
   await createTopic(topic, 2);
-  const producer = kafka.producer({transactionalId: topic, idempotent: true, maxInFlightRequests: 1, transactionTimeout: 10000});
+  const producer = kafka.producer({transactionalId: topic, idempotent: true, maxInFlightRequests: 1, transactionTimeout: 30000});
   await producer.connect();
   for (let turn = 0; turn < 6; turn++) {
     const transaction = await producer.transaction();
@@ -196,7 +197,7 @@ for (const mechanism of kafkaSCRAM ? ['scram-sha-256', 'scram-sha-512'] : []) { 
   check(`${mechanism.toUpperCase()}: the right password gets in, a wrong one does not`, async () => {
     const [username, right] = kafkaSCRAM.split(':');
     for (const password of [right, 'wrong']) {
-      const who = new Kafka({brokers: [kafkaAddr], logLevel: logLevel.NOTHING, retry: {retries: 0}, ssl: false, sasl: {mechanism, username, password}}).admin();
+      const who = new Kafka({brokers: [kafkaAddr], connectionTimeout: 30000, authenticationTimeout: 30000, logLevel: logLevel.NOTHING, retry: {retries: 0}, ssl: false, sasl: {mechanism, username, password}}).admin();
       try {
         await who.connect();
         assert.equal((await who.describeCluster()).brokers.length, 1);

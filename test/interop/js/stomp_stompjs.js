@@ -23,14 +23,14 @@ for (const [how, webSocketFactory] of [
 }
 
 const webConnect = protocols => new Promise((resolve, reject) => {
-  const c = webstomp.client(url, {protocols, debug: false, heartbeat: {outgoing: 1000, incoming: 1000}});
+  const c = webstomp.client(url, {protocols, debug: false, heartbeat: {outgoing: 2000, incoming: 2000}});
   c.connect('guest', 'guest', frame => resolve(Object.assign(c, {frame})), reject);
 });
 global.WebSocket = WebSocket;
 
 check('webstomp-client: send, subscribe, ack, nack, transactions, heart-beats', async () => {
   const c = await webConnect(['v10.stomp', 'v11.stomp', 'v12.stomp']);
-  assert.deepEqual([c.frame.headers.version, c.frame.headers['heart-beat'], c.version], ['1.2', '1000,1000', c.version]);
+  assert.deepEqual([c.frame.headers.version, c.frame.headers['heart-beat'], c.version], ['1.2', '2000,2000', c.version]);
   const queue = `/queue/${name('webstomp')}`;
   const got = [];
   const s = c.subscribe(queue, m => got.push(m), {ack: 'client-individual'});
@@ -46,7 +46,7 @@ check('webstomp-client: send, subscribe, ack, nack, transactions, heart-beats', 
   const aborted = c.begin();
   c.send(queue, 'never', {transaction: aborted.id});
   aborted.abort();
-  await new Promise(resolve => setTimeout(resolve, 2500)); // a few heart-beats
+  await new Promise(resolve => setTimeout(resolve, 4500)); // a few heart-beats
   assert.equal(got.length, 2);
   tx.commit();
   await until(() => got.length === 3, 'the message of the transaction');

@@ -5,12 +5,14 @@
 
 const amqplib = require('amqplib');
 const {client, xml} = require('@xmpp/client');
-const {amqpURL, assert, check, main, name, sleep, until} = require('./check');
+const {amqpURL, assert, check, main, name, sleep, until, user} = require('./check');
 
 const port = (process.env.XMPP_ADDR || '127.0.0.1:5222').split(':').pop();
 
+const username = user('xmppjs');
+
 async function connect(scheme, resource) {
-  const c = client({service: `${scheme}://localhost:${port}`, domain: 'localhost', resource, username: 'guest', password: 'guest'});
+  const c = client({service: `${scheme}://localhost:${port}`, domain: 'localhost', resource, username: await username, password: 'secret'});
   c.got = [];
   c.on('error', () => {});
   c.on('stanza', stanza => c.got.push(stanza));
@@ -36,7 +38,7 @@ const from = (c, queue) => c.got.filter(s => s.is('message') && s.attrs.from.sta
 for (const scheme of ['xmpp', 'xmpps']) {
   check(`${scheme}: it signs in, asks, and talks to itself`, async () => {
     const c = await connect(scheme, 'node');
-    assert.equal(c.address.toString(), 'guest@localhost/node');
+    assert.equal(c.address.toString(), `${await username}@localhost/node`);
     const items = await c.iqCaller.get(xml('query', {xmlns: 'http://jabber.org/protocol/disco#items'}), 'localhost');
     assert.ok(items.children.some(item => item.attrs.jid === 'queues.localhost'));
     await assert.rejects(c.iqCaller.get(xml('query', {xmlns: 'urn:nobody'}), 'localhost'), /service-unavailable/);

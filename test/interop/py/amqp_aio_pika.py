@@ -66,7 +66,7 @@ def transaction():
             await tx.rollback()
             await channel.default_exchange.publish(aio_pika.Message(b"yes"), queue.name)
             await tx.commit()
-            message = await queue.get(timeout=5)
+            message = await queue.get(timeout=60)
             equal(message.body, b"yes", "body")
             await message.ack()
 

@@ -23,7 +23,7 @@ def scenario(title):
                 then = function(broker)
                 async with broker:
                     await broker.start()
-                    await asyncio.wait_for(then(), 30)
+                    await asyncio.wait_for(then(), 100)
 
             asyncio.run(work())
 
@@ -32,7 +32,7 @@ def scenario(title):
     return register
 
 
-async def collected(queue, count, seconds=10):
+async def collected(queue, count, seconds=60):
     """So many things from an asyncio queue, and nothing more behind them."""
     got = [await asyncio.wait_for(queue.get(), seconds) for _ in range(count)]
     await asyncio.sleep(0.1)
@@ -70,7 +70,7 @@ def requests(broker):
         return text.upper()
 
     async def then():
-        answers = await asyncio.gather(*(broker.request(f"text {i}", name("requests"), timeout=10) for i in range(30)))
+        answers = await asyncio.gather(*(broker.request(f"text {i}", name("requests"), timeout=60) for i in range(30)))
         equal([await a.decode() for a in answers], [f"TEXT {i}" for i in range(30)], "answers")
         try:
             await broker.request("x", name("nobody"), timeout=0.3)

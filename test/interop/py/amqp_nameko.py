@@ -9,14 +9,15 @@ from nameko.events import EventDispatcher, event_handler
 from nameko.rpc import rpc
 from nameko.standalone.rpc import ClusterRpcProxy
 
-from check import AMQP_HOST, AMQP_PORT, check, equal, main, until
+from check import AMQP_HOST, AMQP_PORT, RUN, check, equal, main, until
 
 config = {"AMQP_URI": f"amqp://guest:guest@{AMQP_HOST}:{AMQP_PORT}"}
+GREETER = f"greeter_{RUN}"  # names of queues are made of it
 heard = []
 
 
 class Greeter:
-    name = "greeter"
+    name = GREETER
     dispatch = EventDispatcher()
 
     @rpc
@@ -30,24 +31,24 @@ class Greeter:
 
 
 class Listener:
-    name = "listener"
+    name = f"listener_{RUN}"
 
-    @event_handler("greeter", "greeted")
+    @event_handler(GREETER, "greeted")
     def on_greeted(self, who):
         heard.append(who)
 
 
 containers = [ServiceContainer(service, config=config) for service in (Listener, Greeter)]
-for container in containers:
-    container.start()
 
 
 @check("RPC answers, errors included")
 def calls():
-    with ClusterRpcProxy(config, timeout=10) as services:
-        equal([services.greeter.greet(str(i)) for i in range(20)], [f"hello {i}" for i in range(20)], "answers")
+    for container in containers:
+        container.start()
+    with ClusterRpcProxy(config, timeout=60) as services:
+        equal([services[GREETER].greet(str(i)) for i in range(20)], [f"hello {i}" for i in range(20)], "answers")
         try:
-            services.greeter.fail()
+            services[GREETER].fail()
         except Exception as error:
             equal("as asked" in str(error), True, "the error's text")
         else:

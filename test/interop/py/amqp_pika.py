@@ -25,7 +25,7 @@ def connect():
     )
 
 
-def receive(channel, queue, count, auto_ack=True, seconds=10):
+def receive(channel, queue, count, auto_ack=True, seconds=60):
     """The first `count` messages of a queue, through a consumer that is cancelled afterwards."""
     got = []
     for method, properties, body in channel.consume(queue, auto_ack=auto_ack, inactivity_timeout=seconds):
@@ -87,7 +87,7 @@ def work_queues():
             body=f"task {i}",
             properties=pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent),
         )
-    done, lock = {1: [], 2: []}, threading.Lock()
+    done, lock, both = {1: [], 2: []}, threading.Lock(), threading.Barrier(2)
 
     def worker(number):
         connection = connect()
@@ -103,13 +103,14 @@ def work_queues():
             ch.basic_ack(delivery_tag=method.delivery_tag)
 
         ch.basic_consume(queue=queue, on_message_callback=callback)
+        both.wait(60)  # each has one task in hand before the other can have done all
         while sum(map(len, done.values())) < 10:
             connection.process_data_events(time_limit=0.05)
         connection.close()
 
     threads = [threading.Thread(target=worker, args=(n,), daemon=True) for n in done]
     [t.start() for t in threads]
-    [t.join(15) for t in threads]
+    [t.join(60) for t in threads]
     equal(sorted(done[1] + done[2]), [b"task %d" % i for i in range(10)], "tasks done")
     if not done[1] or not done[2]:
         raise AssertionError(f"one worker got all the work: {done}")
@@ -131,7 +132,7 @@ def worker_dies():
     if worker == 0:  # a process of its own that takes one task and never acks it
         ch = connect().channel()
         ch.basic_qos(prefetch_count=1)
-        method, _, body = next(ch.consume(queue, inactivity_timeout=10))
+        method, _, body = next(ch.consume(queue, inactivity_timeout=60))
         os.write(writer, b"%d %s" % (method.redelivered, body))
         time.sleep(60)
         os._exit(0)
@@ -267,7 +268,7 @@ def rpc():
 
     thread = threading.Thread(target=server, daemon=True)
     thread.start()
-    ready.wait(10)
+    ready.wait(60)
     client = connect()
     ch = client.channel()
     callback_queue = ch.queue_declare(queue="", exclusive=True).method.queue
@@ -366,7 +367,7 @@ def sizes():
     bodies = [bytes([65 + i % 26]) * size for i, size in enumerate((0, 1, 12, 1000, 4088, 131063, 131064, 131065, 1 << 20, 5))]
     for body in bodies:
         ch.basic_publish("", queue, body)
-    got = [body for _, _, body in receive(ch, queue, len(bodies), seconds=20)]
+    got = [body for _, _, body in receive(ch, queue, len(bodies))]
     equal([len(b) for b in got], [len(b) for b in bodies], "lengths")
     if got != bodies:
         raise AssertionError("a body changed on its way")
@@ -426,7 +427,7 @@ def errors():
 STREAM = {"x-queue-type": "stream"}
 
 
-def follow(channel, queue, prefetch, arguments, count, ack=True, seconds=15):
+def follow(channel, queue, prefetch, arguments, count, ack=True, seconds=60):
     """What a new consumer of a stream gets: offsets and bodies."""
     got = []
     channel.basic_qos(prefetch_count=prefetch)

@@ -25,8 +25,12 @@ def total(numbers):
 
 
 @app.task
-def doze(seconds):
-    time.sleep(seconds)
+def doze(waits, goes_on):
+    """Makes the first file, and waits for the second."""
+    open(waits, "x").close()
+    end = time.monotonic() + 60
+    while not os.path.exists(goes_on) and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 @app.task

@@ -25,7 +25,7 @@ worker = None
 
 def ask(path):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=60) as answer:
             return answer.read().decode()
     except OSError:
         return ""
@@ -61,7 +61,7 @@ def page():
 def done():
     global worker
     worker = subprocess.Popen([sys.executable, "-m", "celery", "-A", "celery_tasks", "worker", "-l", "warning", "-c", "1", "-E", "-n", name("worker") + "@interop"], cwd=HERE, stdout=sys.stderr)
-    equal(add.delay(2, 3).get(timeout=20), 5, "result")
+    equal(add.delay(2, 3).get(timeout=60), 5, "result")
     until(lambda: length().get(os.environ["CELERY_QUEUE"]) == 0, "no task waits", seconds=20, step=0.2)
     until(lambda: name("worker") in ask("/api/workers?refresh=1"), "the worker is listed", seconds=20, step=0.5)
 
@@ -72,7 +72,7 @@ def stop():
         process.terminate()
     for process in filter(None, (worker, flower)):
         try:
-            process.wait(timeout=15)
+            process.wait(timeout=60)
         finally:
             process.kill()
 

@@ -13,7 +13,7 @@ PROGRAM = sys.argv[1]
 
 
 def run(*words, fails=False):
-    done = subprocess.run([PROGRAM, "--host", HOST, "--port", PORT, "--non-interactive", *words], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([PROGRAM, "--host", HOST, "--port", PORT, "--non-interactive", *words], capture_output=True, text=True, timeout=90)
     if (done.returncode != 0) != fails:
         raise AssertionError(f"{' '.join(words)}: {done.returncode} {done.stdout[-300:]} {done.stderr[-300:]}")
     return done.stdout + done.stderr

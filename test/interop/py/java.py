@@ -40,4 +40,4 @@ class Java(subprocess.Popen):
 
     def end(self):
         self.terminate()
-        self.wait(30)
+        self.wait(60)

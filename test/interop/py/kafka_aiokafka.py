@@ -37,7 +37,7 @@ class GroupMember(ConsumerRebalanceListener):
 
     async def start(self, group, topic):
         self.consumer = AIOKafkaConsumer(
-            **config(group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, session_timeout_ms=10000, heartbeat_interval_ms=500)
+            **config(group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, session_timeout_ms=30000, heartbeat_interval_ms=500)
         )
         self.consumer.subscribe([topic], listener=self)
         await self.consumer.start()
@@ -107,7 +107,7 @@ class AIOKafka(scenario.Adapter):
             consumer.assign([where])
             consumer.seek(where, offset)
             while len(got) < count:
-                polled = await consumer.getmany(timeout_ms=10000, max_records=count - len(got))
+                polled = await consumer.getmany(timeout_ms=60000, max_records=count - len(got))
                 if not polled:
                     raise AssertionError(f"{len(got)} of {count} records")
                 got += map(record, polled[where])

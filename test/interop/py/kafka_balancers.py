@@ -66,7 +66,7 @@ class Member:
     def __init__(self, client, group, topic, balancers, instance=""):
         self.title, self.held, self.got, self.done, self.killed, self.changes = f"{client} {instance}", set(), [], {}, False, 0
         more = [] if client == "kafkajs" else [balancers, instance]
-        session = "45000" if instance else "8000"  # one that is killed comes again within it, or it is waited for
+        session = "45000" if instance else "12000"  # one that is killed comes again within it, or it is waited for
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen([*COMMANDS[client], group, topic, *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
                                         env=os.environ | {"SESSION_MS": session})
@@ -91,7 +91,7 @@ class Member:
     def leave(self):
         self.process.stdin.close()
         try:
-            code = self.process.wait(20)
+            code = self.process.wait(60)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.title} does not leave: {self.complaints()}") from None
         self.thread.join(5)
@@ -115,7 +115,7 @@ class Crowd:
         self.topic = f"interop.balancers.{RUN}.{re.sub('[^a-z]+', '-', title)}"
         self.group, self.members, self.gone, self.sent = self.topic, [], [], []
         admin = AdminClient(config())
-        admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])[self.topic].result(30)
+        admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])[self.topic].result(60)
         self.over = threading.Event()
         self.source = threading.Thread(target=self.produce, daemon=True)
         self.source.start()
@@ -127,7 +127,7 @@ class Crowd:
                 break
             producer.produce(self.topic, b"x", partition=partition, on_delivery=lambda _, m: self.sent.append((m.partition(), m.offset())))
             producer.poll(0)
-        producer.flush(20)
+        producer.flush(60)
 
     def join(self, client, balancers, instance=""):
         self.members.append(Member(client, self.group, self.topic, balancers, instance))

@@ -28,7 +28,7 @@ class GroupMember:
     def __init__(self, group, topic, protocol):
         assigned = {"group_protocol": "consumer"}  # where the broker says the rest
         if protocol == "classic":
-            assigned = {"session_timeout_ms": 10000, "heartbeat_interval_ms": 500, "partition_assignment_strategy": "range"}
+            assigned = {"session_timeout_ms": 30000, "heartbeat_interval_ms": 500, "partition_assignment_strategy": "range"}
         self.consumer = Consumer(config(group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, **assigned))
         self.held = set()
         self.consumer.subscribe([topic], on_assign=self.on_assign, on_revoke=self.on_revoke)
@@ -65,13 +65,13 @@ class Confluent(scenario.Adapter):
         self.admin = AdminClient(config())
 
     def create_topic(self, topic, partitions):
-        self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(15)
+        self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(60)
         # Another node of a cluster may hear of it a moment later.
-        while len(self.admin.list_topics(topic, 10).topics[topic].partitions) != partitions:
+        while len(self.admin.list_topics(topic, 60).topics[topic].partitions) != partitions:
             time.sleep(0.05)
 
     def delete_topic(self, topic):
-        self.admin.delete_topics([topic])[topic].result(15)
+        self.admin.delete_topics([topic])[topic].result(60)
 
     def produce(self, topic, records, codec, idempotent):
         conf = config(compression_type=codec, enable_idempotence=idempotent, acks="all", linger_ms=5, batch_num_messages=50)
@@ -91,7 +91,7 @@ class Confluent(scenario.Adapter):
 
         for i, r in enumerate(records):
             producer.produce(topic, r.value, r.key, r.partition, on_delivery=delivered(i), timestamp=r.timestamp, headers=r.headers)
-        equal(producer.flush(20), 0, "records that were not sent")
+        equal(producer.flush(60), 0, "records that were not sent")
         if errors:
             raise KafkaException(errors[0])
         return offsets
@@ -104,7 +104,7 @@ class Confluent(scenario.Adapter):
         consumer.assign([TopicPartition(topic, partition, offset)])
         got = []
         while len(got) < count:
-            messages = consumer.consume(count - len(got), timeout=10)
+            messages = consumer.consume(count - len(got), timeout=60)
             if not messages:
                 raise AssertionError(f"{len(got)} of {count} records")
             got += [record(m) for m in messages if not m.error()]
@@ -113,13 +113,13 @@ class Confluent(scenario.Adapter):
 
     def bounds(self, topic, partition):
         consumer = self.reader()
-        bounds = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)
+        bounds = consumer.get_watermark_offsets(TopicPartition(topic, partition), 60)
         consumer.close()
         return bounds
 
     def offset_at(self, topic, partition, timestamp):
         consumer = self.reader()
-        (found,) = consumer.offsets_for_times([TopicPartition(topic, partition, timestamp)], 10)
+        (found,) = consumer.offsets_for_times([TopicPartition(topic, partition, timestamp)], 60)
         consumer.close()
         return None if found.offset < 0 else found.offset
 
@@ -128,11 +128,11 @@ class Confluent(scenario.Adapter):
 
     def committed(self, group, topic):
         wanted = [TopicPartition(topic, p) for p in range(scenario.PARTITIONS)]
-        result = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)])[group].result(10)
+        result = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)])[group].result(60)
         return {p.partition: p.offset for p in result.topic_partitions}
 
     def groups(self):
-        return [g.group_id for g in self.admin.list_consumer_groups().result(10).valid]
+        return [g.group_id for g in self.admin.list_consumer_groups().result(60).valid]
 
 
 @check("static members keep their partitions over a restart")
@@ -144,7 +144,7 @@ def static_members():
         member = GroupMember.__new__(GroupMember)
         member.held = set()
         member.consumer = Consumer(
-            config(group_id=group, group_instance_id=instance, auto_offset_reset="earliest", session_timeout_ms=10000, heartbeat_interval_ms=500)
+            config(group_id=group, group_instance_id=instance, auto_offset_reset="earliest", session_timeout_ms=30000, heartbeat_interval_ms=500)
         )
         member.consumer.subscribe([topic], on_assign=member.on_assign, on_revoke=member.on_revoke)
         return member
@@ -178,7 +178,7 @@ def on_the_wire():
         producer = Producer(config(compression_type=codec, linger_ms=50, statistics_interval_ms=50) | {"stats_cb": stats.append})
         for _ in range(100):
             producer.produce(topic, b"z" * 10_000)
-        equal(producer.flush(15), 0, "records that were not sent")
+        equal(producer.flush(60), 0, "records that were not sent")
         seen = len(stats)
         until(lambda: producer.poll(0.05) is not None and len(stats) > seen + 1, "statistics")
         sizes[codec] = sum(b["txbytes"] for b in json.loads(stats[-1])["brokers"].values())
@@ -195,11 +195,11 @@ def transactions():
     feeder = Producer(config())
     for i in range(100):
         feeder.produce(source, str(i))
-    equal(feeder.flush(15), 0, "records that were not sent")
+    equal(feeder.flush(60), 0, "records that were not sent")
 
     def transactional():
         producer = Producer(config(transactional_id=target, transaction_timeout_ms=10_000, linger_ms=5))
-        producer.init_transactions(15)
+        producer.init_transactions(60)
         return producer
 
     def reader(topic, group, isolation="read_committed"):
@@ -215,12 +215,12 @@ def transactions():
         producer.begin_transaction()
         for m in batch:
             producer.produce(target, m.value())
-        producer.send_offsets_to_transaction(consumer.position(consumer.assignment()), consumer.consumer_group_metadata(), 15)
+        producer.send_offsets_to_transaction(consumer.position(consumer.assignment()), consumer.consumer_group_metadata(), 60)
         turn += 1
         if turn % 3 == 0:
-            producer.abort_transaction(15)
+            producer.abort_transaction(60)
         else:
-            producer.commit_transaction(15)
+            producer.commit_transaction(60)
             copied += len(batch)
         consumer.close()
     equal(turn > 3, True, "some were aborted")
@@ -232,16 +232,16 @@ def transactions():
 
     producer.begin_transaction()
     producer.produce(target, "zombie")
-    producer.flush(15)
+    producer.flush(60)
     heir = transactional()
     try:
-        producer.commit_transaction(15)
+        producer.commit_transaction(60)
         raise AssertionError("the zombie commits")
     except KafkaException as error:
         equal(error.args[0].fatal() or error.args[0].txn_requires_abort(), True, f"the zombie hears {error}")
     heir.begin_transaction()
     heir.produce(target, "100")
-    heir.commit_transaction(15)
+    heir.commit_transaction(60)
     consumer, last = reader(target, group + "-heir"), []
     until(lambda: last.extend(m.value() for m in consumer.consume(200, 0.5) if not m.error()) or len(last) >= 101, "the heir's")
     equal(last[100:], [b"100"], "behind the copies")
@@ -255,14 +255,14 @@ def share_group():
     topic, group = name("share"), name("share-group")
     adapter.create_topic(topic, 2)
     earliest = ConfigResource(ConfigResource.Type.GROUP, group, incremental_configs=[ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)])
-    adapter.admin.incremental_alter_configs([earliest])[earliest].result(10)
+    adapter.admin.incremental_alter_configs([earliest])[earliest].result(60)
     members = [ShareConsumer(config(group_id=group, share_acknowledgement_mode="explicit")) for _ in range(2)]
     for member in members:
         member.subscribe([topic])
     producer = Producer(config())
     for i in range(200):
         producer.produce(topic, str(i), partition=i % 2)
-    equal(producer.flush(15), 0, "records that were not sent")
+    equal(producer.flush(60), 0, "records that were not sent")
     accepted, released, rejected = [], set(), set()
 
     def work():
@@ -296,10 +296,10 @@ def errors():
     topic = name("errors")
     adapter.create_topic(topic, 1)
     for want, call in (
-        (KafkaError.TOPIC_ALREADY_EXISTS, lambda: adapter.admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)),
-        (KafkaError.INVALID_PARTITIONS, lambda: adapter.admin.create_topics([NewTopic(topic + "0", 0, 1)])[topic + "0"].result(10)),
-        (KafkaError.TOPIC_EXCEPTION, lambda: adapter.admin.create_topics([NewTopic("a/b", 1, 1)])["a/b"].result(10)),
-        (KafkaError.UNKNOWN_TOPIC_OR_PART, lambda: adapter.admin.delete_topics([name("missing")])[name("missing")].result(10)),
+        (KafkaError.TOPIC_ALREADY_EXISTS, lambda: adapter.admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(60)),
+        (KafkaError.INVALID_PARTITIONS, lambda: adapter.admin.create_topics([NewTopic(topic + "0", 0, 1)])[topic + "0"].result(60)),
+        (KafkaError.TOPIC_EXCEPTION, lambda: adapter.admin.create_topics([NewTopic("a/b", 1, 1)])["a/b"].result(60)),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, lambda: adapter.admin.delete_topics([name("missing")])[name("missing")].result(60)),
     ):
         try:
             call()
@@ -359,7 +359,7 @@ class Migrant(threading.Thread):
 
     def stop(self):
         self.leaves.set()
-        self.join(15)
+        self.join(60)
         equal((self.is_alive(), self.failed, self.lost), (False, None, 0), "the member's end")
 
 
@@ -375,11 +375,11 @@ def migrate(assignor):
                 producer.produce(topic, b"x", partition=partition, on_delivery=lambda _error, m: sent.append((m.partition(), m.offset())))
             producer.poll(0)
             time.sleep(0.01)
-        producer.flush(15)
+        producer.flush(60)
 
     source = threading.Thread(target=produce)
     source.start()
-    classic = {"session_timeout_ms": 10000, "heartbeat_interval_ms": 300, "partition_assignment_strategy": assignor}
+    classic = {"session_timeout_ms": 30000, "heartbeat_interval_ms": 300, "partition_assignment_strategy": assignor}
     anew = {"group_protocol": "consumer"}
 
     def settled(members):
@@ -394,7 +394,7 @@ def migrate(assignor):
             settled(members)
             members.pop(0).stop()
             settled(members)
-        described = adapter.admin.describe_consumer_groups([group])[group].result(10)
+        described = adapter.admin.describe_consumer_groups([group])[group].result(60)
         equal((described.type.name, len(described.members)), (kind, 2), "the group")
     over.set()
     source.join()

@@ -26,7 +26,7 @@ COMMON = {
     "offset.flush.interval.ms": "500",
     "plugin.discovery": "service_load",  # which is quicker than to look through all jars
     "consumer.auto.offset.reset": "earliest",
-    "consumer.session.timeout.ms": "6000",
+    "consumer.session.timeout.ms": "10000",
     "consumer.heartbeat.interval.ms": "1000",
 }
 workers = []
@@ -39,7 +39,7 @@ def properties(file, *parts):
 
 
 def start(program, *files):
-    worker = Java("-Dorg.slf4j.simpleLogger.defaultLogLevel=info", "-cp", JARS, f"org.apache.kafka.connect.cli.{program}", *files)
+    worker = Java("-Dorg.slf4j.simpleLogger.defaultLogLevel=info", "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", "-cp", JARS, f"org.apache.kafka.connect.cli.{program}", *files)
     workers.append(worker)
     return worker
 
@@ -56,7 +56,7 @@ def address(worker):
 
 def ask(worker, method, path, body=None):
     request = urllib.request.Request(address(worker) + path, method=method, headers={"Content-Type": "application/json"}, data=None if body is None else json.dumps(body).encode())
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer) if answer.status != 204 else None
 
 
@@ -86,18 +86,18 @@ def lines(file):
 def records(topic, isolation="read_committed"):
     """All that is in a topic, by key, value and offset."""
     consumer = Consumer({"bootstrap.servers": KAFKA_ADDR, "group.id": "none", "enable.auto.commit": False, "isolation.level": isolation, "enable.partition.eof": True})
-    count = len(consumer.list_topics(topic, 10).topics[topic].partitions)
+    count = len(consumer.list_topics(topic, 60).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, p, 0) for p in range(count)])
     found, ended = [], 0
     while ended < count:
-        message = consumer.poll(10)
+        message = consumer.poll(60)
         if message is None:
             raise AssertionError(f"{topic} can't be read to its end")
         if message.error():
             ended += 1
         else:
             found.append((message.key(), message.value(), message.offset()))
-    end = sum(consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in range(count))
+    end = sum(consumer.get_watermark_offsets(TopicPartition(topic, p), 60)[1] for p in range(count))
     consumer.close()
     return found, end
 
@@ -143,7 +143,7 @@ DISTRIBUTED = COMMON | {
     "offset.storage.segment.ms": "1000",
     "offset.storage.min.cleanable.dirty.ratio": "0.01",
     "exactly.once.source.support": "enabled",
-    "session.timeout.ms": "6000",
+    "session.timeout.ms": "10000",
     "heartbeat.interval.ms": "1000",
     "scheduled.rebalance.max.delay.ms": "0",
     "listeners": "HTTP://127.0.0.1:0",
@@ -158,18 +158,22 @@ def distributed():
     first, second = start("ConnectDistributed", config), start("ConnectDistributed", config)
     write(CAME, 0, 1000)
     for connector in (source(TOPIC, CAME), sink(TOPIC, WENT)):
-        until(lambda: made(first, connector), "the connector is made", 60)
+        until(lambda: tried(first, "PUT", f"/connectors/{connector['name']}/config", connector), "the connector is made", 60)
     until(lambda: running(first, f"source-{RUN}") and running(second, f"sink-{RUN}"), "both connectors run", 60)
     until(lambda: len(lines(WENT)) >= 1000, "the lines are in the other file", 60)
     equal(lines(WENT), [f"line {i}" for i in range(1000)], "the other file")
     equal({running(first, f"source-{RUN}"), running(first, f"sink-{RUN}")} <= {at.split("//")[1] for at in (address(first), address(second))}, True, "the tasks are at the workers")
 
 
-def made(worker, connector):
+def tried(worker, *request):
+    """Whether the worker does as it is asked, or has done it. It answers 409 amid a rebalance, 503 before it has joined."""
     try:
-        return ask(worker, "PUT", f"/connectors/{connector['name']}/config", connector)
-    except (urllib.error.URLError, OSError):  # 409 amid a rebalance, 503 before the worker has joined
-        return None
+        ask(worker, *request)
+    except urllib.error.HTTPError as error:
+        return request[0] == "DELETE" and error.code == 404
+    except OSError:
+        return False
+    return True
 
 
 @check("distributed: a worker is killed amid the work, the other goes on, and each line is in the topic once", 120)
@@ -193,7 +197,7 @@ def restarted():
     admin = AdminClient({"bootstrap.servers": KAFKA_ADDR})
     for topic in (OFFSETS, CONFIGS, STATUS):
         settings = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)])
-        equal(next(iter(settings.values())).result(10)["cleanup.policy"].value, "compact", f"cleanup.policy of {topic}")
+        equal(next(iter(settings.values())).result(60)["cleanup.policy"].value, "compact", f"cleanup.policy of {topic}")
 
     def compacted():
         found, end = records(OFFSETS)
@@ -208,8 +212,8 @@ def restarted():
     equal([value.decode() for _, value, _ in records(TOPIC)[0]], [f"line {i}" for i in range(5500)], "the topic")
     offsets = ask(worker, "GET", f"/connectors/source-{RUN}/offsets")["offsets"]
     equal(offsets[0]["offset"], {"position": CAME.stat().st_size}, "the source's place")
-    ask(worker, "DELETE", f"/connectors/sink-{RUN}")
-    equal(ask(worker, "GET", "/connectors"), [f"source-{RUN}"], "connectors")
+    until(lambda: tried(worker, "DELETE", f"/connectors/sink-{RUN}"), "the sink is deleted", 60)
+    until(lambda: ask(worker, "GET", "/connectors") == [f"source-{RUN}"], "the source alone is there")
 
 
 main()

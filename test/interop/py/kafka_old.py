@@ -32,7 +32,7 @@ class Librdkafka:
         from confluent_kafka.admin import AdminClient, NewTopic
 
         admin = AdminClient(self.conf("asked"))  # it has to live until the answer
-        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(15)
+        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(60)
 
     def produce(self, age, topic, codec, values):
         from confluent_kafka import Producer
@@ -41,7 +41,7 @@ class Librdkafka:
         producer = Producer(self.conf(age, compression_codec=codec, queue_buffering_max_ms=5, max_in_flight=1, request_required_acks=-1))
         for value in values:
             producer.produce(topic, value, b"key", 0, on_delivery=lambda error, _: error and errors.append(error))
-        equal(producer.flush(20), 0, "messages that were not sent")
+        equal(producer.flush(60), 0, "messages that were not sent")
         equal(errors, [], "refused")
 
     def read(self, age, topic, count):
@@ -57,7 +57,7 @@ class Librdkafka:
     def group(self, age, topic, group, count):
         from confluent_kafka import Consumer
 
-        consumer = Consumer(self.conf(age, group_id=group, enable_auto_commit=False, auto_offset_reset="earliest", session_timeout_ms=10000))
+        consumer = Consumer(self.conf(age, group_id=group, enable_auto_commit=False, auto_offset_reset="earliest", session_timeout_ms=30000))
         consumer.subscribe([topic])
         got = []
         until(lambda: got.extend(m for m in consumer.consume(count - len(got), 0.5) if not m.error()) or len(got) >= count, "messages of the group")
@@ -69,7 +69,7 @@ class Librdkafka:
         from confluent_kafka import Consumer, TopicPartition
 
         consumer = Consumer(self.conf(age, group_id=group, enable_auto_commit=False))
-        (found,) = consumer.committed([TopicPartition(topic, 0)], 10)
+        (found,) = consumer.committed([TopicPartition(topic, 0)], 60)
         consumer.close()
         return found.offset
 
@@ -106,7 +106,7 @@ class KafkaPython:
         )
         sent = [producer.send(topic, value, b"key", partition=0) for value in values]
         for future in sent:
-            future.get(timeout=20)
+            future.get(timeout=60)
         producer.close()
 
     def consumer(self, age, **more):
@@ -130,7 +130,7 @@ class KafkaPython:
         return [(m.offset, m.key, m.value) for m in got]
 
     def group(self, age, topic, group, count):
-        consumer = self.consumer(age, group_id=group, session_timeout_ms=10000, heartbeat_interval_ms=500)
+        consumer = self.consumer(age, group_id=group, session_timeout_ms=30000, heartbeat_interval_ms=500)
         consumer.subscribe([topic])
         got = self.poll(consumer, count)
         consumer.commit()

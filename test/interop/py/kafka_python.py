@@ -25,7 +25,7 @@ class GroupMember(ConsumerRebalanceListener):
     def __init__(self, group, topic):
         self.held = set()
         self.consumer = KafkaConsumer(
-            **config(group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, session_timeout_ms=10000, heartbeat_interval_ms=500)
+            **config(group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, session_timeout_ms=30000, heartbeat_interval_ms=500)
         )
         self.consumer.subscribe([topic], listener=self)
 
@@ -78,7 +78,7 @@ class KafkaPython(scenario.Adapter):
             )
         )
         futures = [producer.send(topic, r.value, r.key, r.headers, r.partition, r.timestamp) for r in records]
-        offsets = [f.get(timeout=20).offset for f in futures]
+        offsets = [f.get(timeout=60).offset for f in futures]
         producer.close()
         return offsets
 
@@ -91,7 +91,7 @@ class KafkaPython(scenario.Adapter):
         consumer.seek(where, offset)
         got = []
         while len(got) < count:
-            polled = consumer.poll(timeout_ms=10000, max_records=count - len(got))
+            polled = consumer.poll(timeout_ms=60000, max_records=count - len(got))
             if not polled:
                 raise AssertionError(f"{len(got)} of {count} records")
             got += map(record, polled[where])
@@ -127,7 +127,7 @@ scenario.register(KafkaPython())
 def transactions():
     adapter, topic, group = KafkaPython(), name("transactions"), name("transactions-group")
     adapter.create_topic(topic, 2)
-    producer = KafkaProducer(**config(transactional_id=topic, transaction_timeout_ms=10000, linger_ms=5))
+    producer = KafkaProducer(**config(transactional_id=topic, transaction_timeout_ms=30000, linger_ms=5))
     producer.init_transactions()
     for turn in range(6):
         producer.begin_transaction()

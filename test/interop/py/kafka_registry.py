@@ -26,6 +26,7 @@ SETTINGS = {
     "APICURIO_KAFKASQL_TOPIC": name("journal"),
     "APICURIO_KAFKASQL_SNAPSHOTS_TOPIC": name("snapshots"),
     "APICURIO_EVENTS_KAFKA_TOPIC": name("events"),
+    "APICURIO_KAFKASQL_CONSUMER_POLL_TIMEOUT": "500",  # ms it waits for more, several times as it starts; 5000 if not told
     "QUARKUS_HTTP_HOST": "127.0.0.1",
     "QUARKUS_HTTP_PORT": str(PORT),
     "QUARKUS_MANAGEMENT_ENABLED": "false",
@@ -44,7 +45,7 @@ def start():
     def answers():
         program.said()
         try:
-            with urllib.request.urlopen(f"{URL}/subjects", timeout=10) as answer:
+            with urllib.request.urlopen(f"{URL}/subjects", timeout=60) as answer:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False
@@ -57,7 +58,7 @@ def produce(schema, values):
     serialize, producer = AvroSerializer(registry, json.dumps(schema)), Producer({"bootstrap.servers": KAFKA_ADDR})
     for value in values:
         producer.produce(TOPIC, serialize(value, SerializationContext(TOPIC, MessageField.VALUE)))
-    equal(producer.flush(20), 0, "messages that are not stored")
+    equal(producer.flush(60), 0, "messages that are not stored")
 
 
 def consume(count, client):
@@ -65,7 +66,7 @@ def consume(count, client):
     consumer = Consumer({"bootstrap.servers": KAFKA_ADDR, "group.id": "none", "enable.auto.commit": False})
     consumer.assign([TopicPartition(TOPIC, 0, 0)])
     while len(values) < count:
-        message = consumer.poll(10)
+        message = consumer.poll(60)
         if message is None or message.error():
             raise AssertionError(f"{len(values)} messages, then {message and message.error()}")
         values.append(deserialize(message.value(), SerializationContext(TOPIC, MessageField.VALUE)))

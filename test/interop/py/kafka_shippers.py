@@ -26,14 +26,14 @@ WHERE = tempfile.mkdtemp()  # where the runner's own files go, which it removes
 
 def create(topic, partitions=1):
     admin = AdminClient(CONF)
-    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(10)
+    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(60)
 
 
 def produce(topic, values):
     producer = Producer(CONF)
     for value in values:
         producer.produce(topic, value)
-    equal(producer.flush(15), 0, "messages that were not sent")
+    equal(producer.flush(60), 0, "messages that were not sent")
 
 
 def read(topic, count):
@@ -76,7 +76,7 @@ class Running:
     def __exit__(self, *_):
         self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
 
@@ -119,7 +119,7 @@ def telegraf():
             f'[[outputs.kafka]]\nbrokers = ["{KAFKA_ADDR}"]\ntopic = "{topic}"\nrouting_tag = "host"\ncompression_codec = 1\n{sasl}'
         )
         with Running(sys.argv[2], "--config", conf, "--once") as process:
-            equal(process.wait(20), 0, "exit code")
+            equal(process.wait(60), 0, "exit code")
         equal(sorted(read(topic, 50)), sorted(f"load,host=h{i} one={i} {1_700_000_000 + i}000000000\n" for i in range(50)), "records")
 
 
@@ -189,7 +189,7 @@ def burrow():
                 return s.recv(100).startswith(b"Zookeeper version")
 
         def ask(path):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v3/kafka/here/{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v3/kafka/here/{path}", timeout=60) as answer:
                 return json.load(answer)
 
         def is_behind(lag):

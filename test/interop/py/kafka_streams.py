@@ -21,7 +21,7 @@ expected = dict.fromkeys(WORDS, 0)
 
 
 def create(topic, partitions):
-    ADMIN.create_topics([NewTopic(topic, partitions, 1)])[topic].result(10)
+    ADMIN.create_topics([NewTopic(topic, partitions, 1)])[topic].result(60)
 
 
 def produce(seed):
@@ -33,7 +33,7 @@ def produce(seed):
         for word in words:
             expected[word] += 1
         producer.produce(INPUT, " ".join(words).encode(), key=str(i).encode(), on_delivery=delivered)
-    equal(producer.flush(20), 0, "lines that are not stored")
+    equal(producer.flush(60), 0, "lines that are not stored")
 
 
 def delivered(error, _message):
@@ -44,11 +44,11 @@ def delivered(error, _message):
 def counts(topic=OUTPUT):
     """Each word's counts in the order of the topic, as far as they are committed."""
     consumer = Consumer({"bootstrap.servers": KAFKA_ADDR, "group.id": "none", "enable.auto.commit": False, "isolation.level": "read_committed", "enable.partition.eof": True})
-    partitions = len(consumer.list_topics(topic, 10).topics[topic].partitions)
+    partitions = len(consumer.list_topics(topic, 60).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
     found, ended = {}, 0
     while ended < partitions:
-        message = consumer.poll(10)
+        message = consumer.poll(60)
         if message is None:
             raise AssertionError(f"{topic} can't be read to its end")
         if message.error():
@@ -91,7 +91,7 @@ def exact():
 def changelog():
     topic = f"{APPLICATION}-counts-changelog"
     settings = ADMIN.describe_configs([ConfigResource(ResourceType.TOPIC, topic)])
-    equal(next(iter(settings.values())).result(10)["cleanup.policy"].value, "compact", "cleanup.policy")
+    equal(next(iter(settings.values())).result(60)["cleanup.policy"].value, "compact", "cleanup.policy")
     equal({word: each[-1] for word, each in counts(topic).items()}, expected, "counts")
 
 

@@ -41,12 +41,12 @@ for each in MECHANISMS:
 
     @check(f"librdkafka logs in by {each}")
     def librdkafka(mechanism=each):
-        equal(len(rdkafka(mechanism, "guest", "guest").list_topics(timeout=10).brokers), 1, "brokers")
+        equal(len(rdkafka(mechanism, "guest", "guest").list_topics(timeout=60).brokers), 1, "brokers")
 
     @check(f"kcat logs in by {each}")
     def kcat(mechanism=each):
         arguments = ["-X", "security.protocol=SASL_PLAINTEXT", "-X", f"sasl.mechanism={mechanism}", "-X", "sasl.username=guest", "-X", "sasl.password=guest"]
-        done = subprocess.run(["kcat", "-b", KAFKA_ADDR, *arguments, "-L"], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(["kcat", "-b", KAFKA_ADDR, *arguments, "-L"], capture_output=True, text=True, timeout=90)
         equal((done.returncode, "1 brokers" in done.stdout), (0, True), f"kcat -L: {done.stdout} {done.stderr}")
 
     @check(f"kafka-python logs in by {each}")
@@ -83,13 +83,13 @@ def made():
 
     def alter(*alterations):
         for done in root.alter_user_scram_credentials(list(alterations)).values():
-            done.result(10)
+            done.result(60)
 
     def put(password, *mechanisms):
         alter(*(UserScramCredentialUpsertion(user, ScramCredentialInfo(m, 8192), password.encode()) for m in mechanisms))
 
     def described():
-        return {str(i.mechanism) for i in root.describe_user_scram_credentials([user])[user].result(10).scram_credential_infos}
+        return {str(i.mechanism) for i in root.describe_user_scram_credentials([user])[user].result(60).scram_credential_infos}
 
     put("first", ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)
     equal(len(described()), 2, "mechanisms of the new user")

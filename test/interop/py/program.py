@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 
-from check import equal, until
+from check import PATIENCE, equal, until
 
 
 class Program:
@@ -43,10 +43,12 @@ class Program:
             if word in self.text:
                 raise AssertionError(f"{self.title} says {word!r}: {self.text!r}")
 
-    def ends(self, seconds=30):
-        """Waits until the program has ended well."""
+    def ends(self, seconds=30, by=None):
+        """Waits until the program has ended well, by itself or by a signal of that name."""
+        if by:
+            self.process.send_signal(signal.Signals[by])
         try:
-            code = self.process.wait(seconds)
+            code = self.process.wait(seconds * PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.title} does not end: {self.text!r}") from None
         equal(code, 0, f"exit code of {self.title}, which said {self.text!r}")

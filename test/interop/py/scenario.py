@@ -55,7 +55,7 @@ class Member:
 
     def close(self):
         self._stop.set()
-        self._thread.join(20)
+        self._thread.join(60)
         if self.error:
             raise self.error
 

@@ -48,7 +48,7 @@ def round_trip(connection, size=3_000_000):
         channel.basic_publish("", queue, body, pika.BasicProperties(delivery_mode=2))
     got = []
     channel.basic_qos(prefetch_count=100)
-    for method, _, body in channel.consume(queue, inactivity_timeout=20):
+    for method, _, body in channel.consume(queue, inactivity_timeout=60):
         got.append(body)
         channel.basic_ack(method.delivery_tag)
         if len(got) == len(bodies):
@@ -121,7 +121,7 @@ def records(conf):
     producer = Producer(conf | {"linger.ms": 5, "error_cb": problems.append})
     for value in values:
         producer.produce(topic, value, partition=0)
-    left = producer.flush(20)
+    left = producer.flush(60)
     equal(left, 0, f"records that were not delivered ({problems[:2]})")
     consumer = Consumer(conf | {"group.id": topic, "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
@@ -143,7 +143,7 @@ def refused(conf, what):
     topic, problems = name("refused"), []
     producer = Producer(conf | {"error_cb": problems.append, "message.timeout.ms": 3000})
     producer.produce(topic, b"x")
-    left = producer.flush(10)
+    left = producer.flush(60)
     delivered = not left and not problems
     equal(delivered, False, what)
     return problems
@@ -182,7 +182,7 @@ def kafka_untrusted():
 
 def kcat(*arguments, stdin=""):
     command = ["kcat", "-b", KAFKA, "-q", "-X", "security.protocol=ssl", "-X", f"ssl.ca.location={CA}", *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=90)
     if done.returncode:
         raise AssertionError(f"kcat: exit {done.returncode}: {done.stderr.strip()}")
     return done.stdout
@@ -202,7 +202,7 @@ def kcat_tls():
 def old_tls():
     for options in (["-tls1"], ["-tls1_1"], ["-tls1_2", "-cipher", "AES128-SHA:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:@SECLEVEL=0"]):
         command = ["openssl", "s_client", "-connect", f"{HOST}:{AMQPS_PORT}", *options]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
         equal("New, TLS" in done.stdout or "New, SSL" in done.stdout, False, f"{options} were agreed on")
 
 

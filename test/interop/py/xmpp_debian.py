@@ -14,12 +14,13 @@ import time
 
 import pika
 
-from check import AMQP_HOST, AMQP_PORT, check, equal, main, name, until
+from check import AMQP_HOST, AMQP_PORT, PATIENCE, check, equal, main, name, until, user
 
 HOST, PORT = (os.environ.get("XMPP_ADDR") or "127.0.0.1:5222").rsplit(":", 1)
 CA = os.environ.get("TLS_DIR", "") + "/ca.pem"
 ENV = {**os.environ, "SSL_CERT_FILE": CA}
-SEND = ["go-sendxmpp", "-u", "guest@localhost", "-p", "guest", "-j", f"localhost:{PORT}"]
+USER = user("tools")
+SEND = ["go-sendxmpp", "-u", f"{USER}@localhost", "-p", "secret", "-j", f"localhost:{PORT}"]
 
 
 def amqp():
@@ -42,7 +43,7 @@ class Profanity:
 
     def shows(self, pattern, seconds=15):
         """Waits for what is on the screen or in the log of what came and went."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while time.monotonic() < end:
             if select.select([self.terminal], [], [], 0.1)[0]:
                 self.screen += os.read(self.terminal, 1 << 16)
@@ -77,9 +78,9 @@ def send():
     connection, channel = amqp()
     queue = name("sent").lower()
     channel.queue_declare(queue, durable=True)
-    subprocess.run(SEND + [queue + "@queues.localhost"], input=b"from a shell\n", env=ENV, check=True, timeout=20)
+    subprocess.run(SEND + [queue + "@queues.localhost"], input=b"from a shell\n", env=ENV, check=True, timeout=90)
     _, props, body = until(lambda: (lambda g: g[0] and g)(channel.basic_get(queue, auto_ack=True)), "a message")
-    equal((body.strip(), props.user_id), (b"from a shell", "guest"), "message")
+    equal((body.strip(), props.user_id), (b"from a shell", USER), "message")
     connection.close()
 
 
@@ -87,8 +88,8 @@ def send():
 def listen():
     listener = subprocess.Popen(SEND + ["-l"], env=ENV, stdout=subprocess.PIPE)
     try:
-        time.sleep(2)
-        subprocess.run(SEND + ["guest@localhost"], input=b"heard\n", env=ENV, check=True, timeout=20)
+        time.sleep(2)  # one that has not signed in by then is sent what waited for it
+        subprocess.run(SEND + [f"{USER}@localhost"], input=b"heard\n", env=ENV, check=True, timeout=90)
         equal(b"heard" in listener.stdout.readline(), True, "what it prints")
     finally:
         listener.kill()
@@ -103,12 +104,12 @@ def profanity():
     p = Profanity()
     try:
         p.shows("Welcome to")
-        p.type(f"/connect guest@localhost/prof server localhost port {PORT} tls trust")
+        p.type(f"/connect {USER}@localhost/prof server localhost port {PORT} tls trust")
         p.shows("nter password|assword:")
-        p.type("guest")
+        p.type("secret")
         p.shows("urn:xmpp:sm:3")
         p.shows("disco#info response from: queues.localhost")
-        p.type("/msg guest@localhost/prof grüße")
+        p.type(f"/msg {USER}@localhost/prof grüße")
         p.shows("RECV: <message [^\n]*grüße")
         p.type(f"/msg {queue}@queues.localhost an answer")
         _, props, body = until(lambda: (lambda g: g[0] and g)(channel.basic_get(queue, auto_ack=True)), "a message")
@@ -121,18 +122,19 @@ def profanity():
 @check("profanity is told of what waits for its user", 60)
 def alert():
     connection, channel = amqp()
-    channel.queue_declare("xmpp.guest", durable=True, arguments={"x-max-length": 1000, "x-overflow": "reject-publish"})
-    channel.basic_publish("", "xmpp.guest", b"the disk is full")
+    channel.queue_declare(f"xmpp.{USER}", durable=True, arguments={"x-max-length": 1000, "x-overflow": "reject-publish"})
+    channel.basic_publish("", f"xmpp.{USER}", b"the disk is full")
     p = Profanity()
     try:
         p.shows("Welcome to")
-        p.type(f"/connect guest@localhost/alerts server localhost port {PORT} tls trust")
+        p.type(f"/connect {USER}@localhost/alerts server localhost port {PORT} tls trust")
         p.shows("nter password|assword:")
-        p.type("guest")
+        p.type("secret")
         p.shows("RECV: <message [^\n]*the disk is full")
+        # What it has not acknowledged when it leaves would wait for the next.
+        until(lambda: channel.queue_declare(f"xmpp.{USER}", passive=True).method.message_count == 0, "nothing waits any more")
     finally:
         p.end()
-    until(lambda: channel.queue_declare("xmpp.guest", passive=True).method.message_count == 0, "nothing waits any more")
     connection.close()
 
 

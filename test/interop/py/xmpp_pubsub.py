@@ -11,13 +11,14 @@ from slixmpp.xmlstream import ET
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
-from check import AMQP_HOST, AMQP_PORT, check, equal, main, name
+from check import AMQP_HOST, AMQP_PORT, check, equal, main, name, user
 
 HOST, PORT = (os.environ.get("XMPP_ADDR") or "127.0.0.1:5222").rsplit(":", 1)
 CA = os.environ.get("TLS_DIR", "") + "/ca.pem"
 SERVICE = "pubsub.localhost"
 PUBSUB, EVENT = "http://jabber.org/protocol/pubsub", "http://jabber.org/protocol/pubsub#event"
 RSM, LEVERET = "http://jabber.org/protocol/rsm", "urn:leveret:0"
+USER = user("pubsub")
 logging.getLogger("slixmpp").setLevel(logging.CRITICAL)
 
 
@@ -25,7 +26,7 @@ class Client(slixmpp.ClientXMPP):
     """A client that keeps the events that it was sent."""
 
     def __init__(self, resource, managed=True):
-        super().__init__("guest@localhost/" + resource, "guest")
+        super().__init__(f"{USER}@localhost/{resource}", "secret")
         for plugin in ("xep_0004", "xep_0030", "xep_0060") + (("xep_0198",) if managed else ()):
             self.register_plugin(plugin)
         self.ca_certs = CA
@@ -37,7 +38,7 @@ class Client(slixmpp.ClientXMPP):
 
     async def __aenter__(self):
         self.connect(HOST, int(PORT))
-        await asyncio.wait_for(self.ready.wait(), 20)
+        await asyncio.wait_for(self.ready.wait(), 60)
         self.send_presence()
         return self
 
@@ -46,7 +47,7 @@ class Client(slixmpp.ClientXMPP):
 
     async def happened(self):
         """The next event: what happened, to which node, and the item if there is one."""
-        xml = await asyncio.wait_for(self.events.get(), 10)
+        xml = await asyncio.wait_for(self.events.get(), 60)
         what = xml.find("{%s}event" % EVENT)[0]
         item = what[0] if len(what) else None
         return what.tag.split("}")[1], what.get("node"), item
@@ -188,7 +189,7 @@ def crossing():
             await c.publish(node, "mine", "x")
             got = [channel.basic_get(node, auto_ack=True) for _ in range(4)][3]
             equal((got[1].message_id, got[1].content_type, got[1].delivery_mode, got[1].user_id, got[2]),
-                  ("mine", "application/xml", 2, "guest", b"<p xmlns='urn:test'>x</p>"), "message over AMQP")
+                  ("mine", "application/xml", 2, USER, b"<p xmlns='urn:test'>x</p>"), "message over AMQP")
             connection.close()
 
     run(body())
@@ -235,7 +236,10 @@ def work():
                 await c.pubsub.subscribe(SERVICE, node, bare=False, options=options)
             for i in range(10):
                 await one.publish(node, f"i{i}", "x")
-            await asyncio.sleep(0.5)
+            for _ in range(1000):
+                if one.events.qsize() + two.events.qsize() >= 10:
+                    break
+                await asyncio.sleep(0.05)
             mine, others = one.events.qsize(), two.events.qsize()
             equal((mine + others, mine > 0, others > 0), (10, True, True), "items of each")
             first = {(await one.item())[0] for _ in range(mine)}

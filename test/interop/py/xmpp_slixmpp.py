@@ -11,10 +11,11 @@ from confluent_kafka import Consumer, Producer
 from slixmpp.exceptions import IqError
 from slixmpp.xmlstream import ET
 
-from check import AMQP_HOST, AMQP_PORT, KAFKA_ADDR, check, equal, main, name, until
+from check import AMQP_HOST, AMQP_PORT, KAFKA_ADDR, check, equal, main, name, until, user
 
 HOST, PORT = (os.environ.get("XMPP_ADDR") or "127.0.0.1:5222").rsplit(":", 1)
 CA = os.environ.get("TLS_DIR", "") + "/ca.pem"
+USER = user("slixmpp")
 logging.getLogger("slixmpp").setLevel(logging.CRITICAL)
 PLUGINS = ("xep_0004", "xep_0030", "xep_0092", "xep_0106", "xep_0115", "xep_0131", "xep_0184", "xep_0198", "xep_0199", "xep_0202", "xep_0203")
 
@@ -22,8 +23,8 @@ PLUGINS = ("xep_0004", "xep_0030", "xep_0092", "xep_0106", "xep_0115", "xep_0131
 class Client(slixmpp.ClientXMPP):
     """A client that keeps what it was sent."""
 
-    def __init__(self, resource, mechanism=None, plugins=PLUGINS, password="guest"):
-        super().__init__("guest@localhost/" + resource, password, sasl_mech=mechanism)
+    def __init__(self, resource, mechanism=None, plugins=PLUGINS, password="secret"):
+        super().__init__(f"{USER}@localhost/{resource}", password, sasl_mech=mechanism)
         for plugin in plugins:
             self.register_plugin(plugin)
         self.ca_certs = CA
@@ -37,7 +38,7 @@ class Client(slixmpp.ClientXMPP):
 
     async def __aenter__(self):
         self.connect(HOST, int(PORT))
-        await asyncio.wait_for(self.ready.wait(), 20)
+        await asyncio.wait_for(self.ready.wait(), 60)
         self.send_presence()
         return self
 
@@ -45,7 +46,7 @@ class Client(slixmpp.ClientXMPP):
         await self.disconnect(wait=1)
 
     async def message(self):
-        return await asyncio.wait_for(self.messages.get(), 10)
+        return await asyncio.wait_for(self.messages.get(), 60)
 
     async def consume(self, queue, **options):
         """Sends presence to a queue, and waits until that is answered."""
@@ -56,7 +57,7 @@ class Client(slixmpp.ClientXMPP):
         if options:
             presence.xml.append(ET.Element("{urn:leveret:0}consume", options))
         presence.send()
-        await asyncio.wait_for(there.wait(), 10)
+        await asyncio.wait_for(there.wait(), 60)
 
 
 def run(coroutine):
@@ -70,7 +71,7 @@ def amqp():
 
 async def soon(condition, what):
     """until, while the clients go on."""
-    for _ in range(500):
+    for _ in range(3000):
         result = condition()
         if result:
             return result
@@ -87,7 +88,7 @@ def mechanisms():
     async def body():
         for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"):
             async with Client("mechanism", mechanism) as c:
-                equal(c.boundjid.full, "guest@localhost/mechanism", "address")
+                equal(c.boundjid.full, f"{USER}@localhost/mechanism", "address")
                 equal(type(c.transport.get_extra_info("ssl_object").version()), str, "TLS")
 
     run(body())
@@ -98,7 +99,7 @@ def wrong():
     async def body():
         c = Client("wrong", password="no")
         c.connect(HOST, int(PORT))
-        await asyncio.wait_for(c.refused.wait(), 20)
+        await asyncio.wait_for(c.refused.wait(), 60)
         c.abort()
 
     run(body())
@@ -137,7 +138,7 @@ def between():
             message.send()
             m = await b.message()
             equal((m["body"], m["subject"], m["from"].full), ("grüße & <mehr>", "s", a.boundjid.full), "message")
-            await asyncio.wait_for(got.wait(), 10)
+            await asyncio.wait_for(got.wait(), 60)
 
     run(body())
 
@@ -155,12 +156,12 @@ def to_queue():
             m["headers"] = {"k": "v"}
             m["request_receipt"] = True
             m.send()
-            await asyncio.wait_for(got.wait(), 10)
+            await asyncio.wait_for(got.wait(), 60)
             method, props, got = channel.basic_get(queue, auto_ack=False)
-            equal((got, props.content_type, props.headers["k"], props.headers["subject"], props.delivery_mode, props.user_id), (b"to a queue", "text/plain", "v", "S", 2, "guest"), "as AMQP has it")
+            equal((got, props.content_type, props.headers["k"], props.headers["subject"], props.delivery_mode, props.user_id), (b"to a queue", "text/plain", "v", "S", 2, USER), "as AMQP has it")
             equal(props.message_id, m["id"], "id")
             c.send_message(mto="nothing-there@queues.localhost", mbody="x")
-            e = await asyncio.wait_for(c.errors.get(), 10)
+            e = await asyncio.wait_for(c.errors.get(), 60)
             equal(e["error"]["condition"], "item-not-found", "condition")
         consumer = Consumer({"bootstrap.servers": KAFKA_ADDR, "group.id": queue, "auto.offset.reset": "earliest"})
         consumer.subscribe([queue])
@@ -186,7 +187,7 @@ def from_queue():
             equal((m["headers"]["k"], m["headers"]["n"], m["headers"]["content-type"]), ("v", "7", "text/x"), "headers")
             producer = Producer({"bootstrap.servers": KAFKA_ADDR})
             producer.produce(queue, b"from Kafka", key=b"key")
-            producer.flush(10)
+            producer.flush(60)
             m = await c.message()
             equal(m["body"], "from Kafka", "body")
             equal(m.xml.find("{urn:leveret:0}record").get("key"), "key", "key")
@@ -259,7 +260,7 @@ def resume():
                 channel.basic_publish("", queue, str(i).encode())
             await asyncio.sleep(0.5)
             c.connect(HOST, int(PORT))
-            await asyncio.wait_for(c.resumed.wait(), 20)
+            await asyncio.wait_for(c.resumed.wait(), 60)
             got += [(await c.message())["body"] for _ in range(10)]
             equal(got, [str(i) for i in range(30)], "bodies")
             await asyncio.sleep(0.2)
@@ -274,8 +275,8 @@ def resume():
 def offline():
     async def body():
         connection, channel = amqp()
-        channel.queue_declare("xmpp.guest", durable=True, arguments={"x-max-length": 1000, "x-overflow": "reject-publish"})
-        channel.basic_publish("", "xmpp.guest", b"from AMQP, to a phone")
+        channel.queue_declare(f"xmpp.{USER}", durable=True, arguments={"x-max-length": 1000, "x-overflow": "reject-publish"})
+        channel.basic_publish("", f"xmpp.{USER}", b"from AMQP, to a phone")
         async with Client("phone") as c:
             m = await c.message()
             equal((m["body"], m["type"]), ("from AMQP, to a phone", "chat"), "message")

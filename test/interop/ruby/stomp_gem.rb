@@ -17,7 +17,7 @@ def equal(got, want, what)
   raise "#{what}: got #{got.inspect[0, 300]}, want #{want.inspect[0, 300]}" unless got == want
 end
 
-def wait_for(what, seconds = 10)
+def wait_for(what, seconds = 30)
   limit = Time.now + seconds
   until (result = yield)
     raise "#{what}: not within #{seconds} s" if Time.now > limit
@@ -32,7 +32,7 @@ def settings(version, more = {})
     connect_headers: { 'accept-version' => version, 'host' => '/' } }.merge(more)
 end
 
-def check(title, limit = 40)
+def check(title, limit = 100)
   return unless title.include?(ONLY)
 
   start = Time.now
@@ -100,7 +100,7 @@ end
 
 check 'heart-beats' do
   c = Stomp::Connection.new(settings('1.2', connect_headers: { 'accept-version' => '1.2', 'host' => '/', 'heart-beat' => '500,500' }))
-  sleep 2.5
+  wait_for('beats') { c.hbsend_count > 2 && c.hbrecv_count > 2 }
   c.publish(name('beats'), 'x')
   equal([c.hbsend_count > 2, c.hbrecv_count > 2, c.open?], [true, true, true], 'beats sent, received, still open')
   c.disconnect

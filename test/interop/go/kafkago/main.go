@@ -92,7 +92,7 @@ func login(ctx context.Context, mechanism, user, password string) error {
 	if err != nil {
 		return err
 	}
-	d := kafka.Dialer{Timeout: 10 * time.Second, SASLMechanism: m}
+	d := kafka.Dialer{Timeout: time.Minute, SASLMechanism: m}
 	conn, err := d.DialContext(ctx, "tcp", check.Kafka)
 	if err != nil {
 		return err

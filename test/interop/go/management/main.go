@@ -118,7 +118,7 @@ func wellbeing(context.Context) {
 func client(user, password string) *rabbithole.Client {
 	c, err := rabbithole.NewClient("http://"+check.HTTP, user, password)
 	check.OK(err, "client")
-	c.SetTimeout(10 * time.Second)
+	c.SetTimeout(time.Minute)
 	return c
 }
 

@@ -53,7 +53,7 @@ final class SmackClient {
     private record Client(XMPPTCPConnection connection, BlockingQueue<Message> got) implements AutoCloseable {
         Message next(String from) throws Exception {
             for (;;) {
-                Message m = got.poll(15, TimeUnit.SECONDS);
+                Message m = got.poll(60, TimeUnit.SECONDS);
                 if (m == null) {
                     throw new AssertionError("no message from " + from);
                 }
@@ -88,10 +88,12 @@ final class SmackClient {
         return (X509TrustManager) trust.getTrustManagers()[0];
     }
 
+    private static final String RUN = Check.name("").replaceAll(".*\\.", "");
+
     private static XMPPTCPConnection connection(String user, String password, String resource) throws Exception {
         XMPPTCPConnection c = new XMPPTCPConnection(XMPPTCPConnectionConfiguration.builder().setXmppDomain("localhost").setHost("127.0.0.1").setPort(PORT)
                 .setUsernameAndPassword(user, password).setResource(resource).setCustomX509TrustManager(trusting()).build());
-        c.setReplyTimeout(15_000);
+        c.setReplyTimeout(60_000);
         return c;
     }
 
@@ -157,13 +159,15 @@ final class SmackClient {
         });
 
         Check.add("contacts, and presence of those who agreed", 40, () -> {
-            user("ann");
-            user("bob");
-            EntityBareJid annJid = JidCreate.entityBareFrom("ann@localhost");
-            EntityBareJid bobJid = JidCreate.entityBareFrom("bob@localhost");
-            try (Client ann = client("ann", "a")) {
+            String annName = "ann-" + RUN;
+            String bobName = "bob-" + RUN;
+            user(annName);
+            user(bobName);
+            EntityBareJid annJid = JidCreate.entityBareFrom(annName + "@localhost");
+            EntityBareJid bobJid = JidCreate.entityBareFrom(bobName + "@localhost");
+            try (Client ann = client(annName, "a")) {
                 ann.roster().setSubscriptionMode(Roster.SubscriptionMode.accept_all);
-                try (Client bob = client("bob", "b")) {
+                try (Client bob = client(bobName, "b")) {
                     bob.roster().createItemAndRequestSubscription(annJid, "Ann", new String[] {"friends"});
                     Check.until("the contact", () -> type(bob.roster(), annJid) == ItemType.to);
                     Check.until("her presence", () -> bob.roster().getPresence(annJid).isAvailable());
@@ -176,7 +180,7 @@ final class SmackClient {
                     Check.until("his presence", () -> ann.roster().getPresence(bobJid).isAvailable());
                 }
                 Check.until("that he is gone", () -> !ann.roster().getPresence(bobJid).isAvailable());
-                try (Client bob = client("bob", "again")) {
+                try (Client bob = client(bobName, "again")) {
                     Check.until("the contact, kept", () -> type(bob.roster(), annJid) == ItemType.both);
                     Check.equal(bob.roster().getEntry(annJid).getName(), "Ann", "the name");
                     Check.equal(bob.roster().getGroup("friends").contains(annJid), true, "the group");
@@ -188,10 +192,10 @@ final class SmackClient {
                     bob.roster().setSubscriptionMode(Roster.SubscriptionMode.accept_all);
                     ann.roster().sendSubscriptionRequest(bobJid);
                 }
-                http("DELETE", "users/bob", "");
+                http("DELETE", "users/" + bobName, "");
                 Check.until("a contact who is no user any more", () -> type(ann.roster(), bobJid) == ItemType.none);
             }
-            http("DELETE", "users/ann", "");
+            http("DELETE", "users/" + annName, "");
         });
 
         Check.add("chat, and a queue in both directions", 40, () -> {
@@ -236,7 +240,7 @@ final class SmackClient {
                     node.publish(new PayloadItem<>("id" + i, new SimplePayload("<entry xmlns='urn:x'>" + i + "</entry>")));
                 }
                 for (String id : ids) {
-                    Item event = events.poll(15, TimeUnit.SECONDS);
+                    Item event = events.poll(60, TimeUnit.SECONDS);
                     Check.equal(event == null ? null : event.getId(), id, "the event");
                 }
                 Check.equal(node.getItems().stream().map(Item::getId).toList(), ids, "the items");
@@ -245,7 +249,7 @@ final class SmackClient {
                 GetResponse got = channel.basicGet(name, true);
                 Check.equal(got.getProps().getMessageId(), "id0", "the item as a message");
                 channel.basicPublish("", name, new AMQP.BasicProperties.Builder().messageId("fromamqp").contentType("text/plain").build(), "x".getBytes(StandardCharsets.UTF_8));
-                Item event = events.poll(15, TimeUnit.SECONDS);
+                Item event = events.poll(60, TimeUnit.SECONDS);
                 Check.equal(event == null ? null : event.getId(), "fromamqp", "the message as an event");
                 node.unsubscribe(c.bare().toString());
                 node.deleteAllItems();

@@ -36,7 +36,7 @@ final class Spring implements AutoCloseable {
         connections.setPublisherConfirmType(confirms);
         connections.setPublisherReturns(confirms == CachingConnectionFactory.ConfirmType.CORRELATED);
         template = new RabbitTemplate(connections);
-        template.setReplyTimeout(10_000);
+        template.setReplyTimeout(60_000);
         admin = new RabbitAdmin(connections);
     }
 

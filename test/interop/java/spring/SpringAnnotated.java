@@ -65,7 +65,7 @@ public final class SpringAnnotated {
         @Bean
         RabbitTemplate template(ConnectionFactory connections) {
             RabbitTemplate template = new RabbitTemplate(connections);
-            template.setReplyTimeout(10_000);
+            template.setReplyTimeout(60_000);
             return template;
         }
 
@@ -140,14 +140,14 @@ public final class SpringAnnotated {
             RabbitAdmin admin = context.getBean(RabbitAdmin.class);
             Names names = new Names();
             template.convertAndSend(names.of("orders"), "order.made", "fine");
-            Check.equal(got.poll(10, TimeUnit.SECONDS), "order.made=fine", "order");
+            Check.equal(got.poll(60, TimeUnit.SECONDS), "order.made=fine", "order");
             template.convertAndSend(names.of("orders"), "urgent.a.b", "soon");
-            Check.equal(got.poll(10, TimeUnit.SECONDS), "urgent.a.b=soon", "order");
+            Check.equal(got.poll(60, TimeUnit.SECONDS), "urgent.a.b=soon", "order");
             template.convertAndSend(names.of("orders"), "order.made", "bad one");
             Check.equal(template.receiveAndConvert(names.of("graves"), 10_000), "bad one", "dead letter");
             Check.equal(tries.get("bad one"), 3, "tries");
             template.convertAndSend(names.of("news"), "", "flash");
-            Check.equal(got.poll(10, TimeUnit.SECONDS), "news flash", "an anonymous queue");
+            Check.equal(got.poll(60, TimeUnit.SECONDS), "news flash", "an anonymous queue");
             Check.equal(template.convertSendAndReceive(names.of("square"), (Object) "12"), "144", "answer");
             for (String queue : List.of("orders", "square", "forward", "graves")) {
                 admin.deleteQueue(names.of(queue));

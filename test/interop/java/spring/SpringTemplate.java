@@ -210,7 +210,7 @@ final class SpringTemplate {
             }
             int nowhere = 0;
             for (CorrelationData data : sent) {
-                Check.equal(data.getFuture().get(10, TimeUnit.SECONDS).ack(), true, "ack of " + data.getId());
+                Check.equal(data.getFuture().get(60, TimeUnit.SECONDS).ack(), true, "ack of " + data.getId());
                 if (data.getReturned() != null) { // set before the confirm, or never
                     Check.equal(data.getReturned().getReplyCode(), 312, "code");
                     nowhere++;
@@ -221,7 +221,7 @@ final class SpringTemplate {
             Check.equal(spring.admin.getQueueInfo(queue).getMessageCount(), 495L, "messages");
             CorrelationData data = new CorrelationData("no exchange");
             spring.template.convertAndSend(Check.name("missing"), "k", "x", data);
-            Check.equal(data.getFuture().get(10, TimeUnit.SECONDS).ack(), false, "ack of what went to no exchange");
+            Check.equal(data.getFuture().get(60, TimeUnit.SECONDS).ack(), false, "ack of what went to no exchange");
         }
     }
 
@@ -259,7 +259,7 @@ final class SpringTemplate {
             }
             int again = 0;
             for (int i = 0; i < 50; i++) {
-                Object answer = asked.get(i).get(20, TimeUnit.SECONDS);
+                Object answer = asked.get(i).get(60, TimeUnit.SECONDS);
                 if (answer == null && again++ == 0) { // in one of 2,000 runs the container cancels a consumer right behind a request over it
                     answer = spring.template.convertSendAndReceive(queue, (Object) ("m" + i));
                 }
@@ -269,7 +269,7 @@ final class SpringTemplate {
             spring.admin.declareQueue(QueueBuilder.nonDurable(queue + ".nobody").exclusive().build());
             Check.equal(spring.template.convertSendAndReceive(queue + ".nobody", (Object) "x"), null, "no answer");
             spring.template.setUseDirectReplyToContainer(false);
-            spring.template.setReplyTimeout(5_000);
+            spring.template.setReplyTimeout(60_000);
             Check.equal(spring.template.convertSendAndReceive(queue, (Object) "own"), "re: own", "a consumer for each request");
         }
     }
@@ -300,7 +300,7 @@ final class SpringTemplate {
                 asked.add(async.convertSendAndReceive(queue, (Object) ("a" + i)));
             }
             for (int i = 0; i < 20; i++) {
-                Check.equal(asked.get(i).get(10, TimeUnit.SECONDS), "re: a" + i, "answer");
+                Check.equal(asked.get(i).get(60, TimeUnit.SECONDS), "re: a" + i, "answer");
             }
             async.stop();
             scheduler.shutdown();
@@ -312,7 +312,7 @@ final class SpringTemplate {
             String queue = spring.queue("asked");
             CompletableFuture<Object> answer = CompletableFuture.supplyAsync(() -> spring.template.convertSendAndReceive(queue, (Object) "question"));
             await("the question", () -> spring.template.<String, String>receiveAndReply(queue, text -> text + "!"));
-            Check.equal(answer.get(10, TimeUnit.SECONDS), "question!", "answer");
+            Check.equal(answer.get(60, TimeUnit.SECONDS), "question!", "answer");
             long start = System.nanoTime();
             Check.equal(spring.template.receive(queue, 300), null, "nothing");
             Check.equal(System.nanoTime() - start >= 290_000_000L, true, "waited");

@@ -53,7 +53,7 @@ public final class SpringKafka {
     }
 
     static String next(String where) throws InterruptedException {
-        return at(where).poll(20, TimeUnit.SECONDS);
+        return at(where).poll(60, TimeUnit.SECONDS);
     }
 
     static String topic(String what) {
@@ -288,7 +288,7 @@ public final class SpringKafka {
             KafkaTemplate<String, String> template = template(context[0]);
             var record = new ProducerRecord<>(topic("plain"), "k", "first");
             record.headers().add("h", "v".getBytes(StandardCharsets.UTF_8));
-            template.send(record).get(20, TimeUnit.SECONDS);
+            template.send(record).get(60, TimeUnit.SECONDS);
             Check.equal(next("plain"), "k=first,v", "first");
             for (int i = 0; i < 300; i++) {
                 template.send(topic("plain"), "k" + i, "v" + i);
@@ -323,9 +323,9 @@ public final class SpringKafka {
         Check.add("requests and replies", 60, () -> {
             @SuppressWarnings("unchecked")
             ReplyingKafkaTemplate<String, String, String> asking = context[0].getBean("asking", ReplyingKafkaTemplate.class);
-            Check.equal(asking.waitForAssignment(Duration.ofSeconds(20)), true, "the replies' consumer has its partitions");
+            Check.equal(asking.waitForAssignment(Duration.ofSeconds(60)), true, "the replies' consumer has its partitions");
             for (int i = 0; i < 20; i++) {
-                Check.equal(asking.sendAndReceive(new ProducerRecord<>(topic("asked"), "what " + i)).get(20, TimeUnit.SECONDS).value(), "WHAT " + i, "reply");
+                Check.equal(asking.sendAndReceive(new ProducerRecord<>(topic("asked"), "what " + i)).get(60, TimeUnit.SECONDS).value(), "WHAT " + i, "reply");
             }
         });
         Check.add("transactions: what a listener sent before it failed is not seen, and each message is there once", 60, () -> {

@@ -59,7 +59,7 @@ public final class AmqpClient {
     }
 
     private static Delivery next(BlockingQueue<Delivery> from) throws InterruptedException {
-        Delivery delivery = from.poll(10, TimeUnit.SECONDS);
+        Delivery delivery = from.poll(60, TimeUnit.SECONDS);
         if (delivery == null) {
             throw new AssertionError("no message within 10 s");
         }

@@ -255,7 +255,7 @@ public final class KafkaClient {
             consumer.seek(from, offset);
             List<ConsumerRecord<byte[], byte[]>> got = new ArrayList<>();
             while (got.size() < count) {
-                var polled = consumer.poll(Duration.ofSeconds(10)).records(from);
+                var polled = consumer.poll(Duration.ofSeconds(60)).records(from);
                 if (polled.isEmpty()) {
                     throw new AssertionError(got.size() + " of " + count + " records");
                 }

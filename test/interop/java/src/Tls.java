@@ -160,8 +160,8 @@ public final class Tls {
         conf.putAll(more);
         String topic = Check.name("tls-" + user + "-" + more.get("sasl.mechanism"));
         try (KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(conf, new ByteArraySerializer(), new ByteArraySerializer())) {
-            producer.send(new ProducerRecord<>(topic, BODY)).get(10, TimeUnit.SECONDS);
-            producer.send(new ProducerRecord<>(topic, "small".getBytes())).get(10, TimeUnit.SECONDS);
+            producer.send(new ProducerRecord<>(topic, BODY)).get(60, TimeUnit.SECONDS);
+            producer.send(new ProducerRecord<>(topic, "small".getBytes())).get(60, TimeUnit.SECONDS);
         }
         conf.putAll(Map.of("group.id", topic, "auto.offset.reset", "earliest"));
         List<byte[]> got = new ArrayList<>();

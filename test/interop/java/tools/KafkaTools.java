@@ -28,19 +28,19 @@ public final class KafkaTools {
     private static Map<String, Object> login(String password) {
         return Map.of("bootstrap.servers", Check.KAFKA, "security.protocol", "SASL_PLAINTEXT", "sasl.mechanism", "SCRAM-SHA-256",
             "sasl.jaas.config", "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"" + USER + "\" password=\"" + password + "\";",
-            "group.id", GROUP, "auto.offset.reset", "earliest", "enable.idempotence", "false", "delivery.timeout.ms", "10000", "request.timeout.ms", "5000");
+            "group.id", GROUP, "auto.offset.reset", "earliest", "enable.idempotence", "false", "delivery.timeout.ms", "60000", "request.timeout.ms", "30000");
     }
 
     private static void produce(String password) throws Exception {
         try (KafkaProducer<byte[], byte[]> p = new KafkaProducer<>(login(password), new ByteArraySerializer(), new ByteArraySerializer())) {
-            p.send(new ProducerRecord<>(TOPIC, "m".getBytes(StandardCharsets.UTF_8))).get(20, TimeUnit.SECONDS);
+            p.send(new ProducerRecord<>(TOPIC, "m".getBytes(StandardCharsets.UTF_8))).get(60, TimeUnit.SECONDS);
         }
     }
 
     private static int consume(String password) {
         try (KafkaConsumer<byte[], byte[]> c = new KafkaConsumer<>(login(password), new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             c.subscribe(List.of(TOPIC));
-            for (int i = 0; i < 40; i++) {
+            for (int i = 0; i < 240; i++) {
                 int n = c.poll(Duration.ofMillis(250)).count();
                 if (n > 0) {
                     return n;
