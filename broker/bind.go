@@ -121,6 +121,9 @@ func (s *Session) Bind(b Binding) error {
 	if err := s.mayBind(b); err != nil {
 		return err
 	}
+	if len(b.Key) > maxNameBytes {
+		return tooLong("routing key", b.Key)
+	}
 	v := s.vhost
 	d, err := v.def(b)
 	if err != nil {

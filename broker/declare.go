@@ -43,6 +43,9 @@ func (s *Session) DeclareQueue(name string, o QueueOptions) (*Queue, error) {
 		if strings.HasPrefix(given, "amq.") {
 			return fail(Refused, "queue name '%s' contains reserved prefix 'amq.*'", name)
 		}
+		if len(name) > maxNameBytes {
+			return tooLong("queue name", name)
+		}
 		var err error
 		if q, err = v.declared(s, name, o); err != nil {
 			return err

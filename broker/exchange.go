@@ -219,10 +219,21 @@ func (s *Session) mayAlternate(x *Exchange) error {
 	return s.May(Publish, OnExchange, x.alternate)
 }
 
+// maxNameBytes is the longest name of a queue or an exchange, and the longest routing key: AMQP 0-9-1 has one byte for their length, and what is longer
+// could be delivered to none of its clients.
+const maxNameBytes = 255
+
+func tooLong(what, name string) error {
+	return fail(Precondition, "%s has %d bytes, and may have %d: it begins with '%.40s'", what, len(name), maxNameBytes, name)
+}
+
 // newExchange makes an exchange of a name that is free.
 func (v *VHost) newExchange(name string, o ExchangeOptions) (*Exchange, error) {
 	if !utf8.ValidString(name) {
 		return nil, fail(Precondition, "exchange name %q is not valid UTF-8", name)
+	}
+	if len(name) > maxNameBytes {
+		return nil, tooLong("exchange name", name)
 	}
 	if name == "" || strings.HasPrefix(name, "amq.") {
 		return nil, fail(Refused, "exchange name '%s' contains reserved prefix 'amq.*'", name)

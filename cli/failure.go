@@ -54,6 +54,9 @@ func (c *client) unreached(err error) error {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return &failure{reason: fmt.Sprintf("%s does not answer in time: --timeout gives it longer; leveret health says whether it is well", at), cause: err}
 	}
+	if strings.Contains(text, "malformed HTTP") {
+		return &failure{reason: fmt.Sprintf("what listens at %s does not speak HTTP: name the port of the broker's HTTP API (15672) with --http or %s", at, envHTTP), cause: err}
+	}
 	if errors.Is(err, io.EOF) && c.base.Scheme == "http" {
 		return &failure{reason: fmt.Sprintf("%s ends the connection without a word: where it speaks TLS, write https://", at), cause: err}
 	}

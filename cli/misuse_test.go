@@ -151,6 +151,7 @@ func TestWhatIsWrongWithTheBrokerIsSaid(t *testing.T) {
 		{"no events", "tail q --http " + answer(200, "text/event-stream", "id: 1\ndata: nonsense\n\n"), 1, "no message"},
 		{"wrong password", "list queues --http " + answer(401, "application/json", `{"error":"not_authorized","reason":"Not_Authorized"}`), 1, "guest works from the broker's own machine only"},
 		{"TLS only", "list queues --http " + hangsUp(t), 69, "where it speaks TLS, write https://"},
+		{"another program", "list queues --http " + other(t), 69, "does not speak HTTP"},
 		{"no TLS", "list queues --http " + strings.Replace(answer(200, "text/html", ""), "http", "https", 1), 69, "speaks no TLS"},
 		{"TLS", "list queues --http " + strings.Replace(secret.URL, "https", "http", 1), 1, "write https://"},
 		{"unknown authority", "list queues --http " + secret.URL, 69, "name the authority's file with --ca"},
@@ -316,6 +317,28 @@ func hangsUp(t *testing.T) string {
 				return
 			}
 			_, _ = bufio.NewReader(c).ReadString('\n')
+			_ = c.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// other is the address of a program that speaks something else than HTTP.
+func other(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte("AMQP\x00\x00\x09\x01"))
 			_ = c.(*net.TCPConn).CloseWrite()
 			_, _ = io.Copy(io.Discard, c)
 			_ = c.Close()

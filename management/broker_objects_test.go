@@ -385,3 +385,18 @@ func TestAnExchangeTellsWhatWasPublishedToIt(t *testing.T) {
 	r.ask("GET", "exchanges/%2F/x", "").want(200, `"publish_in":1,`, `"publish_out":2,`)
 	r.ask("GET", "exchanges?columns=name,message_stats.publish_in", "").want(200, `"publish_in":1`)
 }
+
+// AMQP has a byte for the length of a name: what is longer could be delivered to none of its clients.
+func TestNamesAreAsLongAsAMQPCanSay(t *testing.T) {
+	r := start(t)
+	fits := strings.Repeat("n", 255)
+	for _, kind := range []string{"queues", "exchanges"} {
+		r.ask("PUT", kind+"/%2F/"+fits, "{}").want(201)
+		r.ask("PUT", kind+"/%2F/"+fits+"n", "{}").want(400, "256 bytes")
+	}
+	bind, publish := "bindings/%2F/e/amq.topic/q/"+fits, "exchanges/%2F/amq.topic/publish"
+	r.ask("POST", bind, `{"routing_key":"`+fits+`"}`).want(201)
+	r.ask("POST", bind, `{"routing_key":"`+fits+`n"}`).want(400, "256 bytes")
+	r.ask("POST", publish, `{"properties":{},"routing_key":"`+fits+`","payload":"x","payload_encoding":"string"}`).want(200, `"routed":true`)
+	r.ask("POST", publish, `{"properties":{},"routing_key":"`+fits+`n","payload":"x","payload_encoding":"string"}`).want(400, "longer than 255 bytes")
+}

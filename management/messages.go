@@ -34,6 +34,9 @@ func (c *call) publish() error {
 	if err := c.body(&b); err != nil {
 		return err
 	}
+	if len(b.RoutingKey) > 255 { // no client of AMQP could be handed it
+		return badRequest("'routing_key' is longer than 255 bytes")
+	}
 	body := []byte(b.Payload)
 	switch b.Encoding {
 	case "string":
