@@ -122,6 +122,7 @@ def profanity():
 @check("profanity is told of what waits for its user", 60)
 def alert():
     connection, channel = amqp()
+    channel.queue_delete(f"xmpp.{USER}")  # which is there with other arguments if anything waited for the user before
     channel.queue_declare(f"xmpp.{USER}", durable=True, arguments={"x-max-length": 1000, "x-overflow": "reject-publish"})
     channel.basic_publish("", f"xmpp.{USER}", b"the disk is full")
     p = Profanity()
