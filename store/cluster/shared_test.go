@@ -116,6 +116,48 @@ func TestOnlyOneOfManyProcessesWins(t *testing.T) {
 	}
 }
 
+// TestATopicThatWasMadeAnewTakesMessages: whichever process deleted the one before of its name.
+func TestATopicThatWasMadeAnewTakesMessages(t *testing.T) {
+	for name, own := range map[string]bool{"by the process that deleted it": true, "by another": false} {
+		t.Run(name, func(t *testing.T) {
+			c := fakeCluster(t)
+			a, b := openStore(t, c), openStore(t, c)
+			defer a.Close()
+			defer b.Close()
+			ctx := t.Context()
+			other := b
+			if own {
+				other = a
+			}
+			o := store.LogOptions{Name: "q"}
+			var before store.LogID
+			for i, maker := range []*Store{a, other, other} {
+				if i > 0 {
+					if err := other.DeleteLog(ctx, before); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ids, err := maker.NewLogs(ctx, o, nil, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				before = ids[0]
+				l, err := a.OpenLog(ids[0], o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				at, err := l.Append(oneBatch("m"))
+				if err != nil {
+					t.Fatalf("topic %d of the name: %v", i, err)
+				}
+				if base, err := at.Base(ctx); base != 0 || err != nil {
+					t.Fatalf("topic %d of the name: at %d, %v", i, base, err)
+				}
+			}
+		})
+	}
+}
+
 func TestACursorBelongsToTheProcessWithTheLease(t *testing.T) {
 	c := fakeCluster(t)
 	a := openStore(t, c)

@@ -79,6 +79,8 @@ type Store struct {
 	logs   map[store.LogID]*Log
 	tables map[string]*table
 	topics map[string]*topicInfo
+	// produced has which topic of a name the client may produce to.
+	produced map[string]kadm.TopicID
 
 	commitMu sync.Mutex // held over finding out which commits are done; guards the following
 	toTell   []*commit
@@ -111,7 +113,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	rand.Read(self[:]) // never fails (crypto/rand)
 	s := &Store{
 		o: o, client: client, admin: kadm.NewClient(client), self: hex.EncodeToString(self[:]),
-		logs: map[store.LogID]*Log{}, tables: map[string]*table{}, topics: map[string]*topicInfo{},
+		logs: map[store.LogID]*Log{}, tables: map[string]*table{}, topics: map[string]*topicInfo{}, produced: map[string]kadm.TopicID{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.leases = newLeases(s)

@@ -149,6 +149,7 @@ func (s *Store) NewLogs(ctx context.Context, o store.LogOptions, beside []store.
 		return nil, err
 	}
 	ids := make([]store.LogID, n)
+	s.produceTo(logID{topic: topic, gen: t.id})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range ids {
@@ -238,6 +239,7 @@ func (s *Store) OpenLog(name store.LogID, o store.LogOptions) (store.Log, error)
 	if err != nil {
 		return nil, err
 	}
+	s.produceTo(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.logs[name]
@@ -248,6 +250,18 @@ func (s *Store) OpenLog(name store.LogID, o store.LogOptions) (store.Log, error)
 	l.transient = o.Transient
 	l.consumed.Store(o.Retention.Consumed && o.Retention.Age == 0)
 	return l, nil
+}
+
+// produceTo has the client forget an earlier topic of the name: it never goes over to a new one by itself, but fails what it
+// is given with UNKNOWN_TOPIC_ID for good.
+func (s *Store) produceTo(id logID) {
+	s.mu.Lock()
+	before, known := s.produced[id.topic]
+	s.produced[id.topic] = id.gen
+	s.mu.Unlock()
+	if known && before != id.gen {
+		s.client.PurgeTopicsFromClient(id.topic)
+	}
 }
 
 // DeleteLog deletes the topic of a log that is its first partition. The others go with
@@ -283,5 +297,11 @@ func (s *Store) deleteTopic(ctx context.Context, id logID) error {
 	if err = asStoreError(errors.Join(err, r.Err)); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("delete topic %s: %w", id.topic, err)
 	}
+	s.mu.Lock()
+	if s.produced[id.topic] == id.gen {
+		delete(s.produced, id.topic)
+	}
+	s.mu.Unlock()
+	s.client.PurgeTopicsFromClient(id.topic)
 	return nil
 }
