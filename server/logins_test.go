@@ -16,7 +16,8 @@ import (
 func TestLoginsAreCountedByProtocol(t *testing.T) {
 	c := config.Default()
 	c.DataDir = t.TempDir()
-	c.AMQPAddr, c.KafkaAddr, c.STOMPAddr, c.MetricsAddr = "127.0.0.1:0", "127.0.0.1:0", config.Off, "127.0.0.1:0"
+	c.AMQPAddr, c.KafkaAddr, c.MetricsAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	c.STOMPAddr, c.STOMPWSAddr, c.XMPPAddr, c.HTTPAddr = config.Off, config.Off, config.Off, config.Off
 	s, err := server.Start(c, server.Options{Version: "test", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
