@@ -28,7 +28,7 @@ func (c *conn) bindResource() error {
 				return err
 			}
 		case e.Is(nsSM, "enable"):
-			if err := c.write(smFailed("unexpected-request", 0, false)); err != nil {
+			if err := c.write(smFailed("unexpected-request")); err != nil {
 				return err
 			}
 		case e.Space == nsSM, e.Space == nsCSI:
@@ -86,12 +86,12 @@ func (c *conn) become(k *Client) {
 func (c *conn) resume(e *stanza.Element) (done bool, _ error) {
 	h, err := strconv.ParseUint(e.Attr("h"), 10, 32)
 	if err != nil {
-		return false, c.write(smFailed("bad-request", 0, false))
+		return false, c.write(smFailed("bad-request"))
 	}
 	id := e.Attr("previd")
-	k, in, known := c.s.registry.take(id, c)
+	k := c.s.registry.take(id, c)
 	if k == nil {
-		return false, c.write(smFailed("item-not-found", in, known))
+		return false, c.write(smFailed("item-not-found"))
 	}
 	k.mu.Lock()
 	_, ok := k.acknowledge(uint32(h))

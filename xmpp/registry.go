@@ -135,14 +135,14 @@ const (
 	maxWaitingOf = 32
 )
 
-// take finds the client of a stream that c may resume, and takes it from the connection that has it still. known
-// says that h is the count of one that is found and can't be resumed.
-func (r *registry) take(id string, c *conn) (k *Client, h uint32, known bool) {
+// take finds the client of a stream that c may resume, and takes it from the connection that still has it; nil if there
+// is none.
+func (r *registry) take(id string, c *conn) *Client {
 	r.mu.Lock()
-	k = r.streams[id]
+	k := r.streams[id]
 	if k == nil || k.user != c.user.Name || k.domain != c.domain {
 		r.mu.Unlock()
-		return nil, 0, false
+		return nil
 	}
 	if t := r.waiting[k]; t != nil {
 		t.Stop()
@@ -156,9 +156,9 @@ func (r *registry) take(id string, c *conn) (k *Client, h uint32, known bool) {
 	gone := k.gone
 	k.mu.Unlock()
 	if gone || old != nil && !old.takenOver() {
-		return nil, 0, false
+		return nil
 	}
-	return k, 0, false
+	return k
 }
 
 // client finds who has a full address.

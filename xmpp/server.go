@@ -5,10 +5,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +14,6 @@ import (
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/budget"
 	"github.com/leveret-mq/leveret/internal/netx"
-	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
 
 // Options are a server's settings. Broker, Users and TLS are required; the zero value of the rest is its default.
@@ -27,7 +24,7 @@ type Options struct {
 	TLS func() *tls.Config
 	// CertifiedName reads the user's name from a client's certificate that was verified; nil takes no login by one.
 	CertifiedName func(*x509.Certificate) (string, error)
-	// Domains are those that are served, as ParseDomain has them; default "localhost".
+	// Domains are those that are served; default "localhost".
 	Domains []Domain
 	// VHost is the virtual host of domains that name none, and are called like none; default "/".
 	VHost string
@@ -56,16 +53,6 @@ type Options struct {
 type Domain struct {
 	Name  string // in lower case
 	VHost string // "" is the virtual host that is called like the domain, and without one the server's
-}
-
-// ParseDomain reads DOMAIN or DOMAIN=VHOST.
-func ParseDomain(text string) (Domain, error) {
-	name, vhost, _ := strings.Cut(text, "=")
-	j, err := stanza.ParseJID(name)
-	if err != nil || j.Local != "" || j.Resource != "" {
-		return Domain{}, fmt.Errorf("%q is not a domain", name)
-	}
-	return Domain{j.Domain, vhost}, nil
 }
 
 func (o *Options) defaults() {

@@ -119,7 +119,7 @@ func (k *Client) enable(e *stanza.Element) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.sm != nil {
-		k.raw(smFailed("unexpected-request", 0, false))
+		k.raw(smFailed("unexpected-request"))
 		return
 	}
 	m := &managed{}
@@ -141,12 +141,8 @@ func (k *Client) enable(e *stanza.Element) {
 }
 
 // smFailed is <failed/>.
-func smFailed(condition string, h uint32, known bool) string {
-	text := "<failed xmlns='" + nsSM + "'"
-	if known {
-		text += " h='" + strconv.FormatUint(uint64(h), 10) + "'"
-	}
-	return text + "><" + condition + " xmlns='" + stanza.NSStanzas + "'/></failed>"
+func smFailed(condition string) string {
+	return "<failed xmlns='" + nsSM + "'><" + condition + " xmlns='" + stanza.NSStanzas + "'/></failed>"
 }
 
 // smElement serves an element of stream management on a stream with a resource.
@@ -157,7 +153,7 @@ func (c *conn) smElement(e *stanza.Element) error {
 		k.enable(e)
 	case "resume":
 		k.mu.Lock()
-		k.raw(smFailed("unexpected-request", 0, false))
+		k.raw(smFailed("unexpected-request"))
 		k.mu.Unlock()
 	case "r":
 		k.mu.Lock()

@@ -100,12 +100,12 @@ func (s *settings) configure(from submitted) *stanza.Error {
 }
 
 func (s *settings) take(name, value string) *stanza.Error {
-	flag := func(into *bool, negated bool) *stanza.Error {
+	unless := func(into *bool) *stanza.Error {
 		on, ok := boolean(value)
 		if !ok {
 			return stanza.Fail("bad-request", name+" is neither true nor false: '"+clip(value)+"'")
 		}
-		*into = on != negated
+		*into = !on
 		return nil
 	}
 	line := func(into *string, limit int) *stanza.Error {
@@ -133,7 +133,7 @@ func (s *settings) take(name, value string) *stanza.Error {
 	case "pubsub#max_items":
 		return s.takeMax(value)
 	case "pubsub#persist_items":
-		return flag(&s.Transient, true)
+		return unless(&s.Transient)
 	case "pubsub#access_model":
 		return choice(&s.Whitelist, "open", "whitelist")
 	case "pubsub#publish_model":
@@ -141,13 +141,13 @@ func (s *settings) take(name, value string) *stanza.Error {
 	case "pubsub#send_last_published_item":
 		return choice(&s.LastOnSub, "never", "on_sub")
 	case "pubsub#deliver_notifications":
-		return flag(&s.NoEvents, true)
+		return unless(&s.NoEvents)
 	case "pubsub#deliver_payloads":
-		return flag(&s.NoPayloads, true)
+		return unless(&s.NoPayloads)
 	case "pubsub#notification_type":
 		return choice(&s.Normal, "headline", "normal")
 	case "pubsub#notify_delete":
-		return flag(&s.NoDelete, true)
+		return unless(&s.NoDelete)
 	}
 	return nil
 }

@@ -184,7 +184,7 @@ func (r *request) listItems(name string) (*stanza.Element, bool, error) {
 	if of.MaxItems > 0 {
 		limit = min(limit, of.MaxItems)
 	}
-	list, _, err := r.last(n, nil, limit)
+	list, err := r.last(n, nil, limit)
 	if err != nil {
 		return nil, false, err
 	}

@@ -62,7 +62,7 @@ func (r *request) items() (*stanza.Element, bool, error) {
 	if set := r.pubsub.Child(nsRSM, "set"); set != nil {
 		return r.page(n, set, answer, limit)
 	}
-	list, _, err := r.last(n, nil, limit)
+	list, err := r.last(n, nil, limit)
 	if err != nil {
 		return nil, false, err
 	}
@@ -121,13 +121,13 @@ func (r *request) at(n *node, partition int, offset message.Offset) (it *item, e
 }
 
 // last reads the last items before a place of each partition, nil being the end: at most limit, and of those with one id
-// the newest. The rest says whether there is more before them.
-func (r *request) last(n *node, before []message.Offset, limit int) (out []*item, rest bool, err error) {
+// the newest.
+func (r *request) last(n *node, before []message.Offset, limit int) (out []*item, err error) {
 	seen := map[string]bool{}
 	for i, p := range n.queue.Partitions() {
 		start, end, err := r.p.Session().Extent(p)
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		if before != nil {
 			end = min(end, before[i])
@@ -137,7 +137,7 @@ func (r *request) last(n *node, before []message.Offset, limit int) (out []*item
 		for found < limit && size < maxItemsBytes {
 			it, err := w.back()
 			if err != nil {
-				return nil, false, err
+				return nil, err
 			}
 			if it == nil {
 				break
@@ -149,17 +149,15 @@ func (r *request) last(n *node, before []message.Offset, limit int) (out []*item
 				continue
 			}
 			if size += it.size; size > maxItemsBytes && found > 0 {
-				rest = true
 				break
 			}
 			if err := r.charge(it.size); err != nil {
-				return nil, false, err
+				return nil, err
 			}
 			seen[it.id] = true
 			out = append(out, it)
 			found++
 		}
-		rest = rest || w.more()
 	}
 	slices.SortStableFunc(out, func(a, b *item) int {
 		switch {
@@ -169,9 +167,9 @@ func (r *request) last(n *node, before []message.Offset, limit int) (out []*item
 		return 1
 	})
 	if len(out) > limit {
-		out, rest = out[len(out)-limit:], true
+		out = out[len(out)-limit:]
 	}
-	return out, rest, nil
+	return out, nil
 }
 
 // walk goes through the messages of a partition backwards.
@@ -186,9 +184,6 @@ type walk struct {
 	got       []*item // read, the next one last
 	held      int     // about what they take
 }
-
-// more says whether there is something that was not handed out.
-func (w *walk) more() bool { return len(w.got) > 0 || w.at > w.start }
 
 // back is the message before the last one; nil when there is none, or enough was looked at.
 func (w *walk) back() (*item, error) {
@@ -257,11 +252,11 @@ func (r *request) page(n *node, set, answer *stanza.Element, limit int) (*stanza
 	switch {
 	case limit == 0: // how many are there?
 	case asked.before != nil && *asked.before == "":
-		list, _, err = r.last(n, nil, limit)
+		list, err = r.last(n, nil, limit)
 	case asked.before != nil:
 		var it *item
 		if it, err = r.anchor(n, *asked.before); err == nil {
-			list, _, err = r.last(n, []message.Offset{it.offset}, limit)
+			list, err = r.last(n, []message.Offset{it.offset}, limit)
 		}
 	case asked.after != nil:
 		var it *item
