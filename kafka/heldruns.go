@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"iter"
 	"slices"
 	"time"
 
@@ -115,19 +114,6 @@ func (l *heldRuns) take(first, last message.Offset, into []heldRun) []heldRun {
 	}
 	l.chunks = slices.Delete(l.chunks, whole, whole+gone)
 	return into
-}
-
-// all are the runs, in order.
-func (l *heldRuns) all() iter.Seq[*heldRun] {
-	return func(yield func(*heldRun) bool) {
-		for _, list := range l.chunks {
-			for i := range list {
-				if !yield(&list[i]) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // takeLate takes those off the list whose time is up, and appends them to into; next is when the next one's is, zero for none.

@@ -80,7 +80,7 @@ func TestRunsThatAreHeldAreThoseThatWereAddedAndNotTaken(t *testing.T) {
 		}
 		var offsets []message.Offset
 		runs := 0
-		for h := range l.all() {
+		for _, h := range slices.Concat(l.chunks...) {
 			runs++
 			for o := h.first; o <= h.last; o++ {
 				offsets = append(offsets, o)

@@ -329,7 +329,7 @@ func (c *Coordinator) forgetGroup(t *txn, groupID string) wire.Code {
 	if len(gone) == 0 {
 		return wire.None
 	}
-	if err := c.keep(t, Ongoing, nil); err != nil { // only what is not decided has offsets, and its decision is no other's
+	if err := c.keep(t, Ongoing); err != nil { // only what is not decided has offsets, and its decision is no other's
 		t.offsets = before
 		return c.failed(t, err)
 	}

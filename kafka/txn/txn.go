@@ -107,11 +107,11 @@ func (c *Coordinator) flush(t *txn, parts []Place) {
 }
 
 // keep writes the state of an id that has no decision pending.
-func (c *Coordinator) keep(t *txn, state State, offsets []group.Change) error {
+func (c *Coordinator) keep(t *txn, state State) error {
 	if err := c.await(t); err != nil {
 		return err
 	}
-	return c.opts.Keep(t.id, t.appendState(nil, state), offsets)
+	return c.opts.Keep(t.id, t.appendState(nil, state), nil)
 }
 
 // later has fn called with the transaction's lock, unless something else was set later on.
@@ -193,7 +193,7 @@ func (c *Coordinator) init(t *txn, timeout time.Duration, producer int64, epoch 
 	case late:
 		decided := t.decided
 		t.decided = -1
-		if err := c.keep(t, Empty, nil); err != nil {
+		if err := c.keep(t, Empty); err != nil {
 			t.decided = decided
 			return c.failed(t, err)
 		}
@@ -207,7 +207,7 @@ func (c *Coordinator) init(t *txn, timeout time.Duration, producer int64, epoch 
 			return wire.CoordinatorNotAvailable
 		}
 		t.producer, t.epoch = id, 0
-		if err := c.keep(t, Empty, nil); err != nil {
+		if err := c.keep(t, Empty); err != nil {
 			t.producer, t.epoch = -1, -1
 			return c.failed(t, err)
 		}
@@ -239,7 +239,7 @@ func (c *Coordinator) bump(t *txn) wire.Code {
 	if t.producer != producer {
 		t.decided = -1
 	}
-	if err := c.keep(t, t.kept(), nil); err != nil {
+	if err := c.keep(t, t.kept()); err != nil {
 		t.producer, t.epoch, t.before, t.decided = producer, epoch, before, decided
 		return c.failed(t, err)
 	}
@@ -310,7 +310,7 @@ func (c *Coordinator) begin(t *txn) wire.Code {
 	if t.decided >= t.epoch { // or a restart could not tell it from the one before
 		decided := t.decided
 		t.decided = -1
-		if err := c.keep(t, Ongoing, nil); err != nil {
+		if err := c.keep(t, Ongoing); err != nil {
 			t.decided = decided
 			return c.failed(t, err)
 		}
@@ -460,7 +460,7 @@ func (c *Coordinator) CommitOffsets(id string, producer int64, epoch int16, grou
 		t.offsets[place(&ch)] = ch
 	}
 	t.decided = -1 // what is kept is of this one
-	if err := c.keep(t, Ongoing, nil); err != nil {
+	if err := c.keep(t, Ongoing); err != nil {
 		t.offsets, t.decided = before, decided
 		return c.failed(t, err)
 	}
