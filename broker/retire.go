@@ -73,13 +73,6 @@ func (d *departure) leave() (n int64) {
 	return n
 }
 
-// stay makes the messages ready again, in their places.
-func (d *departure) stay() {
-	for _, r := range d.runs {
-		d.cursor.Unhold(r.First, r.Last)
-	}
-}
-
 // retire is the one way out of a queue other than an ack; see depart for which of
 // the messages it ends, and says how many they were. Those that are dead letters leave
 // when their copies are committed; see deadletters.go.

@@ -219,50 +219,38 @@ func TestMessagesThatCantBeDecodedLeaveAsDamaged(t *testing.T) {
 }
 
 // TestAMessageStaysUntilItsCopyIsCommitted is the seam for what copies messages that
-// leave: on hold they are in the queue and go to nobody, and either way out is open.
+// leave: on hold they are in the queue and go to nobody.
 func TestAMessageStaysUntilItsCopyIsCommitted(t *testing.T) {
-	for name, gone := range map[string]bool{"the copy is committed": true, "the copy fails": false} {
-		t.Run(name, func(t *testing.T) {
-			r := startWith(t, 0)
-			q := r.queue("q", QueueOptions{Durable: true})
-			r.put("q", 10, field.NoProperties, time.Now())
-			sub := r.subscribe("q", SubscribeOptions{Prefetch: 3})
-			taken := pull(t, sub, 2, 1<<20)
-			p := q.Partitions()[0]
-			rejected, err := p.depart(taken[1].Lease.member, 1, 1, Rejected)
-			if err != nil {
-				t.Fatal(err)
-			}
-			expired, err := p.depart(nil, 2, 4, Expired)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := taken[1].Lease.Ack(1, 1); KindOf(err) != Precondition {
-				t.Errorf("acked what is leaving: %v", err)
-			}
-			if err := taken[0].Lease.Ack(0, 0); err != nil {
-				t.Fatal(err)
-			}
-			if floor, _ := p.cursor.Load().Progress(); floor != 1 || len(r.leftBy()) != 1 {
-				t.Errorf("floor %d, left %v", floor, r.leftBy())
-			}
-			if next := pull(t, sub, 1, 1<<20); len(next) != 1 || next[0].Offset != 5 {
-				t.Fatalf("next is %v", next)
-			}
-			if gone {
-				rejected.leave()
-				expired.leave()
-				if got := r.leftBy(); got[Rejected] != 1 || got[Expired] != 3 || q.Ready() != 4 {
-					t.Errorf("left %v, %d ready", got, q.Ready())
-				}
-				return
-			}
-			rejected.stay()
-			expired.stay()
-			if next := pull(t, sub, 2, 1<<20); len(next) != 2 || next[0].Offset != 1 || next[1].Offset != 2 || len(r.leftBy()) != 1 {
-				t.Errorf("next are %v, left %v", next, r.leftBy())
-			}
-		})
+	r := startWith(t, 0)
+	q := r.queue("q", QueueOptions{Durable: true})
+	r.put("q", 10, field.NoProperties, time.Now())
+	sub := r.subscribe("q", SubscribeOptions{Prefetch: 3})
+	taken := pull(t, sub, 2, 1<<20)
+	p := q.Partitions()[0]
+	rejected, err := p.depart(taken[1].Lease.member, 1, 1, Rejected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expired, err := p.depart(nil, 2, 4, Expired)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := taken[1].Lease.Ack(1, 1); KindOf(err) != Precondition {
+		t.Errorf("acked what is leaving: %v", err)
+	}
+	if err := taken[0].Lease.Ack(0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if floor, _ := p.cursor.Load().Progress(); floor != 1 || len(r.leftBy()) != 1 {
+		t.Errorf("floor %d, left %v", floor, r.leftBy())
+	}
+	if next := pull(t, sub, 1, 1<<20); len(next) != 1 || next[0].Offset != 5 {
+		t.Fatalf("next is %v", next)
+	}
+	rejected.leave()
+	expired.leave()
+	if got := r.leftBy(); got[Rejected] != 1 || got[Expired] != 3 || q.Ready() != 4 {
+		t.Errorf("left %v, %d ready", got, q.Ready())
 	}
 }
 

@@ -87,24 +87,20 @@ func (b *Broker) OnVHostDeleted(fn func(name string) error) (stop func()) {
 
 // endVHost has nobody find a virtual host of which it is written that it goes, and sends its
 // clients away. It was shut.
-func (b *Broker) endVHost(v *VHost) *vhostEnd {
+func (b *Broker) endVHost(v *VHost) {
 	b.mu.Lock()
 	delete(b.vhosts, v.Name)
-	e := b.goingVHosts[v.Name]
-	if e == nil {
-		e = b.goVHost(v.Name)
+	if b.goingVHosts[v.Name] == nil {
+		b.goVHost(v.Name)
 	}
 	b.mu.Unlock()
 	v.open.decide(true)
 	b.evict(v)
-	return e
 }
 
 // goVHost notes that a virtual host is on its way out. Broker.mu is held.
-func (b *Broker) goVHost(name string) *vhostEnd {
-	e := &vhostEnd{done: make(chan struct{})}
-	b.goingVHosts[name] = e
-	return e
+func (b *Broker) goVHost(name string) {
+	b.goingVHosts[name] = &vhostEnd{done: make(chan struct{})}
 }
 
 // wentVHost ends that.
