@@ -89,13 +89,8 @@ func (s *Server) prepareDefinitions(c *config.Config) (apply func(), err error) 
 	}, nil
 }
 
-func (s *Server) target(name string) definitions.Target {
-	return definitions.Target{Broker: s.broker, Access: s.access, Name: name, Log: s.logger}
-}
-
 func (s *Server) checkDefinitions(f *definitionsFile, by audit.Actor, starting bool) (*definitions.Plan, error) {
-	t := s.target("file '" + f.name + "'")
-	t.Starting = starting
+	t := definitions.Target{Broker: s.broker, Access: s.access, Name: "file '" + f.name + "'", Log: s.logger, Starting: starting}
 	plan, err := f.Check(t)
 	if err != nil {
 		audit.Acted(s.logger, by, audit.ImportDefinitions, t.Name, "", err)
@@ -121,18 +116,6 @@ func (s *Server) imported(f *definitionsFile, plan *definitions.Plan, err error)
 	}
 	s.logger.Info("definitions are applied", "file", f.name, "of", plan.Size())
 	return nil
-}
-
-// ApplyDefinitions checks all that a file of definitions says and applies it, or nothing of it. It returns
-// what is in the file and has no effect.
-func (s *Server) ApplyDefinitions(name string, r io.ReadSeeker, by audit.Actor) (warnings []string, err error) {
-	t := s.target(name)
-	plan, warnings, err := definitions.Prepare(r, t)
-	if err != nil {
-		audit.Acted(s.logger, by, audit.ImportDefinitions, name, "", err)
-		return warnings, err
-	}
-	return warnings, plan.Apply(by)
 }
 
 // ExportDefinitions writes what the data directory of a broker, which may run, holds of definitions, of all

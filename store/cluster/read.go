@@ -152,7 +152,7 @@ func (l *Log) fetch() {
 // fetchFrom gets the batches from an offset on.
 func (l *Log) fetchFrom(ctx context.Context, from message.Offset) (chunk, error) {
 	for retry := false; ; retry = true {
-		data, _, err := l.s.fetchRaw(ctx, l.id, int64(from), retry)
+		data, err := l.s.fetchRaw(ctx, l.id, int64(from), retry)
 		if retry && err != nil || err == nil && len(data) > 0 || ctx.Err() != nil {
 			return chunkOf(from, data), err
 		}
@@ -177,11 +177,11 @@ func chunkOf(from message.Offset, data []byte) chunk {
 }
 
 // fetchRaw asks the leader of a partition for batches, and waits a little if there are
-// none. high is where the partition ends.
-func (s *Store) fetchRaw(ctx context.Context, id logID, from int64, retry bool) (data []byte, high int64, err error) {
+// none.
+func (s *Store) fetchRaw(ctx context.Context, id logID, from int64, retry bool) ([]byte, error) {
 	leader, err := s.leader(ctx, id, retry)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = int32(fetchWait.Milliseconds()), fetchMinBytes, chunkBytes
@@ -194,17 +194,17 @@ func (s *Store) fetchRaw(ctx context.Context, id logID, from int64, retry bool) 
 	req.Topics = append(req.Topics, t)
 	answer, err := req.RequestWith(ctx, s.client.Broker(int(leader)))
 	if err != nil {
-		return nil, 0, fmt.Errorf("fetch from %s/%d: %w", id.topic, id.part, asStoreError(err))
+		return nil, fmt.Errorf("fetch from %s/%d: %w", id.topic, id.part, asStoreError(err))
 	}
 	if err := kerr.ErrorForCode(answer.ErrorCode); err != nil {
-		return nil, 0, fmt.Errorf("fetch from %s/%d: %w", id.topic, id.part, asStoreError(err))
+		return nil, fmt.Errorf("fetch from %s/%d: %w", id.topic, id.part, asStoreError(err))
 	}
 	if len(answer.Topics) == 0 || len(answer.Topics[0].Partitions) == 0 {
-		return nil, 0, nil
+		return nil, nil
 	}
 	got := &answer.Topics[0].Partitions[0] // only one was asked for
 	if err := kerr.ErrorForCode(got.ErrorCode); err != nil {
-		return nil, 0, fmt.Errorf("fetch from %s/%d at %d: %w", id.topic, id.part, from, asStoreError(err))
+		return nil, fmt.Errorf("fetch from %s/%d at %d: %w", id.topic, id.part, from, asStoreError(err))
 	}
-	return got.RecordBatches, got.HighWatermark, nil
+	return got.RecordBatches, nil
 }

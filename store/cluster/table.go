@@ -115,7 +115,7 @@ func (t *table) follow() {
 		next := t.next
 		t.mu.Unlock()
 		ctx, cancel := context.WithTimeout(t.s.ctx, askTimeout)
-		data, _, err := t.s.fetchRaw(ctx, t.id, next, retry)
+		data, err := t.s.fetchRaw(ctx, t.id, next, retry)
 		cancel()
 		if err == nil {
 			err = t.apply(data)

@@ -36,10 +36,7 @@ var (
 	archivedTable = regexp.MustCompile(`^([a-z0-9-]{1,64})/entries$`)
 )
 
-const (
-	maxPieceBytes = 1 << 30 // one message is as long as a batch may be
-	maxWholeBytes = 2 << 30 // a table, a cursor
-)
+const maxEntryBytes = 2 << 30
 
 // Restore makes a data directory of an archive. The directory must not be there, or be empty; it comes into being under its name when everything in the
 // archive was checked and is on disk, so a restore that fails or is killed leaves only DIR.restoring, which the next one
@@ -94,7 +91,7 @@ func (x *restoring) all(t *tar.Reader) error {
 		if err != nil {
 			return fmt.Errorf("read the archive: %w", err)
 		}
-		if h.Typeflag != tar.TypeReg || h.Size > maxWholeBytes {
+		if h.Typeflag != tar.TypeReg || h.Size > maxEntryBytes {
 			return fmt.Errorf("entry %q is not one of a backup's", h.Name)
 		}
 		data, err := readEntry(t, h.Size)

@@ -145,9 +145,6 @@ func (b *Broker) end() {
 	_ = os.RemoveAll(b.dir)
 }
 
-// Dir is the directory of a broker that was started here; what is put into it goes with the broker.
-func (b *Broker) Dir() string { return b.dir }
-
 // Dial opens an AMQP connection.
 func (b *Broker) Dial() (*amqp.Connection, error) {
 	c, err := amqp.Dial("amqp://guest:guest@" + b.AMQP + "/")
