@@ -305,28 +305,16 @@ func TestShellsCompleteNames(t *testing.T) {
 
 // hangsUp is the address of somebody who ends connections at the first byte, as this broker's ports for TLS do.
 func hangsUp(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = bufio.NewReader(c).ReadString('\n')
-			_ = c.(*net.TCPConn).CloseWrite()
-			_, _ = io.Copy(io.Discard, c)
-			_ = c.Close()
-		}
-	}()
-	return l.Addr().String()
+	return greets(t, func(c net.Conn) { _, _ = bufio.NewReader(c).ReadString('\n') })
 }
 
 // other is the address of a program that speaks something else than HTTP.
 func other(t *testing.T) string {
+	return greets(t, func(c net.Conn) { _, _ = c.Write([]byte("AMQP\x00\x00\x09\x01")) })
+}
+
+// greets is the address of a listener that does one thing with each connection and ends it.
+func greets(t *testing.T, greet func(net.Conn)) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -338,7 +326,7 @@ func other(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			_, _ = c.Write([]byte("AMQP\x00\x00\x09\x01"))
+			greet(c)
 			_ = c.(*net.TCPConn).CloseWrite()
 			_, _ = io.Copy(io.Discard, c)
 			_ = c.Close()
