@@ -164,6 +164,7 @@ type peer struct {
 	buf    [64 << 10]byte
 	jid    string
 	asks   int // how often it was asked what it got
+	counts int // stanzas since stream management was enabled
 }
 
 // More implements stanza.Source.
@@ -219,8 +220,13 @@ func (p *peer) next() *stanza.Element {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if e.Is(nsSM, "r") {
+	switch {
+	case e.Is(nsSM, "r"):
 		p.asks++
+	case e.Is(nsSM, "enabled"):
+		p.counts = 0
+	case e.Space == stanza.NSClient:
+		p.counts++
 	}
 	return e
 }
