@@ -15,6 +15,9 @@ TORTURE ?= 20
 FUZZTIME ?= 10s
 # Extra arguments of `make run` and `make bench`.
 ARGS ?=
+# Not empty, as in CI: a test that fails runs once more alone, and both are shown. Nothing is run again after a data
+# race, a panic, or more than three failures.
+AGAIN ?=
 # The folder of report programs for `make reports`.
 REPORTS ?= ../shared/reports
 # The commit that `make bench-compare` compares with (empty: HEAD).
@@ -30,6 +33,10 @@ VIDEOS ?=
 RACE := ./auth ./access ./internal/netx ./internal/tlsconf ./metrics ./server ./consumer ./exchange ./segment ./log ./store/... ./broker ./amqp ./kafka/... ./stomp/... ./xmpp/... ./management ./web ./internal/websocket ./internal/spool ./test/cross
 
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOTESTSUM := $(GO) run gotest.tools/gotestsum@v1.13.0 --format pkgname --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-abort-on-data-race
+
+# $(call gotest,FLAGS,PACKAGES)
+gotest = $(if $(AGAIN),$(GOTESTSUM) --packages='$(2)' -- $(1),$(GO) test $(1) $(2))
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test check lint race cross fmt interop interop-more reports diff-rabbitmq diff-kafka crash torture weight fuzz bench bench-curves bench-compare bench-guard bench-peers demo demo-images demo-campaign demo-video release clean need-go need-cc
@@ -48,7 +55,7 @@ build: need-go ## build bin/leveret, the broker, and bin/leveret-bench, which me
 
 test: build ## all unit tests; needs nothing but Go
 	$(GO) vet ./...
-	$(GO) test ./...
+	$(call gotest,,./...)
 
 check: lint race ## what a change must pass: format, vet, staticcheck, the tree's rules, race tests
 	$(GO) test ./...
@@ -62,7 +69,7 @@ lint: need-go ## gofmt, go vet, staticcheck and the rules in internal/lint
 
 race: need-go need-cc ## race tests of the packages in which goroutines meet
 	@# Allocation budgets are held by make test: the detector allocates by itself and empties pools.
-	CGO_ENABLED=1 $(GO) test -race -short -skip '[Aa]lloca' -timeout 10m $(RACE)
+	CGO_ENABLED=1 $(call gotest,-race -short -skip '[Aa]lloca' -timeout 10m,$(RACE))
 
 cross: need-go ## vet for macOS and Windows what is built and tested on Linux
 	GOOS=darwin $(GO) vet ./...
