@@ -80,12 +80,14 @@ const ready = count => `document.querySelector('#ready')?.textContent === '${cou
       await b.evaluate(`document.querySelector('#theme').click()`);
       if (await ground() !== light) throw new Error('the switch does not hold');
     });
-    check('no page is wider than a narrow screen', async () => {
+    check('no page is wider than a narrow screen, and no button is beyond it', async () => {
       await b.size(390, 800);
       for (const path of ['/', '/queues', `/queue${place}`, '/exchanges', '/exchange?vhost=/&name=amq.topic', '/groups', '/connections', '/policies', '/users', '/user?name=guest', '/log', '/audit', `/messages${place}`, `/replay${place}`, `/redrive${place}`, '/jobs']) {
         await b.go(base + path);
         const width = await b.evaluate('document.documentElement.scrollWidth');
         if (width > 390) throw new Error(`${path} is ${width} wide`);
+        const beyond = await b.evaluate(`[...document.querySelectorAll('main button')].find(e => e.getBoundingClientRect().right > innerWidth)?.textContent`);
+        if (beyond) throw new Error(`${path}: one has to scroll to ${beyond}`);
       }
     });
     check('a queue is deleted by typing its name', async () => {
