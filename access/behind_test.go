@@ -50,7 +50,7 @@ func TestAStartDoesNotWaitForHashes(t *testing.T) {
 		}
 	}
 	r.must(r.PutUser(tester, NewUser{Name: "changed", Password: text("third")})) // by who is logged in by a certificate
-	r.must(r.SetUserLimit(tester, "new", MaxConnections, 3))
+	r.must(r.SetUserLimit(tester, "new", broker.MaxConnections, 3))
 	waits := make(chan error, 1)
 	go func() {
 		_, err := r.Logins().Login(t.Context(), "new", []byte("pw"), nil)
@@ -67,7 +67,7 @@ func TestAStartDoesNotWaitForHashes(t *testing.T) {
 			t.Errorf("%v: %v", who, err)
 		}
 	}
-	if r.Limit("new", MaxConnections) != 3 {
+	if r.Limit("new", broker.MaxConnections) != 3 {
 		t.Error("what was changed meanwhile is gone")
 	}
 	if len(hashed) != 3 { // old, changed, new

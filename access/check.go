@@ -16,12 +16,6 @@ const (
 	maxTags      = 64
 )
 
-// Limits of a user by RabbitMQ's names; for all that there are see broker.CheckLimit.
-const (
-	MaxConnections = broker.MaxConnections
-	MaxChannels    = broker.MaxChannels
-)
-
 func bad(format string, args ...any) error {
 	return &broker.Error{Kind: broker.Precondition, Text: fmt.Sprintf(format, args...)}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/store"
 )
 
@@ -18,7 +19,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // TestTheFormatIsKept holds keys and values of the table "access".
 func TestTheFormatIsKept(t *testing.T) {
 	r := start(t)
-	r.must(r.PutUser(tester, NewUser{Name: "a/b ü", Hash: rabbitHash, Tags: []string{"monitoring", "x"}, Limits: map[string]int64{MaxConnections: 5, MaxChannels: -1}}))
+	r.must(r.PutUser(tester, NewUser{Name: "a/b ü", Hash: rabbitHash, Tags: []string{"monitoring", "x"}, Limits: map[string]int64{broker.MaxConnections: 5, broker.MaxChannels: -1}}))
 	r.must(r.SetPermission(tester, Permission{"/", "a/b ü", "^c", "", ".*"}))
 	r.must(r.SetTopicPermission(tester, TopicPermission{"/", "a/b ü", "amq.topic", "^w", "r$"}))
 	keys := func(size int) []byte { return slices.Repeat([]byte{7}, size) }

@@ -119,7 +119,7 @@ func text(s string) *string { return &s }
 
 func TestUsersAndRightsSurviveARestart(t *testing.T) {
 	r := start(t)
-	r.must(r.PutUser(tester, NewUser{Name: "a/b%", Password: text("pw"), Tags: []string{"monitoring", " x "}, Limits: map[string]int64{MaxConnections: 5}}))
+	r.must(r.PutUser(tester, NewUser{Name: "a/b%", Password: text("pw"), Tags: []string{"monitoring", " x "}, Limits: map[string]int64{broker.MaxConnections: 5}}))
 	r.must(r.SetPermission(tester, Permission{VHost: "/", User: "a/b%", Configure: "", Write: "^w", Read: ".*"}))
 	r.must(r.SetTopicPermission(tester, TopicPermission{VHost: "/", User: "a/b%", Exchange: "amq.topic", Write: "^{username}", Read: ""}))
 	before := []any{r.Users(), r.Permissions(), r.TopicPermissions()}
@@ -233,7 +233,7 @@ func TestTheBrokerIsToldOfChangedRightsOnly(t *testing.T) {
 		told   bool
 	}{
 		"password":   {func() error { return r.PutUser(tester, NewUser{Name: "ann", Password: text("other")}) }, false},
-		"limit":      {func() error { return r.SetUserLimit(tester, "ann", MaxChannels, 3) }, true},
+		"limit":      {func() error { return r.SetUserLimit(tester, "ann", broker.MaxChannels, 3) }, true},
 		"permission": {func() error { return r.SetPermission(tester, Permission{VHost: "/", User: "ann"}) }, true},
 		"topic": {func() error {
 			return r.SetTopicPermission(tester, TopicPermission{VHost: "/", User: "ann", Exchange: "x"})
@@ -268,40 +268,40 @@ func TestALimitHoldsForWhoIsConnected(t *testing.T) {
 		return s.Enter()
 	}
 	r.must(enter())
-	r.must(r.SetUserLimit(tester, "root", MaxConnections, 1))
+	r.must(r.SetUserLimit(tester, "root", broker.MaxConnections, 1))
 	if err := enter(); broker.KindOf(err) != broker.LimitReached {
 		t.Errorf("over the limit: %v", err)
 	}
-	r.must(r.PutUser(tester, NewUser{Name: "root", Password: text("s3cret"), Limits: map[string]int64{MaxConnections: 2}}))
+	r.must(r.PutUser(tester, NewUser{Name: "root", Password: text("s3cret"), Limits: map[string]int64{broker.MaxConnections: 2}}))
 	r.must(enter())
 	if err := enter(); broker.KindOf(err) != broker.LimitReached {
 		t.Errorf("over the limit of a user who was put: %v", err)
 	}
-	r.must(r.ClearUserLimit(tester, "root", MaxConnections))
+	r.must(r.ClearUserLimit(tester, "root", broker.MaxConnections))
 	r.must(enter())
 }
 
 func TestLimitsOfAUser(t *testing.T) {
 	r := start(t)
-	r.must(r.SetUserLimit(tester, "root", MaxConnections, 0))
-	r.must(r.SetUserLimit(tester, "root", MaxChannels, -1))
+	r.must(r.SetUserLimit(tester, "root", broker.MaxConnections, 0))
+	r.must(r.SetUserLimit(tester, "root", broker.MaxChannels, -1))
 	r.must(r.PutUser(tester, NewUser{Name: "root", Password: text("pw")})) // leaves them
 	r.restart()
-	if n, m := r.Limit("root", MaxConnections), r.Limit("root", MaxChannels); n != 0 || m != -1 {
+	if n, m := r.Limit("root", broker.MaxConnections), r.Limit("root", broker.MaxChannels); n != 0 || m != -1 {
 		t.Errorf("%d and %d", n, m)
 	}
 	if u, _ := r.User("root"); len(u.Limits) != 2 {
 		t.Errorf("%+v", u)
 	}
-	r.must(r.ClearUserLimit(tester, "root", MaxConnections))
-	if n := r.Limit("root", MaxConnections); n != -1 {
+	r.must(r.ClearUserLimit(tester, "root", broker.MaxConnections))
+	if n := r.Limit("root", broker.MaxConnections); n != -1 {
 		t.Errorf("%d", n)
 	}
-	if r.Limit("nobody", MaxChannels) != -1 {
+	if r.Limit("nobody", broker.MaxChannels) != -1 {
 		t.Error("nobody has a limit")
 	}
 	for name, err := range map[string]error{
-		"nobody": r.SetUserLimit(tester, "nobody", MaxChannels, 1), "unknown": r.SetUserLimit(tester, "root", "max-x", 1), "low": r.SetUserLimit(tester, "root", MaxChannels, -2),
+		"nobody": r.SetUserLimit(tester, "nobody", broker.MaxChannels, 1), "unknown": r.SetUserLimit(tester, "root", "max-x", 1), "low": r.SetUserLimit(tester, "root", broker.MaxChannels, -2),
 	} {
 		if err == nil {
 			t.Errorf("%s: taken", name)
@@ -327,8 +327,8 @@ func TestActsAreAudited(t *testing.T) {
 		{func() error { return r.SetTopicPermission(by, TopicPermission{VHost: "/", User: "ann", Exchange: "x"}) }, `act=topic-permission.set on="exchange 'x' of user 'ann'" vhost=/`},
 		{func() error { return r.ClearTopicPermissions(by, "/", "ann") }, `act=topic-permission.clear on="exchange 'x' of user 'ann'" vhost=/`},
 		{func() error { return r.ClearPermission(by, "/", "ann") }, `act=permission.clear on="user 'ann'" vhost=/`},
-		{func() error { return r.SetUserLimit(by, "ann", MaxChannels, 1) }, `act=user-limit.set on="max-channels of user 'ann'"`},
-		{func() error { return r.ClearUserLimit(by, "ann", MaxChannels) }, `act=user-limit.clear on="max-channels of user 'ann'"`},
+		{func() error { return r.SetUserLimit(by, "ann", broker.MaxChannels, 1) }, `act=user-limit.set on="max-channels of user 'ann'"`},
+		{func() error { return r.ClearUserLimit(by, "ann", broker.MaxChannels) }, `act=user-limit.clear on="max-channels of user 'ann'"`},
 		{func() error { return r.DeleteUser(by, "ann") }, `act=user.delete on="user 'ann'"`},
 		{func() error { return r.DeleteUser(by, "ann") }, `outcome=failed reason="no such user 'ann'"`},
 	} {
@@ -342,7 +342,7 @@ func TestActsAreAudited(t *testing.T) {
 
 func TestKafkasQuotasAreLimitsOfUsers(t *testing.T) {
 	r := start(t)
-	r.must(r.PutUser(tester, NewUser{Name: "ann", Limits: map[string]int64{MaxChannels: 7}}))
+	r.must(r.PutUser(tester, NewUser{Name: "ann", Limits: map[string]int64{broker.MaxChannels: 7}}))
 	by, from := auth.Identity{Name: "root"}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
 	alter := func(user string, set map[string]int64, dry bool, clear ...string) error {
 		return r.AlterLimits(by, from, user, set, clear, dry)
@@ -365,7 +365,7 @@ func TestKafkasQuotasAreLimitsOfUsers(t *testing.T) {
 		}
 	}
 	r.restart()
-	if got := r.Limits("ann"); len(got) != 2 || got[MaxChannels] != 7 || got[broker.ProducerByteRate] != 7 {
+	if got := r.Limits("ann"); len(got) != 2 || got[broker.MaxChannels] != 7 || got[broker.ProducerByteRate] != 7 {
 		t.Error(got)
 	}
 	if got := r.Limited(); len(got) != 1 || got[0] != "ann" || r.Limits("none") != nil {

@@ -174,7 +174,7 @@ func TestWhatCanNotBeAUserIsRefused(t *testing.T) {
 		"many tags":         {NewUser{Name: "a", Tags: strings.Split(tags(65), ",")}, "more than 64 tags"},
 		"a million tags":    {NewUser{Name: "a", Tags: strings.Split(tags(1_000_000), ",")}, "more than 64 tags"}, // in no time that grows with their square
 		"an unknown limit":  {NewUser{Name: "a", Limits: map[string]int64{"max-x": 1}}, "max-x"},
-		"a low limit":       {NewUser{Name: "a", Limits: map[string]int64{MaxChannels: -2}}, "-2"},
+		"a low limit":       {NewUser{Name: "a", Limits: map[string]int64{broker.MaxChannels: -2}}, "-2"},
 	} {
 		err := r.PutUser(tester, c.u)
 		if broker.KindOf(err) != broker.Precondition || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), rabbitHash) {

@@ -1,11 +1,11 @@
 package amqp
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 
 	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 const external = "EXTERNAL"
@@ -20,14 +20,10 @@ func (c *conn) mechanisms() string {
 
 // certificate is the client's that was verified, when there may be a login by it; else nil.
 func (c *conn) certificate() *x509.Certificate {
-	s, ok := c.nc.(interface{ ConnectionState() tls.ConnectionState })
-	if !ok || c.s.opts.CertifiedName == nil {
+	if c.s.opts.CertifiedName == nil {
 		return nil
 	}
-	if state := s.ConnectionState(); len(state.VerifiedChains) > 0 {
-		return state.PeerCertificates[0]
-	}
-	return nil
+	return netx.Verified(c.nc)
 }
 
 // external is a login by the client's certificate. What else the client says of itself counts for nothing.

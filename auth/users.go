@@ -355,7 +355,7 @@ func (e *entry) identity() Identity { return Identity{Name: e.Name} }
 
 // allowedFrom holds the loopback rule.
 func (e *entry) allowedFrom(from net.Addr) error {
-	if !e.LoopbackOnly || IsLoopback(from) {
+	if !e.LoopbackOnly || isLoopback(from) {
 		return nil
 	}
 	if _, page := from.(elsewhere); page {
@@ -382,9 +382,9 @@ type elsewhere struct{ net.Addr }
 // no loopback address, whatever it is, and failed logins count for it as for the address itself.
 func Elsewhere(from net.Addr) net.Addr { return elsewhere{from} }
 
-// IsLoopback tells whether the address is this machine talking to itself. An
+// isLoopback tells whether the address is this machine talking to itself. An
 // address that is not IP (a pipe, a Unix socket) counts as local.
-func IsLoopback(from net.Addr) bool {
+func isLoopback(from net.Addr) bool {
 	switch from := from.(type) {
 	case *net.TCPAddr:
 		return from.IP.IsLoopback()

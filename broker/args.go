@@ -135,10 +135,10 @@ func (v *VHost) withDefaultType(o QueueOptions) []byte {
 	return field.AppendString(field.AppendName(slices.Clip(o.Args), argType), []byte(name))
 }
 
-// ParseAge reads a duration as RabbitMQ writes x-max-age: a whole number and a
+// parseAge reads a duration as RabbitMQ writes x-max-age: a whole number and a
 // unit, of Y, M, D, h, m and s; a year has 365 days and a month 30. What is too long for
 // a Duration is as long as can be.
-func ParseAge(s string) (time.Duration, bool) {
+func parseAge(s string) (time.Duration, bool) {
 	if len(s) < 2 {
 		return 0, false
 	}

@@ -742,12 +742,12 @@ func TestTopicsThatKafkaHoldsToBeAlike(t *testing.T) {
 func TestAges(t *testing.T) {
 	for s, want := range map[string]time.Duration{"1h": time.Hour, "7D": 7 * 24 * time.Hour, "90s": 90 * time.Second, "2m": 2 * time.Minute, "1M": 30 * 24 * time.Hour, "1Y": 365 * 24 * time.Hour,
 		"0s": 0, "9999999999Y": math.MaxInt64 / (365 * 24 * time.Hour) * (365 * 24 * time.Hour), "99999999999999999999999s": math.MaxInt64 / time.Second * time.Second} {
-		if d, ok := ParseAge(s); !ok || d != want {
+		if d, ok := parseAge(s); !ok || d != want {
 			t.Errorf("%s: %v %v", s, d, ok)
 		}
 	}
 	for _, s := range []string{"", "h", "1", "-1h", "1.5h", "1d", "1 h", "99999999999999999999999x"} {
-		if d, ok := ParseAge(s); ok {
+		if d, ok := parseAge(s); ok {
 			t.Errorf("%q was read as %v", s, d)
 		}
 	}

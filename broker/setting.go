@@ -243,7 +243,7 @@ func (t *Setting) argument(f *field.Iterator) (value, wrong string) {
 	case t.Type == Name:
 		return string(rune(field.TagString)) + string(f.Text()), ""
 	case t.age:
-		d, ok := ParseAge(string(f.Text()))
+		d, ok := parseAge(string(f.Text()))
 		if !ok || d < t.least {
 			return "", t.wrong
 		}

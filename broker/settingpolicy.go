@@ -153,7 +153,7 @@ func (t *Setting) fromPolicy(v any) (value string, ok bool) {
 	case string:
 		switch {
 		case t.age:
-			d, ok := ParseAge(v)
+			d, ok := parseAge(v)
 			return strconv.FormatInt(d.Milliseconds(), 10), ok && d >= t.least
 		case t.Type == Name, t.Type == Text && t.Arg != argConsumerTimeout:
 			return "S" + v, true

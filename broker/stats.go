@@ -173,6 +173,22 @@ func (q *Queue) Stats() QueueStats {
 	return s
 }
 
+// GroupStats is how far a consumer group of Kafka's is.
+type GroupStats struct {
+	VHost, Name string
+	Members     int
+	Positions   []GroupPosition // what it has committed, by topic and partition
+}
+
+// GroupPosition is how far a group is in one partition.
+type GroupPosition struct {
+	Topic     string
+	Partition int32
+	Offset    int64 // the one that it reads next
+	Lag       int64 // messages from there to the partition's end
+	Age       Age   // of the first of these
+}
+
 // PartitionStats is where a partition of a queue or topic begins and ends.
 type PartitionStats struct {
 	VHost, Queue string

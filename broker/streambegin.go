@@ -54,7 +54,7 @@ func (q *Queue) streamFrom(args []byte) (streamFrom, error) {
 	case text == "next":
 		return streamFrom{}, nil
 	default:
-		if d, ok := ParseAge(text); ok && d > 0 {
+		if d, ok := parseAge(text); ok && d > 0 {
 			return streamFrom{fromTime, q.vhost.b.opts.Now().UnixMilli() - d.Milliseconds()}, nil
 		}
 	}

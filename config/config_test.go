@@ -96,16 +96,16 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	for text, want := range map[string]Size{"0": 0, "4096": 4096, "1KiB": 1024, "64MiB": 64 << 20, "500MB": 5e8, "3 GiB": 3 << 30, "12B": 12} {
-		got, err := ParseSize(text)
+		got, err := parseSize(text)
 		if err != nil || got != want {
 			t.Errorf("%q: got %d, %v", text, got, err)
 		}
-		if again, err := ParseSize(got.String()); err != nil || again != got {
+		if again, err := parseSize(got.String()); err != nil || again != got {
 			t.Errorf("%q does not survive printing: %q", text, got.String())
 		}
 	}
 	for _, text := range []string{"", "-1", "x", "1XiB", "9999999999TiB", "MiB"} {
-		if got, err := ParseSize(text); err == nil {
+		if got, err := parseSize(text); err == nil {
 			t.Errorf("%q: accepted as %d", text, got)
 		}
 	}
@@ -113,21 +113,21 @@ func TestSize(t *testing.T) {
 
 func TestWatermark(t *testing.T) {
 	for text, want := range map[string]Watermark{"0.6": {Part: 0.6}, "1": {Part: 1}, "2GiB": {Bytes: 2 << 30}, "64MiB": {Bytes: 64 << 20}, "off": {}} {
-		got, err := ParseWatermark(text)
+		got, err := parseWatermark(text)
 		if err != nil || got != want {
 			t.Errorf("%q: got %v, %v", text, got, err)
 		}
-		if reread, err := ParseWatermark(got.String()); err != nil || reread != got {
+		if reread, err := parseWatermark(got.String()); err != nil || reread != got {
 			t.Errorf("%q does not survive printing: %q", text, got.String())
 		}
 	}
 	for _, text := range []string{"", "0", "-1", "1.5", "NaN", "Inf", "x", "63MiB", "50%"} {
-		if got, err := ParseWatermark(text); err == nil {
+		if got, err := parseWatermark(text); err == nil {
 			t.Errorf("%q: accepted as %v", text, got)
 		}
 	}
 	for text, want := range map[string]int64{"0.5": 500, "64MiB": 64 << 20, "off": 0} {
-		w, _ := ParseWatermark(text)
+		w, _ := parseWatermark(text)
 		if got := w.Of(1000); got != want {
 			t.Errorf("%q of 1000 is %d", text, got)
 		}
@@ -139,11 +139,11 @@ func FuzzParseSize(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		n, err := ParseSize(text)
+		n, err := parseSize(text)
 		if err != nil {
 			return
 		}
-		if again, err := ParseSize(n.String()); n < 0 || err != nil || again != n {
+		if again, err := parseSize(n.String()); n < 0 || err != nil || again != n {
 			t.Fatalf("%q is %d, printed as %q", text, n, n.String())
 		}
 	})

@@ -19,8 +19,8 @@ var sizeUnits = []struct {
 	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
 }
 
-// ParseSize reads a Size.
-func ParseSize(s string) (Size, error) {
+// parseSize reads a Size.
+func parseSize(s string) (Size, error) {
 	number, unit := s, int64(1)
 	for _, u := range sizeUnits {
 		if strings.HasSuffix(s, u.suffix) {
@@ -38,9 +38,9 @@ func ParseSize(s string) (Size, error) {
 	return Size(n * unit), nil
 }
 
-// Set is ParseSize into s.
+// Set is parseSize into s.
 func (s *Size) Set(text string) error {
-	n, err := ParseSize(text)
+	n, err := parseSize(text)
 	if err == nil {
 		*s = n
 	}

@@ -17,15 +17,15 @@ type Watermark struct {
 // minWatermark is the least size: below it an idle broker would stand still.
 const minWatermark = 64 << 20
 
-// ParseWatermark reads a Watermark.
-func ParseWatermark(text string) (w Watermark, err error) {
+// parseWatermark reads a Watermark.
+func parseWatermark(text string) (w Watermark, err error) {
 	if text == Off {
 		return w, nil
 	}
 	if part, err := strconv.ParseFloat(text, 64); err == nil && part > 0 && part <= 1 {
 		return Watermark{Part: part}, nil
 	}
-	if w.Bytes, err = ParseSize(text); err != nil || w.Bytes < minWatermark {
+	if w.Bytes, err = parseSize(text); err != nil || w.Bytes < minWatermark {
 		return Watermark{}, fmt.Errorf("%q is neither a part of the memory such as 0.6, nor a size of at least %s such as 2GiB, nor off", text, Size(minWatermark))
 	}
 	return w, nil
@@ -40,9 +40,9 @@ func (w Watermark) Of(memory int64) int64 {
 	return int64(w.Bytes)
 }
 
-// Set is ParseWatermark into w.
+// Set is parseWatermark into w.
 func (w *Watermark) Set(text string) (err error) {
-	parsed, err := ParseWatermark(text)
+	parsed, err := parseWatermark(text)
 	if err == nil {
 		*w = parsed
 	}

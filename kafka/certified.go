@@ -1,17 +1,17 @@
 package kafka
 
-import "crypto/x509"
+import (
+	"crypto/x509"
+
+	"github.com/leveret-mq/leveret/internal/netx"
+)
 
 // certificate is the client's that was verified, when there may be a login by it; else nil.
 func (c *conn) certificate() *x509.Certificate {
-	s, ok := c.nc.(secured)
-	if !ok || c.s.opts.CertifiedName == nil {
+	if c.s.opts.CertifiedName == nil {
 		return nil
 	}
-	if state := s.ConnectionState(); len(state.VerifiedChains) > 0 {
-		return state.PeerCertificates[0]
-	}
-	return nil
+	return netx.Verified(c.nc)
 }
 
 // enterCertified lets a client in as the user of its certificate. A later login with SASL wins, as it does on

@@ -1,10 +1,11 @@
 package kafka
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net"
 	"strconv"
+
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 // endpoint is what the clients of a listener are told to connect to; the zero value
@@ -49,16 +50,11 @@ func (c *conn) address() (host string, port int32) {
 	return c.told.seenFrom(c.nc.LocalAddr(), c.asked())
 }
 
-// secured is a connection with TLS.
-type secured interface{ ConnectionState() tls.ConnectionState }
-
 // asked is the name for which a client with TLS asked: by that it knows the certificate, in which it may not find
 // the address.
 func (c *conn) asked() string {
-	if s, ok := c.nc.(secured); ok {
-		return s.ConnectionState().ServerName
-	}
-	return ""
+	state, _ := netx.TLSState(c.nc)
+	return state.ServerName
 }
 
 func (e endpoint) seenFrom(local net.Addr, asked string) (host string, port int32) {

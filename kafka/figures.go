@@ -8,25 +8,9 @@ import (
 	"github.com/leveret-mq/leveret/kafka/group"
 )
 
-// GroupStats is how far a consumer group is.
-type GroupStats struct {
-	VHost, Group string
-	Members      int
-	Positions    []GroupPosition // what it has committed, by topic and partition
-}
-
-// GroupPosition is how far a group is in one partition.
-type GroupPosition struct {
-	Topic     string
-	Partition int32
-	Offset    int64      // the one that it reads next
-	Lag       int64      // messages from there to the partition's end
-	Age       broker.Age // of the first of these
-}
-
 // GroupStats are the figures of all groups, by virtual host and name. Nothing is opened for them, and no
 // group waits for longer than its own are read.
-func (s *Server) GroupStats() []GroupStats {
+func (s *Server) GroupStats() []broker.GroupStats {
 	s.mu.Lock()
 	type of struct {
 		vhost  *broker.VHost
@@ -38,20 +22,20 @@ func (s *Server) GroupStats() []GroupStats {
 	}
 	s.mu.Unlock()
 	slices.SortFunc(all, func(a, b of) int { return cmp.Compare(a.vhost.Name, b.vhost.Name) })
-	var out []GroupStats
+	var out []broker.GroupStats
 	for _, of := range all {
 		for _, listed := range of.groups.List() {
-			g := GroupStats{VHost: of.vhost.Name, Group: listed.Group, Members: listed.Members}
+			g := broker.GroupStats{VHost: of.vhost.Name, Name: listed.Group, Members: listed.Members}
 			for _, p := range of.groups.AllCommitted(listed.Group) {
 				q, err := of.vhost.Queue(p.Topic)
 				if err != nil || int(p.Partition) >= len(q.Partitions()) {
 					continue // it is being deleted
 				}
 				start, end := q.Partitions()[p.Partition].Ends()
-				g.Positions = append(g.Positions, GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: p.Offset.Offset,
+				g.Positions = append(g.Positions, broker.GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: p.Offset.Offset,
 					Lag: max(0, end-max(start, p.Offset.Offset)), Age: q.Partitions()[p.Partition].Age(p.Offset.Offset)})
 			}
-			slices.SortFunc(g.Positions, func(a, b GroupPosition) int {
+			slices.SortFunc(g.Positions, func(a, b broker.GroupPosition) int {
 				return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 			})
 			out = append(out, g)

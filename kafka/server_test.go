@@ -221,7 +221,7 @@ func TestGroupSharesPartitionsAndResumesAfterARestart(t *testing.T) {
 	if err := a.CommitUncommittedOffsets(ctx); err != nil {
 		t.Fatal(err)
 	}
-	positions := func() []GroupPosition { return r.server.GroupStats()[0].Positions }
+	positions := func() []broker.GroupPosition { return r.server.GroupStats()[0].Positions }
 	for i, p := range positions() {
 		if int(p.Partition) != i || p.Lag != 0 || p.Age.Known {
 			t.Errorf("behind all: %+v", p)

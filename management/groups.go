@@ -21,31 +21,17 @@ var groupRows = []row{
 	{path: "groups/{vhost}/{name}", method: del, who: management, do: (*call).deleteGroup, about: "Deletes a consumer group that has no members, with what it has committed"},
 }
 
-// Group is how far a consumer group is.
-type Group struct {
-	VHost, Name string
-	Members     int
-	Positions   []GroupPosition // what it has committed, by topic and partition
-}
-
-// GroupPosition is how far a group is in one partition.
-type GroupPosition struct {
-	Topic     string
-	Partition int32
-	Offset    int64      // the one that it reads next
-	Lag       int64      // messages from there to the partition's end
-	Age       broker.Age // of the first of these
-}
-
 func (c *call) allGroups() error { return c.listGroups(c.vhosts(false)) }
 func (c *call) groupsOf() error  { return c.listGroups([]*broker.VHost{c.vhost}) }
 
 // groupsIn are the groups of virtual hosts, by name.
-func (c *call) groupsIn(vhosts []*broker.VHost) []Group {
-	list := slices.DeleteFunc(c.s.opts.Groups(), func(g Group) bool {
+func (c *call) groupsIn(vhosts []*broker.VHost) []broker.GroupStats {
+	list := slices.DeleteFunc(c.s.opts.Groups(), func(g broker.GroupStats) bool {
 		return !slices.ContainsFunc(vhosts, func(v *broker.VHost) bool { return v.Name == g.VHost })
 	})
-	slices.SortFunc(list, func(a, b Group) int { return cmp.Or(cmp.Compare(a.VHost, b.VHost), cmp.Compare(a.Name, b.Name)) })
+	slices.SortFunc(list, func(a, b broker.GroupStats) int {
+		return cmp.Or(cmp.Compare(a.VHost, b.VHost), cmp.Compare(a.Name, b.Name))
+	})
 	return list
 }
 
@@ -61,15 +47,15 @@ func (c *call) listGroups(vhosts []*broker.VHost) error {
 }
 
 // groupList is a listing of groups.
-type groupList []Group
+type groupList []broker.GroupStats
 
 func (l groupList) length() int                    { return len(l) }
 func (l groupList) name(i int) string              { return l[i].Name }
-func (l groupList) value(i int, path []string) any { return lookup(l[i].object(), path) }
-func (l groupList) object(i int, _ *wanted) object { return l[i].object() }
+func (l groupList) value(i int, path []string) any { return lookup(groupObject(&l[i]), path) }
+func (l groupList) object(i int, _ *wanted) object { return groupObject(&l[i]) }
 
-// object is a group in lists.
-func (g *Group) object() object {
+// groupObject is a group in lists.
+func groupObject(g *broker.GroupStats) object {
 	lag, topics, oldest := int64(0), []string{}, broker.Age{}
 	for _, p := range g.Positions {
 		lag += p.Lag
@@ -104,7 +90,7 @@ func (c *call) oneGroup() error {
 		for i, p := range g.Positions {
 			list[i] = object{{"topic", p.Topic}, {"partition", int64(p.Partition)}, {"offset", p.Offset}, {"lag", p.Lag}, {"oldest_message_age", ageOrNone(p.Age)}}
 		}
-		return c.one(append(g.object(), pair{"offsets", list}))
+		return c.one(append(groupObject(&g), pair{"offsets", list}))
 	}
 	return missing()
 }

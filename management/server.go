@@ -39,7 +39,7 @@ type Options struct {
 	// Machine reads the figures of the process and its machine; nil is none.
 	Machine func() Machine
 	// Groups reads how far Kafka's consumer groups are; nil is none.
-	Groups func() []Group
+	Groups func() []broker.GroupStats
 	// DeleteGroup removes a consumer group that has no members; nil has none.
 	DeleteGroup func(s *broker.Session, name string) error
 	// ResetGroup has one without members go on elsewhere in a topic; nil has none.
@@ -107,7 +107,7 @@ func (o *Options) defaults() {
 		o.Listeners = func() []Listener { return nil }
 	}
 	if o.Groups == nil {
-		o.Groups = func() []Group { return nil }
+		o.Groups = func() []broker.GroupStats { return nil }
 	}
 	if o.DeleteGroup == nil {
 		o.DeleteGroup = func(*broker.Session, string) error { return missing() }

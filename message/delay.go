@@ -70,12 +70,12 @@ func (rec *Record) Delay() (d Delay, rest Headers, err error) {
 	if !ok || string(name) != DelayName {
 		return d, rest, ErrDelay
 	}
-	d, err = ParseDelay(v)
+	d, err = parseDelay(v)
 	return d, rest, err
 }
 
-// ParseDelay reads the value of an lv.d header and checks every length in it.
-func ParseDelay(v []byte) (d Delay, err error) {
+// parseDelay reads the value of an lv.d header and checks every length in it.
+func parseDelay(v []byte) (d Delay, err error) {
 	if len(v) < delayFixedBytes || v[0] != delayVersion {
 		return d, ErrDelay
 	}

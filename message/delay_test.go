@@ -65,20 +65,20 @@ func TestADelayHasItsGoldenBytes(t *testing.T) {
 
 func TestADamagedDelayIsSeen(t *testing.T) {
 	good := (&Delay{AfterMs: 1, Keys: AppendKey(nil, []byte("cc"))}).AppendTo(nil)[6:]
-	if _, err := ParseDelay(good); err != nil {
+	if _, err := parseDelay(good); err != nil {
 		t.Fatal(err)
 	}
 	for n := range good {
-		if _, err := ParseDelay(good[:n]); !errors.Is(err, ErrDelay) && n != delayFixedBytes {
+		if _, err := parseDelay(good[:n]); !errors.Is(err, ErrDelay) && n != delayFixedBytes {
 			t.Errorf("cut to %d bytes: %v", n, err)
 		}
 	}
 	for name, d := range map[string]Delay{"no time": {}, "a negative time": {DueMs: -1}, "a negative wait": {DueMs: 1, AfterMs: -1}, "a key too long": {AfterMs: 1, Keys: []byte{3, 'a'}}} {
-		if _, err := ParseDelay(d.AppendTo(nil)[6:]); !errors.Is(err, ErrDelay) {
+		if _, err := parseDelay(d.AppendTo(nil)[6:]); !errors.Is(err, ErrDelay) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := ParseDelay(append([]byte{2}, good[1:]...)); !errors.Is(err, ErrDelay) {
+	if _, err := parseDelay(append([]byte{2}, good[1:]...)); !errors.Is(err, ErrDelay) {
 		t.Errorf("another version: %v", err)
 	}
 	var b Builder
@@ -92,7 +92,7 @@ func TestADamagedDelayIsSeen(t *testing.T) {
 func FuzzDelay(f *testing.F) {
 	f.Add((&Delay{DueMs: 1, AfterMs: 2, Keys: AppendKey(nil, []byte("cc"))}).AppendTo(nil)[6:])
 	f.Fuzz(func(t *testing.T, v []byte) {
-		d, err := ParseDelay(v)
+		d, err := parseDelay(v)
 		if err != nil {
 			return
 		}
@@ -104,7 +104,7 @@ func FuzzDelay(f *testing.F) {
 			}
 			again.Keys = AppendKey(again.Keys, key)
 		}
-		if back, err := ParseDelay(again.AppendTo(nil)[len(again.AppendTo(nil))-delayFixedBytes-len(again.Keys):]); err != nil || !bytes.Equal(back.Keys, again.Keys) {
+		if back, err := parseDelay(again.AppendTo(nil)[len(again.AppendTo(nil))-delayFixedBytes-len(again.Keys):]); err != nil || !bytes.Equal(back.Keys, again.Keys) {
 			t.Fatalf("%x became %x: %v", v, back.Keys, err)
 		}
 	})

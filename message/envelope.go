@@ -37,9 +37,9 @@ type Envelope struct {
 	Died       bool   // the headers tell of deaths
 }
 
-// ParseEnvelope splits the value of an lv.a header and checks every length in
+// parseEnvelope splits the value of an lv.a header and checks every length in
 // it, since any Kafka producer can write one.
-func ParseEnvelope(v []byte) (Envelope, error) {
+func parseEnvelope(v []byte) (Envelope, error) {
 	if len(v) < 2 || v[0] != envelopeVersion && v[0] != envelopeDied {
 		return Envelope{}, fmt.Errorf("%w: version", ErrEnvelope)
 	}
@@ -65,6 +65,6 @@ func (rec *Record) Envelope() (Envelope, bool) {
 	if !ok {
 		return Envelope{}, false
 	}
-	e, err := ParseEnvelope(v)
+	e, err := parseEnvelope(v)
 	return e, err == nil
 }

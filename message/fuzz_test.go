@@ -57,7 +57,7 @@ func FuzzProperties(f *testing.F) {
 			t.Fatal("parsed and written again they differ")
 		}
 		appendPlainHeaders(nil, raw)
-		ParseEnvelope(raw)
+		parseEnvelope(raw)
 	})
 }
 

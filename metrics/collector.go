@@ -44,7 +44,7 @@ type Options struct {
 	// Requests reads how much memory requests take; nil leaves it out.
 	Requests func() budget.Stats
 	// Groups reads how far Kafka's consumer groups are; nil leaves them out.
-	Groups func() []Group
+	Groups func() []broker.GroupStats
 	// Node is what RabbitMQ's figures call this broker, ClusterID what they call the cluster for good, Cluster reads its name; nil is Node.
 	Node, ClusterID string
 	Cluster         func() string

@@ -8,38 +8,22 @@ import (
 
 // The names here are kafka_exporter's, with the virtual host beside its labels.
 
-// Group is how far a consumer group is.
-type Group struct {
-	VHost, Name string
-	Members     int
-	Positions   []Position // by topic and partition
-}
-
-// Position is how far a group is in one partition.
-type Position struct {
-	Topic     string
-	Partition int32
-	Offset    int64      // the one that it reads next
-	Lag       int64      // messages from there to the partition's end
-	Age       broker.Age // of the first of these
-}
-
 // positionSerie is a family with a line for each partition that a group has committed of; sum is the one
 // with a line for each topic.
 type positionSerie struct {
 	*serie
 	sum  *serie
-	read func(*Position) int64
+	read func(*broker.GroupPosition) int64
 }
 
 var (
 	perPosition = []positionSerie{
 		{addSerie("gauge", "kafka_consumergroup_current_offset", "Offset that a consumer group reads next.", "vhost", "consumergroup", "topic", "partition"),
 			addSerie("gauge", "kafka_consumergroup_current_offset_sum", "The same, of all partitions of a topic together.", "vhost", "consumergroup", "topic"),
-			func(p *Position) int64 { return p.Offset }},
+			func(p *broker.GroupPosition) int64 { return p.Offset }},
 		{addSerie("gauge", "kafka_consumergroup_lag", "Messages that a consumer group has not read yet, or not committed.", "vhost", "consumergroup", "topic", "partition"),
 			addSerie("gauge", "kafka_consumergroup_lag_sum", "The same, of all partitions of a topic together.", "vhost", "consumergroup", "topic"),
-			func(p *Position) int64 { return p.Lag }},
+			func(p *broker.GroupPosition) int64 { return p.Lag }},
 	}
 	groupAge = newSerie("gauge", "consumergroup_oldest_message_age_seconds", "Age of the first message that a consumer group has not read yet, or not committed. It is not there when it has read all.",
 		"vhost", "consumergroup", "topic", "partition")
@@ -73,7 +57,7 @@ var (
 )
 
 // writeGroups writes what there is of consumer groups.
-func writeGroups(out *lines, groups []Group) error {
+func writeGroups(out *lines, groups []broker.GroupStats) error {
 	out.family(groupMembers)
 	for i := range groups {
 		out.value(int64(groups[i].Members), groups[i].VHost, groups[i].Name)

@@ -144,7 +144,7 @@ func (p *page) whole(out *lines, queues []broker.QueueStats) error {
 	return out.err
 }
 
-func (p *page) groups() []Group {
+func (p *page) groups() []broker.GroupStats {
 	if p.c.Groups == nil {
 		return nil
 	}

@@ -26,8 +26,8 @@ func busy() (*figures, Options) {
 	return f, Options{Source: f, Node: "rabbit@here", Cluster: func() string { return "farm" }, ClusterID: "id", Started: time.Now().Add(-time.Hour),
 		Files: func() (int, int) { return 12, 99 }, Memory: func() (int64, int64) { return 5, 9 }, Disk: func() (uint64, uint64, error) { return 10, 20, nil },
 		DiskFreeLimit: 7, Alarms: func() (string, string) { return "", "short" },
-		Groups: func() []Group {
-			return []Group{{VHost: "/", Name: "report", Members: 2, Positions: []Position{
+		Groups: func() []broker.GroupStats {
+			return []broker.GroupStats{{VHost: "/", Name: "report", Members: 2, Positions: []broker.GroupPosition{
 				{Topic: "events", Partition: 0, Offset: 20, Lag: 5, Age: broker.Age{Known: true, Ms: 9999}}, {Topic: "events", Partition: 1, Offset: 3}, {Topic: "other", Partition: 0, Offset: 1, Lag: 4}}}}
 		}}
 }

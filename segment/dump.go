@@ -17,18 +17,18 @@ import (
 func DumpNamed(w io.Writer, f fs.FS, name string) (ours bool, err error) {
 	switch filepath.Ext(name) {
 	case LogSuffix, spareSuffix:
-		return true, Dump(w, f, name)
+		return true, dump(w, f, name)
 	case IndexSuffix:
 		return true, index.Dump(w, f, name)
 	}
 	return false, nil
 }
 
-// Dump prints a segment file in a readable form: its header, a line for each
+// dump prints a segment file in a readable form: its header, a line for each
 // batch, and where the bytes stop being batches. It reads the file alone and
 // trusts nothing in it; damage is printed, and the walk goes on behind it. The
 // error is that of reading or writing, never what the file holds.
-func Dump(w io.Writer, f fs.FS, name string) error {
+func dump(w io.Writer, f fs.FS, name string) error {
 	file, err := f.Open(name, os.O_RDONLY)
 	if err != nil {
 		return err

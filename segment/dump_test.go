@@ -31,7 +31,7 @@ func TestDumpPrintsBatchesAndDamage(t *testing.T) {
 			b := newBed(t, 0)
 			write(t, b.fs, "/q/"+FileName(10), tt.damage(bytes.Clone(whole)))
 			var out strings.Builder
-			if err := Dump(&out, b.fs, "/q/"+FileName(10)); err != nil {
+			if err := dump(&out, b.fs, "/q/"+FileName(10)); err != nil {
 				t.Fatal(err)
 			}
 			for _, want := range tt.want {

@@ -46,7 +46,7 @@ func TestAMergedSegmentIsTheGoldenOne(t *testing.T) {
 		t.Errorf("files %v", left)
 	}
 	var out strings.Builder
-	if err := Dump(&out, b.fs, n.Name()); err != nil {
+	if err := dump(&out, b.fs, n.Name()); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"version 2,", "in place of files up to offset 370", "offsets 172 to 369, 0 records"} {

@@ -30,7 +30,7 @@ func (s *Server) openAdmin() error {
 	}
 	node := management.DefaultNode()
 	collector := metrics.New(metrics.Options{Source: s.broker, Version: s.version, Disk: s.disk, Requests: s.budget.Stats, Memory: s.memory,
-		Listeners: s.listenerFigures, CertificateEnd: s.certificateEnd(), Groups: s.groupFigures, Started: s.started,
+		Listeners: s.listenerFigures, CertificateEnd: s.certificateEnd(), Groups: s.groups, Started: s.started,
 		Node: node, Cluster: func() string { return management.ClusterName(s.broker, node) }, ClusterID: s.broker.ClusterID(),
 		Files: func() (int, int) { return openFiles(), s.files.limit }, DiskFreeLimit: minFreeBytes, Alarms: s.broker.Alarms})
 	handler := admin.Handler(admin.Options{
@@ -46,34 +46,13 @@ func (s *Server) openAdmin() error {
 	return nil
 }
 
-// groupFigures are how far Kafka's groups are.
-func (s *Server) groupFigures() []metrics.Group {
+// groups are how far Kafka's groups are.
+func (s *Server) groups() []broker.GroupStats {
 	k := s.kafka.Load()
 	if k == nil {
 		return nil
 	}
-	list := k.GroupStats()
-	out := make([]metrics.Group, len(list))
-	for i, g := range list {
-		out[i] = metrics.Group{VHost: g.VHost, Name: g.Group, Members: g.Members}
-		for _, p := range g.Positions {
-			out[i].Positions = append(out[i].Positions, metrics.Position(p))
-		}
-	}
-	return out
-}
-
-// groups are what the management API tells of Kafka's groups.
-func (s *Server) groups() []management.Group {
-	list := s.groupFigures()
-	out := make([]management.Group, len(list))
-	for i, g := range list {
-		out[i] = management.Group{VHost: g.VHost, Name: g.Name, Members: g.Members}
-		for _, p := range g.Positions {
-			out[i].Positions = append(out[i].Positions, management.GroupPosition(p))
-		}
-	}
-	return out
+	return k.GroupStats()
 }
 
 func (s *Server) deleteGroup(session *broker.Session, name string) error {

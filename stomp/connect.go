@@ -3,7 +3,6 @@ package stomp
 import (
 	"bytes"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
@@ -198,14 +197,10 @@ var errForeign = errors.New("a page of another site may not sign in with the cer
 
 // certificate is the client's that was verified, when there may be a login by it; else nil.
 func (c *conn) certificate() *x509.Certificate {
-	s, ok := c.nc.(interface{ ConnectionState() tls.ConnectionState })
-	if !ok || c.s.opts.CertifiedName == nil {
+	if c.s.opts.CertifiedName == nil {
 		return nil
 	}
-	if state := s.ConnectionState(); len(state.VerifiedChains) > 0 {
-		return state.PeerCertificates[0]
-	}
-	return nil
+	return netx.Verified(c.nc)
 }
 
 // byCertificate signs in a client that gives no login.

@@ -32,19 +32,25 @@ func dict(pairs ...any) (map[string]any, error) {
 	return m, nil
 }
 
-// count is a number with thin spaces between its thousands.
-func count(v any) string {
-	var n float64
+// number is a number of any of the types that views have.
+func number(v any) (n float64, ok bool) {
 	switch v := v.(type) {
 	case int:
-		n = float64(v)
+		return float64(v), true
 	case int64:
-		n = float64(v)
+		return float64(v), true
 	case uint64:
-		n = float64(v)
+		return float64(v), true
 	case float64:
-		n = v
-	default:
+		return v, true
+	}
+	return 0, false
+}
+
+// count is a number with thin spaces between its thousands.
+func count(v any) string {
+	n, ok := number(v)
+	if !ok {
 		return fmt.Sprint(v)
 	}
 	digits := strconv.FormatFloat(math.Abs(math.Round(n)), 'f', 0, 64)
@@ -74,17 +80,7 @@ func rate(v float64) string {
 
 // bytesText is a size.
 func bytesText(v any) string {
-	var n float64
-	switch v := v.(type) {
-	case int64:
-		n = float64(v)
-	case uint64:
-		n = float64(v)
-	case int:
-		n = float64(v)
-	case float64:
-		n = v
-	}
+	n, _ := number(v)
 	for _, unit := range []string{"B", "KiB", "MiB", "GiB", "TiB"} {
 		if n < 1024 || unit == "TiB" {
 			if n < 10 && unit != "B" {

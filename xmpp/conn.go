@@ -79,7 +79,7 @@ type conn struct {
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{s: s, raw: nc, log: s.log.Client(nc.RemoteAddr()), memory: s.opts.Budget.Open(), drained: make(chan struct{}, 1), writerDone: make(chan struct{}), over: make(chan struct{})}
 	c.use(nc)
-	c.secure = isSecure(nc)
+	_, c.secure = netx.TLSState(nc) // a listener has made the handshake already
 	c.w.c = c
 	c.w.outflow.Wake = c.signal
 	c.feed.c = c

@@ -1,16 +1,12 @@
 package xmpp
 
 import (
-	"crypto/tls"
 	"errors"
 	"time"
 
 	"github.com/leveret-mq/leveret/internal/netx"
 	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
-
-// tlsState is a connection with TLS.
-type tlsState interface{ ConnectionState() tls.ConnectionState }
 
 // errTold ends a connection whose client knows why, or need not.
 var errTold = errors.New("the client was told")

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"net"
 	"strings"
 	"time"
 
@@ -296,14 +295,10 @@ func (c *conn) login(e *stanza.Element) (who auth.Identity, answer []byte, faile
 
 // certificate is the client's that was verified, when there may be a login by it; else nil.
 func (c *conn) certificate() *x509.Certificate {
-	s, ok := c.nc().(tlsState)
-	if !ok || c.s.opts.CertifiedName == nil {
+	if c.s.opts.CertifiedName == nil {
 		return nil
 	}
-	if state := s.ConnectionState(); len(state.VerifiedChains) > 0 {
-		return state.PeerCertificates[0]
-	}
-	return nil
+	return netx.Verified(c.nc())
 }
 
 // byCertificate signs in who has proved by a certificate who it is (XEP-0178). The client may name the address that it wants,
@@ -398,10 +393,4 @@ func (c *conn) enter() error {
 	}
 	c.feed.open()
 	return nil
-}
-
-// isSecure tells whether a listener has made the handshake already.
-func isSecure(nc net.Conn) bool {
-	_, ok := nc.(tlsState)
-	return ok
 }

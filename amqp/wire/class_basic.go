@@ -76,7 +76,7 @@ func (*BasicCancelOk) ID() MethodID { return IDBasicCancelOk }
 
 func (m *BasicCancelOk) args(a *args) { a.shortstr(&m.ConsumerTag) }
 
-// BasicPublish is basic.publish: announces a message (client); content follows. ParsePublish is the fast path.
+// BasicPublish is basic.publish: announces a message (client); content follows. parsePublish is the fast path.
 type BasicPublish struct {
 	Exchange, RoutingKey string
 	Mandatory, Immediate bool

@@ -28,13 +28,13 @@ func TestParsePublishTakesAWholeOneAndAsksForTheRestOfACutOne(t *testing.T) {
 			total := len(in)
 			in = append(in, AppendHeartbeat(nil)...)
 			for cut := range total {
-				n, found := ParsePublish(bytes.Clone(in[:cut]), 100, new(Publish))
+				n, found := parsePublish(bytes.Clone(in[:cut]), 100, new(Publish))
 				if found != Short || n <= cut || n > total {
 					t.Fatalf("cut to %d of %d: outcome %d, %d bytes", cut, total, found, n)
 				}
 			}
 			var got Publish
-			n, found := ParsePublish(in, 100, &got)
+			n, found := parsePublish(in, 100, &got)
 			if found != Whole || n != total || !samePublish(&got, want) {
 				t.Fatalf("outcome %d, %d of %d bytes, %+v", found, n, total, got)
 			}
@@ -42,7 +42,7 @@ func TestParsePublishTakesAWholeOneAndAsksForTheRestOfACutOne(t *testing.T) {
 	}
 }
 
-// Whatever came before, the parser finds what ParsePublish finds, and says SameHead when only the body differs.
+// Whatever came before, the parser finds what parsePublish finds, and says SameHead when only the body differs.
 func TestThePublishParserIsNotMisledByTheLastPublish(t *testing.T) {
 	names := [][]byte{nil, []byte("a"), []byte("b"), []byte("ab"), bytes.Repeat([]byte("z"), 255)}
 	lists := []RawProperties{{0, 0}, {0x10, 0, 1}, {0x10, 0, 2}, fullProperties().AppendTo(nil), append(RawProperties{0x20, 0, 0, 0, 8, 0}, make([]byte, 2048)...)}
@@ -123,7 +123,7 @@ func TestParsePublishLeavesToOthersWhatItDoesNotKnow(t *testing.T) {
 	}
 	for name, in := range cases {
 		in = append(in, make([]byte, 600)...)
-		if _, found := ParsePublish(in, 500, new(Publish)); found != Other {
+		if _, found := parsePublish(in, 500, new(Publish)); found != Other {
 			t.Errorf("%s: outcome %d", name, found)
 		}
 	}
@@ -243,7 +243,7 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 	e := NewDeliveryEncoder(1, "ctag", 1<<17)
 	buf := make([]byte, 0, 4096)
 	budgets := map[string]func(){
-		"parse publish":       func() { ParsePublish(in, 1<<17, &p); _ = p.Properties.Parse(&props) },
+		"parse publish":       func() { parsePublish(in, 1<<17, &p); _ = p.Properties.Parse(&props) },
 		"parse the same head": func() { parser.Parse(in, 1<<17) },
 		"parse ack":           func() { ParseSettle(ack, &s) },
 		"append deliver": func() {
@@ -264,7 +264,7 @@ func FuzzParsePublish(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var p Publish
 		before := bytes.Clone(in)
-		n, found := ParsePublish(in, 1000, &p)
+		n, found := parsePublish(in, 1000, &p)
 		var parser PublishParser
 		for range 2 { // the second one knows the head
 			m, again := parser.Parse(bytes.Clone(before), 1000)
@@ -328,7 +328,7 @@ func BenchmarkParsePublish(b *testing.B) {
 			var props Properties
 			b.ReportAllocs()
 			for i, at := 0, 0; i < b.N; i++ {
-				n, found := ParsePublish(in[at:], 1<<17, &p)
+				n, found := parsePublish(in[at:], 1<<17, &p)
 				if found != Whole || p.Properties.Parse(&props) != nil {
 					b.Fatal(found)
 				}

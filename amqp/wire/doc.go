@@ -17,7 +17,7 @@
 //	type 8 heartbeat: empty, channel 0
 //
 // A publish is three or more frames of one channel: method 60/40, header, bodies until body size is
-// reached. ParsePublish takes a whole one out of a read buffer without copying or allocating;
+// reached. parsePublish takes a whole one out of a read buffer without copying or allocating;
 // DeliveryEncoder appends a whole delivery to a write buffer. Those two are the hot paths. All other
 // methods go through Decode and Append, which may allocate.
 //

@@ -14,7 +14,7 @@ type Publish struct {
 	Body       []byte
 }
 
-// Outcome says what ParsePublish found at the start of the buffer.
+// Outcome says what parsePublish found at the start of the buffer.
 type Outcome uint8
 
 const (
@@ -44,14 +44,14 @@ func IsPublish(buf []byte) bool {
 // ChannelOf is the channel of the frame at the start of buf, of which a method's begin is there.
 func ChannelOf(buf []byte) uint16 { return binary.BigEndian.Uint16(buf[1:]) }
 
-// ParsePublish parses the publish at the start of buf into p without copying or allocating, and returns
+// parsePublish parses the publish at the start of buf into p without copying or allocating, and returns
 // the number of bytes it takes. When the outcome is Short, n is how many bytes are needed at least: a
 // caller whose buffer can hold that many waits for them, another one goes frame by frame. A body in
 // several frames is moved together inside buf, over the bytes of its own frame borders.
 //
 // It never reports an error: whatever is not a well-formed publish is Other, and meets its error on the
 // frame by frame path.
-func ParsePublish(buf []byte, maxPayloadBytes int, p *Publish) (n int, found Outcome) {
+func parsePublish(buf []byte, maxPayloadBytes int, p *Publish) (n int, found Outcome) {
 	if !IsPublish(buf) {
 		if len(buf) < FrameHeaderBytes+4 {
 			return minPublishMethodBytes, Short
@@ -191,7 +191,7 @@ const patience = 16
 // Forget makes the next publish one that is not of SameHead.
 func (p *PublishParser) Forget() { p.head = p.head[:0] }
 
-// Parse is ParsePublish into p.Publish, and sets p.SameHead.
+// Parse is parsePublish into p.Publish, and sets p.SameHead.
 func (p *PublishParser) Parse(buf []byte, maxPayloadBytes int) (n int, found Outcome) {
 	if p.begins(buf) {
 		if n := p.parseNextBody(buf, maxPayloadBytes); n > 0 {
@@ -202,7 +202,7 @@ func (p *PublishParser) Parse(buf []byte, maxPayloadBytes int) (n int, found Out
 	p.SameHead = false
 	p.misses++
 	p.Forget() // a Short or Other leaves a half-parsed publish behind
-	n, found = ParsePublish(buf, maxPayloadBytes, &p.Publish)
+	n, found = parsePublish(buf, maxPayloadBytes, &p.Publish)
 	if found == Whole && (p.misses < patience || p.misses%patience == 0) {
 		p.keep(buf)
 	}

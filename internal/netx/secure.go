@@ -2,6 +2,7 @@ package netx
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"runtime/debug"
@@ -150,6 +151,22 @@ func (c *secure) theGuest() *guest { return guestOf(c.inner) }
 
 // ConnectionState says how the connection is secured, and by what certificate who is at its other end.
 func (c *secure) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
+
+// TLSState says how a connection is secured, if it is.
+func TLSState(conn net.Conn) (state tls.ConnectionState, secured bool) {
+	if s, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
+		return s.ConnectionState(), true
+	}
+	return state, false
+}
+
+// Verified is the certificate of a connection's client when somebody whom we trust signed it; else nil.
+func Verified(conn net.Conn) *x509.Certificate {
+	if state, _ := TLSState(conn); len(state.VerifiedChains) > 0 {
+		return state.PeerCertificates[0]
+	}
+	return nil
+}
 
 func (c *secure) LocalAddr() net.Addr                { return c.inner.LocalAddr() }
 func (c *secure) RemoteAddr() net.Addr               { return c.inner.RemoteAddr() }

@@ -90,7 +90,7 @@ func (g *guarded) furnish() {
 	_, err := g.broker.PutVHost(tester, "v", broker.VHostMeta{Description: "d", DefaultQueueType: "quorum"})
 	g.must(err)
 	password := "pw"
-	g.must(g.users.PutUser(tester, access.NewUser{Name: "ann", Password: &password, Tags: []string{"monitoring"}, Limits: map[string]int64{access.MaxConnections: 5}}))
+	g.must(g.users.PutUser(tester, access.NewUser{Name: "ann", Password: &password, Tags: []string{"monitoring"}, Limits: map[string]int64{broker.MaxConnections: 5}}))
 	g.must(g.users.SetPermission(tester, access.Permission{VHost: "v", User: "ann", Configure: "^q", Write: "^q", Read: "^q"}))
 	g.must(g.users.SetTopicPermission(tester, access.TopicPermission{VHost: "v", User: "ann", Exchange: "amq.topic", Write: "^{username}", Read: ""}))
 	g.must(g.broker.SetVHostLimit(tester, "v", broker.MaxQueues, 3))
@@ -175,8 +175,8 @@ func TestUsersAndRightsAreTheSameEverywhere(t *testing.T) {
 	if _, err := s.Subscribe("q", broker.SubscribeOptions{}); broker.KindOf(err) != broker.Refused {
 		t.Errorf("without the right: %v", err)
 	}
-	a.must(a.users.SetUserLimit(tester, "ann", access.MaxConnections, 1))
-	soon(t, "the limit", func() bool { return b.users.Limit("ann", access.MaxConnections) == 1 })
+	a.must(a.users.SetUserLimit(tester, "ann", broker.MaxConnections, 1))
+	soon(t, "the limit", func() bool { return b.users.Limit("ann", broker.MaxConnections) == 1 })
 	if err := b.session("v", "ann").Enter(); broker.KindOf(err) != broker.LimitReached {
 		t.Errorf("over the limit: %v", err)
 	}
