@@ -71,7 +71,7 @@ func (c *Connections) Trickle(ctx context.Context, l Load) (Result, error) {
 		return Result{}, errors.Join(err, context.Cause(ctx))
 	}
 	// What is on its way needs a moment; a message that does not come is a loss.
-	lost := time.AfterFunc(stallLimit, r.abort)
+	lost := time.AfterFunc(measure.StallLimit, r.abort)
 	defer lost.Stop()
 	k.expectTotal(sum(p.sent))
 	if err := <-consumed; err != nil {

@@ -91,7 +91,7 @@ func (c *Crowd) PublishAndConsume(ctx context.Context) (Result, error) {
 	}
 	p := c.run.publishers[0]
 	failWith(cancel, p.run(epoch, c.run.load.Messages, c.run.load.For))
-	lost := time.AfterFunc(2*stallLimit, func() {
+	lost := time.AfterFunc(2*measure.StallLimit, func() {
 		cancel(fmt.Errorf("%d messages were published, %d delivered", p.sent.Load(), c.got.Load()))
 	})
 	c.want.Store(p.sent.Load())

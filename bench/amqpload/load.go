@@ -68,9 +68,6 @@ type Result struct {
 	Late                            time.Duration      // how far a paced publisher was behind at worst
 }
 
-// stallLimit is how long nothing at all may arrive before a load counts as stuck.
-const stallLimit = 10 * time.Second
-
 // Run is a load with its queues declared and its connections open.
 type Run struct {
 	load       Load
@@ -251,7 +248,10 @@ func (r *Run) run(ctx context.Context, epoch time.Time, publishers []*publisher,
 		})
 	}
 	watched := make(chan struct{})
-	go r.watchProgress(ctx, cancel, watched)
+	go func() {
+		defer close(watched)
+		measure.WatchProgress(ctx, cancel, r.progress, r.state)
+	}()
 	if write != nil {
 		publishing.Go(func() {
 			n, err := write(ctx, epoch)
@@ -288,28 +288,6 @@ func (r *Run) abort() {
 	}
 	for _, k := range r.consumers {
 		k.conn.Close()
-	}
-}
-
-// watchProgress fails a run in which nothing moves any more, such as one that waits for a
-// message that the broker lost.
-func (r *Run) watchProgress(ctx context.Context, cancel context.CancelCauseFunc, done chan struct{}) {
-	defer close(done)
-	last, since := r.progress(), time.Now()
-	t := time.NewTicker(stallLimit / 50)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		if now := r.progress(); now != last {
-			last, since = now, time.Now()
-		} else if time.Since(since) > stallLimit {
-			cancel(fmt.Errorf("nothing moved for %s: %s", stallLimit, r.state()))
-			return
-		}
 	}
 }
 

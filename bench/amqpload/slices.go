@@ -204,7 +204,7 @@ func (k *consumer) slice(total int64) error {
 	}
 	k.scan.cancelled = false
 	for asked := false; !k.scan.cancelled; {
-		_ = k.conn.SetReadDeadline(time.Now().Add(stallLimit))
+		_ = k.conn.SetReadDeadline(time.Now().Add(measure.StallLimit))
 		if err := k.read(); err != nil {
 			return fmt.Errorf("consumer of %s after %d deliveries: %w", k.queue, k.check.Count, err)
 		}

@@ -15,8 +15,7 @@ import (
 // Limits of a load.
 const (
 	dialTimeout = 10 * time.Second
-	stallLimit  = 10 * time.Second // how long nothing at all may move
-	settleLimit = 5 * time.Second  // for the server to take the last acknowledgements
+	settleLimit = 5 * time.Second // for the server to take the last acknowledgements
 )
 
 // Load says what to do to a server: one publisher, one stream, one consumer. Publisher and
@@ -117,7 +116,9 @@ func (r *Run) PublishAndConsume(ctx context.Context) (Result, error) {
 func (r *Run) run(ctx context.Context, p *publisher, k *consumer) (Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go watchProgress(ctx, cancel, &r.publisher.acked, r.delivered())
+	acked, got := &r.publisher.acked, r.delivered()
+	go measure.WatchProgress(ctx, cancel, func() int64 { return acked.Load() + got.Load() },
+		func() string { return fmt.Sprintf("%d acknowledged, %d delivered", acked.Load(), got.Load()) })
 	out := Result{Latency: measure.NewLatencies(), Confirm: measure.NewLatencies()}
 	epoch := time.Now()
 	if k != nil {
@@ -151,27 +152,6 @@ func (r *Run) delivered() *atomic.Int64 {
 		return new(atomic.Int64)
 	}
 	return &r.consumer.got
-}
-
-// watchProgress fails a run in which nothing moves any more, such as one that waits for a
-// message that the server lost.
-func watchProgress(ctx context.Context, cancel context.CancelCauseFunc, acked, got *atomic.Int64) {
-	t := time.NewTicker(stallLimit / 50)
-	defer t.Stop()
-	last, since := int64(-1), time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		if now := acked.Load() + got.Load(); now != last {
-			last, since = now, time.Now()
-		} else if time.Since(since) > stallLimit {
-			cancel(fmt.Errorf("nothing moved for %s: %d acknowledged, %d delivered", stallLimit, acked.Load(), got.Load()))
-			return
-		}
-	}
 }
 
 // CheckHolds makes sure that the stream holds what was published and nothing else.

@@ -94,7 +94,7 @@ func (p *publisher) publish(ctx context.Context, epoch time.Time, open chan<- pu
 			}
 			continue
 		}
-		future, err := p.js.PublishAsync(p.load.Name, body, jetstream.WithStallWait(stallLimit))
+		future, err := p.js.PublishAsync(p.load.Name, body, jetstream.WithStallWait(measure.StallLimit))
 		if err != nil {
 			return err
 		}

@@ -19,8 +19,7 @@ import (
 // Limits of a load.
 const (
 	dialTimeout = 10 * time.Second
-	stallLimit  = 10 * time.Second // how long nothing at all may move
-	perWrite    = 50               // messages that a publisher sends with one call
+	perWrite    = 50 // messages that a publisher sends with one call
 )
 
 // Load says what to do to a broker: one publisher, one queue, one consumer, each with a connection of its own.
@@ -215,7 +214,8 @@ func (r *Run) run(ctx context.Context, publish, consume bool) (out Result, err e
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, r.Close)
 	defer stop()
-	go r.watch(ctx, cancel)
+	go measure.WatchProgress(ctx, cancel, func() int64 { return r.moved.Load() + r.sent.Load() },
+		func() string { return fmt.Sprintf("%d sent", r.sent.Load()) })
 	began := time.Now()
 	r.epoch, r.latency, r.confirm = began, measure.NewLatencies(), measure.NewLatencies()
 	taken, last := make(chan error, 1), make(chan int64, 1)
@@ -237,25 +237,6 @@ func (r *Run) run(ctx context.Context, publish, consume bool) (out Result, err e
 	out.Published, out.Elapsed = r.published, time.Since(began)
 	out.Latency, out.Confirm = r.latency, r.confirm
 	return out, nil
-}
-
-// watch fails a run in which nothing moves any more.
-func (r *Run) watch(ctx context.Context, cancel context.CancelCauseFunc) {
-	t := time.NewTicker(stallLimit / 10)
-	defer t.Stop()
-	for before, since := int64(-1), time.Now(); ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		if now := r.moved.Load() + r.sent.Load(); now != before {
-			before, since = now, time.Now()
-		} else if time.Since(since) > stallLimit {
-			cancel(fmt.Errorf("nothing moved for %s: %d sent", stallLimit, r.sent.Load()))
-			return
-		}
-	}
 }
 
 // publish sends until the time or the messages are over.

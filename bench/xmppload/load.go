@@ -23,8 +23,7 @@ import (
 // Limits of a load.
 const (
 	dialTimeout = 10 * time.Second
-	stallLimit  = 10 * time.Second // how long nothing at all may move
-	perWrite    = 50               // messages that a publisher sends with one call
+	perWrite    = 50 // messages that a publisher sends with one call
 )
 
 // Load says what to do to a broker: one publisher, one queue or pubsub node, one consumer, each with a stream of its own over TLS,
@@ -279,7 +278,8 @@ func (r *Run) PublishAndConsume(ctx context.Context) (out Result, err error) {
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, r.cut)
 	defer stop()
-	go r.watch(ctx, cancel)
+	go measure.WatchProgress(ctx, cancel, func() int64 { return r.moved.Load() + r.sent.Load() },
+		func() string { return fmt.Sprintf("%d sent, %d came", r.sent.Load(), r.moved.Load()) })
 	began := time.Now()
 	r.epoch, r.latency = began, measure.NewLatencies()
 	last := make(chan int64, 1)
@@ -305,25 +305,6 @@ func (r *Run) PublishAndConsume(ctx context.Context) (out Result, err error) {
 		return out, errors.Join(err, context.Cause(ctx))
 	}
 	return out, nil
-}
-
-// watch fails a run in which nothing moves any more.
-func (r *Run) watch(ctx context.Context, cancel context.CancelCauseFunc) {
-	t := time.NewTicker(stallLimit / 10)
-	defer t.Stop()
-	for before, since := int64(-1), time.Now(); ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		if now := r.moved.Load() + r.sent.Load(); now != before {
-			before, since = now, time.Now()
-		} else if time.Since(since) > stallLimit {
-			cancel(fmt.Errorf("nothing moved for %s: %d sent, %d came", stallLimit, r.sent.Load(), r.moved.Load()))
-			return
-		}
-	}
 }
 
 // hear reads what the publisher is answered.
