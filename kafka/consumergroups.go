@@ -129,14 +129,8 @@ func (c *conn) consumerGroupDescribe(r *kmsg.ConsumerGroupDescribeRequest) kmsg.
 	res := kmsg.NewPtrConsumerGroupDescribeResponse()
 	for _, name := range onlyOnce(r.Groups, itself) {
 		out := kmsg.NewConsumerGroupDescribeResponseGroup()
-		out.Group, out.AuthorizedOperations = name, notAsked
-		code := c.mayGroup(broker.Look, name)
-		if code == wire.None {
-			code = c.describeConsumers(name, &out)
-		}
-		if out.ErrorCode = int16(code); code == wire.None && r.IncludeAuthorizedOperations {
-			out.AuthorizedOperations = c.operations(groupOperations, broker.OnGroup, name)
-		}
+		out.Group = name
+		out.ErrorCode, out.AuthorizedOperations = c.describing(name, r.IncludeAuthorizedOperations, func() wire.Code { return c.describeConsumers(name, &out) })
 		res.Groups = append(res.Groups, out)
 	}
 	return res

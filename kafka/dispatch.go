@@ -51,143 +51,112 @@ func (c *conn) serveGenerated(h wire.Header, body []byte) error {
 	return err
 }
 
-// handle is the table of keys. An error ends the connection.
+// handle has the request's handler answer it. An error ends the connection.
 func (c *conn) handle(h wire.Header, req kmsg.Request) (kmsg.Response, error) {
-	switch r := req.(type) {
-	case *kmsg.ListOffsetsRequest:
-		return c.listOffsets(r), nil
-	case *kmsg.OffsetForLeaderEpochRequest:
-		return c.offsetForLeaderEpoch(r), nil
-	case *kmsg.MetadataRequest:
-		return c.metadata(r)
-	case *kmsg.OffsetCommitRequest:
-		return c.offsetCommit(r), nil
-	case *kmsg.OffsetFetchRequest:
-		return c.offsetFetch(r), nil
-	case *kmsg.FindCoordinatorRequest:
-		return c.findCoordinator(r), nil
-	case *kmsg.JoinGroupRequest:
-		return c.joinGroup(h, r)
-	case *kmsg.HeartbeatRequest:
-		return c.heartbeat(r), nil
-	case *kmsg.LeaveGroupRequest:
-		return c.leaveGroup(r), nil
-	case *kmsg.SyncGroupRequest:
-		return c.syncGroup(r)
-	case *kmsg.ConsumerGroupHeartbeatRequest:
-		return c.consumerGroupHeartbeat(h, r), nil
-	case *kmsg.ConsumerGroupDescribeRequest:
-		return c.consumerGroupDescribe(r), nil
-	case *kmsg.ShareGroupHeartbeatRequest:
-		return c.shareGroupHeartbeat(h, r), nil
-	case *kmsg.ShareGroupDescribeRequest:
-		return c.shareGroupDescribe(r), nil
-	case *kmsg.ShareFetchRequest:
-		return c.shareFetch(r)
-	case *kmsg.DescribeShareGroupOffsetsRequest:
-		return c.describeShareOffsets(r), nil
-	case *kmsg.AlterShareGroupOffsetsRequest:
-		return c.alterShareOffsets(r), nil
-	case *kmsg.DeleteShareGroupOffsetsRequest:
-		return c.deleteShareOffsets(r), nil
-	case *kmsg.ShareAcknowledgeRequest:
-		return c.shareAcknowledge(r), nil
-	case *kmsg.DescribeGroupsRequest:
-		return c.describeGroups(r), nil
-	case *kmsg.ListGroupsRequest:
-		return c.listGroups(r), nil
-	case *kmsg.SASLHandshakeRequest:
-		return c.saslHandshake(r), nil
-	case *kmsg.SASLAuthenticateRequest:
-		return c.saslAuthenticate(r)
-	case *kmsg.ApiVersionsRequest:
-		return c.apiVersions(r), nil
+	do, ok := handlers[req.Key()]
+	if !ok {
+		return nil, fmt.Errorf("no handler for key %d", req.Key())
 	}
-	return c.handleAdmin(req)
+	return do(c, h, req)
 }
 
-// handleAdmin is the second half of the table: what administrators send, and
-// what is asked once in a producer's life.
-func (c *conn) handleAdmin(req kmsg.Request) (kmsg.Response, error) {
-	switch r := req.(type) {
-	case *kmsg.CreateTopicsRequest:
-		return c.createTopics(r), nil
-	case *kmsg.DeleteTopicsRequest:
-		return c.deleteTopics(r), nil
-	case *kmsg.DeleteRecordsRequest:
-		return c.deleteRecords(r), nil
-	case *kmsg.InitProducerIDRequest:
-		return c.initProducerID(r), nil
-	case *kmsg.AddPartitionsToTxnRequest:
-		return c.addPartitionsToTxn(r), nil
-	case *kmsg.AddOffsetsToTxnRequest:
-		return c.addOffsetsToTxn(r), nil
-	case *kmsg.TxnOffsetCommitRequest:
-		return c.txnOffsetCommit(r), nil
-	case *kmsg.EndTxnRequest:
-		return c.endTxn(r), nil
-	case *kmsg.WriteTxnMarkersRequest:
-		return c.writeTxnMarkers(r), nil
-	case *kmsg.DescribeProducersRequest:
-		return c.describeProducers(r), nil
-	case *kmsg.DescribeTransactionsRequest:
-		return c.describeTransactions(r), nil
-	case *kmsg.ListTransactionsRequest:
-		return c.listTransactions(r), nil
-	case *kmsg.DescribeConfigsRequest:
-		return c.describeConfigs(r), nil
-	case *kmsg.CreatePartitionsRequest:
-		return c.createPartitions(r), nil
-	case *kmsg.DeleteGroupsRequest:
-		return c.deleteGroups(r), nil
-	case *kmsg.AlterConfigsRequest:
-		return c.alterAllConfigs(r), nil
-	case *kmsg.IncrementalAlterConfigsRequest:
-		return c.incrementalAlterConfigs(r), nil
-	case *kmsg.OffsetDeleteRequest:
-		return c.offsetDelete(r), nil
-	case *kmsg.DescribeLogDirsRequest:
-		return c.describeLogDirs(r), nil
-	case *kmsg.DescribeUserSCRAMCredentialsRequest:
-		return c.describeCredentials(r), nil
-	case *kmsg.AlterUserSCRAMCredentialsRequest:
-		return c.alterCredentials(r), nil
-	case *kmsg.DescribeClientQuotasRequest:
-		return c.describeQuotas(r), nil
-	case *kmsg.AlterClientQuotasRequest:
-		return c.alterQuotas(r), nil
-	case *kmsg.UpdateFeaturesRequest:
-		return c.updateFeatures(r), nil
-	case *kmsg.DescribeClusterRequest:
-		return c.describeCluster(r), nil
-	case *kmsg.ElectLeadersRequest:
-		return c.electLeaders(r), nil
-	case *kmsg.AlterPartitionAssignmentsRequest:
-		return c.alterAssignments(r), nil
-	case *kmsg.ListPartitionReassignmentsRequest:
-		return c.listReassignments(r), nil
-	case *kmsg.AlterReplicaLogDirsRequest:
-		return c.alterLogDirs(r), nil
-	case *kmsg.DescribeQuorumRequest:
-		return c.describeQuorum(r), nil
-	case *kmsg.DescribeTopicPartitionsRequest:
-		return c.describePartitions(r), nil
-	case *kmsg.ListConfigResourcesRequest:
-		return c.listResources(r), nil
-	case *kmsg.CreateDelegationTokenRequest:
-		return c.createToken(r), nil
-	case *kmsg.RenewDelegationTokenRequest:
-		return c.renewToken(), nil
-	case *kmsg.ExpireDelegationTokenRequest:
-		return c.expireToken(), nil
-	case *kmsg.DescribeDelegationTokenRequest:
-		return c.describeTokens(), nil
-	case *kmsg.DescribeACLsRequest:
-		return c.describeACLs(r), nil
-	case *kmsg.CreateACLsRequest:
-		return c.createACLs(r), nil
-	case *kmsg.DeleteACLsRequest:
-		return c.deleteACLs(r), nil
+// handlers are what answers requests, by key.
+var handlers = table(
+	on((*conn).listOffsets),
+	on((*conn).offsetForLeaderEpoch),
+	onFailing((*conn).metadata),
+	on((*conn).offsetCommit),
+	on((*conn).offsetFetch),
+	on((*conn).findCoordinator),
+	onBoth((*conn).joinGroup),
+	on((*conn).heartbeat),
+	on((*conn).leaveGroup),
+	onFailing((*conn).syncGroup),
+	onHeaded((*conn).consumerGroupHeartbeat),
+	on((*conn).consumerGroupDescribe),
+	onHeaded((*conn).shareGroupHeartbeat),
+	on((*conn).shareGroupDescribe),
+	onFailing((*conn).shareFetch),
+	on((*conn).describeShareOffsets),
+	on((*conn).alterShareOffsets),
+	on((*conn).deleteShareOffsets),
+	on((*conn).shareAcknowledge),
+	on((*conn).describeGroups),
+	on((*conn).listGroups),
+	on((*conn).saslHandshake),
+	onFailing((*conn).saslAuthenticate),
+	on((*conn).apiVersions),
+	// What administrators send, and what is asked once in a producer's life.
+	on((*conn).createTopics),
+	on((*conn).deleteTopics),
+	on((*conn).deleteRecords),
+	on((*conn).initProducerID),
+	on((*conn).addPartitionsToTxn),
+	on((*conn).addOffsetsToTxn),
+	on((*conn).txnOffsetCommit),
+	on((*conn).endTxn),
+	on((*conn).writeTxnMarkers),
+	on((*conn).describeProducers),
+	on((*conn).describeTransactions),
+	on((*conn).listTransactions),
+	on((*conn).describeConfigs),
+	on((*conn).createPartitions),
+	on((*conn).deleteGroups),
+	on((*conn).alterAllConfigs),
+	on((*conn).incrementalAlterConfigs),
+	on((*conn).offsetDelete),
+	on((*conn).describeLogDirs),
+	on((*conn).describeCredentials),
+	on((*conn).alterCredentials),
+	on((*conn).describeQuotas),
+	on((*conn).alterQuotas),
+	on((*conn).updateFeatures),
+	on((*conn).describeCluster),
+	on((*conn).electLeaders),
+	on((*conn).alterAssignments),
+	on((*conn).listReassignments),
+	on((*conn).alterLogDirs),
+	on((*conn).describeQuorum),
+	on((*conn).describePartitions),
+	on((*conn).listResources),
+	on((*conn).createToken),
+	on((*conn).renewToken),
+	on((*conn).expireToken),
+	on((*conn).describeTokens),
+	on((*conn).describeACLs),
+	on((*conn).createACLs),
+	on((*conn).deleteACLs),
+)
+
+type handler func(*conn, wire.Header, kmsg.Request) (kmsg.Response, error)
+
+type row struct {
+	key int16
+	do  handler
+}
+
+func table(rows ...row) map[int16]handler {
+	t := make(map[int16]handler, len(rows))
+	for _, r := range rows {
+		t[r.key] = r.do
 	}
-	return nil, fmt.Errorf("no handler for key %d", req.Key())
+	return t
+}
+
+// onBoth is a row of the table; the request's type tells the key. The functions below make one of what takes or returns less.
+func onBoth[R kmsg.Request](answer func(*conn, wire.Header, R) (kmsg.Response, error)) row {
+	var r R
+	return row{r.Key(), func(c *conn, h wire.Header, req kmsg.Request) (kmsg.Response, error) { return answer(c, h, req.(R)) }}
+}
+
+func onHeaded[R kmsg.Request](answer func(*conn, wire.Header, R) kmsg.Response) row {
+	return onBoth(func(c *conn, h wire.Header, r R) (kmsg.Response, error) { return answer(c, h, r), nil })
+}
+
+func onFailing[R kmsg.Request](answer func(*conn, R) (kmsg.Response, error)) row {
+	return onBoth(func(c *conn, _ wire.Header, r R) (kmsg.Response, error) { return answer(c, r) })
+}
+
+func on[R kmsg.Request](answer func(*conn, R) kmsg.Response) row {
+	return onBoth(func(c *conn, _ wire.Header, r R) (kmsg.Response, error) { return answer(c, r), nil })
 }

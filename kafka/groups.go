@@ -77,28 +77,26 @@ func (c *conn) describeGroups(r *kmsg.DescribeGroupsRequest) kmsg.Response {
 	res := kmsg.NewPtrDescribeGroupsResponse()
 	for _, name := range onlyOnce(r.Groups, itself) {
 		out := kmsg.NewDescribeGroupsResponseGroup()
-		out.Group, out.AuthorizedOperations = name, notAsked
-		code := c.mayGroup(broker.Look, name)
-		if code == wire.None {
-			code = c.describeGroup(name, &out)
-		}
-		if kind, known := c.groups.TypeOf(name); r.Version >= 6 && code == wire.None && kind != group.Classic {
-			code = wire.GroupIDNotFound
-			why := "Group " + name + " not found."
-			if known {
-				why = "Group " + name + " is not a classic group."
-			}
-			out.ErrorMessage = kmsg.StringPtr(wire.Text(why))
-		}
-		if out.ErrorCode = int16(code); code == wire.None && r.IncludeAuthorizedOperations {
-			out.AuthorizedOperations = c.operations(groupOperations, broker.OnGroup, name)
-		}
+		out.Group = name
+		out.ErrorCode, out.AuthorizedOperations = c.describing(name, r.IncludeAuthorizedOperations, func() wire.Code { return c.describeGroup(r.Version, name, &out) })
 		res.Groups = append(res.Groups, out)
 	}
 	return res
 }
 
-func (c *conn) describeGroup(name string, out *kmsg.DescribeGroupsResponseGroup) wire.Code {
+// describing has a group described, if it may be. What the client may do with it is said only when it asks for that.
+func (c *conn) describing(name string, operations bool, describe func() wire.Code) (code int16, may int32) {
+	failed := c.mayGroup(broker.Look, name)
+	if failed == wire.None {
+		failed = describe()
+	}
+	if failed != wire.None || !operations {
+		return int16(failed), notAsked
+	}
+	return 0, c.operations(groupOperations, broker.OnGroup, name)
+}
+
+func (c *conn) describeGroup(version int16, name string, out *kmsg.DescribeGroupsResponseGroup) wire.Code {
 	d := c.groups.Describe(name)
 	size := 0
 	for _, m := range d.Members {
@@ -114,7 +112,16 @@ func (c *conn) describeGroup(name string, out *kmsg.DescribeGroupsResponseGroup)
 		one.ProtocolMetadata, one.MemberAssignment = m.Metadata, m.Assignment
 		out.Members = append(out.Members, one)
 	}
-	return wire.None
+	kind, known := c.groups.TypeOf(name)
+	if version < 6 || kind == group.Classic {
+		return wire.None
+	}
+	why := "Group " + name + " not found."
+	if known {
+		why = "Group " + name + " is not a classic group."
+	}
+	out.ErrorMessage = kmsg.StringPtr(wire.Text(why))
+	return wire.GroupIDNotFound
 }
 
 // Key 16, ListGroups, versions 0 to 5; version 4 may ask for some states only, version 5 for

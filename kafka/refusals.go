@@ -136,7 +136,7 @@ func (c *conn) refusedIn(key wire.Key, res kmsg.Response) {
 				one(r.Topics[i].Topic, r.Topics[i].Partitions[j].ErrorCode, nil)
 			}
 		}
-		c.deniedIn(key.String(), "", reflect.ValueOf(r.Transactions))
+		c.refusedWithin(key.String(), "", reflect.ValueOf(r.Transactions), denies)
 	case *kmsg.TxnOffsetCommitResponse:
 		for i := range r.Topics {
 			for j := range r.Topics[i].Partitions {
@@ -161,10 +161,12 @@ func (c *conn) refusedIn(key wire.Key, res kmsg.Response) {
 		one("", r.ErrorCode, nil)
 	case *kmsg.OffsetFetchResponse:
 		c.deniedOffsets(r)
+	case *kmsg.CreateTopicsResponse, *kmsg.DeleteTopicsResponse, *kmsg.DeleteRecordsResponse, *kmsg.CreatePartitionsResponse, *kmsg.AlterConfigsResponse,
+		*kmsg.IncrementalAlterConfigsResponse, *kmsg.DescribeACLsResponse, *kmsg.CreateACLsResponse, *kmsg.DeleteACLsResponse,
+		*kmsg.DescribeClientQuotasResponse, *kmsg.AlterClientQuotasResponse, *kmsg.AlterUserSCRAMCredentialsResponse:
+		c.refusedWithin(key.String(), "", reflect.ValueOf(res), func(wire.Code) bool { return true })
 	default:
-		if !c.refusedToAdmin(one, res) {
-			c.deniedIn(key.String(), "", reflect.ValueOf(res))
-		}
+		c.refusedWithin(key.String(), "", reflect.ValueOf(res), denies)
 	}
 }
 
@@ -194,89 +196,40 @@ func (c *conn) deniedOffsets(r *kmsg.OffsetFetchResponse) {
 	}
 }
 
-// deniedIn logs what a user has no right to in any answer. It looks at all of it: answers that come
+// refusedWithin logs the codes in any answer that are meant. It looks at all of it: answers that come
 // often or are long have a case of their own.
-func (c *conn) deniedIn(what, name string, v reflect.Value) {
+func (c *conn) refusedWithin(what, name string, v reflect.Value, meant func(wire.Code) bool) {
+	text := func(field string) (text string, ok bool) {
+		f := reflect.Indirect(v.FieldByName(field))
+		if ok = f.IsValid() && f.Kind() == reflect.String; ok {
+			text = f.String()
+		}
+		return text, ok
+	}
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			c.deniedIn(what, name, v.Elem())
+			c.refusedWithin(what, name, v.Elem(), meant)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
 			if v.Index(i).Kind() != reflect.Struct {
 				return
 			}
-			c.deniedIn(what, name, v.Index(i))
+			c.refusedWithin(what, name, v.Index(i), meant)
 		}
 	case reflect.Struct:
-		for _, field := range [...]string{"Topic", "Group", "ResourceName"} {
-			if f := reflect.Indirect(v.FieldByName(field)); f.IsValid() && f.Kind() == reflect.String {
-				name = f.String()
+		for _, field := range [...]string{"Topic", "Group", "ResourceName", "User"} {
+			if own, ok := text(field); ok {
+				name = own
 			}
 		}
-		if f := v.FieldByName("ErrorCode"); f.IsValid() && denies(wire.Code(f.Int())) {
-			c.refused(what, name, wire.Code(f.Int()), "")
+		if f := v.FieldByName("ErrorCode"); f.IsValid() && f.Int() != 0 && meant(wire.Code(f.Int())) {
+			why, _ := text("ErrorMessage")
+			c.refused(what, name, wire.Code(f.Int()), why)
 		}
 		for i := range v.NumField() {
-			c.deniedIn(what, name, v.Field(i))
+			c.refusedWithin(what, name, v.Field(i), meant)
 		}
 	}
-}
-
-// refusedToAdmin is the second half of refusedIn. It tells whether it knows the answer.
-func (c *conn) refusedToAdmin(one func(string, int16, *string), res kmsg.Response) bool {
-	switch r := res.(type) {
-	case *kmsg.CreateTopicsResponse:
-		for i := range r.Topics {
-			one(r.Topics[i].Topic, r.Topics[i].ErrorCode, r.Topics[i].ErrorMessage)
-		}
-	case *kmsg.DeleteTopicsResponse:
-		for i := range r.Topics {
-			one(deref(r.Topics[i].Topic), r.Topics[i].ErrorCode, r.Topics[i].ErrorMessage)
-		}
-	case *kmsg.DescribeACLsResponse:
-		one("", r.ErrorCode, r.ErrorMessage)
-	case *kmsg.CreateACLsResponse:
-		for i := range r.Results {
-			one("", r.Results[i].ErrorCode, r.Results[i].ErrorMessage)
-		}
-	case *kmsg.DeleteACLsResponse:
-		for i := range r.Results {
-			one("", r.Results[i].ErrorCode, r.Results[i].ErrorMessage)
-		}
-	case *kmsg.CreatePartitionsResponse:
-		for i := range r.Topics {
-			one(r.Topics[i].Topic, r.Topics[i].ErrorCode, r.Topics[i].ErrorMessage)
-		}
-	case *kmsg.AlterConfigsResponse:
-		for i := range r.Resources {
-			one(r.Resources[i].ResourceName, r.Resources[i].ErrorCode, r.Resources[i].ErrorMessage)
-		}
-	case *kmsg.IncrementalAlterConfigsResponse:
-		for i := range r.Resources {
-			one(r.Resources[i].ResourceName, r.Resources[i].ErrorCode, r.Resources[i].ErrorMessage)
-		}
-	case *kmsg.DescribeClientQuotasResponse:
-		one("", r.ErrorCode, r.ErrorMessage)
-	case *kmsg.AlterClientQuotasResponse:
-		for i := range r.Entries {
-			one("", r.Entries[i].ErrorCode, r.Entries[i].ErrorMessage)
-		}
-	case *kmsg.DescribeUserSCRAMCredentialsResponse:
-		one("", r.ErrorCode, r.ErrorMessage)
-	case *kmsg.AlterUserSCRAMCredentialsResponse:
-		for i := range r.Results {
-			one(r.Results[i].User, r.Results[i].ErrorCode, r.Results[i].ErrorMessage)
-		}
-	case *kmsg.DeleteRecordsResponse:
-		for i := range r.Topics {
-			for j := range r.Topics[i].Partitions {
-				one(r.Topics[i].Topic, r.Topics[i].Partitions[j].ErrorCode, nil)
-			}
-		}
-	default:
-		return false
-	}
-	return true
 }

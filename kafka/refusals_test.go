@@ -61,6 +61,39 @@ func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
 	}
 }
 
+func TestWhatAdministratorsAreRefusedStandsInTheLogWithItsReason(t *testing.T) {
+	log := &logged.Lines{}
+	r := newRig(t, func(o *Options) { o.Logger = log.Logger() })
+	r.topic("t", 1, nil)
+	c := r.raw()
+	create := kmsg.NewPtrCreateTopicsRequest()
+	for _, name := range []string{"t", "new"} {
+		topic := kmsg.NewCreateTopicsRequestTopic()
+		topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, 1, 1
+		create.Topics = append(create.Topics, topic)
+	}
+	c.send(create, 4)
+	c.receive(&kmsg.CreateTopicsResponse{}, 4)
+	alter := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, "t"
+	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	config.Name, config.Value = "retention.ms", kmsg.StringPtr("never")
+	resource.Configs = append(resource.Configs, config)
+	alter.Resources = append(alter.Resources, resource)
+	c.send(alter, 1)
+	c.receive(&kmsg.IncrementalAlterConfigsResponse{}, 1)
+	got := log.Take()
+	for _, want := range []string{`what=CreateTopics error="'t': `, `do="use the topic that is there, or another name" code=36`, `what=IncrementalAlterConfigs error="'t': `, "never", `do="correct the setting" code=40`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not in the log:\n%s", want, got)
+		}
+	}
+	if n := strings.Count(got, "\n"); n != 2 {
+		t.Errorf("%d lines about two causes:\n%s", n, got)
+	}
+}
+
 func TestATopicThatIsMadeByAskingIsNoRefusal(t *testing.T) {
 	log := &logged.Lines{}
 	r := newRig(t, func(o *Options) { o.Logger = log.Logger() })

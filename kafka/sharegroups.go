@@ -52,14 +52,8 @@ func (c *conn) shareGroupDescribe(r *kmsg.ShareGroupDescribeRequest) kmsg.Respon
 	res := kmsg.NewPtrShareGroupDescribeResponse()
 	for _, name := range onlyOnce(r.GroupIDs, itself) {
 		out := kmsg.NewShareGroupDescribeResponseGroup()
-		out.GroupID, out.AuthorizedOperations = name, notAsked
-		code := c.mayGroup(broker.Look, name)
-		if code == wire.None {
-			code = c.describeShare(name, &out)
-		}
-		if out.ErrorCode = int16(code); code == wire.None && r.IncludeAuthorizedOperations {
-			out.AuthorizedOperations = c.operations(groupOperations, broker.OnGroup, name)
-		}
+		out.GroupID = name
+		out.ErrorCode, out.AuthorizedOperations = c.describing(name, r.IncludeAuthorizedOperations, func() wire.Code { return c.describeShare(name, &out) })
 		res.Groups = append(res.Groups, out)
 	}
 	return res

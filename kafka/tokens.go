@@ -34,19 +34,19 @@ func (c *conn) createToken(r *kmsg.CreateDelegationTokenRequest) kmsg.Response {
 	return res
 }
 
-func (c *conn) renewToken() kmsg.Response {
+func (c *conn) renewToken(*kmsg.RenewDelegationTokenRequest) kmsg.Response {
 	res := kmsg.NewPtrRenewDelegationTokenResponse()
 	res.ErrorCode = int16(wire.TokensDisabled)
 	return res
 }
 
-func (c *conn) expireToken() kmsg.Response {
+func (c *conn) expireToken(*kmsg.ExpireDelegationTokenRequest) kmsg.Response {
 	res := kmsg.NewPtrExpireDelegationTokenResponse()
 	res.ErrorCode = int16(wire.TokensDisabled)
 	return res
 }
 
-func (c *conn) describeTokens() kmsg.Response {
+func (c *conn) describeTokens(*kmsg.DescribeDelegationTokenRequest) kmsg.Response {
 	res := kmsg.NewPtrDescribeDelegationTokenResponse()
 	res.ErrorCode = int16(wire.TokensDisabled)
 	return res
