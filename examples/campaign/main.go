@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/leveret-mq/leveret/examples/internal/demo"
@@ -34,21 +32,7 @@ func main() {
 	flag.DurationVar(&s.schedule.Flash, "flash", 8*time.Second, "when the offer of a fifth of the mails begins")
 	flag.DurationVar(&s.schedule.FlashLife, "flash-life", 3*time.Second, "how long the offer holds: what is not sent by then is not sent")
 	flag.DurationVar(&s.schedule.Later, "later", 12*time.Second, "when the mails of the third segment are due")
-	flag.Parse()
-	if err := s.check(); err != nil {
-		fmt.Fprintln(os.Stderr, "campaign:", err)
-		os.Exit(2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	ok, err := run(ctx, &s)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "campaign:", err)
-		os.Exit(1)
-	}
-	if !ok {
-		os.Exit(1)
-	}
+	demo.Main("campaign", s.check, func(ctx context.Context) (bool, error) { return run(ctx, &s) })
 }
 
 func (s *settings) check() error {

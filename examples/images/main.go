@@ -6,9 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/leveret-mq/leveret/examples/internal/demo"
@@ -32,21 +30,7 @@ func main() {
 	flag.Uint64Var(&s.seed, "seed", 1, "seed of the generated pictures")
 	flag.IntVar(&s.workers, "workers", min(4, runtime.NumCPU()), "workers that resize, one picture at a time each")
 	flag.BoolVar(&s.stay, "stay", isTerminal(os.Stdout), "keep the page and the workers until Ctrl-C (default: in a terminal)")
-	flag.Parse()
-	if err := s.check(); err != nil {
-		fmt.Fprintln(os.Stderr, "images:", err)
-		os.Exit(2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	ok, err := run(ctx, &s)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "images:", err)
-		os.Exit(1)
-	}
-	if !ok {
-		os.Exit(1)
-	}
+	demo.Main("images", s.check, func(ctx context.Context) (bool, error) { return run(ctx, &s) })
 }
 
 func isTerminal(f *os.File) bool {

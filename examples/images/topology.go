@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/leveret-mq/leveret/examples/internal/demo"
@@ -65,48 +63,13 @@ func sizeNamed(name string) (Size, bool) {
 	return Size{}, false
 }
 
-// declare makes the exchange and the queues; what an earlier run left is removed first.
+// declare makes the exchange and the queues.
 func declare(b *demo.Broker) error {
-	conn, err := b.Dial()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	ch, err := conn.Channel()
-	if err != nil {
-		return err
-	}
-	queues := []struct {
-		name string
-		keys []string
-		args amqp.Table
-	}{
-		{workQueue, []string{jobPrefix + "*"}, amqp.Table{"x-max-priority": int32(sizes[0].Priority)}},
+	return b.Declare([]demo.Exchange{{Name: exchangeName, Kind: "topic"}}, []demo.Queue{
+		{Name: workQueue, Exchange: exchangeName, Keys: []string{jobPrefix + "*"}, Args: amqp.Table{"x-max-priority": int32(sizes[0].Priority)}},
 		// Each picture is in three jobs, of which one leads here. Nobody acks in this queue
 		// and the next, so they keep all that comes.
-		{originalsQueue, []string{jobPrefix + sizes[0].Name}, nil},
-		{albumQueue, []string{takenKey, donePfx + "*"}, nil},
-	}
-	for _, q := range queues {
-		if _, err := ch.QueueDelete(q.name, false, false, false); err != nil {
-			return fmt.Errorf("delete queue %s: %w", q.name, err)
-		}
-	}
-	if err := ch.ExchangeDelete(exchangeName, false, false); err != nil {
-		return fmt.Errorf("delete exchange: %w", err)
-	}
-	if err := ch.ExchangeDeclare(exchangeName, "topic", true, false, false, false, nil); err != nil {
-		return fmt.Errorf("declare exchange %s: %w", exchangeName, err)
-	}
-	for _, q := range queues {
-		if _, err := ch.QueueDeclare(q.name, true, false, false, false, q.args); err != nil {
-			return fmt.Errorf("declare queue %s: %w", q.name, err)
-		}
-		for _, key := range q.keys {
-			if err := ch.QueueBind(q.name, key, exchangeName, false, nil); err != nil {
-				return fmt.Errorf("bind queue %s: %w", q.name, err)
-			}
-		}
-	}
-	return nil
+		{Name: originalsQueue, Exchange: exchangeName, Keys: []string{jobPrefix + sizes[0].Name}},
+		{Name: albumQueue, Exchange: exchangeName, Keys: []string{takenKey, donePfx + "*"}},
+	})
 }

@@ -27,9 +27,9 @@ type settings struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	if len(os.Args) > 1 && os.Args[1] == "worker" {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
 		workerMain(ctx, os.Args[2:])
 		return
 	}
@@ -42,19 +42,7 @@ func main() {
 	flag.DurationVar(&s.length, "length", 20*time.Second, "how long a generated video is")
 	flag.IntVar(&s.workers, "workers", 3, "workers at a time; to the first three something happens")
 	flag.DurationVar(&s.heartbeat, "heartbeat", 2*time.Second, "AMQP's heartbeat: who is silent for twice as long is taken for dead")
-	flag.Parse()
-	if err := s.check(); err != nil {
-		fmt.Fprintln(os.Stderr, "video:", err)
-		os.Exit(2)
-	}
-	ok, err := run(ctx, &s)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "video:", err)
-	}
-	if err != nil || !ok {
-		stop()
-		os.Exit(1)
-	}
+	demo.Main("video", s.check, func(ctx context.Context) (bool, error) { return run(ctx, &s) })
 }
 
 // workerMain is the other program in this one.

@@ -6,8 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/leveret-mq/leveret/examples/internal/demo"
@@ -31,21 +29,7 @@ func main() {
 	flag.Uint64Var(&s.seed, "seed", 1, "seed of the generated lines")
 	flag.IntVar(&s.workers, "workers", 4, "AMQP workers on the error lines")
 	flag.Float64Var(&s.live, "live", 0.2, "part of the lines, the newest, that goes in through AMQP")
-	flag.Parse()
-	if err := s.check(); err != nil {
-		fmt.Fprintln(os.Stderr, "weblogs:", err)
-		os.Exit(2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	ok, err := run(ctx, &s)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "weblogs:", err)
-		os.Exit(1)
-	}
-	if !ok {
-		os.Exit(1)
-	}
+	demo.Main("weblogs", s.check, func(ctx context.Context) (bool, error) { return run(ctx, &s) })
 }
 
 func (s *settings) check() error {
