@@ -1,10 +1,8 @@
 package xmpp
 
 import (
-	"context"
 	"os"
 	"testing"
-	"time"
 )
 
 var certDir string
@@ -20,7 +18,3 @@ func TestMain(m *testing.M) {
 }
 
 func tempDir() string { return certDir }
-
-func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), d)
-}

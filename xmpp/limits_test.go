@@ -10,51 +10,69 @@ import (
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
 	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
 
 func TestWhoDoesNotSignInInTimeIsCutOff(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.ConnectTimeout = 100 * time.Millisecond })
-	for _, stage := range []func(*peer){func(*peer) {}, func(p *peer) { p.send("<stream:stream to='local") }, func(p *peer) { p.open() }, func(p *peer) { p.secure(); p.open() }, func(p *peer) { p.signIn("one") }} {
-		p := r.dial()
-		stage(p)
-		if _, err := io.Copy(io.Discard, p.nc); err != nil {
-			t.Error(err)
+	fakeclock.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) { o.ConnectTimeout = 10 * time.Second })
+		r.piped = true
+		for _, stage := range []func(*peer){func(*peer) {}, func(p *peer) { p.send("<stream:stream to='local") }, func(p *peer) { p.open() }, func(p *peer) { p.secure(); p.open() }, func(p *peer) { p.signIn("one") }} {
+			p := r.dial()
+			begun := time.Now()
+			stage(p)
+			if _, err := io.Copy(io.Discard, p.nc); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(begun); took != 10*time.Second {
+				t.Errorf("cut off after %v", took)
+			}
 		}
-	}
+	})
 }
 
 func TestAClientThatIsSilentIsAskedAndThenItsStreamEnds(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.PingAfter = 200 * time.Millisecond })
-	p := r.client("one", "a", "<presence/>")
-	id := p.enable(" resume='true'").Attr("id")
-	for range 2 {
-		e := p.next()
-		if !e.Is(stanza.NSClient, "iq") {
-			e = p.next() // behind a question what was got
+	fakeclock.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) { o.PingAfter = 10 * time.Second })
+		r.piped = true
+		p := r.client("one", "a", "<presence/>")
+		id := p.enable(" resume='true'").Attr("id")
+		begun := time.Now()
+		for range 2 {
+			e := p.next()
+			if !e.Is(stanza.NSClient, "iq") {
+				e = p.next() // behind a question what was got
+			}
+			if e.Child(nsPing, "ping") == nil || e.Attr("from") != "localhost" {
+				t.Fatal(e)
+			}
+			p.send("<iq type='result' id='" + e.Attr("id") + "'/>")
 		}
-		if e.Child(nsPing, "ping") == nil || e.Attr("from") != "localhost" {
-			t.Fatal(e)
+		p.ends("connection-timeout")
+		if took := time.Since(begun); took < 35*time.Second || took > 40*time.Second {
+			t.Errorf("it ended after %v", took)
 		}
-		p.send("<iq type='result' id='" + e.Attr("id") + "'/>")
-	}
-	p.ends("connection-timeout")
-	if _, e := r.resume("one", id, 3); !e.Is(nsSM, "resumed") {
-		t.Error(e)
-	}
+		if _, e := r.resume("one", id, 3); !e.Is(nsSM, "resumed") {
+			t.Error(e)
+		}
+	})
 }
 
 func TestTooManyStanzasWait(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.StanzaRate = 20 })
-	p := r.client("one", "a", "")
-	begun := time.Now()
-	for range 45 {
-		p.send("<message type='headline' to='one@localhost'><body>x</body></message>")
-	}
-	p.nothing()
-	if took := time.Since(begun); took < time.Second {
-		t.Errorf("45 stanzas at 20 a second took %v", took)
-	}
+	fakeclock.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) { o.StanzaRate = 20 })
+		r.piped = true
+		p := r.client("one", "a", "")
+		begun := time.Now()
+		for range 45 {
+			p.send("<message type='headline' to='one@localhost'><body>x</body></message>")
+		}
+		p.nothing()
+		if took := time.Since(begun); took < time.Second || took > 3*time.Second {
+			t.Errorf("45 stanzas at 20 a second took %v", took)
+		}
+	})
 }
 
 func TestLargeStanzasAreCountedAndRefused(t *testing.T) {
@@ -224,23 +242,26 @@ func TestADomainStandsForAVirtualHost(t *testing.T) {
 }
 
 func TestDeliveriesKeepTheRate(t *testing.T) {
-	r := newRig(t)
-	r.declare("work")
-	sender := r.client("two", "s", "")
-	p := r.client("one", "a", "")
-	p.send("<presence to='work@queues.localhost'/>")
-	p.next()
-	if err := r.broker.SetVHostLimit(audit.Actor{}, "/", broker.ConsumerByteRate, 400_000); err != nil {
-		t.Fatal(err)
-	}
-	begun := time.Now()
-	for range 8 {
-		say(sender, "work@queues.localhost", strings.Repeat("x", 100_000))
-	}
-	p.got(8)
-	if took := time.Since(begun); took < 200*time.Millisecond {
-		t.Errorf("800 kB at 400 kB a second, of which a second's worth may come at once, took %v", took)
-	}
+	fakeclock.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.piped = true
+		r.declare("work")
+		sender := r.client("two", "s", "")
+		p := r.client("one", "a", "")
+		p.send("<presence to='work@queues.localhost'/>")
+		p.next()
+		if err := r.broker.SetVHostLimit(audit.Actor{}, "/", broker.ConsumerByteRate, 400_000); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		for range 20 {
+			say(sender, "work@queues.localhost", strings.Repeat("x", 100_000))
+		}
+		p.got(20)
+		if took := time.Since(begun); took < 3*time.Second || took > 4*time.Second {
+			t.Errorf("2 MB at 400 kB a second, of which a second's worth may come at once, took %v", took)
+		}
+	})
 }
 
 // Without stream management nothing is acknowledged, by which a consumer that waited for room would go on.
@@ -302,21 +323,24 @@ func (p *peer) settled() {
 }
 
 func TestAClientThatAsksAndDoesNotReadIsNotRead(t *testing.T) {
-	r := newRig(t)
-	p := r.client("one", "a", "")
-	k := r.server.Client(stanza.JID{Local: "one", Domain: "localhost", Resource: "a"})
-	ask := []byte(strings.Repeat("<iq type='get' id='"+strings.Repeat("x", 3000)+"'><ping xmlns='urn:xmpp:ping'/></iq>", 20))
-	_ = p.nc.SetWriteDeadline(time.Now().Add(1500 * time.Millisecond))
-	var err error
-	for sent := 0; err == nil; sent += len(ask) {
-		if _, err = p.nc.Write(ask); sent > 256<<20 {
-			t.Fatal("256 MiB of questions were read")
+	fakeclock.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.piped = true
+		p := r.client("one", "a", "")
+		k := r.server.Client(stanza.JID{Local: "one", Domain: "localhost", Resource: "a"})
+		ask := []byte(strings.Repeat("<iq type='get' id='"+strings.Repeat("x", 3000)+"'><ping xmlns='urn:xmpp:ping'/></iq>", 20))
+		_ = p.nc.SetWriteDeadline(time.Now().Add(1500 * time.Millisecond))
+		var err error
+		for sent := 0; err == nil; sent += len(ask) {
+			if _, err = p.nc.Write(ask); sent > 256<<20 {
+				t.Fatal("256 MiB of questions were read")
+			}
 		}
-	}
-	k.mu.Lock()
-	held := len(k.out)
-	k.mu.Unlock()
-	if held > 2*maxOutBytes {
-		t.Errorf("%d bytes wait for it", held)
-	}
+		k.mu.Lock()
+		held := len(k.out)
+		k.mu.Unlock()
+		if held > 2*maxOutBytes {
+			t.Errorf("%d bytes wait for it", held)
+		}
+	})
 }

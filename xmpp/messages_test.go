@@ -118,6 +118,21 @@ func TestMessagesWaitForAUserWhoIsNotThere(t *testing.T) {
 	p.nothing()
 }
 
+// Who has put a message there looks who is there, who may say that it is not before it is told.
+func TestAClientThatHasJustGoneAwayGetsNoOfflineMessages(t *testing.T) {
+	r := newRig(t)
+	sender := r.client("two", "s", "")
+	say(sender, "one@localhost", "x")
+	sender.nothing()
+	p := r.client("one", "a", "<presence><priority>-1</priority></presence>")
+	p.nothing()
+	k := r.server.Client(stanza.JID{Local: "one", Domain: "localhost", Resource: "a"})
+	k.wantOffline()
+	if k.Get(offlineKey{}) != nil {
+		t.Error("it consumes the messages that wait")
+	}
+}
+
 func TestTheOfflineMessagesOfAUserAreLimited(t *testing.T) {
 	r := newRig(t)
 	sender := r.client("two", "s", "")

@@ -34,6 +34,13 @@ func (k *Client) wantOffline() {
 	if old := k.Set(offlineKey{}, q); old != nil {
 		old.(*Consumer).Close()
 	}
+	if k.online() {
+		return
+	}
+	k.leaveOffline() // it was there for who has just put a message into the queue, and went away
+	if k.online() {  // and has come back, while this one stood for its own
+		k.wantOffline()
+	}
 }
 
 // leaveOffline ends it.

@@ -207,12 +207,18 @@ func (s *Server) Online(bare stanza.JID) []*Client {
 	list := s.registry.of(bare)
 	n := 0
 	for _, k := range list {
-		if priority, ok := k.Available(); ok && priority >= 0 {
+		if k.online() {
 			list[n] = k
 			n++
 		}
 	}
 	return list[:n]
+}
+
+// online tells whether the client gets what is sent to its bare address.
+func (k *Client) online() bool {
+	priority, ok := k.Available()
+	return ok && priority >= 0
 }
 
 // Client finds who has a full address, available or not; nil is nobody.

@@ -1,6 +1,7 @@
 package xmpp
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
@@ -23,7 +24,7 @@ import (
 	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
 
-// rig is a server over a real broker and a store in memory.
+// rig is a server over a real broker and a store in memory. Clients reach it through sockets, or pipes on a fake clock.
 type rig struct {
 	t       testing.TB
 	store   *local.Store
@@ -33,9 +34,10 @@ type rig struct {
 	vhost   *broker.VHost
 	session *broker.Session // to look at the broker with
 	log     *logged.Lines
-	listen  *netx.Listener
+	listen  *netx.Listener // once somebody has dialled
 	addr    string
-	served  chan struct{}
+	served  sync.WaitGroup
+	piped   bool // clients come through pipes
 	stopped bool
 }
 
@@ -65,7 +67,7 @@ func newRigOver(t testing.TB, over broker.Options, change ...func(*Options)) *ri
 // newRigOn is newRigOver on a disk, with those users.
 func newRigOn(t testing.TB, disk fs.FS, mode store.Mode, users []string, over broker.Options, change ...func(*Options)) *rig {
 	t.Helper()
-	r := &rig{t: t, log: &logged.Lines{}, users: auth.NewUsers(), served: make(chan struct{})}
+	r := &rig{t: t, log: &logged.Lines{}, users: auth.NewUsers()}
 	var err error
 	if r.store, err = local.Open(local.Options{Dir: "data", FS: disk, Mode: mode, SegmentBytes: 4 << 20, Logger: quiet()}); err != nil {
 		t.Fatal(err)
@@ -95,20 +97,27 @@ func newRigOn(t testing.TB, disk fs.FS, mode store.Mode, users []string, over br
 		t.Fatal(err)
 	}
 	r.session = r.vhost.NewSession(auth.Identity{Name: "guest"})
+	t.Cleanup(r.stop)
+	return r
+}
+
+// listens has the server be reached by sockets.
+func (r *rig) listens() {
+	r.t.Helper()
+	if r.listen != nil {
+		return
+	}
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
 	r.addr = inner.Addr().String()
 	r.listen = netx.Wrap(inner, netx.Options{Name: "xmpp", Logger: r.log.Logger()})
-	go func() {
-		defer close(r.served)
+	r.served.Go(func() {
 		if err := r.listen.Serve(r.server.Handle); err != nil {
-			t.Error(err)
+			r.t.Error(err)
 		}
-	}()
-	t.Cleanup(r.stop)
-	return r
+	})
 }
 
 func (r *rig) stop() {
@@ -116,12 +125,16 @@ func (r *rig) stop() {
 		return
 	}
 	r.stopped = true
-	_ = r.listen.Close()
+	if r.listen != nil {
+		_ = r.listen.Close()
+	}
 	r.server.CloseAll("test")
-	ctx, cancel := contextFor(10 * time.Second)
-	defer cancel()
-	_ = r.listen.Shutdown(ctx)
-	<-r.served
+	if r.listen != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_ = r.listen.Shutdown(ctx)
+	}
+	r.served.Wait()
 	r.session.Close()
 	if err := r.broker.Close(); err != nil {
 		r.t.Error(err)
@@ -148,7 +161,7 @@ func (r *rig) ready(q *broker.Queue, n int64) {
 
 func (r *rig) wait(holds func() bool, is func() any) {
 	r.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !holds(); {
+	for end := time.Now().Add(patience); !holds(); {
 		if time.Now().After(end) {
 			r.t.Fatalf("it is %v still", is())
 		}
@@ -178,14 +191,32 @@ func (p *peer) More() ([]byte, error) {
 
 const header = "<stream:stream to='localhost' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
 
+// patience is for what should be there at once: a slow machine is no fault.
+const patience = time.Minute
+
 func (r *rig) dial() *peer {
 	r.t.Helper()
+	if r.piped {
+		return r.pipe()
+	}
+	r.listens()
 	nc, err := net.Dial("tcp", r.addr)
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	return r.peer(nc)
+}
+
+// pipe is a connection without a system, for tests on a fake clock.
+func (r *rig) pipe() *peer {
+	client, server := net.Pipe()
+	r.served.Go(func() { r.server.Handle(server) })
+	return r.peer(client)
+}
+
+func (r *rig) peer(nc net.Conn) *peer {
 	r.t.Cleanup(func() { nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(patience))
 	return &peer{t: r.t, nc: nc}
 }
 
