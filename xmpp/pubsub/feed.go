@@ -413,6 +413,11 @@ func (l *logSource) pullPart(i int, p *broker.Partition, limit, maxBytes int, em
 	})
 	l.mu.Lock()
 	at = &l.parts[i]
+	if at.next != from { // something before has to be sent again, and this behind it
+		l.mu.Unlock()
+		l.f.a.signal()
+		return 0, 0, err
+	}
 	for _, it := range items {
 		at.out = append(at.out, sending{offset: it.offset})
 	}

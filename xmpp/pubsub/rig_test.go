@@ -135,6 +135,9 @@ func (p *peer) say(ok bool) {
 	}
 }
 
+// patience is for what should be there at once: a slow machine is no fault.
+const patience = time.Minute
+
 // ask sends an iq and returns the answer.
 func (p *peer) ask(kind, payload string) *stanza.Element {
 	p.r.t.Helper()
@@ -148,7 +151,7 @@ func (p *peer) ask(kind, payload string) *stanza.Element {
 	select {
 	case e := <-p.answer:
 		return e
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		p.r.t.Fatal("no answer")
 		return nil
 	}
@@ -183,7 +186,7 @@ func (p *peer) event() *stanza.Element {
 	select {
 	case e := <-p.events:
 		return e
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		p.r.t.Fatal("no event")
 		return nil
 	}
