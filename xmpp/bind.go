@@ -59,9 +59,13 @@ func (c *conn) bind(iq *stanza.Element) (bound bool, err error) {
 	if k == nil {
 		return false, errTold
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.gone {
+		return false, &stanza.StreamError{Condition: "conflict", Text: textConflict}
+	}
 	c.become(k)
-	answer := stanza.Result(iq, stanza.New(nsBind, "bind").Add(stanza.New(nsBind, "jid").AddText(k.full)))
-	k.Send(answer)
+	k.put(stanza.Result(iq, stanza.New(nsBind, "bind").Add(stanza.New(nsBind, "jid").AddText(k.full))), entry{})
 	return true, nil
 }
 
@@ -69,16 +73,14 @@ func (c *conn) writeElement(e *stanza.Element) error {
 	return c.write(string(e.AppendTo(nil, stanza.NSClient)))
 }
 
-// become has the connection be that of a client from now on.
+// become has the connection be that of a client, which is not gone, from now on. Client.mu is held.
 func (c *conn) become(k *Client) {
 	k.session.Store(c.session)
-	k.mu.Lock()
-	k.conn = c
-	k.live.Store(c)
-	k.mu.Unlock()
 	c.client.Store(k)
 	_ = c.until(time.Time{}) // a closed socket says so at the next call
 	c.running.Store(true)    // from here on who is sent away hears why
+	k.conn = c
+	k.live.Store(c)
 	c.w.start()
 }
 
@@ -94,6 +96,11 @@ func (c *conn) resume(e *stanza.Element) (done bool, _ error) {
 		return false, c.write(smFailed("item-not-found"))
 	}
 	k.mu.Lock()
+	if k.gone || k.leaving { // its address was bound anew, or the stream was ended meanwhile
+		k.mu.Unlock()
+		k.finish()
+		return false, c.write(smFailed("item-not-found"))
+	}
 	_, ok := k.acknowledge(uint32(h))
 	if !ok {
 		sent := k.sm.acked + uint32(k.sm.len())
@@ -107,8 +114,9 @@ func (c *conn) resume(e *stanza.Element) (done bool, _ error) {
 	k.out = append(k.out, "<resumed xmlns='"+nsSM+"' previd='"+stanzaText(id)+"' h='"+strconv.FormatUint(uint64(k.sm.in), 10)+"'/>"...)
 	k.out = append(k.out, k.sm.buf[k.sm.at:]...) // again, before what is new
 	k.sm.asked = false
-	k.mu.Unlock()
 	c.become(k)
+	k.mu.Unlock()
+	c.s.registry.resumable(id, k)
 	k.revive()
 	c.signal()
 	return true, nil
@@ -123,25 +131,29 @@ func stanzaText(text string) string {
 }
 
 // takenOver ends the stream of a client that another connection resumes, and waits until nothing is done here for it
-// any more. false is that it did not end in time.
+// any more: what came before is served still, and counted. false is that it did not end in time. replaced is set.
 func (c *conn) takenOver() bool {
-	c.replaced.Store(true)
 	c.lastWord(appendStreamError(nil, &stanza.StreamError{Condition: "conflict", Text: "the stream was resumed by another connection"}, ""))
 	_ = c.rb().Until(time.Now()) // the read loop looks up
-	select {
-	case <-c.over:
-		return true
-	case <-time.After(takeOverTime):
-		return false
+	for range 2 {
+		select {
+		case <-c.over:
+			return true
+		case <-time.After(takeOverTime / 2):
+			c.close() // its client does not read
+		}
 	}
+	return false
 }
 
 // takeOverTime is how long the connection that a stream is taken from may take to end.
 const takeOverTime = 10 * time.Second
 
+const textConflict = "another client has bound the same resource"
+
 // conflict tells a client, which is gone by now, that another one has its address.
 func (k *Client) conflict() {
 	if c := k.live.Load(); c != nil {
-		c.cut(&stanza.StreamError{Condition: "conflict", Text: "another client has bound the same resource"})
+		c.cut(&stanza.StreamError{Condition: "conflict", Text: textConflict})
 	}
 }

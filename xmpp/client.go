@@ -32,6 +32,7 @@ type Client struct {
 	session atomic.Pointer[broker.Session]
 	live    atomic.Pointer[conn] // conn, for who must not take mu
 	smID    string               // by which its stream is found; guarded by registry.mu
+	taken   bool                 // another connection is about to have it; guarded by registry.mu
 
 	mu         sync.Mutex      // guards the fields below, and every Consumer
 	conn       *conn           // nil while its stream is broken and may be resumed

@@ -169,7 +169,7 @@ func (c *conn) silence() time.Duration {
 // quiet decides about a read that brought nothing.
 func (c *conn) quiet(err error) error {
 	switch {
-	case c.forced.Load() || c.replaced.Load() || c.told.Load():
+	case c.isSentAway():
 		return errTold
 	case err == nil:
 		return io.EOF

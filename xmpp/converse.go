@@ -62,7 +62,7 @@ func (c *conn) read(k *Client) error {
 		c.waitOut(k)
 		if wait := c.rate.came(c.s.opts.StanzaRate, c.rb().Now()); wait > 0 {
 			c.feed.store()
-			netx.Hold(c.nc(), c.writerDone, wait, func() bool { return !c.forced.Load() })
+			netx.Hold(c.nc(), c.writerDone, wait, func() bool { return !c.isSentAway() })
 		}
 	}
 }
@@ -89,7 +89,7 @@ func (c *conn) take(k *Client, e *stanza.Element) error {
 
 // beforeWait ends what came with one read.
 func (c *conn) beforeWait() error {
-	if c.forced.Load() || c.replaced.Load() || c.told.Load() {
+	if c.isSentAway() {
 		return errTold
 	}
 	if c.session == nil {
@@ -111,32 +111,40 @@ func (k *Client) leave(c *conn) {
 	}
 }
 
-// detach is the end of a connection for its client, which lives on if the stream broke and can be resumed.
+// detach is the end of a connection for its client, which lives on if the stream broke and can be resumed, or is being
+// resumed by another connection.
 func (c *conn) detach(k *Client, broken bool) {
 	k.mu.Lock()
-	mine := k.conn == c
-	if mine {
-		k.conn = nil
-		k.live.Store(nil)
-		giveBuffer(k.out)
-		k.out, k.alone = nil, 0
+	keep := broken && k.conn == c && !k.gone && k.sm != nil && k.sm.id != ""
+	if !keep {
+		k.disconnect(c)
 	}
 	unwritten := k.unwritten
 	k.unwritten = nil
-	keep := mine && broken && !k.gone && k.sm != nil && k.sm.id != ""
 	k.mu.Unlock()
 	settleAll(unwritten, false)
-	if !mine && !k.isGone() { // another connection takes it over, and waits for this
-		k.suspend()
+	if !keep {
+		k.finish()
 		return
 	}
-	if keep {
-		k.suspend()
-		if c.s.registry.hold(k, k.sm.max) {
-			return
-		}
+	k.suspend() // before anybody can think that nobody has the client
+	k.mu.Lock()
+	k.disconnect(c)
+	k.mu.Unlock()
+	if !c.s.registry.hold(k, k.sm.max) {
+		k.finish()
 	}
-	k.finish()
+}
+
+// disconnect takes a connection from its client. mu is held.
+func (k *Client) disconnect(c *conn) {
+	if k.conn != c {
+		return
+	}
+	k.conn = nil
+	k.live.Store(nil)
+	giveBuffer(k.out)
+	k.out, k.alone = nil, 0
 }
 
 func (k *Client) isGone() bool {

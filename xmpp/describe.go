@@ -49,6 +49,9 @@ func (c *conn) sendAway(condition, reason string) {
 	_ = c.rb().Until(time.Now()) // the read loop looks up
 }
 
+// isSentAway tells whether the stream ends by somebody else's word.
+func (c *conn) isSentAway() bool { return c.forced.Load() || c.replaced.Load() || c.told.Load() }
+
 // rate is how many stanzas a client sends.
 type rate struct {
 	since time.Time
@@ -82,6 +85,6 @@ func (c *conn) pace(n int) {
 		return
 	}
 	if wait := c.feed.inflow.Read(p, n, len(c.rb().Unread()) > n, c.rb().Now()); wait > 0 {
-		netx.Hold(c.nc(), c.writerDone, wait, func() bool { return c.session.Pacer() == p && !c.forced.Load() })
+		netx.Hold(c.nc(), c.writerDone, wait, func() bool { return c.session.Pacer() == p && !c.isSentAway() })
 	}
 }

@@ -169,6 +169,6 @@ func (c *conn) waitAlarm() {
 	}
 	netx.Hold(c.nc(), c.writerDone, 0, func() bool {
 		_, memory := b.Alarms()
-		return memory != "" && !c.forced.Load()
+		return memory != "" && !c.isSentAway()
 	})
 }

@@ -62,6 +62,9 @@ func (c *conn) message(k *Client, to stanza.JID, e *stanza.Element) error {
 // again keeps a message that was lost with a stream. Other clients of the user that are there get it from the queue at
 // once, in order with what else was lost, and with the time of its first try.
 func (s *Server) again(k *Client, e *stanza.Element) {
+	if !s.opts.Users.Has(k.user) {
+		return // and its messages go with it
+	}
 	if err := s.storeOffline(k.domain, k.user, e); err != nil {
 		s.opts.Logger.Error("a message to a user who is gone could not be kept", "listener", "xmpp", "to", k.full, "error", err)
 	}

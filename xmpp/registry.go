@@ -93,6 +93,7 @@ func (r *registry) leave(k *Client) {
 func (r *registry) resumable(id string, k *Client) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	k.taken = false
 	if !r.closed {
 		k.smID = id
 		r.streams[id] = k
@@ -108,15 +109,38 @@ func (r *registry) forgetStream(k *Client) {
 	}
 }
 
-// hold keeps a client whose stream broke for a while. false is that it can't be.
+// hold keeps a client whose stream broke for a while, unless another connection is about to have it. false is that it
+// can't be.
 func (r *registry) hold(k *Client, d time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || r.streams[k.smID] != k || len(r.waiting) >= maxWaiting || r.waitingOf(k.account) >= maxWaitingOf {
+	if k.taken {
+		return true
+	}
+	if r.closed || r.streams[k.smID] != k || !r.s.opts.Users.Has(k.user) || len(r.waiting) >= maxWaiting || r.waitingOf(k.account) >= maxWaitingOf {
 		return false
 	}
 	r.waiting[k] = time.AfterFunc(d, func() { k.expire() })
 	return true
+}
+
+// endWaiting ends the broken streams of an account, which nobody may resume any more.
+func (r *registry) endWaiting(bare stanza.JID) {
+	var list []*Client
+	r.mu.Lock()
+	if a := r.accounts[bare]; a != nil {
+		for _, k := range a.clients {
+			if t := r.waiting[k]; t != nil {
+				t.Stop()
+				delete(r.waiting, k)
+				list = append(list, k)
+			}
+		}
+	}
+	r.mu.Unlock()
+	for _, k := range list {
+		k.finish()
+	}
 }
 
 // waitingOf is how many streams of an account are broken and kept. mu is held.
@@ -136,7 +160,7 @@ const (
 )
 
 // take finds the client of a stream that c may resume, and takes it from the connection that still has it; nil if there
-// is none.
+// is none. Nobody else finds it from then on until it is resumable again: one connection has it.
 func (r *registry) take(id string, c *conn) *Client {
 	r.mu.Lock()
 	k := r.streams[id]
@@ -144,6 +168,8 @@ func (r *registry) take(id string, c *conn) *Client {
 		r.mu.Unlock()
 		return nil
 	}
+	delete(r.streams, id)
+	k.taken = true
 	if t := r.waiting[k]; t != nil {
 		t.Stop()
 		delete(r.waiting, k)
@@ -151,11 +177,12 @@ func (r *registry) take(id string, c *conn) *Client {
 	r.mu.Unlock()
 	k.mu.Lock()
 	old := k.conn
-	k.conn = nil
-	k.live.Store(nil)
-	gone := k.gone
+	if old != nil {
+		old.replaced.Store(true)
+	}
 	k.mu.Unlock()
-	if gone || old != nil && !old.takenOver() {
+	if old != nil && !old.takenOver() {
+		k.finish() // or it would be there for ever
 		return nil
 	}
 	return k

@@ -25,15 +25,17 @@ const keyOffline = "xmpp.offline"
 // userDeleted drops what is kept of a user who was deleted.
 func (s *Server) userDeleted(name string) {
 	for _, d := range s.domains {
+		account := stanza.JID{Local: stanza.Escape(name), Domain: d.name}
+		s.registry.endWaiting(account)
 		v, err := d.vhostOf()
 		if err != nil {
 			continue
 		}
-		s.dropRoster(d, v, stanza.JID{Local: stanza.Escape(name), Domain: d.name})
+		s.dropRoster(d, v, account)
 		s.dropOffline(v, name)
 		for _, service := range s.opts.Services {
 			if keeper, ok := service.(UserKeeper); ok {
-				keeper.UserDeleted(v, stanza.JID{Local: stanza.Escape(name), Domain: d.name})
+				keeper.UserDeleted(v, account)
 			}
 		}
 	}
