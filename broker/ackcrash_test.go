@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"os"
 	"testing"
 
 	"github.com/leveret-mq/leveret/auth"
@@ -73,11 +72,7 @@ func TestWhatAnAckIsWorthAfterAKill(t *testing.T) {
 func (r *rig) afterAKill(queue string) (bodies []string) {
 	t := r.t
 	t.Helper()
-	dir := t.TempDir() // what a killed process leaves in the page cache
-	if err := os.CopyFS(dir, os.DirFS(r.dir)); err != nil {
-		t.Fatal(err)
-	}
-	st, err := local.Open(local.Options{Dir: dir, Mode: store.ModeOS})
+	st, err := local.Open(local.Options{Dir: copied(t, r.dir), Mode: store.ModeOS})
 	must(t, err)
 	b, err := Open(st, Options{})
 	must(t, err)

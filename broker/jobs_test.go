@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -441,11 +440,7 @@ func TestAKilledJobIsInterrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir() // what a killed process leaves in the page cache
-	if err := os.CopyFS(dir, os.DirFS(r.dir)); err != nil {
-		t.Fatal(err)
-	}
-	st, err := local.Open(local.Options{Dir: dir, Mode: store.ModeOS})
+	st, err := local.Open(local.Options{Dir: copied(t, r.dir), Mode: store.ModeOS})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -658,11 +653,7 @@ func TestAKillLosesNoLetterThatIsRedriven(t *testing.T) {
 	part := r.queue("dlq", QueueOptions{Durable: true}).Partitions()[0]
 	look := func(what string, inDLQ, inQ int) bool {
 		t.Helper()
-		dir := t.TempDir()
-		if err := os.CopyFS(dir, os.DirFS(r.dir)); err != nil {
-			t.Fatal(err)
-		}
-		st, err := local.Open(local.Options{Dir: dir, Mode: store.ModeOS})
+		st, err := local.Open(local.Options{Dir: copied(t, r.dir), Mode: store.ModeOS})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,8 @@
 package broker
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -121,21 +119,10 @@ func oneByOne(r *rig, o SubscribeOptions) (out []string) {
 // kill opens the store anew as it is, without a last word of the former process.
 func (r *rig) kill() {
 	r.t.Helper()
-	copied := r.t.TempDir()
-	err := os.CopyFS(copied, os.DirFS(r.dir))
-	for range 10 { // a file may go or come meanwhile
-		if !errors.Is(err, os.ErrNotExist) {
-			break
-		}
-		copied = r.t.TempDir()
-		err = os.CopyFS(copied, os.DirFS(r.dir))
-	}
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	left := copied(r.t, r.dir)
 	r.Close() // what it writes now is nobody's
 	r.store.Close()
-	r.dir = copied
+	r.dir = left
 	r.open()
 }
 

@@ -168,10 +168,7 @@ func TestTheFirstIdempotentProduceReadsWhatChangedSinceTheLastSaving(t *testing.
 		}
 		r.saveDirty()
 	}
-	killed := t.TempDir()
-	if err := os.CopyFS(killed, os.DirFS(r.dir)); err != nil {
-		t.Fatal(err)
-	}
+	killed := copied(t, r.dir)
 	r.stop()
 	for _, c := range []struct {
 		name, dir string

@@ -345,8 +345,9 @@ func TestADeletionOfAVirtualHostThatWasKilledGoesOn(t *testing.T) {
 	}
 }
 
-// copied is what a killed process leaves in the page cache, whose files go at their own pace.
-func copied(t *testing.T, from string) string {
+// copied is what a process that is killed now leaves in the page cache. Files come and go at their own pace meanwhile: the segments
+// that are behind everybody, the parts of tables.
+func copied(t testing.TB, from string) string {
 	t.Helper()
 	for range 100 {
 		dir := t.TempDir()

@@ -28,9 +28,17 @@ func TestTheLastAnswerIsReadThoughBytesAreUnderWay(t *testing.T) {
 				c.receive(&res, 0)
 				c.correlation = 0
 			}
+			// A stop takes what comes for a second (netx.Part), in which a busy machine may not get to write.
+			began := time.Now()
 			end(r, c)
+			late := func() bool { return name == "stop" && time.Since(began) > time.Second }
 			for range 1000 {
-				c.write(make([]byte, 4096))
+				if _, err := c.nc.Write(make([]byte, 4096)); err != nil {
+					if late() {
+						return
+					}
+					t.Fatal(err)
+				}
 			}
 			if name != "stop" {
 				var res kmsg.ApiVersionsResponse
@@ -38,7 +46,7 @@ func TestTheLastAnswerIsReadThoughBytesAreUnderWay(t *testing.T) {
 					t.Errorf("%+v", res)
 				}
 			}
-			if _, err := c.nc.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			if _, err := c.nc.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !late() {
 				t.Errorf("then %v, want the end of the stream", err)
 			}
 		})

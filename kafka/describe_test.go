@@ -3,7 +3,6 @@ package kafka
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -42,9 +41,5 @@ func TestAConnectionIsSeenWithItsClientAndTraffic(t *testing.T) {
 		t.Errorf("%+v", tr)
 	}
 	c.nc.Close()
-	for deadline := time.Now().Add(20 * time.Second); len(r.broker.Connections()) > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("seen after its end")
-		}
-	}
+	eventually(t, "it is seen no more", func() bool { return len(r.broker.Connections()) == 0 })
 }

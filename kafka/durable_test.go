@@ -26,7 +26,7 @@ func (c *raw) silent() {
 	if _, body, err := c.frame(); !isTimeout(err) {
 		c.t.Fatalf("before the flush the server answered %x (%v)", body, err)
 	}
-	_ = c.nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.nc.SetReadDeadline(time.Now().Add(patience))
 }
 
 func createTopics(name string) *kmsg.CreateTopicsRequest {

@@ -68,7 +68,7 @@ func TestAFetchInFlightIsWholeWhateverBecomesOfItsTopic(t *testing.T) {
 				r.appendTo(part{"other", 0}, value(200-i))
 			}
 			answer := make([]byte, n)
-			_ = c.nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+			_ = c.nc.SetReadDeadline(time.Now().Add(patience))
 			if _, err := io.ReadFull(c.nc, answer); err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +124,7 @@ func TestAFetchThatWasWrittenAndNotReadStaysWhatItWas(t *testing.T) {
 		r.appendTo(part{"t", 0}, value(200-i))
 	}
 	answer := make([]byte, binary.BigEndian.Uint32(head[:]))
-	_ = c.nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.nc.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.ReadFull(c.nc, answer); err != nil {
 		t.Fatal(err)
 	}

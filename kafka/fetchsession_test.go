@@ -322,7 +322,7 @@ func TestAFetchInASessionWaitsForWhatComes(t *testing.T) {
 		at[part{"t", i}] = 0
 	}
 	c.poll(at)
-	c.wait = 60_000
+	c.wait = forEver
 	r.topic("other", 1, nil)
 	for _, n := range []int32{7, 93, 7} {
 		p := part{"t", n}
@@ -330,14 +330,13 @@ func TestAFetchInASessionWaitsForWhatComes(t *testing.T) {
 		eventually(t, "the fetch waits", func() bool { return r.waits(c.id) })
 		r.appendTo(part{"other", 0}, "not in the session")
 		r.appendTo(p, "x")
-		began := time.Now()
 		_, got := c.answer()
-		if len(got) != 1 || len(got[p].RecordBatches) == 0 || time.Since(began) > 20*time.Second {
-			t.Fatalf("%v after %v", got, time.Since(began))
+		if len(got) != 1 || len(got[p].RecordBatches) == 0 {
+			t.Fatalf("%v", got)
 		}
 		c.wait = 0
 		c.poll(map[part]int64{p: got[p].HighWatermark})
-		c.wait = 60_000
+		c.wait = forEver
 	}
 	t.Run("until it is enough", func(t *testing.T) {
 		c.min = 300
@@ -363,7 +362,7 @@ func TestAFetchInASessionWaitsForWhatComes(t *testing.T) {
 		if _, err := r.session().Truncate(r.partition(p), 2); err != nil {
 			t.Fatal(err)
 		}
-		c.wait = 60_000
+		c.wait = forEver
 		c.send(c.request(nil), c.version)
 		eventually(t, "the fetch has looked", func() bool { return r.waits(c.id) && r.listed(c.id) == 1 })
 		r.appendTo(p, "x")
@@ -527,7 +526,7 @@ func TestAFetchSessionEndsWithItsConnectionAndLeavesNothing(t *testing.T) {
 			t.Errorf("200 partitions are counted with %d bytes", took)
 		}
 		if park {
-			c.wait = 120_000
+			c.wait = forEver
 			c.send(c.request(nil), c.version)
 			eventually(t, "the fetch waits", func() bool { return r.waits(c.id) })
 		}
@@ -767,14 +766,13 @@ func TestAFetchDoesNotWaitForMoreThanItMayBeAnswered(t *testing.T) {
 		"min bytes are the partition's limit": func(q *kmsg.FetchRequest) { q.MinBytes, q.Topics[0].Partitions[0].PartitionMaxBytes = 5000, 5000 },
 	} {
 		c := r.sessionClient(12, "t")
-		c.wait = 60_000
+		c.wait = forEver
 		q := c.request(map[part]int64{p: 0})
 		edit(q)
 		c.send(q, c.version)
-		began := time.Now()
 		_, got := c.answer()
-		if n := len(got[p].RecordBatches); n == 0 || n > 5000 || time.Since(began) > 15*time.Second {
-			t.Errorf("%s: %d bytes after %v", name, n, time.Since(began))
+		if n := len(got[p].RecordBatches); n == 0 || n > 5000 {
+			t.Errorf("%s: %d bytes", name, n)
 		}
 	}
 }

@@ -19,9 +19,9 @@ import (
 // eventually waits for what is about to be true.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not after 15 s", what)
+			t.Fatalf("%s: not after %v", what, patience)
 		}
 	}
 }
@@ -29,7 +29,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 // longFetch waits for records of a topic that has none.
 func longFetch(topic string, offset int64) *kmsg.FetchRequest {
 	req := kmsg.NewPtrFetchRequest()
-	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 120_000, 1, 1<<20
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = forEver, 1, 1<<20
 	ft := kmsg.NewFetchRequestTopic()
 	ft.Topic = topic
 	fp := kmsg.NewFetchRequestTopicPartition()
@@ -131,7 +131,6 @@ func TestWhoWaitsWithItsFirstRequestMakesNoRoom(t *testing.T) {
 	eventually(t, "it waits", func() bool { return len(r.groups().Describe("g").Members) == 1 })
 	r.listener.Bound(1)
 	late := r.raw()
-	_ = late.nc.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if _, err := late.nc.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) || len(r.groups().Describe("g").Members) != 1 {
 		t.Errorf("it was closed for one that says nothing (%v)", err)
 	}
@@ -161,15 +160,14 @@ func TestAFetchThatWaitsHearsThatItsTopicIsDeleted(t *testing.T) {
 			client, s := r.raw(), r.session()
 			client.send(longFetch("t", 0), 11)
 			time.Sleep(30 * time.Millisecond)
-			began := time.Now()
 			if err := c.change(r, s); err != nil {
 				t.Fatal(err)
 			}
 			var res kmsg.FetchResponse
 			client.receive(&res, 11)
 			got := wire.Code(res.Topics[0].Partitions[0].ErrorCode)
-			if waited := time.Since(began); waited > 10*time.Second || got != c.want && got != wire.UnknownTopicOrPartition {
-				t.Errorf("answered %v after %v", got, waited)
+			if got != c.want && got != wire.UnknownTopicOrPartition {
+				t.Errorf("answered %v", got)
 			}
 		})
 	}

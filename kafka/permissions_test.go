@@ -446,7 +446,7 @@ func TestAConnectionLosesWhatItMayNotAnyMore(t *testing.T) {
 	if got := produce(); len(got) != 0 {
 		t.Fatal(got)
 	}
-	q := fetchOf("t", 60_000)
+	q := fetchOf("t", forEver)
 	q.Topics[0].Partitions[0].FetchOffset = 2 // the end
 	waiting.send(q, 12)
 	time.Sleep(50 * time.Millisecond) // it waits by now, mostly; it must end either way

@@ -31,18 +31,26 @@ type raw struct {
 	t           testing.TB
 	nc          net.Conn
 	correlation int32
-	asked       time.Time // when the last request was sent
 }
 
 func (r *rig) raw() *raw {
 	r.t.Helper()
-	nc, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		r.t.Fatal(err)
+	var nc net.Conn
+	if r.pipes != nil {
+		here, there := net.Pipe()
+		r.pipes <- pipeEnd{there}
+		nc = here // on which a fake clock needs no bound
+	} else {
+		var err error
+		if nc, err = net.Dial("tcp", r.addr); err != nil {
+			r.t.Fatal(err)
+		}
+		_ = nc.SetDeadline(time.Now().Add(patience))
 	}
 	r.t.Cleanup(func() { nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
-	return &raw{t: r.t, nc: nc}
+	c := &raw{t: r.t, nc: nc}
+	r.raws = append(r.raws, c)
+	return c
 }
 
 func (c *raw) write(b []byte) {
@@ -57,7 +65,6 @@ var formatter = kmsg.NewRequestFormatter(kmsg.FormatterClientID("raw"))
 func (c *raw) send(req kmsg.Request, version int16) {
 	c.t.Helper()
 	c.correlation++
-	c.asked = time.Now()
 	req.SetVersion(version)
 	c.write(formatter.AppendRequest(nil, req, c.correlation))
 }
@@ -517,11 +524,11 @@ func (c *raw) listOffset(topic string, ms int64) kmsg.ListOffsetsResponseTopicPa
 func TestAFetchOfNothingDoesNotWait(t *testing.T) {
 	r := newRig(t, nil)
 	q := kmsg.NewPtrFetchRequest()
-	q.MaxWaitMillis, q.MinBytes = 60_000, 1
+	q.MaxWaitMillis, q.MinBytes = forEver, 1
 	c := r.raw()
 	c.send(q, 11)
 	var res kmsg.FetchResponse
-	c.receive(&res, 11) // within the client's 20 s
+	c.receive(&res, 11) // within the client's patience
 }
 
 func TestAPIVersions(t *testing.T) {
@@ -729,10 +736,16 @@ func TestHandshakeWithRawToken(t *testing.T) {
 }
 
 func TestIdleConnectionIsClosed(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.IdleTimeout = 1500 * time.Millisecond })
-	c := r.raw()
-	c.send(kmsg.NewPtrMetadataRequest(), 4)
-	var md kmsg.MetadataResponse
-	c.receive(&md, 4)
-	c.closed("idle")
+	const idle = 10 * time.Minute
+	onAFakeClock(t, func(r *rig) { r.edit = func(o *Options) { o.IdleTimeout = idle } }, func(t *testing.T, r *rig) {
+		c := r.raw()
+		c.send(kmsg.NewPtrMetadataRequest(), 4)
+		var md kmsg.MetadataResponse
+		c.receive(&md, 4)
+		began := time.Now()
+		c.closed("idle")
+		if took := time.Since(began); took < idle-idle/8 || took > idle+idle/8 {
+			t.Errorf("it was closed after %v", took)
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ import (
 func scramUsers(t *testing.T) *auth.Users {
 	t.Helper()
 	u := auth.NewUsers()
-	s, err := auth.NewUsers().NewSecret("ann", []byte("secret"))
+	s, err := scramSecret()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,12 +41,10 @@ func scramUsers(t *testing.T) *auth.Users {
 	return u
 }
 
+var scramSecret = sync.OnceValues(func() (auth.Secret, error) { return auth.NewUsers().NewSecret("ann", []byte("secret")) })
+
 func TestScramDecidesWhoMayCome(t *testing.T) {
 	log := &logged.Lines{}
-	r := newRig(t, func(o *Options) {
-		o.Users = scramUsers(t)
-		o.Logger = slog.New(audit.NewHandler("text", slog.LevelError, log, nil))
-	})
 	for _, m := range []struct {
 		name string
 		make func(saslscram.Auth) sasl.Mechanism
@@ -59,6 +58,10 @@ func TestScramDecidesWhoMayCome(t *testing.T) {
 			{"joe", "secret", true}, {"joe@/", "secret", true}, {"far@away", "secret", true},
 			{"joe", "wrong", false}, {"joe@nowhere", "secret", false}, {"nobody", "secret", false}, {"imported", "test12", false},
 		} {
+			r := newRig(t, func(o *Options) { // one each: who guesses again and again is answered later and later
+				o.Users = scramUsers(t)
+				o.Logger = slog.New(audit.NewHandler("text", slog.LevelError, log, nil))
+			})
 			err := r.client(kgo.RequestRetries(0), kgo.SASL(m.make(saslscram.Auth{User: c.user, Pass: c.password}))).Ping(testContext(t))
 			if c.in && err != nil || !c.in && !errors.Is(err, kerr.SaslAuthenticationFailed) {
 				t.Errorf("%s %s %s: %v", m.name, c.user, c.password, err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/internal/netx"
@@ -41,7 +42,15 @@ type rig struct {
 	memory   func() error                  // that there is enough; nil: always
 	wrap     func(store.Store) store.Store // for the broker; nil: as it is
 	producer *raw                          // of appendTo
+	raws     []*raw
+	pipes    chan net.Conn // through which clients come that have no sockets; nil: through a port
 }
+
+// patience is for what is to come, which a busy machine may take long for.
+const patience = time.Minute
+
+// forEver is how many milliseconds a request waits that is to be answered before: longer than anybody has patience for.
+const forEver = 600_000
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
@@ -85,12 +94,60 @@ func (r *rig) start() {
 	if r.server, err = New(o); err != nil {
 		r.t.Fatal(err)
 	}
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		r.t.Fatal(err)
+	var inner net.Listener = piped{r.pipes, make(chan struct{})}
+	if r.pipes == nil {
+		if inner, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 	r.listener, r.addr = netx.Wrap(inner, netx.Options{Name: "kafka", Logger: quiet()}), inner.Addr().String()
 	go r.listener.Serve(r.server.Handle)
+}
+
+// onAFakeClock runs a test with a rig to which clients come through pipes: what waits for a socket would stop the clock.
+func onAFakeClock(t *testing.T, with func(*rig), test func(t *testing.T, r *rig)) {
+	fakeclock.Test(t, func(t *testing.T) {
+		test(t, newRigWith(t, store.ModeGroup, func(r *rig) {
+			r.pipes = make(chan net.Conn)
+			with(r)
+		}))
+	})
+}
+
+// piped listens at a rig's pipes.
+type piped struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+// Accept implements net.Listener.
+func (p piped) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (p piped) Close() error {
+	close(p.closed)
+	return nil
+}
+
+// Addr implements net.Listener.
+func (piped) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+// pipeEnd is that of the server. Unlike a socket, a pipe does not take even nothing before its reader comes.
+type pipeEnd struct{ net.Conn }
+
+// Write implements io.Writer.
+func (e pipeEnd) Write(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	return e.Conn.Write(b)
 }
 
 // saveEvery is how often the broker looks at its memory.
@@ -107,10 +164,13 @@ func (r *rig) stop() {
 	}
 	r.listener.Close()
 	r.server.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := r.listener.Shutdown(ctx); err != nil {
 		r.t.Error(err)
+	}
+	if ctx.Err() != nil {
+		r.t.Error("the stop waited for clients")
 	}
 	r.server = nil
 	if err := r.broker.Close(); err != nil {
@@ -122,6 +182,12 @@ func (r *rig) stop() {
 }
 
 func (r *rig) restart() {
+	r.listener.Close()
+	r.server.Close()
+	for _, c := range r.raws { // for whose last bytes a stop would wait
+		c.nc.Close()
+	}
+	r.raws = nil
 	r.stop()
 	r.start()
 }
@@ -140,7 +206,7 @@ func (r *rig) client(opts ...kgo.Opt) *kgo.Client {
 func (r *rig) admin() *kadm.Client { return kadm.NewClient(r.client()) }
 
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

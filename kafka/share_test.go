@@ -46,7 +46,7 @@ type verdictsAt struct {
 
 func (s *sharer) request(max int32, verdicts ...verdictsAt) *kmsg.ShareFetchRequest {
 	q := kmsg.NewPtrShareFetchRequest()
-	q.GroupID, q.MemberID, q.ShareSessionEpoch, q.MaxRecords, q.MaxBytes, q.MaxWaitMillis = kmsg.StringPtr("sg"), &s.id, s.epoch, max, 1<<20, 100
+	q.GroupID, q.MemberID, q.ShareSessionEpoch, q.MaxRecords, q.MaxBytes, q.MaxWaitMillis = kmsg.StringPtr("sg"), &s.id, s.epoch, max, 1<<20, 10_000
 	p := kmsg.NewShareFetchRequestTopicPartition()
 	for _, v := range verdicts {
 		b := kmsg.NewShareFetchRequestTopicPartitionAcknowledgementBatch()
@@ -66,6 +66,14 @@ func (s *sharer) request(max int32, verdicts ...verdictsAt) *kmsg.ShareFetchRequ
 func (s *sharer) fetch(max int32, verdicts ...verdictsAt) kmsg.ShareFetchResponseTopicPartition {
 	s.t.Helper()
 	return s.do(s.request(max, verdicts...))
+}
+
+// glance is fetch where nothing is to come, for which it waits a little.
+func (s *sharer) glance(max int32, verdicts ...verdictsAt) kmsg.ShareFetchResponseTopicPartition {
+	s.t.Helper()
+	q := s.request(max, verdicts...)
+	q.MaxWaitMillis = 50
+	return s.do(q)
 }
 
 func (s *sharer) do(q *kmsg.ShareFetchRequest) kmsg.ShareFetchResponseTopicPartition {
@@ -196,7 +204,7 @@ func TestAShareGroupTakesTurnsAndSettles(t *testing.T) {
 	}
 	r.restart()
 	c := r.sharer(t, "c", "t")
-	c.got("nothing is left after a restart", c.fetch(100), nil)
+	c.got("nothing is left after a restart", c.glance(100), nil)
 }
 
 func TestShareSessionsAreHeldByTheirEpochs(t *testing.T) {
@@ -271,7 +279,7 @@ func TestShareSessionsAreHeldByTheirEpochs(t *testing.T) {
 	f.TopicID, f.Partitions = c.topic, []int32{0}
 	q.ForgottenTopicsData = append(q.ForgottenTopicsData, f)
 	c.got("forgotten", c.do(q), nil)
-	c.got("nothing of what is forgotten", c.fetch(100), nil)
+	c.got("nothing of what is forgotten", c.glance(100), nil)
 	c.asked = false
 	c.got("named again", c.fetch(2), []string{"2-3:2"})
 	if res := ack(-1, verdictsAt{2, 2, []int8{1}}); res.ErrorCode != 0 {
@@ -291,51 +299,53 @@ func TestShareSessionsAreHeldByTheirEpochs(t *testing.T) {
 }
 
 func TestMessagesHeldForTooLongComeAgainUntilTheirLimit(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.ShareLock = 300 * time.Millisecond })
-	r.filled(t, "t", 2)
-	a, b := r.sharer(t, "a", "t"), r.sharer(t, "b", "t")
-	a.got("taken and kept", a.fetch(1), []string{"0-0:1"})
-	q := b.request(1)
-	q.MaxWaitMillis = 10_000
-	b.got("the other", b.do(q), []string{"1-1:1"})
-	b.got("done", b.fetch(0, verdictsAt{1, 1, []int8{1}}), nil)
-	for n := 2; n <= 5; n++ {
-		q := b.request(1)
-		q.MaxWaitMillis = 10_000
-		b.got("it comes again when the time is up", b.do(q), []string{fmt.Sprint("0-0:", n)})
-		if n == 2 {
-			if p := a.fetch(0, verdictsAt{0, 0, []int8{1}}); p.AcknowledgeErrorCode != int16(wire.InvalidRecordState) {
-				t.Errorf("it is another's now: %+v", p)
+	const lock = 300 * time.Millisecond
+	onAFakeClock(t, func(r *rig) { r.edit = func(o *Options) { o.ShareLock = lock } }, func(t *testing.T, r *rig) {
+		r.filled(t, "t", 2)
+		a, b := r.sharer(t, "a", "t"), r.sharer(t, "b", "t")
+		a.got("taken and kept", a.fetch(1), []string{"0-0:1"})
+		b.got("the other", b.fetch(1), []string{"1-1:1"})
+		b.got("done", b.fetch(0, verdictsAt{1, 1, []int8{1}}), nil)
+		for n := 2; n <= 5; n++ {
+			began := time.Now()
+			b.got("it comes again when the time is up", b.fetch(1), []string{fmt.Sprint("0-0:", n)})
+			if took := time.Since(began); took < lock || took > lock+lock/10 {
+				t.Errorf("it came after %v", took)
+			}
+			if n == 2 {
+				if p := a.fetch(0, verdictsAt{0, 0, []int8{1}}); p.AcknowledgeErrorCode != int16(wire.InvalidRecordState) {
+					t.Errorf("it is another's now: %+v", p)
+				}
 			}
 		}
-	}
-	queue, _ := mustVHost(t, r).Queue("t")
-	for end := time.Now().Add(5 * time.Second); queue.Unacked() > 0 && time.Now().Before(end); {
-		time.Sleep(5 * time.Millisecond)
-	}
-	if queue.Ready() != 0 || queue.Unacked() != 0 {
-		t.Errorf("after five deliveries it is gone: %d ready, %d unacked", queue.Ready(), queue.Unacked())
-	}
-	a.got("nothing is left", a.fetch(1), nil)
+		time.Sleep(lock + lock/10)
+		queue, _ := mustVHost(t, r).Queue("t")
+		if queue.Ready() != 0 || queue.Unacked() != 0 {
+			t.Errorf("after five deliveries it is gone: %d ready, %d unacked", queue.Ready(), queue.Unacked())
+		}
+		a.got("nothing is left", a.glance(1), nil)
+	})
 }
 
 func TestARenewedMessageIsKept(t *testing.T) {
-	const lock = 600 * time.Millisecond // for so long the machine may stall
-	r := newRig(t, func(o *Options) { o.ShareLock = lock })
-	r.filled(t, "t", 1)
-	a, b := r.sharer(t, "a", "t"), r.sharer(t, "b", "t")
-	began := time.Now()
-	a.got("taken", a.fetch(1), []string{"0-0:1"})
-	for time.Since(began) < lock+lock/4 {
-		time.Sleep(10 * time.Millisecond)
-		q := a.request(0, verdictsAt{0, 0, []int8{4}})
-		q.IsRenewAck, q.MaxBytes, q.MaxWaitMillis = true, 0, 0
-		if p := a.do(q); p.AcknowledgeErrorCode != 0 {
-			t.Fatalf("%+v", p)
+	const lock = 600 * time.Millisecond
+	onAFakeClock(t, func(r *rig) { r.edit = func(o *Options) { o.ShareLock = lock } }, func(t *testing.T, r *rig) {
+		r.filled(t, "t", 1)
+		a, b := r.sharer(t, "a", "t"), r.sharer(t, "b", "t")
+		began := time.Now()
+		a.got("taken", a.fetch(1), []string{"0-0:1"})
+		for time.Since(began) < 3*lock {
+			time.Sleep(lock - time.Millisecond)
+			q := a.request(0, verdictsAt{0, 0, []int8{4}})
+			q.IsRenewAck, q.MaxBytes, q.MaxWaitMillis = true, 0, 0
+			if p := a.do(q); p.AcknowledgeErrorCode != 0 {
+				t.Fatalf("%+v", p)
+			}
 		}
-	}
-	b.got("it is held", b.fetch(1), nil)
-	a.got("and settled", a.fetch(1, verdictsAt{0, 0, []int8{1}}), nil)
+		b.got("it is held", b.glance(1), nil)
+		a.got("and settled", a.fetch(0, verdictsAt{0, 0, []int8{1}}), nil)
+		b.got("for good", b.glance(1), nil)
+	})
 }
 
 func TestAFetchOfAShareGroupWaitsAndEndsWithItsClient(t *testing.T) {
@@ -344,7 +354,7 @@ func TestAFetchOfAShareGroupWaitsAndEndsWithItsClient(t *testing.T) {
 	a := r.sharer(t, "a", "t")
 	a.got("what is there", a.fetch(1), []string{"0-0:1"})
 	q := a.request(1, verdictsAt{0, 0, []int8{1}})
-	q.MaxWaitMillis = 20_000
+	q.MaxWaitMillis = forEver
 	a.send(q, 2)
 	queue, _ := mustVHost(t, r).Queue("t")
 	for queue.Unacked() > 0 { // the verdict is carried out before it waits
@@ -354,7 +364,7 @@ func TestAFetchOfAShareGroupWaitsAndEndsWithItsClient(t *testing.T) {
 	c.produce("t", -1, makeBatch(nil, "new"))
 	a.got("what came", a.answer(), []string{"1-1:1"}, "1=new")
 	q = a.request(1)
-	q.MaxWaitMillis = 20_000
+	q.MaxWaitMillis = forEver
 	a.send(q, 2)
 	time.Sleep(20 * time.Millisecond)
 	a.nc.Close()
@@ -419,11 +429,7 @@ func TestAMQPConsumersAndAShareGroupTakeTurns(t *testing.T) {
 	a.got("between fetches nothing is kept for it", a.fetch(100), []string{"7-19:1"})
 	a.got("done", a.fetch(0, verdictsAt{7, 19, []int8{1}}), nil)
 	dead, _ := mustVHost(t, r).Queue("dead")
-	for end := time.Now().Add(5 * time.Second); dead.Ready() != 1; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d dead letters", dead.Ready())
-		}
-	}
+	eventually(t, "a dead letter", func() bool { return dead.Ready() == 1 })
 	d := r.sharer(t, "d", "dead")
 	if d.got("the dead letter", d.fetch(5), []string{"0-0:1"}); len(d.values) != 1 || d.values[0] != "0=v3" {
 		t.Errorf("%v", d.values)
@@ -655,6 +661,7 @@ func TestWhatIsAcquiredStandsInOrder(t *testing.T) {
 	for range 100 {
 		for _, s := range []*sharer{a, b} {
 			q := s.request(700)
+			q.MaxWaitMillis = 100 // the other may have the last
 			s.send(q, 2)
 		}
 		for _, s := range []*sharer{a, b} {
@@ -748,6 +755,7 @@ func TestWhatIsNamedAndForgottenIsForgotten(t *testing.T) {
 	before := r.server.members.Held()
 	forget := func(partitions ...int32) *kmsg.ShareFetchRequest {
 		q := a.request(1)
+		q.MaxWaitMillis = 50
 		f := kmsg.NewShareFetchRequestForgottenTopicsData()
 		f.TopicID, f.Partitions = a.topic, partitions
 		q.ForgottenTopicsData = append(q.ForgottenTopicsData, f, f)
@@ -758,7 +766,7 @@ func TestWhatIsNamedAndForgottenIsForgotten(t *testing.T) {
 	a.got("named", a.fetch(1), []string{"0-0:1"})
 	a.asked = false
 	a.got("named again", a.do(forget(1, 0)), nil)
-	a.got("nothing of it", a.fetch(1), nil)
+	a.got("nothing of it", a.glance(1), nil)
 	if n := r.server.members.Held(); n != before {
 		t.Errorf("%d bytes are counted", n-before)
 	}
@@ -832,19 +840,15 @@ func TestAnAutoDeleteQueueEndsWithItsLastShareSession(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := r.sharer(t, "a", "q")
-			c.fetch(1)
+			c.glance(1)
 			if q, err := v.Queue("q"); err != nil || q.Deleted() {
 				t.Fatal("it is gone before", err)
 			}
 			end(c)
-			for until := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-				if _, err := v.Queue("q"); err != nil {
-					break
-				}
-				if time.Now().After(until) {
-					t.Fatal("it is there still")
-				}
-			}
+			eventually(t, "it is gone", func() bool {
+				_, err := v.Queue("q")
+				return err != nil
+			})
 		})
 	}
 }

@@ -90,7 +90,7 @@ func TestClientsOfADeletedVirtualHostAreClosed(t *testing.T) {
 	}
 	inside, other := r.login("joe@a"), r.login("joe@b")
 	for _, c := range []*raw{inside, other} { // which waits for what does not come
-		c.send(fetchRequest("t", 10, 20_000), 11)
+		c.send(fetchRequest("t", 10, forEver), 11)
 	}
 	for len(r.broker.Connections()) < 2 {
 		time.Sleep(time.Millisecond)
@@ -175,6 +175,7 @@ func TestConnectionLimitsRefuseLogins(t *testing.T) {
 		t.Errorf("%d %s", code, text)
 	}
 	refused.closed("a connection too many")
+	refused.nc.Close()
 	r.login("joe@b")
 	c.nc.Close()
 	for r.broker.ConnectionCounts()["kafka"] > 1 {

@@ -624,7 +624,12 @@ func TestNodesOutlastAKill(t *testing.T) {
 	p.must("set", pub("<subscribe node='n' jid='one@localhost'/>"))
 	p.publish("n", "a=1")
 	killed := &rig{t: t, dir: t.TempDir()}
-	if err := os.CopyFS(killed.dir, os.DirFS(r.dir)); err != nil {
+	err := os.CopyFS(killed.dir, os.DirFS(r.dir))
+	for errors.Is(err, os.ErrNotExist) { // a file may go meanwhile
+		killed.dir = t.TempDir()
+		err = os.CopyFS(killed.dir, os.DirFS(r.dir))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	killed.open()
