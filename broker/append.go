@@ -38,6 +38,9 @@ func (p *Publisher) append(set *targetSet) {
 			p.gone(t)
 			continue
 		}
+		if t.levels {
+			t.part.use()
+		}
 		n, err := set.batch.Len(), error(nil)
 		known := t.settings
 		if known != t.part.q.Settings() {
@@ -86,9 +89,6 @@ func (p *Publisher) gone(t *target) {
 // stored notes that a log has taken n messages of a batch.
 func (p *Publisher) stored(t *target, batch *message.Builder, n int) {
 	p.v.b.counters.Stored.Add(uint64(n))
-	if t.levels {
-		t.part.used()
-	}
 	if (batch.MayExpire() || t.ttl) && !t.part.q.hidden {
 		t.part.expects(true)
 	}

@@ -130,6 +130,8 @@ func (s *Subscription) joinNew() error {
 			return nil
 		}
 	}
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
 	return s.join()
 }
 

@@ -36,17 +36,28 @@ func (q *Queue) inTurn() []*Partition {
 	return nil
 }
 
-// used notes that a level has got a message, so that consumers come for it.
-func (p *Partition) used() {
+// use puts a level in use, before its first message is there: whoever consumes the queue takes from it from here
+// on, so that the message finds those who are free for it, as one in a plain queue does.
+func (p *Partition) use() {
 	q := p.q
 	if slices.Contains(q.inTurn(), p) {
 		return
 	}
 	q.mu.Lock()
+	watched := len(q.subs) > 0
+	q.mu.Unlock()
+	if watched {
+		_, _ = p.work() // what fails is tried again by who pulls
+	}
+	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.addLevel(p) {
+	if slices.Contains(q.inTurn(), p) {
 		return
 	}
+	for s := range q.subs {
+		s.joinAhead(p)
+	}
+	q.addLevel(p) // after that, since another publisher that sees it appends at once
 	for s := range q.subs {
 		s.wakeUp()
 	}

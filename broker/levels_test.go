@@ -410,6 +410,66 @@ func TestOneActiveConsumerOfAQueueWithPriorities(t *testing.T) {
 	c.want("back in their places", "b 2:3! 2:0!")
 }
 
+// TestWhoStopsLeavesTheLevelsThatItNeverPulledFrom: what it was handed there is ready again, and nothing more is.
+func TestWhoStopsLeavesTheLevelsThatItNeverPulledFrom(t *testing.T) {
+	r := start(t)
+	q := r.levelled(3, "x-max-length", 100) // so that what comes is handed out at once
+	sub := r.subscribe("q", SubscribeOptions{})
+	r.send(2)
+	if n := q.Ready(); n != 0 {
+		t.Fatalf("%d ready beside one who is free", n)
+	}
+	sub.Stop()
+	r.send(1)
+	want(t, "left", r.drainQ(), []string{"2:0", "1:0"})
+	sub.Close()
+}
+
+// TestALevelIsInUseWhenEverybodyStandsThere: another publisher, which sees it in use, looks for nobody any more.
+func TestALevelIsInUseWhenEverybodyStandsThere(t *testing.T) {
+	r := start(t)
+	q := r.levelled(3)
+	var subs []*Subscription
+	woken := 0
+	for range 3 {
+		subs = append(subs, r.subscribe("q", SubscribeOptions{Wake: func() { // under the queue's lock
+			woken++
+			for _, sub := range subs {
+				if len(q.inTurn()) != len(sub.ahead) {
+					t.Errorf("%d levels in use, and a consumer stands at %d", len(q.inTurn()), len(sub.ahead))
+				}
+			}
+		}}))
+	}
+	woken = 0
+	q.Partitions()[2].use()
+	if woken != 3 {
+		t.Errorf("%d were woken", woken)
+	}
+}
+
+// TestWhoCantComeHasAnotherWokenAtALevelThatIsNew: also who has not pulled since the level is in use.
+func TestWhoCantComeHasAnotherWokenAtALevelThatIsNew(t *testing.T) {
+	r := start(t)
+	q := r.levelled(3)
+	woken := make([]bool, 2)
+	var subs []*Subscription
+	for i := range woken {
+		subs = append(subs, r.subscribe("q", SubscribeOptions{Wake: func() { woken[i] = true }}))
+	}
+	q.Partitions()[2].use()
+	clear(woken)
+	r.send(2)
+	busy := slices.Index(woken, true)
+	if busy < 0 || woken[1-busy] {
+		t.Fatalf("woken for one message: %v", woken)
+	}
+	subs[busy].Pass()
+	if !woken[1-busy] {
+		t.Error("nobody else was woken")
+	}
+}
+
 // Messages of ten priorities, in and out with their acks, allocate nothing once all were used.
 func TestPrioritiesAllocateNothing(t *testing.T) {
 	s := benchRig(t)

@@ -178,13 +178,16 @@ func TestWhoIsFreeIsServedBeforeAnythingIsTooMuch(t *testing.T) {
 		o                 SubscribeOptions
 		got, left, refuse int
 	}{
-		"dropped, no prefetch":     {[]any{"x-max-length", 1}, SubscribeOptions{}, 500, 0, 0},
-		"dropped, two may be held": {[]any{"x-max-length", 1}, SubscribeOptions{Prefetch: 2}, 2, 1, 0},
-		"without acks":             {[]any{"x-max-length", 0}, SubscribeOptions{NoAck: true}, 500, 0, 0},
-		"refused, no prefetch":     {[]any{"x-max-length", 1, "x-overflow", "reject-publish"}, SubscribeOptions{}, 500, 0, 0},
-		"refused, two may be held": {[]any{"x-max-length", 1, "x-overflow", "reject-publish"}, SubscribeOptions{Prefetch: 2}, 2, 1, 497},
-		"refused whoever is there": {[]any{"x-max-length", 0, "x-overflow", "reject-publish"}, SubscribeOptions{}, 0, 0, 500},
-		"a credit of the channel":  {[]any{"x-max-length", 1, "x-overflow", "reject-publish"}, SubscribeOptions{Shared: NewCredit(3)}, 3, 1, 496},
+		"dropped, no prefetch":         {[]any{"x-max-length", 1}, SubscribeOptions{}, 500, 0, 0},
+		"dropped, two may be held":     {[]any{"x-max-length", 1}, SubscribeOptions{Prefetch: 2}, 2, 1, 0},
+		"without acks":                 {[]any{"x-max-length", 0}, SubscribeOptions{NoAck: true}, 500, 0, 0},
+		"refused, no prefetch":         {[]any{"x-max-length", 1, "x-overflow", "reject-publish"}, SubscribeOptions{}, 500, 0, 0},
+		"refused, two may be held":     {[]any{"x-max-length", 1, "x-overflow", "reject-publish"}, SubscribeOptions{Prefetch: 2}, 2, 1, 497},
+		"refused whoever is there":     {[]any{"x-max-length", 0, "x-overflow", "reject-publish"}, SubscribeOptions{}, 0, 0, 500},
+		"each the first of its level":  {[]any{"x-max-length", 0, "x-max-priority", 255}, SubscribeOptions{}, 500, 0, 0},
+		"of levels, three may be held": {[]any{"x-max-length", 0, "x-max-priority", 255}, SubscribeOptions{Prefetch: 3}, 3, 0, 0},
+		"refused, of levels":           {[]any{"x-max-length", 1, "x-max-priority", 255, "x-overflow", "reject-publish"}, SubscribeOptions{Prefetch: 2}, 2, 1, 497},
+		"a credit of the channel":      {[]any{"x-max-length", 1, "x-overflow", "reject-publish"}, SubscribeOptions{Shared: NewCredit(3)}, 3, 1, 496},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t)
@@ -193,7 +196,11 @@ func TestWhoIsFreeIsServedBeforeAnythingIsTooMuch(t *testing.T) {
 			if got := pull(t, sub, 10, 1<<20); len(got) != 0 {
 				t.Fatal(got)
 			}
-			refused := r.offer(r.s.NewPublisher(), "", "q", numbers(0, 500)...)
+			n := -1
+			refused := r.offerEach(r.s.NewPublisher(), "", "q", numbers(0, 500), func(in *Inbound) { // of as many levels as there are
+				n++
+				in.Properties = urgent(n%256, "")
+			})
 			got := pull(t, sub, 1000, 1<<20)
 			if len(got) != c.got || len(refused) != c.refuse || q.Ready() != int64(c.left) {
 				t.Errorf("%d delivered, %d refused, %d left; want %d, %d, %d", len(got), len(refused), q.Ready(), c.got, c.refuse, c.left)

@@ -189,6 +189,38 @@ func TestWhoHasJustAckedIsFreeForAMessageOfNoTime(t *testing.T) {
 	})
 }
 
+// TestTheFirstMessageOfAPriorityFindsWhoIsFree: also when nobody has pulled since, and not who is busy.
+func TestTheFirstMessageOfAPriorityFindsWhoIsFree(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		q := r.levelled(255, "x-message-ttl", 0)
+		sub := r.subscribe("q", SubscribeOptions{Prefetch: 1})
+		for _, priority := range []int{7, 3, 0, 255, 4} {
+			r.put("q", 1, urgent(priority, ""), time.Now())
+			time.Sleep(time.Millisecond)
+			got := pull(t, sub, 10, 1<<20)
+			if len(got) != 1 {
+				t.Fatalf("priority %d: %d came to the consumer that was free for it", priority, len(got))
+			}
+			for _, other := range []int{priority, priority + 1, priority - 1} { // of which two are new
+				if other >= 0 && other <= 255 {
+					r.put("q", 1, urgent(other, ""), time.Now())
+				}
+			}
+			time.Sleep(time.Millisecond)
+			if err := got[0].Lease.Ack(got[0].Offset, got[0].Offset); err != nil {
+				t.Fatal(err)
+			}
+			if late := pull(t, sub, 10, 1<<20); len(late) != 0 {
+				t.Errorf("priority %d: %d came while the consumer was busy, and were kept for it", priority, len(late))
+			}
+		}
+		if n := q.Ready(); n != 0 {
+			t.Errorf("%d ready", n)
+		}
+		sub.Close()
+	})
+}
+
 func TestAPurgeCountsNothingThatHasExpired(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.lasting("q", 0)

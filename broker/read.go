@@ -43,7 +43,6 @@ type reader struct {
 	ttlNow     int64  // the queue's own time to live; negative: none
 	steps      []ttlStep
 	queueTTL   int64          // what it was when the batch came
-	freeSince  int64          // ms since when the consumer could have taken what came; 0: it could not
 	freeFrom   message.Offset // one more than the first that came while it could; 0: nobody knows
 	each       int            // bytes that a record of the last batch takes
 	d          Delivery
@@ -495,8 +494,7 @@ func (r *reader) expired() bool {
 		r.nowMs = r.part.q.vhost.b.opts.Now().UnixMilli()
 	}
 	age := r.nowMs - r.d.TimestampMs
-	free := r.freeSince != 0 && r.d.TimestampMs >= r.freeSince || r.freeFrom != 0 && r.d.Offset+1 >= r.freeFrom
-	if free && !r.redelivered && age <= ttl+transitMs {
+	if free := r.freeFrom != 0 && r.d.Offset+1 >= r.freeFrom; free && !r.redelivered && age <= ttl+transitMs {
 		return false
 	}
 	return over(age, ttl)

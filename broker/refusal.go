@@ -173,9 +173,6 @@ func (l *limiter) markKeyless(p *Partition, b batch.Batch) {
 // appended follows up on an append: what consumers are free for is theirs, and what is too
 // much goes.
 func (l *limiter) appended(p *Partition) {
-	if p.q.levelled() {
-		p.used() // or nobody would count it
-	}
 	if p.q.Settings().Overflow == DropHead {
 		l.trimAll(p)
 	} else if c := p.cursor.Load(); c != nil {

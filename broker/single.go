@@ -80,8 +80,18 @@ func (t *single) next() *Subscription {
 	if len(t.waiting) > 0 {
 		t.active = heap.Pop(&t.waiting).(*Subscription)
 		t.active.waits.Store(false)
+		t.active.takeOver()
 	}
 	return t.active
+}
+
+// takeOver has a subscription that waited stand at the cursors before it pulls: it is free from now on for what comes.
+// Queue.mu is held.
+func (s *Subscription) takeOver() {
+	s.joins = true
+	for _, p := range s.served() {
+		s.joinAhead(p)
+	}
 }
 
 // wakeUp has a subscription pull; nil is nobody.

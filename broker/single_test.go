@@ -326,3 +326,28 @@ func TestThousandsWaitForTheirTurn(t *testing.T) {
 		t.Error(fmt.Sprint(q.Consumers(), q.Ready()))
 	}
 }
+
+// TestWhoseTurnItIsIsFreeBeforeItPulls: what finds no room beside that, or has no time, is not lost.
+func TestWhoseTurnItIsIsFreeBeforeItPulls(t *testing.T) {
+	for name, args := range map[string][]any{
+		"no room":                  {"x-max-length", 0},
+		"no room, with priorities": {"x-max-length", 0, "x-max-priority", 3},
+		"no time":                  {"x-message-ttl", 0},
+		"no time, with priorities": {"x-message-ttl", 0, "x-max-priority", 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t)
+			c := r.single(args...)
+			c.come("a", 0)
+			c.come("b", 0)
+			r.send(0)
+			c.want("before the first pull", "a 0:0")
+			r.send(2, 1)
+			c.want("one may be held beside it", "a 0:0 2:0")
+			c.ack("a", 2)
+			c.close("a")
+			r.send(3, 1)
+			c.want("before the next one pulls", "b 3:0 1:1")
+		})
+	}
+}

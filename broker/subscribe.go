@@ -76,6 +76,8 @@ type Subscription struct {
 
 	waits atomic.Bool          // for its turn; see single
 	place place                // among those that wait; guarded by Queue.mu
+	joins bool                 // it is at the cursors of its partitions, and at those that come; guarded by Queue.mu
+	ahead []*partitionConsumer // of those that came, until it pulls; guarded by Queue.mu
 	past  []*partitionConsumer // that it stepped aside from; others read it under Queue.mu
 }
 
@@ -164,11 +166,18 @@ func (s *Session) subscribeTo(q *Queue, sub *Subscription) (*Subscription, error
 	if q.alone() != nil || o.Exclusive && (len(q.subs) > 0 || q.Settings().SingleActive) {
 		return nil, fail(Refused, "queue '%s' in vhost '%s' in exclusive use", q.Name, q.vhost.Name)
 	}
-	if q.Settings().SingleActive {
-		q.extras().turn.arrive(sub).wakeUp() // sub joins when it pulls and does not wait
-	} else if err := sub.join(); err != nil {
-		sub.leaveCursors()
-		return nil, err
+	single := q.Settings().SingleActive
+	if single {
+		q.extras().turn.arrive(sub).wakeUp()
+	}
+	if !sub.waits.Load() {
+		if err := sub.join(); err != nil {
+			leaveAll(sub.partitions)
+			if single {
+				q.extras().turn.depart(sub).wakeUp()
+			}
+			return nil, err
+		}
 	}
 	if q.subs == nil {
 		q.subs = map[*Subscription]struct{}{}
@@ -189,29 +198,55 @@ func (s *Subscription) served() []*Partition {
 	return s.q.inTurn()
 }
 
-// join adds a consumer on each partition that has none of this subscription yet.
+// join adds a consumer on each partition that has none of this subscription yet. Queue.mu is held.
 func (s *Subscription) join() error {
+	s.joins = true
 	for i, p := range s.served() {
 		if i < len(s.partitions) && s.partitions[i].part == p {
 			continue
 		}
-		c, err := p.work()
-		if err != nil {
-			return err
+		var pc *partitionConsumer
+		if at := slices.IndexFunc(s.ahead, func(pc *partitionConsumer) bool { return pc.part == p }); at >= 0 {
+			pc = s.ahead[at]
+			s.ahead = slices.Delete(s.ahead, at, at+1)
+		} else {
+			c, err := p.work()
+			if err != nil {
+				return err
+			}
+			if pc, err = s.joinAt(p, c); err != nil {
+				return err
+			}
 		}
-		// Without acks a message is settled when it is emitted, not when it is taken:
-		// what was taken and never left goes back.
-		k, err := c.Add(consumer.ConsumerOptions{Priority: s.o.Priority, Exclusive: s.o.Exclusive,
-			Prefetch: s.o.Prefetch, Shared: s.o.Shared, Wake: s.o.Wake, Busy: s.o.Busy, Drained: s.onDrained(), Ranked: s.q.levelled(), Rank: s.q.rank(p)})
-		if err != nil {
-			return &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
-		}
-		pc := &partitionConsumer{Lease: Lease{part: p, member: k, timeout: s.o.timeout}, cursor: c}
-		pc.reader.part, pc.reader.lease, pc.reader.heads, pc.reader.raw = p, &pc.Lease, &s.head, s.o.only != nil
-		pc.idle()
 		s.partitions = slices.Insert(s.partitions, i, pc)
 	}
 	return nil
+}
+
+// joinAhead adds a consumer on a partition of which the subscription's own goroutine does not know yet, so that
+// what comes there finds it. Queue.mu is held.
+func (s *Subscription) joinAhead(p *Partition) {
+	c := p.cursor.Load()
+	if !s.joins || c == nil {
+		return // it does when it pulls
+	}
+	if pc, err := s.joinAt(p, c); err == nil {
+		s.ahead = append(s.ahead, pc)
+	}
+}
+
+// joinAt adds a consumer at a partition's cursor.
+func (s *Subscription) joinAt(p *Partition, c *consumer.Cursor) (*partitionConsumer, error) {
+	// Without acks a message is settled when it is emitted, not when it is taken:
+	// what was taken and never left goes back.
+	k, err := c.Add(consumer.ConsumerOptions{Priority: s.o.Priority, Exclusive: s.o.Exclusive,
+		Prefetch: s.o.Prefetch, Shared: s.o.Shared, Wake: s.o.Wake, Busy: s.o.Busy, Drained: s.onDrained(), Ranked: s.q.levelled(), Rank: s.q.rank(p)})
+	if err != nil {
+		return nil, &Error{Kind: Refused, Text: "queue '" + s.q.Name + "'", Err: err}
+	}
+	pc := &partitionConsumer{Lease: Lease{part: p, member: k, timeout: s.o.timeout}, cursor: c}
+	pc.reader.part, pc.reader.lease, pc.reader.heads, pc.reader.raw = p, &pc.Lease, &s.head, s.o.only != nil
+	return pc, nil
 }
 
 // onDrained is what a cursor calls when it has no message of the subscription out any more.
@@ -275,6 +310,11 @@ func (s *Subscription) Pass() {
 	for _, pc := range s.partitions {
 		pc.member.Pass()
 	}
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
+	for _, pc := range s.ahead {
+		pc.member.Pass()
+	}
 }
 
 // serve takes and emits what the partition has, within the limits. What it would have to
@@ -305,7 +345,6 @@ func (pc *partitionConsumer) serve(o *SubscribeOptions, max, maxBytes int, emit 
 				if err := pc.cursor.Err(); err != nil && !pc.part.removed.Load() {
 					return n, size, fmt.Errorf("queue '%s': %w", pc.part.q.Name, err)
 				}
-				pc.idle()
 				return n, size, nil
 			}
 			pc.unnoted = !o.NoAck
@@ -356,19 +395,6 @@ func (pc *partitionConsumer) giveBack() {
 		_ = pc.member.ReturnRuns(pc.runs) // they are held, so this can't fail
 	}
 	pc.runs, pc.unnoted = pc.runs[:0], false
-}
-
-// idle notes since when the consumer is free for what comes, where that matters: see
-// expiry.go. The first message that expires in a plain queue finds it free since ever.
-func (pc *partitionConsumer) idle() {
-	switch {
-	case pc.part.expiry.Load() == nil && pc.part.q.Settings().MessageTTL < 0:
-		pc.reader.freeSince = 1
-	case !pc.member.Free():
-		pc.reader.freeSince = 0
-	case pc.reader.freeSince == 0:
-		pc.reader.freeSince = pc.part.q.vhost.b.opts.Now().UnixMilli()
-	}
 }
 
 func (s *Subscription) count(n, size int) {
@@ -527,7 +553,16 @@ func (s *Subscription) leaveCursors() {
 		s.stream.leave()
 	}
 	s.opening.drop()
-	for _, pc := range s.partitions {
+	s.q.mu.Lock()
+	ahead := s.ahead
+	s.joins, s.ahead = false, nil
+	s.q.mu.Unlock()
+	leaveAll(s.partitions)
+	leaveAll(ahead)
+}
+
+func leaveAll(list []*partitionConsumer) {
+	for _, pc := range list {
 		pc.dropErrands()
 		pc.giveBack()
 		pc.runs = nil

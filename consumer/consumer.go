@@ -101,7 +101,7 @@ func (c *Cursor) Add(o ConsumerOptions) (*Consumer, error) {
 	c.consumers++
 	c.exclusive = o.Exclusive
 	k.setWaiting(true)
-	k.place()
+	k.starves() // or it would be taken for free from now on, and have what expires before it is
 	var w wakes
 	c.untold = false // k tries again
 	c.look()
@@ -224,13 +224,6 @@ func (k *Consumer) room() int64 {
 		return 1 << 40
 	}
 	return int64(k.opts.Prefetch) - k.held
-}
-
-// Free reports whether the consumer could take another message.
-func (k *Consumer) Free() bool {
-	k.cursor.mu.Lock()
-	defer k.cursor.mu.Unlock()
-	return k.inRing
 }
 
 // TookFrom is from which offset on what the last Take gave came while the consumer could take it. Only who calls
