@@ -20,7 +20,7 @@ func Command() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "leveret-bench [flags]",
 		Short: "Measure a broker: throughput, CPU a message, latency, memory, disk",
-		Long: `Measures any broker that speaks AMQP 0-9-1 or the Kafka protocol, and checks
+		Long: `Measures any broker that speaks AMQP 0-9-1, Kafka, STOMP or XMPP, and checks
 that it loses, repeats and reorders nothing. Without an address it starts a
 Leveret of its own.`,
 		Example: `  leveret-bench                                   a Leveret of its own, a choice of rows, about two minutes
