@@ -3,6 +3,9 @@ package amqp
 import (
 	"errors"
 	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,6 +128,59 @@ func TestAnAnswerThatPromisesWaitsForItsFlush(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// cursorWrites are the operations that keep acks ahead of what is unacked.
+func cursorWrites(op fs.Op, name string) bool {
+	return op == fs.OpWrite && strings.HasSuffix(name, "/cursor")
+}
+
+// What a commit acks does not come again after a kill of which the client has heard, and what it makes room for comes
+// behind commit-ok.
+func TestACommitWaitsUntilItsAcksAreKept(t *testing.T) {
+	frozen(t, store.ModeOS, func(p *peer, disk *fs.Freezer) {
+		p.publish(1, text("q", "second"))
+		p.publish(1, text("q", "third"))
+		p.call(1, &wire.TxSelect{}, wire.IDTxSelectOk)
+		p.call(1, &wire.BasicQos{PrefetchCount: 2}, wire.IDBasicQosOk)
+		p.call(1, &wire.BasicConsume{Queue: "q"}, wire.IDBasicConsumeOk)
+		p.delivery(1, "first")
+		second := p.delivery(1, "second")
+		p.send(1, &wire.BasicAck{DeliveryTag: second.DeliveryTag})
+		disk.Freeze(cursorWrites)
+		p.send(1, &wire.TxCommit{})
+		disk.AwaitWaiting(1)
+		p.silent("before the acks are kept")
+		disk.Thaw()
+		p.expect(1, wire.IDTxCommitOk)
+		p.delivery(1, "third")
+	})
+}
+
+// Acks that can't be kept are no commit: the client hears that some of it may not hold.
+func TestACommitWhoseAcksCantBeKeptFails(t *testing.T) {
+	var full atomic.Bool
+	r := newRig(t, rigOptions{fs: fs.Failing(fs.NewMem(1), func(op fs.Op, name string) error {
+		if full.Load() && cursorWrites(op, name) {
+			return syscall.EIO
+		}
+		return nil
+	})})
+	p := r.inTx()
+	for _, body := range []string{"a", "b", "c"} {
+		p.publish(1, text("q", body))
+	}
+	p.call(1, &wire.TxCommit{}, wire.IDTxCommitOk)
+	p.call(1, &wire.BasicConsume{Queue: "q"}, wire.IDBasicConsumeOk)
+	p.delivery(1, "a")
+	second := p.delivery(1, "b")
+	p.delivery(1, "c")
+	full.Store(true)
+	defer full.Store(false)
+	p.send(1, &wire.BasicAck{DeliveryTag: second.DeliveryTag}, &wire.TxCommit{})
+	if code, text, _ := p.closing(false); code != wire.PreconditionFailed || text != "PRECONDITION_FAILED - partial tx completion" {
+		t.Errorf("%d %q", code, text)
 	}
 }
 

@@ -6,14 +6,16 @@ import (
 	"github.com/leveret-mq/leveret/amqp/wire"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/internal/unacked"
 )
 
 // transaction is what a channel in tx mode holds back until tx.commit: publishes, which are routed and checked as they
 // come, and what is to be returned of them. Acks wait in unacked.Set. It belongs to the read loop.
 //
-//	tx.commit   returns ─► publishes stored, and as durable as confirms would say ─► commit-ok, acks
+//	tx.commit   returns ─► publishes stored, and as durable as confirms would say ─► acks, and kept ─► commit-ok
 //
-// In this order nothing is acked for which the publishes of the same transaction may be lost.
+// In this order nothing is acked for which the publishes of the same transaction may be lost, and nothing comes again
+// after a kill of which the client heard that it is acked.
 type transaction struct {
 	publisher *broker.Publisher
 	returns   []byte // frames
@@ -93,15 +95,22 @@ func (ch *channel) txCommit() error {
 		}
 	}
 	ch.endTx()
-	// In the outbox before the acks count: what they make room for is delivered behind it.
-	c.outMu.Lock()
-	c.out = wire.AppendMethod(c.out, ch.number, &wire.TxCommitOk{})
-	c.outMu.Unlock()
+	kept := unacked.Kept{}
 	ch.mu.Lock()
+	ch.unsaid++ // what the acks make room for is delivered behind commit-ok
+	ch.unacked.Kept = kept
 	ch.unacked.Commit()
 	ch.tellBroker()
+	ch.unacked.Kept = nil
 	ch.mu.Unlock()
-	c.signal()
+	err := c.keep(kept)
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	ch.unsaid--
+	if err != nil {
+		return ch.txFailed(err)
+	}
+	ch.sendFirst(&wire.TxCommitOk{})
 	return nil
 }
 
@@ -128,12 +137,28 @@ func (c *conn) store(p *broker.Publisher) error {
 	p.Store()
 	refused := p.Refused()
 	_ = p.Commit(func(err error) { done <- err }) // which says the same
-	err, heard := netx.Await(c.nc, c.writerDone, done, func() bool { return !c.forced.Load() })
-	switch {
-	case !heard:
-		return errUnheard
-	case err == nil && len(refused) > 0:
+	err := c.await(done)
+	if err == nil && len(refused) > 0 {
 		return errRefused
+	}
+	return err
+}
+
+// keep waits until what was settled stays so after a kill.
+func (c *conn) keep(k unacked.Kept) error {
+	if len(k) == 0 {
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() { done <- k.Keep() }()
+	return c.await(done)
+}
+
+// await waits for an answer of the disk.
+func (c *conn) await(done <-chan error) error {
+	err, heard := netx.Await(c.nc, c.writerDone, done, func() bool { return !c.forced.Load() })
+	if !heard {
+		return errUnheard
 	}
 	return err
 }

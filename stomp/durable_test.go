@@ -3,6 +3,7 @@ package stomp
 import (
 	"errors"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,6 +29,29 @@ func (p *peer) silent(when string) {
 		p.t.Fatalf("%s: the server sent %s%s (%v)", when, p.in, buf[:n], err)
 	}
 	p.nc.SetReadDeadline(time.Time{})
+}
+
+// What a COMMIT acks does not come again after a kill of which the client has its receipt.
+func TestAReceiptOfACommitWaitsUntilItsAcksAreKept(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		disk := fs.NewFreezer()
+		r := newRig(t, rigOptions{fs: fs.Failing(fs.NewMem(1), disk.Hook), mode: store.ModeOS})
+		defer r.stop()
+		defer disk.Thaw()
+		p := r.through()
+		defer p.nc.Close()
+		p.fill("/queue/q", 3)
+		p.call("SUBSCRIBE\nid:1\ndestination:/queue/q\nack:client-individual")
+		list := p.messages(3)
+		p.call("BEGIN\ntransaction:t")
+		p.call("ACK\ntransaction:t\nid:" + list[1].get("ack"))
+		disk.Freeze(func(op fs.Op, name string) bool { return op == fs.OpWrite && strings.HasSuffix(name, "/cursor") })
+		p.send("COMMIT\ntransaction:t\nreceipt:r\n\n")
+		disk.AwaitWaiting(1)
+		p.silent("before the acks are kept")
+		disk.Thaw()
+		p.expect("RECEIPT receipt-id:r")
+	})
 }
 
 // What a receipt promises is on the disk before, in the mode that promises it; one that promises nothing of the disk

@@ -5,6 +5,7 @@ import (
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/netx"
+	"github.com/leveret-mq/leveret/internal/unacked"
 	"github.com/leveret-mq/leveret/stomp/frame"
 )
 
@@ -17,9 +18,10 @@ const (
 
 // transaction is what is held back between BEGIN and COMMIT.
 //
-//	COMMIT   acks looked at ─► messages stored, and as durable as receipts say ─► acks, receipt
+//	COMMIT   acks looked at ─► messages stored, and as durable as receipts say ─► acks, and kept ─► receipt
 //
-// In this order nothing is acked for which the messages of the same transaction may be lost.
+// In this order nothing is acked for which the messages of the same transaction may be lost, and nothing comes again
+// after a kill of which the client heard that it is acked.
 type transaction struct {
 	publisher *broker.Publisher
 	verdicts  []verdict
@@ -173,14 +175,27 @@ func (c *conn) commit(f *frame.Frame) *failure {
 			return asFailure(err)
 		}
 	}
-	c.mu.Lock()
-	c.settling = true
-	for _, v := range t.verdicts {
-		_ = c.conclude(v) // what an earlier one of them has settled, too, is settled
+	if err := c.keep(c.concludeAll(t.verdicts)); err != nil {
+		return asFailure(err)
 	}
-	c.settled()
 	c.done(f)
 	return nil
+}
+
+// concludeAll takes the verdicts of a transaction.
+func (c *conn) concludeAll(list []verdict) unacked.Kept {
+	kept := unacked.Kept{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range list {
+		v.k.unacked.Kept = kept
+		_ = c.conclude(v) // what an earlier one of them has settled, too, is settled
+	}
+	c.tellBroker()
+	for _, v := range list {
+		v.k.unacked.Kept = nil
+	}
+	return kept
 }
 
 // stillHeld checks that everything that a transaction acks is still the client's to ack.
@@ -207,12 +222,28 @@ func (c *conn) store(p *broker.Publisher) error {
 	p.Store()
 	refused := p.Refused()
 	_ = p.Commit(func(err error) { done <- err }) // which says the same
-	err, heard := netx.Await(c.nc, c.writerDone, done, func() bool { return !c.forced.Load() })
-	switch {
-	case !heard:
-		return errUnheard
-	case err == nil && len(refused) > 0:
+	err := c.await(done)
+	if err == nil && len(refused) > 0 {
 		return &broker.Error{Kind: broker.LimitReached, Text: "a message of the transaction was refused", Err: errRefused}
+	}
+	return err
+}
+
+// keep waits until what was settled stays so after a kill.
+func (c *conn) keep(k unacked.Kept) error {
+	if len(k) == 0 {
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() { done <- k.Keep() }()
+	return c.await(done)
+}
+
+// await waits for an answer of the disk.
+func (c *conn) await(done <-chan error) error {
+	err, heard := netx.Await(c.nc, c.writerDone, done, func() bool { return !c.forced.Load() })
+	if !heard {
+		return errUnheard
 	}
 	return err
 }

@@ -241,9 +241,9 @@ func TestAnAnswerGoesBeforeTheNextDelivery(t *testing.T) {
 	k := r.consume("a", "q")
 	k.held = true
 	r.publish("q", "1")
-	for range 100 {
-		if !r.turn() {
-			t.Fatal("the writer would not look again")
+	for range 3 {
+		if r.turn() {
+			t.Fatal("the writer would look again and again")
 		}
 	}
 	if k.offsets != 0 {

@@ -12,7 +12,8 @@ import (
 type Consumer interface {
 	// Deliver appends the frames of one message to the writer's Turn, and notes what the client holds. The lock is held.
 	Deliver(*broker.Delivery)
-	// Held says that an answer that waits to be written goes before its next delivery. The lock is held.
+	// Held says that an answer goes before its next delivery that waits to be written, or is to come: the writer is woken
+	// when it stands in the outbox. The lock is held.
 	Held() bool
 	// Cancelled tells the client that the queue has gone, or the right to it; false is that something must be told
 	// before, behind which the writer is woken.

@@ -114,8 +114,8 @@ func (w *Writer) pull(k *Lane) (more bool) {
 	k.lock.Lock()
 	defer k.lock.Unlock()
 	if k.consumer.Held() {
-		w.ready.Add(k) // once the answer has left the outbox
-		return true
+		w.ready.Add(k) // for when the answer leaves the outbox, into which it comes with a signal
+		return false
 	}
 	k.ready.Store(false)
 	if k.closed {

@@ -1,6 +1,7 @@
 package unacked
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -26,6 +27,8 @@ func (l *told) Ack(first, last message.Offset) error     { return l.note(Ack, fi
 func (l *told) Requeue(first, last message.Offset) error { return l.note(Requeue, first, last) }
 func (l *told) Reject(first, last message.Offset) error  { return l.note(Reject, first, last) }
 func (l *told) Fail(first, last message.Offset) error    { return l.note(Fail, first, last) }
+
+func (l *told) Keep(message.Offset, bool) error { return errors.New("nobody asked for it") }
 
 // Proposals agree with a plain map: what is held, what a tag may still be given, and what Commit makes of them,
 // whatever comes between.

@@ -24,6 +24,9 @@ type Lease interface {
 	Requeue(first, last message.Offset) error
 	Reject(first, last message.Offset) error
 	Fail(first, last message.Offset) error
+	// Keep returns when what was settled up to an offset, in any order, stays so after the process is killed; came says
+	// that some of it came back.
+	Keep(upTo message.Offset, came bool) error
 }
 
 // Set is the deliveries of one channel that wait for a verdict. The zero value is
@@ -32,6 +35,8 @@ type Set struct {
 	// Failed is told of verdicts that a lease did not take, by an error that names the offsets; nil tells nobody. The
 	// messages are not the Set's any more either way.
 	Failed func(error)
+	// Kept, if there is one, notes the verdicts that leases take.
+	Kept Kept
 
 	ring    ring
 	holders []holder
@@ -175,7 +180,10 @@ func (s *Set) tell(h *holder) {
 	case Fail:
 		err = h.lease.Fail(h.first, h.last)
 	}
-	if err != nil && s.Failed != nil {
+	switch {
+	case err == nil && s.Kept != nil:
+		s.Kept.Note(h.lease, h.last, h.verdict == Requeue || h.verdict == Fail)
+	case err != nil && s.Failed != nil:
 		s.Failed(fmt.Errorf("offsets %d to %d: %w", h.first, h.last, err))
 	}
 }

@@ -12,8 +12,8 @@ import (
 
 // lease notes what it is told, in order.
 type lease struct {
-	told []string
-	err  error
+	told          []string
+	err, cantKeep error
 }
 
 func (l *lease) tell(what string, first, last message.Offset) error {
@@ -24,6 +24,12 @@ func (l *lease) Ack(first, last message.Offset) error     { return l.tell("ack",
 func (l *lease) Requeue(first, last message.Offset) error { return l.tell("requeue", first, last) }
 func (l *lease) Reject(first, last message.Offset) error  { return l.tell("reject", first, last) }
 func (l *lease) Fail(first, last message.Offset) error    { return l.tell("fail", first, last) }
+
+// Keep notes what it was asked for.
+func (l *lease) Keep(upTo message.Offset, came bool) error {
+	l.told = append(l.told, fmt.Sprintf("keep %d %t", upTo, came))
+	return l.cantKeep
+}
 
 func (l *lease) want(t *testing.T, want ...string) {
 	t.Helper()
