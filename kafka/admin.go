@@ -173,8 +173,9 @@ func (c *conn) deleteTopics(r *kmsg.DeleteTopicsRequest) kmsg.Response {
 		asked = append(asked, kmsg.DeleteTopicsRequestTopic{Topic: kmsg.StringPtr(name)})
 	}
 	ids := c.topicIDs()
-	named := map[string]int{} // how often a topic is, by its name or its id
+	named := map[topicName]int{} // how often a topic is, by its name or its id
 	found := make([]*broker.Queue, len(asked))
+	names := make([]topicName, len(asked))
 	wrong := make([]error, len(asked))
 	for i, t := range asked {
 		switch name := nameOf(t.Topic, t.TopicID); {
@@ -183,29 +184,31 @@ func (c *conn) deleteTopics(r *kmsg.DeleteTopicsRequest) kmsg.Response {
 		case name.byID && name.id == [16]byte{}:
 			wrong[i] = faultf(wire.InvalidRequest, "neither a name nor an id")
 		case name.byID:
+			names[i] = name
 			found[i], wrong[i] = ids(name.id)
 		default:
+			names[i] = name
 			found[i], wrong[i] = c.queueFor(broker.Delete, name.name)
 		}
 		if q := found[i]; q != nil {
-			named[q.Name]++
+			names[i] = topicName{name: q.Name}
 		}
+		named[names[i]]++
 	}
 	for i, t := range asked {
 		out := kmsg.NewDeleteTopicsResponseTopic()
 		out.Topic, out.TopicID = t.Topic, t.TopicID
 		q, err := found[i], wrong[i]
-		if err == nil {
-			switch n := named[q.Name]; {
-			case n == answeredOnce:
-				continue
-			case n > 1:
-				err = faultf(wire.InvalidRequest, "topic '%s' is named twice in the request", q.Name)
-			default:
-				err = c.deleteTopic(q)
-				out.Topic, out.TopicID = kmsg.StringPtr(q.Name), q.TopicID
-			}
-			named[q.Name] = answeredOnce
+		switch n := named[names[i]]; {
+		case names[i] == topicName{}: // it has none
+		case n == answeredOnce:
+			continue
+		case n > 1:
+			err = faultf(wire.InvalidRequest, "a topic is named twice in the request")
+			named[names[i]] = answeredOnce
+		case err == nil:
+			err = c.deleteTopic(q)
+			out.Topic, out.TopicID = kmsg.StringPtr(q.Name), q.TopicID
 		}
 		out.ErrorCode, out.ErrorMessage = outcome(err)
 		res.Topics = append(res.Topics, out)

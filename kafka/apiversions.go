@@ -22,7 +22,7 @@ func (c *conn) apiVersions(r *kmsg.ApiVersionsRequest) kmsg.Response {
 	}
 	if r.Version >= 5 {
 		switch {
-		case (r.ClusterID == nil) != (r.NodeID < 0):
+		case (r.ClusterID == nil) != (r.NodeID == -1):
 			res.ErrorCode = int16(wire.InvalidRequest)
 			return res
 		case r.ClusterID != nil && (*r.ClusterID != c.s.broker.ClusterID() || r.NodeID != NodeID):

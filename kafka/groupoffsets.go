@@ -36,8 +36,8 @@ func (c *conn) offsetCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
 			positions = append(positions, pos)
 		}
 	}
-	code := c.mayGroup(broker.Consume, r.Group)
-	if code == wire.None {
+	denied, code := c.mayGroup(broker.Consume, r.Group), wire.None
+	if denied == wire.None && slices.ContainsFunc(positions, good) {
 		code = c.groups.Commit(c.journal(), group.Identity{
 			Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation, NoEpochs: r.Version < 9,
 		}, positions)
@@ -52,10 +52,7 @@ func (c *conn) offsetCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
 		out.Topic, out.TopicID = t.Topic, t.TopicID
 		for _, p := range t.Partitions {
 			one := kmsg.NewOffsetCommitResponseTopicPartition()
-			one.Partition, one.ErrorCode = p.Partition, int16(code)
-			if code == wire.None {
-				one.ErrorCode = int16(positions[at].Err)
-			}
+			one.Partition, one.ErrorCode = p.Partition, int16(cmp.Or(denied, positions[at].Err, code))
 			at++
 			out.Partitions = append(out.Partitions, one)
 		}
@@ -63,6 +60,9 @@ func (c *conn) offsetCommit(r *kmsg.OffsetCommitRequest) kmsg.Response {
 	}
 	return res
 }
+
+// good tells whether there is such a partition for the group to commit.
+func good(p group.Position) bool { return p.Err == wire.None }
 
 // topicAsked is lookup for a topic that some versions name by its id. name is then set to
 // what it is called, unless there is none.
@@ -77,7 +77,7 @@ func (c *conn) topicAsked(verb broker.Verb, byID bool, name *string, id wire.Top
 	return t, err
 }
 
-// Key 9, OffsetFetch, versions 0 to 10; version 8 asks for several groups. A
+// Key 9, OffsetFetch, versions 0 to 10; version 8 asks for several groups.
 // Who requires stable offsets gets 88 for those that wait for a transaction's end. A
 // null list of topics asks for all that were committed; a partition that never
 // was has offset -1 and no error. From version 10 on topics are named by their ids.

@@ -151,7 +151,7 @@ func greedy(r *rig) map[string]struct {
 		"ListOffsets":           {times2, 5, func(r kmsg.Response) int { return len(r.(*kmsg.ListOffsetsResponse).Topics[0].Partitions) }, 1},
 		"CreateTopics":          {create, 5, func(r kmsg.Response) int { return len(r.(*kmsg.CreateTopicsResponse).Topics) }, 1},
 		"CreatePartitions":      {widen, 1, func(r kmsg.Response) int { return len(r.(*kmsg.CreatePartitionsResponse).Topics) }, 1},
-		"DeleteTopics by id":    {ids, 6, func(r kmsg.Response) int { return len(r.(*kmsg.DeleteTopicsResponse).Topics) }, n},
+		"DeleteTopics by id":    {ids, 6, func(r kmsg.Response) int { return len(r.(*kmsg.DeleteTopicsResponse).Topics) }, 1},
 	}
 }
 

@@ -64,6 +64,17 @@ func (c *conn) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 	return res
 }
 
+// epochCode is what a client hears that takes the leader's epoch for that one; -1 is any. Only Fetch takes all below zero for that.
+func epochCode(epoch int32) wire.Code {
+	switch {
+	case epoch > leaderEpoch:
+		return wire.UnknownLeaderEpoch
+	case epoch < -1:
+		return wire.FencedLeaderEpoch
+	}
+	return wire.None
+}
+
 // askedSince is the first version of a question.
 var askedSince = map[int64]int16{askLatest: 7, askLocalStart: 8, askTiered: 9, askUpload: 11}
 
@@ -83,8 +94,8 @@ func (c *conn) listOne(r *kmsg.ListOffsetsRequest, t *topic, p *kmsg.ListOffsets
 		return wire.None
 	case part == nil:
 		return wire.UnknownTopicOrPartition
-	case p.CurrentLeaderEpoch > leaderEpoch:
-		return wire.UnknownLeaderEpoch
+	case epochCode(p.CurrentLeaderEpoch) != wire.None:
+		return epochCode(p.CurrentLeaderEpoch)
 	case r.Version < askedSince[p.Timestamp], p.Timestamp < askUpload:
 		return wire.UnsupportedVersion
 	}
@@ -154,8 +165,8 @@ func (c *conn) offsetForLeaderEpoch(r *kmsg.OffsetForLeaderEpochRequest) kmsg.Re
 			case err != nil:
 			case part == nil:
 				code = wire.UnknownTopicOrPartition
-			case p.CurrentLeaderEpoch > leaderEpoch:
-				code = wire.UnknownLeaderEpoch
+			case epochCode(p.CurrentLeaderEpoch) != wire.None:
+				code = epochCode(p.CurrentLeaderEpoch)
 			case p.LeaderEpoch < -1: // before the first one: it ended where that began
 				start, _, err := c.session.Bounds(part)
 				if code = codeOf(err); err == nil {

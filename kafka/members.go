@@ -177,9 +177,15 @@ func (c *conn) syncGroup(r *kmsg.SyncGroupRequest) (kmsg.Response, error) {
 		res.ErrorCode = int16(code)
 		return res, nil
 	}
+	named := r.Version >= 5 // older ones do not say what they take the group for
+	if named && (r.ProtocolType == nil || r.Protocol == nil) {
+		res := kmsg.NewPtrSyncGroupResponse()
+		res.ErrorCode = int16(wire.InconsistentGroupProtocol)
+		return res, nil
+	}
 	s := group.SyncRequest{
 		Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation,
-		ProtocolType: deref(r.ProtocolType), Protocol: deref(r.Protocol), Assignments: map[string][]byte{},
+		ProtocolType: deref(r.ProtocolType), Protocol: deref(r.Protocol), Named: named, Assignments: map[string][]byte{},
 	}
 	for _, a := range r.GroupAssignment {
 		s.Assignments[a.MemberID] = bytes.Clone(a.MemberAssignment)
@@ -242,7 +248,10 @@ func (c *conn) leaveGroup(r *kmsg.LeaveGroupRequest) kmsg.Response {
 	for i, m := range r.Members {
 		leavers[i] = group.Leaver{MemberID: m.MemberID, InstanceID: deref(m.InstanceID)}
 	}
-	res.ErrorCode = int16(c.groups.Leave(r.Group, leavers))
+	if code := c.groups.Leave(r.Group, leavers); code != wire.None {
+		res.ErrorCode = int16(code)
+		return res
+	}
 	for i, m := range r.Members {
 		one := kmsg.NewLeaveGroupResponseMember()
 		one.MemberID, one.InstanceID, one.ErrorCode = m.MemberID, m.InstanceID, int16(leavers[i].Err)

@@ -155,7 +155,7 @@ var needed = []struct {
 	}, []need{{"any transactional-id 'tx'", 53}}},
 	{"AddPartitionsToTxn", wire.AddPartitionsToTxn, nil, []need{{"write transactional-id 'tx'", 53}, {"write queue 't'", 29}}},
 	{"AddOffsetsToTxn", wire.AddOffsetsToTxn, nil, []need{{"write transactional-id 'tx'", 53}, {"read group 'g'", 30}}},
-	{"TxnOffsetCommit", wire.TxnOffsetCommit, nil, []need{{"write transactional-id 'tx'", 53}, {"read group 'g'", 30}}},
+	{"TxnOffsetCommit", wire.TxnOffsetCommit, nil, []need{{"write transactional-id 'tx'", 53}, {"read group 'g'", 30}, {"read queue 't'", 29}}},
 	{"EndTxn", wire.EndTxn, nil, []need{{"write transactional-id 'tx'", 53}}},
 	{"WriteTxnMarkers", wire.WriteTxnMarkers, nil, []need{{"configure cluster ''", 31}}},
 	{"DescribeTransactions", wire.DescribeTransactions, nil, []need{{"any transactional-id 'tx'", 53}}},

@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -243,11 +245,12 @@ func TestShareSessionsAreHeldByTheirEpochs(t *testing.T) {
 		edit func(*kmsg.ShareFetchRequest)
 		want wire.Code
 	}{
-		"no group":     {func(q *kmsg.ShareFetchRequest) { q.GroupID = nil }, wire.InvalidRequest},
-		"no member":    {func(q *kmsg.ShareFetchRequest) { q.MemberID = kmsg.StringPtr("") }, wire.InvalidRequest},
-		"goes on":      {epoch(1), wire.ShareSessionNotFound},
-		"ends":         {epoch(-1), wire.ShareSessionNotFound},
-		"an odd epoch": {epoch(-2), wire.InvalidRequest},
+		"no group":      {func(q *kmsg.ShareFetchRequest) { q.GroupID = nil }, wire.InvalidRequest},
+		"no member":     {func(q *kmsg.ShareFetchRequest) { q.MemberID = kmsg.StringPtr("") }, wire.InvalidRequest},
+		"goes on":       {epoch(1), wire.ShareSessionNotFound},
+		"ends":          {epoch(-1), wire.ShareSessionNotFound},
+		"an odd epoch":  {epoch(-2), wire.ShareSessionNotFound},
+		"a long member": {func(q *kmsg.ShareFetchRequest) { q.MemberID = kmsg.StringPtr(strings.Repeat("m", 37)) }, wire.InvalidRequest},
 		"opens and acks": {func(q *kmsg.ShareFetchRequest) {
 			*q = *(&sharer{raw: c.raw, id: "a", topic: c.topic}).request(1, verdictsAt{0, 0, []int8{1}})
 		}, wire.InvalidRequest},
@@ -262,8 +265,10 @@ func TestShareSessionsAreHeldByTheirEpochs(t *testing.T) {
 	}
 	c.asked = false
 	c.got("opened", c.fetch(4), []string{"0-3:1"})
-	if got := code(epoch(5)); got != int16(wire.InvalidShareSessionEpoch) {
-		t.Errorf("an epoch of another time: %d", got)
+	for _, other := range []int32{5, -2, math.MinInt32} {
+		if got := code(epoch(other)); got != int16(wire.InvalidShareSessionEpoch) {
+			t.Errorf("an epoch of another time, %d: %d", other, got)
+		}
 	}
 	if res := ack(1, verdictsAt{0, 0, []int8{1}}, verdictsAt{1, 1, []int8{4}}); res.ErrorCode != 0 || res.Topics[0].Partitions[0].ErrorCode != 0 || res.AcquisitionLockTimeoutMillis != 30_000 {
 		t.Errorf("%+v", res)

@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/kafka/group"
 	"github.com/leveret-mq/leveret/kafka/wire"
 	"github.com/leveret-mq/leveret/message"
 )
@@ -67,7 +68,7 @@ func (a *shareAsked) verdictsOf(first, last int64, kinds []int8, renews bool) {
 
 // enterShare finds or makes the session of a request, and settles what it says of messages.
 func (c *conn) enterShare(r *shareRequest) (*shareSession, wire.Code) {
-	if deref(r.group) == "" || deref(r.member) == "" || r.epoch < -1 || len(r.parts) > maxShareParts {
+	if deref(r.group) == "" || deref(r.member) == "" || group.LongMember(*r.member) || len(r.parts) > maxShareParts {
 		return nil, wire.InvalidRequest
 	}
 	if code := c.mayGroup(broker.Consume, *r.group); code != wire.None {
@@ -150,12 +151,12 @@ func (c *conn) shareAcknowledge(r *kmsg.ShareAcknowledgeRequest) kmsg.Response {
 		}
 	}
 	res := kmsg.NewPtrShareAcknowledgeResponse()
-	res.AcquisitionLockTimeoutMillis = int32(set.ShareLock.Milliseconds())
 	x, code := c.enterShare(&q)
 	if code != wire.None {
 		res.ErrorCode = int16(code)
 		return res
 	}
+	res.AcquisitionLockTimeoutMillis = int32(set.ShareLock.Milliseconds())
 	if r.ShareSessionEpoch == -1 {
 		c.s.shares.end(x)
 	}
@@ -195,7 +196,6 @@ func (c *conn) shareFetch(r *kmsg.ShareFetchRequest) (kmsg.Response, error) {
 		}
 	}
 	res := kmsg.NewPtrShareFetchResponse()
-	res.AcquisitionLockTimeoutMillis = int32(set.ShareLock.Milliseconds())
 	asks := r.MaxBytes != 0 || r.MinBytes != 0 || r.MaxRecords != 0 || r.MaxWaitMillis != 0 // which who renews must not
 	if len(r.ForgottenTopicsData) > maxShareParts || r.IsRenewAck && asks || r.ShareAcquireMode < 0 || r.ShareAcquireMode > 1 {
 		res.ErrorCode = int16(wire.InvalidRequest)
@@ -206,6 +206,7 @@ func (c *conn) shareFetch(r *kmsg.ShareFetchRequest) (kmsg.Response, error) {
 		res.ErrorCode = int16(code)
 		return res, nil
 	}
+	res.AcquisitionLockTimeoutMillis = int32(set.ShareLock.Milliseconds())
 	out := shareAnswer{res: res}
 	for i := range q.parts {
 		if a := &q.parts[i]; a.settled {

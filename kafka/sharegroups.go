@@ -20,6 +20,10 @@ func (c *conn) shareGroupHeartbeat(h wire.Header, r *kmsg.ShareGroupHeartbeatReq
 		res.ErrorCode = int16(code)
 		return res
 	}
+	if r.RackID != nil && *r.RackID == "" {
+		res.ErrorCode, res.ErrorMessage = int16(wire.InvalidRequest), ref("RackId can't be empty.")
+		return res
+	}
 	got := c.groups.EpochHeartbeat(group.EpochHeartbeat{
 		Type: group.Share, Group: r.GroupID, MemberID: r.MemberID, RackID: deref(r.RackID), ClientID: string(h.ClientID), ClientHost: c.clientHost(),
 		Epoch: r.MemberEpoch, RebalanceTimeout: -1, Names: r.SubscribedTopicNames,

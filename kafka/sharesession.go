@@ -215,7 +215,7 @@ func (x *shareSession) notify() {
 func (x *shareSession) enter(epoch int32) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.closed || epoch >= 0 && epoch != x.epoch {
+	if x.closed || epoch != -1 && epoch != x.epoch {
 		return false
 	}
 	if x.epoch++; x.epoch <= 0 {

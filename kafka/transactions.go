@@ -164,10 +164,11 @@ func (c *conn) enterTransaction(q *wire.ProduceRequest) *entered {
 // implicitSince is the version of Produce, and implicitOffsetsSince that of TxnOffsetCommit, from which on what is sent takes part in
 // the transaction without being announced (KIP-890). Clients before them are told of a partition that does not take part by 48.
 const (
-	implicitSince        = 12
-	implicitOffsetsSince = 5
-	bumpSince            = 5 // of EndTxn: the producer's epoch goes up with each transaction
-	abortableSince       = 11
+	implicitSince         = 12
+	implicitOffsetsSince  = 5
+	bumpSince             = 5 // of EndTxn: the producer's epoch goes up with each transaction
+	abortableSince        = 11
+	abortableOffsetsSince = 4
 )
 
 func (e *entered) leave() {
@@ -378,14 +379,15 @@ func (c *conn) txnOffsetCommit(r *kmsg.TxnOffsetCommitRequest) kmsg.Response {
 			positions = append(positions, pos)
 		}
 	}
-	code := cmp.Or(c.mayTransact(broker.Publish, r.TransactionalID), c.mayGroup(broker.Consume, r.Group))
+	denied := cmp.Or(c.mayTransact(broker.Publish, r.TransactionalID), c.mayGroup(broker.Consume, r.Group))
+	code := denied
 	if code == wire.None && r.Group == "" {
 		code = wire.InvalidGroupID
 	}
 	if code == wire.None && r.Version >= 3 && (r.MemberID != "" || r.Generation >= 0) {
 		code = c.groups.MayCommit(group.Identity{Group: r.Group, MemberID: r.MemberID, InstanceID: deref(r.InstanceID), Generation: r.Generation}, positions)
 	}
-	if code == wire.None {
+	if code == wire.None && slices.ContainsFunc(positions, good) {
 		c.groups.Fit(r.Group, positions)
 		var changes []group.Change
 		for i := range positions {
@@ -395,8 +397,11 @@ func (c *conn) txnOffsetCommit(r *kmsg.TxnOffsetCommitRequest) kmsg.Response {
 		}
 		code = c.txns.CommitOffsets(r.TransactionalID, r.ProducerID, r.ProducerEpoch, r.Group, changes, r.Version >= implicitOffsetsSince)
 	}
-	if code == wire.ProducerFenced {
+	switch {
+	case code == wire.ProducerFenced:
 		code = wire.InvalidProducerEpoch // which is what Kafka has here, in every version
+	case code == wire.InvalidTxnState && r.Version >= abortableOffsetsSince:
+		code = wire.TransactionAbortable
 	}
 	res := kmsg.NewPtrTxnOffsetCommitResponse()
 	at := 0
@@ -405,7 +410,7 @@ func (c *conn) txnOffsetCommit(r *kmsg.TxnOffsetCommitRequest) kmsg.Response {
 		out.Topic, out.TopicID = t.Topic, t.TopicID
 		for _, p := range t.Partitions {
 			one := kmsg.NewTxnOffsetCommitResponseTopicPartition()
-			one.Partition, one.ErrorCode = p.Partition, int16(cmp.Or(code, positions[at].Err))
+			one.Partition, one.ErrorCode = p.Partition, int16(cmp.Or(denied, positions[at].Err, code))
 			at++
 			out.Partitions = append(out.Partitions, one)
 		}

@@ -85,7 +85,8 @@ func (a *arrival) gone() <-chan struct{} {
 //	count 0, count not last delta + 1, control batch, a time at
 //	which what ends a key goes (attribute 0x40)                  87
 //	producer id without a sequence number                        87
-//	checksum wrong, magic 3 and up                                2
+//	producer's epoch below -1                                    47
+//	checksum wrong, magic 3 and up, a length less than a header   2
 //	larger than the topic's max.message.bytes, or 64 times that
 //	when it is unpacked                                          10
 //	unknown codec, zstd by a Produce request before version 7    76
@@ -122,7 +123,8 @@ func (a *arrival) check(records []byte, set *broker.Settings) (batch.Batch, wire
 		b.SetTimes(true, now)
 		return b, wire.None, ""
 	}
-	if times.Latest()-set.TimeAfterMs > now || set.TimeBeforeMs < now && times.Oldest() < now-set.TimeBeforeMs {
+	incomputable := times.Oldest() < math.MinInt64+now // a number of milliseconds from our clock that there is not
+	if incomputable || times.Latest()-set.TimeAfterMs > now || set.TimeBeforeMs < now && times.Oldest() < now-set.TimeBeforeMs {
 		a.findFaults(b, set)
 		return nil, wire.InvalidTimestamp, "a timestamp is too far from the broker's: see message.timestamp.after.max.ms and message.timestamp.before.max.ms"
 	}
@@ -141,10 +143,11 @@ func (a *arrival) checkHeader(records []byte, set *broker.Settings) (batch.Batch
 		return nil, wire.InvalidRecord, "the records are not one batch of format 2"
 	}
 	b, rest, err := batch.Next(records)
-	if err != nil {
-		return nil, wire.InvalidRecord, err.Error()
-	}
 	switch {
+	case errors.Is(err, batch.ErrLength):
+		return nil, wire.CorruptMessage, err.Error()
+	case err != nil:
+		return nil, wire.InvalidRecord, err.Error()
 	case len(rest) > 0:
 		return nil, wire.InvalidRecord, "more than one batch for a partition"
 	case len(b) > set.MaxBatchBytes:
@@ -161,6 +164,8 @@ func (a *arrival) checkHeader(records []byte, set *broker.Settings) (batch.Batch
 		return nil, wire.InvalidRecord, "control batches are the broker's own"
 	case b.Attributes()&batch.HasDeleteHorizon != 0:
 		return nil, wire.InvalidRecord, "attribute 0x40, the time at which ends of keys go, is for the broker to set"
+	case b.ProducerID() >= 0 && b.ProducerEpoch() < -1:
+		return nil, wire.InvalidProducerEpoch, "a producer's epoch below zero"
 	case b.ProducerID() >= 0 && b.BaseSequence() < 0:
 		return nil, wire.InvalidRecord, "a producer's batch without a sequence number"
 	}

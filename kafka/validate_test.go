@@ -156,6 +156,8 @@ func TestTimesFarFromTheBrokersAreRefused(t *testing.T) {
 		{"an hour ago, as allowed", hour, int64(3600_000), []int64{now - hour, now}, wire.None},
 		{"more than an hour ago", hour, int64(3600_000), []int64{now, now - hour - 1, now}, wire.InvalidTimestamp},
 		{"no time", hour, int64(3600_000), []int64{-1, -1}, wire.None},
+		{"the first time there is", math.MaxInt64, hour, []int64{math.MinInt64}, wire.InvalidTimestamp},
+		{"beyond the last time there is", math.MaxInt64, hour, []int64{now, math.MinInt64 + now - 1}, wire.InvalidTimestamp},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			everyCodec(t, func(t *testing.T, codec int) {
@@ -170,6 +172,27 @@ func TestTimesFarFromTheBrokersAreRefused(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestHeadersThatNobodyCouldMeanAreRefused(t *testing.T) {
+	length := func(n uint32) []byte {
+		b := makeBatch(nil, "a")
+		binary.BigEndian.PutUint32(b[8:], n)
+		return b
+	}
+	for name, c := range map[string]struct {
+		b    []byte
+		want wire.Code
+	}{
+		"a producer's epoch below none":  {makeBatch(func(h *batch.Header) { h.ProducerID, h.ProducerEpoch, h.BaseSequence = 7, -2, 0 }, "a"), wire.InvalidProducerEpoch},
+		"a length below zero":            {length(0xffffffff), wire.CorruptMessage},
+		"no length":                      {length(0), wire.CorruptMessage},
+		"a length of less than a header": {length(batch.HeaderBytes - 13), wire.CorruptMessage},
+	} {
+		if _, code, why := anArrival().check(c.b, testSettings()); code != c.want || why == "" {
+			t.Errorf("%s: %d %q, want %d", name, code, why, c.want)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/leveret-mq/leveret/internal/pattern"
 	"github.com/leveret-mq/leveret/kafka/wire"
@@ -53,11 +54,13 @@ func (r *EpochHeartbeat) check() EpochReply {
 		return invalid("GroupId can't be empty.")
 	case r.MemberID == "" && (r.Epoch != 0 || !r.MayMakeID):
 		return invalid("MemberId can't be empty.")
+	case r.Type == Share && LongMember(r.MemberID):
+		return invalid("MemberId can't be longer than 36 characters.")
 	case r.Epoch < leftForNow:
 		return invalid("MemberEpoch is invalid.")
 	case r.Epoch == leftForNow && r.InstanceID == "":
 		return invalid("InstanceId can't be null or empty when a static member leaves for a while.")
-	case r.Assignor != nil && *r.Assignor != "" && assignorOf(*r.Assignor) == nil:
+	case r.Assignor != nil && assignorOf(*r.Assignor) == nil:
 		return refused(wire.UnsupportedAssignor, "ServerAssignor %s is not supported. Supported assignors: %v.", wire.Text(*r.Assignor), AssignorNames())
 	case r.Epoch != 0:
 		return EpochReply{}
@@ -65,11 +68,14 @@ func (r *EpochHeartbeat) check() EpochReply {
 		return invalid("RebalanceTimeoutMs must be provided in first request.")
 	case r.Type == Consumer && (r.Owned == nil || len(r.Owned) > 0):
 		return invalid("TopicPartitions must be empty when (re-)joining.")
-	case r.Names == nil && r.Regex == nil:
+	case r.Names == nil && r.Regex == nil, r.Type == Share && len(r.Names) == 0:
 		return invalid("SubscribedTopicNames must be set in first request.")
 	}
 	return EpochReply{}
 }
+
+// LongMember tells whether an id is longer than those of Share members, which are UUIDs, may be.
+func LongMember(id string) bool { return utf8.RuneCountInString(id) > 36 }
 
 // EpochHeartbeat has a member join, go on or leave. It returns when what changed by it is durable.
 func (c *Coordinator) EpochHeartbeat(r EpochHeartbeat) EpochReply {

@@ -301,7 +301,7 @@ func (g *group) syncMixed(r *SyncRequest) SyncReply {
 	case code != wire.None:
 	case r.Generation != x.epoch:
 		code = wire.IllegalGeneration
-	case r.ProtocolType != "" && r.ProtocolType != ConsumerProtocol, r.Protocol != "" && r.Protocol != x.classic.protocols[0].Name:
+	case r.differs(r.ProtocolType, ConsumerProtocol), r.differs(r.Protocol, x.classic.protocols[0].Name):
 		code = wire.InconsistentGroupProtocol
 	case g.modern.epoch > x.epoch && x.progress != revoking:
 		code = wire.RebalanceInProgress

@@ -77,12 +77,14 @@ func (c *Coordinator) establish(g *group, leader *member, assignments map[string
 	return wire.None
 }
 
+// differs tells whether the member takes the group for another one.
+func (r *SyncRequest) differs(said, is string) bool { return (r.Named || said != "") && said != is }
+
 func (g *group) checkSync(r *SyncRequest) wire.Code {
 	switch {
 	case r.Generation != g.generation:
 		return wire.IllegalGeneration
-	case r.ProtocolType != "" && r.ProtocolType != g.protocolType,
-		r.Protocol != "" && r.Protocol != g.protocol && g.state != Preparing:
+	case r.differs(r.ProtocolType, g.protocolType), r.differs(r.Protocol, g.protocol) && g.state != Preparing:
 		return wire.InconsistentGroupProtocol
 	case g.state == Preparing:
 		return wire.RebalanceInProgress

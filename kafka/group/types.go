@@ -171,8 +171,9 @@ type SyncRequest struct {
 	MemberID     string
 	InstanceID   string
 	Generation   int32
-	ProtocolType string // empty: not checked
-	Protocol     string // empty: not checked
+	ProtocolType string // empty: not checked, unless Named
+	Protocol     string // the same
+	Named        bool
 	Assignments  map[string][]byte
 }
 

@@ -70,6 +70,7 @@ const (
 	FetchSessionIDNotFound     Code = 70
 	InvalidFetchSessionEpoch   Code = 71
 	FetchSessionTopicIDError   Code = 106
+	FencedLeaderEpoch          Code = 74
 	UnknownLeaderEpoch         Code = 75
 	UnsupportedCompression     Code = 76
 	UnknownTopicID             Code = 100

@@ -44,6 +44,8 @@ func conversations() []conversation {
 		{"acquiring", acquiring},
 		{"transactions", transactions},
 		{"implicit", implicit},
+		{"batched", batched},
+		{"odd", odd},
 	}
 }
 
