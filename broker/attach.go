@@ -2,7 +2,6 @@ package broker
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -210,12 +209,9 @@ func (b *Broker) restoreAttachment(e store.Entry) (ok bool, err error) {
 	if err := decodeDef(e, &d); err != nil {
 		return false, err
 	}
-	v := b.vhosts[d.VHost]
-	switch {
-	case v == nil && b.goes(d.VHost, nil):
-		return true, nil // it goes with that
-	case v == nil:
-		return false, fmt.Errorf("an attachment of %q is in vhost %q, which does not exist", d.Of, d.VHost)
+	v, err := b.home(d.VHost, nil, "an attachment of", d.Of)
+	if v == nil {
+		return err == nil, err // it goes with that
 	}
 	to := attachedTo{d.Exchange, d.Own, d.Of}
 	if durable, err := v.hasFor(to); err != nil || !durable {

@@ -28,6 +28,7 @@ import (
 //	P/VHOST/COMPONENT/NAME   a parameter of a component that is not here
 //	m/global/NAME        a parameter of no virtual host
 //	t/VHOST/NAME         times to live of what was in a queue when a policy changed them
+//	a/VHOST/KIND/NAME/KEY   what a listener keeps beside a queue (q), an exchange (x) or something of its own (v)
 const (
 	keyClusterID      = "m/cluster"
 	keyProducerID     = "m/producer"
@@ -78,22 +79,16 @@ func (b *Broker) putDef(entries ...store.Entry) error {
 
 // load reads every definition: hosts, exchanges and queues first, then what binds them.
 func (b *Broker) load() error {
-	var exchanges []exchangeDef
-	var queues, bindings []store.Entry // decoded one by one: there may be very many
-	var expiries []expiryDef
-	var marks []ttlDef
+	behind := map[string][]store.Entry{} // by prefix: decoded one by one, there may be very many
 	policies := map[string][]*policyRule{}
-	var limits []store.Entry
-	var kept []parameterDef
-	var attached []store.Entry
 	ctx, cancel := asking()
 	defer cancel()
 	shared := b.store.Caps().Shared
 	err := b.defs.Load(ctx, func(e store.Entry) error {
-		var into any
 		if shared {
 			b.follower.note(e.Key, e.Revision)
 		}
+		var d vhostDef
 		switch {
 		case e.Key == keyClusterID:
 			return decodeDef(e, &b.clusterID)
@@ -104,64 +99,41 @@ func (b *Broker) load() error {
 			b.producerHi.Store(n)
 			return err
 		case strings.HasPrefix(e.Key, prefixVHost):
-			var d vhostDef
-			if err := decodeDef(e, &d); err != nil {
-				return err
+			err := decodeDef(e, &d)
+			if err == nil {
+				b.showVHost(&d)
 			}
-			b.showVHost(&d)
-			return nil
+			return err
 		case strings.HasPrefix(e.Key, prefixVHostEnd):
-			var d vhostDef
-			if err := decodeDef(e, &d); err != nil {
-				return err
+			err := decodeDef(e, &d)
+			if err == nil {
+				b.goVHost(d.Name)
 			}
-			b.goVHost(d.Name)
-			return nil
-		case strings.HasPrefix(e.Key, prefixVHostLimits):
-			limits = append(limits, e)
-			return nil
-		case strings.HasPrefix(e.Key, prefixEx):
-			exchanges = append(exchanges, exchangeDef{})
-			into = &exchanges[len(exchanges)-1]
-		case strings.HasPrefix(e.Key, prefixQueue):
-			queues = append(queues, e)
-			return nil
-		case strings.HasPrefix(e.Key, prefixBinding):
-			bindings = append(bindings, e)
-			return nil
-		case strings.HasPrefix(e.Key, prefixExpiry):
-			expiries = append(expiries, expiryDef{})
-			into = &expiries[len(expiries)-1]
-		case strings.HasPrefix(e.Key, prefixTTL):
-			marks = append(marks, ttlDef{})
-			into = &marks[len(marks)-1]
+			return err
 		case strings.HasPrefix(e.Key, prefixPolicy), strings.HasPrefix(e.Key, prefixOperatorPolicy):
 			return b.loadPolicy(e, policies)
-		case strings.HasPrefix(e.Key, prefixParameter), strings.HasPrefix(e.Key, prefixGlobal):
-			d, err := decodeParameter(e)
-			kept = append(kept, d)
-			return err
-		case strings.HasPrefix(e.Key, prefixAttachment):
-			attached = append(attached, e)
-			return nil
 		case isRemoval(e.Key):
 			return b.removals.load(e)
-		default:
-			return fmt.Errorf("unknown definition %q: was the directory written by a newer version?", e.Key)
 		}
-		return decodeDef(e, into)
+		for _, prefix := range behindVHosts {
+			if strings.HasPrefix(e.Key, prefix) {
+				behind[prefix] = append(behind[prefix], e)
+				return nil
+			}
+		}
+		return fmt.Errorf("unknown definition %q: was the directory written by a newer version?", e.Key)
 	})
 	if err != nil {
 		return err
 	}
-	lost := b.clusterID == "" && len(queues) == 0 // a store that was never used, or whose definitions are gone
+	lost := b.clusterID == "" && len(behind[prefixQueue]) == 0 // a store that was never used, or whose definitions are gone
 	if err := b.refuseLoss(lost); err != nil {
 		return err
 	}
 	if err := b.firstStart(); err != nil {
 		return err
 	}
-	for _, e := range limits {
+	for _, e := range behind[prefixVHostLimits] {
 		if err := b.restoreVHostLimits(e); err != nil {
 			return err
 		}
@@ -169,19 +141,22 @@ func (b *Broker) load() error {
 	if err := b.restorePolicies(policies); err != nil {
 		return err
 	}
-	for _, d := range kept {
-		if err := b.restoreParameter(d); err != nil {
+	for _, e := range append(behind[prefixParameter], behind[prefixGlobal]...) {
+		if err := b.restoreParameter(e); err != nil {
 			return err
 		}
 	}
-	if err := b.restore(exchanges, queues, bindings, expiries, marks); err != nil {
+	if err := b.restore(behind); err != nil {
 		return err
 	}
-	if err := b.restoreAttachments(attached); err != nil {
+	if err := b.restoreAttachments(behind[prefixAttachment]); err != nil {
 		return err
 	}
 	return b.claim(lost)
 }
+
+// behindVHosts begin the keys of what is restored when all virtual hosts are there.
+var behindVHosts = []string{prefixQueue, prefixBinding, prefixEx, prefixExpiry, prefixTTL, prefixVHostLimits, prefixParameter, prefixGlobal, prefixAttachment}
 
 func decodeDef(e store.Entry, into any) error {
 	dec := json.NewDecoder(bytes.NewReader(e.Value))
@@ -217,33 +192,31 @@ func (b *Broker) firstStart() error {
 	return b.putJSON(store.Key(prefixVHost, d.Name), d)
 }
 
-func (b *Broker) restore(exchanges []exchangeDef, queues, bindings []store.Entry, expiries []expiryDef, marks []ttlDef) error {
-	for _, d := range exchanges {
-		v := b.vhosts[d.VHost]
-		if v == nil && b.goes(d.VHost, d.Lanes) {
-			continue
+// restore takes up exchanges, queues and bindings, and what is marked of queues.
+func (b *Broker) restore(list map[string][]store.Entry) error {
+	for _, e := range list[prefixEx] {
+		var d exchangeDef
+		if err := decodeDef(e, &d); err != nil {
+			return err
 		}
-		if v == nil {
-			return fmt.Errorf("exchange %q is in vhost %q, which does not exist", d.Name, d.VHost)
+		v, err := b.home(d.VHost, d.Lanes, "exchange", d.Name)
+		if err == nil && v != nil {
+			err = v.restoreExchange(d)
 		}
-		if err := v.restoreExchange(d); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	var missing []error
 	var q queueDef
-	for _, e := range queues {
+	for _, e := range list[prefixQueue] {
 		if err := q.decode(e); err != nil {
 			return err
 		}
-		v := b.vhosts[q.VHost]
-		if v == nil && b.goes(q.VHost, q.Logs) {
-			continue
+		v, err := b.home(q.VHost, q.Logs, "queue", q.Name)
+		if err == nil && v != nil {
+			err = v.restoreQueue(&q)
 		}
-		if v == nil {
-			return fmt.Errorf("queue %q is in vhost %q, which does not exist", q.Name, q.VHost)
-		}
-		err := v.restoreQueue(&q)
 		if errors.Is(err, store.ErrMissing) {
 			missing = append(missing, err) // name all of them at once
 		} else if err != nil {
@@ -255,16 +228,16 @@ func (b *Broker) restore(exchanges []exchangeDef, queues, bindings []store.Entry
 	}
 	var loose []store.Entry // to be put right
 	var d bindingDef
-	for _, e := range bindings {
+	for _, e := range list[prefixBinding] {
 		if err := d.decode(e); err != nil {
 			return err
 		}
-		v := b.vhosts[d.VHost]
-		if v == nil && b.goes(d.VHost, nil) {
-			continue
+		v, err := b.home(d.VHost, nil, "a binding of exchange", d.Source)
+		if err != nil {
+			return err
 		}
 		if v == nil {
-			return fmt.Errorf("a binding is in vhost %q, which does not exist", d.VHost)
+			continue
 		}
 		key, err := v.restoreBinding(&d, true)
 		if err != nil {
@@ -278,14 +251,22 @@ func (b *Broker) restore(exchanges []exchangeDef, queues, bindings []store.Entry
 		}
 		loose = append(loose, entries...)
 	}
-	for _, d := range expiries {
+	for _, e := range list[prefixExpiry] {
+		var d expiryDef
+		if err := decodeDef(e, &d); err != nil {
+			return err
+		}
 		if !b.restoreExpiry(d) {
-			loose = append(loose, store.Entry{Key: store.Key(prefixExpiry, d.VHost, d.Queue)})
+			loose = append(loose, store.Entry{Key: e.Key})
 		}
 	}
-	for _, d := range marks {
+	for _, e := range list[prefixTTL] {
+		var d ttlDef
+		if err := decodeDef(e, &d); err != nil {
+			return err
+		}
 		if !b.restoreTTLs(d) {
-			loose = append(loose, store.Entry{Key: store.Key(prefixTTL, d.VHost, d.Queue)})
+			loose = append(loose, store.Entry{Key: e.Key})
 		}
 	}
 	if len(loose) > 0 { // or they would come back once something of the end's name is declared

@@ -262,20 +262,20 @@ func (b *Broker) auditParameters(by audit.Actor, vhost string, put []Parameter, 
 func decodeParameter(e store.Entry) (d parameterDef, err error) { return d, decodeDef(e, &d) }
 
 // restoreParameter takes a parameter up at the start.
-func (b *Broker) restoreParameter(d parameterDef) error {
+func (b *Broker) restoreParameter(e store.Entry) error {
+	d, err := decodeParameter(e)
+	if err != nil {
+		return err
+	}
 	if d.VHost == "" {
 		b.global.put(Parameter{Name: d.Name, Value: d.Value})
 		return nil
 	}
-	v := b.vhosts[d.VHost]
-	switch {
-	case v == nil && b.goes(d.VHost, nil):
-		return nil
-	case v == nil:
-		return fail(Internal, "parameter '%s' is in vhost '%s', which does not exist", d.Name, d.VHost)
+	v, err := b.home(d.VHost, nil, "parameter", d.Name)
+	if v != nil {
+		v.parameters.put(Parameter{d.Component, d.Name, d.Value})
 	}
-	v.parameters.put(Parameter{d.Component, d.Name, d.Value})
-	return nil
+	return err
 }
 
 // takeParameter takes over what another process has written.

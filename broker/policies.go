@@ -80,12 +80,12 @@ func (b *Broker) loadPolicy(e store.Entry, into map[string][]*policyRule) error 
 // restorePolicies has the virtual hosts' policies hold for what is restored after them.
 func (b *Broker) restorePolicies(list map[string][]*policyRule) error {
 	for vhost, rules := range list {
-		v := b.vhosts[vhost]
-		if v == nil && b.goes(vhost, nil) {
-			continue
+		v, err := b.home(vhost, nil, "policy", rules[0].Name)
+		if err != nil {
+			return err
 		}
 		if v == nil {
-			return fail(Internal, "policy '%s' is in vhost '%s', which does not exist", rules[0].Name, vhost)
+			continue
 		}
 		v.policies.Store((*policySet)(nil).with(rules, nil))
 		for _, x := range v.Exchanges() { // those that every virtual host has

@@ -167,6 +167,14 @@ func (b *Broker) goes(name string, logs []store.LogID) bool {
 	return true
 }
 
+// home is, at a start, the virtual host that something is in; nil without an error is one on its way out, as goes has it.
+func (b *Broker) home(vhost string, logs []store.LogID, what, name string) (*VHost, error) {
+	if v := b.vhosts[vhost]; v != nil || b.goes(vhost, logs) {
+		return v, nil
+	}
+	return nil, fail(Internal, "%s '%s' is in vhost '%s', which does not exist", what, name, vhost)
+}
+
 // goOnWithVHosts takes up the deletions that an earlier process has not finished.
 func (b *Broker) goOnWithVHosts() {
 	b.goingLogs = nil

@@ -115,13 +115,9 @@ func (b *Broker) restoreVHostLimits(e store.Entry) error {
 	if err != nil {
 		return err
 	}
-	v := b.vhosts[name]
-	switch {
-	case v == nil && b.goes(name, nil):
-		return nil
-	case v == nil:
-		return fmt.Errorf("limits are of vhost %q, which does not exist", name)
+	v, err := b.home(name, nil, "a limit of", name)
+	if v != nil {
+		v.obey(said)
 	}
-	v.obey(said)
-	return nil
+	return err
 }
