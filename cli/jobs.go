@@ -315,11 +315,7 @@ func jobCommand() *cobra.Command {
 		t, o := reach(c), shaped(c)
 		c.ValidArgsFunction = completeFirst("jobs", "id")
 		c.RunE = func(c *cobra.Command, args []string) error {
-			asJSON, err := o.json()
-			if err != nil {
-				return err
-			}
-			cl, err := t.settle(c)
+			cl, asJSON, err := t.settleFor(c, o)
 			if err != nil {
 				return err
 			}

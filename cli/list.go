@@ -60,11 +60,7 @@ func listKind(k *kind) *cobra.Command {
 		for _, a := range args { // commas, as some tools have them
 			l.columns = append(l.columns, strings.FieldsFunc(a, func(r rune) bool { return r == ',' })...)
 		}
-		asJSON, err := o.json()
-		if err != nil {
-			return err
-		}
-		cl, err := t.settle(c)
+		cl, asJSON, err := t.settleFor(c, o)
 		if err != nil {
 			return err
 		}

@@ -45,11 +45,7 @@ func showKind(k *kind) *cobra.Command {
 	}
 	c.ValidArgsFunction = completeNames(k.list, k.named)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		asJSON, err := o.json()
-		if err != nil {
-			return err
-		}
-		cl, err := t.settle(c)
+		cl, asJSON, err := t.settleFor(c, o)
 		if err != nil {
 			return err
 		}

@@ -52,11 +52,7 @@ the command ends with status 1. leveret health asks without a user, and is what 
 	}
 	t, o := reach(c), shaped(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		asJSON, err := o.json()
-		if err != nil {
-			return err
-		}
-		cl, err := t.settle(c)
+		cl, asJSON, err := t.settleFor(c, o)
 		if err != nil {
 			return err
 		}

@@ -80,6 +80,14 @@ func (t *target) inVHost(c *cobra.Command, usage string) {
 // inOne is the usage of --vhost where one must be meant.
 const inOne = "virtual host, default /"
 
+// settleFor is settle for a command with --output, of which it says whether a program reads what comes out.
+func (t *target) settleFor(c *cobra.Command, o *output) (cl *client, asJSON bool, err error) {
+	if asJSON, err = o.json(); err == nil {
+		cl, err = t.settle(c)
+	}
+	return cl, asJSON, err
+}
+
 // settle fills in what flags did not say, and makes the client.
 func (t *target) settle(c *cobra.Command) (*client, error) {
 	if f := c.Flags().Lookup("vhost"); f != nil {
