@@ -41,9 +41,8 @@ const files = {'/': ['text/html', () => PAGE], '/stomp.js': ['text/javascript', 
 
 const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'page-'));
 let child;
-const end = code => {
+const end = code => { // the profile goes with the stage's own folder: processes of the browser that are still ending write there
   if (child) child.kill('SIGKILL');
-  fs.rmSync(profile, {recursive: true, force: true, maxRetries: 10});
   process.exit(code);
 };
 
