@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 )
 
 // as signs in under a client-id.
@@ -75,61 +77,68 @@ func TestADurableSubscriptionIsAClientAndAName(t *testing.T) {
 }
 
 func TestADelayedMessageComesInTime(t *testing.T) {
-	r := newRig(t, rigOptions{})
-	p, sender := r.connect("1.2"), r.connect("1.2")
-	p.call("SUBSCRIBE\nid:q\ndestination:/queue/q")
-	p.call("SUBSCRIBE\nid:t\ndestination:/topic/a.*")
-	p.call("SUBSCRIBE\nid:x\ndestination:/exchange/amq.direct/k")
-	begun := time.Now()
-	for _, to := range []string{"/queue/q", "/topic/a.b", "/exchange/amq.direct/k"} {
-		sender.put("destination:"+to+"\nAMQ_SCHEDULED_DELAY:300\ncolor:red", "")
-	}
-	sender.call("BEGIN\ntransaction:t")
-	sender.send("SEND\ndestination:/queue/q\nAMQ_SCHEDULED_DELAY: 300 \ntransaction:t\n\nin a transaction")
-	sender.call("COMMIT\ntransaction:t")
-	sender.put("destination:/queue/q\nAMQ_SCHEDULED_DELAY:0\nAMQ_SCHEDULED_REPEAT:0", "now")
-	if first := p.messages(1)[0]; first.body != "now" || time.Since(begun) > 250*time.Millisecond && first.get("x-delay") != "" {
-		t.Error(first)
-	}
-	got := map[string]int{}
-	for _, m := range p.messages(4) {
-		got[m.get("subscription")+" "+m.get("destination")]++
-		if waited := time.Since(begun); waited < 280*time.Millisecond || m.get("AMQ_SCHEDULED_DELAY") == "" {
-			t.Errorf("after %v: %s", waited, m)
+	fakeclock.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		r.piped = true
+		p, sender := r.connect("1.2"), r.connect("1.2")
+		p.call("SUBSCRIBE\nid:q\ndestination:/queue/q")
+		p.call("SUBSCRIBE\nid:t\ndestination:/topic/a.*")
+		p.call("SUBSCRIBE\nid:x\ndestination:/exchange/amq.direct/k")
+		begun := time.Now()
+		for _, to := range []string{"/queue/q", "/topic/a.b", "/exchange/amq.direct/k"} {
+			sender.put("destination:"+to+"\nAMQ_SCHEDULED_DELAY:300\ncolor:red", "")
 		}
-	}
-	if want := map[string]int{"q /queue/q": 2, "t /topic/a.b": 1, "x /exchange/amq.direct/k": 1}; fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("%v, want %v", got, want)
-	}
-	for header, text := range map[string]string{"AMQ_SCHEDULED_DELAY:soon": "not a number of milliseconds", "AMQ_SCHEDULED_DELAY:-1": "not a number", "AMQ_SCHEDULED_CRON:* * * * *": "not supported"} {
-		p := r.connect("1.2")
-		p.send("SEND\ndestination:/queue/q\n" + header + "\n\n")
-		p.ended("Invalid header", text)
-	}
+		sender.call("BEGIN\ntransaction:t")
+		sender.send("SEND\ndestination:/queue/q\nAMQ_SCHEDULED_DELAY: 300 \ntransaction:t\n\nin a transaction")
+		sender.call("COMMIT\ntransaction:t")
+		sender.put("destination:/queue/q\nAMQ_SCHEDULED_DELAY:0\nAMQ_SCHEDULED_REPEAT:0", "now")
+		if first := p.messages(1)[0]; first.body != "now" || first.get("x-delay") != "" || time.Since(begun) > 250*time.Millisecond {
+			t.Error(first, time.Since(begun))
+		}
+		got := map[string]int{}
+		for _, m := range p.messages(4) {
+			got[m.get("subscription")+" "+m.get("destination")]++
+			if waited := time.Since(begun); waited < 280*time.Millisecond || waited > 400*time.Millisecond || m.get("AMQ_SCHEDULED_DELAY") == "" {
+				t.Errorf("after %v: %s", waited, m)
+			}
+		}
+		if want := map[string]int{"q /queue/q": 2, "t /topic/a.b": 1, "x /exchange/amq.direct/k": 1}; fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+		for header, text := range map[string]string{"AMQ_SCHEDULED_DELAY:soon": "not a number of milliseconds", "AMQ_SCHEDULED_DELAY:-1": "not a number", "AMQ_SCHEDULED_CRON:* * * * *": "not supported"} {
+			p := r.connect("1.2")
+			p.send("SEND\ndestination:/queue/q\n" + header + "\n\n")
+			p.ended("Invalid header", text)
+		}
+	})
 }
 
 func TestExpiresIsATime(t *testing.T) {
-	r := newRig(t, rigOptions{})
-	p := r.connect("1.2")
-	in := func(d time.Duration) string { return strconv.FormatInt(time.Now().Add(d).UnixMilli(), 10) }
-	soon := in(300 * time.Millisecond)
-	for _, header := range []string{"expires:" + in(-time.Hour), "expires:" + soon, "expires:" + soon, "expires:" + in(time.Hour), "expires:0", "expires:3600", "expires:Thu, 01 Dec", "expiration:5000000\nexpires:" + in(-time.Hour)} {
-		p.call("SEND\ndestination:/queue/q\n" + header)
-		time.Sleep(10 * time.Millisecond)
-	}
-	time.Sleep(500 * time.Millisecond)
-	p.call("SUBSCRIBE\nid:q\ndestination:/queue/q")
-	var left []string
-	for _, m := range p.messages(5) {
-		if len(m.get("expires")) == 13 {
-			left = append(left, "a time")
-		} else {
-			left = append(left, m.get("expires"))
+	fakeclock.Test(t, func(t *testing.T) {
+		time.Sleep(5 * 365 * 24 * time.Hour) // the clock begins in 2000, whose times in ms are taken for numbers
+		r := newRig(t, rigOptions{})
+		r.piped = true
+		p := r.connect("1.2")
+		in := func(d time.Duration) string { return strconv.FormatInt(time.Now().Add(d).UnixMilli(), 10) }
+		soon := in(300 * time.Millisecond)
+		for _, header := range []string{"expires:" + in(-time.Hour), "expires:" + soon, "expires:" + soon, "expires:" + in(time.Hour), "expires:0", "expires:3600", "expires:Thu, 01 Dec", "expiration:5000000\nexpires:" + in(-time.Hour)} {
+			p.call("SEND\ndestination:/queue/q\n" + header)
+			time.Sleep(10 * time.Millisecond)
 		}
-	}
-	if fmt.Sprintf("%q", left) != `["a time" "0" "3600" "Thu, 01 Dec" "a time"]` {
-		t.Errorf("%q", left)
-	}
+		time.Sleep(500 * time.Millisecond)
+		p.call("SUBSCRIBE\nid:q\ndestination:/queue/q")
+		var left []string
+		for _, m := range p.messages(5) {
+			if len(m.get("expires")) == 13 {
+				left = append(left, "a time")
+			} else {
+				left = append(left, m.get("expires"))
+			}
+		}
+		if fmt.Sprintf("%q", left) != `["a time" "0" "3600" "Thu, 01 Dec" "a time"]` {
+			t.Errorf("%q", left)
+		}
+	})
 }
 
 func TestWhatANameAloneIsTheClientMaySay(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/audit"
 	"github.com/leveret-mq/leveret/internal/budget"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 )
 
@@ -53,43 +54,50 @@ func TestHeartBeatsAreAgreedOnAndSent(t *testing.T) {
 
 // A client that promised heart-beats and is silent for twice as long is given up, what it held comes again, and the log says so.
 func TestASilentClientIsGivenUp(t *testing.T) {
-	r := newRig(t, rigOptions{})
-	p := r.open()
-	p.send("CONNECT\naccept-version:1.2\nheart-beat:100,0\nlogin:guest\npasscode:guest\n\n")
-	p.expect("CONNECTED version:1.2 heart-beat:0,100")
-	for range 20 { // a beat a time keeps it
-		time.Sleep(60 * time.Millisecond)
-		if _, err := p.nc.Write([]byte("\n")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p.call("BEGIN\ntransaction:t")
-	begun := time.Now()
-	if g, ok := p.next(); ok {
-		t.Errorf("got %s", g)
-	}
-	if waited := time.Since(begun); waited < leastSilence {
-		t.Errorf("given up after %v", waited)
-	}
-	if !strings.Contains(r.log.String(), "no sign of life") {
-		t.Error(r.log)
-	}
-}
-
-func TestWhoDoesNotSignInIsCutOff(t *testing.T) {
-	r := newRig(t, rigOptions{server: func(o *Options) { o.ConnectTimeout = 50 * time.Millisecond }})
-	for _, begin := range []string{"", "CONN", "CONNECT\nlogin:guest\n"} {
+	fakeclock.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		r.piped = true
 		p := r.open()
-		if _, err := p.nc.Write([]byte(begin)); err != nil {
-			t.Fatal(err)
+		p.send("CONNECT\naccept-version:1.2\nheart-beat:100,0\nlogin:guest\npasscode:guest\n\n")
+		p.expect("CONNECTED version:1.2 heart-beat:0,100")
+		for range 20 { // a beat a time keeps it
+			time.Sleep(60 * time.Millisecond)
+			if _, err := p.nc.Write([]byte("\n")); err != nil {
+				t.Fatal(err)
+			}
 		}
+		p.call("BEGIN\ntransaction:t")
+		begun := time.Now()
 		if g, ok := p.next(); ok {
 			t.Errorf("got %s", g)
 		}
-	}
-	if n := r.broker.ConnectionCounts()["stomp"]; n > 1 {
-		t.Errorf("%d are connected", n)
-	}
+		if waited := time.Since(begun); waited < leastSilence {
+			t.Errorf("given up after %v", waited)
+		}
+		if !strings.Contains(r.log.String(), "no sign of life") {
+			t.Error(r.log)
+		}
+	})
+}
+
+func TestWhoDoesNotSignInIsCutOff(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{server: func(o *Options) { o.ConnectTimeout = 10 * time.Second }})
+		r.piped = true
+		for _, begin := range []string{"", "CONN", "CONNECT\nlogin:guest\n"} {
+			p, begun := r.open(), time.Now()
+			if _, err := p.nc.Write([]byte(begin)); err != nil {
+				t.Fatal(err)
+			}
+			if g, ok := p.next(); ok {
+				t.Errorf("got %s", g)
+			}
+			if took := time.Since(begun); took != 10*time.Second {
+				t.Errorf("cut off after %v", took)
+			}
+		}
+		until(t, func() bool { return r.broker.ConnectionCounts()["stomp"] == 0 })
+	})
 }
 
 func TestAnEarlyFrameIsSmall(t *testing.T) {
@@ -271,9 +279,7 @@ func TestALargeBodyThatMemoryHasNoRoomForIsTaken(t *testing.T) {
 			}
 			p.expect("RECEIPT receipt-id:r")
 		}
-		if n := r.scratches.Load(); n != 0 {
-			t.Errorf("%s: %d scratch files are open", name, n)
-		}
+		until(t, func() bool { return r.scratches.Load() == 0 })
 		p.call("SUBSCRIBE\nid:1\ndestination:/queue/a")
 		for _, m := range p.messages(2) {
 			if m.body != string(body) {

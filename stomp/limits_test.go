@@ -1,7 +1,6 @@
 package stomp
 
 import (
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -44,13 +43,8 @@ func TestLimitsOfAVirtualHostRefuse(t *testing.T) {
 
 // through connects without a system, so that time is the test's.
 func (r *rig) through() *peer {
-	client, server := net.Pipe()
-	r.served.Add(1)
-	go func() {
-		defer r.served.Done()
-		r.server.Handle(server)
-	}()
-	p := &peer{t: r.t, nc: client}
+	r.piped = true
+	p := &peer{t: r.t, nc: r.dial()}
 	p.send("CONNECT\naccept-version:1.2\nlogin:guest\npasscode:guest\n\n")
 	p.expect("CONNECTED version:1.2 heart-beat:0,0")
 	return p

@@ -21,6 +21,7 @@ import (
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/deliver"
+	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/websocket"
 )
 
@@ -191,22 +192,25 @@ func TestOverWebSocketARefusedSignInCloses(t *testing.T) {
 }
 
 func TestOverWebSocketHeartBeatsAreMessagesOfTheirOwn(t *testing.T) {
-	r := webRig(t, rigOptions{})
-	p := r.open()
-	s := p.nc.(*socket)
-	p.send("CONNECT\naccept-version:1.2\nheart-beat:100,100\nlogin:guest\npasscode:guest\n\n")
-	p.expect("CONNECTED version:1.2 heart-beat:100,100")
-	s.got, s.rest = nil, nil
-	begun := time.Now()
-	if _, err := io.Copy(io.Discard, p.nc); err != nil && !errors.Is(err, io.EOF) {
-		t.Fatal(err)
-	}
-	if waited := time.Since(begun); waited < leastSilence {
-		t.Errorf("given up after %v", waited)
-	}
-	if len(s.got) < 5 || s.got[0].Header.OpCode != ws.OpText || string(s.got[0].Payload) != "\n" || !strings.Contains(r.log.String(), "no sign of life") {
-		t.Errorf("%v, log %s", s.got, r.log)
-	}
+	fakeclock.Test(t, func(t *testing.T) {
+		r := webRig(t, rigOptions{})
+		r.piped = true
+		p := r.open()
+		s := p.nc.(*socket)
+		p.send("CONNECT\naccept-version:1.2\nheart-beat:100,100\nlogin:guest\npasscode:guest\n\n")
+		p.expect("CONNECTED version:1.2 heart-beat:100,100")
+		s.got, s.rest = nil, nil
+		begun := time.Now()
+		if _, err := io.Copy(io.Discard, p.nc); err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		if waited := time.Since(begun); waited < leastSilence {
+			t.Errorf("given up after %v", waited)
+		}
+		if len(s.got) < 5 || s.got[0].Header.OpCode != ws.OpText || string(s.got[0].Payload) != "\n" || !strings.Contains(r.log.String(), "no sign of life") {
+			t.Errorf("%v, log %s", s.got, r.log)
+		}
+	})
 }
 
 // A client that closes the WebSocket is answered as that has it, and what it held comes again.
@@ -291,11 +295,15 @@ func TestAFloodOfPingsPilesNothingUp(t *testing.T) {
 
 // Half a handshake, an endless one and what is none at all end with an answer or in time, and with a line in the log.
 func TestHandshakesThatAreNoneEnd(t *testing.T) {
-	r := newRig(t, rigOptions{server: func(o *Options) {
-		o.ConnectTimeout = 300 * time.Millisecond
-		o.Origins = []string{"https://a.example"}
-	}})
-	r.web = true
+	at := func(timeout time.Duration) *rig {
+		r := newRig(t, rigOptions{server: func(o *Options) {
+			o.ConnectTimeout = timeout
+			o.Origins = []string{"https://a.example"}
+		}})
+		r.web = true
+		return r
+	}
+	r, short := at(patience), at(100*time.Millisecond)
 	good := "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	for name, c := range map[string]struct{ in, answer, log string }{
 		"nothing":         {"", "", ""},
@@ -309,6 +317,10 @@ func TestHandshakesThatAreNoneEnd(t *testing.T) {
 		"TLS":             {"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", "", "speaks TLS"},
 		"noise":           {strings.Repeat("\n", 5000), "HTTP/1.1 400 ", ""},
 	} {
+		r := r
+		if c.answer+c.log == "" {
+			r = short
+		}
 		nc := r.dial()
 		_ = nc.SetDeadline(time.Now().Add(patience))
 		if _, err := io.WriteString(nc, c.in); err != nil {
