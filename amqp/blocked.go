@@ -17,6 +17,7 @@ func (c *conn) held(plain bool) bool {
 // waitAlarm holds the read loop up while it is held. The wait ends with the alarm, the client or the broker.
 func (c *conn) waitAlarm(plain bool) {
 	netx.Hold(c.nc, c.writerDone, 0, func() bool { return c.held(plain) && !c.forced.Load() })
+	c.tellUnblocked() // before the answers to what has waited, whoever notices first
 }
 
 // tellBlocked tells a client that publishes that the broker takes no messages, and why, before it hears what became

@@ -59,6 +59,7 @@ func (p *peer) shut(code wire.Code, text string) {
 	}
 	p.send(0, &wire.ConnectionCloseOk{})
 	p.closed()
+	p.nc.Close() // for which the broker waits
 }
 
 // limitedUser has limits that a test changes.
@@ -389,33 +390,32 @@ func TestGetsKeepTheRate(t *testing.T) {
 
 // Whoever waits for its rate still gets heartbeats, hears that it has to go, and is missed when it has gone.
 func TestWhoWaitsForItsRateIsAlive(t *testing.T) {
-	r := newRig(t, rigOptions{})
-	r.limit("/", broker.ProducerByteRate, 10)
-	for i, end := range []func(p *peer){
-		func(p *peer) { p.nc.Close() },
-		func(p *peer) {
-			if err := r.broker.DeleteVHost(root, "/"); err != nil {
-				t.Fatal(err)
+	fakeclock.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		r.limit("/", broker.ProducerByteRate, 10)
+		for i, end := range []func(p *peer){
+			func(p *peer) { p.nc.Close() },
+			func(p *peer) {
+				if err := r.broker.DeleteVHost(root, "/"); err != nil {
+					t.Fatal(err)
+				}
+				p.shut(wire.ConnectionForced, "CONNECTION_FORCED - vhost '/' is deleted")
+			},
+		} {
+			p := r.handshakeOver(r.pipe(), &wire.ConnectionTuneOk{ChannelMax: 2047, FrameMax: 131072, Heartbeat: 1})
+			p.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
+			p.publish(1, text("q", strings.Repeat("x", 10_000)))
+			for range 5 { // for longer than two intervals, in which nothing is read of it
+				if f, err := p.frame(); err != nil || f.Type != wire.FrameHeartbeat {
+					t.Fatal(i, f, err)
+				}
 			}
-			p.shut(wire.ConnectionForced, "CONNECTION_FORCED - vhost '/' is deleted")
-			p.nc.Close()
-		},
-	} {
-		p := r.handshake(&wire.ConnectionTuneOk{ChannelMax: 2047, FrameMax: 131072, Heartbeat: 1})
-		p.call(1, &wire.ChannelOpen{}, wire.IDChannelOpenOk)
-		p.publish(1, text("q", strings.Repeat("x", 10_000)))
-		for range 5 { // for longer than two intervals, in which nothing is read of it
-			if f, err := p.frame(); err != nil || f.Type != wire.FrameHeartbeat {
-				t.Fatal(i, f, err)
+			end(p)
+			began := time.Now()
+			until(t, func() bool { return len(r.broker.Connections()) == 0 })
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("%d: it took %v", i, took)
 			}
 		}
-		end(p)
-		began := time.Now()
-		for len(r.broker.Connections()) > 0 {
-			time.Sleep(time.Millisecond)
-		}
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("%d: it took %v", i, took)
-		}
-	}
+	})
 }

@@ -172,7 +172,8 @@ type peer struct {
 	max int
 }
 
-const patience = 20 * time.Second
+// patience is for what should be there at once: a slow machine is no fault.
+const patience = time.Minute
 
 // connect opens a connection up to channel 1.
 func (r *rig) connect() *peer {
