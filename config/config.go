@@ -91,7 +91,7 @@ type Config struct {
 	// TLSVerify is VerifyNone, VerifyRequest or VerifyRequire.
 	TLSVerify string `flag:"tls-verify" default:"request" group:"TLS" live:"true" usage:"what --tls-ca is for: none = clients are asked for no certificate, request = they may have one, which must be good, require = nobody gets in without one"`
 	// TLSLoginFrom is what of a client's certificate is a user's name.
-	TLSLoginFrom string `flag:"tls-login-from" default:"common_name" group:"TLS" usage:"what of a client's certificate is the name of the user that it logs in, with SASL EXTERNAL on AMQP and without SASL on Kafka: common_name, distinguished_name, subject_alternative_name, or off"`
+	TLSLoginFrom string `flag:"tls-login-from" default:"common_name" group:"TLS" usage:"what of a client's certificate is the name of the user that it logs in, with SASL EXTERNAL on AMQP and XMPP, without SASL on Kafka, without login on STOMP: common_name, distinguished_name, subject_alternative_name, or off"`
 	// TLSLoginSANType is the kind of name that TLSLoginFrom means.
 	TLSLoginSANType string `flag:"tls-login-san-type" default:"dns" group:"TLS" usage:"which kind of subject alternative name that is: dns, ip, email or uri"`
 	// TLSLoginSANIndex is which of these.
