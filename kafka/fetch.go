@@ -263,6 +263,9 @@ func (c *conn) lookAt(known *topic, err error, t wire.FetchTopic, p wire.FetchPa
 	if got.state.Err = codeOf(err); err == nil {
 		got.sets, got.state.Err = c.readPartition(known, p, left, &got.state)
 	}
+	if got.state.Err == wire.UnknownTopicOrPartition && t.Name == nil && (known == nil || known.queue != nil && known.queue.Deleted()) {
+		got.state.Err = wire.UnknownTopicID // it was deleted after it had been found by that
+	}
 	switch got.state.Err {
 	case wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.TopicAuthorizationFailed:
 		got.state.Aborted = []wire.Aborted{} // as Kafka has it of what there is nothing to read of

@@ -196,6 +196,29 @@ func TestATopicThatWasReplacedIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// A topic that goes between its being found and being read is unknown by what it was named by.
+func TestATopicThatGoesWhileItIsReadIsUnknownByItsName(t *testing.T) {
+	for name, want := range map[string]wire.Code{"t": wire.UnknownTopicOrPartition, "": wire.UnknownTopicID} {
+		r := newRig(t, nil)
+		r.topic("t", 1, nil)
+		c := r.direct(t)
+		asked := wire.FetchTopic{ID: queueID(t, r, "t")}
+		if name != "" {
+			asked = wire.FetchTopic{Name: []byte(name)}
+		}
+		known, err := c.topicNamed(broker.Consume, asked.Name, asked.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.session().DeleteQueue("t", false, false); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.lookAt(known, nil, asked, wire.FetchPartition{MaxBytes: 100}, 100).state.Err; got != want {
+			t.Errorf("named %q: %v, want %v", name, got, want)
+		}
+	}
+}
+
 // framedBody is a request without its header.
 func framedBody(req kmsg.Request, version int16) []byte {
 	req.SetVersion(version)
