@@ -30,7 +30,7 @@ func (r *rig) oldest(name string) (s Stamp) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if s, ok := q.Oldest(true); ok {
 			return s
 		}

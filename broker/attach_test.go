@@ -72,10 +72,7 @@ func TestAttachmentsGoWithWhatTheyAreOf(t *testing.T) {
 	if err := r.DeleteVHost(audit.Actor{}, "/"); err != nil {
 		t.Fatal(err)
 	}
-	for range 500 {
-		if len(r.keys(prefixAttachment)) == 0 {
-			break
-		}
+	for end := time.Now().Add(patience); len(r.keys(prefixAttachment)) > 0 && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	want(t, "after the virtual host", r.keys(prefixAttachment), nil)
@@ -96,7 +93,7 @@ func TestOnExchangeDeletedTellsOfEach(t *testing.T) {
 	select {
 	case name := <-gone:
 		want(t, "gone", []string{name}, []string{"/ x"})
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nobody was told")
 	}
 }

@@ -472,7 +472,7 @@ func TestALogThatWasCutInTheMiddleOfASegmentIsCompacted(t *testing.T) {
 		}()
 		select {
 		case <-done:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("cut at %d: it goes round and round", cut)
 		}
 		c.want(fmt.Sprintf("cut at %d", cut), want...)

@@ -267,7 +267,7 @@ func TestWorkOfAShareGroupPassesOverHoles(t *testing.T) {
 	}
 	defer share.Close()
 	var got []string
-	for deadline := time.Now().Add(10 * time.Second); len(got) < 5 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); len(got) < 5 && time.Now().Before(deadline); {
 		var into Acquisition
 		n, err := share.Acquire(100, 1<<20, &into)
 		if err != nil {

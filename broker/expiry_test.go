@@ -340,7 +340,7 @@ func TestNobodyLooksForExpiredMessagesOfADeletedQueue(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("it looks for ever, and the broker could not close")
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/field"
+	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
 	"github.com/leveret-mq/leveret/store/local"
@@ -41,7 +42,7 @@ func (r *rig) ended(id string) Job {
 	}
 	select {
 	case <-over:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		r.t.Fatal("the job does not end")
 	}
 	j, _, _, err := r.Job(id)
@@ -208,7 +209,7 @@ func (r *rig) dead(bodies ...string) {
 			r.t.Fatal(err)
 		}
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		q, err := r.v.Queue("dlq")
 		if err != nil {
 			r.t.Fatal(err)
@@ -344,67 +345,68 @@ func TestWhatCanNotBeRedrivenStays(t *testing.T) {
 }
 
 func TestJobsAreCancelledAndResumed(t *testing.T) {
-	r := startWith(t, 0)
-	r.queue("jobs", QueueOptions{Durable: true})
-	r.queue("copy", QueueOptions{Durable: true})
-	for i := range 50 {
-		publish(t, r.s.NewPublisher(), "", fmt.Sprint("jobs=", i))
-	}
-	s := spec("jobs", intoQueue("copy"))
-	s.Rate = 10
-	j, err := r.s.StartJob(ReplayJob, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for now := j; now.Copied == 0; now, _, _, _ = r.Job(j.ID) {
-		time.Sleep(time.Millisecond)
-	}
-	if _, err := r.s.ResumeJob(j.ID); KindOf(err) != Precondition {
-		t.Error(err)
-	}
-	if err := r.DropJob(j.ID); KindOf(err) != Precondition {
-		t.Error(err)
-	}
-	if err := r.CancelJob(j.ID); err != nil {
-		t.Fatal(err)
-	}
-	now := r.ended(j.ID)
-	if now.State != JobCancelled || now.Copied == 0 || now.Copied == 50 || now.Places[0].Next != message.Offset(now.Copied) {
-		t.Errorf("%+v", now)
-	}
-	r.restart()
-	now.Spec.Rate = 0
-	if again := r.ended(j.ID); again.State != JobCancelled || again.Copied != now.Copied {
-		t.Errorf("%+v", again)
-	}
-	if _, err := r.s.ResumeJob(j.ID); err != nil {
-		t.Fatal(err)
-	}
-	for now, _, _, _ = r.Job(j.ID); now.Copied < 10; now, _, _, _ = r.Job(j.ID) {
-		time.Sleep(time.Millisecond)
-	}
-	r.restart() // which interrupts it
-	if now = r.ended(j.ID); now.State != JobInterrupted || now.Copied >= 50 {
-		t.Errorf("%+v", now)
-	}
-	if _, err := r.s.ResumeJob(j.ID); err != nil {
-		t.Fatal(err)
-	}
-	if now = r.ended(j.ID); now.State != JobDone || now.Copied != 50 {
-		t.Errorf("%+v", now)
-	}
-	if got := drain(t, r.queue("copy", QueueOptions{Durable: true})); len(got) != 50 || got[49] != "49" {
-		t.Errorf("%q", got)
-	}
-	if _, err := r.s.ResumeJob(j.ID); KindOf(err) != Precondition {
-		t.Error(err)
-	}
-	if err := r.DropJob(j.ID); err != nil {
-		t.Error(err)
-	}
-	if _, _, _, err := r.Job(j.ID); KindOf(err) != NotFound {
-		t.Error(err)
-	}
+	bubble(t, func(t *testing.T, r *rig) {
+		r.queue("jobs", QueueOptions{Durable: true})
+		r.queue("copy", QueueOptions{Durable: true})
+		for i := range 50 {
+			publish(t, r.s.NewPublisher(), "", fmt.Sprint("jobs=", i))
+		}
+		s := spec("jobs", intoQueue("copy"))
+		s.Rate = 10
+		j, err := r.s.StartJob(ReplayJob, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for now := j; now.Copied == 0; now, _, _, _ = r.Job(j.ID) {
+			time.Sleep(time.Millisecond)
+		}
+		if _, err := r.s.ResumeJob(j.ID); KindOf(err) != Precondition {
+			t.Error(err)
+		}
+		if err := r.DropJob(j.ID); KindOf(err) != Precondition {
+			t.Error(err)
+		}
+		if err := r.CancelJob(j.ID); err != nil {
+			t.Fatal(err)
+		}
+		now := r.ended(j.ID)
+		if now.State != JobCancelled || now.Copied == 0 || now.Copied == 50 || now.Places[0].Next != message.Offset(now.Copied) {
+			t.Errorf("%+v", now)
+		}
+		r.restart()
+		now.Spec.Rate = 0
+		if again := r.ended(j.ID); again.State != JobCancelled || again.Copied != now.Copied {
+			t.Errorf("%+v", again)
+		}
+		if _, err := r.s.ResumeJob(j.ID); err != nil {
+			t.Fatal(err)
+		}
+		for now, _, _, _ = r.Job(j.ID); now.Copied < 10; now, _, _, _ = r.Job(j.ID) {
+			time.Sleep(time.Millisecond)
+		}
+		r.restart() // which interrupts it
+		if now = r.ended(j.ID); now.State != JobInterrupted || now.Copied >= 50 {
+			t.Errorf("%+v", now)
+		}
+		if _, err := r.s.ResumeJob(j.ID); err != nil {
+			t.Fatal(err)
+		}
+		if now = r.ended(j.ID); now.State != JobDone || now.Copied != 50 {
+			t.Errorf("%+v", now)
+		}
+		if got := drain(t, r.queue("copy", QueueOptions{Durable: true})); len(got) != 50 || got[49] != "49" {
+			t.Errorf("%q", got)
+		}
+		if _, err := r.s.ResumeJob(j.ID); KindOf(err) != Precondition {
+			t.Error(err)
+		}
+		if err := r.DropJob(j.ID); err != nil {
+			t.Error(err)
+		}
+		if _, _, _, err := r.Job(j.ID); KindOf(err) != NotFound {
+			t.Error(err)
+		}
+	})
 }
 
 // A message that can't be copied is where a job stands that failed at it.
@@ -430,36 +432,38 @@ func TestAJobThatFailedGoesOnWhereItFailed(t *testing.T) {
 
 // After a kill a job is told to have been interrupted.
 func TestAKilledJobIsInterrupted(t *testing.T) {
-	r := startWith(t, 0)
-	r.queue("jobs", QueueOptions{Durable: true})
-	r.queue("copy", QueueOptions{Durable: true})
-	publish(t, r.s.NewPublisher(), "", "jobs=1", "jobs=2")
-	s := spec("jobs", intoQueue("copy"))
-	s.Rate = 1
-	j, err := r.s.StartJob(ReplayJob, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	st, err := local.Open(local.Options{Dir: copied(t, r.dir), Mode: store.ModeOS})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := Open(st, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	now, _, over, err := b.Job(j.ID)
-	if err != nil || now.State != JobInterrupted || len(now.Places) != 1 {
-		t.Errorf("%+v %v", now, err)
-	}
-	select {
-	case <-over:
-	default:
-		t.Error("it is not over")
-	}
-	if err := errors.Join(b.Close(), st.Close(), r.CancelJob(j.ID)); err != nil {
-		t.Error(err)
-	}
+	files := fs.NewMem(1)
+	bubbleOn(t, files, func(t *testing.T, r *rig) {
+		r.queue("jobs", QueueOptions{Durable: true})
+		r.queue("copy", QueueOptions{Durable: true})
+		publish(t, r.s.NewPublisher(), "", "jobs=1", "jobs=2")
+		s := spec("jobs", intoQueue("copy"))
+		s.Rate = 1
+		j, err := r.s.StartJob(ReplayJob, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := local.Open(local.Options{Dir: r.dir, FS: files.Kill(), Mode: store.ModeOS})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := Open(st, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, _, over, err := b.Job(j.ID)
+		if err != nil || now.State != JobInterrupted || len(now.Places) != 1 {
+			t.Errorf("%+v %v", now, err)
+		}
+		select {
+		case <-over:
+		default:
+			t.Error("it is not over")
+		}
+		if err := errors.Join(b.Close(), st.Close(), r.CancelJob(j.ID)); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // Messages that came over several connections may have been stored a moment out of order.
@@ -704,7 +708,7 @@ func TestAKillLosesNoLetterThatIsRedriven(t *testing.T) {
 	if err := w.commit(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); !look("behind it", 0, 1); time.Sleep(10 * time.Millisecond) { // acks are noted behind everybody's back
+	for deadline := time.Now().Add(patience); !look("behind it", 0, 1); time.Sleep(10 * time.Millisecond) { // acks are noted behind everybody's back
 		if time.Now().After(deadline) {
 			t.Fatal("it does not leave")
 		}

@@ -255,7 +255,7 @@ func TestAConsumerOfAStreamStopsAtTheLastStableOffset(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(patience)
 	for len(seen) < 2 {
 		select {
 		case <-woken:

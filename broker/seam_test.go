@@ -188,7 +188,7 @@ func TestMessagesThatAreOnTheirWayAreNotLost(t *testing.T) {
 	}
 	s.arrive()
 	var got []string
-	for timeout := time.After(10 * time.Second); len(got) < 3; {
+	for timeout := time.After(patience); len(got) < 3; {
 		select {
 		case <-woken: // for its cursor, too, which may have been opened only now
 			got = append(got, bodiesOf(sub, t)...)
@@ -236,7 +236,7 @@ func TestACursorThatAnotherProcessHasIsForgotten(t *testing.T) {
 	}
 	select {
 	case <-cancelled:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the consumer was not cancelled")
 	}
 	sub.Close()

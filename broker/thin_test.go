@@ -125,7 +125,7 @@ func TestAStragglerPinsNothing(t *testing.T) {
 	}
 	// What is left is the segment that is written to and the one that waits, both
 	// allocated in full, and a few hundred bytes for each of the others.
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for diskBytes(t, r.dir) > 500<<10 {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of %d bytes are still on disk", diskBytes(t, r.dir), full)
@@ -191,7 +191,7 @@ func TestAcksThatACrashForgotLeaveNoGhosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := part.log.Figures().Bytes
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for size := before; size > before/2; size = part.log.Figures().Bytes {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of %d bytes are left", size, before)
@@ -267,13 +267,13 @@ func TestWhatIsThinnedIsKnownToBeAckedAfterAKill(t *testing.T) {
 	c := part.cursor.Load()
 	floor, handed := c.Progress()
 	full := part.log.Figures().Bytes
-	for until := time.Now().Add(20 * time.Second); part.log.Figures().Bytes > full/2; time.Sleep(10 * time.Millisecond) { // when it is flushed
+	for until := time.Now().Add(patience); part.log.Figures().Bytes > full/2; time.Sleep(10 * time.Millisecond) { // when it is flushed
 		if time.Now().After(until) {
 			t.Fatalf("%d of %d bytes are left", part.log.Figures().Bytes, full)
 		}
 		new(thinState).thin(r.Broker, part, c, floor, handed)
 	}
-	for until := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // until those that were merged are gone: a copy must not meet them half
+	for until := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // until those that were merged are gone: a copy must not meet them half
 		files, err := filepath.Glob(filepath.Join(r.dir, "queues", "*", "*", "*.log"))
 		must(t, err)
 		if len(files) == part.log.Figures().Segments {

@@ -113,7 +113,7 @@ func holds(t *testing.T, v *VHost, body string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); x.delays.waiting() != 1; time.Sleep(time.Millisecond) { // a lane is opened after a kill
+	for deadline := time.Now().Add(patience); x.delays.waiting() != 1; time.Sleep(time.Millisecond) { // a lane is opened after a kill
 		if time.Now().After(deadline) {
 			t.Fatalf("%d messages wait in the exchange of %s", x.delays.waiting(), v.Name)
 		}
@@ -165,7 +165,7 @@ func keysIn(t *testing.T, table store.Table, vhost string) (keys []string) {
 // leftOf is what the store has of a virtual host, and what is still to be removed.
 func (r *rig) leftOf(vhost string) (keys []string) {
 	r.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		keys = append(keysIn(r.t, r.defs, vhost), keysIn(r.t, r.groups, vhost)...)
 		for _, key := range keysIn(r.t, r.defs, "") {
 			if isRemoval(key) || strings.HasPrefix(key, prefixVHostEnd) {
@@ -255,7 +255,7 @@ func TestADeletedVirtualHostTakesAllThatIsInItAndNothingElse(t *testing.T) {
 		if n := logDirs(t, r.dir); n != logs {
 			t.Errorf("%d logs are left, want %d", n, logs)
 		}
-		for deadline := time.Now().Add(10 * time.Second); transient() != passing; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(patience); transient() != passing; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d logs of queues that do not last are left, want %d", transient(), passing)
 			}
