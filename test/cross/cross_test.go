@@ -104,7 +104,7 @@ func (c *rabbit) receive() message {
 			m.headers[name] = fmt.Sprint(value)
 		}
 		return m
-	case <-time.After(15 * time.Second):
+	case <-time.After(limit):
 		c.t.Fatal("nothing came")
 		return message{}
 	}
@@ -152,7 +152,7 @@ func (c *reader) work(queue string) {
 
 func (c *reader) receive() message {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	fetches := c.client.PollRecords(ctx, 1)
 	if err := fetches.Err(); err != nil {
@@ -286,7 +286,7 @@ func TestAnElementIsABody(t *testing.T) {
 		if string(d.Body) != "<entry xmlns='http://www.w3.org/2005/Atom'><title>t &lt;</title></entry>" || d.ContentType != "application/xml" || d.MessageId != "one" || d.DeliveryMode != amqp.Persistent || d.UserId != "guest" {
 			t.Errorf("%+v %s", d, d.Body)
 		}
-	case <-time.After(15 * time.Second):
+	case <-time.After(limit):
 		t.Fatal("nothing came")
 	}
 	x.event()

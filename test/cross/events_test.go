@@ -3,7 +3,6 @@ package cross
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
@@ -43,15 +42,15 @@ func TestEventsComeAgainUntilTheirCountIsAcknowledged(t *testing.T) {
 	get(first, 0, 5)
 	handled := 2 + 1 // its own presence, and two events; each is counted
 	first.send(fmt.Sprintf("<a xmlns='urn:xmpp:sm:3' h='%d'/>", handled))
-	time.Sleep(100 * time.Millisecond)
+	first.heard()
 	first.cut()
 	second := available(true)
 	get(second, 2, 5)
 	publish(5, 7)
 	get(second, 5, 7)
-	second.send("<iq type='get' id='done' to='pubsub.localhost'><ping xmlns='urn:xmpp:ping'/></iq>")
-	second.want(func(e *stanza.Element) bool { return e.Attr("id") == "done" })
-	time.Sleep(300 * time.Millisecond) // it is asked for its count
+	all := second.handled.Load()
+	eventually(t, "it is not asked for its count", func() bool { return second.told.Load() >= all })
+	second.heard()
 	second.cut()
 	third := available(true)
 	publish(7, 8)

@@ -59,7 +59,7 @@ func (c *stomper) frame(command string) string {
 // any reads the next frame and returns its command.
 func (c *stomper) any() string {
 	c.t.Helper()
-	_ = c.conn.SetReadDeadline(time.Now().Add(15 * time.Second))
+	_ = c.conn.SetReadDeadline(time.Now().Add(limit))
 	line := func() string {
 		text, err := c.r.ReadString('\n')
 		if err != nil {

@@ -95,7 +95,7 @@ func amqpTaker(t *testing.T, s *testkit.Server, queue string, prefetch int, args
 				t.Fatal(err)
 			}
 			return string(d.Body)
-		case <-time.After(15 * time.Second):
+		case <-time.After(limit):
 			t.Fatal("nothing came")
 			return ""
 		}
@@ -108,7 +108,7 @@ func kafkaTaker(t *testing.T, s *testkit.Server, opts ...kgo.Opt) func() string 
 	c.open(opts...)
 	var have []*kgo.Record
 	return func() string {
-		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		for len(have) == 0 {
 			fetches := c.client.PollFetches(ctx)

@@ -50,7 +50,7 @@ func (w *world) must(err error) {
 var background = context.Background()
 
 // limit is for how long anything may take.
-const limit = 15 * time.Second
+const limit = time.Minute
 
 func (w *world) topic(name string, partitions int32, configs ...string) {
 	w.Helper()
@@ -248,12 +248,17 @@ func (w *world) ready(queue string) int {
 
 func (w *world) eventually(what string, is func() bool) {
 	w.Helper()
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if is() {
-			return
+	eventually(w, what, is)
+}
+
+// eventually waits for what is about to be so; what says that it is not.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !is(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(what)
 		}
 	}
-	w.Fatal(what)
 }
 
 // missing says whether Kafka clients are told that there is no such topic.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +22,8 @@ type stream struct {
 	jid      string
 	stanzas  chan *stanza.Element // but those of stream management
 	acks     bool                 // it acknowledges what it gets
-	handled  int
+	handled  atomic.Int64
+	told     atomic.Int64 // of what it handled, when it was asked
 	lastSent int
 }
 
@@ -50,7 +52,7 @@ func dialXMPP(t testing.TB, s *testkit.Server, user string, managed bool) *strea
 	}
 	c := &stream{t: t, conn: conn, stanzas: make(chan *stanza.Element, 1<<16), acks: managed}
 	t.Cleanup(c.cut)
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(limit))
 	src := &source{r: conn}
 	open := func() {
 		c.send(streamHead)
@@ -97,11 +99,13 @@ func (c *stream) read() {
 		}
 		if e.Space == "urn:xmpp:sm:3" {
 			if e.Local == "r" && c.acks {
-				_, _ = fmt.Fprintf(c.conn, "<a xmlns='urn:xmpp:sm:3' h='%d'/>", c.handled)
+				h := c.handled.Load()
+				_, _ = fmt.Fprintf(c.conn, "<a xmlns='urn:xmpp:sm:3' h='%d'/>", h)
+				c.told.Store(h)
 			}
 			continue
 		}
-		c.handled++
+		c.handled.Add(1)
 		c.stanzas <- e
 	}
 }
@@ -111,6 +115,13 @@ func (c *stream) send(text string) {
 	if _, err := c.conn.Write([]byte(text)); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// heard waits until the server has taken all that was sent before.
+func (c *stream) heard() {
+	c.t.Helper()
+	c.send("<iq type='get' id='heard' to='pubsub.localhost'><ping xmlns='urn:xmpp:ping'/></iq>")
+	c.want(func(e *stanza.Element) bool { return e.Attr("id") == "heard" })
 }
 
 // cut ends the connection without a word.
@@ -143,7 +154,7 @@ func (c *stream) ask(kind, payload string) *stanza.Element {
 
 func (c *stream) want(is func(*stanza.Element) bool) *stanza.Element {
 	c.t.Helper()
-	limit := time.After(15 * time.Second)
+	late := time.After(limit)
 	for {
 		select {
 		case e, ok := <-c.stanzas:
@@ -153,7 +164,7 @@ func (c *stream) want(is func(*stanza.Element) bool) *stanza.Element {
 			if is(e) {
 				return e
 			}
-		case <-limit:
+		case <-late:
 			c.t.Fatal("nothing came")
 		}
 	}
