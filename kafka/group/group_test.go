@@ -623,6 +623,10 @@ func TestDeletingGroupsAndOffsets(t *testing.T) {
 		if code := c.DeleteOffsets(c.opts.Journal, "g", ps); code != wire.None || ps[0].Err != wire.GroupSubscribedToTopic || ps[1].Err != wire.None {
 			t.Errorf("%v %+v", code, ps)
 		}
+		gone := []Position{{Topic: "t", Partition: 9, Err: wire.UnknownTopicOrPartition}}
+		if code := c.DeleteOffsets(c.opts.Journal, "g", gone); code != wire.None || gone[0].Err != wire.UnknownTopicOrPartition {
+			t.Errorf("of a partition that is not there: %v %+v", code, gone)
+		}
 		c.Leave("g", []Leaver{{MemberID: m.id}})
 		if code := c.Delete(c.opts.Journal, "g"); code != wire.None {
 			t.Errorf("delete: %v", code)

@@ -340,7 +340,7 @@ func (c *Coordinator) DeleteOffsets(j Journal, group string, positions []Positio
 	var changes []Change
 	for i := range positions {
 		p := &positions[i]
-		if subscribed[p.Topic] {
+		if p.Err == wire.None && subscribed[p.Topic] {
 			p.Err = wire.GroupSubscribedToTopic
 		}
 		if p.Err == wire.None {
