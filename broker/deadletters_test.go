@@ -31,7 +31,7 @@ func (r *rig) dying(name, to string, more ...any) *Queue {
 // buried waits until no dead letter is under way.
 func (r *rig) buried() {
 	r.t.Helper()
-	for range 10_000 {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		r.undertakers.mu.Lock()
 		moving := len(r.undertakers.moving)
 		r.undertakers.mu.Unlock()
@@ -390,10 +390,7 @@ func TestWhatCantBeStoredStaysInItsQueue(t *testing.T) {
 	}
 	delete(s.append, id)
 	l := q.Partitions()[0].active().letters.Load()
-	for range 500 {
-		if !q.Partitions()[0].lettersUnderWay() {
-			break
-		}
+	for end := time.Now().Add(patience); q.Partitions()[0].lettersUnderWay() && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	want(t, "dead letters", drain(t, dead), []string{"0", "1", "2", "3", "4"})
@@ -533,7 +530,7 @@ func TestDeadLettersOfADeletedQueueThatCantBeStoredAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	later.Store(true)
-	for range 3000 { // what came in two pieces is tried again after a second, and then after two
+	for end := time.Now().Add(patience); time.Now().Before(end); { // what came in two pieces is tried again after a second, and then after two
 		if r.Counters().DeadLettersLost[LostSource].Load() == 5 {
 			return
 		}

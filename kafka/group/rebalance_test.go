@@ -47,7 +47,7 @@ func TestChoosingAProtocolIsLinear(t *testing.T) {
 			}
 		}
 	})
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Minute { // it takes a fifth of a second, and twenty times that on a busy machine
 		t.Errorf("%d members with %d protocols took %v", members, protocols, took)
 	}
 }
@@ -113,7 +113,7 @@ func TestABusyGroupKeepsNoOtherWaiting(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("others wait for a group that is busy")
 	}
 }
