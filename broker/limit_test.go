@@ -464,7 +464,7 @@ func TestReadyBytesAreThoseOfReadyMessages(t *testing.T) {
 					t.Fatal(err)
 				}
 				var got, wanted int64
-				for try := range 100 { // an errand may deal in between, and drop
+				for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // an errand may deal in between, and drop
 					for l.sent.Load() {
 						time.Sleep(time.Millisecond)
 					}
@@ -474,10 +474,9 @@ func TestReadyBytesAreThoseOfReadyMessages(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if wanted = readyBytesOf(t, part, c, sizes); got == wanted {
+					if wanted = readyBytesOf(t, part, c, sizes); got == wanted || time.Now().After(end) {
 						break
 					}
-					time.Sleep(time.Duration(try) * time.Millisecond / 10)
 				}
 				if got != wanted {
 					t.Fatalf("step %d: %d bytes, want %d", step, got, wanted)

@@ -404,7 +404,7 @@ func TestAMQPConsumersAndAShareGroupTakeTurns(t *testing.T) {
 	defer sub.Close()
 	var taken []broker.Delivery
 	pull := func() (n int) {
-		for range 1000 {
+		for end := time.Now().Add(patience); time.Now().Before(end); {
 			n, err := sub.Pull(100, 1<<20, func(d *broker.Delivery) { taken = append(taken, *d) })
 			if err != nil {
 				t.Fatal(err)
