@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -34,7 +33,7 @@ func TestEachKafkaListenerTellsItsClientsItsOwnAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer cl.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), longEnough)
 		defer cancel()
 		seed := cl.SeedBrokers()[0]
 		res, err := seed.Request(ctx, kmsg.NewPtrMetadataRequest())

@@ -57,7 +57,7 @@ func asked[R kmsg.Response](t *testing.T, s *Server, req kmsg.Request) R {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), longEnough)
 	defer cancel()
 	res, err := cl.SeedBrokers()[0].Request(ctx, req)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // exchange sends something and reads until what is awaited has come.
 func exchange(t *testing.T, nc net.Conn, text, until string) {
 	t.Helper()
-	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(longEnough))
 	if _, err := io.WriteString(nc, text); err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ var signIn = map[string]func(t *testing.T, addr string) (check func()){
 	"kafka": func(t *testing.T, addr string) func() {
 		nc := raw(t, addr)
 		check := func() { // asks for the versions of requests
-			_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = nc.SetDeadline(time.Now().Add(longEnough))
 			if _, err := io.WriteString(nc, "\x00\x00\x00\x0a\x00\x12\x00\x00\x00\x00\x00\x01\xff\xff"); err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +92,7 @@ func raw(t *testing.T, addr string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(longEnough))
 	return nc
 }
 
@@ -153,7 +153,7 @@ func TestRequestsThatDoNotComeMakeRoomForThoseThatDo(t *testing.T) {
 		}
 	}
 	for range 3 { // with connections of their own
-		client := &http.Client{Transport: new(http.Transport), Timeout: 10 * time.Second}
+		client := &http.Client{Transport: new(http.Transport), Timeout: longEnough}
 		res, err := client.Get("http://" + s.Addr("test") + "/")
 		if err != nil {
 			t.Fatal(err)

@@ -34,7 +34,7 @@ func TestKafkasToolsMakeUsers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	root := kafkaAdmin(t, s)
 	done, err := root.AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{
@@ -110,7 +110,7 @@ func TestKafkasToolsAreToldWhatIsWrongWithCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	c, err := kgo.NewClient(kgo.SeedBrokers(s.Addr("kafka")))
 	if err != nil {

@@ -26,6 +26,9 @@ func settings(t *testing.T) *config.Config {
 	return c
 }
 
+// longEnough is for what should take a moment: a slow machine is no fault.
+const longEnough = 40 * time.Second
+
 func start(t *testing.T, c *config.Config) (*Server, error) {
 	t.Helper()
 	s, err := Start(c, Options{Version: "v-test", Logger: slog.New(slog.DiscardHandler)})
@@ -37,7 +40,7 @@ func start(t *testing.T, c *config.Config) (*Server, error) {
 
 func stop(t *testing.T, s *Server) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), longEnough)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil {
 		t.Error(err)

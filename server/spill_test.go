@@ -30,7 +30,7 @@ func TestAMessageThatMemoryHasNoRoomForIsTaken(t *testing.T) {
 	if err := ch.Confirm(false); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	body := bytes.Repeat([]byte("leveret "), 12<<20/8)
 	sent, err := ch.PublishWithDeferredConfirmWithContext(ctx, "", "q", false, false, amqp.Publishing{Body: body})

@@ -38,7 +38,7 @@ func certified(t *testing.T) (*config.Config, *devcert.Authority) {
 	}
 	c := settings(t)
 	c.TLSCert, c.TLSKey = pair.Cert, pair.Key
-	c.AMQPSAddr, c.KafkaTLSAddr, c.STOMPTLSAddr, c.STOMPWSSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	c.AMQPSAddr, c.KafkaTLSAddr, c.STOMPTLSAddr, c.STOMPWSSAddr, c.HTTPTLSAddr, c.MetricsTLSAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	return c, a
 }
 
@@ -99,7 +99,7 @@ func kafkaRoundTrip(t *testing.T, address string, o ...kgo.Opt) error {
 		return err
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := cl.Ping(ctx); err != nil { // producing tries again and again
 		return err
@@ -181,7 +181,7 @@ func TestEveryListenerSpeaksTLSBesideItsPlainOne(t *testing.T) {
 
 // webRoundTrip signs in over WebSocket.
 func webRoundTrip(url string, dialer ws.Dialer) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), longEnough)
 	defer cancel()
 	nc, _, _, err := dialer.Dial(ctx, url)
 	if err != nil {
@@ -354,7 +354,7 @@ func TestTheWrongPortIsAClearLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"amqp", "kafka", "metrics"} {
-		if conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", s.Addr(name), trusting(t, a, "")); err == nil {
+		if conn, err := tls.DialWithDialer(&net.Dialer{Timeout: longEnough}, "tcp", s.Addr(name), trusting(t, a, "")); err == nil {
 			_ = conn.Close()
 			t.Errorf("%s speaks TLS", name)
 		}

@@ -11,8 +11,10 @@ package testkit
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,40 +44,51 @@ func Start(t testing.TB, options ...Option) *Server {
 		o(c)
 	}
 	s := &Server{t: t, config: c}
-	s.start()
+	if err := s.start(); err != nil {
+		t.Fatalf("start the broker: %v", err)
+	}
 	t.Cleanup(s.Stop)
 	return s
 }
 
-func (s *Server) start() {
-	s.t.Helper()
+func (s *Server) start() error {
 	running, err := server.Start(s.config, server.Options{
 		Version: "test",
 		Logger:  slog.New(slog.NewTextHandler(testWriter{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
-	if err != nil {
-		s.t.Fatalf("start the broker: %v", err)
+	if err == nil {
+		s.Server = running
 	}
-	s.Server = running
+	return err
 }
+
+// patience is for what should take a moment: a slow machine is no fault.
+const patience = 40 * time.Second
 
 // Stop stops the broker in order. A second call does nothing.
 func (s *Server) Stop() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := s.Server.Stop(ctx); err != nil {
 		s.t.Errorf("stop the broker: %v", err)
 	}
 }
 
-// Restart stops the broker and starts it over the same directory, on the same ports.
+// Restart stops the broker and starts it over the same directory, on the same ports. A connection of some other
+// process may have taken one of them meanwhile, and is waited for.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.config.AMQPAddr, s.config.KafkaAddr, s.config.STOMPAddr, s.config.XMPPAddr, s.config.HTTPAddr, s.config.MetricsAddr = s.Addr("amqp"), s.Addr("kafka"), s.Addr("stomp"), s.Addr("xmpp"), s.Addr("http"), s.Addr("metrics")
 	s.config.STOMPWSAddr = s.Addr("stomp-ws")
 	s.Stop()
-	s.start()
+	err := s.start()
+	for begun := time.Now(); errors.Is(err, syscall.EADDRINUSE) && time.Since(begun) < patience; err = s.start() {
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err != nil {
+		s.t.Fatalf("start the broker again: %v", err)
+	}
 }
 
 // DataDir is the broker's data directory.
