@@ -161,7 +161,7 @@ func begin(t *testing.T, args ...string) *live {
 func (l *live) until(text string) {
 	l.t.Helper()
 	for begun := time.Now(); !strings.Contains(l.out.String(), text); time.Sleep(5 * time.Millisecond) {
-		if time.Since(begun) > 20*time.Second {
+		if time.Since(begun) > time.Minute {
 			l.t.Fatalf("no %q in %q", text, l.out.String())
 		}
 	}
@@ -173,7 +173,7 @@ func (l *live) wait() said {
 	select {
 	case s := <-l.done:
 		return s
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		l.t.Fatalf("it goes on: %q", l.out.String())
 		return said{}
 	}

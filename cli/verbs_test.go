@@ -181,7 +181,7 @@ func TestMessagesArePublishedAndConsumed(t *testing.T) {
 	begun := time.Now()
 	do(t, "consume q -n 1 --wait 20ms").ends(1, "no message was there")
 	do(t, "consume q --wait 20ms").ok()
-	if time.Since(begun) > 5*time.Second {
+	if time.Since(begun) > 30*time.Second {
 		t.Error("it waited for long")
 	}
 	do(t, "publish work bad -n 2").ok("2 messages")
@@ -206,7 +206,7 @@ func TestTailFollowsAndTakesNothing(t *testing.T) {
 	}
 	do(t, "tail q --offset 0 -n 1 -o full").ok("offset 0", "first")
 	l := begin(t, "tail", "q", "-n", "2")
-	for begun := time.Now(); len(l.done) == 0 && time.Since(begun) < 20*time.Second; time.Sleep(10 * time.Millisecond) { // it begins at what is new, whenever that is
+	for begun := time.Now(); len(l.done) == 0 && time.Since(begun) < time.Minute; time.Sleep(10 * time.Millisecond) { // it begins at what is new, whenever that is
 		do(t, "publish q next").ok()
 	}
 	if got := l.wait().ok().out; got != "next\nnext\n" {
@@ -268,7 +268,7 @@ func TestGroupsAreListedWithTheirLag(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	got := cl.PollRecords(ctx, 10)
 	if err := got.Err(); err != nil {

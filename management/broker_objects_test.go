@@ -30,11 +30,10 @@ func (r *rig) channel() (*amqp.Connection, *amqp.Channel) {
 // until asks until what comes back is as ok wants it.
 func (r *rig) until(path string, ok func(answer) bool) answer {
 	r.t.Helper()
-	for range 100 {
+	for begun := time.Now(); time.Since(begun) < time.Minute; time.Sleep(10 * time.Millisecond) {
 		if a := r.ask("GET", path, ""); ok(a) {
 			return a
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	r.t.Fatalf("%s stays %s", path, r.ask("GET", path, "").body)
 	return answer{}

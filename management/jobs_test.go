@@ -68,10 +68,10 @@ func TestAJobIsWatchedCancelledAndResumed(t *testing.T) {
 	r := start(t)
 	r.ask("PUT", "queues/%2F/jobs", `{"durable":true}`).want(201)
 	r.ask("PUT", "queues/%2F/copy", `{"durable":true}`).want(201)
-	for i := range 10 {
+	for i := range 30 {
 		r.send("jobs", fmt.Sprint(i))
 	}
-	id := r.jobs("POST", "queues/%2F/jobs/replay", `{"target":{"queue":"copy"},"rate":2}`, 202)["id"].(string)
+	id := r.jobs("POST", "queues/%2F/jobs/replay", `{"target":{"queue":"copy"},"rate":1}`, 202)["id"].(string)
 	next, stop := r.lines("jobs/" + id + "/events")
 	defer stop()
 	for {

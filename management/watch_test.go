@@ -12,7 +12,7 @@ import (
 // lines reads a stream of events, a message a line.
 func (r *rig) lines(path string, header ...string) (next func() string, stop func()) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+r.Addr("http")+"/api/"+path, nil)
 	if err != nil {
 		r.t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 // over waits until a job on its page is over.
 func (b *browser) over(place string) seen {
 	b.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		s := b.get(place).want(200)
 		if !strings.Contains(s.body, "<h2>running") {
 			return s
@@ -75,7 +75,7 @@ func TestDeadLettersGoBackToWhereTheyCameFrom(t *testing.T) {
 	b.post("/queue/publish?vhost=%2F&name=jobs", "payload", "x").want(303)
 	b.api("POST", "queues/%2F/jobs/get", `{"count":1,"ackmode":"reject_requeue_false","encoding":"auto"}`)
 	at := "?vhost=%2F&name=dead"
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(b.get("/queue"+at).body, `<dd id="ready">1</dd>`); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !strings.Contains(b.get("/queue"+at).body, `<dd id="ready">1</dd>`); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("no dead letter came")
 		}
