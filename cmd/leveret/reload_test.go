@@ -45,7 +45,7 @@ func (s *served) Write(b []byte) (int, error) {
 func (s *served) logged(pattern string) string {
 	s.t.Helper()
 	re := regexp.MustCompile("(?m)^.*" + pattern + ".*$")
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		s.mu.Lock()
 		at := re.FindIndex(s.log.Bytes())
 		if at != nil {
@@ -278,7 +278,7 @@ func TestSystemdHearsOfEachStep(t *testing.T) {
 		t.Helper()
 		buf := make([]byte, 4096)
 		for {
-			_ = socket.SetReadDeadline(time.Now().Add(20 * time.Second))
+			_ = socket.SetReadDeadline(time.Now().Add(time.Minute))
 			n, err := socket.Read(buf)
 			if err != nil {
 				t.Fatalf("%v before %s", err, want)
@@ -369,7 +369,7 @@ func TestAnswersUnderWayComeBeforeAStop(t *testing.T) {
 	dir := t.TempDir()
 	s := serveFile(t, dir, "")
 	cl := s.kafka(kgo.DisableIdempotentWrite(), kgo.RecordRetries(0), kgo.RequiredAcks(kgo.LeaderAck()), kgo.MaxBufferedRecords(100_000), kgo.RecordDeliveryTimeout(2*time.Second))
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := cl.ProduceSync(ctx, &kgo.Record{Topic: "t", Value: []byte("first")}).FirstErr(); err != nil {
 		t.Fatal(err)

@@ -25,9 +25,10 @@ func Build(t testing.TB) string {
 // Start starts a broker that ends with the test, and a context for what is done with it.
 func Start(t testing.TB) (context.Context, *demo.Broker) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	broker := Build(t) // which takes its time where nothing is compiled yet
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	t.Cleanup(cancel)
-	b, err := demo.Start(ctx, Build(t), "os")
+	b, err := demo.Start(ctx, broker, "os")
 	if err != nil {
 		t.Fatal(err)
 	}
