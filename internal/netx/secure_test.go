@@ -72,7 +72,7 @@ func securePair(t *testing.T, version uint16) (accepted net.Conn, client *tls.Co
 		t.Fatal(err)
 	}
 	accepted = <-got
-	_ = accepted.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = accepted.SetDeadline(time.Now().Add(time.Minute))
 	return accepted, client
 }
 

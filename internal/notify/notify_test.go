@@ -22,7 +22,7 @@ func hearing(t *testing.T) (name string, next func() string) {
 	t.Cleanup(func() { _ = conn.Close() })
 	return name, func() string {
 		buf := make([]byte, 4096)
-		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 		n, err := conn.Read(buf)
 		if err != nil {
 			t.Fatal(err)
