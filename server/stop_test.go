@@ -98,6 +98,7 @@ func TestAStopEndsWithinItsGraceWhateverClientsDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	var clients sync.WaitGroup
+	begin := make(chan struct{}) // when all are there: some of them leave others no time
 	for name, c := range hostile {
 		for range 4 {
 			nc, err := net.Dial("tcp", s.Addr(c.listener))
@@ -106,10 +107,12 @@ func TestAStopEndsWithinItsGraceWhateverClientsDo(t *testing.T) {
 			}
 			clients.Go(func() {
 				defer nc.Close()
+				<-begin
 				c.act(nc)
 			})
 		}
 	}
+	close(begin)
 	time.Sleep(300 * time.Millisecond) // they are all in the middle of it
 	// Of which the broker and its store get a quarter: on a busy machine that may be too little, and they go on.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
