@@ -262,7 +262,7 @@ func (c *conn) takePublish(buf []byte) (n int, done bool, err *closeError) {
 	n, found := c.pub.Parse(buf, c.maxPayload)
 	switch found {
 	case wire.Short:
-		if ch := c.live(wire.ChannelOf(buf)); n > netx.MaxReadBytes || ch != nil && ch.content.pending {
+		if ch := c.live(wire.ChannelOf(buf)); n > netx.MaxReadBytes || ch == nil || ch.content.pending { // or the rest may never come
 			return 0, false, nil
 		}
 		c.rb.Want(n)
@@ -380,8 +380,10 @@ func (c *conn) connectionMethod(payload []byte) *closeError {
 		c.ended, c.closeOk = true, true
 		return nil
 	case *wire.ConnectionCloseOk:
-		c.ended = true
-		return nil
+		if c.closing || c.told.Load() {
+			c.ended = true
+			return nil
+		}
 	case *wire.ConnectionUpdateSecret:
 		return c.updateSecret()
 	}

@@ -268,6 +268,28 @@ func TestChannelsAreCountedNotNumbered(t *testing.T) {
 	}
 }
 
+// What is wrong is told when it is there: half of a publish is no reason to wait for the rest.
+func TestWhatIsWrongIsToldAtOnce(t *testing.T) {
+	publish := func(channel uint16) []byte {
+		return wire.AppendMethod(nil, channel, &wire.BasicPublish{RoutingKey: "k"})
+	}
+	for name, c := range map[string]struct {
+		sent []byte
+		code wire.Code
+	}{
+		"on channel 0":                  {publish(0), wire.ChannelError},
+		"on a channel that is not open": {publish(2), wire.ChannelError},
+		"before an empty header":        {append(publish(1), wire.FrameHeader, 0, 1, 0, 0, 0, 0, wire.FrameEnd), wire.SyntaxError},
+		"the answer to no question":     {wire.AppendMethod(nil, 0, &wire.ConnectionCloseOk{}), wire.ChannelError},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newRig(t, rigOptions{}).connect()
+			p.raw(c.sent)
+			p.refused(c.code)
+		})
+	}
+}
+
 func TestRefusalsStandInTheLogOnceACause(t *testing.T) {
 	log := &logged.Lines{}
 	r := newRig(t, rigOptions{server: func(o *Options) { o.Logger = log.Logger() }})

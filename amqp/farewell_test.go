@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/amqp/wire"
+	"github.com/leveret-mq/leveret/auth"
+	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/fakeclock"
 	"github.com/leveret-mq/leveret/internal/fs"
 	"github.com/leveret-mq/leveret/store"
@@ -43,6 +45,44 @@ func TestConfirmsUnderWayGoBeforeTheConnectionIsClosed(t *testing.T) {
 			t.Errorf("%v: %d messages are stored, want the first and the one under way", err, q.Ready())
 		}
 	})
+}
+
+// Behind connection.close nothing is told that its client does not wait for.
+func TestNothingComesBehindTheFarewell(t *testing.T) {
+	for what, happens := range map[string]func(*testing.T, *broker.Session){
+		"a message": func(t *testing.T, s *broker.Session) {
+			out := s.NewPublisher()
+			if routed, err := out.Publish(&broker.Inbound{Key: []byte("q"), Body: []byte("too late")}); err != nil || !routed {
+				t.Error(routed, err)
+			}
+			out.Store()
+			if err := out.Commit(nil); err != nil {
+				t.Error(err)
+			}
+		},
+		"the end of a consumer": func(t *testing.T, s *broker.Session) {
+			if _, err := s.DeleteQueue("q", false, false); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			frozenRig(t, store.ModeOS, func(r *rig, p *peer, _ *fs.Freezer) {
+				p.call(1, &wire.QueuePurge{Queue: "q"}, wire.IDQueuePurgeOk)
+				p.call(1, &wire.BasicConsume{Queue: "q"}, wire.IDBasicConsumeOk)
+				v, err := r.broker.VHost("/")
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := v.NewSession(auth.Identity{Name: "guest"})
+				defer s.Close()
+				go r.server.CloseAll("the test ends")
+				p.expect(0, wire.IDConnectionClose)
+				happens(t, s)
+				p.silent("behind connection.close")
+			})
+		})
+	}
 }
 
 // Where confirms do not come, or the read loop itself hangs on a disk, the client is told in time.

@@ -109,8 +109,8 @@ func (w *writer) collect() (finish bool) {
 	return finish
 }
 
-// Held implements deliver.Consumer.
-func (k *consumer) Held() bool { return k.ch.unsaid > 0 }
+// Held implements deliver.Consumer. Behind connection.close nothing is delivered.
+func (k *consumer) Held() bool { return k.ch.unsaid > 0 || k.ch.c.told.Load() }
 
 // Deliver implements deliver.Consumer.
 func (k *consumer) Deliver(d *broker.Delivery) {
@@ -188,7 +188,7 @@ func (k *consumer) Cancelled() (told bool) {
 	if k.Sub.Last() && !k.Sub.Queue().Deleted() { // it was not the queue that went, but the right to it
 		go k.Sub.DeleteUnused() // which waits for the disk
 	}
-	if ch.c.caps.cancelNotify {
+	if ch.c.caps.cancelNotify && !ch.c.told.Load() { // or it would come behind connection.close
 		ch.c.send(ch.number, &wire.BasicCancel{ConsumerTag: k.tag, NoWait: true})
 	}
 	return true

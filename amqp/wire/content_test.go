@@ -129,6 +129,17 @@ func TestParsePublishLeavesToOthersWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
+// A header that is too short is found when it is there, and not when what it lacks has come.
+func TestParsePublishWaitsForNothingBehindAShortHeader(t *testing.T) {
+	in := AppendMethod(nil, 1, &BasicPublish{RoutingKey: "k"})
+	for size := range 14 {
+		header := append(appendFrameHeader(bytes.Clone(in), FrameHeader, 1, size), make([]byte, size)...)
+		if _, found := parsePublish(append(header, FrameEnd), 500, new(Publish)); found != Other {
+			t.Errorf("a header of %d bytes: outcome %d", size, found)
+		}
+	}
+}
+
 func TestSettlesAreParsedInPlace(t *testing.T) {
 	cases := []struct {
 		m    Method

@@ -67,6 +67,9 @@ func parsePublish(buf []byte, maxPayloadBytes int, p *Publish) (n int, found Out
 		return 0, Other // and not Short: what is missing may never come
 	}
 	if len(buf) < headerAt+minPublishHeaderBytes {
+		if at := headerAt + FrameHeaderBytes; len(buf) >= at && binary.BigEndian.Uint32(buf[at-4:]) < 14 {
+			return 0, Other // the same
+		}
 		return headerAt + minPublishHeaderBytes, Short
 	}
 	if buf[headerAt-1] != FrameEnd || !p.parseMethod(buf[FrameHeaderBytes+4:headerAt-1]) {
