@@ -14,6 +14,7 @@ import (
 //
 //	plan      under VHost.mu     claims the names that it is about, and checks them
 //	prepare   without            what may wait: new logs, a count
+//	gather    without            definitions that follow from what is claimed, where there may be very many
 //	write     without            the definitions, in one write that shares its flush
 //	show      under VHost.mu     from now on everybody sees it
 //	finish    without            what follows from it and may wait; then the claims end
@@ -29,6 +30,7 @@ type change struct {
 	entries []store.Entry // to be written
 
 	prepare func() error
+	gather  func() error
 	show    func() error
 	undo    func()
 	finish  func()
@@ -122,6 +124,11 @@ func (c *change) carryOut() error {
 func (c *change) write() error {
 	if c.prepare != nil {
 		if err := c.prepare(); err != nil {
+			return err
+		}
+	}
+	if c.gather != nil {
+		if err := c.gather(); err != nil {
 			return err
 		}
 	}

@@ -168,7 +168,7 @@ func (b *Broker) takeVHostLimits(name string, e store.Entry) error {
 }
 
 // written has a change leave the table alone: another process has written it.
-func (c *change) written() { c.entries, c.finish = nil, nil }
+func (c *change) written() { c.entries, c.gather, c.finish = nil, nil, nil }
 
 func (v *VHost) takeExchange(name string, e store.Entry) error {
 	return v.change(func(c *change) error {

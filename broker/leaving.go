@@ -3,17 +3,20 @@ package broker
 import (
 	"github.com/leveret-mq/leveret/store"
 	"iter"
-	"maps"
 )
 
 // leaving is what goes together: queues or an exchange, the bindings from and to
 // them, and the auto-delete exchanges that lose their last binding with these. All of
 // it is taken out of the table in one write, so that a kill leaves all or nothing,
 // and only then out of memory. Its methods need VHost.mu held.
+//
+// Very many bindings may leave at a time. Those from an exchange that goes are all in its map, and nobody changes
+// them while its name is claimed alone, so they are not listed nor claimed one by one, nor taken out of a routing table
+// that goes as a whole. The others leave a few at a time, between which others have VHost.mu.
 type leaving struct {
 	c         *change
-	bindings  map[string]bindingDef
-	exchanges map[*Exchange]int // of those that bindings leave, how many
+	bindings  map[string]bindingDef // but for those from what is gone
+	exchanges map[*Exchange]int     // of those that bindings leave, how many
 	gone      map[*Exchange]struct{}
 	queues    []*Queue
 	spare     bool        // auto-delete exchanges stay
@@ -23,6 +26,7 @@ type leaving struct {
 // leaving begins a change that removes something.
 func (c *change) leaving() *leaving {
 	l := &leaving{c: c, bindings: map[string]bindingDef{}, exchanges: map[*Exchange]int{}, gone: map[*Exchange]struct{}{}}
+	c.gather = l.gather
 	c.show = l.forget
 	c.finish = l.bury
 	return l
@@ -37,6 +41,9 @@ func (l *leaving) binding(key string, d bindingDef) error {
 	src, q, x, err := l.c.v.endsOf(d)
 	if err != nil {
 		return err // can't be: what is bound is claimed
+	}
+	if _, gone := l.gone[src]; gone {
+		return nil
 	}
 	claim := l.c.along
 	if src.AutoDelete {
@@ -78,10 +85,26 @@ func (l *leaving) exchange(x *Exchange) error {
 			return err
 		}
 	}
-	if err := l.all(maps.Values(x.bindings)); err != nil {
-		return err
-	}
 	return l.all(x.incoming.all())
+}
+
+// gather has the definitions of the bindings go that are from exchanges that go. VHost.mu is not held.
+func (l *leaving) gather() error {
+	for x := range l.gone {
+		for key, b := range x.bindings {
+			if _, have := l.bindings[key]; have {
+				continue
+			}
+			_, q, to, err := l.c.v.endsOf(b.def)
+			if err != nil {
+				return err // can't be: what it leads to goes with its bindings, which needs the claim of x
+			}
+			if stored(x, q, to) {
+				l.c.drop(key)
+			}
+		}
+	}
+	return nil
 }
 
 // queue adds a queue with its bindings, and notes that its logs are to be removed.
@@ -125,11 +148,29 @@ func (l *leaving) all(bindings iter.Seq[*bound]) error {
 	return nil
 }
 
+// forgetStep is how many bindings are taken out of memory at a time.
+const forgetStep = 64
+
 // forget takes out of memory what is not defined any more.
 func (l *leaving) forget() error {
 	v := l.c.v
+	n := 0
+	pause := func() { // all that is left is claimed
+		if n++; n%forgetStep == 0 {
+			v.mu.Unlock()
+			v.mu.Lock()
+		}
+	}
+	for x := range l.gone {
+		x.table.Store(x.table.Load().Empty())
+		for key, b := range x.bindings {
+			v.dropBinding(key, b.def)
+			pause()
+		}
+	}
 	for key, d := range l.bindings {
 		v.dropBinding(key, d)
+		pause()
 	}
 	for x := range l.gone {
 		v.exchanges.Delete(x.Name)

@@ -122,6 +122,11 @@ func (t *Table) Kind() Kind { return t.kind }
 // Len is the number of bindings.
 func (t *Table) Len() int { return t.size }
 
+// Empty is the table without its bindings.
+func (t *Table) Empty() *Table {
+	return &Table{kind: t.kind, words: &topicNode{}, hashOn: t.hashOn}
+}
+
 // With is the table with one more binding. Adding one that is there already counts
 // it twice, so the caller keeps bindings unique. It fails with what Check says.
 func (t *Table) With(b Binding) (*Table, error) { return t.with(b, false) }
