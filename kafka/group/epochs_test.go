@@ -1102,3 +1102,25 @@ func TestWhatIsToBeGivenBackIsStillHeldAfterARestart(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkEpochState is what each change of a group with so many members costs, all of which is kept as one.
+func BenchmarkEpochState(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			id := TopicID{1}
+			g := &group{modern: &modern{kind: Consumer, members: map[string]*epochMember{}, topics: map[string]TopicInfo{"t": {ID: id, Partitions: n}}}}
+			for i := range n {
+				has := Partitions{id: {int32(i)}}
+				x := &epochMember{id: fmt.Sprint("member-", i), names: []string{"t"}, epoch: 7, previous: 6, assigned: has, target: has}
+				g.modern.members[x.id] = x
+				g.modern.order = append(g.modern.order, x)
+			}
+			var state []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				state = g.appendEpochs(state[:0])
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/member")
+		})
+	}
+}

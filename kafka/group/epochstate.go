@@ -61,6 +61,9 @@ func (g *group) appendEpochs(dst []byte) []byte {
 	}
 	for _, x := range m.order {
 		for _, p := range [3]Partitions{x.assigned, x.revoked, x.target} {
+			if p.among(at) {
+				continue
+			}
 			for _, id := range p.Topics() {
 				if _, there := at[id]; !there {
 					at[id] = len(at)
@@ -109,6 +112,16 @@ func (g *group) appendEpochs(dst []byte) []byte {
 		}
 	}
 	return dst
+}
+
+// among says whether all topics have a place in a list.
+func (p Partitions) among(at map[TopicID]int) bool {
+	for id := range p {
+		if _, there := at[id]; !there {
+			return false
+		}
+	}
+	return true
 }
 
 func (x *epochMember) appendClassic(dst []byte) []byte {
