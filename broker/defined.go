@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -108,7 +109,7 @@ const DefinitionsTable = "defs"
 // ReadDefined reads what the table of definitions of a store holds, which need not be open: load
 // calls its argument with each key and value, in the order in which they were written.
 func ReadDefined(load func(func(key string, value []byte) error) error) (*Defined, error) {
-	r := definedReader{vhosts: map[string]*DefinedVHost{}, policies: map[string]*policySet{}}
+	r := definedReader{vhosts: map[string]*DefinedVHost{}, policies: map[string]map[policyName]*policyRule{}}
 	if err := load(func(key string, value []byte) error { return r.entry(store.Entry{Key: key, Value: value}) }); err != nil {
 		return nil, err
 	}
@@ -117,7 +118,7 @@ func ReadDefined(load func(func(key string, value []byte) error) error) (*Define
 		if !r.named[name] {
 			continue // it is on its way out
 		}
-		for _, rule := range r.policies[name].all() {
+		for _, rule := range (*policySet)(nil).with(slices.Collect(maps.Values(r.policies[name])), nil).all() {
 			v.Policies = append(v.Policies, rule.SettingPolicy)
 		}
 		v.Parameters = r.parameters[name].all()
@@ -132,7 +133,7 @@ func ReadDefined(load func(func(key string, value []byte) error) error) (*Define
 type definedReader struct {
 	vhosts     map[string]*DefinedVHost
 	named      map[string]bool // those that are there
-	policies   map[string]*policySet
+	policies   map[string]map[policyName]*policyRule
 	parameters map[string]parameters
 	global     parameters
 	queue      queueDef
@@ -232,7 +233,10 @@ func (r *definedReader) addPolicy(e store.Entry, operator bool) error {
 	if rule.Definition, err = sameJSON(d.Definition); err != nil {
 		return err
 	}
-	r.policies[d.VHost] = r.policies[d.VHost].with([]*policyRule{rule}, nil)
+	if r.policies[d.VHost] == nil {
+		r.policies[d.VHost] = map[policyName]*policyRule{}
+	}
+	r.policies[d.VHost][rule.named()] = rule
 	return nil
 }
 

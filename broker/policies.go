@@ -21,8 +21,53 @@ import (
 // Who declares something meanwhile matches it against the list there is, and once more when it is shown,
 // if there is another by then: so nothing escapes the one or the other.
 type policySet struct {
-	user, operator []*policyRule // the one that holds first
-	serial         uint64        // the highest ever given
+	user, operator           []*policyRule // the one that holds first
+	firstUser, firstOperator firstRule     // of these lists
+	serial                   uint64        // the highest ever given
+}
+
+// firstRule finds, of a list, the first policy that applies to a name. Policies are many where each is for the names of
+// one team or tenant, and says so by how its pattern begins: those that begin otherwise than the name are not looked at.
+type firstRule struct {
+	list    []*policyRule
+	begin   map[string][]int // by what its names begin with, a policy's place in list; "": anything
+	lengths []int            // of these beginnings, the shortest first
+}
+
+func newFirstRule(list []*policyRule) firstRule {
+	f := firstRule{list: list, begin: map[string][]int{}}
+	for i, r := range list {
+		if f.begin[r.begins] == nil {
+			f.lengths = append(f.lengths, len(r.begins))
+		}
+		f.begin[r.begins] = append(f.begin[r.begins], i)
+	}
+	slices.Sort(f.lengths)
+	f.lengths = slices.Compact(f.lengths)
+	return f
+}
+
+// of is nil if none applies.
+func (f *firstRule) of(name string, applies func(*policyRule) bool) *policyRule {
+	first := len(f.list)
+	for _, n := range f.lengths {
+		if n > len(name) {
+			break
+		}
+		for _, i := range f.begin[name[:n]] {
+			if i >= first {
+				break
+			}
+			if applies(f.list[i]) {
+				first = i
+				break
+			}
+		}
+	}
+	if first == len(f.list) {
+		return nil
+	}
+	return f.list[first]
 }
 
 // policiesClaim is the claim of a virtual host's policies.
@@ -152,6 +197,7 @@ func (s *policySet) with(come, gone []*policyRule) *policySet {
 			return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(b.serial, a.serial), strings.Compare(a.Name, b.Name))
 		})
 	}
+	out.firstUser, out.firstOperator = newFirstRule(out.user), newFirstRule(out.operator)
 	return out
 }
 
@@ -165,7 +211,7 @@ func (r *policyRule) named() policyName { return policyName{r.Operator, r.Name} 
 
 // queue finds what applies to a queue.
 func (s *policySet) queue(name string, kind *queueType) matched {
-	return s.match(func(r *policyRule) bool { return r.forQueue(name, kind) })
+	return s.match(name, func(r *policyRule) bool { return r.forQueue(name, kind) })
 }
 
 // exchange finds what applies to an exchange. To the default exchange nothing does.
@@ -173,22 +219,14 @@ func (s *policySet) exchange(name string) matched {
 	if name == "" {
 		return matched{}
 	}
-	return s.match(func(r *policyRule) bool { return r.forExchange(name) })
+	return s.match(name, func(r *policyRule) bool { return r.forExchange(name) })
 }
 
-func (s *policySet) match(applies func(*policyRule) bool) (m matched) {
+func (s *policySet) match(name string, applies func(*policyRule) bool) matched {
 	if s == nil {
-		return m
+		return matched{}
 	}
-	for _, half := range []struct {
-		list []*policyRule
-		into **policyRule
-	}{{s.user, &m.user}, {s.operator, &m.operator}} {
-		if i := slices.IndexFunc(half.list, applies); i >= 0 {
-			*half.into = half.list[i]
-		}
-	}
-	return m
+	return matched{user: s.firstUser.of(name, applies), operator: s.firstOperator.of(name, applies)}
 }
 
 func (r *policyRule) forQueue(name string, kind *queueType) bool {

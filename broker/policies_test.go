@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -143,6 +144,65 @@ func TestOnePolicyAppliesToEachThing(t *testing.T) {
 	}
 	if err := r.v.DeletePolicy(audit.Process("test"), "new", true); KindOf(err) != NotFound {
 		t.Errorf("an operator's: %v", err)
+	}
+}
+
+// TestTheFirstPolicyIsTheOneThatTryingAllFinds looks names up in lists of policies whose patterns begin alike, or begin with nothing.
+func TestTheFirstPolicyIsTheOneThatTryingAllFinds(t *testing.T) {
+	patterns := []string{"", ".*", "^", "^a", "^ab", "^ab$", "^abc", "^abc|b", "^b", "b", "^(ab|b)", "^é", "c$", "^abca"}
+	names := []string{"", "a", "ab", "abc", "abca", "b", "bc", "é", "x", "cab"}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		var list []*policyRule
+		for i := range random.IntN(12) {
+			r, err := newRule(SettingPolicy{Name: fmt.Sprint(i), Operator: random.IntN(3) == 0, Pattern: patterns[random.IntN(len(patterns))],
+				ApplyTo: []string{"all", "queues", "exchanges"}[random.IntN(3)], Priority: int64(random.IntN(3)), Definition: json.RawMessage(`{"max-length":1}`)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.serial = uint64(i)
+			list = append(list, r)
+		}
+		set := (*policySet)(nil).with(list, nil)
+		for _, name := range names {
+			for kind, got := range map[string]matched{"queue": set.queue(name, classic), "exchange": set.exchange(name)} {
+				applies := func(r *policyRule) bool { return r.forQueue(name, classic) }
+				if kind == "exchange" {
+					applies = func(r *policyRule) bool { return name != "" && r.forExchange(name) }
+				}
+				first := func(list []*policyRule) *policyRule {
+					if i := slices.IndexFunc(list, applies); i >= 0 {
+						return list[i]
+					}
+					return nil
+				}
+				if want := (matched{first(set.user), first(set.operator)}); got != want {
+					t.Fatalf("%s %q: %+v, not %+v", kind, name, got, want)
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkPolicies finds what applies to a queue among so many policies, each for the queues of one tenant.
+func BenchmarkPolicies(b *testing.B) {
+	for _, n := range []int{10, 100, 1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var list []*policyRule
+			for i := range n {
+				r, err := newRule(SettingPolicy{Name: fmt.Sprint(i), Pattern: fmt.Sprintf(`^tenant%d\.`, i), Definition: json.RawMessage(`{"max-length":1}`)})
+				if err != nil {
+					b.Fatal(err)
+				}
+				list = append(list, r)
+			}
+			set := (*policySet)(nil).with(list, nil)
+			for b.Loop() {
+				if set.queue("tenant5.orders", classic).user != list[5] || set.queue("orders", classic).user != nil {
+					b.Fatal("another policy")
+				}
+			}
+		})
 	}
 }
 

@@ -56,6 +56,7 @@ type policyRule struct {
 	serial    uint64 // the newest has the highest
 	id        uint64 // no other of this process has it
 	pattern   *regexp.Regexp
+	begins    string  // what each name begins with that the pattern is for
 	queues    typeSet // to which it applies
 	exchanges bool
 	values    layer
@@ -81,6 +82,7 @@ func newRule(p SettingPolicy) (*policyRule, error) {
 	if r.pattern, err = pattern.Compile(p.Pattern); err != nil {
 		return nil, fail(BadSetting, "pattern should be regular expression but is invalid: %v", err)
 	}
+	r.begins = pattern.Beginning(p.Pattern)
 	r.queues, r.exchanges = to.queues, to.exchanges
 	if err := r.define(p.Definition); err != nil {
 		return nil, err

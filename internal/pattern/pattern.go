@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"unicode/utf8"
 )
 
 // MaxBytes is how long a pattern may be.
@@ -65,6 +66,21 @@ func CompileWhole(text string) (*regexp.Regexp, error) { return Compile(whole(te
 
 // whole is an expression between ^ and $.
 func whole(text string) string { return "^(?:" + text + ")$" }
+
+// Beginning is what each name begins with, byte for byte, that the pattern matches: "" where it matches anywhere in a name, or
+// where that can't be told at a glance.
+func Beginning(text string) string {
+	tree, err := syntax.Parse(text, syntax.Perl)
+	if err != nil || tree.Op != syntax.OpConcat || len(tree.Sub) < 2 || tree.Sub[0].Op != syntax.OpBeginText {
+		return ""
+	}
+	literal := tree.Sub[1]
+	if literal.Op != syntax.OpLiteral || literal.Flags&syntax.FoldCase != 0 {
+		return ""
+	}
+	begins, _, _ := strings.Cut(string(literal.Rune), string(utf8.RuneError)) // which stands for any byte that is no UTF-8
+	return begins
+}
 
 func shorten(text string) string {
 	if len(text) <= 64 {

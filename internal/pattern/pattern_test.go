@@ -40,6 +40,56 @@ func TestAPatternIsForTheNamesThatItMatchesAnywhere(t *testing.T) {
 	}
 }
 
+func TestAPatternThatIsAnchoredSaysHowItsNamesBegin(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                  "",
+		"^":                 "",
+		".*":                "",
+		"abc":               "",
+		"abc^def":           "",
+		"^abc":              "abc",
+		`^team-1\.`:         "team-1.",
+		"^team1[.].*":       "team1.",
+		"^abc$":             "abc",
+		`\Aabc`:             "abc",
+		"^abc*":             "ab",
+		"^a?bc":             "",
+		"^abc|^abd":         "",
+		"^(abc|abd)":        "",
+		"^abc|d":            "",
+		"^(?:abc)":          "abc",
+		"(?i)^abc":          "",
+		"^(?i)abc":          "",
+		"^ab(?i)c":          "ab",
+		"(?m)^abc":          "",
+		"^Füße":             "Füße",
+		"^ab\uFFFDc":        "ab",
+		"^[ab]c":            "",
+		`^\Qa.b\E`:          "a.b",
+		"^a{2}b":            "",
+		"(":                 "",
+		"^(a":               "",
+		`^amq\.(gen|ctag)-`: "amq.",
+	} {
+		if got := Beginning(text); got != want {
+			t.Errorf("%q: %q, not %q", text, got, want)
+		}
+	}
+}
+
+// FuzzBeginning has each name that a pattern matches begin with what it says.
+func FuzzBeginning(f *testing.F) {
+	for _, s := range [][2]string{{"^abc", "abcd"}, {"^ab|^c", "c"}, {"(?i)^ab", "AB"}, {"^a\uFFFDb", "a\xffb"}, {"(?m)^b", "a\nb"}, {"^a*b", "b"}, {"^(?U)ab??c", "ac"}} {
+		f.Add(s[0], s[1])
+	}
+	f.Fuzz(func(t *testing.T, text, name string) {
+		re, err := Compile(text)
+		if err == nil && re.MatchString(name) && !strings.HasPrefix(name, Beginning(text)) {
+			t.Fatalf("%q matches %q, which does not begin with %q", text, name, Beginning(text))
+		}
+	})
+}
+
 func TestWhatRE2HasNotIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
 		`^(?!amq\.)`:    "which have no look-ahead",
