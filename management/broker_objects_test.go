@@ -366,6 +366,7 @@ func TestANodeTellsWhatWaitsForAProcessor(t *testing.T) {
 	for range 4 * runtime.GOMAXPROCS(0) {
 		go func() {
 			for !stop.Load() { // it is runnable, or runs
+				runtime.Gosched()
 			}
 		}()
 	}
