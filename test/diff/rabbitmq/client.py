@@ -89,7 +89,8 @@ class Conversation:
                   spec.BasicProperties(**properties), body)
 
     def hear(self, what="", quiet=QUIET, patience=3.0):
-        """Writes down all that comes until it is quiet. Kinds are kept apart, since their order is free."""
+        """Writes down all that comes until it is quiet. Kinds are kept apart, since their order is free, and so is that of consumers
+        whose queue goes."""
         got, confirmed, refused = [], set(), set()
         first = True
         try:
@@ -111,7 +112,7 @@ class Conversation:
             got.append(("zz", "the connection ended"))
         if what:
             self.say(what)
-        for _, line in sorted(got, key=lambda pair: pair[0]):
+        for _, line in sorted(got, key=lambda pair: (pair[0], pair[1] if pair[0] == "basic.cancel" else "")):
             self.lines.append(f"  {line}")
         if confirmed:
             self.lines.append(f"  confirmed {sorted(confirmed)}")
