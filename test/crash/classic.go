@@ -121,7 +121,7 @@ func commitOne(a *asker, q *kmsg.OffsetCommitRequest, topic string, at int64) (i
 	return res.Topics[0].Partitions[0].ErrorCode, nil
 }
 
-// committedAt is the offset of partition 0, -1 if there is none.
+// committedAt is the offset of partition 0, 0 if there is none: the first that is committed is 1.
 func committedAt(a *asker, group, topic string) (int64, error) {
 	q := kmsg.NewPtrOffsetFetchRequest()
 	g := kmsg.NewOffsetFetchRequestGroup()
@@ -135,7 +135,7 @@ func committedAt(a *asker, group, topic string) (int64, error) {
 	if err := must("offsets of group "+group, res.Groups[0].ErrorCode); err != nil {
 		return 0, err
 	}
-	return res.Groups[0].Topics[0].Partitions[0].Offset, nil
+	return max(res.Groups[0].Topics[0].Partitions[0].Offset, 0), nil
 }
 
 // rebalance has both members join and takes their assignments to them.
@@ -311,7 +311,7 @@ func (c *classic) verify(a *asker) error {
 	if at < c.committed || at > c.trying {
 		return wrongf("group %s stands at %d, %d was committed and %d tried", classicGroup, at, c.committed, c.trying)
 	}
-	c.committed, c.trying = max(at, 0), max(at, 0)
+	c.committed, c.trying = at, at
 	if c.doubt {
 		return nil
 	}

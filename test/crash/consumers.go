@@ -243,7 +243,7 @@ func (c *consumers) verify(a *asker) error {
 	if at < c.committed || at > c.trying {
 		return wrongf("group %s stands at %d, %d was committed and %d tried", consumersGroup, at, c.committed, c.trying)
 	}
-	c.committed, c.trying = max(at, 0), max(at, 0)
+	c.committed, c.trying = at, at
 	d := kmsg.NewPtrConsumerGroupDescribeRequest()
 	d.Groups = []string{consumersGroup}
 	described, err := process.Ask[*kmsg.ConsumerGroupDescribeResponse](a, d, 1)

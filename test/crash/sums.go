@@ -114,7 +114,6 @@ func (s *sums) transact(a *asker, values [][]byte, rng *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	from = max(from, 0)
 	to := from + rng.Int64N(int64(len(values))-from+1)
 	if to == from {
 		return nil
@@ -210,7 +209,7 @@ func (s *sums) verify(a *asker) error {
 	if err != nil {
 		return err
 	}
-	if at = max(at, 0); at > int64(len(in)) {
+	if at > int64(len(in)) {
 		return wrongf("group %s stands at %d, there are %d numbers", sumsID, at, len(in))
 	}
 	if want, got := total(in[:at]), total(out); got != want {
