@@ -222,8 +222,25 @@ func (k *Keeper) Logins() *auth.Users { return k.logins }
 // Generation changes with every change of users and rights.
 func (k *Keeper) Generation() uint64 { return k.current.Load().generation }
 
-// publish makes a picture the current one. Needs k.mu.
+// publish makes a picture the current one, which is a copy of the old one with what was changed, or all there is. Needs k.mu.
 func (k *Keeper) publish(old, p *picture) error {
+	if !p.shares.users {
+		if err := k.publishLogins(old, p); err != nil {
+			return err
+		}
+	}
+	if !bytes.Equal(old.decoy, p.decoy) {
+		k.logins.SetDecoyKey(sha256.Sum256(p.decoy))
+	}
+	k.current.Store(p)
+	k.logins.SetAnonymous(k.anonymous(p))
+	if k.broker != nil && !p.sameRights(old) {
+		k.broker.PolicyChanged()
+	}
+	return nil
+}
+
+func (k *Keeper) publishLogins(old, p *picture) error {
 	var put []auth.User
 	var gone []string
 	for name, r := range p.users {
@@ -240,14 +257,6 @@ func (k *Keeper) publish(old, p *picture) error {
 		return err
 	}
 	k.logins.Remove(gone...)
-	if !bytes.Equal(old.decoy, p.decoy) {
-		k.logins.SetDecoyKey(sha256.Sum256(p.decoy))
-	}
-	k.current.Store(p)
-	k.logins.SetAnonymous(k.anonymous(p))
-	if k.broker != nil && !old.sameRights(p) {
-		k.broker.PolicyChanged()
-	}
 	return nil
 }
 

@@ -8,14 +8,19 @@ import (
 	"github.com/leveret-mq/leveret/internal/pattern"
 )
 
-// picture is all users and rights at a moment. One that was published is never changed.
+// picture is all users and rights at a moment. One that was published is never changed; what a change leaves alone, the
+// next one shares with it.
 type picture struct {
 	generation  uint64
 	decoy       []byte // the key of decoys and salts; nil before there is one
 	users       map[string]*userRecord
 	permissions map[grant]*granted
 	topics      map[grant]map[string]*grantedTopics // by exchange
+	shares      parts                               // which of these are those of the picture that it is a copy of
 }
+
+// parts are maps of a picture.
+type parts struct{ users, permissions, topics bool }
 
 // grant is for whom and where a permission is.
 type grant struct{ vhost, user string }
@@ -37,24 +42,46 @@ func newPicture() *picture {
 // copy is a picture of the next generation that may be changed.
 func (p *picture) copy() *picture {
 	return &picture{
-		generation: p.generation + 1, decoy: p.decoy, users: maps.Clone(p.users), permissions: maps.Clone(p.permissions), topics: maps.Clone(p.topics),
+		generation: p.generation + 1, decoy: p.decoy, users: p.users, permissions: p.permissions, topics: p.topics, shares: parts{true, true, true},
 	}
 }
 
-// sameRights tells that nobody may do, or have, more or less than in the other picture.
-func (p *picture) sameRights(other *picture) bool {
-	return maps.EqualFunc(p.users, other.users, func(a, b *userRecord) bool {
+// ownUsers are the users, which may be changed; so are the others.
+func (p *picture) ownUsers() map[string]*userRecord {
+	if p.shares.users {
+		p.users, p.shares.users = maps.Clone(p.users), false
+	}
+	return p.users
+}
+
+func (p *picture) ownPermissions() map[grant]*granted {
+	if p.shares.permissions {
+		p.permissions, p.shares.permissions = maps.Clone(p.permissions), false
+	}
+	return p.permissions
+}
+
+func (p *picture) ownTopics() map[grant]map[string]*grantedTopics {
+	if p.shares.topics {
+		p.topics, p.shares.topics = maps.Clone(p.topics), false
+	}
+	return p.topics
+}
+
+// sameRights tells that nobody may do, or have, more or less than in the picture that it is a copy of.
+func (p *picture) sameRights(old *picture) bool {
+	return (p.shares.users || maps.EqualFunc(p.users, old.users, func(a, b *userRecord) bool {
 		return a == b || slices.Equal(a.Tags, b.Tags) && maps.Equal(a.Limits, b.Limits)
-	}) &&
-		maps.Equal(p.permissions, other.permissions) &&
-		maps.EqualFunc(p.topics, other.topics, func(a, b map[string]*grantedTopics) bool { return maps.Equal(a, b) })
+	})) &&
+		(p.shares.permissions || maps.Equal(p.permissions, old.permissions)) &&
+		(p.shares.topics || maps.EqualFunc(p.topics, old.topics, func(a, b map[string]*grantedTopics) bool { return maps.Equal(a, b) }))
 }
 
 func (p *picture) putUser(r *userRecord) error {
 	if err := checkUser(r); err != nil {
 		return err
 	}
-	p.users[r.Name] = r
+	p.ownUsers()[r.Name] = r
 	return nil
 }
 
@@ -70,7 +97,7 @@ func (p *picture) putPermission(r Permission) error {
 	if g.read, err = compile(r.Read); err != nil {
 		return err
 	}
-	p.permissions[grant{r.VHost, r.User}] = g
+	p.ownPermissions()[grant{r.VHost, r.User}] = g
 	return nil
 }
 
@@ -84,7 +111,7 @@ func (p *picture) putTopic(r TopicPermission) error {
 		of = map[string]*grantedTopics{}
 	}
 	of[r.Exchange] = &grantedTopics{r}
-	p.topics[key] = of
+	p.ownTopics()[key] = of
 	return nil
 }
 
@@ -92,10 +119,10 @@ func (p *picture) dropTopic(key grant, exchange string) {
 	of := maps.Clone(p.topics[key])
 	delete(of, exchange)
 	if len(of) == 0 {
-		delete(p.topics, key)
+		delete(p.ownTopics(), key)
 		return
 	}
-	p.topics[key] = of
+	p.ownTopics()[key] = of
 }
 
 // login is the user as package auth has it.

@@ -171,9 +171,9 @@ func (p *picture) unload(key string) error {
 	}
 	switch {
 	case strings.HasPrefix(key, prefixUser) && len(parts) == 2:
-		delete(p.users, parts[1])
+		delete(p.ownUsers(), parts[1])
 	case strings.HasPrefix(key, prefixPermission) && len(parts) == 3:
-		delete(p.permissions, grant{parts[1], parts[2]})
+		delete(p.ownPermissions(), grant{parts[1], parts[2]})
 	case strings.HasPrefix(key, prefixTopic) && len(parts) == 4:
 		p.dropTopic(grant{parts[1], parts[2]}, parts[3])
 	default:

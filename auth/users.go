@@ -117,6 +117,9 @@ func (u *Users) Put(users ...User) error {
 			return fmt.Errorf("user %q: %w", user.Name, err)
 		}
 	}
+	if len(users) == 0 {
+		return nil
+	}
 	u.change(func(m map[string]*entry) {
 		for _, user := range users {
 			e := &entry{User: user}
@@ -146,6 +149,9 @@ func (u *Users) PutPassword(user User, password string) error {
 
 // Remove takes users out of the set. Connections that are open stay.
 func (u *Users) Remove(names ...string) {
+	if len(names) == 0 {
+		return // what all users look like together is not looked at for nothing
+	}
 	u.change(func(m map[string]*entry) {
 		for _, name := range names {
 			delete(m, name)
@@ -187,10 +193,7 @@ func (u *Users) change(edit func(map[string]*entry)) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	old := *u.current.Load()
-	next := make(map[string]*entry, len(old)+1)
-	for name, e := range old {
-		next[name] = e
-	}
+	next := maps.Clone(old)
 	edit(next)
 	of := looksOf(next)
 	u.looks.Store(&of)
