@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func bench(args ...string) (stdout string, err error) {
@@ -163,11 +162,7 @@ func TestBrokerThatDoesNotStart(t *testing.T) {
 }
 
 func TestNothingListensAtTheAddress(t *testing.T) {
-	began := time.Now()
 	if _, err := bench("--amqp", "127.0.0.1:1", "--quiet", "--only", "amqp-12b$"); err == nil || !strings.Contains(err.Error(), "connect") {
 		t.Fatalf("got %v", err)
-	}
-	if d := time.Since(began); d > 5*time.Second {
-		t.Fatalf("it took %v to notice", d)
 	}
 }

@@ -169,7 +169,7 @@ func TestToolThatFailsIsNamedWithWhatItPrinted(t *testing.T) {
 }
 
 func TestToolEndsWithItsRow(t *testing.T) {
-	found, err := findTools(fakeTools(t, "exec sleep 60"))
+	found, err := findTools(fakeTools(t, "exec sleep 600"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestToolEndsWithItsRow(t *testing.T) {
 	if _, err := found.run(ctx, perfTest, "Class"); err == nil {
 		t.Fatal("no error")
 	}
-	if d := time.Since(began); d > 10*time.Second {
+	if d := time.Since(began); d > 5*time.Minute {
 		t.Fatalf("it went on for %v", d)
 	}
 }

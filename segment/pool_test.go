@@ -266,7 +266,7 @@ func TestWorkForAClosedPoolIsDoneAtOnce(t *testing.T) {
 	go func() { b.pool.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nobody does the work")
 	}
 }

@@ -66,7 +66,7 @@ func (g *gateway) publish(exchange, key string, from, to int) {
 				if err != nil {
 					g.t.Fatalf("confirm %d: %v", i, err)
 				}
-			case <-time.After(20 * time.Second):
+			case <-time.After(time.Minute):
 				g.t.Fatalf("message %d is not confirmed", i)
 			}
 		}
@@ -101,7 +101,7 @@ func (g *gateway) take(queue string, n int, settle func(got)) (all []got) {
 	g.t.Helper()
 	sub, woken := g.subscribe(queue, 100)
 	defer sub.Close()
-	late := time.After(30 * time.Second)
+	late := time.After(time.Minute)
 	for len(all) < n {
 		var turn []got
 		if _, err := sub.Pull(n-len(all), 1<<20, func(d *broker.Delivery) {
@@ -274,7 +274,7 @@ func TestTwoBrokersOverOneClusterAgree(t *testing.T) {
 	soon(t, "the queue to go", func() bool { _, err := a.session.Queue(broker.Look, "q7"); return err != nil })
 	select {
 	case <-gone:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the consumer of a queue that another process deleted was not told")
 	}
 	if q, err := a.session.DeclareQueue("q7", broker.QueueOptions{Durable: true, AutoDelete: true}); err != nil {

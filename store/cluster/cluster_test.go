@@ -27,7 +27,7 @@ func fakeCluster(t testing.TB) *kfake.Cluster {
 // openStore opens a store over the cluster, which the test closes.
 func openStore(t testing.TB, c *kfake.Cluster) *Store {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	s, err := Open(ctx, Options{
 		Brokers: c.ListenAddrs(), Replicas: 3, Slots: 4, Linger: time.Microsecond, PollEvery: 20 * time.Millisecond,

@@ -18,7 +18,7 @@ import (
 
 func soon(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for %s", what)
 		}
@@ -360,16 +360,16 @@ func TestWatchedLogsAreLookedAtTogether(t *testing.T) {
 			if i == 0 {
 				delete(seen, i) // it heard that it is gone
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("appends to %d of %d logs were seen", len(seen), n-1)
 		}
 	}
 	asked.Store(0)
 	begun := time.Now()
-	soon(t, "ten rounds", func() bool { return time.Since(begun) > 10*b.o.PollEvery })
+	soon(t, "ten rounds", func() bool { return time.Since(begun) > 10*b.o.PollEvery && asked.Load() > 0 })
 	// Two questions a round of each process, to each of three brokers.
 	rounds := int64(time.Since(begun)/b.o.PollEvery) + 2
-	if got := asked.Load(); got == 0 || got > 2*2*3*rounds {
+	if got := asked.Load(); got > 2*2*3*rounds {
 		t.Errorf("%d requests in %d rounds", got, rounds)
 	}
 }

@@ -24,7 +24,7 @@ func (g *gateway) read(stream string, from []byte, n int, then func()) (bodies [
 	}
 	defer sub.Close()
 	then()
-	late := time.After(30 * time.Second)
+	late := time.After(time.Minute)
 	for len(bodies) < n {
 		var turn []got
 		if _, err := sub.Pull(n-len(bodies), 1<<20, func(d *broker.Delivery) {

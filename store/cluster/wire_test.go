@@ -72,7 +72,7 @@ func (w *wired) read(stream string, n int, args amqp091.Table) (all []string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	late := time.After(30 * time.Second)
+	late := time.After(time.Minute)
 	for len(all) < n {
 		select {
 		case d, open := <-deliveries:
@@ -164,7 +164,7 @@ func TestAStreamOverAClusterIsReadByClients(t *testing.T) {
 		if string(d.Body) != "000120" || d.Headers["x-stream-offset"] != int64(120) {
 			t.Errorf("next is %s, %v", d.Body, d.Headers)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("nothing comes next")
 	}
 }
@@ -188,7 +188,7 @@ func (g *gateway) publishAt(queue string, from, to int, at func(i int) time.Time
 		if err != nil {
 			g.t.Fatal(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		g.t.Fatal("not confirmed")
 	}
 }

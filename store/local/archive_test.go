@@ -258,7 +258,7 @@ func TestAnArchiveHoldsBackWhatGoesMeanwhile(t *testing.T) {
 	if n := len(numbers(t, openTestLog(t, again, held.ID(), workQueue("held")), 0)); n != 500 {
 		t.Errorf("%d of 500 are left of what was thinned meanwhile", n)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		if start, _ := bounds(t, q); start > 0 {
 			break
 		}

@@ -71,7 +71,7 @@ func TestACheckpointBesideAnAckKnowsOfIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Release(4)
-	for end := time.Now().Add(10 * time.Second); !l.unsaved.Load() && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); !l.unsaved.Load() && time.Now().Before(end); {
 		runtime.Gosched() // Release does not wait for the disk
 	}
 	if r := l.rest.Load(); r.Waiting != 6 && !l.unsaved.Load() {
