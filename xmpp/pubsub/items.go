@@ -123,7 +123,6 @@ func (r *request) at(n *node, partition int, offset message.Offset) (it *item, e
 // last reads the last items before a place of each partition, nil being the end: at most limit, and of those with one id
 // the newest.
 func (r *request) last(n *node, before []message.Offset, limit int) (out []*item, err error) {
-	seen := map[string]bool{}
 	for i, p := range n.queue.Partitions() {
 		start, end, err := r.p.Session().Extent(p)
 		if err != nil {
@@ -133,43 +132,68 @@ func (r *request) last(n *node, before []message.Offset, limit int) (out []*item
 			end = min(end, before[i])
 		}
 		w := walk{r: r, p: p, partition: i, start: start, at: end, left: maxWalk, bytes: maxWalkBytes}
-		found, size := 0, 0
-		for found < limit && size < maxItemsBytes {
-			it, err := w.back()
-			if err != nil {
-				return nil, err
-			}
-			if it == nil {
-				break
-			}
-			if seen[it.id] {
-				continue
-			}
-			if before != nil && r.superseded(n, it) {
-				continue
-			}
-			if size += it.size; size > maxItemsBytes && found > 0 {
-				break
-			}
-			if err := r.charge(it.size); err != nil {
-				return nil, err
-			}
-			seen[it.id] = true
-			out = append(out, it)
-			found++
+		list, err := r.lastOf(n, &w, before != nil, limit)
+		if err != nil {
+			return nil, err
 		}
-	}
-	slices.SortStableFunc(out, func(a, b *item) int {
-		switch {
-		case a.partition == b.partition && a.offset < b.offset, a.partition != b.partition && a.timestampMs < b.timestampMs:
-			return -1
+		if i == 0 {
+			out = list
+		} else {
+			out = r.merge(out, list, limit)
 		}
-		return 1
-	})
-	if len(out) > limit {
-		out = out[len(out)-limit:]
 	}
 	return out, nil
+}
+
+// lastOf is last for one partition. paged: there may be newer ones of an id behind where the walk begins.
+func (r *request) lastOf(n *node, w *walk, paged bool, limit int) (out []*item, err error) {
+	seen, size := map[string]bool{}, 0
+	for len(out) < limit && size < maxItemsBytes {
+		it, err := w.back()
+		if err != nil {
+			return nil, err
+		}
+		if it == nil {
+			break
+		}
+		if seen[it.id] || paged && r.superseded(n, it) {
+			continue
+		}
+		if size += it.size; size > maxItemsBytes && len(out) > 0 {
+			break
+		}
+		if err := r.charge(it.size); err != nil {
+			return nil, err
+		}
+		seen[it.id] = true
+		out = append(out, it)
+	}
+	slices.Reverse(out)
+	return out, nil
+}
+
+// merge makes one list of two, of which each has the oldest first, and gives back the memory of what has no place in it. What
+// is of one partition stays in its order; of others the time decides.
+func (r *request) merge(a, b []*item, limit int) (out []*item) {
+	seen, size, given, full := map[string]bool{}, 0, 0, false
+	for len(a)+len(b) > 0 {
+		from := &a
+		if len(a) == 0 || len(b) > 0 && b[len(b)-1].timestampMs >= a[len(a)-1].timestampMs {
+			from = &b
+		}
+		it := (*from)[len(*from)-1]
+		*from = (*from)[:len(*from)-1]
+		full = full || len(out) == limit || len(out) > 0 && size+it.size > maxItemsBytes
+		if full || seen[it.id] {
+			given += it.size
+			continue
+		}
+		seen[it.id] = true
+		out, size = append(out, it), size+it.size
+	}
+	r.uncharge(given)
+	slices.Reverse(out)
+	return out
 }
 
 // walk goes through the messages of a partition backwards.

@@ -99,6 +99,15 @@ func (r *request) charge(n int) error {
 	return nil
 }
 
+// uncharge gives some of it back.
+func (r *request) uncharge(n int) {
+	bytes := int64(n) * treeBytes
+	if bytes > 0 {
+		r.memory.Give(bytes)
+		r.held -= bytes
+	}
+}
+
 // release gives it back.
 func (r *request) release() {
 	if r.memory != nil {
