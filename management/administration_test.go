@@ -112,6 +112,10 @@ func TestAVirtualHostComesAndGoesOverHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-deliveries
+	r.askRaw("PUT", "/api/vhosts//", "").want(204) // as some clients write it
+	r.askRaw("GET", "/api/vhosts//", "").want(200, `"name":"/"`)
+	r.askRaw("DELETE", "/api/vhosts//", "").want(404)
+	r.ask("GET", "vhosts/%2F", "").want(200)
 	r.ask("DELETE", "vhosts/v", "").want(204)
 	if why := gone(t, closed); !strings.Contains(why, "vhost 'v' is deleted") {
 		t.Errorf("the client was told %q", why)

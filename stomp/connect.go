@@ -230,7 +230,7 @@ func (c *conn) enter(f *frame.Frame) error {
 	c.session = c.entry.NewSession(v, c.user)
 	if err := c.session.Enter(); err != nil {
 		if broker.KindOf(err) == broker.LimitReached {
-			return fail("Bad CONNECT", "%s", err.Error())
+			return &failure{message: "Bad CONNECT", detail: err.Error(), advice: "close other connections, or raise the limit"}
 		}
 		return &failure{message: "Bad CONNECT", detail: "Virtual host '" + v.Name + "' access denied", denied: broker.RefusedOn(err) != 0}
 	}

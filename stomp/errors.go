@@ -46,8 +46,10 @@ func named(k broker.Kind) (name, advice string) {
 		return "access_refused", "use a destination or a user for which it is allowed"
 	case broker.Locked:
 		return "resource_locked", "close the connection that owns the queue, or declare it without exclusive"
-	case broker.Precondition, broker.Exists, broker.TooLarge, broker.UnknownType, broker.BadSetting, broker.Timeout, broker.LimitReached:
+	case broker.Precondition, broker.Exists, broker.TooLarge, broker.UnknownType, broker.BadSetting, broker.Timeout:
 		return "precondition_failed", "compare what the client's headers ask for with what is there; /amq/queue/NAME uses a queue as it is"
+	case broker.LimitReached:
+		return "precondition_failed", "raise the limit of the queue, the user or the virtual host, or make room"
 	case broker.Unsupported:
 		return "not_implemented", "do without it: it is not supported here"
 	case broker.Full:
@@ -67,7 +69,7 @@ func decodeFailure(err error) *failure {
 	case errors.Is(err, frame.ErrManyHeads), errors.Is(err, frame.ErrLongHead):
 		f.message, f.advice = "Too many headers", "have the client send less in headers, and the rest in the body"
 	case errors.Is(err, frame.ErrLargeBody):
-		f.message, f.advice = "Message too large", "send smaller messages, or raise --max-message-bytes"
+		f.message, f.advice = "Message too large", "send smaller messages, or raise --max-message-bytes, or the limit of the user or the virtual host"
 	default:
 		f.message = "Invalid frame"
 	}

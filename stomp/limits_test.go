@@ -24,10 +24,11 @@ func TestLimitsOfAVirtualHostRefuse(t *testing.T) {
 		n             int64
 		frame         string
 		message, text string
+		advice        string
 	}{
-		{broker.MaxQueues, 0, "SEND\ndestination:/queue/a\n\n", "precondition_failed", "queue limit"},
-		{broker.MaxMessageSize, 10, "SEND\ndestination:/topic/a\n\n12345678901", "Message too large", "where 10 are allowed"},
-		{broker.MaxConnections, 0, "", "Bad CONNECT", "connection limit (0) is reached"},
+		{broker.MaxQueues, 0, "SEND\ndestination:/queue/a\n\n", "precondition_failed", "queue limit", "raise the limit"},
+		{broker.MaxMessageSize, 10, "SEND\ndestination:/topic/a\n\n12345678901", "Message too large", "where 10 are allowed", "or the limit of the user"},
+		{broker.MaxConnections, 0, "", "Bad CONNECT", "connection limit (0) is reached", "close other connections"},
 	} {
 		p := r.connect("1.2")
 		r.limit(c.limit, c.n)
@@ -37,6 +38,9 @@ func TestLimitsOfAVirtualHostRefuse(t *testing.T) {
 		}
 		p.send(c.frame)
 		p.ended(c.message, c.text)
+		if text := r.log.Take(); !strings.Contains(text, c.advice) {
+			t.Errorf("an operator reads %s", text)
+		}
 		r.limit(c.limit, -1)
 	}
 }

@@ -57,19 +57,22 @@ func (c *conn) sayWhy(err error) {
 	switch {
 	case err == nil, errors.Is(err, errTold), errors.Is(err, stanza.ErrEnd):
 	case errors.As(err, &e):
-		c.log.Refused("stream", e, adviceFor(e.Condition))
+		c.log.Refused("stream", e, adviceFor(e))
 	case !netx.OrdinaryEnd(err):
 		c.log.Debug("connection ended", "error", err)
 	}
 }
 
 // adviceFor is what to do about a stream that ended with an error.
-func adviceFor(condition string) string {
-	switch condition {
+func adviceFor(e *stanza.StreamError) string {
+	if e == errTries {
+		return "look at the lines before"
+	}
+	switch e.Condition {
 	case "host-unknown":
 		return "name the domain in --xmpp-domain, or have the client use one that is served"
 	case "policy-violation":
-		return "have the client send less at a time, or raise --xmpp-max-stanza-bytes"
+		return "have the client send less in one stanza: docs/xmpp.md has the limits, and --xmpp-max-stanza-bytes is that of its length"
 	case "conflict":
 		return "give each client a resource of its own, or none"
 	case "resource-constraint", "connection-timeout", "not-authorized":

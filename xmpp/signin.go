@@ -228,10 +228,12 @@ func (c *conn) authenticate() error {
 			return err
 		}
 		if c.tries >= maxTries {
-			return &stanza.StreamError{Condition: "policy-violation", Text: "too many tries to sign in"}
+			return errTries
 		}
 	}
 }
+
+var errTries = &stanza.StreamError{Condition: "policy-violation", Text: "too many tries to sign in"}
 
 // signedIn tells the client that it is in.
 func (c *conn) signedIn(who auth.Identity, answer []byte) error {

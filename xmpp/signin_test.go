@@ -141,6 +141,10 @@ func TestSigningInFailsAsItShould(t *testing.T) {
 	}
 	fails("<response xmlns='"+nsSASL+"'>"+base64.StdEncoding.EncodeToString([]byte("no"))+"</response>", "malformed-request")
 	p.ends("policy-violation")
+	r.wait(func() bool { return strings.Contains(r.log.String(), "too many tries") }, func() any { return r.log.String() })
+	if text := r.log.String(); strings.Contains(text, "--xmpp-max-stanza-bytes") {
+		t.Errorf("a limit of stanzas is blamed for what is wrong with passwords: %s", text)
+	}
 }
 
 func TestNothingIsCarriedOutBeforeAResourceIsBound(t *testing.T) {

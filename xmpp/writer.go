@@ -176,7 +176,7 @@ func (c *conn) lastWord(b []byte) {
 // cut ends the stream with an error, for who is not the read loop.
 func (c *conn) cut(e *stanza.StreamError) {
 	if c.last.Load() == nil {
-		c.log.Refused("stream", e, adviceFor(e.Condition))
+		c.log.Refused("stream", e, adviceFor(e))
 	}
 	c.lastWord(appendStreamError(nil, e, ""))
 	c.told.Store(true)
