@@ -18,6 +18,8 @@ import (
 const (
 	// writeTimeout is how long a write may stand still before the peer's own traffic is looked at.
 	writeTimeout = 30 * time.Second
+	// storeTime is how long a disk may take for what came over a stream that broke, or it can't be resumed.
+	storeTime = 3 * time.Second
 	// lastWordTime is how long the last bytes may take to be written.
 	lastWordTime = 5 * time.Second
 

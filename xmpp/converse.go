@@ -39,7 +39,12 @@ func (c *conn) converse() error {
 	c.w.finishing.Store(true)
 	_ = c.link.Load().out.Until(time.Now().Add(lastWordTime))
 	<-c.writerDone
-	c.feed.due() // nobody hears of what comes later
+	if !broken {
+		c.feed.due() // nobody hears of what comes later
+	} else if !c.feed.settle(min(storeTime, c.s.opts.ResumeTime)) { // what is resumed counts as handled
+		broken = false
+		k.leave(c)
+	}
 	c.detach(k, broken)
 	close(c.over)
 	c.feed.abandon()

@@ -3,6 +3,7 @@ package xmpp
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/leveret-mq/leveret/broker"
 	"github.com/leveret-mq/leveret/internal/netx"
@@ -37,7 +38,37 @@ type mark struct {
 const maxThen = 1024
 
 func (f *feed) open() {
-	f.waiting = netx.NewAnswers[[]mark](f.c.signal, f.failed)
+	f.waiting = netx.NewAnswers[[]mark](f.wake, f.failed)
+}
+
+// wake has the writer look whether somebody is to hear of what is stored; and who waits for that behind it.
+func (f *feed) wake() {
+	f.c.signal()
+	select {
+	case f.c.drained <- struct{}{}:
+	default:
+	}
+}
+
+// settle waits until all is stored that was published, and whoever wants to has heard of it. false is that it took
+// too long. There is no writer any more.
+func (f *feed) settle(patience time.Duration) bool {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		f.due()
+		f.mu.Lock()
+		left := f.waiting.Len()
+		f.mu.Unlock()
+		if left == 0 {
+			return true
+		}
+		select {
+		case <-f.c.drained:
+		case <-late.C:
+			return false
+		}
+	}
 }
 
 func (f *feed) failed(err error) {

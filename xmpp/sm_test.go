@@ -369,3 +369,68 @@ func TestStanzasAreCountedOnceTheyAreDurable(t *testing.T) {
 	counted("4")
 	r.ready(q, 2)
 }
+
+// TestAStreamIsResumedOnceWhatItHasSentIsDurable: the count in the answer says that it was handled. Who was to hear of
+// something hears of it on the new connection.
+func TestAStreamIsResumedOnceWhatItHasSentIsDurable(t *testing.T) {
+	disk := fs.NewFreezer()
+	r := newRigOn(t, fs.Failing(fs.NewMem(1), disk.Hook), store.ModeGroup, []string{"guest", "one"}, broker.Options{})
+	t.Cleanup(disk.Thaw)
+	q := r.declare("q")
+	const receipt = "<request xmlns='urn:xmpp:receipts'/></message>"
+	p := r.client("one", "a", "")
+	id := p.enable(" resume='true'").Attr("id")
+	p.send("<message to='q@queues.localhost' id='1'><body>first</body>" + receipt) // which makes the log's files
+	if e := p.message(); e.Child("urn:xmpp:receipts", "received") == nil {
+		t.Fatal(e)
+	}
+	disk.Freeze(func(op fs.Op, _ string) bool { return op == fs.OpSync || op == fs.OpSyncAll || op == fs.OpSyncDir })
+	p.send("<message to='q@queues.localhost' id='2'><body>second</body>" + receipt)
+	disk.AwaitWaiting(1)
+	p.nc.Close()
+	second := r.dial()
+	second.signIn("one")
+	second.send("<resume xmlns='" + nsSM + "' previd='" + id + "' h='1'/>")
+	r.wait(func() bool {
+		r.server.registry.mu.Lock()
+		defer r.server.registry.mu.Unlock()
+		return r.server.registry.streams[id] == nil
+	}, func() any { return "not taken" })
+	_ = second.nc.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := second.nc.Read(second.buf[:]); err == nil {
+		t.Errorf("it is resumed although its message may get lost: %s", second.buf[:n])
+	}
+	_ = second.nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+	disk.Thaw()
+	if e := second.next(); !e.Is(nsSM, "resumed") || e.Attr("h") != "2" {
+		t.Fatal(e)
+	}
+	if e := second.message(); e.Child("urn:xmpp:receipts", "received").Attr("id") != "2" {
+		t.Error(e)
+	}
+	r.ready(q, 2)
+}
+
+// A disk that hangs keeps nobody from a stream of their own: the old one can't be resumed then.
+func TestAStreamIsNotResumedOverADiskThatHangs(t *testing.T) {
+	disk := fs.NewFreezer()
+	r := newRigOn(t, fs.Failing(fs.NewMem(1), disk.Hook), store.ModeGroup, []string{"guest", "one"}, broker.Options{}, func(o *Options) { o.ResumeTime = 50 * time.Millisecond })
+	t.Cleanup(disk.Thaw)
+	r.declare("q")
+	p := r.client("one", "a", "")
+	id := p.enable(" resume='true'").Attr("id")
+	p.send("<message to='q@queues.localhost'><body>first</body></message>")
+	p.nothing()
+	disk.Freeze(func(op fs.Op, _ string) bool { return op == fs.OpSync || op == fs.OpSyncAll || op == fs.OpSyncDir })
+	p.send("<message to='q@queues.localhost'><body>second</body></message><r xmlns='" + nsSM + "'/>")
+	disk.AwaitWaiting(1)
+	begun := time.Now()
+	second, e := r.resume("one", id, 0)
+	if passed := time.Since(begun); !e.Is(nsSM, "failed") || passed >= takeOverTime {
+		t.Fatalf("%s after %v", e, passed)
+	}
+	second.send("<iq type='set' id='b'><bind xmlns='" + nsBind + "'/></iq>")
+	if e := second.next(); e.Attr("type") != "result" {
+		t.Error(e)
+	}
+}
