@@ -52,6 +52,8 @@ func (c *conn) firstFrame() (n int, err error) {
 	for {
 		n, found, err := c.dec.Next(c.rb.Unread(), netx.MaxReadBytes)
 		switch {
+		case err != nil && netx.SpeaksTLS(c.rb.Unread()):
+			return 0, &failure{message: "Bad command", detail: netx.ErrSpeaksTLS.Error(), advice: netx.TLSAdvice}
 		case err != nil:
 			return 0, decodeFailure(err)
 		case found == frame.Whole:

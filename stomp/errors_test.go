@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/leveret-mq/leveret/internal/netx"
 )
 
 func TestWhatIsSentIsDeliveredAndAcked(t *testing.T) {
@@ -89,5 +91,16 @@ func TestAnErrorNamesTheReceiptThatIsNotGiven(t *testing.T) {
 	}
 	if n := r.ready("a"); n != 1 {
 		t.Errorf("%d messages are there: what came before the error stands, and nothing behind it", n)
+	}
+}
+
+// Who comes with TLS to the port without is told so, and an operator what to do about it.
+func TestTLSIsKnownWhereThereIsNone(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	p := r.open()
+	p.send("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+	p.ended("Bad command", netx.ErrSpeaksTLS.Error())
+	if text := r.log.Take(); !strings.Contains(text, netx.TLSAdvice) {
+		t.Errorf("an operator reads %s", text)
 	}
 }

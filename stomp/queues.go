@@ -193,27 +193,61 @@ func (c *conn) replyTo(to []byte) ([]byte, error) {
 		}
 		return to, nil
 	}
-	queue, err := c.tempQueue(name, tempPrefix+name, nil)
+	queue, made, err := c.tempQueue(name)
+	if made {
+		k := c.newSubscription("T_" + tempPrefix + name)
+		k.noAck = true
+		err = c.consume(k, queue, nil, broker.SubscribeOptions{})
+	}
 	return []byte(queue), err
 }
 
-// tempQueue is the queue that the connection calls so. The first use makes it, with a subscription of that identifier.
-func (c *conn) tempQueue(name, id string, f *frame.Frame) (queue string, err error) {
+// endReplies ends the subscription that replyTo has made: the client has one of its own now.
+func (c *conn) endReplies(name string) {
+	c.mu.Lock()
+	k := c.subs["T_"+tempPrefix+name]
+	if k == nil {
+		c.mu.Unlock()
+		return
+	}
+	delete(c.subs, k.key)
+	k.Close()
+	c.forget(k)
+	c.mu.Unlock()
+	k.Sub.DeleteUnused()
+}
+
+// tempQueue is the queue that the connection calls so. The first use makes it; a subscription to it must follow.
+func (c *conn) tempQueue(name string) (queue string, made bool, err error) {
 	if queue, ok := c.temps[name]; ok {
-		return queue, nil
+		return queue, false, nil
 	}
 	if len(c.temps) >= maxEnsured {
-		return "", fail("Too many temporary queues", "a connection may have %d", maxEnsured)
+		return "", false, fail("Too many temporary queues", "a connection may have %d", maxEnsured)
 	}
 	q, err := c.session.DeclareQueue("", broker.QueueOptions{AutoDelete: true, Exclusive: true})
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	if c.temps == nil {
 		c.temps = map[string]string{}
 	}
 	c.temps[name] = q.Name
-	k := c.newSubscription("T_" + id)
-	k.noAck = true
-	return q.Name, c.consume(k, q.Name, f, broker.SubscribeOptions{})
+	return q.Name, true, nil
+}
+
+// forgetTemp drops the client's name for a queue of its own to which it has no subscription any more.
+func (c *conn) forgetTemp(queue string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.subs {
+		if k.queue == queue {
+			return
+		}
+	}
+	for name, of := range c.temps {
+		if of == queue {
+			delete(c.temps, name)
+		}
+	}
 }

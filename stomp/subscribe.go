@@ -83,8 +83,7 @@ func (c *conn) subscribe(f *frame.Frame) error {
 		k.queue, err = c.ownQueue(&d, f, header(f, "id"))
 		_, o.Exclusive = subscriptionName(f)
 	case toTemp: // RabbitMQ refuses it; ActiveMQ's clients do it before they ask for replies there
-		_, err := c.tempQueue(d.key, id, f)
-		return err
+		k.queue, _, err = c.tempQueue(d.key)
 	default:
 		err = fail("Invalid destination", "'%s' is not a valid destination for 'SUBSCRIBE'", text)
 	}
@@ -92,6 +91,9 @@ func (c *conn) subscribe(f *frame.Frame) error {
 		return err
 	}
 	err = c.consume(k, k.queue, f, o)
+	if err == nil && d.kind == toTemp {
+		c.endReplies(d.key)
+	}
 	if name, ok := subscriptionName(f); ok && k.topic && broker.KindOf(err) == broker.Refused && broker.RefusedOn(err) == 0 {
 		return c.inUse(name)
 	}
@@ -191,11 +193,7 @@ func (c *conn) unsubscribe(f *frame.Frame) error {
 	c.forget(k)
 	c.mu.Unlock()
 	k.Sub.DeleteUnused()
-	for name, queue := range c.temps {
-		if queue == k.queue {
-			delete(c.temps, name)
-		}
-	}
+	c.forgetTemp(k.queue)
 	if k.topic && durable(f) {
 		if _, err := c.session.DeleteQueue(k.queue, false, false); err != nil && broker.KindOf(err) != broker.NotFound {
 			return err

@@ -293,6 +293,28 @@ func TestTemporaryQueues(t *testing.T) {
 	if m := asks.messages(1)[0]; m.get("subscription") != "9" {
 		t.Errorf("a reply to a queue that was subscribed to: %s", m)
 	}
+	// One to which replies go has the subscription that its client asks for in the place of its own.
+	asks.call("SUBSCRIBE\nid:10\ndestination:/temp-queue/mine\nack:client-individual")
+	for range 2 { // of which none goes to a subscription that the client does not know of
+		asks.send("SEND\ndestination:/queue/questions\nreply-to:/temp-queue/mine\n\nwhy?")
+		answers.send("SEND\ndestination:" + answers.messages(1)[0].get("reply-to") + "\n\nso")
+		m := asks.messages(1)[0]
+		if m.get("subscription") != "10" {
+			t.Errorf("a reply to a queue that was subscribed to later: %s", m)
+		}
+		asks.call("ACK\nid:" + m.get("ack"))
+	}
+	asks.call("SUBSCRIBE\nid:11\ndestination:/temp-queue/mine")
+	asks.call("UNSUBSCRIBE\nid:10")
+	asks.send("SEND\ndestination:/queue/questions\nreply-to:/temp-queue/mine\n\nwhy?")
+	answers.send("SEND\ndestination:" + answers.messages(1)[0].get("reply-to") + "\n\nso")
+	if m := asks.messages(1)[0]; m.get("subscription") != "11" {
+		t.Errorf("a reply behind the end of one of two subscriptions: %s", m)
+	}
+	asks.call("UNSUBSCRIBE\nid:11")
+	if n := len(r.vhost.Queues()); n != 2 {
+		t.Errorf("%d queues are left", n)
+	}
 	asks.send("SEND\ndestination:/temp-queue/mine\n\nx")
 	asks.ended("Invalid destination", "not a valid destination for 'SEND'")
 }
