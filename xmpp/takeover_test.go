@@ -7,6 +7,7 @@ import (
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/broker"
+	"github.com/leveret-mq/leveret/internal/audit"
 	"github.com/leveret-mq/leveret/xmpp/stanza"
 )
 
@@ -176,5 +177,24 @@ func TestAStreamThatBreaksBehindItsUserLeavesNothing(t *testing.T) {
 	sender.nothing()
 	if _, err := r.vhost.Queue(offlinePrefix + "one"); err == nil {
 		t.Error("messages wait for a user who is deleted")
+	}
+}
+
+// A stream of a virtual host that is gone is not gone on with in the one that its domain has instead.
+func TestAStreamStaysInItsVirtualHost(t *testing.T) {
+	r := newRig(t)
+	if _, err := r.broker.PutVHost(audit.Actor{}, "localhost", broker.VHostMeta{}); err != nil {
+		t.Fatal(err)
+	}
+	p := r.client("one", "a", "")
+	id := p.enable(" resume='true'").Attr("id")
+	p.nc.Close()
+	k := r.server.Client(stanza.JID{Local: "one", Domain: "localhost", Resource: "a"})
+	r.wait(func() bool { return k.live.Load() == nil }, func() any { return "connected" })
+	if err := r.broker.DeleteVHost(audit.Actor{}, "localhost"); err != nil {
+		t.Fatal(err)
+	}
+	if _, e := r.resume("one", id, 0); !e.Is(nsSM, "failed") || e.Child(stanza.NSStanzas, "item-not-found") == nil {
+		t.Error(e)
 	}
 }
