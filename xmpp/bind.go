@@ -115,8 +115,8 @@ func (c *conn) resume(e *stanza.Element) (done bool, _ error) {
 	k.out = append(k.out, k.sm.buf[k.sm.at:]...) // again, before what is new
 	k.sm.asked = false
 	c.become(k)
+	c.s.registry.resumable(id, k) // before anybody can end it
 	k.mu.Unlock()
-	c.s.registry.resumable(id, k)
 	k.revive()
 	c.signal()
 	return true, nil

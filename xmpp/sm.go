@@ -118,6 +118,9 @@ func (k *Client) acknowledge(h uint32) (progress, ok bool) {
 func (k *Client) enable(e *stanza.Element) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.gone {
+		return
+	}
 	if k.sm != nil {
 		k.raw(smFailed("unexpected-request"))
 		return
