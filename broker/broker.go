@@ -39,6 +39,10 @@ type Options struct {
 	// UnpackBytes bounds the memory of compressed batches that are larger than usual
 	// while consumers read them; default 256 MiB.
 	UnpackBytes int64
+	// ProducerBytes bounds the memory of what is known of Kafka's idempotent producers; default 16 MiB.
+	ProducerBytes int64
+	// ProducerMemory counts that, too; nil counts nothing.
+	ProducerMemory ProducerMemory
 	// SaveEvery is the time between two saves of the cursors; default 1 s.
 	SaveEvery time.Duration
 	// ReadTimeout is how long a client that asked for one message waits for the
@@ -85,6 +89,9 @@ func (o *Options) defaults() {
 	}
 	if o.UnpackBytes == 0 {
 		o.UnpackBytes = message.MaxUnpackedBytes
+	}
+	if o.ProducerBytes == 0 {
+		o.ProducerBytes = 16 << 20
 	}
 	if o.FirstVHost == "" {
 		o.FirstVHost = DefaultVHost
@@ -176,7 +183,9 @@ type Broker struct {
 	churn       churn
 	stop        chan struct{}
 	stopped     sync.WaitGroup
-	closed      atomic.Bool
+
+	producerRoom producerRoom
+	closed       atomic.Bool
 }
 
 // Open reads the definitions of s and starts a broker over it. The broker does
@@ -195,6 +204,7 @@ func Open(s store.Store, o Options) (*Broker, error) {
 	}
 	b := &Broker{opts: o, store: s, defs: defs, groups: groups, vhosts: map[string]*VHost{}, goingVHosts: map[string]*vhostEnd{}, stop: make(chan struct{}),
 		unpacking: newUnpacking(o.UnpackBytes), scratch: &scratchRoom{limit: o.ScratchBytes}, connections: connections{open: map[uint64]*Connection{}, of: map[string]int{}}}
+	b.producerRoom.limit, b.producerRoom.memory, b.producerRoom.log = o.ProducerBytes, o.ProducerMemory, o.Log
 	b.LimitMessages(o.MaxMessageBytes)
 	b.deletions = newDeletions()
 	b.follower = newFollower(b)

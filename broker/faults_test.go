@@ -32,6 +32,7 @@ type faultyStore struct {
 	flush  error        // of all commits
 	puts   atomic.Int64 // writes of the definitions from here on that succeed
 	busy   atomic.Bool
+	broken atomic.Int64 // reads at or behind this offset fail; 0: none does
 }
 
 type faultyLog struct {
@@ -77,6 +78,13 @@ func (l *faultyLog) Append(b []byte) (store.Position, error) {
 		return store.Position{}, err
 	}
 	return l.Log.Append(b)
+}
+
+func (l *faultyLog) Read(from message.Offset, maxBytes int) (store.View, error) {
+	if at := l.s.broken.Load(); at > 0 && from >= message.Offset(at) {
+		return store.View{}, store.ErrUnavailable
+	}
+	return l.Log.Read(from, maxBytes)
 }
 
 func (l *faultyLog) Progress(floor, handed message.Offset) error {

@@ -201,6 +201,9 @@ func (x *Exchange) end() {
 	if x.seen != nil {
 		x.seen.end()
 	}
+	if x.feedTopic != "" {
+		go x.producers.drop() // who publishes to it has its lock for as long as that takes
+	}
 }
 
 // leave has everybody let go of a queue that is gone. VHost.mu is held.

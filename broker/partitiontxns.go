@@ -363,7 +363,7 @@ func (ps *producers) fence(id int64, epoch int16, at message.Offset) {
 		return
 	}
 	if pr.epoch < epoch {
-		*pr = producer{epoch: epoch, seen: pr.seen}
+		pr.restart(epoch)
 	}
 	pr.ended = true
 }

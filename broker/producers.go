@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,7 @@ var (
 const (
 	keptBatches    = 5 // what a producer may have in flight
 	producerExpiry = 24 * time.Hour
-	maxProducers   = 1 << 16        // known to a partition at a time, at 250 bytes each
+	maxProducers   = 1 << 16        // known to a partition at a time, so that what is saved of them stays small
 	sequences      = int64(1) << 31 // numbers run from 0 to 2^31-1 and begin again
 )
 
@@ -32,8 +33,11 @@ type producers struct {
 
 	mu     sync.Mutex // held over check and append; guards the following
 	loaded bool
+	gone   bool // the partition, or the exchange, was deleted
 	byID   map[int64]*producer
-	mark   batchMark // the last of what is known
+	room   *producerRoom // where they are counted; nil: nowhere yet
+	part   *activePart   // whose they are; nil: an exchange's, or not known yet
+	mark   batchMark     // the last of what is known
 	// underWay are the last batches of those who have not heard yet where these went.
 	underWay map[int64]*underWay
 	begun    uint64 // how many of them there were,
@@ -43,11 +47,17 @@ type producers struct {
 }
 
 type producer struct {
-	epoch   int16
-	ended   bool      // a marker of it came
-	seen    time.Time // when the last batch came
+	ring
+	seen    int64 // when the last batch came, ms since 1970
 	last    [keptBatches]sent
-	n, next int // used entries of last, and where the next goes
+	epoch   int16
+	n, next int8 // used entries of last, and where the next goes
+	ended   bool // a marker of it came
+}
+
+// restart makes it a producer of another epoch, of which no batch came.
+func (pr *producer) restart(epoch int16) {
+	*pr = producer{ring: pr.ring, seen: pr.seen, epoch: epoch, ended: pr.ended}
 }
 
 // sent is one batch that a producer sent.
@@ -335,28 +345,37 @@ func (pr *producer) newest() *sent { return &pr.last[(pr.next+keptBatches-1)%kep
 
 func (ps *producers) note(id int64, epoch int16, s sent, now time.Time) {
 	pr := ps.byID[id]
-	if pr == nil || pr.epoch != epoch {
-		pr = &producer{epoch: epoch, ended: pr != nil && pr.ended, seen: now}
+	switch {
+	case pr == nil:
+		pr = &producer{epoch: epoch, seen: now.UnixMilli()}
 		ps.expire(now)
 		ps.byID[id] = pr
+		ps.room.add(ps, id, pr, now)
+	case pr.epoch != epoch:
+		pr.restart(epoch)
 	}
-	pr.seen = now
+	pr.seen = now.UnixMilli()
 	ps.reaches(batchMark{base: s.base, end: s.base + message.Offset(s.count()), producer: id, epoch: epoch, sequence: s.first})
 	pr.last[pr.next] = s
 	pr.next = (pr.next + 1) % keptBatches
 	pr.n = min(pr.n+1, keptBatches)
 }
 
-// expire forgets producers that were silent for long, some each time one is new,
+// expire forgets producers that were silent for long and have no transaction, some each time one is new,
 // and beyond maxProducers the most silent of those looked at.
 func (ps *producers) expire(now time.Time) {
 	looked := 0
 	var oldest int64
-	var since time.Time
+	since := int64(math.MaxInt64)
 	for id, pr := range ps.byID {
-		if now.Sub(pr.seen) > producerExpiry {
-			delete(ps.byID, id)
-		} else if since.IsZero() || pr.seen.Before(since) {
+		switch {
+		case ps.hasOpen(id):
+			if since == math.MaxInt64 {
+				oldest = id // goes if there is no other
+			}
+		case now.UnixMilli()-pr.seen > producerExpiry.Milliseconds():
+			ps.forget(id)
+		case pr.seen < since:
 			oldest, since = id, pr.seen
 		}
 		if looked++; looked == 64 {
@@ -364,21 +383,29 @@ func (ps *producers) expire(now time.Time) {
 		}
 	}
 	if len(ps.byID) >= maxProducers {
-		delete(ps.byID, oldest)
+		ps.forget(oldest)
 	}
 }
 
-// loadProducers reads the headers of the log's batches once after a start.
+// loadProducers reads the headers of the log's batches once after a start. producers.mu is held.
 func (p *Partition) loadProducers() error {
 	ps := &p.active().producers
 	if ps.loaded {
 		return nil
 	}
+	err := p.readProducers(ps)
+	if ps.loaded = err == nil; !ps.loaded {
+		ps.clear()
+	}
+	return err
+}
+
+func (p *Partition) readProducers(ps *producers) error {
 	start, end, err := p.log.Bounds()
 	if err != nil {
 		return err
 	}
-	ps.byID, ps.mark = map[int64]*producer{}, batchMark{}
+	ps.byID, ps.mark, ps.room, ps.part = map[int64]*producer{}, batchMark{}, &p.q.vhost.b.producerRoom, p.active()
 	t := p.txns()
 	if t != nil {
 		t.open = map[int64]openTxn{}
@@ -410,7 +437,6 @@ func (p *Partition) loadProducers() error {
 			return err
 		}
 	}
-	ps.loaded = true
 	if t != nil {
 		t.settle()
 		t.loaded.Store(true)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -93,7 +92,7 @@ func (ps *producers) appendState(buf []byte, t *partTxns) []byte {
 			n |= endedBit
 		}
 		buf = append(buf, n)
-		buf = binary.LittleEndian.AppendUint64(buf, uint64(pr.seen.UnixMilli()))
+		buf = binary.LittleEndian.AppendUint64(buf, uint64(pr.seen))
 		for i := range pr.n {
 			s := &pr.last[(pr.next+keptBatches-pr.n+i)%keptBatches]
 			buf = binary.LittleEndian.AppendUint32(buf, uint32(s.first))
@@ -265,12 +264,12 @@ func decodeProducer(b []byte, into map[int64]*producer) (rest []byte, err error)
 		return nil, fmt.Errorf("%w: a producer is cut short", errProducers)
 	}
 	pr := &producer{
-		epoch: int16(binary.LittleEndian.Uint16(b[8:])), n: int(b[10] &^ endedBit), ended: b[10]&endedBit != 0,
-		seen: time.UnixMilli(int64(binary.LittleEndian.Uint64(b[11:]))),
+		epoch: int16(binary.LittleEndian.Uint16(b[8:])), n: int8(b[10] &^ endedBit), ended: b[10]&endedBit != 0,
+		seen: int64(binary.LittleEndian.Uint64(b[11:])),
 	}
 	id := int64(binary.LittleEndian.Uint64(b))
 	b = b[producerBytes:]
-	if pr.n > keptBatches || len(b) < pr.n*sentBytes {
+	if pr.n > keptBatches || len(b) < int(pr.n)*sentBytes {
 		return nil, fmt.Errorf("%w: %d batches of a producer", errProducers, pr.n)
 	}
 	for i := range pr.n {
@@ -312,7 +311,7 @@ func (p *Partition) restoreProducers(start, end message.Offset) (from message.Of
 		return start
 	}
 	ps := &p.active().producers
-	ps.byID, ps.mark = byID, m
+	ps.mark = m
 	if t != nil && saved != nil {
 		t.open = saved.open
 		t.aborted.Store(saved.aborted.Load())
@@ -320,6 +319,7 @@ func (p *Partition) restoreProducers(start, end message.Offset) (from message.Of
 			t.dropUnmarked(p)
 		}
 	}
+	ps.takeOver(byID, p.q.vhost.b.opts.Now()) // who has a transaction is known by now
 	return max(m.end, start)
 }
 

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/leveret-mq/leveret/auth"
 	"github.com/leveret-mq/leveret/internal/batch"
@@ -21,14 +20,14 @@ import (
 )
 
 func sampleProducers() *producers {
-	a := &producer{epoch: 3, seen: time.UnixMilli(1_700_000_000_123)}
+	a := &producer{epoch: 3, seen: 1_700_000_000_123}
 	for i := range 7 { // two more than are kept
 		a.last[a.next] = sent{first: int32(10 * i), last: int32(10*i + 9), base: message.Offset(100 + 10*i), timestamp: 1_700_000_000_000 + int64(i)}
 		a.next = (a.next + 1) % keptBatches
 		a.n = min(a.n+1, keptBatches)
 	}
 	return &producers{
-		byID: map[int64]*producer{1000: a, 1001: {seen: time.UnixMilli(1_700_000_000_000), ended: true}},
+		byID: map[int64]*producer{1000: a, 1001: {seen: 1_700_000_000_000, ended: true}},
 		mark: batchMark{base: 160, end: 170, producer: 1000, epoch: 3, sequence: 60},
 	}
 }

@@ -53,7 +53,7 @@ func (p *Publisher) PublishBatch(x *Exchange, b batch.Batch, raw []byte) (Produc
 	if b.ProducerID() >= 0 {
 		s.base = out.Base
 		if f.byID == nil {
-			f.byID = map[int64]*producer{}
+			f.byID, f.room = map[int64]*producer{}, &p.v.b.producerRoom
 		}
 		f.note(b.ProducerID(), b.ProducerEpoch(), s, p.v.b.opts.Now())
 		p.fed = append(p.fed, routedBatch{f, b.ProducerID()})
@@ -79,7 +79,7 @@ func (p *Publisher) forgetUnstored(err error, commit bool, done func(error)) fun
 	undo := func() {
 		for _, b := range fed {
 			b.producers.mu.Lock()
-			delete(b.producers.byID, b.producer)
+			b.producers.forget(b.producer)
 			b.producers.mu.Unlock()
 		}
 	}

@@ -142,6 +142,7 @@ func (r *removals) work() {
 func (r *removals) remove(m removal) error {
 	if m.part != nil {
 		m.part.unwatchLog()
+		m.part.dropProducers()
 	}
 	return r.b.store.DeleteLog(r.ctx, m.id)
 }

@@ -232,7 +232,7 @@ func (s *Session) Producers(p *Partition) ([]ActiveProducer, error) {
 	t := p.txns()
 	out := make([]ActiveProducer, 0, len(ps.byID))
 	for id, pr := range ps.byID {
-		one := ActiveProducer{ID: id, Epoch: pr.epoch, Sequence: -1, Seen: pr.seen, Open: message.NoOffset, Ended: pr.ended}
+		one := ActiveProducer{ID: id, Epoch: pr.epoch, Sequence: -1, Seen: time.UnixMilli(pr.seen), Open: message.NoOffset, Ended: pr.ended}
 		if pr.n > 0 {
 			one.Sequence = pr.last[(pr.next+keptBatches-1)%keptBatches].last
 		}

@@ -100,6 +100,8 @@ func (s *Server) openBroker() error {
 		Scratch:         s.scratch,
 		ScratchBytes:    requestDisk(int64(s.config.RequestDisk), total),
 		UnpackBytes:     s.budget.Stats().Bytes / 2,
+		ProducerBytes:   s.budget.Stats().Bytes / 16,
+		ProducerMemory:  s.budget.OpenCommon(),
 		Recover:         s.config.Recover,
 		Probe:           s.probe,
 		Memory:          s.memoryAlarm(),
