@@ -308,6 +308,7 @@ func (c *classic) verify(a *asker) error {
 	if err != nil {
 		return err
 	}
+	at = max(at, 0) // the first commit is of 1; before it there is none
 	if at < c.committed || at > c.trying {
 		return wrongf("group %s stands at %d, %d was committed and %d tried", classicGroup, at, c.committed, c.trying)
 	}
