@@ -29,7 +29,7 @@ func TestADeletionOfAGroupThatGotHalfWayCanBeRepeated(t *testing.T) {
 	if code := groups.Commit(savedAll{}, group.Identity{Group: "g", Generation: -1}, []group.Position{{Topic: "t", Offset: group.Offset{Offset: 5}}}); code != wire.None {
 		t.Fatal(code)
 	}
-	producer, epoch, code := txns.Init("x", time.Minute, -1, -1)
+	producer, epoch, code := txns.Init("guest", "x", time.Minute, -1, -1)
 	if code != wire.None {
 		t.Fatal(code)
 	}

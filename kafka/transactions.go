@@ -487,7 +487,7 @@ func (c *conn) initTransaction(r *kmsg.InitProducerIDRequest, res *kmsg.InitProd
 		if r.Version < 3 {
 			producer, epoch = -1, -1
 		}
-		res.ProducerID, res.ProducerEpoch, code = c.txns.Init(id, time.Duration(r.TransactionTimeoutMillis)*time.Millisecond, producer, epoch)
+		res.ProducerID, res.ProducerEpoch, code = c.txns.Init(c.who.Name, id, time.Duration(r.TransactionTimeoutMillis)*time.Millisecond, producer, epoch)
 	}
 	res.ErrorCode = int16(olderFence(code, r.Version, 4))
 	return res

@@ -90,11 +90,13 @@ type Coordinator struct {
 
 	mu      sync.Mutex // guards the rest
 	byID    map[string]*txn
-	pending map[key]int // offsets that wait for a decision, by how many ids
-	bytes   int64       // of all ids
-	told    time.Time   // when it was last logged that there is no room
+	owners  map[string]*owner // by users
+	pending map[key]int       // offsets that wait for a decision, by how many ids
+	bytes   int64             // of all ids
 	sweep   *time.Timer
 	closed  bool
+	// told and toldGone are when it was last logged that something was refused, and that an id was forgotten.
+	told, toldGone time.Time
 }
 
 // key is an offset of a group.
@@ -108,7 +110,7 @@ func place(ch *group.Change) key { return key{ch.Group, ch.Topic, ch.Partition} 
 // New returns a coordinator that knows no ids: Restore and Recover tell it of them.
 func New(o Options) *Coordinator {
 	o.defaults()
-	c := &Coordinator{opts: o, byID: map[string]*txn{}, pending: map[key]int{}}
+	c := &Coordinator{opts: o, byID: map[string]*txn{}, owners: map[string]*owner{}, pending: map[key]int{}}
 	c.sweep = time.AfterFunc(o.SweepEvery, c.sweepAndRearm)
 	return c
 }
@@ -145,37 +147,6 @@ func (c *Coordinator) lock(id string) *txn {
 	}
 }
 
-// lockOrMake is lock for an id that may be new. Where there is no room for it, it says so in the log, since the answer has no text.
-func (c *Coordinator) lockOrMake(id string) (*txn, wire.Code) {
-	for {
-		if t := c.lock(id); t != nil {
-			return t, wire.None
-		}
-		if code := c.make(id); code != wire.None {
-			return nil, code
-		}
-	}
-}
-
-func (c *Coordinator) make(id string) wire.Code {
-	t := newTxn()
-	t.id = id
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.byID[id] != nil:
-		return wire.None
-	case !c.closed && len(c.byID) >= c.opts.MaxIDs:
-		c.full(id)
-		return wire.PolicyViolation
-	}
-	if code := c.take(t, t.size(), wire.PolicyViolation); code != wire.None {
-		return code
-	}
-	c.byID[id] = t
-	return wire.None
-}
-
 // Restore puts back what was kept of an id.
 func (c *Coordinator) Restore(id string, state []byte) error {
 	t, err := parseState(state)
@@ -186,6 +157,7 @@ func (c *Coordinator) Restore(id string, state []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.byID[id] = t
+	c.own(t, "")
 	c.insist(t)
 	for k := range t.offsets {
 		c.pending[k]++
@@ -205,7 +177,10 @@ type Open struct {
 func (c *Coordinator) Recover(open []Open) {
 	byProducer := map[int64]*txn{}
 	c.mu.Lock()
-	list := slices.Collect(maps.Values(c.byID))
+	list := slices.SortedFunc(maps.Values(c.byID), func(a, b *txn) int { return a.used.Compare(b.used) })
+	for _, t := range list {
+		t.owner.ids.MoveToBack(t.place)
+	}
 	c.mu.Unlock()
 	for _, t := range list {
 		byProducer[t.producer] = t
@@ -263,10 +238,8 @@ func (c *Coordinator) sweepAndRearm() {
 	limit := time.Now().Add(-c.opts.Expiration)
 	for _, t := range list {
 		t.mu.Lock()
-		if (t.state == Empty || t.state == CompleteCommit || t.state == CompleteAbort) && t.used.Before(limit) && c.await(t) == nil {
-			if err := c.opts.Keep(t.id, nil, nil); err == nil {
-				c.forget(t)
-			}
+		if t.rests() && t.used.Before(limit) {
+			_ = c.expire(t) // else the next time
 		}
 		t.mu.Unlock()
 	}
@@ -283,6 +256,7 @@ func (c *Coordinator) forget(t *txn) {
 	c.give(t, t.bytes)
 	c.mu.Lock()
 	delete(c.byID, t.id)
+	c.disown(t)
 	c.mu.Unlock()
 }
 

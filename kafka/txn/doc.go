@@ -17,5 +17,6 @@
 // So a decision may be replaced only when the markers of the one before are safe on disk (txn.flushed), and a producer whose epoch stayed
 // the same over a decision (clients before KIP-890) has it kept that it began anew before it does.
 //
-// Lock order: a transaction's mutex, which is held over the disk, then Coordinator.mu; a group's locks are taken inside of the first.
+// Lock order: a transaction's mutex, which is held over the disk, then Coordinator.mu, and the other way round only by TryLock; a group's
+// locks are taken inside of the first.
 package txn

@@ -10,7 +10,7 @@ import (
 
 // About what is taken in memory, here and in the table that keeps it.
 const (
-	idBytes   = 700 // by an id beside its name
+	idBytes   = 760 // by an id beside its name
 	partBytes = 96  // by a partition that takes part; its topic's name is the topic's own
 
 	// maxTxnBytes bounds one transaction: what is kept of it is written as a whole.
@@ -42,20 +42,19 @@ func (c *Coordinator) take(t *txn, n int64, none wire.Code) wire.Code {
 	if c.closed {
 		return wire.CoordinatorNotAvailable
 	}
-	if c.bytes+n > c.opts.MaxBytes {
-		c.full(t.id)
+	if c.bytes+n > c.opts.MaxBytes || t.owner != nil && t.owner.bytes+n > t.owner.most(c.opts.MaxBytes) {
+		c.refuses(t.id)
 		return none
 	}
 	if c.opts.Memory != nil {
 		if err := c.opts.Memory.Try(n); errors.Is(err, group.ErrLater) {
 			return wire.CoordinatorLoadInProgress
 		} else if err != nil {
-			c.full(t.id)
+			c.refuses(t.id)
 			return none
 		}
 	}
-	c.bytes += n
-	t.bytes += n
+	c.counts(t, n)
 	return wire.None
 }
 
@@ -75,8 +74,7 @@ func (c *Coordinator) insist(t *txn) {
 	if n <= 0 || c.opts.Memory != nil && c.opts.Memory.Try(n) != nil {
 		return
 	}
-	c.bytes += n
-	t.bytes += n
+	c.counts(t, n)
 }
 
 // recount gives back what the id, which is locked, takes no more.
@@ -86,20 +84,24 @@ func (c *Coordinator) give(t *txn, n int64) {
 	if n <= 0 {
 		return
 	}
-	t.bytes -= n
 	c.mu.Lock()
-	c.bytes -= n
+	c.counts(t, -n)
 	c.mu.Unlock()
 	if c.opts.Memory != nil {
 		c.opts.Memory.Give(n)
 	}
 }
 
-// full tells of what is refused, now and then. mu is held.
-func (c *Coordinator) full(id string) {
-	if now := time.Now(); now.Sub(c.told) >= fullEvery {
-		c.told = now
-		c.opts.Logger.Warn("a transactional id is refused, or has its transaction aborted: there are too many ids, or they take too much memory. "+
-			"Those that nobody uses are forgotten after their time (--kafka-transactional-id-expiration)", "id", id, "ids", len(c.byID), "bytes", c.bytes)
+// refuses tells of what is refused. mu is held.
+func (c *Coordinator) refuses(id string) {
+	c.tell(&c.told, "a transactional id is refused, or has its transaction aborted: there are too many ids, or they take too much memory. "+
+		"Those that nobody uses are forgotten after their time (--kafka-transactional-id-expiration)", id)
+}
+
+// tell says in the log, now and then, that there is no room. mu is held.
+func (c *Coordinator) tell(told *time.Time, text, id string, more ...any) {
+	if now := time.Now(); now.Sub(*told) >= fullEvery {
+		*told = now
+		c.opts.Logger.Warn(text, append([]any{"id", id, "ids", len(c.byID), "bytes", c.bytes}, more...)...)
 	}
 }

@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"container/list"
 	"maps"
 	"math"
 	"slices"
@@ -29,7 +30,7 @@ func (s State) String() string {
 	return [...]string{"Empty", "Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit", "CompleteAbort"}[s]
 }
 
-// txn is a transactional id and its transaction. mu guards all of it.
+// txn is a transactional id and its transaction. mu guards it.
 type txn struct {
 	mu       sync.Mutex
 	id       string
@@ -52,6 +53,8 @@ type txn struct {
 	used    time.Time
 	goesOn  bool  // after a restart
 	bytes   int64 // of memory that is counted
+	owner   *owner
+	place   *list.Element // among the owner's ids; Coordinator.mu guards it, and owner
 
 	flushed   chan error  // hears of the markers' flush; nil: they are flushed
 	unflushed []Place     // where these are
@@ -131,7 +134,8 @@ func (c *Coordinator) later(t *txn, d time.Duration, fn func()) {
 
 // starts begins the time of a transaction.
 func (c *Coordinator) starts(t *txn) {
-	t.started, t.used = time.Now(), time.Now()
+	t.started = time.Now()
+	c.touch(t)
 	c.later(t, t.timeout, func() { c.overdue(t) })
 }
 
@@ -150,15 +154,15 @@ func (c *Coordinator) overdue(t *txn) {
 const retryEvery = time.Second
 
 // Init gives a transactional id its producer, and ends what another had open under it. producer and epoch are what the client has, -1 for
-// nothing. timeout is the longest that its transactions may take.
-func (c *Coordinator) Init(id string, timeout time.Duration, producer int64, epoch int16) (int64, int16, wire.Code) {
+// nothing. timeout is the longest that its transactions may take. The id is one of the user's from then on.
+func (c *Coordinator) Init(user, id string, timeout time.Duration, producer int64, epoch int16) (int64, int16, wire.Code) {
 	switch {
 	case id == "" || len(id) > maxText:
 		return -1, -1, wire.InvalidRequest
 	case timeout <= 0 || timeout > c.opts.MaxTimeout:
 		return -1, -1, wire.InvalidTransactionTimeout
 	}
-	t, code := c.lockOrMake(id)
+	t, code := c.lockOrMake(id, user)
 	if code != wire.None {
 		return -1, -1, code
 	}
@@ -169,6 +173,9 @@ func (c *Coordinator) Init(id string, timeout time.Duration, producer int64, epo
 		}
 		return -1, -1, code
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.own(t, user)
 	return t.producer, t.epoch, wire.None
 }
 
@@ -188,7 +195,8 @@ func (c *Coordinator) init(t *txn, timeout time.Duration, producer int64, epoch 
 	if code := c.settled(t); code != wire.None {
 		return code
 	}
-	t.timeout, t.used = timeout, time.Now()
+	t.timeout = timeout
+	c.touch(t)
 	switch {
 	case late:
 		decided := t.decided
@@ -494,7 +502,7 @@ func (c *Coordinator) end(t *txn, producer int64, epoch int16, commit, bump bool
 	if code := c.settled(t); code != wire.None {
 		return code
 	}
-	t.used = time.Now()
+	c.touch(t)
 	matches := t.state == CompleteCommit && commit || t.state == CompleteAbort && !commit
 	switch {
 	case again && matches:
@@ -533,7 +541,7 @@ func (c *Coordinator) decide(t *txn, commit, bump bool) wire.Code {
 			t.next = id
 		}
 	}
-	t.used = time.Now()
+	c.touch(t)
 	state := t.kept()
 	bytes := t.appendState(nil, state)
 	var err error

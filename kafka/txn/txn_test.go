@@ -125,7 +125,7 @@ func (w *world) produce(t *testing.T, c *Coordinator, id string, producer int64,
 
 func begin(t *testing.T, c *Coordinator, id string) (int64, int16) {
 	t.Helper()
-	producer, epoch, code := c.Init(id, time.Minute, -1, -1)
+	producer, epoch, code := c.Init("guest", id, time.Minute, -1, -1)
 	if code != wire.None {
 		t.Fatal(code)
 	}
@@ -201,17 +201,17 @@ func TestInitFencesAndAborts(t *testing.T) {
 	if code := w.produce(t, c, "x", p, e, at(0)); code != wire.ProducerFenced {
 		t.Errorf("the old one produces: %v", code)
 	}
-	if _, _, code := c.Init("x", time.Minute, p, e); code != wire.ProducerFenced {
+	if _, _, code := c.Init("guest", "x", time.Minute, p, e); code != wire.ProducerFenced {
 		t.Errorf("the old one asks: %v", code)
 	}
-	if _, _, code := c.Init("x", time.Minute, p+1, e2); code != wire.ProducerFenced {
+	if _, _, code := c.Init("guest", "x", time.Minute, p+1, e2); code != wire.ProducerFenced {
 		t.Errorf("another asks: %v", code)
 	}
-	p3, e3, code := c.Init("x", time.Minute, p, e2)
+	p3, e3, code := c.Init("guest", "x", time.Minute, p, e2)
 	if code != wire.None || p3 != p || e3 != e2+1 {
 		t.Errorf("the new one asks: %d %d %v", p3, e3, code)
 	}
-	if p4, e4, code := c.Init("x", time.Minute, p, e2); code != wire.None || p4 != p || e4 != e3 {
+	if p4, e4, code := c.Init("guest", "x", time.Minute, p, e2); code != wire.None || p4 != p || e4 != e3 {
 		t.Errorf("it asks again: %d %d %v", p4, e4, code)
 	}
 }
@@ -247,7 +247,7 @@ func TestTimeIsUp(t *testing.T) {
 			}
 		}
 		for range 2 {
-			if _, e2, code := c.Init("x", time.Minute, p, e); code != wire.None || e2 != e+1 {
+			if _, e2, code := c.Init("guest", "x", time.Minute, p, e); code != wire.None || e2 != e+1 {
 				t.Errorf("the late one goes on: %d %v", e2, code)
 			}
 		}
@@ -258,7 +258,7 @@ func TestTimeIsUp(t *testing.T) {
 		if code := w.produce(t, c, "x", p, e+1, at(0)); code != wire.None {
 			t.Error(code)
 		}
-		if _, _, code := c.Init("x", time.Minute, p, e); code != wire.ProducerFenced {
+		if _, _, code := c.Init("guest", "x", time.Minute, p, e); code != wire.ProducerFenced {
 			t.Errorf("the epoch from before when another transaction is open: %v", code)
 		}
 		c.Close()
@@ -271,7 +271,7 @@ func TestIDsAreForgottenThatNobodyUses(t *testing.T) {
 		c := w.coordinator()
 		defer c.Close()
 		begin(t, c, "idle")
-		p, e, _ := c.Init("busy", 15*time.Minute, -1, -1)
+		p, e, _ := c.Init("guest", "busy", 15*time.Minute, -1, -1)
 		for range 7 * 24 * 6 {
 			w.produce(t, c, "busy", p, e, at(0))
 			time.Sleep(10 * time.Minute)
@@ -336,7 +336,7 @@ func TestInitTellsOfTheEpochThatAnEndGave(t *testing.T) {
 	if _, _, code := c.End("x", p, e, true, true); code != wire.None {
 		t.Fatal(code)
 	}
-	if _, e2, code := c.Init("x", time.Minute, p, e); code != wire.None || e2 != e+1 {
+	if _, e2, code := c.Init("guest", "x", time.Minute, p, e); code != wire.None || e2 != e+1 {
 		t.Errorf("%d %v", e2, code)
 	}
 	c = w.restart(t, c)
@@ -346,7 +346,7 @@ func TestInitTellsOfTheEpochThatAnEndGave(t *testing.T) {
 	w.produce(t, c, "x", p, e+1, at(0))
 	_, e, _ = c.End("x", p, e+1, true, true)
 	w.produce(t, c, "x", p, e, at(0))
-	if _, _, code := c.Init("x", time.Minute, p, e-1); code != wire.ProducerFenced || len(w.open) != 1 {
+	if _, _, code := c.Init("guest", "x", time.Minute, p, e-1); code != wire.ProducerFenced || len(w.open) != 1 {
 		t.Errorf("when the next transaction is open: %v, %v", code, w.open)
 	}
 	c.Close()
@@ -472,7 +472,7 @@ func campaign(t *testing.T, seed uint64) {
 			failing = false
 			c = w.restart(t, c)
 		case p == nil || op == 1:
-			n, e, code := c.Init(id, time.Minute, -1, -1)
+			n, e, code := c.Init("guest", id, time.Minute, -1, -1)
 			if code == wire.None {
 				known[id] = &producer{id: n, epoch: e, bump: r.IntN(2) == 0, has: map[Place]bool{}}
 			} else {
@@ -539,7 +539,15 @@ func wantCounted(t *testing.T, c *Coordinator) {
 	t.Helper()
 	c.mu.Lock()
 	list, all := slices.Collect(maps.Values(c.byID)), c.bytes
+	ids, owned := len(list), all
+	for _, o := range c.owners {
+		ids -= o.ids.Len()
+		owned -= o.bytes
+	}
 	c.mu.Unlock()
+	if ids != 0 || owned != 0 {
+		t.Errorf("%d ids and %d bytes are of no user", ids, owned)
+	}
 	for _, x := range list {
 		x.mu.Lock()
 		if all -= x.bytes; x.bytes != x.size() {
@@ -565,7 +573,7 @@ func (p *purse) Try(n int64) error {
 
 func (p *purse) Give(n int64) { p.used -= n }
 
-func TestOneWhoMakesMillionsOfIDsIsRefusedInTime(t *testing.T) {
+func TestOneWhoMakesMillionsOfIDsLosesTheOldest(t *testing.T) {
 	fakeclock.Test(t, func(t *testing.T) {
 		w := newWorld()
 		memory, lines := &purse{limit: 1 << 30}, &bytes.Buffer{}
@@ -577,18 +585,13 @@ func TestOneWhoMakesMillionsOfIDsIsRefusedInTime(t *testing.T) {
 		}()
 		c.opts.MaxBytes, c.opts.Memory, c.opts.Logger = 1<<20, memory, slog.New(slog.NewTextHandler(lines, nil))
 		long := strings.Repeat("x", 10<<10)
-		refused := 0
 		for i := range 1000 {
-			switch _, _, code := c.Init(fmt.Sprint(i, long), time.Minute, -1, -1); code {
-			case wire.None:
-			case wire.PolicyViolation:
-				refused++
-			default:
+			if _, _, code := c.Init("guest", fmt.Sprint(i, long), time.Minute, -1, -1); code != wire.None {
 				t.Fatal(code)
 			}
 		}
-		if n := c.Count(); n != 1000-refused || n < 10 || n > 100 || len(w.kept) != n {
-			t.Errorf("%d ids, %d kept, %d refused", n, len(w.kept), refused)
+		if n := c.Count(); n < 10 || n > 100 || len(w.kept) != n || memory.used > 3<<18 {
+			t.Errorf("%d ids, %d kept, %d bytes", n, len(w.kept), memory.used)
 		}
 		if n := strings.Count(lines.String(), "too much memory"); n != 1 {
 			t.Errorf("%d lines of the log", n)
@@ -599,11 +602,11 @@ func TestOneWhoMakesMillionsOfIDsIsRefusedInTime(t *testing.T) {
 		if c.Count() != 0 || memory.used != 0 {
 			t.Errorf("when their time is over: %d ids, %d bytes", c.Count(), memory.used)
 		}
-		if _, _, code := c.Init("later", time.Minute, -1, -1); code != wire.None {
+		if _, _, code := c.Init("guest", "later", time.Minute, -1, -1); code != wire.None {
 			t.Errorf("there is room again: %v", code)
 		}
 		memory.limit = memory.used
-		if _, _, code := c.Init("others have it", time.Minute, -1, -1); code != wire.PolicyViolation {
+		if _, _, code := c.Init("guest", "others have it", time.Minute, -1, -1); code != wire.PolicyViolation {
 			t.Errorf("the memory is used by others: %v", code)
 		}
 	})
