@@ -12,7 +12,7 @@ import (
 	"github.com/leveret-mq/leveret/message"
 )
 
-// maxPartitions bounds one topic.
+// maxPartitions bounds one topic, and all that one request makes.
 const maxPartitions = 10_000
 
 // fault is an error with the code that a client gets for it.
@@ -42,14 +42,23 @@ func (c *conn) createTopics(r *kmsg.CreateTopicsRequest) kmsg.Response {
 	res := kmsg.NewPtrCreateTopicsResponse()
 	name := func(t *kmsg.CreateTopicsRequestTopic) string { return t.Topic }
 	named := timesNamed(r.Topics, name)
-	for _, asked := range onlyOnce(r.Topics, name) {
+	once, total := onlyOnce(r.Topics, name), 0
+	for i := range once {
+		if n, err := c.partitionsOf(&once[i]); err == nil {
+			total += n
+		}
+	}
+	for _, asked := range once {
 		t := &asked
 		out := kmsg.NewCreateTopicsResponseTopic()
 		out.Topic = t.Topic
 		var err error
-		if named[t.Topic] > 1 {
+		switch {
+		case named[t.Topic] > 1:
 			err = faultf(wire.InvalidRequest, "topic '%s' is named twice in the request", t.Topic)
-		} else {
+		case total > maxPartitions:
+			err = faultf(wire.PolicyViolation, "the topics of one request may have %d partitions together, not %d: make them by several", maxPartitions, total)
+		default:
 			err = c.createTopic(t, r.ValidateOnly, &out)
 		}
 		out.ErrorCode, out.ErrorMessage = outcome(err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -348,6 +349,33 @@ func TestRequestsOfManyPartitionsLeaveNothingBehind(t *testing.T) {
 	<-ended
 	if kept := cap(c.produce.Partitions) + cap(c.fetch.req.Partitions) + cap(c.fetch.found); kept > 0 {
 		t.Errorf("memory for %d partitions stays with the connection", kept)
+	}
+}
+
+func TestOneRequestMakesTenThousandPartitionsAtMost(t *testing.T) {
+	client := newRig(t, nil).raw()
+	for _, c := range []struct {
+		partitions []int32
+		tooMany    bool
+	}{
+		{[]int32{5000, 4999, 1}, false}, {[]int32{5000, 5000, 1}, true}, {slices.Repeat([]int32{-1}, maxPartitions), false}, {slices.Repeat([]int32{-1}, maxPartitions+1), true},
+	} {
+		req := kmsg.NewPtrCreateTopicsRequest()
+		req.ValidateOnly = true
+		for i, n := range c.partitions {
+			req.Topics = append(req.Topics, kmsg.CreateTopicsRequestTopic{Topic: fmt.Sprint("t", i), NumPartitions: n, ReplicationFactor: 1})
+		}
+		client.send(req, 5)
+		var res kmsg.CreateTopicsResponse
+		client.receive(&res, 5)
+		if len(res.Topics) != len(c.partitions) {
+			t.Fatalf("%d topics are answered, want %d", len(res.Topics), len(c.partitions))
+		}
+		for _, got := range res.Topics {
+			if (got.ErrorCode == int16(wire.PolicyViolation)) != c.tooMany { // for an answer of so many topics there may be no memory here
+				t.Fatalf("%d topics, %s: error %d", len(c.partitions), got.Topic, got.ErrorCode)
+			}
+		}
 	}
 }
 
