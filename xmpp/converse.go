@@ -132,13 +132,14 @@ func (c *conn) detach(k *Client, broken bool) {
 		k.finish()
 		return
 	}
-	k.suspend() // before anybody can think that nobody has the client
-	k.mu.Lock()
-	k.disconnect(c)
-	k.mu.Unlock()
+	// All before anybody can think that nobody has the client: it would be resumed, and ended with what is over here.
+	k.suspend()
 	if !c.s.registry.hold(k, k.sm.max) {
 		k.finish()
 	}
+	k.mu.Lock()
+	k.disconnect(c)
+	k.mu.Unlock()
 }
 
 // disconnect takes a connection from its client. mu is held.

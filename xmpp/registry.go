@@ -159,8 +159,9 @@ const (
 	maxWaitingOf = 32
 )
 
-// take finds the client of a stream that c may resume, which is one of the same user in the same virtual host, and takes it from the connection that still has it; nil if there
-// is none. Nobody else finds it from then on until it is resumable again: one connection has it.
+// take finds the client of a stream that c may resume, which is one of the same user in the same virtual host, and takes
+// it from the connection that still has it; nil if there is none. Nobody else finds it from then on until it is resumable
+// again: one connection has it.
 func (r *registry) take(id string, c *conn) *Client {
 	r.mu.Lock()
 	k := r.streams[id]

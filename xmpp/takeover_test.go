@@ -198,3 +198,31 @@ func TestAStreamStaysInItsVirtualHost(t *testing.T) {
 		t.Error(e)
 	}
 }
+
+// Whose connection is over is either kept for a while or gone already: what is resumed in between would be ended with it.
+func TestAStreamThatBrokeIsKeptBeforeItIsFound(t *testing.T) {
+	r := newRig(t)
+	q := r.declare("work")
+	p := r.client("one", "a", "<presence/>")
+	id := p.enable(" resume='true'").Attr("id")
+	p.send("<presence to='work@queues.localhost'/>")
+	if e := p.next(); !e.Is(stanza.NSClient, "presence") {
+		t.Fatal(e)
+	}
+	k := r.server.Client(stanza.JID{Local: "one", Domain: "localhost", Resource: "a"})
+	func() {
+		r.server.registry.mu.Lock() // who keeps it comes to here
+		defer r.server.registry.mu.Unlock()
+		p.nc.Close()
+		r.wait(func() bool { return q.Consumers() == 0 }, func() any { return q.Consumers() })
+		for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if k.live.Load() == nil {
+				t.Fatal("nobody has it")
+			}
+		}
+	}()
+	r.wait(func() bool { return k.live.Load() == nil }, func() any { return "connected" })
+	if _, e := r.resume("one", id, 1); !e.Is(nsSM, "resumed") {
+		t.Error(e)
+	}
+}
