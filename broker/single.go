@@ -86,8 +86,11 @@ func (t *single) next() *Subscription {
 }
 
 // takeOver has a subscription that waited stand at the cursors before it pulls: it is free from now on for what comes.
-// Queue.mu is held.
+// One that is stopped never pulls, and may be past the point where it would leave them. Queue.mu is held.
 func (s *Subscription) takeOver() {
+	if s.stopped {
+		return
+	}
 	s.joins = true
 	for _, p := range s.served() {
 		s.joinAhead(p)

@@ -1,10 +1,17 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/leveret-mq/leveret/internal/fakeclock"
+	"github.com/leveret-mq/leveret/internal/fs"
 )
 
 // crowd is the subscriptions of a queue by name, each with what it holds.
@@ -350,4 +357,46 @@ func TestWhoseTurnItIsIsFreeBeforeItPulls(t *testing.T) {
 			c.want("before the next one pulls", "b 3:0 1:1")
 		})
 	}
+}
+
+// One whose turn it becomes while it leaves takes nothing with it: who comes after it has everything.
+func TestWhoseTurnComesWhileLeavingKeepsNothing(t *testing.T) {
+	fakeclock.Test(t, func(t *testing.T) {
+		var meanwhile atomic.Pointer[func()]
+		r := &rig{t: t, dir: "data", files: fs.NewMem(1), edit: func(o *Options) {
+			o.Now = func() time.Time {
+				if do := meanwhile.Swap(nil); do != nil {
+					(*do)()
+				}
+				return time.Now()
+			}
+		}}
+		r.open()
+		defer func() {
+			if err := errors.Join(r.Close(), r.store.Close()); err != nil {
+				t.Error(err)
+			}
+		}()
+		c := r.single("x-expires", 3_600_000) // so that who leaves asks for the time, after leaving its cursors and before leaving the line
+		for _, name := range []string{"a", "b", "c"} {
+			c.come(name, 0)
+		}
+		c.got()
+		synctest.Wait()
+		a := c.subs["a"].Close
+		meanwhile.Store(&a)
+		c.subs["b"].Close()
+		if meanwhile.Load() != nil {
+			t.Fatal("nobody left meanwhile")
+		}
+		delete(c.subs, "a")
+		delete(c.subs, "b")
+		c.publish("1", "2", "3")
+		c.want("the next has all that it may", "c 1 2")
+		c.close("c")
+		c.come("d", 0)
+		c.want("and so has the one after it", "d 1! 2!")
+		c.ack("d", 2)
+		c.want("and goes on", "d 3")
+	})
 }

@@ -66,7 +66,7 @@ type Subscription struct {
 	partitions []*partitionConsumer // one for each partition; a topic that grows has more than this for a moment
 	turn       int                  // whose turn it is among partitions
 	opening    *errand              // the cursor of a partition that came since; nil: none
-	stopped    bool
+	stopped    bool                 // written under Queue.mu, too
 	left       bool
 	holder     *account // whose consumer it is counted as; nil: nobody's
 	last       bool     // its queue is to go: see DeleteUnused
@@ -487,7 +487,9 @@ func (s *Subscription) Close() {
 // who waits for its turn to end waits on. What its holder gives back between Stop and
 // Leave is before the next one's turn. Stopping twice is fine.
 func (s *Subscription) Stop() {
-	s.stopped = true
+	s.q.mu.Lock()
+	s.stopped = true // takeOver may be about to have it come back
+	s.q.mu.Unlock()
 	s.leaveCursors()
 }
 
