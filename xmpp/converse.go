@@ -21,7 +21,7 @@ func (c *conn) converse() error {
 	var e *stanza.StreamError
 	ended := errors.Is(err, stanza.ErrEnd)
 	errors.As(err, &e)
-	broken := !ended && (e == nil || e.Condition == "connection-timeout") && !c.forced.Load()
+	broken := !ended && (e == nil || e.Condition == "connection-timeout") && !c.forced.Load() && k.isResumable()
 	if !broken {
 		k.leave(c)
 	}
@@ -151,6 +151,13 @@ func (k *Client) disconnect(c *conn) {
 	k.live.Store(nil)
 	giveBuffer(k.out)
 	k.out, k.alone = nil, 0
+}
+
+// isResumable tells whether a stream that breaks is kept for a while. Where it is not, nobody waits for its end.
+func (k *Client) isResumable() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.sm != nil && k.sm.id != ""
 }
 
 func (k *Client) isGone() bool {

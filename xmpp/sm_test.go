@@ -384,12 +384,12 @@ func TestAStreamIsResumedOnceWhatItHasSentIsDurable(t *testing.T) {
 	if e := p.message(); e.Child("urn:xmpp:receipts", "received") == nil {
 		t.Fatal(e)
 	}
+	second := r.dial() // now, for how long a disk may take is bounded
+	second.signIn("one")
 	disk.Freeze(func(op fs.Op, _ string) bool { return op == fs.OpSync || op == fs.OpSyncAll || op == fs.OpSyncDir })
 	p.send("<message to='q@queues.localhost' id='2'><body>second</body>" + receipt)
 	disk.AwaitWaiting(1)
 	p.nc.Close()
-	second := r.dial()
-	second.signIn("one")
 	second.send("<resume xmlns='" + nsSM + "' previd='" + id + "' h='1'/>")
 	r.wait(func() bool {
 		r.server.registry.mu.Lock()
@@ -432,5 +432,25 @@ func TestAStreamIsNotResumedOverADiskThatHangs(t *testing.T) {
 	second.send("<iq type='set' id='b'><bind xmlns='" + nsBind + "'/></iq>")
 	if e := second.next(); e.Attr("type") != "result" {
 		t.Error(e)
+	}
+}
+
+// What others send to a client whose connection is lost, and which can't be resumed, waits for no disk to go elsewhere.
+func TestAStreamThatBreaksForGoodTakesNothingMore(t *testing.T) {
+	disk := fs.NewFreezer()
+	r := newRigOn(t, fs.Failing(fs.NewMem(1), disk.Hook), store.ModeGroup, []string{"guest", "one"}, broker.Options{})
+	t.Cleanup(disk.Thaw)
+	r.declare("q")
+	p := r.client("one", "a", "<presence/>")
+	c := r.server.Client(stanza.JID{Local: "one", Domain: "localhost", Resource: "a"}).live.Load()
+	p.send("<message to='q@queues.localhost'><body>first</body></message>")
+	p.nothing()
+	disk.Freeze(func(op fs.Op, _ string) bool { return op == fs.OpSync || op == fs.OpSyncAll || op == fs.OpSyncDir })
+	p.send("<message to='q@queues.localhost'><body>second</body><request xmlns='urn:xmpp:receipts'/></message>")
+	disk.AwaitWaiting(1)
+	p.nc.Close()
+	<-c.writerDone
+	if len(r.server.Online(stanza.JID{Local: "one", Domain: "localhost"})) > 0 {
+		t.Error("it gets messages still")
 	}
 }

@@ -97,7 +97,7 @@ func TestOneOfThoseWhoBindAtOnceHasTheAddress(t *testing.T) {
 	all.Wait()
 	kept := 0
 	for _, p := range clients {
-		_ = p.nc.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = p.nc.SetDeadline(time.Now().Add(patience))
 		p.send("<iq type='get' id='ping'><ping xmlns='urn:xmpp:ping'/></iq>")
 		for {
 			e, err := p.reader.Next()
