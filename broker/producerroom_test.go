@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -418,5 +420,56 @@ func TestAPartitionForgetsWhoHasATransactionLast(t *testing.T) {
 		if ps.byID[id] == nil {
 			t.Errorf("%d, which has a transaction, is not known", id)
 		}
+	}
+}
+
+// A producer's next epoch leaves its place in the ring alone, which others' places change meanwhile: theirs are other partitions, whose
+// mutex it does not hold.
+func TestANewEpochLeavesTheRingToWhoHasIt(t *testing.T) {
+	room := &producerRoom{limit: 1 << 20, log: slog.New(slog.DiscardHandler)}
+	known := func() *producers { return &producers{room: room, byID: map[int64]*producer{}} }
+	goesOn, others := known(), known()
+	now := time.Now()
+	note := func(ps *producers, id int64, epoch int16) {
+		ps.mu.Lock()
+		defer ps.mu.Unlock()
+		ps.note(id, epoch, sent{}, now)
+	}
+	note(others, 1, 0)
+	note(goesOn, 2, 0)
+	note(others, 3, 0)
+	var stop atomic.Bool
+	var both sync.WaitGroup
+	both.Go(func() {
+		for epoch := int16(1); !stop.Load(); epoch = (epoch + 1) & 0x7fff {
+			note(goesOn, 2, epoch)
+		}
+	})
+	for range 20_000 { // come before and behind it, and go
+		note(others, 4, 0)
+		others.mu.Lock()
+		others.forget(1)
+		others.forget(3)
+		others.mu.Unlock()
+		note(others, 3, 0)
+		note(others, 1, 0)
+		others.mu.Lock()
+		others.forget(4)
+		others.mu.Unlock()
+	}
+	stop.Store(true)
+	both.Wait()
+	if pr := goesOn.byID[2]; pr.of != goesOn || pr.before.behind != pr || pr.behind.before != pr {
+		t.Error("it is not where its neighbours have it")
+	}
+	at, n := room.front, 0
+	for ; n < 10; n++ {
+		if at = at.behind; at == room.front {
+			n++
+			break
+		}
+	}
+	if n != 3 || room.count != 3 {
+		t.Errorf("the ring has %d, and counts %d, want 3", n, room.count)
 	}
 }

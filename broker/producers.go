@@ -55,9 +55,10 @@ type producer struct {
 	ended   bool // a marker of it came
 }
 
-// restart makes it a producer of another epoch, of which no batch came.
+// restart makes it a producer of another epoch, of which no batch came. Its place in the ring is not touched, which others change
+// without its mu.
 func (pr *producer) restart(epoch int16) {
-	*pr = producer{ring: pr.ring, seen: pr.seen, epoch: epoch, ended: pr.ended}
+	pr.epoch, pr.last, pr.n, pr.next = epoch, [keptBatches]sent{}, 0, 0
 }
 
 // sent is one batch that a producer sent.
