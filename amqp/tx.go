@@ -114,7 +114,8 @@ func (ch *channel) txCommit() error {
 	return nil
 }
 
-// txFailed is the end of a transaction that could not be stored, or not all of it; that of its channel rolls the acks back.
+// txFailed is the end of a transaction that could not be stored, or not all of it; that of its channel rolls the acks back,
+// unless they were what could not be kept.
 func (ch *channel) txFailed(err error) error {
 	ch.c.tellBlocked()
 	if broker.KindOf(err) == broker.TooLarge || broker.RefusedOn(err) != 0 { // nothing was stored

@@ -36,8 +36,8 @@
 //
 // # Locks
 //
-// Client.mu guards what a client is sent and its consumers; registry.mu who is there; feed.mu what waits for the disk;
-// rosters.changing is held while contacts are written, and what clients hear of it is put in order.
+// Client.mu guards what a client is sent and its consumers; registry.mu, a leaf, who is there; feed.mu what waits for the
+// disk; rosters.changing is held while contacts are written, and what clients hear of it is put in order.
 // Client.mu is held while a Subscription is pulled and a Lease is settled, which do not wait for a disk. What the
 // broker calls back takes Client.noteMu, a leaf, and no other. No two of the package's locks are held at a time, but
 // a leaf with another, and any under rosters.changing.
