@@ -13,8 +13,8 @@ import (
 //
 //   - A message goes to the level of its priority and not to that of its key.
 //   - Whoever takes messages begins with the highest level each time.
-//   - A level is in use from its first message on. Until then nothing looks at it, and it
-//     has no file; most queues use few of their levels.
+//   - A level is in use from just before its first message, for which consumers stand there. Until
+//     then nothing looks at it, and it has no file; most queues use few of their levels.
 //
 // Who reads by offset would see one log of several, and in no order, so these queues are
 // not among the topics.
