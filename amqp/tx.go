@@ -103,7 +103,7 @@ func (ch *channel) txCommit() error {
 	ch.tellBroker()
 	ch.unacked.Kept = nil
 	ch.mu.Unlock()
-	err := c.keep(kept)
+	err := kept.KeepBy(c.await)
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	ch.unsaid--
@@ -143,16 +143,6 @@ func (c *conn) store(p *broker.Publisher) error {
 		return errRefused
 	}
 	return err
-}
-
-// keep waits until what was settled stays so after a kill.
-func (c *conn) keep(k unacked.Kept) error {
-	if len(k) == 0 {
-		return nil
-	}
-	done := make(chan error, 1)
-	go func() { done <- k.Keep() }()
-	return c.await(done)
 }
 
 // await waits for an answer of the disk.

@@ -175,7 +175,7 @@ func (c *conn) commit(f *frame.Frame) *failure {
 			return asFailure(err)
 		}
 	}
-	if err := c.keep(c.concludeAll(t.verdicts)); err != nil {
+	if err := c.concludeAll(t.verdicts).KeepBy(c.await); err != nil {
 		return asFailure(err)
 	}
 	c.done(f)
@@ -227,16 +227,6 @@ func (c *conn) store(p *broker.Publisher) error {
 		return &broker.Error{Kind: broker.LimitReached, Text: "a message of the transaction was refused", Err: errRefused}
 	}
 	return err
-}
-
-// keep waits until what was settled stays so after a kill.
-func (c *conn) keep(k unacked.Kept) error {
-	if len(k) == 0 {
-		return nil
-	}
-	done := make(chan error, 1)
-	go func() { done <- k.Keep() }()
-	return c.await(done)
 }
 
 // await waits for an answer of the disk.

@@ -29,3 +29,13 @@ func (k Kept) Keep() (err error) {
 	}
 	return err
 }
+
+// KeepBy has await wait for what Keep says, for as long as it likes. Where nothing was settled there is nothing to wait for.
+func (k Kept) KeepBy(await func(<-chan error) error) error {
+	if len(k) == 0 {
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() { done <- k.Keep() }()
+	return await(done)
+}
